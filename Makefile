@@ -1,0 +1,46 @@
+# make demo: set up and run the main job on the built-in corpus.   make test: set up and run the tests.
+PYTHON ?= python3
+CONSTRAINTS ?= -c constraints.txt
+EXTRAS ?= synthetic,dev
+BIN := .venv/bin
+
+.PHONY: demo test lint format parity constraints clean
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(CONSTRAINTS) -e '.[$(EXTRAS)]'
+	@touch $@
+
+demo: .venv/.ready  ## train, decode and score on the built-in corpus
+	$(BIN)/python -m mlsuperb.run +exp=demo
+
+test: .venv/.ready  ## all tests, on the CPU, without a network
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/.ready  ## style, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.ready  ## apply the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv-espnet/.ready: .venv/.ready
+	$(PYTHON) -m venv .venv-espnet
+	echo "$(CURDIR)/.venv/lib/$$($(BIN)/python -c 'import sys; print(f"python{sys.version_info[0]}.{sys.version_info[1]}")')/site-packages" > $$(.venv-espnet/bin/python -c 'import site; print(site.getsitepackages()[0])')/mlsuperb-venv.pth
+	.venv-espnet/bin/pip install --quiet --no-deps espnet==202511 espnet_tts_frontend
+	.venv-espnet/bin/pip install --quiet typeguard humanfriendly torch_complex einops configargparse sentencepiece h5py kaldiio editdistance
+	@touch $@
+
+parity: .venv-espnet/.ready  ## compare head and decoding with ESPnet, in an environment of its own
+	.venv-espnet/bin/python scripts/parity_espnet.py
+
+constraints:  ## write constraints.txt anew from the newest releases that pyproject.toml allows
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/pip install --quiet -e '.[$(EXTRAS)]'
+	.venv-constraints/bin/pip freeze --exclude-editable | sed 's/$$/ ; python_version >= "3.11"/' > constraints.txt
+	rm -rf .venv-constraints
+
+clean:  ## remove environments, runs and caches
+	rm -rf .venv .venv-espnet .venv-constraints exp build dist .pytest_cache .ruff_cache .mypy_cache

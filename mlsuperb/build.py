@@ -1,0 +1,190 @@
+"""From a plain configuration to objects. Sizes flow from part to part here; nobody types one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from hydra.utils import get_object
+from hydra.utils import instantiate as hydra_instantiate
+
+from mlsuperb.data.corpora.base import Corpus
+from mlsuperb.data.dataset import SpeechDataset
+from mlsuperb.data.loading import Loading
+from mlsuperb.data.manifest import prepare, split_hash
+from mlsuperb.data.vocabulary import Vocabulary
+from mlsuperb.decoding.argmax import Argmax
+from mlsuperb.decoding.greedy import Greedy
+from mlsuperb.experiment import Run, signature
+from mlsuperb.inference import Recogniser
+from mlsuperb.model import SpeechModel
+from mlsuperb.settings import NOT_ARGUMENTS
+from mlsuperb.tasks.base import Task
+from mlsuperb.training.checkpoint import load_trained
+from mlsuperb.training.device import choose_device, describe_device
+from mlsuperb.training.progress import Progress
+from mlsuperb.training.trainer import MODEL_FILE, Trainer
+from mlsuperb.types import Utterance
+from mlsuperb.upstreams.base import Upstream
+
+log = logging.getLogger(__name__)
+
+TRAIN, DEV = "train", "dev"
+TOKENS_FILE = "tokens.txt"
+
+
+def instantiate(node: Mapping[str, Any], **runtime: Any) -> Any:
+    """Build the object that a node describes; `runtime` holds what only the running program knows."""
+    assert not runtime.keys() & node.keys(), "checked before: a runtime argument is never a setting"
+    arguments = {key: value for key, value in node.items() if key in ("_target_", "_partial_") or key not in NOT_ARGUMENTS}
+    return hydra_instantiate(arguments, _convert_="all", **runtime)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A prepared corpus, ready to train and test on. `record` goes into the result: hash, size and hours of each split,
+    what was skipped."""
+
+    train: SpeechDataset
+    dev: SpeechDataset
+    test: SpeechDataset
+    vocabulary: Vocabulary
+    record: dict[str, Any]
+
+
+def build_corpus(config: Mapping[str, Any]) -> Corpus:
+    """The corpus reader of a configuration."""
+    corpus: Corpus = instantiate(config["data"])
+    return corpus
+
+
+def manifest_folder(config: Mapping[str, Any]) -> Path:
+    """Where the prepared corpus of a configuration is kept, for every run that uses it."""
+    return Path(config["manifests"]) / f"{config['data']['name']}-{signature({'data': config['data']})}"
+
+
+def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The manifest of a configuration's corpus, and its record for the result."""
+    corpus = build_corpus(config)
+    prepared = prepare(corpus, folder=manifest_folder(config))
+    splits = {
+        str(split): {
+            "sha256": split_hash(rows),
+            "num_utterances": len(rows),
+            "duration_s": round(float(rows["duration_s"].sum()), 2),
+        }
+        for split, rows in prepared.manifest.groupby("split", sort=True)
+    }
+    record = {"name": config["data"]["name"], "synthetic": corpus.synthetic, "splits": splits, "skipped": prepared.skipped}
+    return prepared.manifest, record
+
+
+def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
+    """Prepare the corpus, count the vocabulary, pin both to the run."""
+    manifest, record = read_data(config)
+    run.pin("data", record["splits"])
+    parts = {name: manifest[manifest["split"] == name] for name in (TRAIN, DEV)}
+    parts["test"] = manifest[~manifest["split"].isin((TRAIN, DEV))]
+    for name, rows in parts.items():
+        if rows.empty:
+            raise ValueError(
+                f"the {name} split of data={config['data']['name']} is empty after filtering; skipped: {record['skipped']}. "
+                "Look at data.languages, data.datasets and `python -m mlsuperb.data describe data=...`"
+            )
+    task: Task = instantiate(config["task"])
+    task.check_languages(set(manifest["language"]))
+    loading: Loading = instantiate(config["loading"])
+    resample = config["data"]["resample"]
+    utterances = loading.dataset(parts[TRAIN], encode=None, resample=resample)
+    vocabulary = Vocabulary.build(
+        (task.target(utterances.utterance(index)) for index in range(len(utterances))),
+        specials=get_object(config["objective"]["_target_"]).specials,
+    )
+    vocabulary.save(run.folder / TOKENS_FILE)
+
+    def encode(utterance: Utterance) -> list[int]:
+        return vocabulary.encode(task.target(utterance))
+
+    for name, split in record["splits"].items():
+        log.info("%s: %s utterances, %.2f h", name, f"{split['num_utterances']:,}", split["duration_s"] / 3600)
+    return Data(
+        **{name: loading.dataset(rows, encode=encode, resample=resample) for name, rows in parts.items()},
+        vocabulary=vocabulary,
+        record=record,
+    )
+
+
+def build_model(config: Mapping[str, Any], *, vocab_size: int) -> SpeechModel:
+    """Upstream, adapted, and everything on top of it."""
+    upstream: Upstream = instantiate(config["upstream"])
+    trained = instantiate(config["adaptation"]).apply(upstream)
+    featurizer = instantiate(config["featurizer"], num_layers=upstream.num_layers, layer_size=upstream.layer_size)
+    head = instantiate(config["head"], input_size=featurizer.output_size)
+    return SpeechModel(
+        upstream,
+        trained=trained,
+        featurizer=featurizer,
+        specaug=instantiate(config["specaug"]),
+        head=head,
+        objective=instantiate(config["objective"], input_size=head.output_size, vocab_size=vocab_size),
+    )
+
+
+def build_recogniser(config: Mapping[str, Any], *, vocabulary: Vocabulary) -> Recogniser:
+    """The model with its task, vocabulary and decoder, on the device of the configuration."""
+    device = choose_device(config["trainer"]["device"])
+    model = build_model(config, vocab_size=len(vocabulary))
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
+    log.info("parameters: %s; trained %s", ", ".join(f"{k} {v:,}" for k, v in counts.items() if v), f"{trained:,}")
+    return Recogniser(
+        model=model.to(device).eval(),
+        task=instantiate(config["task"]),
+        vocabulary=vocabulary,
+        decoder=instantiate(config["decoding"]),
+        loading=instantiate(config["loading"]),
+        device=device,
+        precision=config["trainer"]["precision"],
+    )
+
+
+def load_recogniser(folder: Path, *, device: str = "auto") -> tuple[Recogniser, dict[str, Any]]:
+    """The trained recogniser of a run folder, and the configuration it was trained with.
+
+    Raises:
+        ValueError: the folder holds no finished training, or other weights than its settings describe.
+    """
+    needed = [folder / name for name in ("config.yaml", TOKENS_FILE, MODEL_FILE)]
+    if missing := [path.name for path in needed if not path.is_file()]:
+        raise ValueError(
+            f"{folder} is not the folder of a trained run: {', '.join(missing)} missing. Give the folder that "
+            "`python -m mlsuperb.run` printed, after its training has ended"
+        )
+    config: dict[str, Any] = yaml.safe_load(needed[0].read_text(encoding="utf-8"))
+    config["trainer"]["device"] = device
+    recogniser = build_recogniser(config, vocabulary=Vocabulary.load(needed[1]))
+    load_trained(recogniser.model, needed[2])
+    return recogniser, config
+
+
+def train(config: Mapping[str, Any], recogniser: Recogniser, *, data: Data, run: Run) -> Progress:
+    """Train the recogniser's model in the run's folder, and leave it with the averaged weights."""
+    trainer: Trainer = instantiate(config["trainer"])
+    quick = Argmax() if recogniser.model.objective.utterance_level else Greedy()
+
+    def on_progress(progress: Progress) -> None:
+        run.status(iteration=progress.iteration, num_iterations=trainer.num_iterations, epoch=progress.epoch)
+
+    return trainer.fit(
+        recogniser.model,
+        batches=recogniser.loading.training(data.train, seed=config["seed"]),
+        validate=lambda: recogniser.validate(data.dev, quick_decoder=quick),
+        folder=run.folder,
+        on_progress=on_progress,
+    )

@@ -1,0 +1,106 @@
+"""Reading audio: any file that libsndfile knows becomes a mono wave at 16 kHz. Letters: T samples, C channels."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+
+RATE_HZ = 16_000
+# What libsndfile knows by content; `.raw` and its like have no header and are left out.
+EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".oga", ".aiff", ".aif", ".au", ".caf", ".w64", ".sph")
+# Segment tables round their times, and compressed files pad their last packet: so much is not an error.
+END_TOLERANCE_S = 0.1
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file's header says."""
+
+    rate_hz: int
+    num_samples: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the whole file."""
+        return self.num_samples / self.rate_hz
+
+
+def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
+    """Read a file's header.
+
+    Raises:
+        ValueError: the file is missing or is no audio.
+    """
+    with _open(path) as file:
+        return AudioInfo(rate_hz=file.samplerate, num_samples=file.frames)
+
+
+def load_audio(
+    path: str | os.PathLike[str],
+    *,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    resample: bool = True,
+) -> np.ndarray:
+    """The wave of a file, or of `duration_s` seconds of it from `start_s` on: (T,) float32, mono, 16 kHz.
+
+    Channels are averaged. Other rates are resampled by torchaudio's windowed sinc.
+
+    Raises:
+        ValueError: the file is missing, corrupt, shorter than asked for, or has another rate while `resample` is off.
+    """
+    with _open(path) as file:
+        rate_hz = file.samplerate
+        if rate_hz != RATE_HZ and not resample:
+            raise ValueError(wrong_rate(path, rate_hz=rate_hz))
+        start = round(start_s * rate_hz)
+        num_wanted = file.frames - start if duration_s is None else round(duration_s * rate_hz)
+        try:
+            file.seek(min(start, file.frames))
+            samples_TC = file.read(max(num_wanted, 0), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise ValueError(_unreadable(path, error)) from error
+    if len(samples_TC) == 0 or len(samples_TC) < num_wanted - END_TOLERANCE_S * rate_hz:
+        raise ValueError(
+            f"{path}: {num_wanted / rate_hz:.2f} s of audio were asked for from {start_s:.2f} s on, but only "
+            f"{len(samples_TC) / rate_hz:.2f} s could be read. The file is cut short or its segment is wrong: get it "
+            "again or correct the segment, then prepare the data again (python -m mlsuperb.data prepare)."
+        )
+    wave_T = samples_TC[:, 0] if samples_TC.shape[1] == 1 else samples_TC.mean(axis=1)
+    if not np.isfinite(wave_T).all():
+        raise ValueError(f"{path}: the audio holds values that are not finite. Get the file again or take it out.")
+    return np.ascontiguousarray(wave_T if rate_hz == RATE_HZ else _to_16_khz(wave_T, rate_hz=rate_hz))
+
+
+def wrong_rate(path: str | os.PathLike[str], *, rate_hz: int) -> str:
+    """The message for a file that would have to be resampled although that was not allowed."""
+    return (
+        f"{path} has {rate_hz} samples a second, not {RATE_HZ}, and data.resample is false. "
+        "Set data.resample=true, or convert the file."
+    )
+
+
+def _to_16_khz(wave_T: np.ndarray, *, rate_hz: int) -> np.ndarray:
+    import torch
+    from torchaudio.functional import resample
+
+    return resample(torch.from_numpy(np.ascontiguousarray(wave_T)), rate_hz, RATE_HZ).numpy()
+
+
+def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
+    if not os.path.isfile(path):
+        raise ValueError(f"{path}: there is no such audio file. Check the corpus folder and prepare the data again.")
+    try:
+        return soundfile.SoundFile(path)
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a headerless format such as .raw
+        raise ValueError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: str | os.PathLike[str], error: Exception) -> str:
+    return (
+        f"{path}: this is no audio that can be read ({error}). Get the file again, or convert it to WAV, FLAC or Ogg; "
+        "with data.on_bad=skip, preparing the data counts it and goes on."
+    )

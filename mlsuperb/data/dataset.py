@@ -1,0 +1,93 @@
+"""A manifest as a torch dataset: waves and targets, loaded when asked for, collated into a `Batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from mlsuperb.data.audio import load_audio
+from mlsuperb.types import Batch, Utterance
+
+_COLUMNS = [field.name for field in fields(Utterance)]
+
+
+class Example(NamedTuple):
+    """One utterance, its wave (T,) at 16 kHz and its target token indices."""
+
+    utterance: Utterance
+    wave_T: np.ndarray
+    target: list[int]
+
+
+class SpeechDataset(Dataset[Example]):
+    """The rows of a manifest, as waves and targets.
+
+    Args:
+        manifest: rows with the columns of `Utterance`.
+        encode: target token indices of an utterance; None where there is no target (inference).
+        resample: convert other rates than 16 kHz; otherwise such a file is an error.
+        keep_gb: waves are kept in memory up to this size once they are decoded, so that a small corpus is decoded once.
+    """
+
+    def __init__(
+        self,
+        manifest: pd.DataFrame,
+        *,
+        encode: Callable[[Utterance], list[int]] | None = None,
+        resample: bool = True,
+        keep_gb: float = 0.0,
+    ) -> None:
+        self._columns = {name: manifest[name].to_numpy() for name in _COLUMNS}
+        self._encode = encode
+        self._resample = resample
+        self._room = int(keep_gb * 2**30)
+        self._kept: dict[int, Example] = {}
+
+    def __len__(self) -> int:
+        return len(self._columns["id"])
+
+    @property
+    def durations_s(self) -> np.ndarray:
+        """Seconds of each utterance, in manifest order."""
+        return self._columns["duration_s"].astype(float)
+
+    def utterance(self, index: int) -> Utterance:
+        """The manifest row at `index`."""
+        return Utterance(**{name: column[index] for name, column in self._columns.items()})
+
+    def __getitem__(self, index: int) -> Example:
+        if index in self._kept:
+            return self._kept[index]
+        utterance = self.utterance(index)
+        wave_T = load_audio(
+            utterance.audio,
+            start_s=utterance.start_s,
+            duration_s=utterance.duration_s,
+            resample=self._resample,
+        )
+        example = Example(utterance, wave_T, self._encode(utterance) if self._encode else [])
+        if wave_T.nbytes <= self._room:
+            self._room -= wave_T.nbytes
+            self._kept[index] = example
+        return example
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pad to the longest wave and the longest target, both with zeros."""
+    waves = [torch.from_numpy(example.wave_T) for example in examples]
+    targets = [torch.tensor(example.target, dtype=torch.long) for example in examples]
+    return Batch(
+        ids=tuple(example.utterance.id for example in examples),
+        languages=tuple(example.utterance.language for example in examples),
+        wave_BT=pad_sequence(waves, batch_first=True),
+        lengths_B=torch.tensor([len(wave) for wave in waves]),
+        targets_BS=pad_sequence(targets, batch_first=True),
+        target_lengths_B=torch.tensor([len(target) for target in targets]),
+    )

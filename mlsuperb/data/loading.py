@@ -1,0 +1,68 @@
+"""How batches reach the model: their make-up, worker processes, what is kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
+from torch.utils.data import DataLoader, Sampler
+
+from mlsuperb.data.batching import Batching, InferenceBatches, TrainingBatches
+from mlsuperb.data.dataset import Example, SpeechDataset, collate
+from mlsuperb.types import Batch, Utterance
+
+
+@dataclass(kw_only=True)
+class Loading:
+    """Settings of data loading.
+
+    Args:
+        train: how the training set is cut into batches.
+        eval_batch_s: padded seconds of audio in a batch of validation or decoding, at most.
+        num_workers: processes that decode audio; `auto` is 4 beside a GPU and none on a CPU, which is busy training.
+        keep_audio_gb: decoded waves are kept in memory up to this size (shared out among the workers).
+    """
+
+    train: Batching
+    eval_batch_s: PositiveFloat = 200.0
+    num_workers: NonNegativeInt | Literal["auto"] = "auto"
+    keep_audio_gb: NonNegativeFloat = 2.0
+
+    def _workers(self) -> int:
+        if self.num_workers == "auto":
+            return 4 if torch.cuda.is_available() else 0
+        return self.num_workers
+
+    def dataset(
+        self, manifest: pd.DataFrame, *, encode: Callable[[Utterance], list[int]] | None, resample: bool
+    ) -> SpeechDataset:
+        """The rows of `manifest` as waves and targets."""
+        keep_gb = self.keep_audio_gb / max(1, self._workers())
+        return SpeechDataset(manifest, encode=encode, resample=resample, keep_gb=keep_gb)
+
+    def training(self, dataset: SpeechDataset, *, seed: int) -> Callable[[int], Iterator[Batch]]:
+        """Endless training batches, from a given iteration on."""
+
+        def batches(start: int) -> Iterator[Batch]:
+            sampler = TrainingBatches(dataset.durations_s, batching=self.train, seed=seed, start=start)
+            return iter(self._loader(dataset, sampler))
+
+        return batches
+
+    def inference(self, dataset: SpeechDataset) -> DataLoader[Example]:
+        """Every utterance once, in batches of similar length."""
+        return self._loader(dataset, InferenceBatches(dataset.durations_s, max_batch_s=self.eval_batch_s))
+
+    def _loader(self, dataset: SpeechDataset, sampler: Sampler[list[int]]) -> DataLoader[Example]:
+        return DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=collate,
+            num_workers=self._workers(),
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # its own: a loader must not draw from the global one, which a resume restores
+        )

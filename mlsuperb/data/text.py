@@ -1,0 +1,51 @@
+"""Transcript normalisation as the benchmarks do it. A normaliser's name and version are stored with every result."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Callable
+
+_BRACKETS = re.compile(r"\[[^()]*\]")  # greedy: from the first `[` to the last `]` with no parenthesis between
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def raw(text: str) -> str:
+    """The transcript as it is."""
+    return text
+
+
+def v1(text: str) -> str:
+    """ML-SUPERB multilingual tracks (ESPnet `egs2/ml_superb/asr1/local/data_prep.py`): bracketed stretches out, ASCII
+    punctuation out, upper case. Everything else stays: no Unicode normalisation, no other punctuation."""
+    return _BRACKETS.sub("", text).translate(_PUNCTUATION).upper()
+
+
+def v1_mono(text: str) -> str:
+    """ML-SUPERB monolingual track (`single_lang_data_prep.py`): like `v1`, but brackets lose only their signs."""
+    return text.translate(_PUNCTUATION).upper()
+
+
+NORMALISERS: dict[str, Callable[[str], str]] = {"raw": raw, "v1": v1, "v1_mono": v1_mono}
+VERSIONS = {"raw": "1", "v1": "1", "v1_mono": "1"}
+
+
+def normaliser(name: str) -> Callable[[str], str]:
+    """The normaliser called `name`.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in NORMALISERS:
+        raise ValueError(f"unknown text normaliser {name!r}; choose one of {', '.join(NORMALISERS)}")
+    return NORMALISERS[name]
+
+_LANGUAGE = re.compile(r"\[([a-z]{3})\]")
+_TWO_PART_LANGUAGE = re.compile(r"\[([a-z]{3}_[a-z]{3})\]")
+
+
+def first_language(hypothesis: str) -> str | None:
+    """The language a raw hypothesis names, as ML-SUPERB's `local/lid.py` finds it: the first `[xxx]`; codes of two parts
+    (`[org_jpn]`) are looked at only where there is none; None where there is neither."""
+    match = _LANGUAGE.search(hypothesis) or _TWO_PART_LANGUAGE.search(hypothesis)
+    return match.group(1) if match else None

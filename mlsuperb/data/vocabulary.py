@@ -1,0 +1,65 @@
+"""The tokens a model can emit, counted from its training transcripts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+UNKNOWN = "<unk>"
+IGNORED = -1  # the index of a token unknown to a vocabulary that has no `<unk>`; losses skip it
+
+
+class Vocabulary:
+    """Tokens and their indices.
+
+    Laid out as ESPnet's token lists (`asr.sh` stage 5): the objective's first specials (`<blank>`, `<unk>`), then the
+    training tokens by falling frequency, then its last special (`<sos/eos>`). An objective without specials, such as a
+    classifier, gets the training tokens alone.
+    """
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self.tokens = list(tokens)
+        self._index = {token: index for index, token in enumerate(self.tokens)}
+        if len(self._index) != len(self.tokens):
+            repeated = [token for token, count in Counter(self.tokens).items() if count > 1]
+            raise ValueError(f"a token list must not repeat tokens; repeated: {repeated[:5]}")
+        self._unknown = self._index.get(UNKNOWN, IGNORED)
+
+    @classmethod
+    def build(cls, sequences: Iterable[Sequence[str]], *, specials: Sequence[str]) -> Vocabulary:
+        """Count the tokens of the training targets; ties keep the order in which they were first seen.
+
+        Raises:
+            ValueError: there is nothing to count.
+        """
+        counts: Counter[str] = Counter()
+        for sequence in sequences:
+            counts.update(sequence)
+        ranked = [token for token, _ in counts.most_common() if token not in specials]
+        if not ranked:
+            raise ValueError(
+                "the training split holds no text to build a vocabulary from; look at its skip report "
+                "(`python -m mlsuperb.data describe data=...`) and at the language and dataset filters"
+            )
+        return cls([*specials[:-1], *ranked, *specials[-1:]])
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, tokens: Iterable[str]) -> list[int]:
+        """Indices of `tokens`; what is not listed becomes `<unk>`, or `IGNORED` where there is no such token."""
+        return [self._index.get(token, self._unknown) for token in tokens]
+
+    def decode(self, indices: Iterable[int]) -> list[str]:
+        """The tokens at `indices`."""
+        return [self.tokens[index] for index in indices]
+
+    def save(self, path: Path) -> None:
+        """One token a line, in the order of their indices."""
+        path.write_text("".join(f"{token}\n" for token in self.tokens), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """Read what `save` wrote."""
+        return cls(path.read_text(encoding="utf-8").split("\n")[:-1])

@@ -1,0 +1,23 @@
+"""What every decoder offers: posteriors go in, token sequences come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One utterance's best token indices (no blanks, no `<sos/eos>`) and their log score."""
+
+    tokens: list[int]
+    score: float
+
+
+class Decoder(Protocol):
+    """Turns `log_probs_BFV` (log posteriors, blank at index 0, `<sos/eos>` at V - 1), of which `lengths_B` frames are
+    valid, into one `Decoded` an utterance. Batched; what lies beyond a length never matters."""
+
+    def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor) -> list[Decoded]: ...

@@ -1,0 +1,60 @@
+"""`python -m mlsuperb.evaluate RUN data=...`: decode and score other data with a trained run."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlsuperb.options import check_overrides
+
+
+def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Path:
+    """Decode every split of the given data that is neither `train` nor `dev`, score it, and return the folder of the
+    result: `<run>/evaluations/<data>-<signature>`.
+
+    Raises:
+        ValueError: the run holds no trained model, or the data cannot be read.
+    """
+    from mlsuperb import build, summary  # noqa: PLC0415 - wrong arguments are answered before torch loads
+    from mlsuperb.settings import check, compose  # noqa: PLC0415
+
+    given = compose(overrides)
+    check(given, groups=("data", "scoring"))
+    recogniser, config = build.load_recogniser(run, device=device)
+    config |= {"data": given["data"], "scoring": given["scoring"], "manifests": given["manifests"]}
+    manifest, record = build.read_data(config)
+    test = manifest[~manifest["split"].isin((build.TRAIN, build.DEV))]
+    if test.empty:
+        raise ValueError(f"data={given['data']['name']} has no test split; skipped: {record['skipped']}")
+    folder = run / "evaluations" / build.manifest_folder(config).name
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = recogniser.loading.dataset(test, encode=None, resample=given["data"]["resample"])
+    hypotheses = recogniser.decode(dataset, folder / "hypotheses.jsonl")
+    summary.save_result(config, folder, record=record, model=recogniser.model, hypotheses=hypotheses)
+    return folder
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m mlsuperb.evaluate", description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
+    parser.add_argument("overrides", nargs="+", metavar="data=...", help="the data, as in mlsuperb.run")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if messages := check_overrides(options.overrides):
+        sys.exit("\n".join(messages))
+    try:
+        folder = evaluate(options.run, options.overrides, device=options.device)
+    except ValueError as error:
+        sys.exit(str(error))
+    from mlsuperb import summary  # noqa: PLC0415
+
+    summary.show(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Run identity, run folder, seeds, environment, status: what makes an experiment one that can be found, resumed, trusted."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import random
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+import mlsuperb
+
+log = logging.getLogger(__name__)
+
+# What does not change the science, and so not the identity of a run: where things lie, what computes them, how they are
+# watched. Everything else does.
+NOT_SCIENCE = (
+    "run_id",
+    "run_name",
+    "output_root",
+    "manifests",
+    "hydra",
+    "trainer.device",
+    "trainer.log_every",
+    "trainer.checkpoint_every",
+    "trainer.trackers",
+    "loading.num_workers",
+    "loading.keep_audio_gb",
+)
+PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "hydra-core", "soundfile", "numpy", "rapidfuzz")
+
+
+def science(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that make a run what it is: `config` without `NOT_SCIENCE` and without cards and names."""
+
+    def strip(node: Any, prefix: str) -> Any:
+        if not isinstance(node, Mapping):
+            return node
+        kept = {key: strip(value, f"{prefix}{key}.") for key, value in node.items() if f"{prefix}{key}" not in NOT_SCIENCE}
+        return {key: value for key, value in kept.items() if not (prefix and key in ("name", "card"))}
+
+    stripped: dict[str, Any] = strip(config, "")
+    return stripped
+
+
+def signature(config: Mapping[str, Any]) -> str:
+    """Eight hex digits of the settings that change the science (the idea is Dora's), taken from the whole resolved
+    configuration, so that a changed default never gives an old run's name to a new one."""
+    text = json.dumps(science(config), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine, code and command of this process."""
+    import torch  # noqa: PLC0415
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "package_version": mlsuperb.__version__,
+        "code": _code_state(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "gpus": gpus,
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "started": now(),
+    }
+
+
+def _code_state() -> dict[str, Any]:
+    """Commit of a checkout and whether it was changed; an installed package has neither."""
+    root = Path(mlsuperb.__file__).resolve().parents[1]
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        if not (root / "pyproject.toml").is_file():
+            return {"commit": None, "dirty": None}
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def set_seed(seed: int) -> None:
+    """Seed every global random generator."""
+    import numpy as np  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` atomically."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+class Run:
+    """A run's folder, held by one process at a time.
+
+    Used as a context: the status file says `running`, then `finished` or `failed`, and what failed stands in the log.
+    The folder holds `config.yaml`, `environment.json` (of every start), `status.json`, `run.log` and what the run makes.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+        self.id: str = config["run_id"]
+        self.folder = Path(config["output_root"]) / self.id
+        self.state = "running"
+        self._progress: dict[str, Any] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether an earlier start wrote the result."""
+        return (self.folder / "result.json").is_file()
+
+    def __enter__(self) -> Run:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise ValueError(f"another process is at work in {self.folder}; wait for it, or change the settings") from error
+        self.status()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is not None:
+            self.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            self._progress["error"] = f"{type(error).__name__}: {error}"
+            if not isinstance(error, (KeyboardInterrupt, ValueError)):
+                log.exception("the run failed")
+        else:
+            self.state = "finished"
+        self.status()
+        self._lock.close()
+
+    def begin(self) -> None:
+        """Record settings and environment; seed everything.
+
+        Raises:
+            ValueError: the folder holds a run with other settings.
+        """
+        path = self.folder / "config.yaml"
+        if path.exists():
+            earlier = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if science(earlier) != science(self.config):
+                raise ValueError(f"{self.folder} holds a run with other settings ({path}); give run_name=..., or remove it")
+        path.write_text(yaml.safe_dump(dict(self.config), allow_unicode=True, sort_keys=False), encoding="utf-8")
+        history = self.folder / "environment.json"
+        starts = json.loads(history.read_text(encoding="utf-8")) if history.exists() else []
+        write_json(history, [*starts, environment()])
+        set_seed(self.config["seed"])
+
+    def pin(self, name: str, value: Any) -> None:
+        """Record `value` at the first start; refuse another one later.
+
+        Raises:
+            ValueError: it changed, so what was trained so far would not be what the result says.
+        """
+        path = self.folder / f"{name}.json"
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != value:
+            raise ValueError(
+                f"the {name} of this run changed since it was started (see {path}); restore it, or start anew with "
+                "run_name=..."
+            )
+        write_json(path, value)
+
+    def status(self, **progress: Any) -> None:
+        """Write the status file."""
+        self._progress |= progress
+        write_json(
+            self.folder / "status.json",
+            {"run_id": self.id, "state": self.state, "pid": os.getpid(), "updated": now(), **self._progress},
+        )

@@ -1,0 +1,123 @@
+"""What a trained model says: validation figures while it trains, hypotheses when it is done."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rapidfuzz.distance import Levenshtein
+from tqdm.auto import tqdm
+
+from mlsuperb.data.dataset import SpeechDataset
+from mlsuperb.data.loading import Loading
+from mlsuperb.data.vocabulary import IGNORED, Vocabulary
+from mlsuperb.decoding.base import Decoder
+from mlsuperb.model import SpeechModel
+from mlsuperb.scoring.hypotheses import read_hypotheses, write_hypotheses
+from mlsuperb.tasks.base import Task
+from mlsuperb.training.device import autocast
+from mlsuperb.types import Hypothesis
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Recogniser:
+    """A model with all it takes to turn audio into text and language."""
+
+    model: SpeechModel
+    task: Task
+    vocabulary: Vocabulary
+    decoder: Decoder
+    loading: Loading
+    device: torch.device
+    precision: str
+
+    @torch.inference_mode()
+    def validate(self, dataset: SpeechDataset, *, quick_decoder: Decoder) -> dict[str, float]:
+        """Mean loss an utterance, and the rate of token errors (and of wrong languages) under `quick_decoder`."""
+        loss = errors = tokens = wrong_languages = 0.0
+        for batch in self.loading.inference(dataset):
+            moved = batch.to(self.device)
+            with autocast(self.device, self.precision):
+                encoded = self.model.encode(moved.wave_BT, moved.lengths_B)
+                result = self.model.objective(encoded, moved.targets_BS, moved.target_lengths_B)
+                posteriors = self.model.objective.log_probs(encoded)
+            loss += float(result.loss) * len(batch.ids)
+            targets = zip(batch.targets_BS.tolist(), batch.target_lengths_B.tolist(), strict=True)
+            decoded = quick_decoder(posteriors.values, posteriors.lengths_B)
+            for (target, length), hypothesis in zip(targets, decoded, strict=True):
+                errors += Levenshtein.distance(target[:length], hypothesis.tokens)
+                tokens += length
+                wrong_languages += hypothesis.tokens[:1] != target[:1] or target[0] == IGNORED
+        figures = {"valid_loss": loss / len(dataset), "valid_token_error_rate": errors / max(1.0, tokens)}
+        if self.task.has_language:
+            figures["valid_lid_error_rate"] = wrong_languages / len(dataset)
+        return figures
+
+    def decode(self, dataset: SpeechDataset, path: Path) -> list[Hypothesis]:
+        """Decode every utterance of `dataset` into `path` (`hypotheses.jsonl`), in the order of the manifest.
+
+        What a killed run had decoded lies in `<path>.partial` and is not decoded again.
+        """
+        partial = path.with_name(f"{path.name}.partial")
+        done = {(one.split, one.id): one for one in _read_partial(partial)}
+        with partial.open("a", encoding="utf-8") as file:
+            for hypotheses in self._decode_batches(dataset, skip=set(done)):
+                done |= {(one.split, one.id): one for one in hypotheses}
+                file.writelines(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in hypotheses)
+                file.flush()
+        rows = (dataset.utterance(index) for index in range(len(dataset)))
+        ordered = [done[row.split, row.id] for row in rows]
+        write_hypotheses(path, ordered)
+        partial.unlink()
+        return ordered
+
+    @torch.inference_mode()
+    def _decode_batches(self, dataset: SpeechDataset, *, skip: set[tuple[str, str]]) -> Iterator[list[Hypothesis]]:
+        loader = self.loading.inference(dataset)
+        sampler = loader.batch_sampler
+        assert sampler is not None
+        # batches stay as they are and are skipped whole, so that an interrupted decoding gives the same bytes
+        plan = [[dataset.utterance(index) for index in batch] for batch in sampler.batches]  # type: ignore[attr-defined]
+        waiting = [
+            index for index, rows in enumerate(plan) if not all((row.split, row.id) in skip for row in rows)
+        ]
+        sampler.batches = [sampler.batches[index] for index in waiting]  # type: ignore[attr-defined]
+        with tqdm(total=sum(len(plan[index]) for index in waiting), desc="decode", unit="utt", dynamic_ncols=True) as bar:
+            for index, batch in zip(waiting, loader, strict=True):
+                with autocast(self.device, self.precision):
+                    posteriors = self.model.log_probs(batch.to(self.device))
+                decoded = self.decoder(posteriors.values, posteriors.lengths_B)
+                texts = [self.task.text(self.vocabulary.decode(one.tokens)) for one in decoded]
+                yield [
+                    Hypothesis(
+                        id=row.id,
+                        dataset=row.dataset,
+                        language=row.language,
+                        split=row.split,
+                        audio=row.audio,
+                        start_s=row.start_s,
+                        duration_s=row.duration_s,
+                        reference=row.text,
+                        hypothesis=text,
+                        predicted_language=self.task.language(text),
+                    )
+                    for row, text in zip(plan[index], texts, strict=True)
+                ]
+                bar.update(len(texts))
+
+
+def _read_partial(path: Path) -> list[Hypothesis]:
+    """Whole lines of an interrupted decoding; a line cut off by a kill is dropped."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+    found = read_hypotheses(path) if "\n" in text else []
+    log.info("%d utterances were decoded before", len(found))
+    return found

@@ -1,0 +1,66 @@
+"""The model of a benchmark run: upstream, featurizer, SpecAugment, head, objective."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from mlsuperb.types import Batch, Encoded, Loss
+from mlsuperb.upstreams.base import Upstream
+
+
+class SpeechModel(nn.Module):
+    """Upstream -> featurizer -> SpecAugment (training only) -> head -> objective, the order of the ML-SUPERB recipe
+    (utterance normalisation is the head's first step).
+
+    Args:
+        upstream: after its adaptation was applied.
+        trained: names of the upstream's parameters that the adaptation trains. Where there is none the upstream stays in
+            eval mode (unless `upstream.dropout_while_frozen`) and builds no graph.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        trained: Iterable[str],
+        featurizer: nn.Module,
+        specaug: nn.Module,
+        head: nn.Module,
+        objective: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.upstream = upstream
+        self.featurizer = featurizer
+        self.specaug = specaug
+        self.head = head
+        self.objective = objective
+        self.frozen = not set(trained)
+
+    def train(self, mode: bool = True) -> SpeechModel:
+        """Frozen means frozen: an upstream of which nothing is trained has no dropout in training either."""
+        super().train(mode)
+        if self.frozen and not self.upstream.dropout_while_frozen:
+            self.upstream.eval()
+        return self
+
+    def encode(self, wave_BT: Tensor, lengths_B: Tensor) -> Encoded:
+        """The head's output for a batch of 16 kHz waves."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            features = self.upstream(wave_BT, lengths_B)
+        feats_BFD = self.specaug(self.featurizer(features), features.lengths_B)
+        encoded: Encoded = self.head(feats_BFD, features.lengths_B)
+        return encoded
+
+    def log_probs(self, batch: Batch) -> Encoded:
+        """Log posteriors (B, F, V) and their lengths."""
+        log_probs: Encoded = self.objective.log_probs(self.encode(batch.wave_BT, batch.lengths_B))
+        return log_probs
+
+    def forward(self, batch: Batch) -> Loss:
+        """The loss of a batch."""
+        encoded = self.encode(batch.wave_BT, batch.lengths_B)
+        loss: Loss = self.objective(encoded, batch.targets_BS, batch.target_lengths_B)
+        return loss

@@ -1,0 +1,105 @@
+"""Where `conf/` is, and the nearest names for an option that is not in it. Light: the command line asks before torch loads."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_OVERRIDE = re.compile(r"^(?P<prefix>\+{0,2}|~)(?P<key>[\w/.@-]+)=(?P<value>.*)$")
+
+
+def conf_dir() -> Path:
+    """Folder with the YAML files: inside an installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"no conf/config.yaml in or beside {package}; reinstall mlsuperb")
+
+
+def options(group: str, folders: Sequence[Path]) -> list[str]:
+    """Names of the choices of a group (`upstream`), those in sub-folders included (`v1/lid`)."""
+    found = (path.relative_to(folder / group) for folder in folders for path in (folder / group).rglob("*.yaml"))
+    return sorted({path.with_suffix("").as_posix() for path in found})
+
+
+def nearest(name: str, known: Iterable[str], number: int = 3) -> list[str]:
+    """The known names most like `name`, best first."""
+    return difflib.get_close_matches(name, list(known), n=number, cutoff=0.5)
+
+
+def check_overrides(arguments: Sequence[str]) -> list[str]:
+    """One message for each override that names a choice or a setting that does not exist, with the nearest that do."""
+    folders = [conf_dir(), *_config_dirs(arguments)]
+    groups = sorted({path.name for folder in folders for path in folder.iterdir() if path.is_dir() and path.name != "hydra"})
+    messages = []
+    for argument in arguments:
+        match = _OVERRIDE.match(argument)
+        if match is None or match["prefix"] == "~" or match["key"].startswith("hydra"):
+            continue
+        key, values = match["key"].split("@")[0], match["value"]
+        if key in groups:
+            messages += [m for value in _choices(values) if (m := _check_choice(key, value, folders))]
+        elif match["prefix"] == "" and (m := _check_key(key, groups, folders)):
+            messages.append(m)
+    return messages
+
+
+def _config_dirs(arguments: Sequence[str]) -> Iterator[Path]:
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument in ("--config-dir", "-cd"):
+            yield Path(following)
+        elif argument.startswith("--config-dir="):
+            yield Path(argument.partition("=")[2])
+
+
+def _choices(values: str) -> list[str]:
+    """The names in `a` or `a,b`; none where a sweep's functions or an interpolation make it anything else."""
+    names = values.split(",")
+    return names if all(re.fullmatch(r"[\w/.-]+", name) for name in names) else []
+
+
+def _check_choice(group: str, value: str, folders: Sequence[Path]) -> str | None:
+    known = options(group, folders)
+    if value in known or value == "null":
+        return None
+    close = nearest(value, known) or nearest(value, known, 8)
+    listed = f"nearest: {', '.join(close)}" if close else f"there are: {', '.join(known)}"
+    return f"{group} has no option '{value}'; {listed}"
+
+
+def _check_key(key: str, groups: Sequence[str], folders: Sequence[Path]) -> str | None:
+    head, _, _ = key.partition(".")
+    top = _read(folders[0] / "config.yaml")
+    if head in groups:
+        known = {f"{head}.{name}" for one in options(head, folders) for name in _group_keys(head, one, folders)}
+    else:
+        known = {name for name in _flatten(top) if not name.startswith(("defaults", "hydra"))}
+        known |= set(groups)
+    if key in known or any(name.startswith(f"{key}.") or key.startswith(f"{name}.") for name in known):
+        return None
+    close = nearest(key, known)
+    listed = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(sorted(known))}"
+    return f"there is no setting '{key}'; {listed}"
+
+
+def _group_keys(group: str, option: str, folders: Sequence[Path]) -> list[str]:
+    path = next(folder / group / f"{option}.yaml" for folder in folders if (folder / group / f"{option}.yaml").is_file())
+    return list(_flatten(_read(path)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return content
+
+
+def _flatten(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")

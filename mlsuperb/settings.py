@@ -1,0 +1,207 @@
+"""From Hydra to a plain dictionary, and every problem in it at once, before anything is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_type_hints
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from mlsuperb.experiment import signature
+from mlsuperb.options import conf_dir, nearest
+
+GROUPS = (
+    "upstream",
+    "adaptation",
+    "featurizer",
+    "specaug",
+    "head",
+    "objective",
+    "task",
+    "data",
+    "loading",
+    "decoding",
+    "scoring",
+    "trainer",
+)
+RUN_SETTINGS = ("seed", "output_root", "manifests", "run_name", "run_id")
+# Sizes and other things that one part knows and another is given when it is built; nobody types them.
+RUNTIME = {
+    "featurizer": {"num_layers", "layer_size"},
+    "head": {"input_size"},
+    "objective": {"input_size", "vocab_size"},
+}
+NOT_ARGUMENTS = ("_target_", "_partial_", "name", "card")
+_MISSING = "???"
+
+
+def register_resolvers() -> None:
+    """`${run_signature:}`, and `${choose:key,{a: 1, b: 2}}`, which looks a value up (`default` where `key` is not in it)."""
+    OmegaConf.register_new_resolver("run_signature", _run_signature, replace=True)
+    OmegaConf.register_new_resolver("choose", _choose, replace=True)
+
+
+def _run_signature(*, _root_: DictConfig) -> str:
+    raw = OmegaConf.to_container(_root_, resolve=False)
+    assert isinstance(raw, dict)
+    kept = OmegaConf.create({key: value for key, value in raw.items() if key not in ("run_id", "run_name", "hydra")})
+    resolved = OmegaConf.to_container(kept, resolve=True)
+    assert isinstance(resolved, dict)
+    return signature(resolved)  # type: ignore[arg-type]
+
+
+def _choose(key: Any, table: Mapping[Any, Any]) -> Any:
+    if key not in table and "default" not in table:
+        raise ValueError(f"{key!r} is not one of {', '.join(map(str, table))}")
+    return table.get(key, table.get("default"))
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as plain Python types.
+
+    Raises:
+        ValueError: it cannot be resolved.
+    """
+    try:
+        container = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"the configuration cannot be resolved: {error}") from error
+    assert isinstance(container, dict)
+    return container  # type: ignore[return-value]
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration that `python -m mlsuperb.run OVERRIDES` would run."""
+    register_resolvers()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return plain(hydra_compose("config", overrides=list(overrides)))
+
+
+def check(config: Mapping[str, Any], groups: Sequence[str] = GROUPS) -> None:
+    """Refuse a configuration that cannot run.
+
+    Raises:
+        ValueError: lists everything that is wrong with it.
+    """
+    if problems := find_problems(config, groups):
+        listed = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
+        raise ValueError(f"this configuration cannot run:\n{listed}")
+
+
+def find_problems(config: Mapping[str, Any], groups: Sequence[str] = GROUPS) -> list[str]:
+    """Everything that is wrong with a configuration: settings that nothing reads, missing values, wrong types and
+    ranges, and whatever a part can see for itself (`problems`). Imports the parts; builds none."""
+    problems = []
+    for key in config:
+        if key not in GROUPS and key not in RUN_SETTINGS:
+            problems.append(f"nothing reads the setting '{key}'{_hint(key, (*GROUPS, *RUN_SETTINGS))}; remove it")
+    if not isinstance(config.get("seed"), int):
+        problems.append(f"seed={config.get('seed')!r} must be a whole number")
+    for group in groups:
+        node = config.get(group)
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            problems.append(f"{group} has no _target_: choose one of its options (`python -m mlsuperb.run --help`)")
+        else:
+            problems += _node_problems(group, node, RUNTIME.get(group, set()))
+    if not problems:
+        problems += _misfits(config, groups)
+    return problems
+
+
+def _node_problems(path: str, node: Mapping[str, Any], runtime: set[str]) -> Iterator[str]:
+    try:
+        target = get_object(node["_target_"])
+    except (ImportError, AttributeError, ValueError) as error:
+        yield f"{path}._target_={node['_target_']} cannot be imported: {error}"
+        return
+    given = {key: value for key, value in node.items() if key not in NOT_ARGUMENTS}
+    parameters = inspect.signature(target).parameters
+    hints = _hints(target)
+    before = True
+    for key, value in given.items():
+        if key in runtime:
+            yield f"{path}.{key} is known from the other parts; remove it"
+        elif key not in parameters:
+            yield f"nothing reads the setting '{path}.{key}'{_hint(key, parameters, path)}; remove it"
+        elif problem := _value_problem(f"{path}.{key}", value, hints.get(key, Any)):
+            yield problem
+        elif isinstance(value, Mapping) and "_target_" in value:
+            yield from _node_problems(f"{path}.{key}", value, set())
+            continue
+        else:
+            continue
+        before = False
+    for name, parameter in parameters.items():
+        required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+        if required and name not in given and name not in runtime and not node.get("_partial_"):
+            yield f"{path}.{name} is missing: give {path}.{name}=..."
+            before = False
+    if before and hasattr(target, "problems"):
+        yield from target.problems(**_with_defaults(target, given))
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    owner = target if dataclasses.is_dataclass(target) or not inspect.isclass(target) else target.__init__
+    return get_type_hints(owner, include_extras=True)
+
+
+def _value_problem(path: str, value: Any, hint: Any) -> str | None:
+    if value == _MISSING:
+        return f"{path} is missing: give {path}=..."
+    if isinstance(value, Mapping) and "_target_" in value:
+        return None
+    try:
+        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return None  # a type that pydantic cannot judge, such as a tensor
+    try:
+        adapter.validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        reasons = sorted({str(detail["msg"]).lower().removeprefix("input ") for detail in error.errors()})
+        return f"{path}={value!r} {' or '.join(reasons)}"
+    return None
+
+
+def _with_defaults(target: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {}
+    factories = {
+        field.name: field.default_factory
+        for field in (dataclasses.fields(target) if dataclasses.is_dataclass(target) else ())
+        if field.default_factory is not dataclasses.MISSING
+    }
+    for name, parameter in inspect.signature(target).parameters.items():
+        if name in given:
+            settings[name] = given[name]
+        elif name in factories:
+            settings[name] = factories[name]()
+        elif parameter.default is not parameter.empty:
+            settings[name] = parameter.default
+    return settings
+
+
+def _misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+    """Parts that are sound alone but do not go together."""
+    if not {"objective", "decoding", "task"} <= set(groups):
+        return
+    objective, decoder = (get_object(config[group]["_target_"]) for group in ("objective", "decoding"))
+    task = get_object(config["task"]["_target_"])
+    if objective.utterance_level and task.has_text:
+        yield f"objective={config['objective']['name']} gives one label an utterance, task={task.name} has text; use task=lid"
+    if objective.utterance_level != decoder.utterance_level:
+        fitting = "argmax" if objective.utterance_level else "greedy or prefix_beam"
+        yield f"decoding={config['decoding']['name']} does not read objective={config['objective']['name']}; use {fitting}"
+
+
+def _hint(name: str, known: Mapping[str, Any] | Sequence[str], path: str = "") -> str:
+    close = nearest(name, known)
+    prefix = f"{path}." if path else ""
+    return f" (nearest: {', '.join(prefix + one for one in close)})" if close else ""

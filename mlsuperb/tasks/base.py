@@ -1,0 +1,81 @@
+"""What a task is: which tokens are the target of an utterance, and how an output reads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from mlsuperb.data.phonemes import PHONEME_LANGUAGES, missing_extra, to_phonemes
+from mlsuperb.data.text import first_language, normaliser
+from mlsuperb.types import Utterance
+
+SPACE = "<space>"
+
+
+@dataclass(kw_only=True)
+class Task:
+    """Targets and outputs of one track.
+
+    Args:
+        normaliser: how transcripts are normalised for the targets and for the `v1` score (see `mlsuperb.data.text`).
+        units: `char`, every code point a token and a space `<space>`; `phoneme`, for monolingual jpn and cmn.
+        monolingual: refuse data of more than one language.
+    """
+
+    name: ClassVar[str]
+    has_language: ClassVar[bool]
+    has_text: ClassVar[bool]
+
+    normaliser: Literal["raw", "v1", "v1_mono"] = "v1"
+    units: Literal["char", "phoneme"] = "char"
+    monolingual: bool = False
+
+    @classmethod
+    def problems(cls, *, normaliser: str, units: str, **_: Any) -> list[str]:
+        """Phonemes exist for single languages, so they go with the monolingual track alone."""
+        if units == "phoneme" and (cls.has_language or normaliser != "v1_mono"):
+            languages = " and ".join(PHONEME_LANGUAGES)
+            return [
+                f"task.units=phoneme is for monolingual ASR in {languages}: use it with +exp=v1/mono_asr, "
+                "or set task.units=char"
+            ]
+        return []
+
+    def check_languages(self, languages: Collection[str]) -> None:
+        """Raises:
+        ValueError: this task cannot be trained on these languages together.
+        """
+        if self.monolingual and len(languages) > 1:
+            listed = ", ".join(sorted(languages)[:8])
+            raise ValueError(
+                f"task.monolingual=true, but the data hold {len(languages)} languages ({listed} ...): choose a published "
+                "set with data.mono=eng1 (or fra2, jpn, ...), or one language with data.languages=[swa]"
+            )
+        if self.units == "phoneme" and (problem := missing_extra(next(iter(languages)))):
+            raise ValueError(problem)
+
+    def target(self, utterance: Utterance) -> list[str]:
+        """Target tokens of an utterance: `[iso]`, then (after a `<space>`) the units of the normalised text."""
+        tokens: list[str] = [f"[{utterance.language}]"] if self.has_language else []
+        if not self.has_text:
+            return tokens
+        if tokens:
+            tokens.append(SPACE)
+        return tokens + self._units(utterance)
+
+    def text(self, tokens: Sequence[str]) -> str:
+        """The raw output that decoded `tokens` spell, language token kept."""
+        if self.units == "phoneme":
+            return " ".join(tokens)
+        return "".join(" " if token == SPACE else token for token in tokens)
+
+    def language(self, text: str) -> str | None:
+        """The language a raw output names, if this task names one."""
+        return first_language(text) if self.has_language else None
+
+    def _units(self, utterance: Utterance) -> list[str]:
+        text = " ".join(normaliser(self.normaliser)(utterance.text).split())
+        if self.units == "phoneme":
+            return to_phonemes(text, utterance.language).split()
+        return [SPACE if character == " " else character for character in text]

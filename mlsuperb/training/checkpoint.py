@@ -1,0 +1,149 @@
+"""Checkpoints: what was trained, and all it takes to go on to the same numbers. Every write is atomic."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+WEIGHTS, STATE = "weights.safetensors", "state.pt"
+
+
+def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """What a checkpoint holds: trained parameters, and persistent buffers of modules that own no frozen parameter."""
+    names = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for prefix, module in model.named_modules():
+        if all(parameter.requires_grad for parameter in module.parameters(recurse=False)):
+            names |= {f"{prefix}.{name}".lstrip(".") for name, _ in module.named_buffers(recurse=False)}
+    return {name: tensor.detach() for name, tensor in model.state_dict().items() if name in names}
+
+
+def load_trained(model: nn.Module, path: Path) -> None:
+    """Put the tensors of `path` into `model`.
+
+    Raises:
+        ValueError: `path` cannot be read, or holds other tensors than this model trains.
+    """
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as safetensors weights ({error}); delete it or restore a copy") from error
+    own = trained_tensors(model)
+    missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    shapes = [n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape]
+    if missing or unexpected or shapes:
+        raise ValueError(
+            f"{path} does not belong to this model: {len(missing)} tensors are missing {missing[:3]}, "
+            f"{len(unexpected)} are unknown {unexpected[:3]}, {len(shapes)} have another shape {sorted(shapes)[:3]}. "
+            "Use the settings the weights were trained with, or start in another folder (run_name=...)"
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+@contextmanager
+def disk_errors_named(path: Path) -> Iterator[None]:
+    """Turn a full disk into one clear error; what was saved before stays whole, since writes go to a temporary name."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        if not (full or (isinstance(error, RuntimeError) and _is_full(path.parent))):
+            raise
+        raise OSError(
+            errno.ENOSPC,
+            f"no space left on the disk while writing {path}. What was saved before is whole: free some space and give "
+            "the same command again, it resumes from there",
+        ) from error
+
+
+def _is_full(folder: Path) -> bool:
+    """torch reports a failed write without its cause."""
+    return shutil.disk_usage(folder).free < 2**20
+
+
+def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write `tensors` to `path`, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with disk_errors_named(path):
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        os.replace(temporary, path)
+
+
+def average(paths: list[Path]) -> dict[str, Tensor]:
+    """Mean of the floating-point tensors of several weight files; others are taken from the first."""
+    loaded = [load_file(path) for path in paths]
+    return {
+        name: torch.stack([weights[name] for weights in loaded]).mean(0) if first.is_floating_point() else first
+        for name, first in loaded[0].items()
+    }
+
+
+class CheckpointFolder:
+    """Numbered checkpoints `<folder>/<iteration>/`, of which the latest is kept.
+
+    A checkpoint is written under a temporary name and renamed when whole, so a kill at any moment leaves the one before.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def latest(self) -> Path | None:
+        """The newest whole checkpoint."""
+        found = [path for path in self.folder.glob("[0-9]*") if path.name.isdigit()]
+        return max(found, key=lambda path: int(path.name), default=None)
+
+    def save(self, iteration: int, *, weights: Mapping[str, Tensor], state: dict[str, Any]) -> None:
+        """Write the checkpoint of `iteration`, then drop the older ones."""
+        target, temporary = self.folder / f"{iteration:08d}", self.folder / f".{iteration:08d}.tmp"
+        with disk_errors_named(target):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            save_weights(weights, temporary / WEIGHTS)
+            torch.save({**state, "rng": rng_state()}, temporary / STATE)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(temporary, target)
+        for old in self.folder.iterdir():
+            if old != target:
+                shutil.rmtree(old)
+
+    def load(self, checkpoint: Path, *, model: nn.Module, device: torch.device) -> dict[str, Any]:
+        """Put the weights into `model` and return the rest of the state; random states are set by `restore_rng`."""
+        load_trained(model, checkpoint / WEIGHTS)
+        state: dict[str, Any] = torch.load(checkpoint / STATE, map_location=device, weights_only=True)
+        return state
+
+
+def rng_state() -> dict[str, Any]:
+    """The state of every global random generator."""
+    version, internal, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": (version, internal, gauss),
+        "numpy": (torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached),
+    }
+
+
+def restore_rng(state: dict[str, Any]) -> None:
+    """Set every global random generator to what `rng_state` returned."""
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+    random.setstate(state["python"])
+    keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002

@@ -1,0 +1,46 @@
+"""Where to compute, and in which precision."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+
+
+def device_problem(name: str) -> str | None:
+    """Why `name` cannot be used here, else None. `auto` always can."""
+    try:
+        kind = "cpu" if name == "auto" else torch.device(name).type
+    except RuntimeError:
+        return f"trainer.device={name} is no device; give auto, cpu, cuda, cuda:1, ..."
+    if kind == "cuda" and not torch.cuda.is_available():
+        return f"trainer.device={name} was asked for, but torch {torch.__version__} sees no CUDA device here; give auto or cpu"
+    if kind == "mps" and not torch.backends.mps.is_available():
+        return f"trainer.device={name} was asked for, but this machine has no MPS device; give auto or cpu"
+    return None
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` is the first CUDA device, or else the CPU.
+
+    Raises:
+        ValueError: the device asked for is not there.
+    """
+    if problem := device_problem(name):
+        raise ValueError(problem)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def describe_device(device: torch.device) -> str:
+    """For people: `cuda (NVIDIA H200, 140 GB)`, `cpu (2 threads)`."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{device} ({properties.name}, {properties.total_memory / 1e9:.0f} GB)"
+    return f"{device} ({torch.get_num_threads()} threads)"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Inference in the precision of training: bf16 autocast, or nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

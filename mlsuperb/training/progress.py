@@ -1,0 +1,85 @@
+"""How far a training has come, and what it has cost."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+
+@dataclass
+class Progress:
+    """Counted in iterations (one batch forward and backward); saved with every checkpoint.
+
+    `history` has one entry an epoch: its number, the training loss and every figure of its validation. `best` lists the
+    epochs whose weights are kept, best first. `wall_s` is time spent training, over all starts.
+    """
+
+    iteration: int = 0
+    num_utterances: int = 0
+    num_unaligned: int = 0
+    wall_s: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: list[int] = field(default_factory=list)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished, validation included."""
+        return len(self.history)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, for a checkpoint or JSON."""
+        return asdict(self)
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Most memory this process has used, on the GPU where there is one, else in RAM (10^9 bytes)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+class Estimate:
+    """Tells how long a training will take, once its first steps have been timed.
+
+    Args:
+        total: iterations of the whole training.
+        skip: updates that do not count, since the first ones pay for warming up.
+        sample: updates to time.
+    """
+
+    def __init__(self, *, total: int, skip: int = 3, sample: int = 12) -> None:
+        self._total, self._skip, self._sample = total, skip, sample
+        self._seen, self._start_s, self._start_iteration = 0, 0.0, 0
+
+    def tick(self, iteration: int, device: torch.device) -> str | None:
+        """Call after every update with the iterations done so far; returns the message once."""
+        self._seen += 1
+        if self._seen == self._skip:
+            self._start_s, self._start_iteration = time.perf_counter(), iteration
+        if self._seen != self._skip + self._sample:
+            return None
+        step_s = (time.perf_counter() - self._start_s) / (iteration - self._start_iteration)
+        left = self._total - iteration
+        return (
+            f"{step_s:.2f} s an iteration: about {format_duration(left * step_s)} for the {left:,} that are left, "
+            f"validation not counted; peak memory so far {peak_memory_gb(device):.1f} GB"
+        )
+
+
+def format_duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"

@@ -1,0 +1,43 @@
+"""Learning rates over training: each schedule is a factor on the optimiser's rate, a function of the update alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+
+class Schedule(Protocol):
+    """Factor on the learning rate at `update` (from 0) of `num_updates`."""
+
+    def __call__(self, update: int, num_updates: int) -> float: ...
+
+
+@dataclass(kw_only=True)
+class Constant:
+    """The same rate throughout, as ML-SUPERB 1.0 trains."""
+
+    def __call__(self, update: int, num_updates: int) -> float:
+        return 1.0
+
+
+@dataclass(kw_only=True)
+class OneCycle:
+    """Linear warm-up to the full rate, then a cosine down to `final` of it (Smith and Topin, 2018, arXiv 1708.07120).
+
+    Args:
+        warmup: share of the updates spent warming up.
+        final: the last factor.
+    """
+
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    final: Annotated[float, Field(ge=0, le=1)] = 0.01
+
+    def __call__(self, update: int, num_updates: int) -> float:
+        warmup_updates = max(1, round(self.warmup * num_updates))
+        if update < warmup_updates:
+            return (update + 1) / warmup_updates
+        done = min(1.0, (update - warmup_updates) / max(1, num_updates - warmup_updates))
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2

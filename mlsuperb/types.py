@@ -1,0 +1,100 @@
+"""Records that travel between the parts.
+
+Letters in tensor names: B batch, T samples, F frames, L layers, D upstream feature size, H encoded size,
+S target length, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # scoring reads this module and must not import torch
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utterance:
+    """One row of a manifest.
+
+    `audio` is a path; the utterance is `duration_s` seconds of it from `start_s` on. `text` is the transcript as the
+    corpus has it. `language` is an ISO 639-3 code (or a benchmark's own label such as `org_jpn`), `split` one of
+    `train`, `dev`, `test`, `dev_dialect`. `speaker` may be empty.
+    """
+
+    id: str
+    audio: str
+    start_s: float
+    duration_s: float
+    text: str
+    language: str
+    dataset: str
+    split: str
+    speaker: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a model sees: `wave_BT` float32 at 16 kHz, zero-padded to the longest; `lengths_B` valid samples;
+    `targets_BS` token indices, zero-padded; `target_lengths_B` valid tokens."""
+
+    ids: tuple[str, ...]
+    languages: tuple[str, ...]
+    wave_BT: Tensor
+    lengths_B: Tensor
+    targets_BS: Tensor
+    target_lengths_B: Tensor
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with every tensor on `device`."""
+        moved: dict[str, Any] = {
+            f.name: value.to(device, non_blocking=True)
+            for f in fields(self)
+            if hasattr(value := getattr(self, f.name), "to")
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Features:
+    """All layers of an upstream: `layers` holds L tensors (B, F, D), zero beyond `lengths_B` frames."""
+
+    layers: tuple[Tensor, ...]
+    lengths_B: Tensor
+    frame_rate_hz: float
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One stream with its lengths: a head's output `values` (B, F, H), or an objective's log posteriors (B, F, V)."""
+
+    values: Tensor
+    lengths_B: Tensor
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What an objective returns: `loss`, a scalar to minimise, and `num_unaligned`, a scalar tensor (no host
+    synchronisation) that counts the utterances too short for their text."""
+
+    loss: Tensor
+    num_unaligned: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypothesis:
+    """One line of `hypotheses.jsonl`. `reference` is the transcript as the corpus has it; `hypothesis` is the raw output
+    with its language token, if the model emits one (`[eng] HELLO`). Both stay raw so that every protocol can normalise
+    them its own way. `predicted_language` is a code without brackets, or None."""
+
+    id: str
+    dataset: str
+    language: str
+    split: str
+    audio: str
+    start_s: float
+    duration_s: float
+    reference: str
+    hypothesis: str
+    predicted_language: str | None

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from mlsuperb.data.batching import BucketedBatches, InferenceBatches, SortedBatches, TrainingBatches
+
+DURATIONS_S = np.random.default_rng(0).uniform(0.5, 12.0, size=203)
+
+
+def test_sorted_batches_are_near_equal_cuts_of_the_sorted_list() -> None:
+    batches = SortedBatches(batch_size=8).plan(DURATIONS_S, rng=np.random.default_rng(1))
+    assert len(batches) == 203 // 8
+    assert {len(batch) for batch in batches} <= {8, 9}
+    assert sorted(np.concatenate(batches)) == list(range(203))
+    by_length = sorted(batches, key=lambda batch: DURATIONS_S[batch[0]])
+    for shorter, longer in zip(by_length[:-1], by_length[1:], strict=True):
+        assert DURATIONS_S[shorter].max() <= DURATIONS_S[longer].min()
+    assert all((np.diff(DURATIONS_S[batch]) <= 0).all() for batch in batches), "longest first"
+
+
+def test_sorted_batches_of_a_corpus_smaller_than_a_batch() -> None:
+    (batch,) = SortedBatches(batch_size=8).plan(DURATIONS_S[:5], rng=np.random.default_rng(1))
+    assert sorted(batch) == [0, 1, 2, 3, 4]
+
+
+def test_bucketed_batches_stay_within_their_padded_seconds() -> None:
+    batches = BucketedBatches(max_batch_s=40, max_batch_size=16).plan(DURATIONS_S, rng=np.random.default_rng(1))
+    assert sorted(np.concatenate(batches)) == list(range(203))
+    assert all(DURATIONS_S[batch].max() * len(batch) <= 40 and len(batch) <= 16 for batch in batches)
+    padded_s = sum(DURATIONS_S[batch].max() * len(batch) for batch in batches)
+    assert padded_s < 1.25 * DURATIONS_S.sum()
+
+
+def test_an_utterance_longer_than_a_batch_is_a_batch_of_its_own() -> None:
+    batches = BucketedBatches(max_batch_s=5, jitter=0).plan(np.array([1.0, 30.0, 2.0]), rng=np.random.default_rng(0))
+    assert sorted(sorted(batch) for batch in batches) == [[0, 2], [1]]
+
+
+@pytest.mark.parametrize("batching", [SortedBatches(batch_size=8), BucketedBatches(max_batch_s=40)])
+@pytest.mark.parametrize("start", [0, 1, 24, 25, 26, 70])
+def test_a_resumed_stream_goes_on_with_the_next_batch(batching: SortedBatches | BucketedBatches, start: int) -> None:
+    def take(first: int, number: int) -> list[list[int]]:
+        stream = iter(TrainingBatches(DURATIONS_S, batching=batching, seed=3, start=first))
+        return [next(stream) for _ in range(number)]
+
+    assert take(0, 90)[start:] == take(start, 90 - start)
+
+
+def test_passes_differ_and_each_sees_everything_once() -> None:
+    stream = iter(TrainingBatches(DURATIONS_S, batching=SortedBatches(batch_size=8), seed=3))
+    first, second = ([next(stream) for _ in range(25)] for _ in range(2))
+    assert first != second
+    assert sorted(map(tuple, first)) == sorted(map(tuple, second))
+
+
+def test_no_training_data_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no utterance to train on"):
+        TrainingBatches(np.array([]), batching=SortedBatches(batch_size=8), seed=0)
+
+
+def test_inference_sees_everything_once_longest_first() -> None:
+    batches = list(InferenceBatches(DURATIONS_S, max_batch_s=60))
+    assert sorted(index for batch in batches for index in batch) == list(range(203))
+    assert batches[0][0] == DURATIONS_S.argmax()

@@ -1,0 +1,51 @@
+import pytest
+
+from mlsuperb.tasks.asr import ASR
+from mlsuperb.tasks.asr_lid import ASRLID
+from mlsuperb.tasks.lid import LID
+from mlsuperb.types import Utterance
+
+
+def utterance(text: str, language: str = "eng") -> Utterance:
+    return Utterance(
+        id="x", audio="x.wav", start_s=0.0, duration_s=1.0, text=text, language=language, dataset="d", split="train"
+    )
+
+
+def test_targets_of_the_three_tracks() -> None:
+    hello = utterance("[noise] Hi,  a!")
+    assert ASR().target(hello) == ["H", "I", "<space>", "A"]
+    assert LID().target(hello) == ["[eng]"]
+    assert ASRLID().target(hello) == ["[eng]", "<space>", "H", "I", "<space>", "A"]
+
+
+@pytest.mark.parametrize("task", [ASR(), LID(), ASRLID()])
+def test_text_spells_the_target(task: ASR | LID | ASRLID) -> None:
+    text = task.text(task.target(utterance("Hi a", "org_jpn")))
+    assert text == {"asr": "HI A", "lid": "[org_jpn]", "asr_lid": "[org_jpn] HI A"}[task.name]
+    assert task.language(text) == (None if task.name == "asr" else "org_jpn")
+
+
+def test_mandarin_phonemes_are_initials_and_toned_finals() -> None:
+    pytest.importorskip("pypinyin")
+    task = ASR(units="phoneme", normaliser="v1_mono")
+    tokens = task.target(utterance("中国", "cmn"))
+    assert tokens == ["zh", "ong1", "g", "uo2"]
+    assert task.text(tokens) == "zh ong1 g uo2"
+
+
+def test_japanese_phonemes() -> None:
+    pytest.importorskip("pyopenjtalk")
+    assert ASR(units="phoneme", normaliser="v1_mono").target(utterance("猫", "jpn")) == ["n", "e", "k", "o"]
+
+
+def test_phonemes_go_with_the_monolingual_track_alone() -> None:
+    (problem,) = ASRLID.problems(normaliser="v1", units="phoneme")
+    assert "task.units=phoneme is for monolingual ASR in jpn and cmn" in problem
+    with pytest.raises(ValueError, match="no phonemes are defined for language 'eng'"):
+        ASR(units="phoneme", normaliser="v1_mono").check_languages({"eng"})
+
+
+def test_a_monolingual_task_refuses_several_languages() -> None:
+    with pytest.raises(ValueError, match=r"the data hold 2 languages \(deu, eng \.\.\.\).*data.mono=eng1"):
+        ASR(monolingual=True).check_languages({"eng", "deu"})

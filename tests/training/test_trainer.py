@@ -1,0 +1,242 @@
+"""The loop on a toy model: what it reaches, what it resumes to, what it says when something is wrong."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from mlsuperb.training import checkpoint as checkpoint_module
+from mlsuperb.training.progress import Progress
+from mlsuperb.training.schedules import OneCycle
+from mlsuperb.training.trainer import MODEL_FILE, Trainer
+from mlsuperb.types import Batch, Loss
+
+
+class Toy(nn.Module):
+    """A frozen layer, a dropout (so that the random state matters) and a trained layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.Linear(4, 8).requires_grad_(False)
+        self.dropout = nn.Dropout(0.3)
+        self.trained = nn.Linear(8, 1)
+        self.norm = nn.BatchNorm1d(1)
+
+    def forward(self, batch: Batch) -> Loss:
+        values = self.norm(self.trained(self.dropout(self.frozen(batch.wave_BT))))
+        return Loss((values.squeeze(1) - batch.targets_BS.squeeze(1)).square().mean(), torch.tensor(1))
+
+
+def stream(start: int, *, poison: int | None = None) -> Iterator[Batch]:
+    iteration = start
+    while True:
+        generator = torch.Generator().manual_seed(iteration)
+        wave_BT = torch.randn(6, 4, generator=generator)
+        if iteration == poison:
+            wave_BT[0, 0] = float("nan")
+        yield Batch(
+            ids=tuple(f"utt_{iteration}_{row}" for row in range(6)),
+            languages=("eng",) * 6,
+            wave_BT=wave_BT,
+            lengths_B=torch.full((6,), 4),
+            targets_BS=wave_BT.sum(1, keepdim=True),
+            target_lengths_B=torch.ones(6),
+        )
+        iteration += 1
+
+
+def toy_trainer(**settings: object) -> Trainer:
+    defaults = {
+        "optimizer": partial(torch.optim.Adam, lr=1e-2),
+        "iterations_per_epoch": 6,
+        "max_epochs": 4,
+        "accumulate": 2,
+        "schedule": OneCycle(),
+        "keep_best": 2,
+        "checkpoint_every": 4,
+        "log_every": 2,
+        "trackers": [],
+        "device": "cpu",
+    }
+    return Trainer(**{**defaults, **settings})  # type: ignore[arg-type]
+
+
+def validation(model: nn.Module) -> Callable[[], dict[str, float]]:
+    def validate() -> dict[str, float]:
+        assert not model.training
+        with torch.inference_mode():
+            return {"valid_loss": float(model(next(stream(10_000))).loss)}
+
+    return validate
+
+
+def fit(folder: Path, trainer: Trainer | None = None, **kwargs: object) -> tuple[Toy, Progress]:
+    torch.manual_seed(0)
+    model = Toy()
+    arguments = {"batches": stream, "validate": validation(model), **kwargs}
+    progress = (trainer or toy_trainer()).fit(model, folder=folder, **arguments)  # type: ignore[arg-type]
+    return model, progress
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no handler of the trainer sees it."""
+
+
+@pytest.mark.parametrize("after", [1, 3, 5, 8, 11, 14])
+def test_a_killed_training_resumes_to_the_same_numbers(tmp_path: Path, after: int) -> None:
+    whole, whole_progress = fit(tmp_path / "whole")
+
+    def dying_stream(start: int) -> Iterator[Batch]:
+        for number, batch in enumerate(stream(start)):
+            if number == after:
+                raise Killed
+            yield batch
+
+    with pytest.raises(Killed):
+        fit(tmp_path / "killed", batches=dying_stream)
+    resumed, progress = fit(tmp_path / "killed")
+    assert progress.iteration == whole_progress.iteration == 24
+    assert progress.history == whole_progress.history
+    assert progress.best == whole_progress.best
+    assert progress.num_unaligned == whole_progress.num_unaligned == 24
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_killed_in_a_validation(tmp_path: Path) -> None:
+    whole, _ = fit(tmp_path / "whole")
+    calls = []
+
+    def dying_validation() -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 2:
+            raise Killed
+        return {"valid_loss": 1.0}
+
+    with pytest.raises(Killed):
+        fit(tmp_path / "killed", validate=dying_validation)
+    _, progress = fit(tmp_path / "killed", validate=lambda: {"valid_loss": 1.0})
+    assert progress.epoch == 4
+    assert progress.best == [1, 2], "a tie goes to the earlier epoch"
+
+
+def test_the_first_checkpoint_of_a_resume_is_above_zero(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with pytest.raises(Killed):
+        fit(tmp_path, validate=lambda: (_ for _ in ()).throw(Killed))
+    fit(tmp_path)
+    assert "resuming from iteration 4" in caplog.text
+
+
+def test_only_what_is_trained_is_saved_and_moved(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    before = Toy().state_dict()
+    model, _ = fit(tmp_path)
+    saved = load_file(tmp_path / MODEL_FILE)
+    expected = {"trained.weight", "trained.bias", "norm.weight", "norm.bias"}
+    expected |= {f"norm.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
+    assert set(saved) == expected
+    assert torch.equal(before["frozen.weight"], model.frozen.weight)
+    assert not torch.equal(before["trained.weight"], model.trained.weight)
+
+
+def test_the_best_epochs_are_averaged(tmp_path: Path) -> None:
+    losses = iter([3.0, 1.0, 2.0, 4.0])
+    model, progress = fit(tmp_path, validate=lambda: {"valid_loss": next(losses)})
+    assert progress.best == [2, 3]
+    kept = sorted((tmp_path / "best").iterdir())
+    assert [path.name for path in kept] == ["epoch_0002.safetensors", "epoch_0003.safetensors"]
+    mean = torch.stack([load_file(path)["trained.weight"] for path in kept]).mean(0)
+    assert torch.equal(model.trained.weight, mean)
+
+
+def test_patience_stops_early(tmp_path: Path) -> None:
+    losses = iter([1.0, 2.0, 3.0, 0.5])
+    _, progress = fit(tmp_path, toy_trainer(patience=2), validate=lambda: {"valid_loss": next(losses)})
+    assert progress.epoch == 3
+
+
+def test_a_non_finite_loss_names_its_batch_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the loss or its gradient became nan at iteration 8, on the utterances utt_7_0, .*lower trainer"):
+        fit(tmp_path, batches=partial(stream, poison=7))
+    (kept,) = (tmp_path / "checkpoints").iterdir()
+    assert int(kept.name) == 6
+    assert all(torch.isfinite(tensor).all() for tensor in load_file(kept / "weights.safetensors").values())
+
+
+def test_a_non_finite_gradient_is_found_although_the_loss_is_finite(tmp_path: Path) -> None:
+    class Root(Toy):
+        def forward(self, batch: Batch) -> Loss:
+            return Loss((self.trained.weight * 0).abs().sum().sqrt(), torch.tensor(0))  # 0, with the gradient 0 * inf
+
+    with pytest.raises(ValueError, match="the loss or its gradient became nan at iteration 2"):
+        toy_trainer().fit(Root(), batches=stream, validate=lambda: {"valid_loss": 1.0}, folder=tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes = []
+
+    def full_disk(*arguments: object) -> None:
+        writes.append(arguments)
+        if len(writes) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save_file(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(checkpoint_module, "save_file", full_disk)
+    with pytest.raises(OSError, match=r"no space left on the disk while writing .*checkpoints.*free some space"):
+        fit(tmp_path)
+    monkeypatch.undo()
+    assert (tmp_path / "checkpoints" / "00000004" / "state.pt").is_file()
+    _, progress = fit(tmp_path)
+    assert progress.iteration == 24
+
+
+def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
+    fit(tmp_path)
+    (folder,) = (tmp_path / "checkpoints").iterdir()
+    save_file({"other.weight": torch.zeros(2)}, folder / "weights.safetensors")
+    with pytest.raises(ValueError, match=r"does not belong to this model: 7 tensors are missing.*1 are unknown"):
+        fit(tmp_path)
+    (folder / "weights.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(ValueError, match="cannot be read as safetensors weights"):
+        fit(tmp_path)
+
+
+def test_bf16_keeps_weights_in_fp32(tmp_path: Path) -> None:
+    model, progress = fit(tmp_path, toy_trainer(precision="bf16"))
+    assert model.trained.weight.dtype == torch.float32
+    assert progress.epoch == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"iterations_per_epoch": 10, "accumulate": 4}, "must be a multiple of trainer.accumulate=4"),
+        ({"device": "cuda:99x"}, "trainer.device=cuda:99x is no device"),
+        pytest.param(
+            {"device": "cuda"},
+            "sees no CUDA device here; give auto or cpu",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device"),
+        ),
+    ],
+)
+def test_problems_are_seen_before_training(settings: dict[str, object], message: str) -> None:
+    asked = {"iterations_per_epoch": 8, "accumulate": 4, "device": "cpu", "trackers": [], **settings}
+    (problem,) = Trainer.problems(**asked)  # type: ignore[arg-type]
+    assert message in problem
+
+
+def test_one_cycle_rises_and_falls() -> None:
+    schedule = OneCycle(warmup=0.1, final=0.01)
+    factors = [schedule(update, 100) for update in range(100)]
+    assert factors.index(max(factors)) in (9, 10)
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[-1] == pytest.approx(0.01, abs=1e-3)
