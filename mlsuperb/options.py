@@ -81,7 +81,8 @@ def _check_key(key: str, groups: Sequence[str], folders: Sequence[Path]) -> str 
     else:
         known = {name for name in _flatten(top) if not name.startswith(("defaults", "hydra"))}
         known |= set(groups)
-    if key in known or any(name.startswith(f"{key}.") or key.startswith(f"{name}.") for name in known):
+    leaves = {name for name in known if not any(other.startswith(f"{name}.") for other in known)}
+    if key in known or any(key.startswith(f"{leaf}.") for leaf in leaves):
         return None
     close = nearest(key, known)
     listed = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(sorted(known))}"

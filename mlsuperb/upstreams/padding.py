@@ -1,0 +1,52 @@
+"""What padding must never touch: reflection at an utterance's own end, statistics over valid samples only.
+
+Letters: B batch, T samples or frames, C channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mlsuperb.masks import valid_mask
+
+
+def pad_short(wave_BT: Tensor, lengths_B: Tensor, *, min_samples: int) -> tuple[Tensor, Tensor]:
+    """Every utterance at least `min_samples` long, by zeros at its end."""
+    missing = min_samples - wave_BT.shape[1]
+    if missing > 0:
+        wave_BT = nn.functional.pad(wave_BT, (0, missing))
+    return wave_BT, lengths_B.clamp(min=min_samples)
+
+
+def reflect_ends(wave_BT: Tensor, lengths_B: Tensor, *, margin: int) -> Tensor:
+    """(B, T + 2 * margin): each utterance mirrored about its own first and last sample, as numpy's "reflect" does (also
+    for waves shorter than `margin`, which are mirrored back and forth)."""
+    position = torch.arange(-margin, wave_BT.shape[1] + margin, device=wave_BT.device)
+    last_B1 = (lengths_B[:, None] - 1).clamp(min=0)
+    phase_BT = position.remainder((2 * last_B1).clamp(min=1))
+    return wave_BT.gather(1, torch.minimum(phase_BT, (2 * last_B1 - phase_BT).clamp(min=0)))
+
+
+def normalise_wave(wave_BT: Tensor, lengths_B: Tensor) -> Tensor:
+    """Zero mean and unit variance over each utterance's valid samples, zero beyond; the 1e-7 is
+    `Wav2Vec2FeatureExtractor`'s."""
+    mask_BT = valid_mask(lengths_B, wave_BT.shape[1])
+    count_B1 = lengths_B[:, None].clamp(min=1)
+    mean_B1 = wave_BT.masked_fill(~mask_BT, 0).sum(1, keepdim=True) / count_B1
+    centred_BT = (wave_BT - mean_B1).masked_fill(~mask_BT, 0)
+    variance_B1 = centred_BT.square().sum(1, keepdim=True) / count_B1
+    return centred_BT * torch.rsqrt(variance_B1 + 1e-7)
+
+
+def masked_channel_norm(hidden_BCT: Tensor, lengths_B: Tensor, norm: nn.GroupNorm) -> Tensor:
+    """`norm`, a group norm with one group a channel, with its statistics over the valid frames only. In fp32, as
+    autocast runs norms."""
+    values_BCT = hidden_BCT.float()
+    mask_B1T = valid_mask(lengths_B, hidden_BCT.shape[-1])[:, None].float()
+    count_B11 = lengths_B[:, None, None].clamp(min=1)
+    mean_BC1 = (values_BCT * mask_B1T).sum(-1, keepdim=True) / count_B11
+    centred_BCT = (values_BCT - mean_BC1).mul_(mask_B1T)  # in place: this is the model's largest tensor
+    variance_BC1 = torch.linalg.vector_norm(centred_BCT, dim=-1, keepdim=True).square() / count_B11
+    scale_BC1 = torch.rsqrt(variance_BC1 + norm.eps) * norm.weight.float()[:, None]
+    return torch.addcmul(norm.bias.float()[:, None], centred_BCT, scale_BC1).to(hidden_BCT.dtype)

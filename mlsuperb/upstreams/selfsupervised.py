@@ -1,0 +1,139 @@
+"""HuBERT, wav2vec 2.0, WavLM and w2v-BERT 2.0 models of transformers, seen as a stack of layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mlsuperb.masks import valid_mask, zero_padding
+from mlsuperb.types import Features
+from mlsuperb.upstreams.base import Upstream
+from mlsuperb.upstreams.inputs import StackedMelInput, WaveInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# `model_type` in config.json -> class in transformers
+MODEL_CLASSES = {
+    "hubert": "HubertModel",
+    "wav2vec2": "Wav2Vec2Model",
+    "wavlm": "WavLMModel",
+    "wav2vec2-bert": "Wav2Vec2BertModel",
+}
+
+
+class SelfSupervised(Upstream):
+    """A transformers model of one of `MODEL_CLASSES` as an upstream.
+
+    Layer 0 is the input of the first Transformer block, layer i the output of block i; the last is the model's own
+    output, after its final layer norm where it has one. Layer drop and the model's own SpecAugment are off.
+    Audio shorter than one frame (400 samples; 560 for w2v-BERT 2.0) is padded with zeros to one frame.
+
+    Args:
+        model: a base model (no head). Changed in place.
+        normalise: bring each wave to zero mean and unit variance first (w2v-BERT 2.0 reads normalised mels anyway).
+        dropout_while_frozen: see `Upstream`.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, normalise: bool = False, dropout_while_frozen: bool = False) -> None:
+        super().__init__()
+        if found := config_problems(model.config.to_dict()):
+            raise ValueError(" ".join(found))
+        self.model = model
+        self.num_layers = model.config.num_hidden_layers + 1
+        self.layer_size = model.config.hidden_size
+        self.dropout_while_frozen = dropout_while_frozen
+        self.input = _make_input(model, normalise=normalise)
+        self.frame_rate_hz = self.input.frame_rate_hz
+        self._has_group_norm = _mask_group_norm(model)
+        _switch_off_regularisation(model)
+
+    def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
+        """All `num_layers` layers (B, F, D) of a batch of 16 kHz waves in [-1, 1], zero beyond each length."""
+        with torch.autocast(wave_BT.device.type, enabled=False):
+            inputs, input_lengths_B = self.input(wave_BT.float(), lengths_B)
+        layers = self._run(inputs, input_lengths_B)
+        frames_B = self.num_frames(lengths_B)
+        return Features(tuple(zero_padding(layer, frames_B) for layer in layers), frames_B, self.frame_rate_hz)
+
+    def _run(self, inputs: Tensor, lengths_B: Tensor) -> tuple[Tensor, ...]:
+        if isinstance(self.input, WaveInput):
+            front: Any = self.model.feature_extractor
+            # Else transformers makes the wave require a gradient in train mode, and a frozen front builds a graph.
+            front._requires_grad = any(parameter.requires_grad for parameter in front.parameters())
+            if self._has_group_norm:
+                front.conv_layers[0].num_samples_B = lengths_B
+        mask = valid_mask(lengths_B, inputs.shape[1]).long()
+        output = self.model(inputs, attention_mask=mask, output_hidden_states=True, return_dict=True)
+        # transformers 5's last hidden state stops short of the final layer norm of stable-layer-norm models.
+        layers = (*output.hidden_states[:-1], output.last_hidden_state)
+        assert len(layers) == self.num_layers, f"{len(layers)} layers came out of a model of {self.num_layers}"
+        return layers
+
+    def num_frames(self, lengths_B: Tensor) -> Tensor:
+        return self.input.num_frames(lengths_B)
+
+    def record(self) -> dict[str, object]:
+        parameters = list(self.model.parameters())
+        return {
+            "num_parameters": sum(parameter.numel() for parameter in parameters),
+            "dtype": str(parameters[0].dtype).removeprefix("torch."),
+        }
+
+
+def _switch_off_regularisation(model: PreTrainedModel) -> None:
+    """No layer drop (transformers leaves dropped layers out of the hidden states) and no SpecAugment of its own, whose
+    embedding goes too: it would be a trainable parameter that never gets a gradient."""
+    off = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+    for name, value in off.items():
+        setattr(model.config, name, value)
+    if hasattr(model, "masked_spec_embed"):
+        del model.masked_spec_embed
+
+
+def config_problems(config: dict[str, object]) -> list[str]:
+    """Why a model of this config.json cannot be an upstream, a sentence each."""
+    model_type = config.get("model_type")
+    if model_type not in MODEL_CLASSES:
+        return [
+            f"The checkpoint's model_type is {model_type!r}; supported are {', '.join(MODEL_CLASSES)} "
+            "(HuBERT, wav2vec 2.0 with XLS-R and MMS, WavLM, w2v-BERT 2.0). Choose a checkpoint of one of these."
+        ]
+    found = []
+    if config.get("add_adapter"):
+        found.append(
+            "The checkpoint has a convolutional adapter on top (config.json: add_adapter), which shortens its output; "
+            "use the pre-trained checkpoint it was fine-tuned from."
+        )
+    if config.get("conv_pos_batch_norm"):
+        found.append(
+            "The checkpoint has a batch norm before its positional convolution (config.json: conv_pos_batch_norm), "
+            "which lets padding change the features; choose a checkpoint with weight norm."
+        )
+    mel_size = StackedMelInput.stack * StackedMelInput.num_mels
+    if model_type == "wav2vec2-bert" and (size := config.get("feature_projection_input_dim", mel_size)) != mel_size:
+        found.append(
+            f"The checkpoint reads {size} inputs a frame; only {mel_size} (80 mels, stacked by 2) can be made."
+        )
+    return found
+
+
+def _make_input(model: PreTrainedModel, *, normalise: bool) -> WaveInput | StackedMelInput:
+    config = model.config
+    if config.model_type == "wav2vec2-bert":
+        return StackedMelInput()
+    return WaveInput(kernels=config.conv_kernel, strides=config.conv_stride, normalise=normalise)
+
+
+def _mask_group_norm(model: PreTrainedModel) -> bool:
+    """Replaces the first convolution of a group-norm model; says whether there was one."""
+    if getattr(model.config, "feat_extract_norm", None) != "group":
+        return False
+    from mlsuperb.upstreams.masked_conv import MaskedFirstConv
+
+    front: Any = model.feature_extractor
+    convolutions = front.conv_layers
+    convolutions[0] = MaskedFirstConv(convolutions[0])
+    return True

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlsuperb.options import check_overrides, conf_dir, options
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("upstream=hubrt_base", "upstream has no option 'hubrt_base'; nearest: hubert_base"),
+        ("+exp=v1/mult_asr", "exp has no option 'v1/mult_asr'; nearest: v1/multi_asr"),
+        ("upstream=fbank,nothing_like_it", "upstream has no option 'nothing_like_it'; there are: "),
+        ("trainer.max_epoch=3", "there is no setting 'trainer.max_epoch'; nearest: trainer.max_epochs"),
+        ("trainer.optimizer.lrr=1", "there is no setting 'trainer.optimizer.lrr'; nearest: trainer.optimizer.lr"),
+        ("sead=3", "there is no setting 'sead'; nearest: seed"),
+        ("upstrem=fbank", "there is no setting 'upstrem'; nearest: upstream"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(override: str, message: str) -> None:
+    (answer,) = check_overrides([override])
+    assert answer.startswith(message)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "upstream=fbank",
+        "+exp=v1/lid",
+        "-m",
+        "upstream=fbank,tiny",
+        "upstream=glob(*)",
+        "seed=range(3)",
+        "trainer.optimizer.lr=1e-3",
+        "data.languages=[eng,'nan']",
+        "+upstream.dropout_while_frozen=true",
+        "~trainer.patience=1",
+        "hydra/launcher=joblib",
+        "data.root=../some=where",
+    ],
+)
+def test_known_names_pass(override: str) -> None:
+    assert check_overrides([override]) == []
+
+
+def test_own_files_count(tmp_path: Path) -> None:
+    folder = tmp_path / "upstream"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("name: mine\nsize: 3\n")
+    assert check_overrides(["--config-dir", str(tmp_path), "upstream=mine", "upstream.size=4"]) == []
+
+
+def test_options_lists_sub_folders() -> None:
+    assert {"demo", "v1/lid"} <= set(options("exp", [conf_dir()]))
+
+
+def test_an_unknown_name_is_answered_without_torch() -> None:
+    code = "import sys; sys.argv[1:] = ['upstream=hubrt']; import mlsuperb.run as r\ntry: r.cli()\nexcept SystemExit as e: print(e)\n"
+    code += "print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "upstream has no option 'hubrt'; nearest: " in done.stdout
+    assert done.stdout.rstrip().endswith("False")
