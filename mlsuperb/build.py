@@ -84,18 +84,34 @@ def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
     return prepared.manifest, record
 
 
+def test_rows(config: Mapping[str, Any], manifest: pd.DataFrame) -> pd.DataFrame:
+    """The rows that results are made of.
+
+    Raises:
+        ValueError: there is none.
+    """
+    splits = build_corpus(config).evaluation_splits()
+    rows = manifest[manifest["split"].isin(splits)]
+    if rows.empty:
+        raise ValueError(
+            f"data={config['data']['name']} has no utterance to test on ({' or '.join(splits)}) after filtering; look at "
+            "data.languages, data.datasets and `python -m mlsuperb.data describe data=...`"
+        )
+    return rows
+
+
 def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     """Prepare the corpus, count the vocabulary, pin both to the run."""
     manifest, record = read_data(config)
     run.pin("data", record["splits"])
     parts = {name: manifest[manifest["split"] == name] for name in (TRAIN, DEV)}
-    parts["test"] = manifest[~manifest["split"].isin((TRAIN, DEV))]
     for name, rows in parts.items():
         if rows.empty:
             raise ValueError(
-                f"the {name} split of data={config['data']['name']} is empty after filtering; skipped: {record['skipped']}. "
-                "Look at data.languages, data.datasets and `python -m mlsuperb.data describe data=...`"
+                f"data={config['data']['name']} has no {name} utterance after filtering; look at data.languages, "
+                "data.datasets and `python -m mlsuperb.data describe data=...`"
             )
+    parts["test"] = test_rows(config, manifest)
     task: Task = instantiate(config["task"])
     task.check_languages(set(manifest["language"]))
     loading: Loading = instantiate(config["loading"])

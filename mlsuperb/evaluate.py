@@ -20,20 +20,26 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     """
     from mlsuperb import build, summary  # noqa: PLC0415 - wrong arguments are answered before torch loads
     from mlsuperb.settings import check, compose  # noqa: PLC0415
+    from mlsuperb.training.progress import PROGRESS_FILE, Progress  # noqa: PLC0415
 
     given = compose(overrides)
     check(given, groups=("data", "scoring"))
     recogniser, config = build.load_recogniser(run, device=device)
     config |= {"data": given["data"], "scoring": given["scoring"], "manifests": given["manifests"]}
     manifest, record = build.read_data(config)
-    test = manifest[~manifest["split"].isin((build.TRAIN, build.DEV))]
-    if test.empty:
-        raise ValueError(f"data={given['data']['name']} has no test split; skipped: {record['skipped']}")
+    test = build.test_rows(config, manifest)
     folder = run / "evaluations" / build.manifest_folder(config).name
     folder.mkdir(parents=True, exist_ok=True)
     dataset = recogniser.loading.dataset(test, encode=None, resample=given["data"]["resample"])
     hypotheses = recogniser.decode(dataset, folder / "hypotheses.jsonl")
-    summary.save_result(config, folder, record=record, model=recogniser.model, hypotheses=hypotheses)
+    summary.save_result(
+        config,
+        folder,
+        record=record,
+        model=recogniser.model,
+        hypotheses=hypotheses,
+        progress=Progress.load(run / PROGRESS_FILE),
+    )
     return folder
 
 

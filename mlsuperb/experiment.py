@@ -6,12 +6,12 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
-import logging
 import os
 import platform
 import random
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,8 +21,6 @@ from typing import Any
 import yaml
 
 import mlsuperb
-
-log = logging.getLogger(__name__)
 
 # What does not change the science, and so not the identity of a run: where things lie, what computes them, how they are
 # watched. Everything else does.
@@ -153,8 +151,8 @@ class Run:
         if error is not None:
             self.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             self._progress["error"] = f"{type(error).__name__}: {error}"
-            if not isinstance(error, (KeyboardInterrupt, ValueError)):
-                log.exception("the run failed")
+            with (self.folder / "run.log").open("a", encoding="utf-8") as file:  # Hydra shows an error but logs none
+                traceback.print_exc(file=file)
         else:
             self.state = "finished"
         self.status()

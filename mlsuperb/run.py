@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from mlsuperb.options import check_overrides, conf_dir
@@ -15,11 +18,20 @@ register_resolvers()
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
 def main(cfg: DictConfig) -> None:
-    """The data flow of a run. A second start with the same settings resumes, or shows the result."""
-    from mlsuperb import build, report  # noqa: PLC0415 - torch is not needed to say that an option does not exist
+    """Run one experiment. A second start with the same settings resumes, or shows the result."""
+    try:
+        run_experiment(plain(cfg))
+    except (ValueError, OSError) as error:  # for the user to mend; what else is raised is ours, and shows its traceback
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise  # a sweep goes on with its next job
+        sys.exit(f"\n{error}\n(traceback in {cfg.output_root}/{cfg.run_id}/run.log)")
+
+
+def run_experiment(config: dict[str, Any]) -> None:
+    """The data flow of a run."""
+    from mlsuperb import build, summary  # noqa: PLC0415 - torch is not needed to say that an option does not exist
     from mlsuperb.experiment import Run  # noqa: PLC0415
 
-    config = plain(cfg)
     with Run(config) as run:
         if not run.finished:
             check(config)
@@ -27,9 +39,11 @@ def main(cfg: DictConfig) -> None:
             data = build.build_data(config, run=run)
             recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
             progress = build.train(config, recogniser, data=data, run=run)
-            hypotheses = recogniser.decode(data.test, run.folder / "hypotheses.jsonl")
-            report.save_result(config, run, data=data, model=recogniser.model, progress=progress, hypotheses=hypotheses)
-        report.show(run)
+            hypotheses = recogniser.decode(data.test, run.folder / summary.HYPOTHESES_FILE)
+            summary.save_result(
+                config, run.folder, record=data.record, model=recogniser.model, hypotheses=hypotheses, progress=progress
+            )
+        summary.show(run.folder)
 
 
 def cli() -> None:

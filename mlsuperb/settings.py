@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.errors import HydraException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -80,10 +81,17 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration that `python -m mlsuperb.run OVERRIDES` would run."""
+    """The configuration that `python -m mlsuperb.run OVERRIDES` would run.
+
+    Raises:
+        ValueError: there is no such choice or setting.
+    """
     register_resolvers()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return plain(hydra_compose("config", overrides=list(overrides)))
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return plain(hydra_compose("config", overrides=list(overrides)))
+    except HydraException as error:
+        raise ValueError(str(error)) from error
 
 
 def check(config: Mapping[str, Any], groups: Sequence[str] = GROUPS) -> None:

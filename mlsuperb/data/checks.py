@@ -30,7 +30,7 @@ NO_DURATION = "zero duration"
 TOO_LONG = "longer than max_duration_s"
 TOO_SHORT = "not longer than min_duration_s"
 BEYOND_HOURS = "beyond max_train_hours"
-FAULTS = (EMPTY_TEXT, MISSING_AUDIO, UNREADABLE_AUDIO, BEYOND_END, NO_DURATION)  # a whole corpus has none of these
+AUDIO_FAULTS = (MISSING_AUDIO, UNREADABLE_AUDIO, BEYOND_END, NO_DURATION)  # a whole corpus has none of these
 
 
 def usable_rows(corpus: Corpus, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def usable_rows(corpus: Corpus, frame: pd.DataFrame, skipped: SkipReport) -> pd.
             is `error`; nothing is left of the corpus or of something that was asked for by name.
     """
     frame = _wanted(corpus, frame)
-    if frame.empty:
+    if frame.empty:  # the steps below need a row
         _refuse_absent_names(corpus, frame, skipped)
     _refuse_unknown_languages(corpus, frame)
     _refuse_duplicates(frame)
@@ -62,10 +62,9 @@ def usable_rows(corpus: Corpus, frame: pd.DataFrame, skipped: SkipReport) -> pd.
 
 def _wanted(corpus: Corpus, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows that the settings ask for. Readers may leave the others out earlier; here no reader can forget it."""
-    pairs = frame[["language", "dataset"]].drop_duplicates()
-    wanted = [corpus.wants(language, dataset) for language, dataset in pairs.itertuples(index=False)]
-    kept = pd.MultiIndex.from_frame(pairs[wanted])
-    return frame[pd.MultiIndex.from_frame(frame[["language", "dataset"]]).isin(kept)]
+    pairs = list(zip(frame["language"], frame["dataset"], strict=True))
+    wanted = {pair for pair in set(pairs) if corpus.wants(*pair)}
+    return frame[np.array([pair in wanted for pair in pairs], dtype=bool)]
 
 
 def _refuse_unknown_languages(corpus: Corpus, frame: pd.DataFrame) -> None:

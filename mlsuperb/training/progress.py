@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
+
+PROGRESS_FILE = "training.json"
 
 
 @dataclass
@@ -34,6 +38,15 @@ class Progress:
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for a checkpoint or JSON."""
         return asdict(self)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Progress:
+        """Read what `save` wrote."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def peak_memory_gb(device: torch.device) -> float:

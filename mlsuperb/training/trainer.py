@@ -28,7 +28,7 @@ from mlsuperb.training.checkpoint import (
 )
 from mlsuperb.training.device import choose_device, device_problem
 from mlsuperb.training.losses import PendingLosses
-from mlsuperb.training.progress import Estimate, Progress, peak_memory_gb
+from mlsuperb.training.progress import PROGRESS_FILE, Estimate, Progress, peak_memory_gb
 from mlsuperb.training.schedules import Constant, Schedule
 from mlsuperb.types import Batch, Loss
 
@@ -281,6 +281,7 @@ class _Fit:
         progress = self.progress
         save_weights(average([self._epoch_file(epoch) for epoch in sorted(progress.best)]), self.folder / MODEL_FILE)
         load_trained(self.model, self.folder / MODEL_FILE)
+        progress.save(self.folder / PROGRESS_FILE)
         self.model.eval()
         self.accelerator.end_training()
         log.info("averaged the weights of epochs %s; peak memory %.1f GB", progress.best, peak_memory_gb(self.device))

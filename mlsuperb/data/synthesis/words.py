@@ -1,0 +1,137 @@
+"""The words of the built-in corpus: CLDR's names in the language itself, as Babel ships them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from hashlib import blake2b
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from mlsuperb.data.synthesis.espeak import INSTALL_HINT, Synthesiser
+
+if TYPE_CHECKING:
+    from mlsuperb.data.synthesis.languages import SpokenLanguage
+
+MIN_WORDS = 250  # a language with fewer is not offered
+MAX_WORDS = 300  # few enough to be learnt from ten minutes of speech
+_MAX_PHONEMES = 16  # longer ones (unit compounds, Chinese time zones) would make a sentence by themselves
+_NUM_TRIED = 700  # candidates whose phonemes are looked at
+_NAMES = ("territories", "languages", "scripts", "currency_names", "currency_names_plural")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A written word and the number of phonemes that espeak-ng says for it."""
+
+    text: str
+    num_phonemes: int
+
+
+def vocabulary(language: SpokenLanguage, synthesiser: Synthesiser) -> list[Word]:
+    """At most `MAX_WORDS` words which the language's voice reads as words, always the same ones in the same order.
+
+    A word is dropped if espeak-ng says nothing, switches to another language, or says far more or less for each
+    letter than it usually does (it spells, or names the letters).
+
+    Raises:
+        ValueError: fewer than `MIN_WORDS` are left.
+    """
+    candidates = _candidates(language.locale)[:_NUM_TRIED]
+    spoken = synthesiser.phonemes(candidates, voice=language.voice)
+    counted = [
+        Word(text, _num_phonemes(said))
+        for text, said in zip(candidates, spoken, strict=True)
+        if said.strip() and "(" not in said
+    ]
+    usual = median(word.num_phonemes / len(word.text) for word in counted)
+    plain = [
+        word
+        for word in counted
+        if 2 <= word.num_phonemes <= _MAX_PHONEMES and 0.6 <= word.num_phonemes / len(word.text) / usual <= 1.6
+    ]
+    if len(plain) < MIN_WORDS:
+        raise ValueError(
+            f"the installed Babel and espeak-ng give only {len(plain)} words of {language.code!r} that can be spoken, "
+            f"{MIN_WORDS} are needed. Leave it out of data.languages, or install Babel 2.18 and espeakng-loader 0.2.4."
+        )
+    return plain[:MAX_WORDS]
+
+
+def _candidates(locale_name: str) -> list[str]:
+    """The locale's words in the script that most of them are in, in an order without meaning that never changes.
+
+    Words which the root locale or English has too are left out: nearly all are foreign names, which would make the
+    languages alike.
+    """
+    foreign = _words_of("root") if locale_name == "en" else _words_of("en")  # every locale inherits root's
+    own = _words_of(locale_name) - foreign
+    scripts = {word: {_script(letter) for letter in word if unicodedata.category(letter)[0] == "L"} for word in own}
+    if locale_name == "ja":  # espeak-ng names kanji ("Chinese letter") instead of reading them
+        main = "KATAKANA"
+    else:
+        counts = Counter(script for found in scripts.values() for script in found)
+        main = max(counts, key=lambda script: (counts[script], script))
+    shortest = 2 if main in ("CJK", "KATAKANA", "HANGUL", "ETHIOPIC") else 3
+    kept = [word for word in sorted(own) if scripts[word] == {main} and len(word) >= shortest]
+    unique = {word.casefold(): word for word in kept}  # of Januar and januar, one
+    return sorted(unique.values(), key=lambda word: blake2b(f"{locale_name} {word}".encode()).digest())
+
+
+def _words_of(locale_name: str) -> set[str]:
+    try:
+        from babel import localedata
+    except ImportError as error:
+        raise ValueError(
+            f"the built-in corpus takes its words from Babel, which is not installed. Run: {INSTALL_HINT}"
+        ) from error
+    # A copy: looking things up writes into Babel's cache, from where it would leak into the locales loaded later.
+    cached: Any = localedata.load(locale_name)
+    data = localedata.LocaleDataDict(deepcopy(cached))
+    words = (word.strip(".,;:«»“”„،") for name in _names(data) for word in name.replace("{0}", " ").split())
+    return {word for word in words if _is_plain(word)}
+
+
+def _names(data: Mapping[str, Any]) -> Iterator[str]:
+    """Every name in the locale that is written in full: no abbreviations, no symbols, no patterns."""
+    for key in _NAMES:
+        yield from _strings(data.get(key, {}))
+    for key in ("months", "days", "quarters"):
+        for context in ("format", "stand-alone"):
+            yield from _strings(data.get(key, {}).get(context, {}).get("wide", {}))
+    yield from _strings(data.get("eras", {}).get("wide", {}))
+    for key, field in data.get("date_fields", {}).items():
+        if not key.endswith(("-short", "-narrow")):
+            yield from _strings(field)
+    for unit in data.get("unit_patterns", {}).values():
+        yield from _strings(unit.get("long", {}))
+    for zone in data.get("time_zones", {}).values():
+        yield from _strings(zone.get("city", ""))
+    for zone in data.get("meta_zones", {}).values():
+        yield from _strings(zone.get("long", {}))
+
+
+def _strings(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, Mapping):
+        for child in node.values():
+            yield from _strings(child)
+
+
+def _is_plain(word: str) -> bool:
+    """Only letters and their marks, capital at most at the start."""
+    letters = all(unicodedata.category(letter)[0] in "LM" for letter in word)
+    return bool(word) and letters and not any(letter.isupper() for letter in word[1:])
+
+
+def _script(letter: str) -> str:
+    """The first word of the letter's Unicode name: LATIN, CYRILLIC, CJK ... (modifier letters belong to any)."""
+    return unicodedata.name(letter, "?").split()[0]
+
+
+def _num_phonemes(ipa: str) -> int:
+    return sum(unicodedata.category(symbol) in ("Ll", "Lo") for symbol in ipa)  # no stress marks, no tone digits

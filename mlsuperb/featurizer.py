@@ -1,0 +1,83 @@
+"""All layers of an upstream become one stream of features.
+
+Letters: L layers, B batch, F frames, D feature size.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from mlsuperb.types import Features
+
+
+class Featurizer(nn.Module, ABC):
+    """Layers in, one stream out.
+
+    Attributes:
+        output_size: D of the stream.
+    """
+
+    output_size: int
+
+    @abstractmethod
+    def forward(self, features: Features) -> Tensor:
+        """`feats_BFD`, zero beyond `features.lengths_B` as the layers are."""
+
+
+class WeightedSum(Featurizer):
+    """Sum of all layers under learnable weights: a softmax over one scalar a layer, zero at first, so that training
+    starts from their mean. Layers are not normalised (ML-SUPERB's setting of s3prl's `Featurizer`)."""
+
+    def __init__(self, *, num_layers: int, layer_size: int) -> None:
+        super().__init__()
+        self.output_size = layer_size
+        self.logits_L = nn.Parameter(torch.zeros(num_layers))
+
+    @property
+    def weights(self) -> Tensor:
+        """(L,) the share of each layer, without gradient: what a heat map shows."""
+        return self.logits_L.detach().softmax(0)
+
+    def forward(self, features: Features) -> Tensor:
+        first_BFD = features.layers[0]
+        if len(features.layers) == 1:
+            # a softmax over one scalar is 1; kept in the graph, so that a distributed run sees every parameter used
+            return first_BFD * self.logits_L.softmax(0)
+        # One product over the layer axis: no L weighted copies of the stack. In fp32, also for layers cached in bf16.
+        stack_LN = torch.stack([layer_BFD.flatten() for layer_BFD in features.layers])
+        with torch.autocast(stack_LN.device.type, enabled=False):
+            return (self.logits_L.softmax(0) @ stack_LN.to(self.logits_L.dtype)).view(first_BFD.shape)
+
+
+class OneLayer(Featurizer):
+    """One layer alone.
+
+    Args:
+        layer: index from 0, the first layer the upstream returns; negative ones count from the last.
+
+    Raises:
+        ValueError: the upstream has no such layer.
+    """
+
+    def __init__(self, layer: int, *, num_layers: int, layer_size: int) -> None:
+        super().__init__()
+        if not -num_layers <= layer < num_layers:
+            raise ValueError(
+                f"featurizer.layer is {layer}, but this upstream returns {num_layers} layers: give a number from 0 to "
+                f"{num_layers - 1}, or from -{num_layers} to -1 to count from the last."
+            )
+        self.output_size = layer_size
+        self.layer = layer
+
+    def forward(self, features: Features) -> Tensor:
+        return features.layers[self.layer]
+
+
+class LastLayer(OneLayer):
+    """The last layer: the model's own output, final layer norm included."""
+
+    def __init__(self, *, num_layers: int, layer_size: int) -> None:
+        super().__init__(-1, num_layers=num_layers, layer_size=layer_size)

@@ -1,0 +1,142 @@
+"""SpecAugment (Park et al., arXiv 1904.08779) with ML-SUPERB's settings, on whole batches at once.
+
+Letters: B batch, F frames, D feature size, N masks.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field, NonNegativeInt
+from torch import Tensor, nn
+
+from mlsuperb.masks import valid_mask
+
+
+class Identity(nn.Module):
+    """No augmentation."""
+
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
+        """`feats_BFD` as it is."""
+        return feats_BFD
+
+
+class SpecAugment(nn.Module):
+    """Time warp, then frequency masks, then time masks; in training mode only. Masked values are 0.
+
+    The defaults are ML-SUPERB's (ESPnet `egs2/ml_superb/asr1/conf/tuning/train_asr_s3prl_*.yaml`, classes
+    `espnet2.asr.specaug.SpecAug`, `espnet2.layers.{time_warp,mask_along_axis}`). Every random number is drawn for each
+    utterance and bounded by that utterance's own length, and nothing beyond it is touched. ESPnet differs inside a
+    batch: time masks are sized and placed by the longest utterance, mask positions are bounded by the widest mask of the
+    batch, and utterances of equal length share one warp. Alone, an utterance is treated alike by both.
+
+    All random numbers come from torch's generator of the device, so that a resumed run goes on as it would have.
+
+    Args:
+        time_warp_window: the frame that moves, moves by at most this many frames; 0 turns the warp off. Utterances of
+            twice this length or less stay as they are.
+        num_freq_masks: masks over the feature axis.
+        freq_mask_max_width: their greatest width (widths are uniform from 0).
+        num_time_masks: masks over the frames.
+        time_mask_max_ratio: their width is under this share of the utterance: uniform from 0 to
+            floor(ratio * frames) - 1, as the original draws it.
+    """
+
+    def __init__(
+        self,
+        *,
+        time_warp_window: NonNegativeInt = 5,
+        num_freq_masks: NonNegativeInt = 2,
+        freq_mask_max_width: NonNegativeInt = 26,
+        num_time_masks: NonNegativeInt = 10,
+        time_mask_max_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05,
+    ) -> None:
+        super().__init__()
+        self.time_warp_window = time_warp_window
+        self.num_freq_masks = num_freq_masks
+        self.freq_mask_max_width = freq_mask_max_width
+        self.num_time_masks = num_time_masks
+        self.time_mask_max_ratio = time_mask_max_ratio
+
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
+        """Augmented `feats_BFD`, of which `lengths_B` frames are valid. Never waits for the device."""
+        if not self.training:
+            return feats_BFD
+        if self.time_warp_window:
+            feats_BFD = self._warp(feats_BFD, lengths_B)
+        num_frames, num_features = feats_BFD.shape[1:]
+        masked_BFD = (
+            self._freq_mask(num_features, lengths_B)[:, None, :] | self._time_mask(num_frames, lengths_B)[:, :, None]
+        )
+        return feats_BFD.masked_fill(masked_BFD & valid_mask(lengths_B, num_frames)[:, :, None], 0)
+
+    def _freq_mask(self, num_features: int, lengths_B: Tensor) -> Tensor:
+        sizes_B = torch.full_like(lengths_B, num_features)
+        widths_B = torch.full_like(lengths_B, self.freq_mask_max_width + 1)
+        return _spans(sizes_B, widths_B, num_masks=self.num_freq_masks, size=num_features)
+
+    def _time_mask(self, num_frames: int, lengths_B: Tensor) -> Tensor:
+        # in whole numbers: floor(0.05 * 60) is 3, but 2 in fp32
+        widths_B = torch.div(lengths_B * round(self.time_mask_max_ratio * 1_000_000), 1_000_000, rounding_mode="floor")
+        return _spans(lengths_B, widths_B, num_masks=self.num_time_masks, size=num_frames)
+
+    def _warp(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
+        """Frames before a random centre are resampled to a slightly other number, those after it to the rest."""
+        window = self.time_warp_window
+        centre_B = window + _randint(lengths_B - 2 * window)
+        warped_B = centre_B - window + 1 + _randint(torch.full_like(lengths_B, 2 * window))
+        frame_BF = torch.arange(feats_BFD.shape[1], device=feats_BFD.device).expand(feats_BFD.shape[:2])
+        left_BF = frame_BF < warped_B[:, None]
+        centre_B1, warped_B1, length_B1 = centre_B[:, None], warped_B[:, None], lengths_B[:, None]
+        resampled_BFD = _resample(
+            feats_BFD,
+            out_frame_BF=torch.where(left_BF, frame_BF, frame_BF - warped_B1),
+            out_size_BF=torch.where(left_BF, warped_B1, length_B1 - warped_B1),
+            in_start_BF=torch.where(left_BF, 0, centre_B1),
+            in_size_BF=torch.where(left_BF, centre_B1, length_B1 - centre_B1),
+        )
+        moved_BF = (length_B1 > 2 * window) & (frame_BF < length_B1)
+        return torch.where(moved_BF[..., None], resampled_BFD, feats_BFD)
+
+
+def _randint(upper: Tensor) -> Tensor:
+    """Uniform whole numbers from 0 to `upper` - 1; 0 where there is no choice."""
+    return (torch.rand(upper.shape, device=upper.device) * upper.clamp(min=1)).long()
+
+
+def _spans(sizes_B: Tensor, width_limits_B: Tensor, *, num_masks: int, size: int) -> Tensor:
+    """(B, size) bool: `num_masks` spans, narrower than `width_limits_B`, anywhere inside the first `sizes_B` positions."""
+    widths_BN = _randint(width_limits_B[:, None].expand(-1, num_masks)).minimum(sizes_B[:, None])
+    starts_BN = _randint(sizes_B[:, None] - widths_BN)
+    position = torch.arange(size, device=sizes_B.device)
+    inside_BNF = (position >= starts_BN[..., None]) & (position < (starts_BN + widths_BN)[..., None])
+    return inside_BNF.any(1)
+
+
+def _resample(
+    feats_BFD: Tensor, *, out_frame_BF: Tensor, out_size_BF: Tensor, in_start_BF: Tensor, in_size_BF: Tensor
+) -> Tensor:
+    """Cubic interpolation in time inside segments, as `interpolate(mode="bicubic", align_corners=False)` does:
+    cubic convolution with a = -0.75, edges of a segment repeated."""
+    scale_BF = in_size_BF.float() / out_size_BF.clamp(min=1)
+    source_BF = (out_frame_BF.float() + 0.5) * scale_BF - 0.5
+    before_BF = source_BF.floor()
+    num_rows, num_frames, num_features = feats_BFD.shape
+    rows_B1 = torch.arange(num_rows, device=feats_BFD.device)[:, None] * num_frames
+    flat_ND = feats_BFD.reshape(-1, num_features)
+    total_ND = torch.zeros_like(flat_ND)
+    for tap in (-1, 0, 1, 2):
+        weight_BF = _cubic(source_BF - before_BF - tap)
+        within_BF = (before_BF.long() + tap).clamp(min=0).minimum(in_size_BF - 1)
+        index_BF = rows_B1 + (in_start_BF + within_BF).clamp(0, num_frames - 1)
+        total_ND = total_ND + flat_ND.index_select(0, index_BF.flatten()) * weight_BF.flatten()[:, None].to(flat_ND)
+    return total_ND.view(feats_BFD.shape)
+
+
+def _cubic(distance: Tensor, *, a: float = -0.75) -> Tensor:
+    """Keys' cubic convolution kernel (1981) at `distance` frames; a = -0.75 is torch's."""
+    x = distance.abs()
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return torch.where(x <= 1, near, torch.where(x < 2, far, 0.0))

@@ -1,0 +1,108 @@
+"""What a run leaves behind and what it shows: result.json, the table of languages, a few utterances."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mlsuperb.experiment import environment, now
+from mlsuperb.model import SpeechModel
+from mlsuperb.scoring.examples import show_examples
+from mlsuperb.scoring.hypotheses import read_hypotheses
+from mlsuperb.scoring.result import build_result, read_result, write_result
+from mlsuperb.scoring.score import Scoring
+from mlsuperb.scoring.table import SYNTHETIC, section_tables
+from mlsuperb.training.progress import Progress, peak_memory_gb
+from mlsuperb.types import Hypothesis
+
+log = logging.getLogger(__name__)
+
+RESULT_FILE, HYPOTHESES_FILE = "result.json", "hypotheses.jsonl"
+
+
+def save_result(
+    config: Mapping[str, Any],
+    folder: Path,
+    *,
+    record: Mapping[str, Any],
+    model: SpeechModel,
+    hypotheses: Sequence[Hypothesis],
+    progress: Progress,
+) -> None:
+    """Score `hypotheses` and write `result.json` beside them.
+
+    Args:
+        record: of the data they were decoded from (`mlsuperb.build.read_data`).
+        progress: of the training.
+    """
+    task = config["task"]
+    settings = {"task": task["name"], "normaliser": task["normaliser"], "units": task["units"]}
+    protocols = Scoring(protocols=config["scoring"]["protocols"]).score(hypotheses, **settings)
+    parts = {name: _part(config[name]) for name in ("upstream", "adaptation", "head")}
+    parts["upstream"]["loaded"] = model.upstream.record()
+    result = build_result(
+        run_id=config["run_id"],
+        **settings,
+        data=record,
+        protocols=protocols,
+        hypotheses=folder / HYPOTHESES_FILE,
+        **parts,
+        num_trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        num_total=sum(p.numel() for p in model.parameters()),
+        config=config,
+        seed=config["seed"],
+        environment=environment(),
+        training={"num_unaligned": progress.num_unaligned, "history": progress.history, "averaged": progress.best},
+        cost={
+            "iterations": progress.iteration,
+            "utterances": progress.num_utterances,
+            "train_wall_s": round(progress.wall_s, 1),
+            "peak_memory_gb": round(peak_memory_gb(next(model.parameters()).device), 2),
+        },
+        date=now(),
+    )
+    write_result(folder / RESULT_FILE, result)
+
+
+def _part(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Name, facts and settings of a part, for tables."""
+    settings = {key: value for key, value in node.items() if key not in ("name", "card", "_target_")}
+    return {"name": node["name"], "card": node.get("card", {}), "settings": settings}
+
+
+def show(folder: Path, console: Console | None = None) -> None:
+    """The result of a folder: scores by language and dataset, three utterances with their differences marked, the path."""
+    console = console or Console()
+    result = read_result(folder / RESULT_FILE)
+    hypotheses = read_hypotheses(folder / HYPOTHESES_FILE)
+    name = next(iter(result["scorer"]["protocols"]))
+    for cells in section_tables(result["protocols"][name]):
+        console.print(cells.to_rich())
+    console.print(
+        show_examples(
+            hypotheses,
+            3,
+            task=result["task"]["name"],
+            normaliser=result["normaliser"]["name"],
+            units=result["task"]["units"],
+            colour=console.is_terminal and not console.no_color,
+        )
+    )
+    empty = sum(not one.hypothesis for one in hypotheses)
+    if empty:
+        console.print(f"{empty:,} of {len(hypotheses):,} hypotheses are empty.")
+    if result["training"]["num_unaligned"]:
+        console.print(
+            f"{result['training']['num_unaligned']:,} times an utterance was too short for its text and weighed nothing "
+            f"(of {result['cost']['utterances']:,} seen in training)."
+        )
+    if result["synthetic"]:
+        console.print(SYNTHETIC, style="bold yellow")
+    others = ", ".join(other for other in result["scorer"]["protocols"] if other != name)
+    if others:
+        console.print(f"Scores of {others}: python -m mlsuperb.score {folder}", highlight=False, soft_wrap=True)
+    console.print(f"Everything is in {folder}", highlight=False, soft_wrap=True)

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from corpus_trees import ListCorpus, utterance, write_wave
+
+from mlsuperb.data import manifest as module
+from mlsuperb.data.manifest import (
+    SkipReport,
+    prepare,
+    read_manifest,
+    skip_text,
+    split_hash,
+    summary,
+    to_frame,
+    utterances,
+    validate,
+    write_manifest,
+)
+
+
+def corpus_of(*rows, files=(), **settings):
+    return ListCorpus(given=list(rows), files=list(files), **settings)
+
+
+@pytest.fixture
+def rows(tmp_path):
+    texts = ["nan", "None \u2028 x", "日本 \u0085 語"]
+    return [
+        utterance(
+            write_wave(tmp_path / f"u{n}.wav", duration_s=1 + n / 4), text=text, language="nan", duration_s=1 + n / 4
+        )
+        for n, text in enumerate(texts)
+    ]
+
+
+def test_round_trip_keeps_nan_a_language(tmp_path, rows):
+    write_manifest(to_frame(rows), tmp_path / "m.parquet")
+    frame = read_manifest(tmp_path / "m.parquet")
+    assert utterances(frame) == rows
+    assert frame["language"].tolist() == ["nan"] * 3
+    assert sorted(path.name for path in tmp_path.glob("*m.parquet*")) == ["m.parquet"], "no scratch file is left"
+
+
+def test_no_manifest(tmp_path):
+    with pytest.raises(ValueError, match="no such manifest"):
+        read_manifest(tmp_path / "m.parquet")
+    (tmp_path / "m.parquet").write_text("x")
+    with pytest.raises(ValueError, match="no Parquet file"):
+        read_manifest(tmp_path / "m.parquet")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"split": "valid"}, "split that is none of train, dev, test"),
+        ({"duration_s": 0.0}, "no positive duration"),
+        ({"duration_s": float("nan")}, "empty cell"),
+        ({"start_s": -1.0}, "starts before"),
+        ({"id": "u1"}, "id of another row"),
+    ],
+)
+def test_validate(rows, changes, message):
+    validate(to_frame(rows))
+    with pytest.raises(ValueError, match=message):
+        validate(to_frame([replace(rows[0], **changes), *rows[1:]]))
+    with pytest.raises(ValueError, match="lacks audio"):
+        validate(to_frame(rows).drop(columns="audio"))
+
+
+def test_split_hash_sees_what_matters_and_nothing_else(rows):
+    frame = to_frame(rows)
+    known = split_hash(frame)
+    lines = sorted([row.id, row.dataset, row.language, f"{row.duration_s:.2f}", row.text] for row in rows)
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    assert known == f"1:{hashlib.sha256(text.encode()).hexdigest()}"
+    assert split_hash(frame.iloc[::-1]) == known
+    assert split_hash(frame.assign(audio="elsewhere", speaker="x", start_s=3.0)) == known
+    assert split_hash(frame.assign(duration_s=frame["duration_s"] + 0.001)) == known
+    for column, value in {"id": "u", "dataset": "x", "language": "x", "duration_s": 9.0, "text": "x"}.items():
+        changed = frame.copy()
+        changed.loc[0, column] = value
+        assert split_hash(changed) != known, column
+
+
+def test_summary_adds_up(tmp_path):
+    frame = to_frame(
+        utterance("a", id=str(n), duration_s=float(n), language=language, split=split)
+        for n, (language, split) in enumerate(
+            [("eng", "train"), ("eng", "train"), ("nan", "train"), ("nan", "test")], 1
+        )
+    )
+    sizes = summary(frame)
+    assert sizes["splits"]["train"] == {"num_utterances": 3, "hours": 6 / 3600, "num_languages": 2, "num_datasets": 1}
+    assert sum(cell["minutes"] for cell in sizes["cells"]) == pytest.approx(10 / 60)
+    assert json.loads(json.dumps(sizes)) == sizes
+
+
+def test_what_cannot_be_used_is_counted_by_reason_and_split(tmp_path):
+    wave = write_wave(tmp_path / "good.wav", duration_s=2.0)
+    (tmp_path / "bad.wav").write_text("no audio")
+    none = write_wave(tmp_path / "none.wav", duration_s=0.0)
+    long = write_wave(tmp_path / "long.wav", duration_s=21.0)
+    short = write_wave(tmp_path / "short.wav", duration_s=0.1)
+    segments = {
+        "over": (1.0, 1.2),
+        "behind": (2.0, 1.0),
+        "rounded": (1.0, 1.05),
+        "empty": (1.0, 0.0),
+        "early": (-1.0, 1.0),
+    }
+    corpus = corpus_of(
+        utterance(wave, id="first"),
+        utterance(tmp_path / "gone.wav"),
+        utterance(tmp_path / "bad.wav", split="test"),
+        utterance(wave, id="silent", text="  "),
+        utterance(none),
+        *(utterance(wave, id=name, start_s=start, duration_s=length) for name, (start, length) in segments.items()),
+        *(utterance(long, split=split) for split in ("train", "dev", "test")),
+        *(utterance(short, split=split) for split in ("train", "dev", "test")),
+    )
+    prepared = prepare(corpus, folder=None)
+    kept = [(row.split, row.id, round(row.duration_s, 6)) for row in utterances(prepared.manifest)]
+    assert kept == [("train", "first", 2.0), ("train", "rounded", 1.0), ("test", "long", 21.0), ("test", "short", 0.1)]
+    assert {
+        reason: (entry["count"], entry["splits"], entry["examples"]) for reason, entry in prepared.skipped.items()
+    } == {
+        "empty text": (1, {"train": 1}, ["silent"]),
+        "missing audio file": (1, {"train": 1}, ["gone"]),
+        "unreadable audio file": (1, {"test": 1}, ["bad"]),
+        "zero duration": (2, {"train": 2}, ["none", "empty"]),
+        "segment beyond the end of its file": (3, {"train": 3}, ["over", "behind", "early"]),
+        "longer than max_duration_s": (2, {"train": 1, "dev": 1}, ["long", "long"]),
+        "not longer than min_duration_s": (2, {"train": 1, "dev": 1}, ["short", "short"]),
+    }
+    num_skipped = sum(entry["count"] for entry in prepared.skipped.values())
+    assert num_skipped + len(kept) == len(corpus.given), "nothing is dropped in silence"
+    assert "2 x zero duration [train 2]: none, empty" in skip_text(prepared.skipped)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"audio": "/gone.wav"}, r"first is 'x'.*missing audio file: /gone\.wav.*data\.on_bad=skip"),
+        ({"start_s": 9.0}, "segment beyond the end"),
+    ],
+)
+def test_on_bad_error_stops(tmp_path, row, message):
+    wave = write_wave(tmp_path / "a.wav")
+    with pytest.raises(ValueError, match=message):
+        prepare(corpus_of(utterance(wave), replace(utterance(wave, id="x"), **row), on_bad="error"), folder=None)
+
+
+def test_errors(tmp_path):
+    wave, other = write_wave(tmp_path / "a.wav"), write_wave(tmp_path / "b.wav", rate_hz=8000)
+    twice = [utterance(wave), utterance(wave, language="deu"), *[utterance(other, split="dev")] * 2]
+    with pytest.raises(ValueError, match=r"2 utterance ids occur .* in split train, dev: a, b \(in d/eng, d/deu"):
+        prepare(corpus_of(*twice), folder=None)
+    with pytest.raises(ValueError, match=r"utterance 'a': 'de' is not an ISO.*'deu'.*data\.extra_languages=\[de\]"):
+        prepare(corpus_of(utterance(wave, language="de")), folder=None)
+    assert len(prepare(corpus_of(utterance(wave, language="de"), extra_languages=["de"]), folder=None).manifest) == 1
+    with pytest.raises(ValueError, match=r"b\.wav has 8000.*\(1 files"):
+        prepare(corpus_of(utterance(wave), utterance(other), resample=False), folder=None)
+    with pytest.raises(
+        ValueError, match=r"data\.languages=deu\. The corpus has the datasets d and the languages eng\."
+    ):
+        prepare(corpus_of(utterance(wave), languages=["eng", "deu"]), folder=None)
+    with pytest.raises(ValueError, match=r"any of its utterances.*1 x missing audio file \[train 1\]: gone"):
+        prepare(corpus_of(utterance(tmp_path / "gone.wav")), folder=None)
+    with pytest.raises(ValueError, match="any of its utterances"):
+        prepare(corpus_of(), folder=None)
+    with pytest.raises(ValueError, match=r"data\.languages: 'no'"):
+        prepare(corpus_of(utterance(wave), languages=["no"]), folder=None)
+
+
+def test_selection(tmp_path):
+    wave = write_wave(tmp_path / "a.wav")
+    places = [("eng", "d"), ("deu", "d"), ("eng", "e"), ("nan", "e")]
+    rows = [
+        utterance(wave, id=f"{language}{dataset}", language=language, dataset=dataset) for language, dataset in places
+    ]
+
+    def ids(**settings):
+        return prepare(corpus_of(*rows, **settings), folder=None).manifest["id"].tolist()
+
+    assert ids() == ["engd", "deud", "enge", "nane"]
+    assert ids(languages=["eng", "nan"]) == ["engd", "enge", "nane"]
+    assert ids(datasets=["e"]) == ["enge", "nane"]
+    assert ids(pairs=[["nan", "e"], ["eng", "d"]]) == ["engd", "nane"]
+    assert ids(languages=["eng"], datasets=["e"]) == ["enge"]
+
+
+def test_max_train_hours_takes_the_first_of_every_pair(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(200):
+        start_s, duration_s = 0.0, float(rng.uniform(0.2, 3.0))
+        language, split = str(rng.choice(["eng", "deu"])), str(rng.choice(["train", "train", "dev", "test"]))
+        row = utterance("x", id=str(number), start_s=start_s, duration_s=duration_s, language=language, split=split)
+        rows.append(replace(row, audio=str(tmp_path / "a.wav")))
+    write_wave(tmp_path / "a.wav", duration_s=3.0)
+    limit_s = 60.0
+    kept, spent_s, open_pairs = [], {"eng": 0.0, "deu": 0.0}, {"eng", "deu"}
+    for row in rows:  # brute force
+        if row.split == "train":
+            spent_s[row.language] += row.duration_s
+            if spent_s[row.language] > limit_s:
+                open_pairs.discard(row.language)
+            if row.language not in open_pairs:
+                continue
+        kept.append(row.id)
+    prepared = prepare(corpus_of(*rows, max_train_hours=limit_s / 3600), folder=None)
+    assert prepared.manifest["id"].tolist() == kept
+    assert prepared.skipped["beyond max_train_hours"]["count"] == 200 - len(kept) > 0
+    assert prepared.skipped["beyond max_train_hours"]["splits"].keys() == {"train"}
+
+
+def test_a_stored_manifest_is_used_until_something_changes(tmp_path, monkeypatch):
+    listing = tmp_path / "list.txt"
+    listing.write_text("1")
+    row = utterance(write_wave(tmp_path / "a.wav"))
+    opened = []
+    monkeypatch.setattr(module, "usable_rows", lambda *args: opened.append(1) or original(*args))
+    from mlsuperb.data.checks import usable_rows as original
+
+    def again(*rows, **settings):
+        opened.clear()
+        prepared = prepare(corpus_of(*rows, files=[listing], **settings), folder=tmp_path / "m")
+        pd.testing.assert_frame_equal(prepared.manifest, read_manifest(tmp_path / "m" / "manifest.parquet"))
+        return prepared, bool(opened)
+
+    first, read = again(row, utterance(tmp_path / "gone.wav"))
+    assert read
+    second, read = again(row, utterance(tmp_path / "gone.wav"))
+    assert not read
+    assert second.skipped == first.skipped
+    assert second.skipped["missing audio file"]["count"] == 1
+    pd.testing.assert_frame_equal(first.manifest, second.manifest)
+    assert again(row, utterance(tmp_path / "gone.wav"), max_duration_s=5.0)[1], "other settings"
+    os.utime(listing, (1, 1))
+    assert again(row, utterance(tmp_path / "gone.wav"), max_duration_s=5.0)[1], "a touched source"
+    listing.unlink()
+    assert again(row, utterance(tmp_path / "gone.wav"), max_duration_s=5.0)[1], "a source that is gone"
+    (tmp_path / "m" / "skipped.json").write_text("{")
+    assert again(row, utterance(tmp_path / "gone.wav"), max_duration_s=5.0)[1], "a damaged store"
+    assert not again(row, utterance(tmp_path / "gone.wav"), max_duration_s=5.0)[1]
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["manifest.parquet", "skipped.json"]
+
+
+def test_skip_report():
+    report = SkipReport()
+    assert str(report) == "nothing was skipped"
+    for number in range(7):
+        report.add("odd", f"n{number}", split="train" if number else "")
+    assert report.to_dict() == {"odd": {"count": 7, "splits": {"train": 6}, "examples": ["n0", "n1", "n2", "n3", "n4"]}}
+    assert str(report) == "7 x odd [train 6]: n0, n1, n2, n3, n4, ..."

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from corpus_trees import write_wave
+
+from mlsuperb.data.corpora.ml_superb_hf import MLSuperbHF, mend_label
+from mlsuperb.data.manifest import prepare, utterances
+
+SHARDS = {
+    "train-00000-of-00002": [
+        ("cv_jpn_000001", "org_jpn", "[org_jpn] これ"),
+        ("fleurs_lug_000001", "lga", "[lga] a [b] c"),
+    ],
+    "train-00001-of-00002": [("cv_nan_000001", "nan", "[nan] x"), ("NST_nor_000001", "nor", "[nor] y")],
+    "dev-00000-of-00001": [("cv_ory_000002", "ory", "[ory] z"), ("cv_nno_000002", "nno", "[nno] z")],
+    "dev_dialect-00000-of-00001": [
+        ("ms_speech_tam_000001", "hin", "[hin] w"),
+        ("ms_speech_xxx_000002", "hin", "[hin] v"),
+        ("other_arb_000001", "arb", "[arb] u"),
+    ],
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "hf" / "data").mkdir(parents=True)
+    for shard, rows in SHARDS.items():
+        records = []
+        for utterance_id, language, text in rows:
+            content = write_wave(tmp_path / "made" / f"{utterance_id}.wav").read_bytes()
+            audio = {"bytes": content, "path": f"{utterance_id}.wav"}
+            records.append({"id": utterance_id, "language": language, "text": text, "audio": audio})
+        pq.write_table(pa.Table.from_pylist(records), tmp_path / "hf" / "data" / f"{shard}.parquet")
+    return tmp_path / "hf"
+
+
+def corpus_of(root, **settings):
+    return MLSuperbHF(root=str(root), audio_folder=str(root.parent / "audio"), **settings)
+
+
+def test_cleaned_labels(root):
+    prepared = prepare(corpus_of(root), folder=None)
+    found = [(row.split, row.id, row.language, row.dataset, row.text) for row in utterances(prepared.manifest)]
+    assert found == [
+        ("train", "cv_jpn_000001", "jpn", "commonvoice", "これ"),
+        ("train", "fleurs_lug_000001", "lug", "fleurs", "a [b] c"),
+        ("train", "cv_nan_000001", "nan", "commonvoice", "x"),
+        ("dev", "cv_ory_000002", "ori", "commonvoice", "z"),
+        ("dev_dialect", "ms_speech_tam_000001", "tam", "ms_speech", "w"),
+        ("dev_dialect", "ms_speech_xxx_000002", "hin", "ms_speech", "v"),
+        ("dev_dialect", "other_arb_000001", "ara", "other", "u"),
+    ]
+    (entry,) = prepared.skipped.values()
+    assert (entry["count"], entry["splits"]) == (2, {"train": 1, "dev": 1})
+    for row in utterances(prepared.manifest):
+        with open(row.audio, "rb") as file:
+            assert file.read() == (root.parent / "made" / f"{row.id}.wav").read_bytes()
+
+
+def test_raw_labels(root):
+    prepared = prepare(corpus_of(root, labels="raw"), folder=None)
+    languages = prepared.manifest["language"].tolist()
+    assert languages == ["jpn", "lga", "nan", "nor", "ory", "nno", "tam", "hin", "arb"]
+    assert prepared.skipped == {}
+
+
+def test_labels_outside_the_public_splits_stay():
+    assert mend_label("nor", split="dev_dialect", utterance_id="x_nor_1", labels="cleaned") == "nor"
+    assert mend_label(" [org_jpn] ", split="train", utterance_id="cv_jpn_1", labels="raw") == "jpn"
+
+
+def test_evaluation_splits_have_honest_names(root):
+    assert corpus_of(root).evaluation_splits() == ("dev", "dev_dialect")
+    assert corpus_of(root, test_from="none").evaluation_splits() == ("dev_dialect",)
+
+
+def test_audio_is_written_once_and_a_killed_run_goes_on(root, tmp_path):
+    def mtimes():
+        return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "audio").rglob("*.wav")}
+
+    folder = tmp_path / "manifest"
+    first = prepare(corpus_of(root), folder=folder)
+    written = mtimes()
+    assert len(written) == 9
+    assert len(list((tmp_path / "audio").rglob("*.completed"))) == 4
+    again = prepare(corpus_of(root), folder=folder)
+    assert again.manifest.equals(first.manifest)
+    assert mtimes() == written
+    # killed while the first shard was being written: one file is cut, one absent, no marker
+    train = tmp_path / "audio" / "train"
+    (train / "train-00000-of-00002.completed").unlink()
+    (train / "cv_jpn_000001.wav").write_bytes(b"half")
+    (train / "fleurs_lug_000001.wav").unlink()
+    assert prepare(corpus_of(root), folder=folder).manifest.equals(first.manifest)
+    changed = {name for name, time in mtimes().items() if written[name] != time}
+    assert changed == {"cv_jpn_000001.wav", "fleurs_lug_000001.wav"}
+
+
+def test_a_new_shard_is_read_again(root, tmp_path):
+    prepare(corpus_of(root), folder=tmp_path / "m")
+    shard = root / "data" / "dev-00000-of-00001.parquet"
+    os.utime(shard, (1, 1))
+    table = pq.read_table(shard)
+    pq.write_table(table.slice(0, 1), shard)
+    assert (prepare(corpus_of(root), folder=tmp_path / "m").manifest["split"] == "dev").sum() == 1
+
+
+def test_what_is_missing_is_named(root, tmp_path):
+    (root / "data" / "dev_dialect-00000-of-00001.parquet").unlink()
+    with pytest.raises(ValueError, match=r"dev_dialect-\*\.parquet.*found are 3"):
+        prepare(corpus_of(root), folder=None)
+    with pytest.raises(ValueError, match=r"data\.root=.*gone: there is no such folder"):
+        prepare(corpus_of(tmp_path / "gone"), folder=None)
+    with pytest.raises(ValueError, match=r"data\.revision=main: a commit of 40"):
+        prepare(MLSuperbHF(revision="main"), folder=None)
+
+
+def test_an_id_cannot_leave_its_folder(root):
+    table = pa.Table.from_pylist(
+        [{"id": "../x", "language": "eng", "text": "[eng] x", "audio": {"bytes": b"x", "path": None}}]
+    )
+    pq.write_table(table, root / "data" / "train-00000-of-00002.parquet")
+    with pytest.raises(ValueError, match=r"'\.\./x' cannot be a file name"):
+        prepare(corpus_of(root), folder=None)
