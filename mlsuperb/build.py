@@ -115,7 +115,7 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     task: Task = instantiate(config["task"])
     task.check_languages(set(manifest["language"]))
     loading: Loading = instantiate(config["loading"])
-    resample = config["data"]["resample"]
+    resample = build_corpus(config).resample
     utterances = loading.dataset(parts[TRAIN], encode=None, resample=resample)
     vocabulary = Vocabulary.build(
         (task.target(utterances.utterance(index)) for index in range(len(utterances))),

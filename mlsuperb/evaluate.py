@@ -30,7 +30,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     test = build.test_rows(config, manifest)
     folder = run / "evaluations" / build.manifest_folder(config).name
     folder.mkdir(parents=True, exist_ok=True)
-    dataset = recogniser.loading.dataset(test, encode=None, resample=given["data"]["resample"])
+    dataset = recogniser.loading.dataset(test, encode=None, resample=build.build_corpus(config).resample)
     hypotheses = recogniser.decode(dataset, folder / "hypotheses.jsonl")
     summary.save_result(
         config,

@@ -17,6 +17,9 @@ from mlsuperb.masks import valid_mask
 class Identity(nn.Module):
     """No augmentation."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
         """`feats_BFD` as it is."""
         return feats_BFD
@@ -27,9 +30,9 @@ class SpecAugment(nn.Module):
 
     The defaults are ML-SUPERB's (ESPnet `egs2/ml_superb/asr1/conf/tuning/train_asr_s3prl_*.yaml`, classes
     `espnet2.asr.specaug.SpecAug`, `espnet2.layers.{time_warp,mask_along_axis}`). Every random number is drawn for each
-    utterance and bounded by that utterance's own length, and nothing beyond it is touched. ESPnet differs inside a
-    batch: time masks are sized and placed by the longest utterance, mask positions are bounded by the widest mask of the
-    batch, and utterances of equal length share one warp. Alone, an utterance is treated alike by both.
+    utterance and each mask, bounded by the utterance's own length; nothing beyond it is touched. ESPnet differs: in a
+    batch, time masks are sized and placed by the longest utterance, and utterances of equal length share one warp;
+    the start of a mask is bounded by the widest one drawn. As in ESPnet, no mask reaches the very last place.
 
     All random numbers come from torch's generator of the device, so that a resumed run goes on as it would have.
 
@@ -106,7 +109,8 @@ def _randint(upper: Tensor) -> Tensor:
 
 
 def _spans(sizes_B: Tensor, width_limits_B: Tensor, *, num_masks: int, size: int) -> Tensor:
-    """(B, size) bool: `num_masks` spans, narrower than `width_limits_B`, anywhere inside the first `sizes_B` positions."""
+    """(B, size) bool: `num_masks` spans, narrower than `width_limits_B`, inside the first `sizes_B` positions.
+    They start before `sizes_B` - width, so that the last position stays free, as the original draws them."""
     widths_BN = _randint(width_limits_B[:, None].expand(-1, num_masks)).minimum(sizes_B[:, None])
     starts_BN = _randint(sizes_B[:, None] - widths_BN)
     position = torch.arange(size, device=sizes_B.device)

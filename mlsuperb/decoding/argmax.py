@@ -1,0 +1,20 @@
+"""The best class of an utterance."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from mlsuperb.decoding.base import Decoded
+
+
+class Argmax:
+    """The most probable class of a classifier, whose posteriors have one frame: every class may win, the first and the
+    last too."""
+
+    utterance_level: ClassVar[bool] = True
+
+    def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor) -> list[Decoded]:
+        best_B, classes_B = log_probs_BFV[:, 0].max(-1)
+        return [Decoded([index], score) for index, score in zip(classes_B.tolist(), best_B.tolist(), strict=True)]

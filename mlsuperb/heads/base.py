@@ -1,0 +1,28 @@
+"""What every head offers: a stream of features goes in, an encoded stream comes out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from mlsuperb.types import Encoded
+
+
+class Head(nn.Module, ABC):
+    """Contract, tested for every head: padding never changes a result, and every utterance, however short, gives at
+    least one frame.
+
+    Attributes:
+        output_size: H, the size of an encoded frame.
+    """
+
+    output_size: int
+
+    @abstractmethod
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Encoded:
+        """Encode `feats_BFD`, of which `lengths_B` frames are valid; zero beyond the encoded lengths."""
+
+    @abstractmethod
+    def num_frames(self, lengths_B: Tensor) -> Tensor:
+        """Encoded frames for so many feature frames."""

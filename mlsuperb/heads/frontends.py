@@ -1,0 +1,119 @@
+"""Front ends: they shorten the stream and bring it to the size of a head.
+
+Letters: B batch, F frames, D feature size, H encoded size.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from itertools import pairwise
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from mlsuperb.masks import zero_padding
+
+FrontendName = Literal["conv2d2", "conv1d4", "conv1d2", "linear"]
+
+
+def make_frontend(name: FrontendName, *, input_size: int, output_size: int) -> Frontend:
+    """The front end called `name`: `conv2d2` halves the frame rate (ML-SUPERB's), `conv1d2` halves it and `conv1d4`
+    quarters it at a small part of the cost, `linear` keeps it."""
+    if name == "conv2d2":
+        return Conv2d2(input_size, output_size)
+    if name == "linear":
+        return LinearFrontend(input_size, output_size)
+    if name in ("conv1d2", "conv1d4"):
+        return StridedConv1d(input_size, output_size, num_layers={"conv1d2": 1, "conv1d4": 2}[name])
+    raise ValueError(f"head.frontend is {name!r}; choose one of {', '.join(get_args(FrontendName))}.")
+
+
+class Frontend(nn.Module, ABC):
+    """`forward` may be given anything beyond a length; it never reads it."""
+
+    @abstractmethod
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
+        """(B, F', H), of which `num_frames(lengths_B)` frames are valid."""
+
+    @abstractmethod
+    def num_frames(self, lengths_B: Tensor) -> Tensor:
+        """Valid frames out for so many in; never less than one."""
+
+
+class Conv2d2(Frontend):
+    """Two 3 x 3 convolutions over time and features, the first with stride 2, and a linear layer (ESPnet's
+    `Conv2dSubsampling2`): F frames become floor((F - 3) / 2) + 1 - 2.
+
+    Fewer than 7 frames, which ESPnet refuses, are padded with zeros to 7 and give one frame. Inside a batch ESPnet
+    counts up to three more frames for all but the longest utterances, which look at padding; here the number is the
+    same alone and in any batch.
+    """
+
+    min_frames = 7
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__()
+        if input_size < self.min_frames:
+            raise ValueError(
+                f"head.frontend=conv2d2 needs at least {self.min_frames} features a frame, but gets {input_size}: "
+                "raise head.projection, or take another front end (conv1d2, linear)."
+            )
+        self.conv1 = nn.Conv2d(1, output_size, kernel_size=3, stride=2)
+        self.conv2 = nn.Conv2d(output_size, output_size, kernel_size=3)
+        self.out = nn.Linear(output_size * ((input_size - 1) // 2 - 2), output_size)
+
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
+        feats_BFD = zero_padding(feats_BFD, lengths_B)
+        missing = self.min_frames - feats_BFD.shape[1]
+        if missing > 0:
+            feats_BFD = nn.functional.pad(feats_BFD, (0, 0, 0, missing))
+        maps_BHFD = self.conv2(self.conv1(feats_BFD[:, None]).relu()).relu()
+        values_BFH: Tensor = self.out(maps_BHFD.transpose(1, 2).flatten(2))
+        return values_BFH
+
+    def num_frames(self, lengths_B: Tensor) -> Tensor:
+        frames_B = lengths_B.clamp(min=self.min_frames)
+        return torch.div(frames_B - 3, 2, rounding_mode="floor") + 1 - 2
+
+
+class StridedConv1d(Frontend):
+    """`num_layers` convolutions over time, kernel 3, stride 2, a ReLU after each: every one halves the frames, rounding
+    up. Padding is set to zero before each, so an utterance sees the same zeros at its end alone and in a batch."""
+
+    def __init__(self, input_size: int, output_size: int, *, num_layers: int) -> None:
+        super().__init__()
+        sizes = [input_size] + [output_size] * num_layers
+        self.convs = nn.ModuleList(
+            nn.Conv1d(size_in, size_out, kernel_size=3, stride=2, padding=1) for size_in, size_out in pairwise(sizes)
+        )
+
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
+        for conv in self.convs:
+            feats_BFD = conv(zero_padding(feats_BFD, lengths_B).transpose(1, 2)).relu().transpose(1, 2)
+            lengths_B = _halved(lengths_B)
+        return feats_BFD
+
+    def num_frames(self, lengths_B: Tensor) -> Tensor:
+        for _ in self.convs:
+            lengths_B = _halved(lengths_B)
+        return lengths_B.clamp(min=1)
+
+
+class LinearFrontend(Frontend):
+    """A linear layer; the frame rate stays."""
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(input_size, output_size)
+
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
+        values_BFH: Tensor = self.out(feats_BFD)
+        return values_BFH
+
+    def num_frames(self, lengths_B: Tensor) -> Tensor:
+        return lengths_B.clamp(min=1)
+
+
+def _halved(lengths_B: Tensor) -> Tensor:
+    return torch.div(lengths_B + 1, 2, rounding_mode="floor")

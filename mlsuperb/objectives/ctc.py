@@ -1,0 +1,62 @@
+"""Connectionist temporal classification.
+
+Letters: B batch, F frames, H encoded size, S target length, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mlsuperb.types import Encoded, Loss
+
+
+class CTC(nn.Module):
+    """A linear output layer and the CTC loss (Graves et al. 2006), as ML-SUPERB uses it (`espnet2.asr.ctc.CTC`): summed
+    over an utterance's frames and over the batch, divided by the batch size; utterances too short for their text weigh
+    nothing, and are counted. The output layer runs in fp32 also under autocast.
+
+    Attributes:
+        blank: index of the blank.
+        specials: first tokens of the vocabulary, and its last one.
+        utterance_level: whether there is one label an utterance.
+    """
+
+    blank: ClassVar[int] = 0
+    specials: ClassVar[tuple[str, ...]] = ("<blank>", "<unk>", "<sos/eos>")
+    utterance_level: ClassVar[bool] = False
+
+    def __init__(self, *, input_size: int, vocab_size: int, dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(input_size, vocab_size)
+
+    def forward(self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor) -> Loss:
+        """The loss, and how many utterances have fewer frames than tokens plus the blanks between repeated ones."""
+        loss_B = nn.functional.ctc_loss(
+            self.log_probs(encoded).values.transpose(0, 1),
+            targets_BS,
+            encoded.lengths_B,
+            target_lengths_B,
+            blank=self.blank,
+            reduction="none",
+            zero_infinity=True,
+        )
+        unaligned_B = encoded.lengths_B < min_frames(targets_BS, target_lengths_B)
+        return Loss(loss_B.sum() / len(loss_B), unaligned_B.sum())
+
+    def log_probs(self, encoded: Encoded) -> Encoded:
+        """Log posteriors (B, F, V) in fp32."""
+        with torch.autocast(encoded.values.device.type, enabled=False):
+            logits_BFV = self.out(self.dropout(encoded.values.float()))
+            return Encoded(logits_BFV.log_softmax(-1), encoded.lengths_B)
+
+
+def min_frames(targets_BS: Tensor, target_lengths_B: Tensor) -> Tensor:
+    """(B,) the fewest frames that can spell each target: its tokens, and a blank between two that are equal."""
+    later = torch.arange(1, targets_BS.shape[1], device=targets_BS.device)
+    repeated_BS = (targets_BS[:, 1:] == targets_BS[:, :-1]) & (later < target_lengths_B[:, None])
+    return target_lengths_B + repeated_BS.sum(1)

@@ -1,0 +1,82 @@
+"""What scores are made of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from mlsuperb.types import Hypothesis
+
+K = TypeVar("K", bound=Hashable)
+TEXT_FIELDS = ("substitutions", "insertions", "deletions", "reference_length")
+LANGUAGE_FIELDS = ("lid_correct", "lid_total")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Of one utterance or of many: edits and length in units (characters, phonemes), languages right and asked for."""
+
+    num_utterances: int = 0
+    substitutions: int = 0
+    insertions: int = 0
+    deletions: int = 0
+    reference_length: int = 0
+    lid_correct: int = 0
+    lid_total: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, insertions and deletions together."""
+        return self.substitutions + self.insertions + self.deletions
+
+    @property
+    def error_rate(self) -> float | None:
+        """Errors per reference unit in %; None without a reference unit."""
+        return 100 * self.errors / self.reference_length if self.reference_length else None
+
+    @property
+    def lid_accuracy(self) -> float | None:
+        """Share of right languages in %; None if none was asked for."""
+        return 100 * self.lid_correct / self.lid_total if self.lid_total else None
+
+    def to_dict(self, *, task: str) -> dict[str, int]:
+        """For JSON, without the counts that a task (`asr`, `lid`, `asr_lid`) has not."""
+        absent = {"asr": LANGUAGE_FIELDS, "lid": TEXT_FIELDS, "asr_lid": ()}[task]
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in absent}
+
+    @classmethod
+    def from_dict(cls, counts: Mapping[str, Any]) -> Counts:
+        """The inverse of `to_dict`."""
+        return cls(**counts)
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """Their sum (field by field, much faster than adding one by one)."""
+    rows = list(counts)
+    return Counts(**{f.name: sum(getattr(row, f.name) for row in rows) for f in fields(Counts)})
+
+
+def group(
+    hypotheses: Iterable[Hypothesis], counts: Iterable[Counts], *, by: Callable[[Hypothesis], K]
+) -> dict[K, Counts]:
+    """Counts of utterances added up by `by(hypothesis)`, keys in sorted order."""
+    members: defaultdict[K, list[Counts]] = defaultdict(list)
+    for hypothesis, count in zip(hypotheses, counts, strict=True):
+        members[by(hypothesis)].append(count)
+    return {key: total(members[key]) for key in sorted(members)}  # type: ignore[type-var]
+
+
+def nested(table: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    """`{(a, b, c): value}` as `{a: {b: {c: value}}}`."""
+    tree: dict[str, Any] = {}
+    for key, value in table.items():
+        node = tree
+        for part in key[:-1]:
+            node = node.setdefault(part, {})
+        node[key[-1]] = value
+    return tree

@@ -1,0 +1,48 @@
+"""One number of a protocol, as it stands in a result. A number that cannot be had is null and says why."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+Direction = Literal["lower", "higher"]
+LOWER: Direction = "lower"
+HIGHER: Direction = "higher"
+
+
+def metric(value: float | None, *, better: Direction, reason: str = "", **facts: Any) -> dict[str, Any]:
+    """`{"value": 12.3, "unit": "%", "better": "lower", ...}`; with `"reason"` where the value is None. `facts` say what
+    it was taken over."""
+    entry: dict[str, Any] = {"value": value, "unit": "%", "better": better, **facts}
+    if value is None:
+        assert reason, "a null value needs a reason"
+        entry["reason"] = reason
+    return entry
+
+
+def mean(rates: Mapping[str, float | None], *, better: Direction) -> dict[str, Any]:
+    """Plain mean over languages, null if one of them has no rate."""
+    return _over_languages(rates, better=better, at_least=1, compute=statistics.fmean)
+
+
+def sample_std(rates: Mapping[str, float | None]) -> dict[str, Any]:
+    """Standard deviation over languages with n - 1 in the denominator, null if one of them has no rate."""
+    return _over_languages(rates, better=LOWER, at_least=2, compute=statistics.stdev)
+
+
+def hole(rates: Mapping[str, float | None], *, at_least: int = 1) -> str:
+    """Why no statistic may be taken over `rates`, or an empty string."""
+    if missing := [name for name, rate in rates.items() if rate is None]:
+        return f"no reference text in {', '.join(missing)}"
+    if len(rates) < at_least:
+        return f"needs {at_least} or more languages, has {len(rates)}"
+    return ""
+
+
+def _over_languages(
+    rates: Mapping[str, float | None], *, better: Direction, at_least: int, compute: Callable[[list[float]], float]
+) -> dict[str, Any]:
+    reason = hole(rates, at_least=at_least)
+    value = None if reason else compute([rate for rate in rates.values() if rate is not None])
+    return metric(value, better=better, reason=reason, num_languages=len(rates))

@@ -1,0 +1,212 @@
+"""The ML-SUPERB 2.0 challenge of 2025, in its two forms, which do not give the same numbers.
+
+`score`: the public `egs2/ml_superb2/asr1/local/score.py` of ESPnet. `score_server`: the evaluator behind the Dynabench
+leaderboard. Both take the mean of utterance error rates (jiwer's, not weighted by length) of each language and then the
+mean over languages; "worst 15" is the sum of the 15 highest language error rates over 15, also where there are fewer.
+
+How our fields become their lines `uttid [iso] text`:
+
+- The reference language is `language`, with org_jpn as jpn (the challenge's own label fix); the reference text is
+  `reference` without a language token it may begin with.
+- Public form: the first 5 characters of the raw hypothesis are the predicted language, the rest, stripped, is the text.
+- Server form: the raw hypothesis is cut at its first space, as the example submission does: the predicted language
+  (brackets stripped) and the text. The server then drops the first word of the text, taking it for the language, and
+  does not drop the language from dialect references.
+
+An utterance whose normalised reference is empty counts for neither error rate nor accuracy. A hypothesis without text,
+at which the original stops or which it passes over, is all deletions here, and one without a language is a wrong
+language. Both kinds of utterances are counted.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import fsum
+from typing import Any
+
+from rapidfuzz.distance import Levenshtein
+
+from mlsuperb.scoring.counts import nested
+from mlsuperb.scoring.metrics import HIGHER, LOWER, mean, metric, sample_std
+from mlsuperb.types import Hypothesis
+
+VERSION = "1"
+SERVER_VERSION = "1"
+NORMALISER_VERSION = "1"
+DIALECT_SPLIT = "dev_dialect"
+NUM_WORST = 15
+_NO_SPACES = frozenset({"cmn", "jpn", "tha", "yue"})
+_LEADING_TOKEN = re.compile(r"\s*\[[a-z]{3}(?:_[a-z]{3})?\]")
+# The server's own list: ASCII punctuation without + = | `
+_SERVER_PUNCTUATION = str.maketrans("", "", "!()-[]{};:'\"\\,<>./?@#$%^&*_~")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChallengeCounts:
+    """Of a (split, dataset, language). `num_scored` utterances had a reference; `cer_sum` adds up their error rates (as
+    shares); `num_empty_hypotheses` had nothing recognised."""
+
+    num_utterances: int
+    num_scored: int
+    num_empty_hypotheses: int
+    cer_sum: float
+    lid_correct: int
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One utterance as a form of the challenge sees it, texts normalised."""
+
+    reference: str
+    text: str
+    language_right: bool
+
+
+def score(hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:
+    """The section `challenge` of a result (task `asr_lid`): six numbers for every standard split."""
+    section = _section(hypotheses, pair=_public_pair)
+    return {"protocol": "challenge", "version": VERSION} | section
+
+
+def score_server(hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:
+    """The section `challenge_server`: the same six numbers as the Dynabench server takes them. Languages without a
+    reference are left out of its means (and counted), as the server does."""
+    section = _section(hypotheses, pair=_server_pair, leave_out_unscored=True)
+    return {"protocol": "challenge_server", "version": SERVER_VERSION} | section
+
+
+def utterance_cer(reference: str, text: str) -> float:
+    """jiwer's character error rate of one utterance: both stripped, edits over reference characters (over 1 if there
+    are none)."""
+    reference, text = reference.strip(), text.strip()
+    return Levenshtein.distance(reference, text) / max(1, len(reference))
+
+
+def _public_pair(one: Hypothesis) -> _Pair:
+    language = _language(one)
+
+    def normalise(text: str) -> str:
+        joined = _join(text.strip(), language)
+        return "".join(c for c in joined if not unicodedata.category(c).startswith("P")).upper()
+
+    return _Pair(
+        normalise(_reference(one)),
+        normalise(one.hypothesis[5:]),
+        language_right=one.hypothesis[:5] == f"[{language}]",
+    )
+
+
+def _server_pair(one: Hypothesis) -> _Pair:
+    language = _language(one)
+
+    def normalise(text: str) -> str:
+        return _join(text, language).translate(_SERVER_PUNCTUATION).upper()
+
+    predicted, _, text = one.hypothesis.partition(" ")
+    reference = " ".join(_reference(one).split())
+    if one.split == DIALECT_SPLIT:
+        reference = f"[{language}] {reference}".strip()
+    return _Pair(
+        normalise(reference),
+        normalise(" ".join(text.split()[1:])),
+        language_right=predicted.strip("[]") == language,
+    )
+
+
+def _join(text: str, language: str) -> str:
+    """Without whitespace, in the languages that are written so."""
+    return re.sub(r"\s", "", text) if language in _NO_SPACES else text
+
+
+def _language(one: Hypothesis) -> str:
+    return "jpn" if one.language == "org_jpn" else one.language
+
+
+def _reference(one: Hypothesis) -> str:
+    return _LEADING_TOKEN.sub("", one.reference, count=1) if _LEADING_TOKEN.match(one.reference) else one.reference
+
+
+def _section(
+    hypotheses: Sequence[Hypothesis], *, pair: Callable[[Hypothesis], _Pair], leave_out_unscored: bool = False
+) -> dict[str, Any]:
+    members: dict[tuple[str, str, str], list[tuple[Hypothesis, _Pair]]] = {}
+    for one in hypotheses:
+        members.setdefault((one.split, one.dataset, _language(one)), []).append((one, pair(one)))
+    table = {key: _count(members[key]) for key in sorted(members)}
+    by_split: dict[str, dict[str, list[ChallengeCounts]]] = {}
+    for (split, _, language), found in table.items():
+        by_split.setdefault(split, {}).setdefault(language, []).append(found)
+    rates = {split: _rates(languages, leave_out_unscored) for split, languages in by_split.items()}
+    dialect = rates.get(DIALECT_SPLIT)
+    standard = [split for split in rates if split != DIALECT_SPLIT] or [DIALECT_SPLIT]
+    return {
+        "normaliser": {"name": "challenge", "version": NORMALISER_VERSION},
+        "units": "char",
+        "counts": nested({key: asdict(found) for key, found in table.items()}),
+        "metrics": {s: _six(None if s == DIALECT_SPLIT else rates[s], dialect) for s in standard},
+        "per_language": {split: found.per_language() for split, found in rates.items()},
+        "left_out": {split: found.left_out for split, found in rates.items()},
+    }
+
+
+def _count(members: Sequence[tuple[Hypothesis, _Pair]]) -> ChallengeCounts:
+    scored = [pair for _, pair in members if pair.reference]
+    return ChallengeCounts(
+        num_utterances=len(members),
+        num_scored=len(scored),
+        num_empty_hypotheses=sum(not one.hypothesis.strip() for one, _ in members),
+        cer_sum=fsum(utterance_cer(pair.reference, pair.text) for pair in scored),
+        lid_correct=sum(pair.language_right for pair in scored),
+    )
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """Of a split, in %, by language; `left_out` names languages that a mean may pass over."""
+
+    cer: dict[str, float | None]
+    lid: dict[str, float | None]
+    left_out: list[str]
+
+    def per_language(self) -> dict[str, Any]:
+        return {language: {"cer": self.cer[language], "lid_accuracy": self.lid[language]} for language in self.cer}
+
+
+def _rates(languages: Mapping[str, Sequence[ChallengeCounts]], leave_out_unscored: bool) -> _Rates:
+    scored = {language: sum(one.num_scored for one in found) for language, found in languages.items()}
+    left_out = [language for language, number in scored.items() if not number and leave_out_unscored]
+    kept = [language for language in languages if language not in left_out]
+
+    def share(language: str, name: str) -> float | None:
+        number = scored[language]
+        return 100 * fsum(getattr(one, name) for one in languages[language]) / number if number else None
+
+    return _Rates({k: share(k, "cer_sum") for k in kept}, {k: share(k, "lid_correct") for k in kept}, left_out)
+
+
+def _six(standard: _Rates | None, dialect: _Rates | None) -> dict[str, Any]:
+    no_standard, no_dialect = "no standard split", f"no split {DIALECT_SPLIT}"
+    return {
+        "standard_cer": mean(standard.cer, better=LOWER) if standard else _absent(LOWER, no_standard),
+        "standard_lid_accuracy": mean(standard.lid, better=HIGHER) if standard else _absent(HIGHER, no_standard),
+        "worst_15_cer": _worst(standard.cer) if standard else _absent(LOWER, no_standard),
+        "std_cer": sample_std(standard.cer) if standard else _absent(LOWER, no_standard),
+        "dialect_cer": mean(dialect.cer, better=LOWER) if dialect else _absent(LOWER, no_dialect),
+        "dialect_lid_accuracy": mean(dialect.lid, better=HIGHER) if dialect else _absent(HIGHER, no_dialect),
+    }
+
+
+def _absent(better: Any, reason: str) -> dict[str, Any]:
+    return metric(None, better=better, reason=reason)
+
+
+def _worst(rates: Mapping[str, float | None]) -> dict[str, Any]:
+    """Sum of the 15 highest over 15; fewer languages make it smaller, as in the original, so their number is told."""
+    entry = mean(rates, better=LOWER)
+    if entry["value"] is not None:
+        highest = sorted((rate for rate in rates.values() if rate is not None), reverse=True)[:NUM_WORST]
+        entry |= {"value": fsum(highest) / NUM_WORST, "num_summed": len(highest)}
+    return entry

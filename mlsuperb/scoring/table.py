@@ -1,0 +1,149 @@
+"""Sections of a result as tables: on a terminal (rich) and as markdown, from the same cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import groupby
+from typing import Any
+
+from rich.table import Table
+
+from mlsuperb.scoring.counts import Counts, total
+from mlsuperb.scoring.score import NOT_APPLICABLE
+
+ARROWS = {"lower": "↓", "higher": "↑"}
+ABSENT = "n.a."
+SYNTHETIC = "Synthetic data: these numbers say nothing about real speech."
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table: column titles, rows of text, and how many columns on the left are names."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    num_names: int
+
+    def to_rich(self) -> Table:
+        """For `rich.print`."""
+        table = Table(title=self.title, title_justify="left")
+        for number, column in enumerate(self.columns):
+            table.add_column(column, justify="left" if number < self.num_names else "right")
+        for row in self.rows:
+            table.add_row(*row, style="bold" if row[0] == "total" else None)
+        return table
+
+    def to_markdown(self) -> str:
+        """With the title as a line of its own."""
+        rule = tuple("---" if number < self.num_names else "---:" for number in range(len(self.columns)))
+        lines = ("| " + " | ".join(row) + " |" for row in (self.columns, rule, *self.rows))
+        return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
+
+
+def section_tables(section: Mapping[str, Any]) -> list[Cells]:
+    """Of one protocol: for each split the counts of every language and dataset, then the metrics of all splits."""
+    return [*(_counts_table(section, split) for split in section["counts"]), metrics_table(section)]
+
+
+def protocol_tables(protocols: Mapping[str, Any]) -> list[Cells]:
+    """Counts of the first protocol, metrics of all of them (the others' counts are much the same)."""
+    sections = [section for name, section in protocols.items() if name != NOT_APPLICABLE]
+    return [*section_tables(sections[0]), *map(metrics_table, sections[1:])] if sections else []
+
+
+def metrics_table(section: Mapping[str, Any]) -> Cells:
+    """Every metric of a section; a missing value says why. Neighbours missing for the same reason share a row."""
+    rows = tuple((split, *row) for split, metrics in section["metrics"].items() for row in _metric_rows(metrics))
+    title = f"Protocol {section['protocol']} (version {section['version']})"
+    return Cells(title, ("split", "metric", "%", "over"), rows, num_names=2)
+
+
+def percent(value: float | None) -> str:
+    """One decimal, as the published tables have it."""
+    return ABSENT if value is None else f"{value:.1f}"
+
+
+def markdown(protocols: Mapping[str, Any], *, synthetic: bool = False) -> str:
+    """All tables of a result's protocols."""
+    parts = [f"**{SYNTHETIC}**\n"] if synthetic else []
+    return "\n".join([*parts, *(cells.to_markdown() for cells in protocol_tables(protocols))])
+
+
+def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    def missing(item: tuple[str, Mapping[str, Any]]) -> tuple[str, str] | None:
+        return (item[0].split("_")[0], item[1]["reason"]) if item[1]["value"] is None else None
+
+    for key, group in groupby(metrics.items(), key=missing):
+        entries = dict(group)
+        if key and len(entries) > 1:
+            yield f"{key[0]}_*", ABSENT, key[1]
+            continue
+        for name, entry in entries.items():
+            yield f"{name} {ARROWS[entry['better']]}", percent(entry["value"]), _note(entry)
+
+
+def _note(entry: Mapping[str, Any]) -> str:
+    if entry["value"] is None:
+        return str(entry["reason"])
+    named = entry.get("languages")
+    if isinstance(named, Mapping):
+        return "; ".join(f"{language}: {at['lowest']} to {at['highest']}" for language, at in named.items())
+    if named:
+        return ", ".join(named)
+    num = entry.get("num_languages", 0)
+    return f"{num} language{'' if num == 1 else 's'}"
+
+
+_Column = tuple[str, Callable[[Mapping[str, Any]], str]]
+
+
+def _counts_table(section: Mapping[str, Any], split: str) -> Cells:
+    rows = {
+        (language, dataset): counts
+        for dataset, languages in section["counts"][split].items()
+        for language, counts in languages.items()
+    }
+    sample = next(iter(rows.values()))
+    columns = _challenge_columns() if "cer_sum" in sample else _edit_columns(sample, section["units"])
+    rows = {key: rows[key] for key in sorted(rows)}
+    if "cer_sum" not in sample:  # the challenge never pools languages
+        pooled = total(Counts.from_dict(counts) for counts in rows.values())
+        rows["total", ""] = {field.name: getattr(pooled, field.name) for field in fields(pooled)}
+    return Cells(
+        f"Protocol {section['protocol']}, split {split}",
+        ("language", "dataset", *(name for name, _ in columns)),
+        tuple((*key, *(show(counts) for _, show in columns)) for key, counts in rows.items()),
+        num_names=2,
+    )
+
+
+def _edit_columns(sample: Mapping[str, Any], units: str) -> Sequence[_Column]:
+    columns: list[_Column] = [("utterances", lambda c: str(c["num_utterances"]))]
+    if "reference_length" in sample:
+        columns.append(
+            (f"{'PER' if units == 'phoneme' else 'CER'} % ↓", lambda c: percent(Counts.from_dict(c).error_rate))
+        )
+    if "lid_total" in sample:
+        columns.append(("LID % ↑", lambda c: percent(Counts.from_dict(c).lid_accuracy)))
+    if "reference_length" in sample:
+        columns += [
+            ("sub", lambda c: str(c["substitutions"])),
+            ("ins", lambda c: str(c["insertions"])),
+            ("del", lambda c: str(c["deletions"])),
+        ]
+    return columns
+
+
+def _challenge_columns() -> Sequence[_Column]:
+    def share(counts: Mapping[str, Any], name: str) -> str:
+        return percent(100 * counts[name] / counts["num_scored"] if counts["num_scored"] else None)
+
+    return [
+        ("utterances", lambda c: str(c["num_utterances"])),
+        ("CER % ↓", lambda c: share(c, "cer_sum")),
+        ("LID % ↑", lambda c: share(c, "lid_correct")),
+        ("no reference", lambda c: str(c["num_utterances"] - c["num_scored"])),
+        ("no hypothesis", lambda c: str(c["num_empty_hypotheses"])),
+    ]

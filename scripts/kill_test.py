@@ -1,0 +1,109 @@
+"""Kill runs with SIGKILL at exact moments, start them again, and compare with a run left alone.
+
+    python scripts/kill_test.py FOLDER +exp=demo trainer.iterations_per_epoch=100 trainer.max_epochs=3
+
+Prints a line a moment; exits 1 unless every resumed run started above iteration 0 and ended with the same weights, bit for
+bit, and the same hypotheses.jsonl, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+MOMENTS = ("step", "validation", "checkpoint", "decoding")
+
+
+def kill_after(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, until its `calls`-th call, in which the process dies."""
+    left = calls
+
+    def counted(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **keywords)
+
+    return counted
+
+
+def child(moment: str, overrides: list[str]) -> None:
+    """Run, and die at `moment`."""
+    import torch  # noqa: PLC0415
+
+    from mlsuperb import inference, run  # noqa: PLC0415
+    from mlsuperb.settings import compose  # noqa: PLC0415
+    from mlsuperb.training import checkpoint  # noqa: PLC0415
+
+    trainer = compose(overrides)["trainer"]
+    if moment == "step":  # half-way through the second epoch
+        updates = trainer["iterations_per_epoch"] // trainer["accumulate"]
+        torch.optim.AdamW.step = kill_after(updates + updates // 2 + 1, torch.optim.AdamW.step)  # type: ignore[method-assign]
+    elif moment == "validation":  # the second one, at its first batch
+        validate = inference.Recogniser.validate
+
+        def second_validation(self: inference.Recogniser, *arguments: Any, **keywords: Any) -> dict[str, float]:
+            if (seen := getattr(self, "seen", 0)) == 1:
+                self.loading.inference = kill_after(1, self.loading.inference)  # type: ignore[method-assign]
+            self.seen = seen + 1  # type: ignore[attr-defined]
+            return validate(self, *arguments, **keywords)
+
+        inference.Recogniser.validate = second_validation  # type: ignore[method-assign]
+    elif moment == "checkpoint":  # the second one: weights are there under a temporary name, the rest is not
+        checkpoint.torch.save = kill_after(2, torch.save)  # type: ignore[attr-defined]
+    else:  # all is decoded, nothing written yet but the partial file
+        inference.write_hypotheses = kill_after(1, inference.write_hypotheses)
+    sys.argv[1:] = overrides
+    run.cli()
+
+
+def start(folder: Path, overrides: list[str], *, moment: str | None = None) -> subprocess.CompletedProcess[str]:
+    """One process; with a `moment` it dies there."""
+    overrides = [*overrides, f"output_root={folder}"]
+    command = [sys.executable, __file__, "--child", moment, *overrides] if moment else [sys.executable, "-m", "mlsuperb.run", *overrides]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def outcome(folder: Path) -> tuple[bytes, bytes]:
+    """Weights and hypotheses of the one run in `folder`."""
+    (result,) = folder.glob("*/result.json")
+    return (result.parent / "model.safetensors").read_bytes(), (result.parent / "hypotheses.jsonl").read_bytes()
+
+
+def main(folder: Path, overrides: list[str]) -> int:
+    """Compare all moments with a run left alone."""
+    overrides = [f"manifests={folder / 'manifests'}", *overrides]
+    done = start(folder / "whole", overrides)
+    if done.returncode:
+        print(done.stdout, done.stderr)
+        return 1
+    expected = outcome(folder / "whole")
+    lines = [json.loads(line) for line in expected[1].decode().splitlines()]
+    print(f"left alone: {len(lines)} hypotheses, {sum(bool(one['hypothesis']) for one in lines)} not empty")
+    failed = 0
+    for moment in MOMENTS:
+        killed = start(folder / moment, overrides, moment=moment)
+        resumed = start(folder / moment, overrides)
+        log = next(folder.glob(f"{moment}/*/run.log")).read_text(encoding="utf-8")
+        started = [line.split("resuming from iteration ")[1].split()[0] for line in log.splitlines() if "resuming from" in line]
+        same = resumed.returncode == 0 and outcome(folder / moment) == expected
+        good = killed.returncode == -signal.SIGKILL and started and int(started[-1]) > 0 and same
+        failed += not good
+        print(f"killed in a {moment}: exit {killed.returncode}, resumed from iteration {started}, same bytes: {same}", flush=True)
+        if not good:
+            print(killed.stderr[-2000:], resumed.stderr[-2000:])
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--child":
+        child(sys.argv[2], sys.argv[3:])
+    else:
+        sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from mlsuperb.types import Hypothesis
+
+
+@pytest.fixture
+def utterance() -> Callable[..., Hypothesis]:
+    """Makes a hypothesis: `utterance("eng", "hello", "[eng] HELLO", dataset="fleurs")`."""
+    number = iter(range(10**6))
+
+    def make(language, reference, hypothesis, *, dataset="fleurs", split="test", id=None):
+        return Hypothesis(
+            id=id or f"{dataset}_{language[-3:]}_{next(number):06d}",
+            dataset=dataset,
+            language=language,
+            split=split,
+            audio="a.wav",
+            start_s=0.0,
+            duration_s=1.0,
+            reference=reference,
+            hypothesis=hypothesis,
+            predicted_language=None,
+        )
+
+    return make

@@ -1,0 +1,188 @@
+"""Whole runs on the built-in corpus, as a user starts them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mlsuperb import evaluate, transcribe
+
+ROOT = Path(__file__).resolve().parents[1]
+CORPUS = ["data=synthetic", "data.languages=[deu,swa]", "data.minutes=0.3", "data.test_minutes=0.1"]
+TINY = [
+    "+exp=demo",
+    *CORPUS,
+    "trainer=debug",
+    "trainer.iterations_per_epoch=4",
+    "head.size=32",
+    "head.ffn_size=32",
+    "loading.train.max_batch_size=4",
+]
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("corpus")
+    return [f"data.root={folder}/synthetic", f"manifests={folder}/manifests"]
+
+
+def run(*overrides: str, module: str = "mlsuperb.run", good: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *overrides], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    if good:
+        assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="session")
+def finished(corpus: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], str]:
+    """The folder of a finished run, its overrides, and what it printed."""
+    root = tmp_path_factory.mktemp("finished")
+    overrides = [*TINY, *corpus, f"output_root={root}"]
+    shown = run(*overrides).stdout
+    (result,) = root.glob("*/result.json")
+    return result.parent, overrides, shown
+
+
+def test_a_run_leaves_everything_behind(finished: tuple[Path, list[str], str]) -> None:
+    folder, _, shown = finished
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {
+        "best",
+        "checkpoints",
+        "config.yaml",
+        "curves",
+        "data.json",
+        "environment.json",
+        "hypotheses.jsonl",
+        "model.safetensors",
+        "result.json",
+        "run.log",
+        "status.json",
+        "tokens.txt",
+        "training.json",
+    }
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    result = json.loads((folder / "result.json").read_text())
+    assert result["synthetic"] is True
+    assert result["official"] is False
+    assert result["protocols"]["v1"]["counts"]["test"]["studio"].keys() == {"deu", "swa"}
+    assert result["training"]["history"][-1]["epoch"] == 2
+    assert "reference" in shown
+    assert f"Everything is in {folder}" in shown.replace("\n", "")
+    assert "Synthetic data" in shown
+
+
+def test_a_second_start_shows_the_result_and_trains_nothing(finished: tuple[Path, list[str], str]) -> None:
+    folder, overrides, _ = finished
+    before = (folder / "result.json").stat().st_mtime_ns
+    done = run(*overrides, "trainer.device=auto", "loading.num_workers=1")
+    assert "train:" not in done.stderr
+    assert f"Everything is in {folder}" in done.stdout.replace("\n", "")
+    assert (folder / "result.json").stat().st_mtime_ns == before
+
+
+def test_evaluate_scores_other_data(finished: tuple[Path, list[str], str], corpus: list[str]) -> None:
+    folder, _, _ = finished
+    other = evaluate.evaluate(folder, [*CORPUS, *corpus, "data.languages=[swa]"], device="cpu")
+    assert other.parent == folder / "evaluations"
+    result = json.loads((other / "result.json").read_text())
+    assert result["protocols"]["v1"]["counts"]["test"]["studio"].keys() == {"swa"}
+    lines = {json.loads(line)["id"]: line for line in (folder / "hypotheses.jsonl").read_text().splitlines()}
+    assert all(line == lines[json.loads(line)["id"]] for line in (other / "hypotheses.jsonl").read_text().splitlines())
+
+
+def test_transcribe_reads_any_file(
+    finished: tuple[Path, list[str], str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder, _, _ = finished
+    first = json.loads((folder / "hypotheses.jsonl").read_text().splitlines()[0])
+    transcribe.main([str(folder), first["audio"], "--json", "--device", "cpu"])
+    heard = json.loads(capsys.readouterr().out)
+    assert heard["audio"] == first["audio"]
+    spoken = first["hypothesis"].removeprefix(f"[{first['predicted_language']}]").strip()
+    assert (heard["language"], heard["text"]) == (first["predicted_language"], spoken)
+    (tmp_path / "broken.wav").write_bytes(b"no audio")
+    with pytest.raises(SystemExit, match=r"broken.wav.*missing.wav"):
+        transcribe.main([str(folder), str(tmp_path / "broken.wav"), str(tmp_path / "missing.wav")])
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is not the folder of a trained run: config.yaml, tokens.txt, model.safetensors"):
+        evaluate.evaluate(tmp_path, CORPUS)
+
+
+def test_foreign_weights_are_refused(finished: tuple[Path, list[str], str], corpus: list[str], tmp_path: Path) -> None:
+    folder, _, _ = finished
+    for name in ("config.yaml", "tokens.txt"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    save_file({"other.weight": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model.safetensors does not belong to this model"):
+        evaluate.evaluate(tmp_path, [*CORPUS, *corpus], device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data=ml_superb_10min", "data.root=/no/such/folder"], "data.root=/no/such/folder: there is no such folder"),
+        (["data.languages=[deu,qqq]"], "qqq"),
+        (["head.num_blocks=0", "trainer.accumulate=3"], "head.num_blocks=0 should be greater than 0"),
+    ],
+)
+def test_user_mistakes_end_in_one_paragraph(
+    overrides: list[str], message: str, corpus: list[str], tmp_path: Path
+) -> None:
+    done = run(*TINY, *corpus, *overrides, f"output_root={tmp_path}", good=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    (status,) = tmp_path.glob("*/status.json")
+    assert json.loads(status.read_text())["state"] == "failed"
+    assert "Traceback" in (status.parent / "run.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["+exp=v1/asr_lid", "upstream=tiny"],
+        ["+exp=v1/multi_asr", "upstream=tiny"],
+        ["+exp=v1/mono_asr", "upstream=fbank", "data.languages=[swa]"],
+        ["+exp=v1/lid", "upstream=fbank"],
+        ["+exp=v1/lid", "upstream=tiny", "objective=classifier", "decoding=argmax", "featurizer=last_layer"],
+    ],
+    ids=lambda overrides: " ".join(overrides),
+)
+def test_every_track_runs_to_its_result(overrides: list[str], corpus: list[str], tmp_path: Path) -> None:
+    run(*overrides[:1], *CORPUS, *corpus, *overrides[1:], "trainer=debug", f"output_root={tmp_path}")
+    (path,) = tmp_path.glob("*/result.json")
+    result: dict[str, Any] = json.loads(path.read_text())
+    assert result["protocols"]["v1"]["metrics"]["test"]
+
+
+@pytest.fixture(scope="session")
+def kill_test() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("kill_test", ROOT / "scripts" / "kill_test.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_killed_runs_end_as_if_left_alone(
+    kill_test: ModuleType, corpus: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGKILL in a step, in a validation, while a checkpoint is written, before the hypotheses are."""
+    overrides = [*TINY, *corpus, "specaug=ml_superb"]
+    assert kill_test.main(tmp_path, overrides) == 0, capsys.readouterr().out
+    assert capsys.readouterr().out.count("same bytes: True") == len(kill_test.MOMENTS) == 4

@@ -1,0 +1,188 @@
+"""Every YAML composes; the published settings are what the documentation says; a bad configuration lists all it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlsuperb.options import conf_dir, options
+from mlsuperb.settings import GROUPS, check, compose, find_problems
+
+CONF = [conf_dir()]
+GROUP_CHOICES = [(group, option) for group in GROUPS for option in options(group, CONF)]
+EXPERIMENTS = options("exp", CONF)
+NEEDED = {  # what has no default, and a stand-in
+    "data=ml_superb_10min": ["data.root=."],
+    "data=ml_superb_1h": ["data.root=."],
+    "data=kaldi": ["data.root=.", "+data.language=eng"],
+    "upstream=hf": ["upstream.checkpoint=some/model"],
+}
+
+
+def test_every_yaml_is_composed_by_the_tests_below() -> None:
+    others = {"config"}
+    files = {path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml")}
+    covered = {f"{group}/{option}" for group, option in GROUP_CHOICES} | {f"exp/{name}" for name in EXPERIMENTS} | others
+    assert files == covered
+    print(f"{len(files)} YAML files")  # noqa: T201
+    assert len(files) >= 60
+
+
+@pytest.mark.parametrize(("group", "option"), GROUP_CHOICES)
+def test_every_choice_composes_and_has_a_target(group: str, option: str) -> None:
+    config = compose([f"{group}={option}"])
+    assert config[group]["name"] == option
+    assert "_target_" in config[group]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes(name: str) -> None:
+    config = compose([f"+exp={name}"])
+    assert config["run_id"].startswith(config["run_name"])
+
+
+@pytest.mark.parametrize(("group", "option"), [pair for pair in GROUP_CHOICES if pair[0] not in ("data", "upstream")])
+def test_every_part_passes_the_check_alone(group: str, option: str) -> None:
+    assert find_problems(compose([f"{group}={option}"]), groups=(group,)) == []
+
+
+@pytest.mark.parametrize("option", options("upstream", CONF))
+def test_every_upstream_passes_the_check(option: str) -> None:
+    config = compose([f"upstream={option}", *NEEDED.get(f"upstream={option}", [])])
+    assert find_problems(config, groups=("upstream",)) == []
+
+
+# ml_superb.md 3.1, from egs2/ml_superb/asr1/conf/tuning/train_asr_s3prl_{single,10min,1h}.yaml and run_{mono,multi}.sh
+V1: dict[str, Any] = {
+    "adaptation._target_": "mlsuperb.adaptation.frozen.Frozen",
+    "featurizer._target_": "mlsuperb.featurizer.WeightedSum",
+    "specaug.time_warp_window": 5,
+    "specaug.num_freq_masks": 2,
+    "specaug.freq_mask_max_width": 26,
+    "specaug.num_time_masks": 10,
+    "specaug.time_mask_max_ratio": 0.05,
+    "head.input_norm": "mean",
+    "head.projection": 80,
+    "head.frontend": "conv2d2",
+    "head.num_blocks": 2,
+    "head.size": 256,
+    "head.num_heads": 8,
+    "head.ffn_size": 1024,
+    "head.dropout": 0.1,
+    "head.position_dropout": 0.1,
+    "head.attention_dropout": 0.1,
+    "objective._target_": "mlsuperb.objectives.ctc.CTC",
+    "objective.dropout": 0.0,
+    "loading.train._target_": "mlsuperb.data.batching.SortedBatches",
+    "loading.train.batch_size": 8,
+    "decoding._target_": "mlsuperb.decoding.prefix_beam.PrefixBeam",
+    "decoding.beam_size": 1,
+    "trainer.optimizer._target_": "torch.optim.Adam",
+    "trainer.optimizer.lr": 1e-4,
+    "trainer.optimizer.weight_decay": 1e-6,
+    "trainer.schedule._target_": "mlsuperb.training.schedules.Constant",
+    "trainer.accumulate": 4,
+    "trainer.grad_clip": 5.0,
+    "trainer.precision": "fp32",
+    "trainer.max_epochs": 30,
+    "trainer.keep_best": 5,
+    "trainer.select_by": "valid_loss",
+    "trainer.patience": None,
+    "seed": 0,
+    "data.max_duration_s": 20.0,
+}
+MULTI = {"task.normaliser": "v1", "task.units": "char", "task.monolingual": False, "data.few_shot": "official"}
+TRACKS: dict[str, dict[str, Any]] = {
+    "mono_asr": {"task.name": "asr", "task.normaliser": "v1_mono", "task.monolingual": True},
+    "multi_asr": {"task.name": "asr"} | MULTI,
+    "lid": {"task.name": "lid"} | MULTI,
+    "asr_lid": {"task.name": "asr_lid"} | MULTI,
+}
+ITERATIONS = {("mono_asr", "10min"): 500, ("mono_asr", "1h"): 500} | {
+    (track, size): number
+    for track in ("multi_asr", "lid", "asr_lid")
+    for size, number in (("10min", 10_000), ("1h", 20_000))
+}
+
+
+@pytest.mark.parametrize(("track", "size"), list(ITERATIONS))
+def test_v1_is_the_documented_recipe(track: str, size: str) -> None:
+    config = compose([f"+exp=v1/{track}", f"data=ml_superb_{size}", "data.root=."])
+    expected = V1 | TRACKS[track] | {"trainer.iterations_per_epoch": ITERATIONS[track, size], "data.size": size}
+    assert {key: _at(config, key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(("mono", "units"), [("eng1", "char"), ("jpn", "phoneme"), ("cmn", "phoneme"), ("xty", "char")])
+def test_jpn_and_cmn_are_monolingual_runs_in_phonemes(mono: str, units: str) -> None:
+    config = compose(["+exp=v1/mono_asr", "data=ml_superb_1h", "data.root=.", f"data.mono={mono}"])
+    assert config["task"]["units"] == units
+    assert f"mono_asr-{mono}-ml_superb_1h" in config["run_id"]
+
+
+def test_a_debug_trainer_replaces_the_published_schedule() -> None:
+    config = compose(["+exp=v1/multi_asr", "data=synthetic", "upstream=tiny", "trainer=debug"])
+    assert config["trainer"]["iterations_per_epoch"] == 2
+
+
+def _at(config: dict[str, Any], key: str) -> Any:
+    node: Any = config
+    for name in key.split("."):
+        node = node[name]
+    return node
+
+
+def test_all_problems_are_listed_at_once() -> None:
+    config = compose(
+        [
+            "+exp=v1/asr_lid",
+            "data=ml_superb_10min",
+            "data.root=/does/not/exist",
+            "data.languages=[eng,xx1]",
+            "head.num_blocks=two",
+            "head.dropout=1.5",
+            "trainer.device=cuda:99",
+            "trainer.iterations_per_epoch=7",
+            "+trainer.warp=9",
+            "+colour=blue",
+            "+head.input_size=80",
+            "+objective.blank=3",
+        ]
+    )
+    with pytest.raises(ValueError, match="this configuration cannot run") as raised:
+        check(config)
+    message = str(raised.value)
+    for expected in (
+        "data.root=/does/not/exist: there is no such folder",
+        "xx1",
+        "head.num_blocks='two' should be a valid integer",
+        "head.dropout=1.5 should be less than 1",
+        "nothing reads the setting 'trainer.warp'",
+        "nothing reads the setting 'colour'",
+        "head.input_size is known from the other parts; remove it",
+        "nothing reads the setting 'objective.blank'",
+    ):
+        assert expected in message, message
+
+
+def test_a_missing_value_is_named() -> None:
+    problems = find_problems(compose(["data=ml_superb_10min"]), groups=("data",))
+    assert problems[0].startswith("data.root is missing: give data.root=")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["objective=classifier", "task=asr_lid", "decoding=argmax"], "has text; use task=lid"),
+        (["objective=classifier", "task=lid", "decoding=greedy"], "decoding=greedy does not read objective=classifier"),
+        (["decoding=argmax"], "use greedy or prefix_beam"),
+    ],
+)
+def test_parts_that_do_not_go_together(overrides: list[str], message: str) -> None:
+    (problem,) = find_problems(compose(overrides))
+    assert message in problem
+
+
+def test_an_unknown_choice_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="upstream/nonsense"):
+        compose(["upstream=nonsense"])
