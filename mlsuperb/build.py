@@ -41,7 +41,9 @@ TOKENS_FILE = "tokens.txt"
 def instantiate(node: Mapping[str, Any], **runtime: Any) -> Any:
     """Build the object that a node describes; `runtime` holds what only the running program knows."""
     assert not runtime.keys() & node.keys(), "checked before: a runtime argument is never a setting"
-    arguments = {key: value for key, value in node.items() if key in ("_target_", "_partial_") or key not in NOT_ARGUMENTS}
+    arguments = {
+        key: value for key, value in node.items() if key in ("_target_", "_partial_") or key not in NOT_ARGUMENTS
+    }
     return hydra_instantiate(arguments, _convert_="all", **runtime)
 
 
@@ -80,7 +82,12 @@ def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
         }
         for split, rows in prepared.manifest.groupby("split", sort=True)
     }
-    record = {"name": config["data"]["name"], "synthetic": corpus.synthetic, "splits": splits, "skipped": prepared.skipped}
+    record = {
+        "name": config["data"]["name"],
+        "synthetic": corpus.synthetic,
+        "splits": splits,
+        "skipped": prepared.skipped,
+    }
     return prepared.manifest, record
 
 

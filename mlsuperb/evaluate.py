@@ -18,9 +18,9 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     Raises:
         ValueError: the run holds no trained model, or the data cannot be read.
     """
-    from mlsuperb import build, summary  # noqa: PLC0415 - wrong arguments are answered before torch loads
-    from mlsuperb.settings import check, compose  # noqa: PLC0415
-    from mlsuperb.training.progress import PROGRESS_FILE, Progress  # noqa: PLC0415
+    from mlsuperb import build, summary
+    from mlsuperb.settings import check, compose
+    from mlsuperb.training.progress import PROGRESS_FILE, Progress
 
     given = compose(overrides)
     check(given, groups=("data", "scoring"))
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = evaluate(options.run, options.overrides, device=options.device)
     except ValueError as error:
         sys.exit(str(error))
-    from mlsuperb import summary  # noqa: PLC0415
+    from mlsuperb import summary
 
     summary.show(folder)
 

@@ -46,7 +46,9 @@ def science(config: Mapping[str, Any]) -> dict[str, Any]:
     def strip(node: Any, prefix: str) -> Any:
         if not isinstance(node, Mapping):
             return node
-        kept = {key: strip(value, f"{prefix}{key}.") for key, value in node.items() if f"{prefix}{key}" not in NOT_SCIENCE}
+        kept = {
+            key: strip(value, f"{prefix}{key}.") for key, value in node.items() if f"{prefix}{key}" not in NOT_SCIENCE
+        }
         return {key: value for key, value in kept.items() if not (prefix and key in ("name", "card"))}
 
     stripped: dict[str, Any] = strip(config, "")
@@ -62,7 +64,7 @@ def signature(config: Mapping[str, Any]) -> str:
 
 def environment() -> dict[str, Any]:
     """Versions, machine, code and command of this process."""
-    import torch  # noqa: PLC0415
+    import torch
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
@@ -102,11 +104,11 @@ def now() -> str:
 
 def set_seed(seed: int) -> None:
     """Seed every global random generator."""
-    import numpy as np  # noqa: PLC0415
-    import torch  # noqa: PLC0415
+    import numpy as np
+    import torch
 
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
+    np.random.seed(seed)
     torch.manual_seed(seed)
 
 
@@ -143,7 +145,9 @@ class Run:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
-            raise ValueError(f"another process is at work in {self.folder}; wait for it, or change the settings") from error
+            raise ValueError(
+                f"another process is at work in {self.folder}; wait for it, or change the settings"
+            ) from error
         self.status()
         return self
 
@@ -168,7 +172,9 @@ class Run:
         if path.exists():
             earlier = yaml.safe_load(path.read_text(encoding="utf-8"))
             if science(earlier) != science(self.config):
-                raise ValueError(f"{self.folder} holds a run with other settings ({path}); give run_name=..., or remove it")
+                raise ValueError(
+                    f"{self.folder} holds a run with other settings ({path}); give run_name=..., or remove it"
+                )
         path.write_text(yaml.safe_dump(dict(self.config), allow_unicode=True, sort_keys=False), encoding="utf-8")
         history = self.folder / "environment.json"
         starts = json.loads(history.read_text(encoding="utf-8")) if history.exists() else []

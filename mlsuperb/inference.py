@@ -84,11 +84,11 @@ class Recogniser:
         assert sampler is not None
         # batches stay as they are and are skipped whole, so that an interrupted decoding gives the same bytes
         plan = [[dataset.utterance(index) for index in batch] for batch in sampler.batches]  # type: ignore[attr-defined]
-        waiting = [
-            index for index, rows in enumerate(plan) if not all((row.split, row.id) in skip for row in rows)
-        ]
+        waiting = [index for index, rows in enumerate(plan) if not all((row.split, row.id) in skip for row in rows)]
         sampler.batches = [sampler.batches[index] for index in waiting]  # type: ignore[attr-defined]
-        with tqdm(total=sum(len(plan[index]) for index in waiting), desc="decode", unit="utt", dynamic_ncols=True) as bar:
+        with tqdm(
+            total=sum(len(plan[index]) for index in waiting), desc="decode", unit="utt", dynamic_ncols=True
+        ) as bar:
             for index, batch in zip(waiting, loader, strict=True):
                 with autocast(self.device, self.precision):
                     posteriors = self.model.log_probs(batch.to(self.device))

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from mlsuperb.heads.base import Head
+from mlsuperb.objectives.base import Objective
 from mlsuperb.types import Batch, Encoded, Loss
 from mlsuperb.upstreams.base import Upstream
 
@@ -28,8 +30,8 @@ class SpeechModel(nn.Module):
         trained: Iterable[str],
         featurizer: nn.Module,
         specaug: nn.Module,
-        head: nn.Module,
-        objective: nn.Module,
+        head: Head,
+        objective: Objective,
     ) -> None:
         super().__init__()
         self.upstream = upstream
@@ -56,8 +58,7 @@ class SpeechModel(nn.Module):
 
     def log_probs(self, batch: Batch) -> Encoded:
         """Log posteriors (B, F, V) and their lengths."""
-        log_probs: Encoded = self.objective.log_probs(self.encode(batch.wave_BT, batch.lengths_B))
-        return log_probs
+        return self.objective.log_probs(self.encode(batch.wave_BT, batch.lengths_B))
 
     def forward(self, batch: Batch) -> Loss:
         """The loss of a batch."""

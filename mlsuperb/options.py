@@ -36,7 +36,9 @@ def nearest(name: str, known: Iterable[str], number: int = 3) -> list[str]:
 def check_overrides(arguments: Sequence[str]) -> list[str]:
     """One message for each override that names a choice or a setting that does not exist, with the nearest that do."""
     folders = [conf_dir(), *_config_dirs(arguments)]
-    groups = sorted({path.name for folder in folders for path in folder.iterdir() if path.is_dir() and path.name != "hydra"})
+    groups = sorted(
+        {path.name for folder in folders for path in folder.iterdir() if path.is_dir() and path.name != "hydra"}
+    )
     messages = []
     for argument in arguments:
         match = _OVERRIDE.match(argument)
@@ -90,7 +92,9 @@ def _check_key(key: str, groups: Sequence[str], folders: Sequence[Path]) -> str 
 
 
 def _group_keys(group: str, option: str, folders: Sequence[Path]) -> list[str]:
-    path = next(folder / group / f"{option}.yaml" for folder in folders if (folder / group / f"{option}.yaml").is_file())
+    path = next(
+        folder / group / f"{option}.yaml" for folder in folders if (folder / group / f"{option}.yaml").is_file()
+    )
     return list(_flatten(_read(path)))
 
 

@@ -29,8 +29,8 @@ def main(cfg: DictConfig) -> None:
 
 def run_experiment(config: dict[str, Any]) -> None:
     """The data flow of a run."""
-    from mlsuperb import build, summary  # noqa: PLC0415 - torch is not needed to say that an option does not exist
-    from mlsuperb.experiment import Run  # noqa: PLC0415
+    from mlsuperb import build, summary
+    from mlsuperb.experiment import Run
 
     with Run(config) as run:
         if not run.finished:

@@ -40,9 +40,9 @@ def save_result(
         progress: of the training.
     """
     task = config["task"]
-    settings = {"task": task["name"], "normaliser": task["normaliser"], "units": task["units"]}
+    settings: dict[str, Any] = {"task": task["name"], "normaliser": task["normaliser"], "units": task["units"]}
     protocols = Scoring(protocols=config["scoring"]["protocols"]).score(hypotheses, **settings)
-    parts = {name: _part(config[name]) for name in ("upstream", "adaptation", "head")}
+    parts: dict[str, Any] = {name: _part(config[name]) for name in ("upstream", "adaptation", "head")}
     parts["upstream"]["loaded"] = model.upstream.record()
     result = build_result(
         run_id=config["run_id"],

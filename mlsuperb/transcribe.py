@@ -35,7 +35,7 @@ def transcribe(run: Path, files: Sequence[Path], *, device: str = "auto") -> lis
         )  # fmt: skip
     if problems:
         raise ValueError("; ".join(problems))
-    from mlsuperb.build import load_recogniser  # noqa: PLC0415 - a wrong file is said before torch loads
+    from mlsuperb.build import load_recogniser
 
     recogniser, _ = load_recogniser(run, device=device)
     dataset = recogniser.loading.dataset(pd.DataFrame(rows), encode=None, resample=True)
@@ -59,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for one in hypotheses:
         text = one.hypothesis.removeprefix(f"[{one.predicted_language}]").strip()
         if options.json:
-            line = json.dumps({"audio": one.audio, "language": one.predicted_language, "text": text}, ensure_ascii=False)
+            line = json.dumps(
+                {"audio": one.audio, "language": one.predicted_language, "text": text}, ensure_ascii=False
+            )
         else:
             line = f"{one.audio}\t{one.predicted_language or '-'}\t{text}"
         sys.stdout.write(line + "\n")

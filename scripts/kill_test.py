@@ -36,11 +36,11 @@ def kill_after(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def child(moment: str, overrides: list[str]) -> None:
     """Run, and die at `moment`."""
-    import torch  # noqa: PLC0415
+    import torch
 
-    from mlsuperb import inference, run  # noqa: PLC0415
-    from mlsuperb.settings import compose  # noqa: PLC0415
-    from mlsuperb.training import checkpoint  # noqa: PLC0415
+    from mlsuperb import inference, run
+    from mlsuperb.settings import compose
+    from mlsuperb.training import checkpoint
 
     trainer = compose(overrides)["trainer"]
     if moment == "step":  # half-way through the second epoch
@@ -67,7 +67,11 @@ def child(moment: str, overrides: list[str]) -> None:
 def start(folder: Path, overrides: list[str], *, moment: str | None = None) -> subprocess.CompletedProcess[str]:
     """One process; with a `moment` it dies there."""
     overrides = [*overrides, f"output_root={folder}"]
-    command = [sys.executable, __file__, "--child", moment, *overrides] if moment else [sys.executable, "-m", "mlsuperb.run", *overrides]
+    command = (
+        [sys.executable, __file__, "--child", moment, *overrides]
+        if moment
+        else [sys.executable, "-m", "mlsuperb.run", *overrides]
+    )
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -92,11 +96,16 @@ def main(folder: Path, overrides: list[str]) -> int:
         killed = start(folder / moment, overrides, moment=moment)
         resumed = start(folder / moment, overrides)
         log = next(folder.glob(f"{moment}/*/run.log")).read_text(encoding="utf-8")
-        started = [line.split("resuming from iteration ")[1].split()[0] for line in log.splitlines() if "resuming from" in line]
+        started = [
+            line.split("resuming from iteration ")[1].split()[0] for line in log.splitlines() if "resuming from" in line
+        ]
         same = resumed.returncode == 0 and outcome(folder / moment) == expected
         good = killed.returncode == -signal.SIGKILL and started and int(started[-1]) > 0 and same
         failed += not good
-        print(f"killed in a {moment}: exit {killed.returncode}, resumed from iteration {started}, same bytes: {same}", flush=True)
+        print(
+            f"killed in a {moment}: exit {killed.returncode}, resumed from iteration {started}, same bytes: {same}",
+            flush=True,
+        )
         if not good:
             print(killed.stderr[-2000:], resumed.stderr[-2000:])
     return int(failed > 0)

@@ -59,8 +59,14 @@ def test_options_lists_sub_folders() -> None:
 
 
 def test_an_unknown_name_is_answered_without_torch() -> None:
-    code = "import sys; sys.argv[1:] = ['upstream=hubrt']; import mlsuperb.run as r\ntry: r.cli()\nexcept SystemExit as e: print(e)\n"
-    code += "print('torch' in sys.modules)"
+    code = """import sys
+sys.argv[1:] = ["upstream=hubrt"]
+from mlsuperb import run
+try:
+    run.cli()
+except SystemExit as answer:
+    print(answer)
+print("torch" in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "upstream has no option 'hubrt'; nearest: " in done.stdout
     assert done.stdout.rstrip().endswith("False")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -31,7 +32,7 @@ class SortedBatches:
         order = np.argsort(durations_s, kind="stable")
         num_batches = max(1, len(order) // self.batch_size)
         edges = np.arange(num_batches + 1) * len(order) // num_batches
-        batches = [order[start:end][::-1] for start, end in zip(edges[:-1], edges[1:], strict=True)]
+        batches = [order[start:end][::-1] for start, end in pairwise(edges)]
         return [batches[index] for index in rng.permutation(num_batches)]
 
 

@@ -30,13 +30,13 @@ def to_phonemes(text: str, language: str) -> str:
         raise ValueError(problem)
     if language == "jpn":
         return _japanese(text)
-    from pypinyin import Style, pinyin  # noqa: PLC0415
+    from pypinyin import Style, pinyin
 
     return " ".join(part for readings in pinyin(text, style=Style.TONE3) for part in _split_syllable(readings[0]))
 
 
 def _japanese(text: str) -> str:
-    import pyopenjtalk  # noqa: PLC0415
+    import pyopenjtalk
 
     try:
         return str(pyopenjtalk.g2p(text))
@@ -49,7 +49,7 @@ def _japanese(text: str) -> str:
 
 def _split_syllable(syllable: str) -> list[str]:
     """`zhong1` becomes `zh`, `ong1`. What is not a syllable (foreign letters) gives nothing, as in ESPnet."""
-    from pypinyin.contrib.tone_convert import to_finals, to_initials  # noqa: PLC0415
+    from pypinyin.contrib.tone_convert import to_finals, to_initials
 
     tone = syllable[-1] if syllable[-1].isdigit() else ""
     plain = syllable.removesuffix(tone)

@@ -40,6 +40,7 @@ def normaliser(name: str) -> Callable[[str], str]:
         raise ValueError(f"unknown text normaliser {name!r}; choose one of {', '.join(NORMALISERS)}")
     return NORMALISERS[name]
 
+
 _LANGUAGE = re.compile(r"\[([a-z]{3})\]")
 _TWO_PART_LANGUAGE = re.compile(r"\[([a-z]{3}_[a-z]{3})\]")
 

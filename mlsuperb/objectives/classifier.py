@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from mlsuperb.masks import zero_padding
+from mlsuperb.objectives.base import Objective
 from mlsuperb.types import Encoded, Loss
 
 UNSEEN = -1  # the target of a class that training data did not have
 
 
-class UtteranceClassifier(nn.Module):
+class UtteranceClassifier(Objective):
     """Mean over the valid frames, a linear layer, cross-entropy.
 
     Targets are (B, 1). Those of `UNSEEN` classes (-1) have no loss, and the mean is over the others.

@@ -11,10 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from mlsuperb.objectives.base import Objective
 from mlsuperb.types import Encoded, Loss
 
 
-class CTC(nn.Module):
+class CTC(Objective):
     """A linear output layer and the CTC loss (Graves et al. 2006), as ML-SUPERB uses it (`espnet2.asr.ctc.CTC`): summed
     over an utterance's frames and over the batch, divided by the batch size; utterances too short for their text weigh
     nothing, and are counted. The output layer runs in fp32 also under autocast.

@@ -38,7 +38,9 @@ def load_trained(model: nn.Module, path: Path) -> None:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as safetensors weights ({error}); delete it or restore a copy") from error
+        raise ValueError(
+            f"{path} cannot be read as safetensors weights ({error}); delete it or restore a copy"
+        ) from error
     own = trained_tensors(model)
     missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     shapes = [n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape]
@@ -130,7 +132,7 @@ class CheckpointFolder:
 def rng_state() -> dict[str, Any]:
     """The state of every global random generator."""
     version, internal, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -146,4 +148,4 @@ def restore_rng(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
     random.setstate(state["python"])
     keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))

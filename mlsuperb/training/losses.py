@@ -43,9 +43,9 @@ class PendingLosses:
         for (iteration, ids, _, _), loss in zip(self._waiting, losses, strict=True):
             if not torch.isfinite(loss):
                 raise ValueError(
-                    f"the loss or its gradient became {loss.item()} at iteration {iteration}, on the utterances {', '.join(ids)}. Look at "
-                    "their audio and text; if they are sound, lower trainer.optimizer.lr or trainer.grad_clip, or set "
-                    "trainer.precision=fp32. The checkpoints from before are whole"
+                    f"the loss or its gradient became {loss.item()} at iteration {iteration}, on the utterances "
+                    f"{', '.join(ids)}. Look at their audio and text; if they are sound, lower trainer.optimizer.lr or "
+                    "trainer.grad_clip, or set trainer.precision=fp32. The checkpoints from before are whole"
                 )
         self._progress.num_unaligned += int(torch.stack([unaligned for *_, unaligned in self._waiting]).sum())
         self.epoch_losses.extend(losses.tolist())

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -37,10 +37,7 @@ log = logging.getLogger(__name__)
 MODEL_FILE = "model.safetensors"
 
 
-class Batches(Protocol):
-    """An endless stream of training batches, from the given iteration on."""
-
-    def __call__(self, start: int) -> Iterator[Batch]: ...
+Batches = Callable[[int], Iterator[Batch]]  # an endless stream of training batches, from the given iteration on
 
 
 @dataclass(kw_only=True)
@@ -95,7 +92,7 @@ class Trainer:
                 f"trainer.accumulate={accumulate}, so that an epoch ends with an update"
             )
         if "wandb" in trackers:
-            from importlib.util import find_spec  # noqa: PLC0415
+            from importlib.util import find_spec
 
             if find_spec("wandb") is None:
                 found.append("trainer.trackers has wandb, which is not installed: pip install 'mlsuperb[wandb]'")
@@ -227,7 +224,9 @@ class _Fit:
         self.model.train()
         bar.set_description("train")
         if settings.select_by not in figures:
-            raise ValueError(f"trainer.select_by={settings.select_by} is not a figure of the validation: {list(figures)}")
+            raise ValueError(
+                f"trainer.select_by={settings.select_by} is not a figure of the validation: {list(figures)}"
+            )
         epoch = progress.epoch + 1
         progress.history.append({"epoch": epoch, "train_loss": self.pending.epoch_mean(), **figures})
         progress.best = sorted(
@@ -241,7 +240,9 @@ class _Fit:
                 path.unlink()
         self.accelerator.log({f"valid/{k.removeprefix('valid_')}": v for k, v in figures.items()}, progress.iteration)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in progress.history[-1].items() if name != "epoch")
-        log.info("epoch %d/%d: %s%s", epoch, settings.max_epochs, shown, "  (best)" if progress.best[0] == epoch else "")
+        log.info(
+            "epoch %d/%d: %s%s", epoch, settings.max_epochs, shown, "  (best)" if progress.best[0] == epoch else ""
+        )
         self.on_progress(progress)
 
     def _epoch_file(self, epoch: int) -> Path:

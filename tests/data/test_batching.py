@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ def test_sorted_batches_are_near_equal_cuts_of_the_sorted_list() -> None:
     assert {len(batch) for batch in batches} <= {8, 9}
     assert sorted(np.concatenate(batches)) == list(range(203))
     by_length = sorted(batches, key=lambda batch: DURATIONS_S[batch[0]])
-    for shorter, longer in zip(by_length[:-1], by_length[1:], strict=True):
+    for shorter, longer in pairwise(by_length):
         assert DURATIONS_S[shorter].max() <= DURATIONS_S[longer].min()
     assert all((np.diff(DURATIONS_S[batch]) <= 0).all() for batch in batches), "longest first"
 

@@ -111,7 +111,6 @@ def test_a_killed_training_resumes_to_the_same_numbers(tmp_path: Path, after: in
 
 
 def test_killed_in_a_validation(tmp_path: Path) -> None:
-    whole, _ = fit(tmp_path / "whole")
     calls = []
 
     def dying_validation() -> dict[str, float]:
@@ -164,7 +163,10 @@ def test_patience_stops_early(tmp_path: Path) -> None:
 
 
 def test_a_non_finite_loss_names_its_batch_and_keeps_the_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"the loss or its gradient became nan at iteration 8, on the utterances utt_7_0, .*lower trainer"):
+    with pytest.raises(
+        ValueError,
+        match=r"the loss or its gradient became nan at iteration 8, on the utterances utt_7_0, .*lower trainer",
+    ):
         fit(tmp_path, batches=partial(stream, poison=7))
     (kept,) = (tmp_path / "checkpoints").iterdir()
     assert int(kept.name) == 6

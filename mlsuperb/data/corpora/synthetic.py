@@ -22,7 +22,14 @@ from mlsuperb.types import Utterance
 
 __all__ = ["DEFAULT_LANGUAGES", "Synthetic", "available_languages"]
 
-DEFAULT_LANGUAGES = ("deu", "fin", "kat", "spa", "swa", "tur")  # six families' sounds, two scripts, regular spelling
+DEFAULT_LANGUAGES = (
+    "deu",
+    "ell",
+    "hin",
+    "kat",
+    "spa",
+    "swa",
+)  # four scripts, regular spelling, none of the few-shot ones
 
 
 @dataclass(kw_only=True)
