@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
 MOMENTS = ("step", "validation", "checkpoint", "decoding")
 
 
@@ -72,7 +73,8 @@ def start(folder: Path, overrides: list[str], *, moment: str | None = None) -> s
         if moment
         else [sys.executable, "-m", "mlsuperb.run", *overrides]
     )
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
 
 
 def outcome(folder: Path) -> tuple[bytes, bytes]:

@@ -137,15 +137,13 @@ def test_foreign_weights_are_refused(finished: tuple[Path, list[str], str], corp
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data=ml_superb_10min", "data.root=/no/such/folder"], "data.root=/no/such/folder: there is no such folder"),
-        (["data.languages=[deu,qqq]"], "qqq"),
-        (["head.num_blocks=0", "trainer.accumulate=3"], "head.num_blocks=0 should be greater than 0"),
+        (["+exp=demo", "data=ml_superb_10min", "data.root=/no/such"], "data.root=/no/such: there is no such folder"),
+        ([*TINY, "data.languages=[deu,qqq]"], "qqq"),
+        ([*TINY, "head.num_blocks=0", "trainer.accumulate=3"], "head.num_blocks=0 should be greater than 0"),
     ],
 )
-def test_user_mistakes_end_in_one_paragraph(
-    overrides: list[str], message: str, corpus: list[str], tmp_path: Path
-) -> None:
-    done = run(*TINY, *corpus, *overrides, f"output_root={tmp_path}", good=False)
+def test_user_mistakes_end_in_one_paragraph(overrides: list[str], message: str, tmp_path: Path) -> None:
+    done = run(*overrides, f"output_root={tmp_path}", good=False)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
