@@ -177,8 +177,11 @@ def build_recogniser(config: Mapping[str, Any], *, vocabulary: Vocabulary) -> Re
     )
 
 
-def load_recogniser(folder: Path, *, device: str = "auto") -> tuple[Recogniser, dict[str, Any]]:
-    """The trained recogniser of a run folder, and the configuration it was trained with.
+def load_recogniser(
+    folder: Path, changes: Mapping[str, Any] | None = None, *, device: str = "auto"
+) -> tuple[Recogniser, dict[str, Any]]:
+    """The trained recogniser of a run folder, and the configuration it was trained with, but for `changes` to whole
+    groups.
 
     Raises:
         ValueError: the folder holds no finished training, or other weights than its settings describe.
@@ -191,6 +194,7 @@ def load_recogniser(folder: Path, *, device: str = "auto") -> tuple[Recogniser, 
         )
     config: dict[str, Any] = yaml.safe_load(needed[0].read_text(encoding="utf-8"))
     config["trainer"]["device"] = device
+    config |= changes or {}
     recogniser = build_recogniser(config, vocabulary=Vocabulary.load(needed[1]))
     load_trained(recogniser.model, needed[2])
     return recogniser, config

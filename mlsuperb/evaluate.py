@@ -1,4 +1,7 @@
-"""`python -m mlsuperb.evaluate RUN data=...`: decode and score other data with a trained run."""
+"""`python -m mlsuperb.evaluate RUN data=...`: decode and score other data with a trained run.
+
+What else may be given, as in mlsuperb.run: settings of data, decoding, scoring and loading; the rest is the run's own.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ from pathlib import Path
 
 from mlsuperb.options import check_overrides
 
+CHANGEABLE = ("data", "decoding", "scoring", "loading")
+
 
 def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Path:
     """Decode every split of the given data that is neither `train` nor `dev`, score it, and return the folder of the
-    result: `<run>/evaluations/<data>-<signature>`.
+    result: `<run>/evaluations/<data>-<signature of what was given>`.
 
     Raises:
         ValueError: the run holds no trained model, or the data cannot be read.
@@ -22,13 +27,21 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     from mlsuperb.settings import check, compose
     from mlsuperb.training.progress import PROGRESS_FILE, Progress
 
+    changed = {override.lstrip("+~").partition("=")[0].partition(".")[0] for override in overrides}
+    if refused := changed - {*CHANGEABLE, "manifests"}:
+        raise ValueError(
+            f"{', '.join(sorted(refused))} cannot be changed for a trained run; give settings of {', '.join(CHANGEABLE)}"
+        )
+    if "data" not in changed:
+        raise ValueError("say which data to evaluate on: data=..., as in mlsuperb.run")
     given = compose(overrides)
-    check(given, groups=("data", "scoring"))
-    recogniser, config = build.load_recogniser(run, device=device)
-    config |= {"data": given["data"], "scoring": given["scoring"], "manifests": given["manifests"]}
+    groups = sorted(changed & set(CHANGEABLE))
+    check(given, groups=groups)
+    recogniser, config = build.load_recogniser(run, {name: given[name] for name in groups}, device=device)
+    config["manifests"] = given["manifests"]
     manifest, record = build.read_data(config)
     test = build.test_rows(config, manifest)
-    folder = run / "evaluations" / build.manifest_folder(config).name
+    folder = run / "evaluations" / f"{config['data']['name']}-{signature({name: config[name] for name in groups})}"
     folder.mkdir(parents=True, exist_ok=True)
     dataset = recogniser.loading.dataset(test, encode=None, resample=build.build_corpus(config).resample)
     hypotheses = recogniser.decode(dataset, folder / "hypotheses.jsonl")

@@ -153,8 +153,22 @@ def _node_problems(path: str, node: Mapping[str, Any], runtime: set[str]) -> Ite
         if required and name not in given and name not in runtime and not node.get("_partial_"):
             yield f"{path}.{name} is missing: give {path}.{name}=..."
             before = False
-    if before and hasattr(target, "problems"):
-        yield from target.problems(**_with_defaults(target, given))
+    if before:
+        yield from _own_problems(target, _with_defaults(target, given))
+
+
+def _own_problems(target: Any, settings: Mapping[str, Any]) -> list[str]:
+    """What a part sees for itself. A check inherited by a class whose constructor takes other settings does not apply."""
+    if not hasattr(target, "problems"):
+        return []
+    try:
+        inspect.signature(target.problems).bind(**settings)
+    except TypeError:
+        if "problems" in vars(target):
+            raise
+        return []
+    found: list[str] = target.problems(**settings)
+    return found
 
 
 def _hints(target: Any) -> dict[str, Any]:

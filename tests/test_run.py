@@ -105,6 +105,26 @@ def test_evaluate_scores_other_data(finished: tuple[Path, list[str], str], corpu
     assert all(one.hypothesis == heard[one.id] for one in others)
 
 
+def test_evaluate_takes_another_decoder_and_refuses_the_rest(
+    finished: tuple[Path, list[str], str], corpus: list[str]
+) -> None:
+    folder, _, _ = finished
+    with pytest.raises(
+        ValueError, match="head, upstream cannot be changed for a trained run; give settings of data, dec"
+    ):
+        evaluate.evaluate(folder, [*CORPUS, "upstream=tiny", "head.size=3"])
+    with pytest.raises(ValueError, match="say which data to evaluate on"):
+        evaluate.evaluate(folder, ["decoding=greedy"])
+    other = evaluate.evaluate(folder, [*CORPUS, *corpus, "decoding=prefix_beam"], device="cpu")
+    assert json.loads((other / "result.json").read_text())["config"]["decoding"]["name"] == "prefix_beam"
+
+
+def test_a_sweep_runs_one_experiment_a_seed(corpus: list[str], tmp_path: Path) -> None:
+    run("-m", *TINY, *corpus, "seed=0,1", "trainer.precision=bf16", f"output_root={tmp_path}")
+    results = [json.loads(path.read_text()) for path in tmp_path.glob("*/result.json")]
+    assert sorted(result["seed"] for result in results) == [0, 1]
+
+
 def test_transcribe_reads_any_file(
     finished: tuple[Path, list[str], str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

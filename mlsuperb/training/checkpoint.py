@@ -94,6 +94,16 @@ def average(paths: list[Path]) -> dict[str, Tensor]:
     }
 
 
+def disk_forecast(model: nn.Module, folder: Path, *, keep_best: int) -> str:
+    """What a training will need of the disk: weights and two optimiser moments, twice while a checkpoint is replaced; the
+    best epochs, one more, and their average."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = sum(tensor.nbytes for tensor in trained_tensors(model).values())
+    needed_gb, free_gb = weights * (6 + keep_best + 2) / 1e9, shutil.disk_usage(folder).free / 1e9
+    remark = "" if needed_gb < free_gb else ": too little, it will stop when the disk is full"
+    return f"checkpoints take up to {needed_gb:.2f} GB in {folder}, where {free_gb:.0f} GB are free{remark}"
+
+
 class CheckpointFolder:
     """Numbered checkpoints `<folder>/<iteration>/`, of which the latest is kept.
 

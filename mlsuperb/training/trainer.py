@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from mlsuperb.training.checkpoint import (
     CheckpointFolder,
     average,
+    disk_forecast,
     load_trained,
     restore_rng,
     save_weights,
@@ -165,6 +166,13 @@ class _Fit:
         settings, progress = self.settings, self.progress
         self._resume()
         self._start_trackers()
+        log.info(
+            "%s iterations in %d epochs, %s done",
+            f"{settings.num_iterations:,}",
+            settings.max_epochs,
+            f"{progress.iteration:,}",
+        )
+        log.info(disk_forecast(self.model, self.folder, keep_best=settings.keep_best))
         stream = batches(progress.iteration)
         estimate = Estimate(total=settings.num_iterations)
         self.model.train()
