@@ -39,7 +39,7 @@ parity: .venv-espnet/.ready  ## compare head and decoding with ESPnet, in an env
 constraints:  ## write constraints.txt anew from the newest releases that pyproject.toml allows
 	$(PYTHON) -m venv .venv-constraints
 	.venv-constraints/bin/pip install --quiet -e '.[$(EXTRAS)]'
-	.venv-constraints/bin/pip freeze --exclude-editable | sed 's/$$/ ; python_version >= "3.11"/' > constraints.txt
+	.venv-constraints/bin/pip freeze --exclude-editable | sed -e 's/$$/ ; python_version >= "3.11"/' -e '1i # Written by `make constraints`: what `make demo` and `make test` install.' > constraints.txt
 	rm -rf .venv-constraints
 
 clean:  ## remove environments, runs and caches

@@ -24,6 +24,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
         ValueError: the run holds no trained model, or the data cannot be read.
     """
     from mlsuperb import build, summary
+    from mlsuperb.experiment import signature
     from mlsuperb.settings import check, compose
     from mlsuperb.training.progress import PROGRESS_FILE, Progress
 
