@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +130,7 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
         specials=get_object(config["objective"]["_target_"]).specials,
     )
     vocabulary.save(run.folder / TOKENS_FILE)
-
-    def encode(utterance: Utterance) -> list[int]:
-        return vocabulary.encode(task.target(utterance))
-
+    encode = partial(_token_indices, task=task, vocabulary=vocabulary)
     for name, split in record["splits"].items():
         log.info("%s: %s utterances, %.2f h", name, f"{split['num_utterances']:,}", split["duration_s"] / 3600)
     return Data(
@@ -140,6 +138,11 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
         vocabulary=vocabulary,
         record=record,
     )
+
+
+def _token_indices(utterance: Utterance, *, task: Task, vocabulary: Vocabulary) -> list[int]:
+    """At module level, so that a worker process can be sent it where processes are not forked."""
+    return vocabulary.encode(task.target(utterance))
 
 
 def build_model(config: Mapping[str, Any], *, vocab_size: int) -> SpeechModel:

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import random
@@ -21,6 +22,8 @@ from typing import Any
 import yaml
 
 import mlsuperb
+
+log = logging.getLogger(__name__)
 
 # What does not change the science, and so not the identity of a run: where things lie, what computes them, how they are
 # watched. Everything else does.
@@ -113,10 +116,22 @@ def set_seed(seed: int) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` atomically."""
+    """Write `value` atomically.
+
+    Raises:
+        OSError: it cannot be written (a full disk, for one).
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"could not write {path}: {error.strerror}. Free some space or choose another output_root, then give the same "
+            "command again",
+        ) from error
 
 
 class Run:
@@ -152,15 +167,24 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            self._record_end(error)
+        except OSError as failure:
+            if error is None:
+                raise
+            log.warning("the failure could not be recorded: %s", failure)  # it must not take the place of its cause
+        finally:
+            self._lock.close()
+
+    def _record_end(self, error: BaseException | None) -> None:
         if error is not None:
             self.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             self._progress["error"] = f"{type(error).__name__}: {error}"
             with (self.folder / "run.log").open("a", encoding="utf-8") as file:  # Hydra shows an error but logs none
-                traceback.print_exc(file=file)
+                traceback.print_exception(error, file=file)
         else:
             self.state = "finished"
         self.status()
-        self._lock.close()
 
     def begin(self) -> None:
         """Record settings and environment; seed everything.

@@ -39,8 +39,12 @@ class Recogniser:
 
     @torch.inference_mode()
     def validate(self, dataset: SpeechDataset, *, quick_decoder: Decoder) -> dict[str, float]:
-        """Mean loss an utterance, and the rate of token errors (and of wrong languages) under `quick_decoder`."""
-        loss = errors = tokens = wrong_languages = 0.0
+        """Mean loss an utterance, and the rate of token errors (and of wrong languages) under `quick_decoder`.
+
+        Raises:
+            ValueError: every utterance is too short for its text, so that the loss means nothing.
+        """
+        loss = errors = tokens = wrong_languages = unaligned = 0.0
         for batch in self.loading.inference(dataset):
             moved = batch.to(self.device)
             with autocast(self.device, self.precision):
@@ -48,12 +52,18 @@ class Recogniser:
                 result = self.model.objective(encoded, moved.targets_BS, moved.target_lengths_B)
                 posteriors = self.model.objective.log_probs(encoded)
             loss += float(result.loss) * len(batch.ids)
+            unaligned += float(result.num_unaligned)
             targets = zip(batch.targets_BS.tolist(), batch.target_lengths_B.tolist(), strict=True)
             decoded = quick_decoder(posteriors.values, posteriors.lengths_B)
             for (target, length), hypothesis in zip(targets, decoded, strict=True):
                 errors += Levenshtein.distance(target[:length], hypothesis.tokens)
                 tokens += length
                 wrong_languages += hypothesis.tokens[:1] != target[:1] or target[0] == IGNORED
+        if unaligned == len(dataset):
+            raise ValueError(
+                "every utterance of the dev set is too short for its text once the head has shortened it: choose a front "
+                "end that keeps more frames (head.frontend=conv1d2 or linear), or an upstream with more frames a second"
+            )
         figures = {"valid_loss": loss / len(dataset), "valid_token_error_rate": errors / max(1.0, tokens)}
         if self.task.has_language:
             figures["valid_lid_error_rate"] = wrong_languages / len(dataset)

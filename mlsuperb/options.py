@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,10 @@ def nearest(name: str, known: Iterable[str], number: int = 3) -> list[str]:
 
 def check_overrides(arguments: Sequence[str]) -> list[str]:
     """One message for each override that names a choice or a setting that does not exist, with the nearest that do."""
-    folders = [conf_dir(), *_config_dirs(arguments)]
+    folders = [
+        conf_dir(),
+        *(folder for folder in _config_dirs(arguments) if folder.is_dir()),
+    ]  # Hydra refuses the others
     groups = sorted(
         {path.name for folder in folders for path in folder.iterdir() if path.is_dir() and path.name != "hydra"}
     )
@@ -53,7 +57,7 @@ def check_overrides(arguments: Sequence[str]) -> list[str]:
 
 
 def _config_dirs(arguments: Sequence[str]) -> Iterator[Path]:
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         if argument in ("--config-dir", "-cd"):
             yield Path(following)
         elif argument.startswith("--config-dir="):

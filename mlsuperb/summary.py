@@ -90,7 +90,8 @@ def show(folder: Path, console: Console | None = None) -> None:
             normaliser=result["normaliser"]["name"],
             units=result["task"]["units"],
             colour=console.is_terminal and not console.no_color,
-        )
+        ),
+        soft_wrap=True,
     )
     empty = sum(not one.hypothesis for one in hypotheses)
     if empty:
@@ -98,7 +99,8 @@ def show(folder: Path, console: Console | None = None) -> None:
     if result["training"]["num_unaligned"]:
         console.print(
             f"{result['training']['num_unaligned']:,} times an utterance was too short for its text and weighed nothing "
-            f"(of {result['cost']['utterances']:,} seen in training)."
+            f"(of {result['cost']['utterances']:,} seen in training).",
+            soft_wrap=True,
         )
     if result["synthetic"]:
         console.print(SYNTHETIC, style="bold yellow")

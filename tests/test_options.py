@@ -54,6 +54,10 @@ def test_own_files_count(tmp_path: Path) -> None:
     assert check_overrides(["--config-dir", str(tmp_path), "upstream=mine", "upstream.size=4"]) == []
 
 
+def test_no_override_is_no_problem() -> None:
+    assert check_overrides([]) == []
+
+
 def test_options_lists_sub_folders() -> None:
     assert {"demo", "v1/lid"} <= set(options("exp", [conf_dir()]))
 

@@ -16,6 +16,17 @@ from mlsuperb.data.dataset import Example, SpeechDataset, collate
 from mlsuperb.types import Batch, Utterance
 
 
+class Loader(DataLoader[Example]):
+    """A loader whose worker processes report a user's mistake as the one paragraph it is: torch puts their traceback
+    before it."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        try:
+            yield from super().__iter__()
+        except ValueError as error:
+            raise ValueError(str(error).rpartition("\nValueError: ")[2].rstrip()) from error
+
+
 @dataclass(kw_only=True)
 class Loading:
     """Settings of data loading.
@@ -53,12 +64,12 @@ class Loading:
 
         return batches
 
-    def inference(self, dataset: SpeechDataset) -> DataLoader[Example]:
+    def inference(self, dataset: SpeechDataset) -> Loader:
         """Every utterance once, in batches of similar length."""
         return self._loader(dataset, InferenceBatches(dataset.durations_s, max_batch_s=self.eval_batch_s))
 
-    def _loader(self, dataset: SpeechDataset, sampler: Sampler[list[int]]) -> DataLoader[Example]:
-        return DataLoader(
+    def _loader(self, dataset: SpeechDataset, sampler: Sampler[list[int]]) -> Loader:
+        return Loader(
             dataset,
             batch_sampler=sampler,
             collate_fn=collate,

@@ -58,6 +58,6 @@ class CTC(Objective):
 
 def min_frames(targets_BS: Tensor, target_lengths_B: Tensor) -> Tensor:
     """(B,) the fewest frames that can spell each target: its tokens, and a blank between two that are equal."""
-    later = torch.arange(1, targets_BS.shape[1], device=targets_BS.device)
+    later = torch.arange(targets_BS.shape[1], device=targets_BS.device)[1:]
     repeated_BS = (targets_BS[:, 1:] == targets_BS[:, :-1]) & (later < target_lengths_B[:, None])
     return target_lengths_B + repeated_BS.sum(1)

@@ -7,9 +7,11 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
 from mlsuperb.upstreams.selfsupervised import MODEL_CLASSES, config_problems
@@ -67,7 +69,10 @@ def checkpoint_problems(checkpoint: str, *, revision: str) -> list[str]:
         return [f"upstream.checkpoint={checkpoint} is not a folder. {_REMEDY}"]
     if not (folder / "config.json").is_file():
         return [f"upstream.checkpoint={checkpoint} has no config.json. {_REMEDY}"]
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    try:
+        config = _read_json(folder / "config.json")
+    except ValueError as error:
+        return [str(error)]
     return [f"upstream.checkpoint={checkpoint}: {problem}" for problem in config_problems(config)]
 
 
@@ -107,7 +112,17 @@ def _read_config(source: str | Path, revision: str) -> tuple[dict[str, Any], str
         ) from error
     assert path is not None, "a missing file was to be an OSError"
     commit = None if isinstance(source, Path) else extract_commit_hash(path, None)
-    return json.loads(Path(path).read_text(encoding="utf-8")), commit
+    return _read_json(Path(path)), commit
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # not JSON, or not even text
+        raise ValueError(f"{path} is not JSON ({error}). {_REMEDY}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} holds no JSON object. {_REMEDY}")
+    return settings
 
 
 def _load_model(source: str | Path, revision: str, *, model_type: str) -> PreTrainedModel:
@@ -126,6 +141,11 @@ def _load_model(source: str | Path, revision: str, *, model_type: str) -> PreTra
     except OSError as error:
         raise ValueError(
             f"upstream.checkpoint={source} ({revision}) could not be loaded: {_one_line(error)} {_REMEDY}"
+        ) from error
+    except (SafetensorError, UnpicklingError) as error:  # torch would advise to switch the safety off
+        raise ValueError(
+            f"upstream.checkpoint={source}: its weights cannot be read ({_one_line(error)[:90]} ...). The file is cut short, "
+            f"or a git-lfs pointer, or a pickle with more in it than tensors, which is never loaded. {_REMEDY}"
         ) from error
     _check_keys(source, info)
     return model
@@ -148,7 +168,7 @@ def _check_keys(source: str | Path, info: dict[str, Any]) -> None:
         logger.info("%s: left out %d weights outside the base model (%s)", source, len(unexpected), _some(unexpected))
 
 
-def _one_line(error: OSError) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
@@ -179,7 +199,7 @@ def _read_normalisation(source: str | Path, revision: str, settings: dict[str, A
     if path is None:
         by_rule = settings.get("feat_extract_norm", "group") == "layer"
         return by_rule, "no preprocessor_config.json; by feat_extract_norm"
-    preprocessor = json.loads(Path(path).read_text(encoding="utf-8"))
+    preprocessor = _read_json(Path(path))
     if (rate_hz := preprocessor.get("sampling_rate", SAMPLE_RATE_HZ)) != SAMPLE_RATE_HZ:
         raise ValueError(f"{source} reads {rate_hz} Hz audio; only {SAMPLE_RATE_HZ} Hz models are supported.")
     # A file that is silent means Wav2Vec2FeatureExtractor's default, true.

@@ -1,0 +1,183 @@
+"""From a manifest to batches: padding, segments, what is kept in memory, worker processes."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import random
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from corpus_trees import utterance, write_wave
+
+from mlsuperb.data import dataset as module
+from mlsuperb.data.batching import BucketedBatches, SortedBatches
+from mlsuperb.data.dataset import Example, SpeechDataset, collate
+from mlsuperb.data.loading import Loading
+from mlsuperb.data.manifest import to_frame
+from mlsuperb.data.text import raw
+from mlsuperb.data.vocabulary import Vocabulary
+from mlsuperb.types import Batch, Utterance
+
+SPECIALS = ("<blank>", "<unk>", "<sos/eos>")
+
+
+def length_of_text(row: Utterance) -> list[int]:
+    return [len(row.text)] * len(row.text)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[Utterance]:
+    """Ten utterances of 0.5 to 1.4 s."""
+    return [
+        utterance(
+            write_wave(tmp_path / f"u{n}.wav", duration_s=0.5 + n / 10),
+            duration_s=0.5 + n / 10,
+            text="abc"[: 1 + n % 3],
+        )
+        for n in range(10)
+    ]
+
+
+def loading(num_workers: int) -> Loading:
+    return Loading(train=SortedBatches(batch_size=3), eval_batch_s=3.0, num_workers=num_workers)
+
+
+def same(one: Batch, other: Batch) -> bool:
+    pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(Batch)]
+    return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
+
+
+def test_collate_pads_with_zeros_and_keeps_the_lengths() -> None:
+    waves = [np.array([0.5, -0.5, 0.25], np.float32), np.array([1.0], np.float32)]
+    examples = [
+        Example(utterance("a.wav", language="eng"), waves[0], [7]),
+        Example(utterance("b.wav", language="nan"), waves[1], [3, 4]),
+    ]
+    batch = collate(examples)
+    assert (batch.ids, batch.languages) == (("a", "b"), ("eng", "nan"))
+    assert batch.wave_BT.tolist() == [[0.5, -0.5, 0.25], [1.0, 0.0, 0.0]]
+    assert (batch.wave_BT.dtype, batch.lengths_B.tolist()) == (torch.float32, [3, 1])
+    assert batch.targets_BS.tolist() == [[7, 0], [3, 4]]
+    assert (batch.targets_BS.dtype, batch.target_lengths_B.tolist()) == (torch.long, [1, 2])
+    without = collate([Example(one.utterance, one.wave_T, []) for one in examples])
+    assert (without.targets_BS.shape, without.target_lengths_B.tolist()) == ((2, 0), [0, 0])
+    alone = collate(examples[:1])
+    alone.wave_BT.zero_()
+    assert waves[0].tolist() == [0.5, -0.5, 0.25], "a batch never shares memory with the waves that are kept"
+
+
+def test_a_row_is_its_segment_of_the_file(tmp_path: Path) -> None:
+    path = write_wave(tmp_path / "long.wav", duration_s=3.0)
+    whole_T = soundfile.read(path, dtype="float32")[0]
+    cuts = [(0.0, 1.0), (0.5, 0.25), (2.0, 1.0)]
+    rows = [utterance(path, id=str(n), start_s=start, duration_s=size) for n, (start, size) in enumerate(cuts)]
+    dataset = SpeechDataset(to_frame(rows))
+    assert len(dataset) == 3
+    assert dataset.durations_s.tolist() == [1.0, 0.25, 1.0]
+    for index, (start_s, duration_s) in enumerate(cuts):
+        example = dataset[index]
+        assert (example.utterance, example.target) == (rows[index], []), "without `encode` there is no target"
+        first = round(16_000 * start_s)
+        np.testing.assert_array_equal(example.wave_T, whole_T[first : first + round(16_000 * duration_s)])
+
+
+def test_other_rates_are_resampled_or_refused(tmp_path: Path) -> None:
+    row = utterance(write_wave(tmp_path / "a.wav", rate_hz=8_000), duration_s=1.0)
+    assert len(SpeechDataset(to_frame([row]))[0].wave_T) == 16_000
+    with pytest.raises(ValueError, match=r"a\.wav has 8000 samples a second.*data\.resample=true"):
+        SpeechDataset(to_frame([row]), resample=False)[0]
+
+
+def test_targets_are_those_of_the_vocabulary(rows: list[Utterance]) -> None:
+    vocabulary = Vocabulary.build((raw(row.text) for row in rows[:2]), specials=SPECIALS)  # has no "c"
+    dataset = SpeechDataset(to_frame(rows), encode=lambda row: vocabulary.encode(row.text))
+    assert dataset[1].target == [2, 3]
+    assert dataset[2].target == [2, 3, vocabulary.tokens.index("<unk>")]
+
+
+def test_no_more_is_kept_than_was_allowed(rows: list[Utterance], monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    load = module.load_audio
+    monkeypatch.setattr(
+        module, "load_audio", lambda path, **kwargs: read.append(Path(path).stem) or load(path, **kwargs)
+    )
+    num_bytes = [round(4 * 16_000 * row.duration_s) for row in rows]
+    room = sum(num_bytes[:3]) + num_bytes[0]  # for the first three, and not for the fourth
+    dataset = SpeechDataset(to_frame(rows), encode=length_of_text, keep_gb=room / 2**30)
+    first = [dataset[index] for index in range(10)]
+    assert read == [f"u{n}" for n in range(10)]
+    second = [dataset[index] for index in range(10)]
+    assert read[10:] == [f"u{n}" for n in range(3, 10)], "the first three were kept"
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.wave_T, other.wave_T)
+        assert one.target == other.target
+    nothing = SpeechDataset(to_frame(rows), keep_gb=0.0)
+    read.clear()
+    assert [len(nothing[0].wave_T), len(nothing[0].wave_T)] == [8000, 8000]
+    assert read == ["u0", "u0"]
+
+
+def test_workers_share_the_memory_that_may_be_kept(rows: list[Utterance]) -> None:
+    rooms = [
+        loading(num_workers).dataset(to_frame(rows), encode=None, resample=True)._room for num_workers in (0, 1, 4)
+    ]
+    assert rooms == [2 * 2**30, 2 * 2**30, 2**29]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_loader_does_not_touch_the_global_random_state(rows: list[Utterance], num_workers: int) -> None:
+    def states() -> tuple[object, ...]:
+        keys, position = np.random.get_state(legacy=True)[1:3]
+        return torch.get_rng_state().tolist(), random.getstate(), keys.tolist(), position
+
+    torch.manual_seed(1)
+    before, loader = states(), loading(num_workers)
+    dataset = loader.dataset(to_frame(rows), encode=length_of_text, resample=True)
+    assert len(list(itertools.islice(loader.training(dataset, seed=0)(2), 5))) == 5
+    assert sum(len(batch.ids) for batch in loader.inference(dataset)) == 10
+    assert states() == before
+
+
+def test_workers_give_the_same_batches_as_none(rows: list[Utterance]) -> None:
+    found = []
+    for num_workers in (0, 2):
+        loader = loading(num_workers)
+        loader.train = BucketedBatches(max_batch_s=4.0)
+        dataset = loader.dataset(to_frame(rows), encode=length_of_text, resample=True)
+        training = itertools.islice(loader.training(dataset, seed=3)(1), 8)
+        found.append([*training, *loader.inference(dataset)])
+    assert len(found[0]) == len(found[1]) >= 12
+    assert all(same(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_inference_batches_stay_within_their_seconds(rows: list[Utterance]) -> None:
+    loader = loading(0)
+    dataset = loader.dataset(to_frame(rows), encode=None, resample=True)
+    batches = list(loader.inference(dataset))
+    assert sorted(name for batch in batches for name in batch.ids) == sorted(row.id for row in rows)
+    assert all(batch.wave_BT.numel() <= 3.0 * 16_000 for batch in batches)
+    assert batches[0].ids[0] == "u9", "longest first"
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_audio_that_went_bad_is_named_whoever_reads_it(rows: list[Utterance], num_workers: int) -> None:
+    """In one paragraph: torch would put the traceback of the worker process before it."""
+    Path(rows[4].audio).write_bytes(b"no audio any more")
+    loader = loading(num_workers)
+    dataset = loader.dataset(to_frame(rows), encode=length_of_text, resample=True)
+    for batches in (loader.training(dataset, seed=0)(0), iter(loader.inference(dataset))):
+        with pytest.raises(ValueError, match=r"^\S*u4\.wav: this is no audio that can be read") as raised:
+            list(itertools.islice(batches, 20))
+        assert "Traceback" not in str(raised.value)
+
+
+def test_a_dataset_goes_to_a_worker_process_by_pickle(rows: list[Utterance]) -> None:
+    """As it must where processes are not forked: macOS, and Python 3.14 on Linux."""
+    dataset = pickle.loads(pickle.dumps(loading(2).dataset(to_frame(rows), encode=length_of_text, resample=True)))
+    np.testing.assert_array_equal(dataset[3].wave_T, soundfile.read(rows[3].audio, dtype="float32")[0])
+    assert dataset[3].target == [1]

@@ -1,0 +1,381 @@
+"""The documents say what is so: their commands name things that exist, and the exercises of CONTRIBUTING.md work."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import yaml
+from safetensors.torch import load_file
+
+import mlsuperb
+from mlsuperb.data.corpora.synthetic import Synthetic
+from mlsuperb.data.manifest import prepare, utterances
+from mlsuperb.options import check_overrides, conf_dir, options
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("data/*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("conf/**/*.yaml")]
+]
+MIN_COMMANDS = {"README.md": 9, "CONTRIBUTING.md": 15, "data/README.md": 7}
+MIN_LINKS = {"README.md": 2, "CONTRIBUTING.md": 3}
+
+SHELL = ("bash", "sh", "shell", "console")
+FEW_LANGUAGES = "data.languages=[deu,spa]"  # of the six of the built-in corpus, to save time
+HYDRA_FLAGS = {"-m", "--multirun", "--help", "--cfg", "--config-dir"}
+PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]*|\.\.\.")  # `upstream=MODEL`, `data=...`
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
+
+
+@dataclass
+class Exercise:
+    """A section of CONTRIBUTING.md that adds a part.
+
+    `files` holds whole files, `edits` (path, diff) pairs, `commands` argument lists.
+    """
+
+    title: str
+    files: dict[str, str] = field(default_factory=dict)
+    edits: list[tuple[str, str]] = field(default_factory=list)
+    commands: list[list[str]] = field(default_factory=list)
+
+    def write(self, tree: Path) -> None:
+        for name, content in self.files.items():
+            path = tree / name
+            assert not path.exists(), f"{name} is there already"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        for name, diff in self.edits:
+            lines = diff.splitlines(keepends=True)
+            before, after = ("".join(line[1:] for line in lines if line[0] in kept) for kept in (" -", " +"))
+            text = (tree / name).read_text(encoding="utf-8")
+            assert text.count(before) == 1, f"CONTRIBUTING.md changes lines of {name} that are not there:\n{before}"
+            (tree / name).write_text(text.replace(before, after), encoding="utf-8")
+
+    def overrides(self, module: str) -> list[list[str]]:
+        """The arguments of its commands `python -m MODULE`."""
+        return [command[3:] for command in self.commands if command[:3] == ["python", "-m", module]]
+
+
+def read(name: str) -> str:
+    """A document; of a YAML file, its comments as a shell block."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    if not name.endswith(".yaml"):
+        return text
+    comments = [line.lstrip("# ") for line in text.splitlines() if re.match(r"#\s+python -m", line)]
+    return "\n".join(["```bash", *comments, "```", ""])
+
+
+def split_commands(text: str) -> Iterator[list[str]]:
+    """The commands of a piece of shell, as argument lists."""
+    rest = ""
+    for line in text.replace("\\\n", " ").splitlines():
+        rest += line.removeprefix("$ ") + "\n"
+        lexer = shlex.shlex(rest, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        try:
+            tokens = list(lexer)
+        except ValueError:  # a quotation that ends in a later line
+            continue
+        rest = ""
+        command: list[str] = []
+        for token in [*tokens, ";"]:
+            if set(token) <= set("();<>|&"):
+                if command:
+                    yield command
+                command = []
+            elif command or not (re.fullmatch(r"\w+=.*", token) or token in ("do", "then", "time", "!")):
+                command.append(token)
+    assert not rest, f"unbalanced quotation: {rest}"
+
+
+def commands(name: str) -> list[list[str]]:
+    """Everything that a document gives to type, in blocks and in running text."""
+    text = read(name)
+    blocks = [body for language, body in FENCE.findall(text) if language in SHELL]
+    spans = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+    typed = [
+        span
+        for span in spans
+        if re.match(r"(\w+=\S+ )*(make \S|(\.venv/bin/)?python\d? |mlsuperb-run|(\./)?recipes/)", span)
+    ]
+    return [command for piece in [*blocks, *typed] for command in split_commands(piece)]
+
+
+def module_calls(found: list[list[str]]) -> list[tuple[str, list[str]]]:
+    """(module, arguments) of every call of one of ours."""
+    calls = [("mlsuperb.run", command[1:]) for command in found if command[0] == "mlsuperb-run"]
+    for command in found:
+        for place, pair in enumerate(pairwise(command)):
+            if pair[0] == "-m" and re.match(r"mlsuperb(\.|$)", pair[1]):
+                calls.append((pair[1], command[place + 2 :]))
+                break
+    return calls
+
+
+def filled(argument: str, folders: list[Path], *, unknown_folder: bool) -> str:
+    """`upstream=MODEL` with a choice that exists in place of the placeholder; so, too, `upstream=mine` where the reader's
+    `--config-dir DIR` may have it."""
+    match = re.fullmatch(r"(\+*)(\w+)=(.*)", argument)
+    known = options(match[2], folders) if match else []
+    if match is None or not known or not (PLACEHOLDER.fullmatch(match[3]) or unknown_folder):
+        return argument
+    return argument if match[3] in known else f"{match[1]}{match[2]}={known[0]}"
+
+
+def call_problems(module: str, arguments: list[str], own: list[Path]) -> list[str]:
+    """What of a call does not exist; `own` are folders like `conf` that count too."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return [f"there is no module {module}"]
+    main = Path(spec.origin).with_name("__main__.py") if spec.submodule_search_locations else Path(spec.origin)
+    known = main.read_text(encoding="utf-8")
+    flags = {argument.partition("=")[0] for argument in arguments if re.match(r"--?[a-z]", argument)}
+    missing = [flag for flag in flags if flag not in HYDRA_FLAGS and f'"{flag}"' not in known]
+    extra = [part for folder in own for part in ("--config-dir", str(folder))]
+    unknown_folder = False
+    if "--config-dir" in arguments:
+        place = arguments.index("--config-dir")
+        unknown_folder = bool(PLACEHOLDER.fullmatch(arguments[place + 1]))
+        arguments = arguments[:place] + arguments[place + 2 :]
+    settings = [filled(argument, [conf_dir(), *own], unknown_folder=unknown_folder) for argument in arguments]
+    return [f"{module} has no {flag}" for flag in missing] + (check_overrides([*extra, *settings]) if settings else [])
+
+
+@pytest.fixture(scope="module")
+def exercises() -> list[Exercise]:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    sections = re.split(r"^##+ ", text, flags=re.MULTILINE)
+    found = []
+    for section in sections:
+        exercise = Exercise(section.partition("\n")[0])
+        for path, language, body in re.findall(
+            r"(?:^`([^`\n]+)`\n\n)?^```(\w*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL
+        ):
+            if language in SHELL:
+                exercise.commands += split_commands(body)
+            elif language == "diff":
+                exercise.edits.append((path, body))
+            else:
+                assert path, f"{exercise.title}: a block without a path:\n{body}"
+                exercise.files[path] = body
+        if exercise.files:
+            found.append(exercise)
+    return found
+
+
+@pytest.fixture(scope="module")
+def trees(exercises: list[Exercise], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A copy of the repository after every exercise inside it, and the folder of the one outside."""
+    tree, outside = tmp_path_factory.mktemp("repository"), tmp_path_factory.mktemp("outside")
+    for name in ("mlsuperb", "conf", "tests"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tree)
+    for exercise in exercises:
+        exercise.write(outside if "outside" in exercise.title else tree)
+    return tree, outside
+
+
+def call(*arguments: str, cwd: Path, tree: Path) -> str:
+    """Python with the package of `tree`; what it printed."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{arguments}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def check_result(path: Path) -> dict[str, Any]:
+    """A result that comes from a training whose losses are finite; its configuration."""
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    losses = [epoch[name] for epoch in result["training"]["history"] for name in ("train_loss", "valid_loss")]
+    assert len(losses) == 4
+    assert all(math.isfinite(loss) for loss in losses)
+    assert result["training"]["num_unaligned"] == 0
+    assert result["protocols"]["v1"]["metrics"]["test"]
+    config: dict[str, Any] = result["config"]
+    return config
+
+
+def write_mls(root: Path, corpus: Path) -> None:
+    """The built-in corpus as a tree of Multilingual LibriSpeech."""
+    folders = {"deu": "mls_german", "spa": "mls_spanish"}
+    synthetic = Synthetic(root=str(corpus), languages=list(folders), minutes=0.3, test_minutes=0.1)
+    rows = utterances(prepare(synthetic, folder=None).manifest)
+    assert {row.language for row in rows} == set(folders)
+    for number, row in enumerate(rows):
+        split = root / folders[row.language] / row.split
+        audio = split / "audio" / "1" / "2" / f"1_2_{number:06d}.flac"
+        audio.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(audio, *soundfile.read(row.audio))
+        with (split / "transcripts.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{audio.stem}\t{row.text}\n")
+
+
+def test_there_are_five_exercises(exercises: list[Exercise]) -> None:
+    assert len(exercises) == 5
+    for exercise in exercises:
+        assert any(name.startswith("conf/") for name in exercise.files), exercise.title
+        assert len(exercise.overrides("mlsuperb.run")) == 1, exercise.title
+        tested = any(name.startswith("tests/") for name in [*exercise.files, *(name for name, _ in exercise.edits)])
+        assert tested or "outside" in exercise.title, exercise.title
+
+
+def test_exercises_keep_the_style(exercises: list[Exercise], trees: tuple[Path, Path]) -> None:
+    tree, _ = trees
+    changed = {name for exercise in exercises for name in exercise.files if (tree / name).suffix == ".py"}
+    changed |= {name for exercise in exercises for name, _ in exercise.edits}
+    inside = sorted(name for name in changed if (tree / name).is_file())
+    assert len(inside) == 8
+    for arguments in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+        call("-m", "ruff", *arguments, *inside, cwd=tree, tree=tree)
+
+
+def test_exercises_pass_the_tests_they_name(exercises: list[Exercise], trees: tuple[Path, Path]) -> None:
+    tree, _ = trees
+    named = [arguments for exercise in exercises for arguments in exercise.overrides("pytest")]
+    assert len(named) == 4
+    files = [one for arguments in named for one in arguments if one.endswith(".py")]
+    chosen = [arguments[arguments.index("-k") + 1] for arguments in named if "-k" in arguments]
+    # All in one process, where `-k` acts on all files
+    chosen += [Path(one).stem for arguments in named if "-k" not in arguments for one in arguments]
+    names = " or ".join([*chosen, "test_structure", "composed_by_the_tests_below"])
+    files += ["tests/test_structure.py", "tests/test_settings.py"]
+    shown = call("-m", "pytest", "-p", "no:cacheprovider", *files, "-k", names, cwd=tree, tree=tree)
+    (passed,) = re.findall(r"(\d+) passed", shown)
+    assert int(passed) > 25
+    assert "skipped" not in shown
+
+
+def test_exercises_train(exercises: list[Exercise], trees: tuple[Path, Path], tmp_path: Path) -> None:
+    """One process, as the command line would be called four times."""
+    tree, _ = trees
+    write_mls(tmp_path / "mls", tmp_path / "corpus")
+    inside = [exercise for exercise in exercises if "outside" not in exercise.title]
+    runs = [arguments for exercise in inside for arguments in exercise.overrides("mlsuperb.run")]
+    arguments = [
+        [
+            *(one.replace("FOLDER", str(tmp_path / "mls")) for one in run),
+            f"output_root={tmp_path}/{number}",
+            FEW_LANGUAGES,
+        ]
+        for number, run in enumerate(runs)
+    ]
+    code = "import json, sys\nfrom mlsuperb.run import cli\n"
+    code += "for arguments in json.loads(sys.argv[1]):\n    sys.argv[1:] = arguments\n    cli()"
+    call("-c", code, json.dumps(arguments), cwd=tree, tree=tree)
+    chosen = []
+    for number in range(len(runs)):
+        (path,) = (tmp_path / str(number)).glob("*/result.json")
+        config = check_result(path)
+        chosen.append([config[group]["name"] for group in ("upstream", "adaptation", "head", "data")])
+        trained = [
+            name for name in load_file(path.with_name("model.safetensors")) if name.startswith("upstream.model.")
+        ]
+        assert bool(trained) is (config["adaptation"]["name"] == "bitfit")
+        assert all(name.endswith(".bias") for name in trained)
+    assert chosen == [
+        ["mfcc", "frozen", "transformer_light", "synthetic"],
+        ["tiny", "bitfit", "transformer_light", "synthetic"],
+        ["fbank", "frozen", "bilstm", "synthetic"],
+        ["fbank", "frozen", "transformer_light", "mls"],
+    ]
+
+
+def test_the_exercise_outside_the_repository_trains(exercises: list[Exercise], trees: tuple[Path, Path]) -> None:
+    _, outside = trees
+    (exercise,) = (exercise for exercise in exercises if "outside" in exercise.title)
+    (arguments,) = exercise.overrides("mlsuperb.run")
+    call("-m", "mlsuperb.run", *arguments, FEW_LANGUAGES, cwd=outside, tree=ROOT)
+    (path,) = outside.glob("exp/*/result.json")
+    assert check_result(path)["upstream"]["_target_"] == "my_upstreams.BrightFbank"
+
+
+@pytest.mark.parametrize("name", sorted({*DOCUMENTS, *MIN_COMMANDS}))
+def test_commands_name_what_exists(name: str, trees: tuple[Path, Path]) -> None:
+    """Modules, flags, choices and settings of `python -m mlsuperb...`; targets of `make`. Values that stand for the
+    user's own are written in capitals (`data.root=FOLDER`)."""
+    own = [tree / "conf" for tree in trees] if name == "CONTRIBUTING.md" else []
+    found = commands(name)
+    calls = module_calls(found)
+    targets = [word for command in found if command[0] == "make" for word in command[1:] if re.match(r"[a-z]", word)]
+    known = re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    problems = [problem for module, arguments in calls for problem in call_problems(module, arguments, own)]
+    problems += [f"the Makefile has no target {target}" for target in targets if target not in known]
+    scripts = [
+        word for command in found for word in command if re.match(r"(\./)?(recipes|scripts)/\S+\.(sh|py)$", word)
+    ]
+    problems += [f"there is no {script}" for script in scripts if not (ROOT / script).is_file()]
+    assert not problems, "\n".join(problems)
+    assert len(calls) + len(targets) >= MIN_COMMANDS.get(name, 0)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in {*DOCUMENTS, *MIN_LINKS} if name.endswith(".md")))
+def test_links_lead_somewhere_in_the_repository(name: str) -> None:
+    text = FENCE.sub("", read(name))
+    links = [link for link in LINK.findall(text) if not re.match(r"\w+://|mailto:", link)]
+    for link in links:
+        target, _, anchor = link.partition("#")
+        path = (ROOT / name).parent / target if target else ROOT / name
+        assert path.exists(), f"{name} links to {link}"
+        assert path.resolve().is_relative_to(ROOT), f"{name} links to {link}, outside the repository"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{name} links to {link}"
+    assert len(links) >= MIN_LINKS.get(name, 0)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "problem"),
+    [
+        ("mlsuperb.run", ["+exp=EXPERIMENT", "upstream=hubrt"], "upstream has no option 'hubrt'"),
+        ("mlsuperb.run", ["--config-dir", "DIR", "trainer.max_epoch=1"], "there is no setting 'trainer.max_epoch'"),
+        ("mlsuperb.data", ["describe", "data=...", "--splt", "train"], "mlsuperb.data has no --splt"),
+        ("mlsuperb.no_such", [], "there is no module mlsuperb.no_such"),
+    ],
+)
+def test_a_wrong_command_is_found(module: str, arguments: list[str], problem: str) -> None:
+    (found,) = call_problems(module, arguments, [])
+    assert found.startswith(problem)
+
+
+def test_commands_are_taken_apart() -> None:
+    text = """for x in a b; do
+  A=1 python -m mlsuperb.data describe data=table \\
+    'data.columns={audio: path, text: sentence}' | less   # look
+done && make lint"""
+    assert [command for command in split_commands(text) if command[0] in ("python", "make")] == [
+        ["python", "-m", "mlsuperb.data", "describe", "data=table", "data.columns={audio: path, text: sentence}"],
+        ["make", "lint"],
+    ]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == mlsuperb.__version__
+    assert citation["license"] == "Apache-2.0"
+    newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == mlsuperb.__version__
