@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from mlsuperb.decoding.base import Decoder
 from mlsuperb.model import SpeechModel
 from mlsuperb.scoring.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.tasks.base import Task
+from mlsuperb.training.checkpoint import disk_errors_named
 from mlsuperb.training.device import autocast
 from mlsuperb.types import Hypothesis
 
@@ -55,10 +57,11 @@ class Recogniser:
             unaligned += float(result.num_unaligned)
             targets = zip(batch.targets_BS.tolist(), batch.target_lengths_B.tolist(), strict=True)
             decoded = quick_decoder(posteriors.values, posteriors.lengths_B)
-            for (target, length), hypothesis in zip(targets, decoded, strict=True):
-                errors += Levenshtein.distance(target[:length], hypothesis.tokens)
+            for (padded, length), hypothesis in zip(targets, decoded, strict=True):
+                target = padded[:length]  # may be empty: a transcript of punctuation alone
+                errors += Levenshtein.distance(target, hypothesis.tokens)
                 tokens += length
-                wrong_languages += hypothesis.tokens[:1] != target[:1] or target[0] == IGNORED
+                wrong_languages += hypothesis.tokens[:1] != target[:1] or target[:1] == [IGNORED]
         if unaligned == len(dataset):
             raise ValueError(
                 "every utterance of the dev set is too short for its text once the head has shortened it: choose a front "
@@ -76,10 +79,12 @@ class Recogniser:
         """
         partial = path.with_name(f"{path.name}.partial")
         done = {(one.split, one.id): one for one in _read_partial(partial)}
-        with partial.open("a", encoding="utf-8") as file:
+        with disk_errors_named(partial), partial.open("a", encoding="utf-8") as file:
             for hypotheses in self._decode_batches(dataset, skip=set(done)):
-                done |= {(one.split, one.id): one for one in hypotheses}
-                file.writelines(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in hypotheses)
+                # a batch of which a line was lost is decoded whole, but its other lines stand there already
+                new = {key: one for one in hypotheses if (key := (one.split, one.id)) not in done}
+                done |= new
+                file.writelines(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in new.values())
                 file.flush()
         rows = (dataset.utterance(index) for index in range(len(dataset)))
         ordered = [done[row.split, row.id] for row in rows]
@@ -126,8 +131,8 @@ def _read_partial(path: Path) -> list[Hypothesis]:
     """Whole lines of an interrupted decoding; a line cut off by a kill is dropped."""
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-    found = read_hypotheses(path) if "\n" in text else []
+    whole = path.read_bytes().rfind(b"\n") + 1  # bytes: the cut may go through a letter
+    os.truncate(path, whole)
+    found = read_hypotheses(path) if whole else []
     log.info("%d utterances were decoded before", len(found))
     return found

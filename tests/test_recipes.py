@@ -43,7 +43,9 @@ def test_stages_choose_what_is_done(tmp_path: Path) -> None:
     assert "mlsuperb.run" in done.stdout
 
 
-@pytest.mark.parametrize(("flags", "message"), [(["--trak", "x"], "unknown flag --trak"), ([], "--data-root is missing")])
+@pytest.mark.parametrize(
+    ("flags", "message"), [(["--trak", "x"], "unknown flag --trak"), ([], "--data-root is missing")]
+)
 def test_wrong_flags_are_refused(flags: list[str], message: str) -> None:
     done = call("recipes/v1.sh", *flags)
     assert done.returncode == 2
