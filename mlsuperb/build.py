@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.manifest import prepare, split_hash
+from mlsuperb.data.skips import NUM_EXAMPLES
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.greedy import Greedy
@@ -28,7 +30,7 @@ from mlsuperb.settings import NOT_ARGUMENTS
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.device import choose_device, describe_device
-from mlsuperb.training.progress import Progress
+from mlsuperb.training.progress import PROGRESS_FILE, Progress
 from mlsuperb.training.trainer import MODEL_FILE, Trainer
 from mlsuperb.types import Utterance
 from mlsuperb.upstreams.base import Upstream
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 
 TRAIN, DEV = "train", "dev"
 TOKENS_FILE = "tokens.txt"
+EMPTY_AFTER = "empty text after normalisation"
+UPSTREAM = "upstream"  # the file that says which weights were loaded
 
 
 def instantiate(node: Mapping[str, Any], **runtime: Any) -> Any:
@@ -124,6 +128,8 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     task.check_languages(set(manifest["language"]))
     loading: Loading = instantiate(config["loading"])
     resample = build_corpus(config).resample
+    for name in (TRAIN, DEV):
+        parts[name] = _with_target(parts[name], task, record)
     utterances = loading.dataset(parts[TRAIN], encode=None, resample=resample)
     vocabulary = Vocabulary.build(
         (task.target(utterances.utterance(index)) for index in range(len(utterances))),
@@ -138,6 +144,19 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
         vocabulary=vocabulary,
         record=record,
     )
+
+
+def _with_target(rows: pd.DataFrame, task: Task, record: dict[str, Any]) -> pd.DataFrame:
+    """The rows whose text is not empty once it is normalised; the others are counted (ESPnet's `asr.sh` stage 4 drops them
+    from train and dev, too)."""
+    kept = [task.keeps(text) for text in rows["text"]]
+    lost = rows["id"][[not one for one in kept]].tolist()
+    if lost:
+        entry = record["skipped"].setdefault(EMPTY_AFTER, {"count": 0, "splits": {}, "examples": []})
+        entry["count"] += len(lost)
+        entry["splits"][str(rows["split"].iloc[0])] = len(lost)
+        entry["examples"] = [*entry["examples"], *lost][:NUM_EXAMPLES]
+    return rows[kept]
 
 
 def _token_indices(utterance: Utterance, *, task: Task, vocabulary: Vocabulary) -> list[int]:
@@ -180,32 +199,57 @@ def build_recogniser(config: Mapping[str, Any], *, vocabulary: Vocabulary) -> Re
     )
 
 
-def load_recogniser(
-    folder: Path, changes: Mapping[str, Any] | None = None, *, device: str = "auto"
-) -> tuple[Recogniser, dict[str, Any]]:
-    """The trained recogniser of a run folder, and the configuration it was trained with, but for `changes` to whole
-    groups.
+def load_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a trained run.
 
     Raises:
-        ValueError: the folder holds no finished training, or other weights than its settings describe.
+        ValueError: the folder holds no training that has ended.
     """
-    needed = [folder / name for name in ("config.yaml", TOKENS_FILE, MODEL_FILE)]
-    if missing := [path.name for path in needed if not path.is_file()]:
+    needed = ("config.yaml", TOKENS_FILE, MODEL_FILE, PROGRESS_FILE, f"{UPSTREAM}.json")
+    if missing := [name for name in needed if not (folder / name).is_file()]:
         raise ValueError(
             f"{folder} is not the folder of a trained run: {', '.join(missing)} missing. Give the folder that "
             "`python -m mlsuperb.run` printed, after its training has ended"
         )
-    config: dict[str, Any] = yaml.safe_load(needed[0].read_text(encoding="utf-8"))
-    config["trainer"]["device"] = device
-    config |= changes or {}
-    recogniser = build_recogniser(config, vocabulary=Vocabulary.load(needed[1]))
-    load_trained(recogniser.model, needed[2])
-    return recogniser, config
+    config: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    return config
+
+
+def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
+    """The trained recogniser of a run folder; `config` is `load_config(folder)`, perhaps with another decoder or device.
+
+    Raises:
+        ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
+    """
+    recogniser = build_recogniser(config, vocabulary=Vocabulary.load(folder / TOKENS_FILE))
+    trained_on, loaded = (
+        json.loads((folder / f"{UPSTREAM}.json").read_text(encoding="utf-8")),
+        _upstream_record(recogniser),
+    )
+    if trained_on != loaded:
+        raise ValueError(
+            f"the upstream of {folder} was {trained_on} when it was trained, and is {loaded} now: its head would hear "
+            "another model. Restore the checkpoint, or give its commit as upstream.revision in config.yaml"
+        )
+    load_trained(recogniser.model, folder / MODEL_FILE)
+    return recogniser
+
+
+def pin_upstream(recogniser: Recogniser, run: Run) -> None:
+    """Hold a run to the weights that it was started with: a branch of a hub can move."""
+    run.pin(UPSTREAM, _upstream_record(recogniser))
+
+
+def _upstream_record(recogniser: Recogniser) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(json.dumps(recogniser.model.upstream.record()))
+    return record
 
 
 def train(config: Mapping[str, Any], recogniser: Recogniser, *, data: Data, run: Run) -> Progress:
     """Train the recogniser's model in the run's folder, and leave it with the averaged weights."""
     trainer: Trainer = instantiate(config["trainer"])
+    if trainer.select_by not in recogniser.figures:
+        raise ValueError(f"trainer.select_by={trainer.select_by} is none of {', '.join(recogniser.figures)}")
     quick = Argmax() if recogniser.model.objective.utterance_level else Greedy()
 
     def on_progress(progress: Progress) -> None:

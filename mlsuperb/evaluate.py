@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mlsuperb.options import check_overrides
 
@@ -24,37 +25,54 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
         ValueError: the run holds no trained model, or the data cannot be read.
     """
     from mlsuperb import build, summary
-    from mlsuperb.experiment import signature
-    from mlsuperb.settings import check, compose
+    from mlsuperb.experiment import environment, held, signature
+    from mlsuperb.settings import check
     from mlsuperb.training.progress import PROGRESS_FILE, Progress
 
-    changed = {override.lstrip("+~").partition("=")[0].partition(".")[0] for override in overrides}
-    if refused := changed - {*CHANGEABLE, "manifests"}:
+    config = build.load_config(run) | _changes(overrides)
+    check(config)
+    recogniser = build.load_recogniser(run, config | {"trainer": config["trainer"] | {"device": device}})
+    manifest, record = build.read_data(config)
+    test = build.test_rows(config, manifest)
+    given = signature({name: config[name] for name in CHANGEABLE})
+    folder = run / "evaluations" / f"{config['data']['name']}-{given}"
+    with held(folder):
+        dataset = recogniser.loading.dataset(test, encode=None, resample=build.build_corpus(config).resample)
+        hypotheses = recogniser.decode(dataset, folder / summary.HYPOTHESES_FILE)
+        summary.save_result(
+            config,
+            folder,
+            record=record,
+            model=recogniser.model,
+            hypotheses=hypotheses,
+            progress=Progress.load(run / PROGRESS_FILE),
+            environment=environment(),
+        )
+    return folder
+
+
+def _changes(overrides: Sequence[str]) -> dict[str, Any]:
+    """The groups that `overrides` change, whole.
+
+    Raises:
+        ValueError: one may not be changed, or is changed in part, which would mix a default choice with the run's.
+    """
+    from mlsuperb.settings import compose
+
+    keys = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    groups = {key.partition(".")[0] for key in keys} - {"manifests"}
+    if refused := groups - set(CHANGEABLE):
         raise ValueError(
             f"{', '.join(sorted(refused))} cannot be changed for a trained run; give settings of {', '.join(CHANGEABLE)}"
         )
-    if "data" not in changed:
+    if "data" not in keys:
         raise ValueError("say which data to evaluate on: data=..., as in mlsuperb.run")
+    if partial := sorted(groups - keys):
+        raise ValueError(
+            f"say which {partial[0]} the settings are of: {partial[0]}=... beside {partial[0]}.setting=..."
+        )
     given = compose(overrides)
-    groups = sorted(changed & set(CHANGEABLE))
-    check(given, groups=groups)
-    recogniser, config = build.load_recogniser(run, {name: given[name] for name in groups}, device=device)
-    config["manifests"] = given["manifests"]
-    manifest, record = build.read_data(config)
-    test = build.test_rows(config, manifest)
-    folder = run / "evaluations" / f"{config['data']['name']}-{signature({name: config[name] for name in groups})}"
-    folder.mkdir(parents=True, exist_ok=True)
-    dataset = recogniser.loading.dataset(test, encode=None, resample=build.build_corpus(config).resample)
-    hypotheses = recogniser.decode(dataset, folder / "hypotheses.jsonl")
-    summary.save_result(
-        config,
-        folder,
-        record=record,
-        model=recogniser.model,
-        hypotheses=hypotheses,
-        progress=Progress.load(run / PROGRESS_FILE),
-    )
-    return folder
+    return {name: given[name] for name in (*groups, "manifests")}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit("\n".join(messages))
     try:
         folder = evaluate(options.run, options.overrides, device=options.device)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(str(error))
     from mlsuperb import summary
 

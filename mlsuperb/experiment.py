@@ -13,7 +13,8 @@ import random
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -22,17 +23,19 @@ from typing import Any
 import yaml
 
 import mlsuperb
+from mlsuperb.files import write_atomic
 
 log = logging.getLogger(__name__)
 
-# What does not change the science, and so not the identity of a run: where things lie, what computes them, how they are
-# watched. Everything else does.
+# What does not change the science, and so not the identity of a run: where runs lie, what computes them, how they are
+# watched and scored. Everything else does, the place of the corpus included: another place may hold other data.
 NOT_SCIENCE = (
     "run_id",
     "run_name",
     "output_root",
     "manifests",
     "hydra",
+    "scoring",
     "trainer.device",
     "trainer.log_every",
     "trainer.checkpoint_every",
@@ -121,17 +124,23 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         OSError: it cannot be written (a full disk, for one).
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"could not write {path}: {error.strerror}. Free some space or choose another output_root, then give the same "
-            "command again",
-        ) from error
+    write_atomic(path, [json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), "\n"])
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder, made if need be, for one process at a time.
+
+    Raises:
+        ValueError: another process is at work in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ValueError(f"another process is at work in {folder}; wait for it, or change the settings") from error
+        yield
 
 
 class Run:
@@ -154,15 +163,8 @@ class Run:
         return (self.folder / "result.json").is_file()
 
     def __enter__(self) -> Run:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise ValueError(
-                f"another process is at work in {self.folder}; wait for it, or change the settings"
-            ) from error
+        self._held = held(self.folder)
+        self._held.__enter__()
         self.status()
         return self
 
@@ -174,7 +176,7 @@ class Run:
                 raise
             log.warning("the failure could not be recorded: %s", failure)  # it must not take the place of its cause
         finally:
-            self._lock.close()
+            self._held.__exit__(None, None, None)
 
     def _record_end(self, error: BaseException | None) -> None:
         if error is not None:
@@ -199,10 +201,11 @@ class Run:
                 raise ValueError(
                     f"{self.folder} holds a run with other settings ({path}); give run_name=..., or remove it"
                 )
-        path.write_text(yaml.safe_dump(dict(self.config), allow_unicode=True, sort_keys=False), encoding="utf-8")
+        write_atomic(path, [yaml.safe_dump(dict(self.config), allow_unicode=True, sort_keys=False)])
         history = self.folder / "environment.json"
         starts = json.loads(history.read_text(encoding="utf-8")) if history.exists() else []
-        write_json(history, [*starts, environment()])
+        self.environment = environment()
+        write_json(history, [*starts, self.environment])
         set_seed(self.config["seed"])
 
     def pin(self, name: str, value: Any) -> None:

@@ -22,9 +22,11 @@ from mlsuperb.scoring.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import disk_errors_named
 from mlsuperb.training.device import autocast
-from mlsuperb.types import Hypothesis
+from mlsuperb.types import Hypothesis, Utterance
 
 log = logging.getLogger(__name__)
+
+FIGURES = ("valid_loss", "valid_token_error_rate", "valid_lid_error_rate")
 
 
 @dataclass(kw_only=True)
@@ -38,6 +40,11 @@ class Recogniser:
     loading: Loading
     device: torch.device
     precision: str
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of what `validate` returns; lower is better for each."""
+        return FIGURES if self.task.has_language else FIGURES[:-1]
 
     @torch.inference_mode()
     def validate(self, dataset: SpeechDataset, *, quick_decoder: Decoder) -> dict[str, float]:
@@ -54,7 +61,7 @@ class Recogniser:
                 result = self.model.objective(encoded, moved.targets_BS, moved.target_lengths_B)
                 posteriors = self.model.objective.log_probs(encoded)
             loss += float(result.loss) * len(batch.ids)
-            unaligned += float(result.num_unaligned)
+            unaligned += int(result.counts.get("num_unaligned", 0))
             targets = zip(batch.targets_BS.tolist(), batch.target_lengths_B.tolist(), strict=True)
             decoded = quick_decoder(posteriors.values, posteriors.lengths_B)
             for (padded, length), hypothesis in zip(targets, decoded, strict=True):
@@ -67,16 +74,18 @@ class Recogniser:
                 "every utterance of the dev set is too short for its text once the head has shortened it: choose a front "
                 "end that keeps more frames (head.frontend=conv1d2 or linear), or an upstream with more frames a second"
             )
-        figures = {"valid_loss": loss / len(dataset), "valid_token_error_rate": errors / max(1.0, tokens)}
-        if self.task.has_language:
-            figures["valid_lid_error_rate"] = wrong_languages / len(dataset)
-        return figures
+        values = (loss / len(dataset), errors / max(1.0, tokens), wrong_languages / len(dataset))
+        return dict(zip(self.figures, values, strict=False))
 
     def decode(self, dataset: SpeechDataset, path: Path) -> list[Hypothesis]:
         """Decode every utterance of `dataset` into `path` (`hypotheses.jsonl`), in the order of the manifest.
 
-        What a killed run had decoded lies in `<path>.partial` and is not decoded again.
+        What a killed run had decoded lies in `<path>.partial` and is not decoded again; nor is what is there whole.
         """
+        rows = [dataset.utterance(index) for index in range(len(dataset))]
+        there = read_hypotheses(path) if path.exists() else []
+        if [_spoken(one) for one in there] == [_spoken(row) for row in rows]:
+            return there
         partial = path.with_name(f"{path.name}.partial")
         done = {(one.split, one.id): one for one in _read_partial(partial)}
         with disk_errors_named(partial), partial.open("a", encoding="utf-8") as file:
@@ -86,7 +95,6 @@ class Recogniser:
                 done |= new
                 file.writelines(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in new.values())
                 file.flush()
-        rows = (dataset.utterance(index) for index in range(len(dataset)))
         ordered = [done[row.split, row.id] for row in rows]
         write_hypotheses(path, ordered)
         partial.unlink()
@@ -125,6 +133,11 @@ class Recogniser:
                     for row, text in zip(plan[index], texts, strict=True)
                 ]
                 bar.update(len(texts))
+
+
+def _spoken(one: Utterance | Hypothesis) -> tuple[str, ...]:
+    """What tells an utterance from another, and a changed corpus from what it was."""
+    return one.split, one.id, one.audio, one.language, one.reference if isinstance(one, Hypothesis) else one.text
 
 
 def _read_partial(path: Path) -> list[Hypothesis]:

@@ -38,10 +38,17 @@ def run_experiment(config: dict[str, Any]) -> None:
             run.begin()
             data = build.build_data(config, run=run)
             recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
+            build.pin_upstream(recogniser, run)
             progress = build.train(config, recogniser, data=data, run=run)
             hypotheses = recogniser.decode(data.test, run.folder / summary.HYPOTHESES_FILE)
             summary.save_result(
-                config, run.folder, record=data.record, model=recogniser.model, hypotheses=hypotheses, progress=progress
+                config,
+                run.folder,
+                record=data.record,
+                model=recogniser.model,
+                hypotheses=hypotheses,
+                progress=progress,
+                environment=run.environment,
             )
         summary.show(run.folder)
 

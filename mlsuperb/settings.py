@@ -19,6 +19,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from mlsuperb.experiment import signature
 from mlsuperb.options import conf_dir, nearest
+from mlsuperb.scoring.score import applies
 
 GROUPS = (
     "upstream",
@@ -112,8 +113,9 @@ def find_problems(config: Mapping[str, Any], groups: Sequence[str] = GROUPS) -> 
     for key in config:
         if key not in GROUPS and key not in RUN_SETTINGS:
             problems.append(f"nothing reads the setting '{key}'{_hint(key, (*GROUPS, *RUN_SETTINGS))}; remove it")
-    if not isinstance(config.get("seed"), int):
-        problems.append(f"seed={config.get('seed')!r} must be a whole number")
+    seed = config.get("seed")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        problems.append(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1")
     for group in groups:
         node = config.get(group)
         if not isinstance(node, Mapping) or "_target_" not in node:
@@ -212,12 +214,15 @@ def _with_defaults(target: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     """Parts that are sound alone but do not go together."""
-    if not {"objective", "decoding", "task"} <= set(groups):
+    if not {"objective", "decoding", "task", "scoring"} <= set(groups):
         return
     objective, decoder = (get_object(config[group]["_target_"]) for group in ("objective", "decoding"))
     task = get_object(config["task"]["_target_"])
     if objective.utterance_level and task.has_text:
         yield f"objective={config['objective']['name']} gives one label an utterance, task={task.name} has text; use task=lid"
+    protocols, units = config["scoring"]["protocols"], config["task"]["units"]
+    if not any(applies(protocol, task=task.name, units=units) for protocol in protocols):
+        yield f"scoring.protocols={protocols} has nothing to say of task={task.name}; add v1, which always has"
     if objective.utterance_level != decoder.utterance_level:
         fitting = "argmax" if objective.utterance_level else "greedy or prefix_beam"
         yield f"decoding={config['decoding']['name']} does not read objective={config['objective']['name']}; use {fitting}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mlsuperb.experiment import environment, now
+from mlsuperb.experiment import now
 from mlsuperb.model import SpeechModel
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.hypotheses import read_hypotheses
@@ -32,12 +32,14 @@ def save_result(
     model: SpeechModel,
     hypotheses: Sequence[Hypothesis],
     progress: Progress,
+    environment: Mapping[str, Any],
 ) -> None:
     """Score `hypotheses` and write `result.json` beside them.
 
     Args:
         record: of the data they were decoded from (`mlsuperb.build.read_data`).
         progress: of the training.
+        environment: of the process that decoded.
     """
     task = config["task"]
     settings: dict[str, Any] = {"task": task["name"], "normaliser": task["normaliser"], "units": task["units"]}
@@ -55,8 +57,9 @@ def save_result(
         num_total=sum(p.numel() for p in model.parameters()),
         config=config,
         seed=config["seed"],
-        environment=environment(),
-        training={"num_unaligned": progress.num_unaligned, "history": progress.history, "averaged": progress.best},
+        environment=environment,
+        not_official_because=["not compared with the published settings (that comes with the leaderboard)"],
+        training={**progress.counts, "history": progress.history, "averaged": progress.best},
         cost={
             "iterations": progress.iteration,
             "utterances": progress.num_utterances,
@@ -79,7 +82,7 @@ def show(folder: Path, console: Console | None = None) -> None:
     console = console or Console()
     result = read_result(folder / RESULT_FILE)
     hypotheses = read_hypotheses(folder / HYPOTHESES_FILE)
-    name = next(iter(result["scorer"]["protocols"]))
+    name = next(iter(result["scorer"]["protocols"]))  # one at least: checked before the run
     for cells in section_tables(result["protocols"][name]):
         console.print(cells.to_rich())
     console.print(
@@ -96,9 +99,9 @@ def show(folder: Path, console: Console | None = None) -> None:
     empty = sum(not one.hypothesis for one in hypotheses)
     if empty:
         console.print(f"{empty:,} of {len(hypotheses):,} hypotheses are empty.")
-    if result["training"]["num_unaligned"]:
+    if num_unaligned := result["training"].get("num_unaligned"):
         console.print(
-            f"{result['training']['num_unaligned']:,} times an utterance was too short for its text and weighed nothing "
+            f"{num_unaligned:,} times an utterance was too short for its text and weighed nothing "
             f"(of {result['cost']['utterances']:,} seen in training).",
             soft_wrap=True,
         )

@@ -35,9 +35,10 @@ def transcribe(run: Path, files: Sequence[Path], *, device: str = "auto") -> lis
         )  # fmt: skip
     if problems:
         raise ValueError("; ".join(problems))
-    from mlsuperb.build import load_recogniser
+    from mlsuperb.build import load_config, load_recogniser
 
-    recogniser, _ = load_recogniser(run, device=device)
+    config = load_config(run)
+    recogniser = load_recogniser(run, config | {"trainer": config["trainer"] | {"device": device}})
     dataset = recogniser.loading.dataset(pd.DataFrame(rows), encode=None, resample=True)
     with tempfile.TemporaryDirectory() as folder:
         return recogniser.decode(dataset, Path(folder) / "hypotheses.jsonl")
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING)
     try:
         hypotheses = transcribe(options.run, options.files, device=options.device)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(str(error))
     for one in hypotheses:
         text = one.hypothesis.removeprefix(f"[{one.predicted_language}]").strip()

@@ -6,6 +6,7 @@ S target length, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +49,16 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on `device`."""
-        moved: dict[str, Any] = {
-            f.name: value.to(device, non_blocking=True)
-            for f in fields(self)
-            if hasattr(value := getattr(self, f.name), "to")
-        }
-        return replace(self, **moved)
+        return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, from which it is copied to a GPU while the GPU works."""
+        return self._each_tensor(lambda tensor: tensor.pin_memory())
+
+    def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed: dict[str, Any] = {name: change(value) for name, value in values.items() if hasattr(value, "to")}
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True)
@@ -75,11 +80,11 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Loss:
-    """What an objective returns: `loss`, a scalar to minimise, and `num_unaligned`, a scalar tensor (no host
-    synchronisation) that counts the utterances too short for their text."""
+    """What an objective returns: `loss`, a scalar to minimise, and `counts` of what it wants reported, added up over the
+    training: scalar tensors, so that the device need not be waited for."""
 
     loss: Tensor
-    num_unaligned: Tensor
+    counts: dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,7 +161,7 @@ def test_a_batch_of_empty_targets_has_a_loss() -> None:
     result = objective(encoded, torch.zeros(2, 0, dtype=torch.long), torch.tensor([0, 0]))
     blanks_BF = objective.log_probs(encoded).values[..., CTC.blank]
     assert result.loss.item() == pytest.approx(-(blanks_BF[0].sum() + blanks_BF[1, :2].sum()).item() / 2, rel=1e-5)
-    assert int(result.num_unaligned) == 0
+    assert int(result.counts["num_unaligned"]) == 0
 
 
 def test_audio_too_short_for_its_text_is_counted_in_the_result(
@@ -207,7 +207,7 @@ def test_a_full_disk_does_not_hide_what_went_wrong(tmp_path: Path, caplog: pytes
     (run.folder / ".status.json.tmp").unlink()
     other = Run(config)
     with (
-        pytest.raises(OSError, match=r"could not write .*status\.json: No space left.*Free some space") as raised,
+        pytest.raises(OSError, match=r"could not write .*status\.json: No space left.*free some space") as raised,
         other,
     ):
         (run.folder / ".status.json.tmp").symlink_to("/dev/full")

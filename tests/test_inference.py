@@ -50,7 +50,7 @@ class Levels(nn.Module):
         return Encoded((10 * frames_BFT.mean(-1)).round().long(), lengths_B // FRAME)
 
     def forward(self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor) -> Loss:
-        return Loss(target_lengths_B.float().mean(), torch.tensor(0))
+        return Loss(target_lengths_B.float().mean(), {})
 
     def log_probs(self, one: Encoded | Batch) -> Encoded:
         encoded = self.encode(one.wave_BT, one.lengths_B) if isinstance(one, Batch) else one

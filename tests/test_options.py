@@ -37,7 +37,7 @@ def test_unknown_names_are_answered_with_the_nearest(override: str, message: str
         "seed=range(3)",
         "trainer.optimizer.lr=1e-3",
         "data.languages=[eng,'nan']",
-        "+upstream.dropout_while_frozen=true",
+        "upstream.dropout_while_frozen=true",
         "~trainer.patience=1",
         "hydra/launcher=joblib",
         "data.root=../some=where",

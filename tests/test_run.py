@@ -115,6 +115,10 @@ def test_evaluate_takes_another_decoder_and_refuses_the_rest(
         evaluate.evaluate(folder, [*CORPUS, "upstream=tiny", "head.size=3"])
     with pytest.raises(ValueError, match="say which data to evaluate on"):
         evaluate.evaluate(folder, ["decoding=greedy"])
+    with pytest.raises(
+        ValueError, match=r"say which decoding the settings are of: decoding=\.\.\. beside decoding.setting"
+    ):
+        evaluate.evaluate(folder, [*CORPUS, "decoding.beam_size=2"])
     other = evaluate.evaluate(folder, [*CORPUS, *corpus, "decoding=prefix_beam"], device="cpu")
     assert json.loads((other / "result.json").read_text())["config"]["decoding"]["name"] == "prefix_beam"
 

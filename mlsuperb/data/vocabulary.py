@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from mlsuperb.files import write_atomic
+
 UNKNOWN = "<unk>"
 IGNORED = -1  # the index of a token unknown to a vocabulary that has no `<unk>`; losses skip it
 
@@ -57,7 +59,7 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """One token a line, in the order of their indices."""
-        path.write_text("".join(f"{token}\n" for token in self.tokens), encoding="utf-8")
+        write_atomic(path, (f"{token}\n" for token in self.tokens))
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:

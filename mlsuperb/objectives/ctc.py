@@ -47,7 +47,7 @@ class CTC(Objective):
             zero_infinity=True,
         )
         unaligned_B = encoded.lengths_B < min_frames(targets_BS, target_lengths_B)
-        return Loss(loss_B.sum() / len(loss_B), unaligned_B.sum())
+        return Loss(loss_B.sum() / len(loss_B), {"num_unaligned": unaligned_B.sum()})
 
     def log_probs(self, encoded: Encoded) -> Encoded:
         """Log posteriors (B, F, V) in fp32."""

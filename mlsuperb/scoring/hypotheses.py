@@ -7,7 +7,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from mlsuperb.scoring.files import load_strict_json, strict_json, write_atomic
+from mlsuperb.files import write_atomic
+from mlsuperb.scoring.files import load_strict_json, strict_json
 from mlsuperb.types import Hypothesis
 
 _FIELDS = {field.name: field.type for field in fields(Hypothesis)}  # types as text: `str`, `float`, `str | None`

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.data.text import VERSIONS
-from mlsuperb.scoring.files import load_strict_json, strict_json, write_atomic
+from mlsuperb.files import write_atomic
+from mlsuperb.scoring.files import load_strict_json, strict_json
 from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.score import NOT_APPLICABLE
 from mlsuperb.scoring.utterances import TaskName, UnitName

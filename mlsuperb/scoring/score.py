@@ -76,6 +76,11 @@ def _check(hypotheses: Sequence[Hypothesis], *, task: str, protocols: Sequence[s
         raise ValueError(f"unknown protocol {', '.join(unknown)}; choose from {', '.join(PROTOCOLS)}")
 
 
+def applies(protocol: Protocol, *, task: TaskName, units: UnitName) -> bool:
+    """Whether a protocol has something to say of a task."""
+    return not _not_applicable(protocol, task=task, units=units)
+
+
 def _not_applicable(protocol: Protocol, *, task: TaskName, units: UnitName) -> str:
     """Why a protocol has nothing to say, or an empty string."""
     if protocol == "v2" and units == "phoneme":

@@ -64,6 +64,10 @@ class Task:
             tokens.append(SPACE)
         return tokens + self._units(utterance)
 
+    def keeps(self, text: str) -> bool:
+        """Whether a transcript leaves something to train on once it is normalised."""
+        return not self.has_text or bool(normaliser(self.normaliser)(text).strip())
+
     def text(self, tokens: Sequence[str]) -> str:
         """The raw output that decoded `tokens` spell, language token kept."""
         if self.units == "phoneme":

@@ -105,7 +105,7 @@ def disk_forecast(model: nn.Module, folder: Path, *, keep_best: int) -> str:
 
 
 class CheckpointFolder:
-    """Numbered checkpoints `<folder>/<iteration>/`, of which the latest is kept.
+    """Numbered checkpoints `<folder>/<iteration>-<epochs>/`, of which the latest is kept.
 
     A checkpoint is written under a temporary name and renamed when whole, so a kill at any moment leaves the one before.
     """
@@ -115,27 +115,30 @@ class CheckpointFolder:
 
     def latest(self) -> Path | None:
         """The newest whole checkpoint."""
-        found = [path for path in self.folder.glob("[0-9]*") if path.name.isdigit()]
-        return max(found, key=lambda path: int(path.name), default=None)
+        return max(self.folder.glob("[0-9]*-[0-9]*"), default=None)
 
-    def save(self, iteration: int, *, weights: Mapping[str, Tensor], state: dict[str, Any]) -> None:
-        """Write the checkpoint of `iteration`, then drop the older ones."""
-        target, temporary = self.folder / f"{iteration:08d}", self.folder / f".{iteration:08d}.tmp"
+    def save(self, iteration: int, *, num_epochs: int, weights: Mapping[str, Tensor], state: dict[str, Any]) -> None:
+        """Write the checkpoint of `iteration` with `num_epochs` validated, then drop the older ones."""
+        # numbered by epoch too: an epoch's end may follow a checkpoint of the same iteration, which must not be touched
+        name = f"{iteration:08d}-{num_epochs:04d}"
+        target, temporary = self.folder / name, self.folder / f".{name}.tmp"
         with disk_errors_named(target):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             save_weights(weights, temporary / WEIGHTS)
             torch.save({**state, "rng": rng_state()}, temporary / STATE)
-            shutil.rmtree(target, ignore_errors=True)
+            for path in (temporary / WEIGHTS, temporary / STATE):
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
             os.replace(temporary, target)
         for old in self.folder.iterdir():
             if old != target:
                 shutil.rmtree(old)
 
-    def load(self, checkpoint: Path, *, model: nn.Module, device: torch.device) -> dict[str, Any]:
+    def load(self, checkpoint: Path, *, model: nn.Module) -> dict[str, Any]:
         """Put the weights into `model` and return the rest of the state; random states are set by `restore_rng`."""
         load_trained(model, checkpoint / WEIGHTS)
-        state: dict[str, Any] = torch.load(checkpoint / STATE, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
         return state
 
 
@@ -145,7 +148,7 @@ def rng_state() -> dict[str, Any]:
     _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         "python": (version, internal, gauss),
         "numpy": (torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached),
     }
@@ -154,8 +157,8 @@ def rng_state() -> dict[str, Any]:
 def restore_rng(state: dict[str, Any]) -> None:
     """Set every global random generator to what `rng_state` returned."""
     torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
     random.setstate(state["python"])
     keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))

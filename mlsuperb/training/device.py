@@ -15,8 +15,10 @@ def device_problem(name: str) -> str | None:
         return f"trainer.device={name} is no device; give auto, cpu, cuda, cuda:1, ..."
     if kind == "cuda" and not torch.cuda.is_available():
         return f"trainer.device={name} was asked for, but torch {torch.__version__} sees no CUDA device here; give auto or cpu"
-    if kind == "mps" and not torch.backends.mps.is_available():
-        return f"trainer.device={name} was asked for, but this machine has no MPS device; give auto or cpu"
+    if kind not in ("cpu", "cuda"):
+        return f"trainer.device={name} is not supported; give auto, cpu, cuda, cuda:1, ..."
+    if kind == "cuda" and (torch.device(name).index or 0) >= torch.cuda.device_count():
+        return f"trainer.device={name} was asked for, but there are {torch.cuda.device_count()} CUDA devices, counted from 0"
     return None
 
 
@@ -28,9 +30,11 @@ def choose_device(name: str = "auto") -> torch.device:
     """
     if problem := device_problem(name):
         raise ValueError(problem)
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # accelerate takes the current one
+        torch.backends.cudnn.allow_tf32 = False  # fp32 convolutions, as they are said to be
+    return device
 
 
 def describe_device(device: torch.device) -> str:

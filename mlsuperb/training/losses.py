@@ -15,19 +15,19 @@ class PendingLosses:
 
     def __init__(self, progress: Progress, *, eager: bool) -> None:
         self._progress, self._eager = progress, eager
-        self._waiting: list[tuple[int, tuple[str, ...], Tensor, Tensor]] = []
+        self._waiting: list[tuple[int, tuple[str, ...], Tensor, dict[str, Tensor]]] = []
         self._last = float("nan")
         self.epoch_losses: list[float] = []
 
     def add(self, iteration: int, ids: tuple[str, ...], result: Loss) -> None:
-        self._waiting.append((iteration, ids, result.loss.detach(), result.num_unaligned.detach()))
+        self._waiting.append((iteration, ids, result.loss.detach(), result.counts))
         if self._eager and not torch.isfinite(result.loss):
             self.flush()
 
     def add_gradient_norm(self, norm: Tensor) -> None:
         """A finite loss can still have a gradient that is not; it counts with the loss it belongs to."""
-        iteration, ids, loss, num_unaligned = self._waiting.pop()
-        self._waiting.append((iteration, ids, loss + 0 * norm.detach(), num_unaligned))
+        iteration, ids, loss, counts = self._waiting.pop()
+        self._waiting.append((iteration, ids, loss + 0 * norm.detach(), counts))
         if self._eager and not torch.isfinite(norm):
             self.flush()
 
@@ -44,10 +44,12 @@ class PendingLosses:
             if not torch.isfinite(loss):
                 raise ValueError(
                     f"the loss or its gradient became {loss.item()} at iteration {iteration}, on the utterances "
-                    f"{', '.join(ids)}. Look at their audio and text; if they are sound, lower trainer.optimizer.lr or "
+                    f"{', '.join(ids)}. Look at them; if they are sound, lower trainer.optimizer.lr or "
                     "trainer.grad_clip, or set trainer.precision=fp32. The checkpoints from before are whole"
                 )
-        self._progress.num_unaligned += int(torch.stack([unaligned for *_, unaligned in self._waiting]).sum())
+        for name in self._waiting[0][3]:
+            number = int(torch.stack([counts[name] for *_, counts in self._waiting]).sum())
+            self._progress.counts[name] = self._progress.counts.get(name, 0) + number
         self.epoch_losses.extend(losses.tolist())
         self._waiting.clear()
         self._last = float(losses.mean())

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from mlsuperb.files import write_atomic
+
 PROGRESS_FILE = "training.json"
 
 
@@ -20,12 +22,13 @@ class Progress:
     """Counted in iterations (one batch forward and backward); saved with every checkpoint.
 
     `history` has one entry an epoch: its number, the training loss and every figure of its validation. `best` lists the
-    epochs whose weights are kept, best first. `wall_s` is time spent training, over all starts.
+    epochs whose weights are kept, best first. `counts` adds up what the objective counts (`Loss.counts`). `wall_s` is time
+    spent training, over all starts.
     """
 
     iteration: int = 0
     num_utterances: int = 0
-    num_unaligned: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
     wall_s: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     best: list[int] = field(default_factory=list)
@@ -41,7 +44,7 @@ class Progress:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        write_atomic(path, [json.dumps(self.to_dict(), indent=2), "\n"])
 
     @classmethod
     def load(cls, path: Path) -> Progress:

@@ -260,6 +260,7 @@ class _Fit:
         self.pending.flush()
         self.checkpoints.save(
             self.progress.iteration,
+            num_epochs=self.progress.epoch,
             weights=trained_tensors(self.model),
             state={
                 "optimizer": self.optimizer.state_dict(),
@@ -273,7 +274,7 @@ class _Fit:
         checkpoint = self.checkpoints.latest()
         if checkpoint is None:
             return
-        state = self.checkpoints.load(checkpoint, model=self.model, device=self.device)
+        state = self.checkpoints.load(checkpoint, model=self.model)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         vars(self.progress).update(state["progress"])
@@ -288,9 +289,9 @@ class _Fit:
 
     def _finish(self) -> None:
         progress = self.progress
+        progress.save(self.folder / PROGRESS_FILE)
         save_weights(average([self._epoch_file(epoch) for epoch in sorted(progress.best)]), self.folder / MODEL_FILE)
         load_trained(self.model, self.folder / MODEL_FILE)
-        progress.save(self.folder / PROGRESS_FILE)
         self.model.eval()
         self.accelerator.end_training()
         log.info("averaged the weights of epochs %s; peak memory %.1f GB", progress.best, peak_memory_gb(self.device))

@@ -23,7 +23,7 @@ def test_mean_pooling_over_valid_frames_and_cross_entropy() -> None:
     targets_B = torch.tensor([0, 3, 2])
     result = objective(encoded, targets_B[:, None], torch.ones(3, dtype=torch.long))
     torch.testing.assert_close(result.loss, nn.functional.cross_entropy(logits_BV, targets_B))
-    assert int(result.num_unaligned) == 0
+    assert result.counts == {}
 
 
 def test_unseen_classes_have_no_loss() -> None:

@@ -32,7 +32,7 @@ def test_the_loss_is_minus_the_log_probability_of_all_paths_over_the_batch_size(
         expected -= math.log(sum(map(math.exp, scores))) / 3
     result = objective(encoded, targets_BS, torch.tensor([2, 2, 1]))
     assert result.loss.item() == pytest.approx(expected, rel=1e-5)
-    assert int(result.num_unaligned) == 0
+    assert int(result.counts["num_unaligned"]) == 0
 
 
 def test_padding_never_changes_a_loss() -> None:
@@ -56,7 +56,9 @@ def test_utterances_too_short_for_their_text_are_counted_and_weigh_nothing() -> 
     values_BFH = torch.randn(3, 3, 6, requires_grad=True)
     targets_BS = torch.tensor([[1, 2, 3], [1, 1, 2], [1, 2, 2]])
     result = objective(Encoded(values_BFH, torch.tensor([3, 3, 2])), targets_BS, torch.tensor([3, 3, 2]))
-    assert int(result.num_unaligned) == 1  # the second; what follows the two tokens of the third does not count
+    assert (
+        int(result.counts["num_unaligned"]) == 1
+    )  # the second; what follows the two tokens of the third does not count
     result.loss.backward()
     assert values_BFH.grad is not None
     assert values_BFH.grad[[0, 2]].abs().sum(dim=(1, 2)).gt(0).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ class Toy(nn.Module):
 
     def forward(self, batch: Batch) -> Loss:
         values = self.norm(self.trained(self.dropout(self.frozen(batch.wave_BT))))
-        return Loss((values.squeeze(1) - batch.targets_BS.squeeze(1)).square().mean(), torch.tensor(1))
+        return Loss((values.squeeze(1) - batch.targets_BS.squeeze(1)).square().mean(), {"seen": torch.tensor(1)})
 
 
 def stream(start: int, *, poison: int | None = None) -> Iterator[Batch]:
@@ -105,7 +106,7 @@ def test_a_killed_training_resumes_to_the_same_numbers(tmp_path: Path, after: in
     assert progress.iteration == whole_progress.iteration == 24
     assert progress.history == whole_progress.history
     assert progress.best == whole_progress.best
-    assert progress.num_unaligned == whole_progress.num_unaligned == 24
+    assert progress.counts == whole_progress.counts == {"seen": 24}
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
@@ -124,6 +125,27 @@ def test_killed_in_a_validation(tmp_path: Path) -> None:
     _, progress = fit(tmp_path / "killed", validate=lambda: {"valid_loss": 1.0})
     assert progress.epoch == 4
     assert progress.best == [1, 2], "a tie goes to the earlier epoch"
+
+
+def test_killed_while_the_checkpoint_of_an_epochs_end_replaces_one_of_the_same_iteration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = fit(tmp_path / "whole", toy_trainer(checkpoint_every=6))
+    renamed = []
+
+    def dying_replace(source: Path, target: Path) -> None:
+        renamed.append(target)
+        if len([path for path in renamed if "checkpoints" in str(path) and path.suffix == ""]) == 2:
+            raise Killed
+        os.rename(source, target)
+
+    monkeypatch.setattr(checkpoint_module.os, "replace", dying_replace)
+    with pytest.raises(Killed):
+        fit(tmp_path / "killed", toy_trainer(checkpoint_every=6))
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "killed" / "checkpoints").glob("[0-9]*")] == ["00000006-0000"]
+    resumed, _ = fit(tmp_path / "killed", toy_trainer(checkpoint_every=6))
+    assert torch.equal(whole.trained.weight, resumed.trained.weight)
 
 
 def test_the_first_checkpoint_of_a_resume_is_above_zero(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -169,14 +191,14 @@ def test_a_non_finite_loss_names_its_batch_and_keeps_the_checkpoint(tmp_path: Pa
     ):
         fit(tmp_path, batches=partial(stream, poison=7))
     (kept,) = (tmp_path / "checkpoints").iterdir()
-    assert int(kept.name) == 6
+    assert kept.name == "00000006-0001"
     assert all(torch.isfinite(tensor).all() for tensor in load_file(kept / "weights.safetensors").values())
 
 
 def test_a_non_finite_gradient_is_found_although_the_loss_is_finite(tmp_path: Path) -> None:
     class Root(Toy):
         def forward(self, batch: Batch) -> Loss:
-            return Loss((self.trained.weight * 0).abs().sum().sqrt(), torch.tensor(0))  # 0, with the gradient 0 * inf
+            return Loss((self.trained.weight * 0).abs().sum().sqrt(), {})  # 0, with the gradient 0 * inf
 
     with pytest.raises(ValueError, match="the loss or its gradient became nan at iteration 2"):
         toy_trainer().fit(Root(), batches=stream, validate=lambda: {"valid_loss": 1.0}, folder=tmp_path)
@@ -196,7 +218,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path, monkey
     with pytest.raises(OSError, match=r"no space left on the disk while writing .*checkpoints.*free some space"):
         fit(tmp_path)
     monkeypatch.undo()
-    assert (tmp_path / "checkpoints" / "00000004" / "state.pt").is_file()
+    assert (tmp_path / "checkpoints" / "00000004-0000" / "state.pt").is_file()
     _, progress = fit(tmp_path)
     assert progress.iteration == 24
 
