@@ -151,7 +151,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 
 def test_foreign_weights_are_refused(finished: tuple[Path, list[str], str], corpus: list[str], tmp_path: Path) -> None:
     folder, _, _ = finished
-    for name in ("config.yaml", "tokens.txt"):
+    for name in ("config.yaml", "tokens.txt", "training.json", "upstream.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     save_file({"other.weight": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"model.safetensors does not belong to this model"):
