@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from hydra.errors import InstantiationException
 from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
 
@@ -19,7 +20,7 @@ from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.manifest import prepare, split_hash
-from mlsuperb.data.skips import NUM_EXAMPLES
+from mlsuperb.data.skips import drop_counted
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.greedy import Greedy
@@ -44,12 +45,21 @@ UPSTREAM = "upstream"  # the file that says which weights were loaded
 
 
 def instantiate(node: Mapping[str, Any], **runtime: Any) -> Any:
-    """Build the object that a node describes; `runtime` holds what only the running program knows."""
+    """Build the object that a node describes; `runtime` holds what only the running program knows.
+
+    Raises:
+        ValueError: the part refuses its settings, or cannot be loaded.
+    """
     assert not runtime.keys() & node.keys(), "checked before: a runtime argument is never a setting"
     arguments = {
         key: value for key, value in node.items() if key in ("_target_", "_partial_") or key not in NOT_ARGUMENTS
     }
-    return hydra_instantiate(arguments, _convert_="all", **runtime)
+    try:
+        return hydra_instantiate(arguments, _convert_="all", **runtime)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, (ValueError, OSError)):  # a part's own words, without Hydra's around them
+            raise error.__cause__ from None
+        raise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +139,8 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     loading: Loading = instantiate(config["loading"])
     resample = build_corpus(config).resample
     for name in (TRAIN, DEV):
-        parts[name] = _with_target(parts[name], task, record)
+        kept = [task.keeps(text) for text in parts[name]["text"]]  # ESPnet's `asr.sh` stage 4 drops the others, too
+        parts[name] = drop_counted(parts[name], kept, EMPTY_AFTER, record["skipped"])
     utterances = loading.dataset(parts[TRAIN], encode=None, resample=resample)
     vocabulary = Vocabulary.build(
         (task.target(utterances.utterance(index)) for index in range(len(utterances))),
@@ -144,19 +155,6 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
         vocabulary=vocabulary,
         record=record,
     )
-
-
-def _with_target(rows: pd.DataFrame, task: Task, record: dict[str, Any]) -> pd.DataFrame:
-    """The rows whose text is not empty once it is normalised; the others are counted (ESPnet's `asr.sh` stage 4 drops them
-    from train and dev, too)."""
-    kept = [task.keeps(text) for text in rows["text"]]
-    lost = rows["id"][[not one for one in kept]].tolist()
-    if lost:
-        entry = record["skipped"].setdefault(EMPTY_AFTER, {"count": 0, "splits": {}, "examples": []})
-        entry["count"] += len(lost)
-        entry["splits"][str(rows["split"].iloc[0])] = len(lost)
-        entry["examples"] = [*entry["examples"], *lost][:NUM_EXAMPLES]
-    return rows[kept]
 
 
 def _token_indices(utterance: Utterance, *, task: Task, vocabulary: Vocabulary) -> list[int]:

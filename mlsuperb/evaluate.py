@@ -14,6 +14,8 @@ from typing import Any
 
 from mlsuperb.options import check_overrides
 
+log = logging.getLogger(__name__)
+
 CHANGEABLE = ("data", "decoding", "scoring", "loading")
 
 
@@ -34,6 +36,9 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     recogniser = build.load_recogniser(run, config | {"trainer": config["trainer"] | {"device": device}})
     manifest, record = build.read_data(config)
     test = build.test_rows(config, manifest)
+    unknown = sorted(set(test["language"]) - {token.strip("[]") for token in recogniser.vocabulary.tokens})
+    if recogniser.task.has_language and unknown:
+        log.warning("not heard in training, so never recognised: %s", ", ".join(unknown))
     given = signature({name: config[name] for name in CHANGEABLE})
     folder = run / "evaluations" / f"{config['data']['name']}-{given}"
     with held(folder):

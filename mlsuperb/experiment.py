@@ -165,12 +165,17 @@ class Run:
     def __enter__(self) -> Run:
         self._held = held(self.folder)
         self._held.__enter__()
-        self.status()
+        self._was_finished = self.finished
+        if self._was_finished:
+            log.info("this run has ended before; here is its result (remove %s to run it again)", self.folder)
+        else:
+            self.status()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
-            self._record_end(error)
+            if not self._was_finished:
+                self._record_end(error)
         except OSError as failure:
             if error is None:
                 raise
@@ -182,9 +187,10 @@ class Run:
         if error is not None:
             self.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             self._progress["error"] = f"{type(error).__name__}: {error}"
+        if error is not None and self.state == "failed":
             with (self.folder / "run.log").open("a", encoding="utf-8") as file:  # Hydra shows an error but logs none
                 traceback.print_exception(error, file=file)
-        else:
+        elif error is None:
             self.state = "finished"
         self.status()
 

@@ -49,7 +49,7 @@ def check_overrides(arguments: Sequence[str]) -> list[str]:
         if match is None or match["prefix"] == "~" or match["key"].startswith("hydra"):
             continue
         key, values = match["key"].split("@")[0], match["value"]
-        if key in groups:
+        if key in groups and not (key == "exp" and not match["prefix"]):
             messages += [m for value in _choices(values) if (m := _check_choice(key, value, folders))]
         elif match["prefix"] == "" and (m := _check_key(key, groups, folders)):
             messages.append(m)
@@ -90,8 +90,11 @@ def _check_key(key: str, groups: Sequence[str], folders: Sequence[Path]) -> str 
     leaves = {name for name in known if not any(other.startswith(f"{name}.") for other in known)}
     if key in known or any(key.startswith(f"{leaf}.") for leaf in leaves):
         return None
-    close = nearest(key, known)
-    listed = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(sorted(known))}"
+    if head == "exp":
+        return f"an experiment is added with a plus sign: +{key}=..."
+    settings = sorted(name for name in known if name.rpartition(".")[2] not in ("_target_", "_partial_", "name"))
+    close = nearest(key, settings)
+    listed = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(settings)}"
     return f"there is no setting '{key}'; {listed}"
 
 

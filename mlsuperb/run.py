@@ -21,6 +21,8 @@ def main(cfg: DictConfig) -> None:
     """Run one experiment. A second start with the same settings resumes, or shows the result."""
     try:
         run_experiment(plain(cfg))
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted: give the same command again, it goes on from the last checkpoint")
     except (ValueError, OSError) as error:  # for the user to mend; what else is raised is ours, and shows its traceback
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             raise  # a sweep goes on with its next job
@@ -55,6 +57,8 @@ def run_experiment(config: dict[str, Any]) -> None:
 
 def cli() -> None:
     """Entry point: names that do not exist are answered with the nearest ones, before anything is loaded."""
+    if not sys.argv[1:]:
+        sys.exit("nothing was chosen: give an experiment, such as +exp=demo, or look at --help")
     if messages := check_overrides(sys.argv[1:]):
         sys.exit("\n".join(messages))
     main()

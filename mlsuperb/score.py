@@ -27,9 +27,11 @@ HYPOTHESES, RESULT, CONFIG = "hypotheses.jsonl", "result.json", "config.yaml"
 def settings_of(source: Path, hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:
     """How `source` is to be scored: `task`, `normaliser`, `units`, `synthetic`.
 
-    A run folder says it itself (`result.json`, else `config.yaml`). Of a bare file the task is inferred: `asr` if no
-    hypothesis names a language, `lid` if nothing but languages is there, else `asr_lid`; `v1` and `char` are assumed.
+    A run folder says it itself (`result.json`, else `config.yaml`), also of the `hypotheses.jsonl` in it. Of a bare file
+    the task is inferred: `asr` if no hypothesis names a language, `lid` if nothing but languages is there, else `asr_lid`;
+    `v1` and `char` are assumed.
     """
+    source = source.parent if source.name == HYPOTHESES else source
     if (source / RESULT).is_file():
         result = read_result(source / RESULT)
         return {
@@ -104,6 +106,11 @@ def _run(options: argparse.Namespace) -> None:
     if options.json:
         whole = {"hypotheses": str(path), "synthetic": synthetic, **settings, "protocols": protocols}
         write_atomic(options.json, [strict_json(whole, name=str(options.json), indent=2), "\n"])
+    if options.protocol and protocols[NOT_APPLICABLE]:
+        raise ValueError(
+            f"{', '.join(protocols[NOT_APPLICABLE])} was asked for, but does not apply to task {settings['task']}; is it "
+            "another task (--task asr_lid)?"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

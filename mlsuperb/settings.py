@@ -190,7 +190,8 @@ def _value_problem(path: str, value: Any, hint: Any) -> str | None:
     try:
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        reasons = sorted({str(detail["msg"]).lower().removeprefix("input ") for detail in error.errors()})
+        found = {str(detail["msg"]).lower().removeprefix("input ") for detail in error.errors()}
+        reasons = sorted(reason for reason in found if "isinstance" not in reason)  # says nothing to a user
         return f"{path}={value!r} {' or '.join(reasons)}"
     return None
 

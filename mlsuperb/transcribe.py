@@ -24,10 +24,15 @@ def transcribe(run: Path, files: Sequence[Path], *, device: str = "auto") -> lis
     """
     problems, rows = [], []
     for file in files:
+        if not file.is_file():
+            problems.append(
+                f"{file}: there is no such file" if not file.exists() else f"{file} is a folder; give {file}/*"
+            )
+            continue
         try:
             info = audio_info(file)
-        except ValueError as error:
-            problems.append(str(error))
+        except ValueError:
+            problems.append(f"{file}: no audio that can be read; convert it to WAV, FLAC or Ogg")
             continue
         rows.append(
             {"id": str(file), "audio": str(file), "start_s": 0.0, "duration_s": info.duration_s, "text": "",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import pandas as pd
 
 NUM_EXAMPLES = 5
 
@@ -34,6 +36,19 @@ class SkipReport:
 
     def __str__(self) -> str:
         return skip_text(self._reasons)
+
+
+def drop_counted(
+    rows: pd.DataFrame, kept: Sequence[bool], reason: str, skipped: dict[str, dict[str, Any]]
+) -> pd.DataFrame:
+    """The kept rows of one split; the others are added to a skip report (`SkipReport.to_dict()`)."""
+    lost = rows["id"][[not one for one in kept]].tolist()
+    if lost:
+        entry = skipped.setdefault(reason, {"count": 0, "splits": {}, "examples": []})
+        entry["count"] += len(lost)
+        entry["splits"][str(rows["split"].iloc[0])] = len(lost)
+        entry["examples"] = [*entry["examples"], *lost][:NUM_EXAMPLES]
+    return rows[list(kept)]
 
 
 def skip_text(skipped: Mapping[str, Mapping[str, Any]]) -> str:

@@ -260,3 +260,12 @@ def test_skip_report():
         report.add("odd", f"n{number}", split="train" if number else "")
     assert report.to_dict() == {"odd": {"count": 7, "splits": {"train": 6}, "examples": ["n0", "n1", "n2", "n3", "n4"]}}
     assert str(report) == "7 x odd [train 6]: n0, n1, n2, n3, n4, ..."
+
+
+def test_rows_dropped_later_are_added_to_the_report() -> None:
+    from mlsuperb.data.skips import drop_counted
+
+    rows = pd.DataFrame({"id": ["a", "b", "c"], "split": ["train"] * 3})
+    skipped: dict[str, dict] = {}
+    assert drop_counted(rows, [True, False, False], "no text", skipped)["id"].tolist() == ["a"]
+    assert skipped == {"no text": {"count": 2, "splits": {"train": 2}, "examples": ["b", "c"]}}
