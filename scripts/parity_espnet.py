@@ -11,7 +11,7 @@ ESPnet pins old packages, so it lives in an environment of its own that borrows 
     .venv-espnet/bin/python scripts/parity_espnet.py
 
 Everything is compared on unpadded input: inside a batch ESPnet's results depend on the padding (see
-`mlsuperb.heads.frontends.Conv2d2`), ours do not. Where the two differ by design, both numbers are printed.
+`mlsuperb.layers.frontends.Conv2d2`), ours do not. Where the two differ by design, both numbers are printed.
 """
 
 from __future__ import annotations

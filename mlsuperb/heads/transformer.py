@@ -11,13 +11,15 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from mlsuperb.heads.base import Head
-from mlsuperb.heads.frontends import FrontendName, make_frontend
-from mlsuperb.heads.inputs import InputNorm, Positions, UtteranceNorm, make_projection
+from mlsuperb.heads.inputs import InputNorm, UtteranceNorm, make_projection
+from mlsuperb.layers.attention import Attention
+from mlsuperb.layers.frontends import FrontendName, make_frontend
+from mlsuperb.layers.norm import NORM_EPS
+from mlsuperb.layers.positions import Positions
 from mlsuperb.masks import valid_mask, zero_padding
 from mlsuperb.types import Encoded
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
-NORM_EPS = 1e-12  # ESPnet's `espnet.nets.pytorch_backend.transformer.layer_norm`
 
 
 class TransformerHead(Head):
@@ -103,42 +105,12 @@ class Block(nn.Module):
     def __init__(self, size: int, *, num_heads: int, ffn_size: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(size, eps=NORM_EPS)
-        self.attention = SelfAttention(size, num_heads=num_heads, dropout=attention_dropout)
+        self.attention = Attention(size, num_heads=num_heads, dropout=attention_dropout)
         self.ffn_norm = nn.LayerNorm(size, eps=NORM_EPS)
         self.ffn = nn.Sequential(nn.Linear(size, ffn_size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(ffn_size, size))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, values_BFH: Tensor, keys_B11F: Tensor) -> Tensor:
-        values_BFH = values_BFH + self.dropout(self.attention(self.attention_norm(values_BFH), keys_B11F))
+        normed_BFH = self.attention_norm(values_BFH)
+        values_BFH = values_BFH + self.dropout(self.attention(normed_BFH, normed_BFH, keys_B11F))
         return values_BFH + self.dropout(self.ffn(self.ffn_norm(values_BFH)))
-
-
-class SelfAttention(nn.Module):
-    """Multi-head attention over the frames where `keys_B11F` is true.
-
-    Query, key and value are three layers, not one wide one, so that their initial weights are drawn as the original's.
-    """
-
-    def __init__(self, size: int, *, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.dropout = dropout
-        self.query = nn.Linear(size, size)
-        self.key = nn.Linear(size, size)
-        self.value = nn.Linear(size, size)
-        self.out = nn.Linear(size, size)
-
-    def forward(self, values_BFH: Tensor, keys_B11F: Tensor) -> Tensor:
-        query_BNFH, key_BNFH, value_BNFH = (
-            layer(values_BFH).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-            for layer in (self.query, self.key, self.value)
-        )
-        context_BNFH = nn.functional.scaled_dot_product_attention(
-            query_BNFH,
-            key_BNFH,
-            value_BNFH,
-            attn_mask=keys_B11F,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
-        mixed_BFH: Tensor = self.out(context_BNFH.transpose(1, 2).flatten(2))
-        return mixed_BFH

@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from mlsuperb.types import Features
 
 SAMPLE_RATE_HZ = 16_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """Where an adaptation finds the parts of an upstream: dotted names of modules (`nn.Module.get_submodule`).
+
+    Args:
+        blocks: the list of Transformer blocks, in the upstream; block i makes layer i + 1.
+        front: what stands before the blocks, in the upstream: convolutions first (`front[0]`), then projections, norms,
+            positions.
+        attention: the self-attention, in a block: a module whose output, or its first element, is added to the residual.
+        ffn: the last module of the (second) feed-forward network that computes, in a block: before its dropout.
+        ffn_dropout: the dropout behind `ffn`, in a block; None where it is no module of its own.
+        attention_linears, ffn_linears: linear layers, in a block, that low-rank updates may be put on.
+        refused: what cannot be done to this model, by name of the place (`attention_linears`, `quantisation`, ...), each
+            with the reason for the user.
+    """
+
+    blocks: str
+    front: tuple[str, ...]
+    attention: str
+    ffn: str
+    ffn_dropout: str | None
+    attention_linears: tuple[str, ...]
+    ffn_linears: tuple[str, ...]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class Upstream(nn.Module, ABC):
@@ -23,12 +51,14 @@ class Upstream(nn.Module, ABC):
         frame_rate_hz: frames per second.
         dropout_while_frozen: keep the model's own dropout on in training although nothing in it is trained, as the
             original ML-SUPERB recipe did.
+        anatomy: where its parts are; None where there is nothing to adapt.
     """
 
     num_layers: int
     layer_size: int
     frame_rate_hz: float
     dropout_while_frozen: bool = False
+    anatomy: Anatomy | None = None
 
     @abstractmethod
     def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from mlsuperb.masks import valid_mask, zero_padding
 from mlsuperb.types import Features
-from mlsuperb.upstreams.base import Upstream
+from mlsuperb.upstreams.base import Anatomy, Upstream
 from mlsuperb.upstreams.inputs import StackedMelInput, WaveInput
 
 if TYPE_CHECKING:
@@ -21,6 +22,43 @@ MODEL_CLASSES = {
     "wav2vec2": "Wav2Vec2Model",
     "wavlm": "WavLMModel",
     "wav2vec2-bert": "Wav2Vec2BertModel",
+}
+
+
+def _anatomy(**changes: Any) -> Anatomy:
+    """Of HuBERT and wav2vec 2.0."""
+    return replace(
+        Anatomy(
+            blocks="model.encoder.layers",
+            front=("model.feature_extractor", "model.feature_projection", "model.encoder.pos_conv_embed"),
+            attention="attention",
+            ffn="feed_forward.output_dense",
+            ffn_dropout="feed_forward.output_dropout",
+            attention_linears=("attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.out_proj"),
+            ffn_linears=("feed_forward.intermediate_dense", "feed_forward.output_dense"),
+        ),
+        **changes,
+    )
+
+
+_ANATOMY = {
+    "hubert": _anatomy(),
+    "wav2vec2": _anatomy(),
+    "wavlm": _anatomy(
+        refused=dict.fromkeys(
+            ("attention_linears", "quantisation"),
+            "WavLM's attention reads the weights of its projections without calling them, so that what is put on them is "
+            "never run (transformers' `WavLMAttention`)",
+        )
+    ),
+    "wav2vec2-bert": _anatomy(
+        front=("model.feature_projection",),
+        attention="self_attn",
+        ffn="ffn2.output_dense",
+        ffn_dropout="ffn2.output_dropout",
+        attention_linears=tuple(f"self_attn.linear_{name}" for name in ("q", "k", "v", "out")),
+        ffn_linears=tuple(f"ffn{i}.{name}" for i in (1, 2) for name in ("intermediate_dense", "output_dense")),
+    ),
 }
 
 
@@ -47,6 +85,7 @@ class SelfSupervised(Upstream):
         self.dropout_while_frozen = dropout_while_frozen
         self.input = _make_input(model, normalise=normalise)
         self.frame_rate_hz = self.input.frame_rate_hz
+        self.anatomy = _ANATOMY[model.config.model_type]
         self._has_group_norm = _mask_group_norm(model)
         _switch_off_regularisation(model)
 

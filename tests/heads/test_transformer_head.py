@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from mlsuperb.heads.frontends import FrontendName, make_frontend
-from mlsuperb.heads.inputs import Positions, UtteranceNorm
+from mlsuperb.heads.inputs import UtteranceNorm
 from mlsuperb.heads.transformer import Block, TransformerHead
+from mlsuperb.layers.frontends import FrontendName, make_frontend
+from mlsuperb.layers.positions import Positions
 
 FRONTENDS = get_args(FrontendName)
 SMALL = {"input_size": 24, "projection": 16, "size": 32, "num_heads": 4, "ffn_size": 48}
