@@ -253,10 +253,12 @@ def train(config: Mapping[str, Any], recogniser: Recogniser, *, data: Data, run:
     def on_progress(progress: Progress) -> None:
         run.status(iteration=progress.iteration, num_iterations=trainer.num_iterations, epoch=progress.epoch)
 
-    return trainer.fit(
+    progress = trainer.fit(
         recogniser.model,
         batches=recogniser.loading.training(data.train, seed=config["seed"]),
         validate=lambda: recogniser.validate(data.dev, quick_decoder=quick),
         folder=run.folder,
         on_progress=on_progress,
     )
+    instantiate(config["adaptation"]).export(recogniser.model.upstream, run.folder)
+    return progress
