@@ -77,7 +77,7 @@ class LoRA(BlockAdaptation):
             self.refuse(anatomy, "attention_linears", remedy)
         from peft import LoraConfig, inject_adapter_in_model
 
-        root, blocks = _split_root(anatomy)
+        _, blocks = _split_root(anatomy)
         base = self.base(upstream, anatomy)
         config = LoraConfig(
             r=self.rank,
@@ -89,11 +89,10 @@ class LoRA(BlockAdaptation):
             task_type=None,  # every other type expects a text model's arguments
             target_modules=_pattern(blocks, chosen, self._linears(anatomy)),
         )
-        before = {name for name, _ in base.named_parameters()}
-        before |= {re.sub(r"\.(\w+)$", r".base_layer.\1", name) for name in before}
         inject_adapter_in_model(config, base)
-        added = [name for name, _ in base.named_parameters() if name not in before]
-        return [f"{root}.{name}".lstrip(".") for name in added]
+        return [
+            name for name, parameter in upstream.named_parameters() if parameter.requires_grad
+        ]  # all else is frozen
 
     def base(self, upstream: Upstream, anatomy: Anatomy) -> nn.Module:
         """The model that peft sees: the one that `anatomy.blocks` is a part of."""
@@ -115,7 +114,8 @@ class LoRA(BlockAdaptation):
         config.inference_mode = True
         config.base_model_name_or_path = upstream.record().get("checkpoint")
         config.save_pretrained(folder / PEFT_FOLDER)
-        tensors = get_peft_model_state_dict(base, state_dict=dict(base.named_parameters()))
+        named = dict(base.named_parameters())
+        tensors = get_peft_model_state_dict(base, state_dict=named, save_embedding_layers=False)  # else it asks the hub
         save_file(
             {f"{PEFT_PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
             folder / PEFT_FOLDER / "adapter_model.safetensors",
