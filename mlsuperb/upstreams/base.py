@@ -72,3 +72,12 @@ class Upstream(nn.Module, ABC):
     def record(self) -> dict[str, object]:
         """What a result should say of the weights that were really loaded (checkpoint, commit, ...)."""
         return {}
+
+
+def size_and_type(model: nn.Module) -> dict[str, object]:
+    """What `record` says of a model's parameters."""
+    parameters = list(model.parameters())
+    return {
+        "num_parameters": sum(parameter.numel() for parameter in parameters),
+        "dtype": str(parameters[0].dtype).removeprefix("torch."),
+    }

@@ -59,6 +59,7 @@ def test_padding_never_changes_a_result(frontend: str, input_norm: str) -> None:
     ("frontend", "expected"),
     [
         ("conv2d2", {1: 1, 7: 1, 8: 1, 9: 2, 50: 22, 300: 147, 301: 148}),
+        ("conv2d", {1: 1, 7: 1, 8: 1, 10: 1, 11: 2, 50: 11, 301: 74}),
         ("conv1d2", {1: 1, 2: 1, 3: 2, 100: 50, 101: 51}),
         ("conv1d4", {1: 1, 4: 1, 5: 2, 100: 25, 101: 26}),
         ("linear", {1: 1, 100: 100}),
@@ -156,5 +157,5 @@ def test_settings_that_do_not_go_together() -> None:
     assert TransformerHead.problems(size=256, num_heads=8) == []
     with pytest.raises(ValueError, match=r"conv2d2 needs at least 7 features a frame, but gets 5.*head.projection"):
         small_head(projection=5)
-    with pytest.raises(ValueError, match=r"head.frontend is 'conv3d'; choose one of conv2d2, conv1d4"):
+    with pytest.raises(ValueError, match=r"head.frontend is 'conv3d'; choose one of conv2d2, conv2d, conv1d4"):
         make_frontend("conv3d", input_size=80, output_size=32)  # type: ignore[arg-type]
