@@ -31,8 +31,10 @@ from mlsuperb.settings import NOT_ARGUMENTS
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.device import choose_device, describe_device
+from mlsuperb.training.loop import MODEL_FILE
+from mlsuperb.training.parameters import count_trained, describe_trained
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
-from mlsuperb.training.trainer import MODEL_FILE, Trainer
+from mlsuperb.training.trainer import Trainer
 from mlsuperb.types import Utterance
 from mlsuperb.upstreams.base import Upstream
 
@@ -183,9 +185,9 @@ def build_recogniser(config: Mapping[str, Any], *, vocabulary: Vocabulary) -> Re
     device = choose_device(config["trainer"]["device"])
     model = build_model(config, vocab_size=len(vocabulary))
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
-    log.info("parameters: %s; trained %s", ", ".join(f"{k} {v:,}" for k, v in counts.items() if v), f"{trained:,}")
+    log.info("parameters: %s", ", ".join(f"{name} {count:,}" for name, count in counts.items() if count))
+    log.info("%s", describe_trained(count_trained(model)))
     return Recogniser(
         model=model.to(device).eval(),
         task=instantiate(config["task"]),

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mlsuperb.training import checkpoint as checkpoint_module
+from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.training.progress import Progress
 from mlsuperb.training.schedules import OneCycle
-from mlsuperb.training.trainer import MODEL_FILE, Trainer
+from mlsuperb.training.trainer import Trainer
 from mlsuperb.types import Batch, Loss
 
 
