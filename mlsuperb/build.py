@@ -166,7 +166,11 @@ def _token_indices(utterance: Utterance, *, task: Task, vocabulary: Vocabulary) 
 
 def build_model(config: Mapping[str, Any], *, vocab_size: int) -> SpeechModel:
     """Upstream, adapted, and everything on top of it."""
-    upstream: Upstream = instantiate(config["upstream"])
+    return assemble(config, instantiate(config["upstream"]), vocab_size=vocab_size)
+
+
+def assemble(config: Mapping[str, Any], upstream: Upstream, *, vocab_size: int) -> SpeechModel:
+    """The model around an upstream that is there; `upstream` is adapted in place."""
     trained = instantiate(config["adaptation"]).apply(upstream)
     featurizer = instantiate(config["featurizer"], num_layers=upstream.num_layers, layer_size=upstream.layer_size)
     head = instantiate(config["head"], input_size=featurizer.output_size)
