@@ -88,7 +88,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Measure and print; 1 if something failed."""
     settings = {name: getattr(arguments, name) for name in ("batch", "seconds", "steps", "precision", "device")}
     lines = [
-        "| model | adaptation | trained, M | s / step | peak, GB | model alone, GB | against frozen |",
+        "| model | adaptation | trained, M | s / step | peak, GB | model alone, GB | frozen = 1 |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     print("\n".join(lines), flush=True)
