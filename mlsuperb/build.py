@@ -32,7 +32,7 @@ from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.device import choose_device, describe_device
 from mlsuperb.training.loop import MODEL_FILE
-from mlsuperb.training.parameters import count_trained, describe_trained
+from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.types import Utterance
@@ -188,7 +188,7 @@ def build_recogniser(config: Mapping[str, Any], *, vocabulary: Vocabulary) -> Re
     """The model with its task, vocabulary and decoder, on the device of the configuration."""
     device = choose_device(config["trainer"]["device"])
     model = build_model(config, vocab_size=len(vocabulary))
-    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    counts = {name: num_parameters(part.parameters()) for name, part in model.named_children()}
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
     log.info("parameters: %s", ", ".join(f"{name} {count:,}" for name, count in counts.items() if count))
     log.info("%s", describe_trained(count_trained(model)))
@@ -259,10 +259,12 @@ def train(config: Mapping[str, Any], recogniser: Recogniser, *, data: Data, run:
     def on_progress(progress: Progress) -> None:
         run.status(iteration=progress.iteration, num_iterations=trainer.num_iterations, epoch=progress.epoch)
 
-    return trainer.fit(
+    progress = trainer.fit(
         recogniser.model,
         batches=recogniser.loading.training(data.train, seed=config["seed"]),
         validate=lambda: recogniser.validate(data.dev, quick_decoder=quick),
         folder=run.folder,
         on_progress=on_progress,
     )
+    instantiate(config["adaptation"]).export(recogniser.model.upstream, run.folder)
+    return progress

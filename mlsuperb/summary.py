@@ -17,7 +17,7 @@ from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.result import build_result, read_result, write_result
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables
-from mlsuperb.training.parameters import count_trained, describe_trained
+from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
 from mlsuperb.training.progress import Progress, peak_memory_gb
 from mlsuperb.types import Hypothesis
 
@@ -58,7 +58,7 @@ def save_result(
         hypotheses=folder / HYPOTHESES_FILE,
         **parts,
         num_trainable=sum(trained.values()),
-        num_total=sum(p.numel() for p in model.parameters()),
+        num_total=num_parameters(model.parameters()),
         config=config,
         seed=config["seed"],
         environment=environment,

@@ -25,7 +25,7 @@ from mlsuperb.training.checkpoint import (
 )
 from mlsuperb.training.device import choose_device
 from mlsuperb.training.losses import PendingLosses
-from mlsuperb.training.parameters import Unfreezing, check_cap, count_trained, parameter_groups
+from mlsuperb.training.parameters import Unfreezing, check_cap, check_gradients, count_trained, parameter_groups
 from mlsuperb.training.progress import PROGRESS_FILE, Estimate, Progress, peak_memory_gb
 from mlsuperb.types import Batch, Loss
 
@@ -121,6 +121,7 @@ class Loop:
         with self.unfreezing.held(progress.iteration // settings.accumulate):
             for _ in range(settings.accumulate):
                 self._iteration(next(stream).to(self.device))
+            check_gradients(self.model)
         if settings.grad_clip is not None:
             self.pending.add_gradient_norm(self.accelerator.clip_grad_norm_(self.trained, settings.grad_clip))
         self.optimizer.step()

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+
+
+def num_parameters(parameters: Iterable[Tensor]) -> int:
+    """How many numbers `parameters` stand for: 4-bit weights (bitsandbytes) lie two to a byte."""
+    return sum(_logical_size(parameter) for parameter in parameters)
+
+
+def _logical_size(parameter: Tensor) -> int:
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else int(state.shape.numel())
 
 
 def count_trained(model: nn.Module) -> dict[str, int]:
@@ -33,6 +43,22 @@ def check_cap(counts: Mapping[str, int], cap: int | None) -> None:
         raise ValueError(
             f"{describe_trained(counts)} are above trainer.max_trainable_params={cap:,}. Train less (a smaller head, fewer "
             "layers, adapters, LoRA), or set trainer.max_trainable_params=null, for a result outside the benchmark's limit"
+        )
+
+
+def check_gradients(model: nn.Module) -> None:
+    """To be called between a backward pass and an update.
+
+    Raises:
+        ValueError: a parameter that is to be trained got no gradient.
+    """
+    missing = [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
+    if missing:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise ValueError(
+            f"{len(missing)} tensors that are to be trained get no gradient from the loss, so they would be trained without "
+            f"effect: {shown}. Nothing that comes out of the model depends on them: choose other adaptation.layers or another "
+            "adaptation, or a featurizer that reads all layers (featurizer=weighted_sum)"
         )
 
 
