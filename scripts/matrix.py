@@ -47,7 +47,7 @@ STEPS, VOCAB_SIZE = 4, 12
 SMALL: dict[str, dict[str, Any]] = {
     "head": {"size": 32, "num_heads": 4, "ffn_size": 32, "num_blocks": 1, "cgmlp_size": 32, "projection": 16},
     "objective": {"num_blocks": 1, "ffn_size": 32, "num_heads": 4},
-    "adaptation": {"bottleneck": 8, "rank": 4},
+    "adaptation": {"width": 8, "rank": 4},
 }
 
 
