@@ -6,26 +6,32 @@ parameters of every ML-SUPERB 2.0 experiment on models of real size; writes docs
     python scripts/matrix.py --upstream tiny_xls_r --adaptation lora --adaptation qlora --no-real --out /tmp/matrix.md
 
 A cell is a line of configuration: the parts are composed, checked and built as `mlsuperb.run` does. It trains on one batch of
-noise with random targets. Its settings are those of its YAML files, sizes cut down (`SMALL`). A cell that the checks or a part
-refuse is illegal, and its refusal is shown.
+noise with the targets of its task. Its settings are those of its YAML files, sizes cut down (`SMALL`). A cell that the checks or
+a part refuse is illegal, and its refusal is shown. Options that are another's with other values (`PRESETS`) are tried with one
+head.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
+from hydra.utils import get_object
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,14 +41,22 @@ import matrix_report  # noqa: E402
 import tiny_checkpoints  # noqa: E402
 
 from mlsuperb import build  # noqa: E402
+from mlsuperb.data.vocabulary import Vocabulary  # noqa: E402
 from mlsuperb.settings import GROUPS, compose, find_problems  # noqa: E402
+from mlsuperb.tasks.base import Task  # noqa: E402
 from mlsuperb.training.parameters import count_trained  # noqa: E402
-from mlsuperb.types import Batch  # noqa: E402
+from mlsuperb.types import Batch, Utterance  # noqa: E402
+from mlsuperb.upstreams.base import Upstream  # noqa: E402
 
 HEADS = ("linear", "bilstm", "transformer", "conformer", "e_branchformer")
 OBJECTIVES = {"ctc": "greedy", "ctc_attention": "greedy", "classifier": "argmax"}
 TASKS = ("asr", "lid", "asr_lid")
-STEPS, VOCAB_SIZE = 4, 12
+STEPS = 4
+PRESETS = ("lora_v2", "lora_peft_study", "partial_bottom", "partial_middle", "partial_top")  # tried with one head
+UTTERANCES = tuple(
+    Utterance(id=code, audio="", start_s=0, duration_s=1, text=text, language=code, dataset="noise", split="train")
+    for code, text in (("eng", "so it"), ("swa", "ni"))
+)
 # Sizes of what is not the point here; a setting that an option does not have is left out
 SMALL: dict[str, dict[str, Any]] = {
     "head": {"size": 32, "num_heads": 4, "ffn_size": 32, "num_blocks": 1, "cgmlp_size": 32, "projection": 16},
@@ -88,37 +102,46 @@ def configuration(names: dict[str, str], upstreams: dict[str, dict[str, Any]]) -
     return rest() | chosen | {"upstream": upstreams[names["upstream"]], "decoding": decoding}
 
 
+@cache
+def loaded(_: str, node: str) -> Upstream:
+    """A tiny upstream, read once."""
+    upstream: Upstream = build.instantiate(json.loads(node))
+    return upstream
+
+
 def try_cell(names: dict[str, str], upstreams: dict[str, dict[str, Any]]) -> Cell:
     """Check, build, train."""
     config = configuration(names, upstreams)
     if problems := find_problems(config, GROUPS):
         return Cell(**names, refusal=problems[0])
+    task = build.instantiate(config["task"])
+    specials = get_object(config["objective"]["_target_"]).specials
+    vocabulary = Vocabulary.build(map(task.target, UTTERANCES), specials=specials)
     torch.manual_seed(0)
     try:
-        model = build.build_model(config, vocab_size=VOCAB_SIZE)
+        upstream = deepcopy(loaded(names["upstream"], json.dumps(config["upstream"])))
+        model = build.assemble(config, upstream, vocab_size=len(vocabulary))
     except ValueError as error:
         return Cell(**names, refusal=str(error))
     try:
-        return Cell(**names, **train(model, batch(names["task"])))
+        return Cell(**names, **train(model, batch(task, vocabulary)))
     except Exception as error:  # noqa: BLE001  reported cell by cell, and in the exit status
         return Cell(**names, failure=f"{type(error).__name__}: {error}")
 
 
-def batch(task: str) -> Batch:
-    """Two utterances of noise; targets as long as the task's are."""
+def batch(task: Task, vocabulary: Vocabulary) -> Batch:
+    """Two utterances of noise with the targets that the task gives them."""
     generator = torch.Generator().manual_seed(0)
-    lengths_B = torch.tensor([16000, 11000])
     wave_BT = 0.1 * torch.randn(2, 16000, generator=generator)
     wave_BT[1, 11000:] = 0
-    num_tokens = 1 if task == "lid" else 4
-    targets_BS = torch.randint(2, VOCAB_SIZE - 1, (2, num_tokens), generator=generator)
+    targets = [torch.tensor(vocabulary.encode(task.target(utterance))) for utterance in UTTERANCES]
     return Batch(
-        ids=("a", "b"),
-        languages=("eng", "swa"),
+        ids=tuple(utterance.id for utterance in UTTERANCES),
+        languages=tuple(utterance.language for utterance in UTTERANCES),
         wave_BT=wave_BT,
-        lengths_B=lengths_B,
-        targets_BS=targets_BS,
-        target_lengths_B=torch.full((2,), num_tokens),
+        lengths_B=torch.tensor([16000, 11000]),
+        targets_BS=torch.nn.utils.rnn.pad_sequence(targets, batch_first=True),
+        target_lengths_B=torch.tensor([len(target) for target in targets]),
     )
 
 
@@ -173,15 +196,28 @@ def cells(arguments: argparse.Namespace, upstreams: Sequence[str]) -> list[dict[
         "objective": arguments.objective or list(OBJECTIVES),
         "task": TASKS,
     }
-    return [dict(zip(axes, names, strict=True)) for names in product(*axes.values())]
+    product_of_all = (dict(zip(axes, names, strict=True)) for names in product(*axes.values()))
+    return [one for one in product_of_all if one["adaptation"] not in PRESETS or _plain(one)]
+
+
+def _plain(names: dict[str, str]) -> bool:
+    return (names["head"], names["objective"]) == ("transformer", "ctc")
+
+
+def start_worker() -> None:
+    """One thread a process: two processes with two threads each would stand in each other's way."""
+    torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Try everything, write the report."""
-    torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as scratch:
         upstreams = dict(tiny_upstreams(Path(scratch)))
-        found = [try_cell(names, upstreams) for names in tqdm(cells(arguments, list(upstreams)), unit="cell")]
+        chosen = cells(arguments, list(upstreams))
+        with get_context("spawn").Pool(arguments.jobs, initializer=start_worker) as pool:
+            trial = partial(try_cell, upstreams=upstreams)
+            found = list(tqdm(pool.imap(trial, chosen, chunksize=8), total=len(chosen), unit="cell"))
     counts = Counter("failed" if one.failure else "refused" if one.refusal else "trained" for one in found)
     print(", ".join(f"{number:,} cells {what}" for what, number in counts.items()))
     for one in found:
@@ -204,7 +240,7 @@ def parse() -> argparse.Namespace:
     for axis in ("upstream", "adaptation", "head", "objective"):
         parser.add_argument(f"--{axis}", action="append", help="repeatable: only these (default: all)")
     parser.add_argument("--no-real", action="store_true", help="leave out the models of real size")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each (default: 2)")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "matrix.md", help="default: docs/matrix.md")
     parser.add_argument("--csv", type=Path, help="every cell as a table")
     return parser.parse_args()
