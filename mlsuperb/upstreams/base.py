@@ -24,7 +24,8 @@ class Anatomy:
         attention: the self-attention, in a block: a module whose output, or its first element, is added to the residual.
         ffn: the last module of the (second) feed-forward network that computes, in a block: before its dropout.
         ffn_dropout: the dropout behind `ffn`, in a block; None where it is no module of its own.
-        attention_linears, ffn_linears: linear layers, in a block, that low-rank updates may be put on.
+        attention_linears: linear layers of the self-attention, in a block: for queries, keys, values and output, in this order.
+        ffn_linears: linear layers of the feed-forward network(s), in a block.
         refused: what cannot be done to this model, by name of the place (`attention_linears`, `quantisation`, ...), each
             with the reason for the user.
     """
