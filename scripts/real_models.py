@@ -43,9 +43,42 @@ def make_model(name: str, *, blocks: int | None = None) -> Any:
 
 def make_upstream(name: str) -> Any:
     """The upstream that conf/upstream/`name` names, with random weights (with none under `torch.device("meta")`)."""
+    if name == "whisper_medium":
+        return _whisper_medium()
+    if name == "owsm_v3_1_medium":
+        return _owsm_medium()
     from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
     return SelfSupervised(make_model(name), normalise=REAL[name][1]["feat_extract_norm"] == "layer")
+
+
+def _whisper_medium() -> Any:
+    """openai/whisper-medium; arXiv 2212.04356, table 1."""
+    from transformers import WhisperConfig
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    from mlsuperb.upstreams.whisper import WhisperStack
+
+    config = WhisperConfig(d_model=1024, encoder_layers=24, encoder_attention_heads=16, encoder_ffn_dim=4096)
+    return WhisperStack(WhisperEncoder(config))
+
+
+def _owsm_medium() -> Any:
+    """espnet/owsm_v3.1_ebf; egs2/owsm_v3.1/s2t1, as far as the encoder goes."""
+    import torch
+
+    from mlsuperb.upstreams.espnet_settings import EncoderSettings
+    from mlsuperb.upstreams.fbank import Fbank
+    from mlsuperb.upstreams.owsm import OwsmEncoder, OwsmStack
+
+    settings = EncoderSettings(
+        size=1024, num_blocks=18, num_heads=16, ffn_size=4096, cgmlp_size=4096, cgmlp_kernel=31, merge_kernel=31,
+        dropout=0.1, position_dropout=0.1, attention_dropout=0.1,
+    )  # fmt: skip
+    encoder = OwsmEncoder(settings, input_size=80)
+    with torch.device("cpu"):  # torchaudio cannot make its filters without data
+        fbank = Fbank(n_fft=512, win_length=400, hop_length=160)
+    return OwsmStack(encoder, fbank=fbank, mean_K=torch.zeros(80), std_K=torch.ones(80))
 
 
 def save_model(name: str, folder: Path, *, blocks: int | None = None) -> None:
