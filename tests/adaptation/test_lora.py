@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ import torch
 from peft import PeftModel
 from transformers import HubertModel
 
+from mlsuperb import build
 from mlsuperb.adaptation.base import Adaptation
 from mlsuperb.adaptation.frozen import Frozen
 from mlsuperb.adaptation.lora import LoRA
 from mlsuperb.settings import compose, find_problems
+from mlsuperb.training.progress import Progress
 from mlsuperb.upstreams.random_hubert import RandomHubert
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
@@ -119,3 +122,26 @@ def test_the_exported_settings_name_the_base(tmp_path: Path, monkeypatch: pytest
     assert config["base_model_name_or_path"] == "facebook/hubert-base-ls960"
     assert config["task_type"] is None
     assert config["inference_mode"] is True
+
+
+def test_a_training_leaves_the_folder_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adaptation = LoRA(rank=2)
+    upstream = learned(adaptation)
+
+    class Learned:
+        """A trainer that finds everything done."""
+
+        select_by, num_iterations = "loss", 1
+
+        def fit(self, model: Any, **_: Any) -> Progress:
+            return Progress(iteration=1)
+
+    parts = {"trainer": Learned(), "adaptation": adaptation}
+    monkeypatch.setattr(build, "instantiate", lambda node: parts[node])
+    model = SimpleNamespace(upstream=upstream, objective=SimpleNamespace(utterance_level=False))
+    loading = SimpleNamespace(training=lambda _, seed: None)
+    recogniser: Any = SimpleNamespace(model=model, figures=["loss"], loading=loading)
+    data: Any = SimpleNamespace(train=None)
+    run: Any = SimpleNamespace(folder=tmp_path)
+    assert build.train({**{one: one for one in parts}, "seed": 0}, recogniser, data=data, run=run).iteration == 1
+    assert (tmp_path / "peft_adapter" / "adapter_model.safetensors").is_file()
