@@ -75,7 +75,8 @@ class OwsmStack(Upstream):
     """An E-Branchformer encoder with its log-mels as an upstream.
 
     Layer 0 is the input of the first block, layer i the output of block i; the last one, of the last block, is after the
-    encoder's final layer norm. Audio of any length is encoded whole; under 1,120 samples it is padded with zeros.
+    encoder's final layer norm. 25 frames a second. Audio of any length is encoded whole; under 60 ms it is padded, by mean
+    log-mels.
 
     OWSM was trained on speech padded or cut to 30 s, the padding counted as speech. Its positions are sinusoids, so that
     it also runs on the utterance alone, at a small part of the cost, but without the silence that it has always seen.

@@ -76,7 +76,7 @@ def test_short_audio_equals_an_original_with_fewer_positions(checkpoints: dict[s
 @torch.no_grad()
 @pytest.mark.parametrize("pad_to_30s", [False, True])
 def test_long_audio_is_encoded_in_pieces(pad_to_30s: bool, checkpoints: dict[str, Path]) -> None:
-    """Pieces are of 0.6 s here. A loud click in the first one sets the level of all, hence one in each."""
+    """Of 0.6 s here; each is what comes of its part of the utterance's log-mels alone."""
     upstream = Whisper(checkpoint=str(checkpoints["whisper_pieces"]), pad_to_30s=pad_to_30s).eval()
     wave_BT, lengths_B = noise(3 * 9600 - 1000), torch.tensor([3 * 9600 - 1000])
     found = upstream(wave_BT, lengths_B)
