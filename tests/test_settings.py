@@ -17,6 +17,7 @@ NEEDED = {  # what has no default, and a stand-in
     "data=ml_superb_1h": ["data.root=."],
     "data=kaldi": ["data.root=.", "+data.language=eng"],
     "upstream=hf": ["upstream.checkpoint=some/model"],
+    "upstream=s3prl": ["upstream.checkpoint=some/model"],
 }
 
 

@@ -34,8 +34,9 @@ ALLOWED: dict[str, set[str]] = {
     "inference": {"data", "decoding", "model", "scoring", "tasks", "training"},
     "settings": {"experiment", "options", "scoring"},
     "summary": {"experiment", "model", "scoring", "training"},
+    "espnet": {"espnet", "files", "training"},
 }
-ENTRY_POINTS = {"run", "build", "evaluate", "transcribe", "score", "data.__main__", "__init__"}
+ENTRY_POINTS = {"run", "build", "evaluate", "transcribe", "import_espnet", "score", "data.__main__", "__init__"}
 HYDRA = {"run", "build", "settings"}
 
 

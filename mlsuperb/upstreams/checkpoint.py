@@ -208,10 +208,11 @@ def _read_normalisation(source: str | Path, revision: str, settings: dict[str, A
 
 def _hash_weights(folder: Path) -> dict[str, str]:
     files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-    return {file.name: _sha256(file) for file in files}
+    return {file.name: sha256(file) for file in files}
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """Hex digest of a file."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(1 << 22):

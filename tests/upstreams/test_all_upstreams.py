@@ -14,6 +14,7 @@ from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.random_hubert import RandomHubert
+from mlsuperb.upstreams.s3prl import S3prl
 
 LENGTHS = [16000, 4321, 9999, 801, 400, 12345]
 
@@ -25,10 +26,12 @@ BUILDERS = {
 }
 
 
-@pytest.fixture(params=[*FAMILIES, *BUILDERS])
+@pytest.fixture(params=[*FAMILIES, *BUILDERS, "s3prl"])
 def upstream(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> Upstream:
     if request.param in BUILDERS:
         return BUILDERS[request.param]().eval()
+    if request.param == "s3prl":
+        return S3prl(checkpoint=str(checkpoints["xls_r"])).eval()
     return HuggingFace(checkpoint=str(checkpoints[request.param])).eval()
 
 
