@@ -1,19 +1,23 @@
 """Multi-head attention.
 
-Letters: B batch, Q queries, F frames looked at, H size, N attention heads.
+Letters: B batch, Q queries, F frames looked at, H size, N attention heads, K size of one (H / N), R relative positions
+(2F - 1).
 """
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
 
+PositionKind = Literal["absolute", "relative"]
 
-class Attention(nn.Module):
-    """Multi-head attention, of a sequence to itself or to another.
 
-    Query, key and value are three layers, not one wide one, so that their initial weights are drawn as ESPnet's
-    (`espnet.nets.pytorch_backend.transformer.attention.MultiHeadedAttention`).
-    """
+class _Projections(nn.Module):
+    """Query, key and value are three layers, not one wide one, so that their initial weights are drawn as ESPnet's
+    (`espnet.nets.pytorch_backend.transformer.attention.MultiHeadedAttention`)."""
 
     def __init__(self, size: int, *, num_heads: int, dropout: float) -> None:
         super().__init__()
@@ -24,17 +28,83 @@ class Attention(nn.Module):
         self.value = nn.Linear(size, size)
         self.out = nn.Linear(size, size)
 
+    def _split(self, values_BFH: Tensor) -> Tensor:
+        return values_BFH.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+    def _mix(self, query_BNQK: Tensor, key_BNFK: Tensor, value_BNFK: Tensor, mask: Tensor) -> Tensor:
+        context_BNQK = nn.functional.scaled_dot_product_attention(
+            query_BNQK, key_BNFK, value_BNFK, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
+        )
+        mixed_BQH: Tensor = self.out(context_BNQK.transpose(1, 2).flatten(2))
+        return mixed_BQH
+
+
+class Attention(_Projections):
+    """Multi-head attention, of a sequence to itself or to another."""
+
     def forward(self, values_BQH: Tensor, memory_BFH: Tensor, mask: Tensor) -> Tensor:
         """What each query finds in `memory_BFH` where `mask`, broadcast to (B, N, Q, F), is true."""
-        query_BNQH, key_BNFH, value_BNFH = (
+        query_BNQK, key_BNFK, value_BNFK = (
             self._split(layer(source))
             for layer, source in ((self.query, values_BQH), (self.key, memory_BFH), (self.value, memory_BFH))
         )
-        context_BNQH = nn.functional.scaled_dot_product_attention(
-            query_BNQH, key_BNFH, value_BNFH, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
-        )
-        mixed_BQH: Tensor = self.out(context_BNQH.transpose(1, 2).flatten(2))
-        return mixed_BQH
+        return self._mix(query_BNQK, key_BNFK, value_BNFK, mask)
 
-    def _split(self, values_BFH: Tensor) -> Tensor:
-        return values_BFH.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+class RelativeAttention(_Projections):
+    """Self-attention to contents and to distances (Transformer-XL, arXiv 1901.02860, section 3.3), with the query's two
+    biases u (`content_bias_NK`) and v (`position_bias_NK`); ESPnet's `RelPositionMultiHeadedAttention`, the "latest" one.
+    """
+
+    def __init__(self, size: int, *, num_heads: int, dropout: float) -> None:
+        super().__init__(size, num_heads=num_heads, dropout=dropout)
+        self.position = nn.Linear(size, size, bias=False)
+        self.content_bias_NK = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_heads, size // num_heads)))
+        self.position_bias_NK = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_heads, size // num_heads)))
+
+    def forward(self, values_BFH: Tensor, mask: Tensor, codes_RH: Tensor) -> Tensor:
+        """What each frame finds where `mask`, broadcast to (B, N, F, F), is true; `codes_RH` are those of
+        `RelativePositions.codes`."""
+        query_BNFK, key_BNFK, value_BNFK = (
+            self._split(layer(values_BFH)) for layer in (self.query, self.key, self.value)
+        )
+        codes_1NRK = self._split(self.position(codes_RH)[None])
+        scores_BNFR = (query_BNFK + self._bias(self.position_bias_NK, query_BNFK)) @ codes_1NRK.transpose(2, 3)
+        scores_BNFF = shift(scores_BNFR) / math.sqrt(query_BNFK.shape[-1])
+        scores_BNFF = scores_BNFF.masked_fill(~mask, float("-inf")).to(query_BNFK.dtype)
+        return self._mix(query_BNFK + self._bias(self.content_bias_NK, query_BNFK), key_BNFK, value_BNFK, scores_BNFF)
+
+    @staticmethod
+    def _bias(bias_NK: Tensor, query_BNFK: Tensor) -> Tensor:
+        return bias_NK[:, None].to(query_BNFK.dtype)
+
+
+def shift(scores_BNFR: Tensor) -> Tensor:
+    """(B, N, F, F): of each query the scores of the distances to all keys. Query i needs those at F - 1 - i onwards, each
+    one place before its predecessor's, so in rows that are one shorter they stand in line; nothing is copied."""
+    num_frames = scores_BNFR.shape[2]
+    if num_frames == 1:
+        return scores_BNFR
+    rows = scores_BNFR.flatten(2)[..., num_frames - 1 : -1].unflatten(2, (num_frames, 2 * num_frames - 2))
+    return rows[..., :num_frames]
+
+
+def make_self_attention(
+    kind: PositionKind, size: int, *, num_heads: int, dropout: float
+) -> Attention | RelativeAttention:
+    """The attention that goes with a kind of positions."""
+    make = RelativeAttention if kind == "relative" else Attention
+    return make(size, num_heads=num_heads, dropout=dropout)
+
+
+def attend(
+    attention: Attention | RelativeAttention, values_BFH: Tensor, valid_BF: Tensor, codes_RH: Tensor | None
+) -> Tensor:
+    """Self-attention of either kind to the valid frames."""
+    mask_B11F = valid_BF[:, None, None]
+    if isinstance(attention, RelativeAttention):
+        assert codes_RH is not None, "relative attention reads position codes"
+        relative_BFH: Tensor = attention(values_BFH, mask_B11F, codes_RH)
+        return relative_BFH
+    absolute_BFH: Tensor = attention(values_BFH, values_BFH, mask_B11F)
+    return absolute_BFH

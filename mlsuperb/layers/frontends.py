@@ -7,26 +7,39 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
-import torch
 from torch import Tensor, nn
 
 from mlsuperb.masks import zero_padding
 
-FrontendName = Literal["conv2d2", "conv1d4", "conv1d2", "linear"]
+FrontendName = Literal["conv2d2", "conv2d", "conv1d4", "conv1d2", "linear"]
+MIN_CONV2D = 7  # frames and features that two 3 x 3 convolutions, the first with stride 2, need
+Size = TypeVar("Size", int, Tensor)
 
 
 def make_frontend(name: FrontendName, *, input_size: int, output_size: int) -> Frontend:
-    """The front end called `name`: `conv2d2` halves the frame rate (ML-SUPERB's), `conv1d2` halves it and `conv1d4`
-    quarters it at a small part of the cost, `linear` keeps it."""
-    if name == "conv2d2":
-        return Conv2d2(input_size, output_size)
+    """The front end called `name`: `conv2d2` halves the frame rate (ML-SUPERB's), `conv2d` quarters it (OWSM's),
+    `conv1d2` halves and `conv1d4` quarters it at a small part of the cost, `linear` keeps it."""
+    if problem := too_narrow(name, input_size):
+        raise ValueError(problem)
+    if name in ("conv2d2", "conv2d"):
+        return StridedConv2d(input_size, output_size, second_stride={"conv2d2": 1, "conv2d": 2}[name])
     if name == "linear":
         return LinearFrontend(input_size, output_size)
     if name in ("conv1d2", "conv1d4"):
         return StridedConv1d(input_size, output_size, num_layers={"conv1d2": 1, "conv1d4": 2}[name])
     raise ValueError(f"head.frontend is {name!r}; choose one of {', '.join(get_args(FrontendName))}.")
+
+
+def too_narrow(name: str, input_size: int) -> str | None:
+    """What is wrong with frames of `input_size` features in front of a two-dimensional convolution."""
+    if name not in ("conv2d2", "conv2d") or input_size >= MIN_CONV2D:
+        return None
+    return (
+        f"head.frontend={name} needs at least {MIN_CONV2D} features a frame, but gets {input_size}: raise head.projection, "
+        "or take another front end (conv1d2, linear)."
+    )
 
 
 class Frontend(nn.Module, ABC):
@@ -41,31 +54,25 @@ class Frontend(nn.Module, ABC):
         """Valid frames out for so many in; never less than one."""
 
 
-class Conv2d2(Frontend):
-    """Two 3 x 3 convolutions over time and features, the first with stride 2, and a linear layer (ESPnet's
-    `Conv2dSubsampling2`): F frames become floor((F - 3) / 2) + 1 - 2.
+class StridedConv2d(Frontend):
+    """Two 3 x 3 convolutions over time and features, the first with stride 2, and a linear layer. With second stride 1
+    ESPnet's `Conv2dSubsampling2`: F frames become floor((F - 3) / 2) + 1 - 2; with 2 its `Conv2dSubsampling`.
 
     Fewer than 7 frames, which ESPnet refuses, are padded with zeros to 7 and give one frame. Inside a batch ESPnet
     counts up to three more frames for all but the longest utterances, which look at padding; here the number is the
     same alone and in any batch.
     """
 
-    min_frames = 7
-
-    def __init__(self, input_size: int, output_size: int) -> None:
+    def __init__(self, input_size: int, output_size: int, *, second_stride: int) -> None:
         super().__init__()
-        if input_size < self.min_frames:
-            raise ValueError(
-                f"head.frontend=conv2d2 needs at least {self.min_frames} features a frame, but gets {input_size}: "
-                "raise head.projection, or take another front end (conv1d2, linear)."
-            )
+        self.second_stride = second_stride
         self.conv1 = nn.Conv2d(1, output_size, kernel_size=3, stride=2)
-        self.conv2 = nn.Conv2d(output_size, output_size, kernel_size=3)
-        self.out = nn.Linear(output_size * ((input_size - 1) // 2 - 2), output_size)
+        self.conv2 = nn.Conv2d(output_size, output_size, kernel_size=3, stride=second_stride)
+        self.out = nn.Linear(output_size * self._outputs(input_size), output_size)
 
     def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
         feats_BFD = zero_padding(feats_BFD, lengths_B)
-        missing = self.min_frames - feats_BFD.shape[1]
+        missing = MIN_CONV2D - feats_BFD.shape[1]
         if missing > 0:
             feats_BFD = nn.functional.pad(feats_BFD, (0, 0, 0, missing))
         maps_BHFD = self.conv2(self.conv1(feats_BFD[:, None]).relu()).relu()
@@ -73,8 +80,11 @@ class Conv2d2(Frontend):
         return values_BFH
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:
-        frames_B = lengths_B.clamp(min=self.min_frames)
-        return torch.div(frames_B - 3, 2, rounding_mode="floor") + 1 - 2
+        return self._outputs(lengths_B.clamp(min=MIN_CONV2D))
+
+    def _outputs(self, inputs: Size) -> Size:
+        """What the two convolutions leave of so many frames or features."""
+        return ((inputs - 3) // 2 - 2) // self.second_stride + 1
 
 
 class StridedConv1d(Frontend):
@@ -116,4 +126,4 @@ class LinearFrontend(Frontend):
 
 
 def _halved(lengths_B: Tensor) -> Tensor:
-    return torch.div(lengths_B + 1, 2, rounding_mode="floor")
+    return (lengths_B + 1) // 2

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from mlsuperb.heads.inputs import UtteranceNorm
-from mlsuperb.heads.transformer import Block, TransformerHead
+from mlsuperb.heads.transformer import TransformerHead
 from mlsuperb.layers.frontends import FrontendName, make_frontend
 from mlsuperb.layers.positions import Positions
+from mlsuperb.layers.transformer import TransformerBlock
 
 FRONTENDS = get_args(FrontendName)
 SMALL = {"input_size": 24, "projection": 16, "size": 32, "num_heads": 4, "ffn_size": 48}
@@ -59,6 +60,7 @@ def test_padding_never_changes_a_result(frontend: str, input_norm: str) -> None:
     ("frontend", "expected"),
     [
         ("conv2d2", {1: 1, 7: 1, 8: 1, 9: 2, 50: 22, 300: 147, 301: 148}),
+        ("conv2d", {1: 1, 7: 1, 8: 1, 10: 1, 11: 2, 50: 11, 301: 74}),
         ("conv1d2", {1: 1, 2: 1, 3: 2, 100: 50, 101: 51}),
         ("conv1d4", {1: 1, 4: 1, 5: 2, 100: 25, 101: 26}),
         ("linear", {1: 1, 100: 100}),
@@ -97,7 +99,7 @@ def test_every_parameter_and_every_valid_frame_has_a_gradient(frontend: str) -> 
 
 
 def test_blocks_are_torch_encoder_layers() -> None:
-    block = Block(32, num_heads=4, ffn_size=48, dropout=0.1, attention_dropout=0.1).eval()
+    block = TransformerBlock(32, num_heads=4, ffn_size=48, dropout=0.1, attention_dropout=0.1).eval()
     layer = nn.TransformerEncoderLayer(32, 4, 48, norm_first=True, batch_first=True, layer_norm_eps=1e-12).eval()
     attention = block.attention
     three = (attention.query, attention.key, attention.value)
@@ -109,7 +111,7 @@ def test_blocks_are_torch_encoder_layers() -> None:
     values_BFH = torch.randn(2, 9, 32)
     keys_BF = torch.arange(9) < torch.tensor([[9], [5]])
     expected_BFH = layer(values_BFH, src_key_padding_mask=~keys_BF)
-    torch.testing.assert_close(block(values_BFH, keys_BF[:, None, None])[keys_BF], expected_BFH[keys_BF])
+    torch.testing.assert_close(block(values_BFH, keys_BF)[keys_BF], expected_BFH[keys_BF])
 
 
 def test_positions() -> None:
@@ -156,5 +158,5 @@ def test_settings_that_do_not_go_together() -> None:
     assert TransformerHead.problems(size=256, num_heads=8) == []
     with pytest.raises(ValueError, match=r"conv2d2 needs at least 7 features a frame, but gets 5.*head.projection"):
         small_head(projection=5)
-    with pytest.raises(ValueError, match=r"head.frontend is 'conv3d'; choose one of conv2d2, conv1d4"):
+    with pytest.raises(ValueError, match=r"head.frontend is 'conv3d'; choose one of conv2d2, conv2d, conv1d4"):
         make_frontend("conv3d", input_size=80, output_size=32)  # type: ignore[arg-type]
