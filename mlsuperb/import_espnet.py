@@ -92,7 +92,7 @@ def _config(run: Path, translation: Translation, wishes: Wishes, *, has_upstream
         "adaptation": "frozen",
         "featurizer": featurizer.pop("option"),
         "specaug": "none",
-        "head": translation.head_option,
+        "head": translation.encoder,
         "objective": "ctc",
         "task": wishes.task or translation.task,
         "decoding": "prefix_beam",  # beam_size 1, as ML-SUPERB decodes (conf/decode_asr.yaml)
@@ -117,7 +117,7 @@ def _config(run: Path, translation: Translation, wishes: Wishes, *, has_upstream
                 "option of conf/upstream, or --upstream-checkpoint, a folder or an id on the hub"
             )
         target = "mlsuperb.upstreams.s3prl.S3prl"
-        changes["upstream"] = {"_target_": target, "checkpoint": checkpoint, "wave_eps": known.wave_eps}
+        changes["upstream"] = {"_target_": target, "checkpoint": checkpoint, "kind": known.kind}
     config |= {group: config[group] | settings for group, settings in changes.items()}
     check(config, groups=tuple(group for group in chosen if group != "upstream"))
     del config["data"]
@@ -138,7 +138,7 @@ def _fill_folder(
     weights = upstream_weights(tensors)
     if translation.upstream and weights:
         own = folder / build.UPSTREAM
-        write_upstream(own, weights, model_type=translation.upstream.model_type, like=like)
+        write_upstream(own, weights, known=translation.upstream, like=like)
         here["upstream"] = config["upstream"] | {"checkpoint": str(own)}
     vocabulary = Vocabulary(espnet.tokens)
     recogniser = build.build_recogniser(here, vocabulary=vocabulary)

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from torch import Tensor
 from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Model
 
 from mlsuperb import build, import_espnet
-from mlsuperb.espnet.keys import espnet_ctc_name, espnet_head_name
+from mlsuperb.espnet.keys import EncoderKind, espnet_ctc_name, espnet_head_name
 from mlsuperb.evaluate import evaluate
 from mlsuperb.featurizer import LastLayer, OneLayer, WeightedSum
+from mlsuperb.heads.base import Head
+from mlsuperb.heads.conformer import ConformerHead
+from mlsuperb.heads.e_branchformer import EBranchformerHead
 from mlsuperb.heads.transformer import TransformerHead
 from mlsuperb.import_espnet import Wishes
 from mlsuperb.model import SpeechModel
@@ -91,9 +95,15 @@ def fairseq_name(name: str, *, layer_norms: bool) -> str:
     return name
 
 
-def make_model(upstream: Upstream, featurizer: torch.nn.Module | None = None, *, projection: int | None) -> SpeechModel:
+def make_model(
+    upstream: Upstream,
+    featurizer: torch.nn.Module | None = None,
+    *,
+    projection: int | None,
+    make_head: Callable[..., Head] = TransformerHead,
+) -> SpeechModel:
     torch.manual_seed(0)
-    head = TransformerHead(input_size=upstream.layer_size, projection=projection, **SIZES)
+    head = make_head(input_size=upstream.layer_size, projection=projection, **SIZES)
     objective = CTC(input_size=32, vocab_size=len(TOKENS))
     with torch.no_grad():
         objective.out.weight.mul_(20)  # posteriors that say something
@@ -103,9 +113,9 @@ def make_model(upstream: Upstream, featurizer: torch.nn.Module | None = None, *,
     ).eval()
 
 
-def espnet_tensors(model: SpeechModel) -> dict[str, Tensor]:
+def espnet_tensors(model: SpeechModel, encoder: EncoderKind = "transformer") -> dict[str, Tensor]:
     """Those of head and objective."""
-    head = {espnet_head_name(n, encoder="transformer"): t for n, t in model.head.state_dict().items()}
+    head = {espnet_head_name(n, encoder=encoder): t for n, t in model.head.state_dict().items()}
     return head | {espnet_ctc_name(name): tensor for name, tensor in model.objective.state_dict().items()}
 
 
@@ -165,6 +175,37 @@ def test_a_model_on_log_mels_says_the_same(fbank_folder: Path) -> None:
     assert yaml.safe_load((run / "espnet.yaml").read_text())["version"] == "202211"
 
 
+ENCODERS: dict[EncoderKind, tuple[Callable[..., Head], dict[str, Any]]] = {
+    "transformer": (partial(TransformerHead, frontend="conv2d"), {"input_layer": "conv2d"}),
+    "conformer": (
+        partial(ConformerHead, conv_kernel=7, macaron=False),
+        {"rel_pos_type": "latest", "cnn_module_kernel": 7},
+    ),
+    "e_branchformer": (
+        partial(EBranchformerHead, cgmlp_size=20, cgmlp_kernel=5, merge_kernel=3, macaron=True, positions="absolute"),
+        {
+            "use_ffn": True, "macaron_ffn": True, "cgmlp_linear_units": 20, "cgmlp_conv_kernel": 5,
+            "pos_enc_layer_type": "abs_pos", "attention_layer_type": "selfattn",
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_every_encoder_says_the_same(encoder: EncoderKind, tmp_path: Path) -> None:
+    make_head, changes = ENCODERS[encoder]
+    reference = make_model(Fbank(), projection=None, make_head=make_head)
+    with torch.no_grad():
+        for name, tensor in reference.head.state_dict().items():
+            if tensor.is_floating_point() and tensor.ndim < 2 and "var" not in name:
+                tensor.add_(0.3 * torch.randn_like(tensor))  # norms, biases, means of batch norms that do something
+    conf = {name: value for name, value in CONFIG["encoder_conf"].items() if name != "normalize_before"}
+    tensors = espnet_tensors(reference, encoder) | {"frontend.logmel.melmat": torch.zeros(3)}
+    run = imported(write(tmp_path / "espnet", tensors, encoder=encoder, encoder_conf=conf | changes))
+    assert build.load_config(run)["head"]["name"] == encoder
+    check_same(run, reference)
+
+
 UPSTREAMS: dict[str, tuple[str, Callable[[], Any], str]] = {
     # name in the configuration, model, which names its weights have
     "fairseq, group norm": ("hubert_custom", lambda: HubertModel(HubertConfig(**SMALL)), "fairseq"),
@@ -214,9 +255,9 @@ def test_an_upstream_in_the_weights_says_the_same(
     upstream: tuple[str, Path, dict[str, Tensor]], tmp_path: Path
 ) -> None:
     name, published, tensors = upstream
-    eps = 1e-7 if name.startswith("hf_") else 1e-5
+    kind = "transformers" if name.startswith("hf_") else "own"
     reference = make_model(
-        S3prl(checkpoint=str(published), wave_eps=eps), WeightedSum(num_layers=3, layer_size=32), projection=20
+        S3prl(checkpoint=str(published), kind=kind), WeightedSum(num_layers=3, layer_size=32), projection=20
     )
     with torch.no_grad():
         reference.featurizer.logits_L.copy_(torch.tensor([0.5, -1.0, 2.0]))
@@ -284,6 +325,17 @@ def test_sizes_of_no_published_model_need_a_config(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*run*"))
 
 
+def test_normalisation_of_waves_that_nobody_says_is_asked_for(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    changes = {"hidden_size": 768, "num_attention_heads": 12, "num_conv_pos_embedding_groups": 16}
+    model = HubertModel(HubertConfig(**(SMALL | changes)))
+    tensors = {f"frontend.upstream.upstream.model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors["ctc.ctc_lo.weight"] = torch.zeros(len(TOKENS), 32)
+    folder = write(tmp_path / "espnet", tensors, **s3prl_config("hf_hubert_custom"))
+    with pytest.raises(ValueError, match=r"some/model is given normalised waves .* give --upstream-checkpoint"):
+        imported(folder)
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"encoder": "longformer"}, r"encoder='longformer' \(supported: 'transformer'"),
     ({"normalize": "global_mvn"}, r"normalize='global_mvn' \(supported"),
@@ -302,6 +354,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"mystery": [1]}, r"config\.mystery=\[1\] \(unknown here\)"),
     ({"frontend_conf": 3}, r"frontend_conf=3 \(settings are expected\)"),
     ({"frontend": "s3prl"}, r"frontend_conf\.frontend_conf\.upstream is missing"),
+    ({"encoder": "conformer"}, r"rel_pos_type='rel_pos', 'rel_selfattn', 'legacy' \(supported: 'rel_pos', 'rel_selfattn', 'la"),
+    ({"encoder": "e_branchformer"}, r"encoder_conf\.use_ffn=False \(supported: True\)"),
     (s3prl_config("apc"), r"frontend_conf\.frontend_conf\.upstream='apc' \(supported: hubert, "),
     (
         {"frontend": "s3prl", "frontend_conf": {"frontend_conf": {"upstream": "hubert", "normalize": True, "tile_factor": 2}}},

@@ -33,7 +33,6 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"upstreams", "heads", "objectives"},
     "inference": {"data", "decoding", "model", "scoring", "tasks", "training"},
     "settings": {"experiment", "options", "scoring"},
-    "espnet": {"espnet"},
     "summary": {"experiment", "model", "scoring", "training"},
     "espnet": {"espnet", "files", "training"},
 }

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlsuperb.espnet.keys import EncoderKind
+
 REQUIRED = object()  # a default: the setting must be there
 
 
@@ -18,12 +20,14 @@ class Meaning:
 
     Args:
         renamed: ESPnet's name -> (our name, ESPnet's default).
-        fixed: ESPnet's name -> the values under which it computes what we do, its default first.
+        fixed: ESPnet's name -> the values under which it computes what we do.
+        unsaid: ESPnet's defaults that are none of these.
         ignored: what does not change an output.
     """
 
     renamed: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    unsaid: Mapping[str, Any] = field(default_factory=dict)
     ignored: Collection[str] = ()
 
     def read(self, settings: Mapping[str, Any], *, group: str) -> tuple[dict[str, Any], list[str]]:
@@ -35,7 +39,7 @@ class Meaning:
         return found, problems + list(self._problems(settings, group))
 
     def _problems(self, settings: Mapping[str, Any], group: str) -> Iterator[str]:
-        for name, value in settings.items():
+        for name, value in (dict(self.unsaid) | dict(settings)).items():
             if name in self.fixed:
                 if value not in self.fixed[name]:
                     allowed = " or ".join(map(repr, self.fixed[name]))
@@ -125,18 +129,59 @@ _ENCODER_FIXED = {
 }
 _ENCODER_IGNORED = ("padding_idx", "layer_drop_rate", "use_flash_attn", "positionwise_conv_kernel_size")
 
-# ESPnet's encoder -> (our option of conf/head, how its settings are read)
-ENCODERS = {
-    "transformer": (
-        "transformer",
-        Meaning(
-            renamed=_ENCODER,
-            fixed={**_ENCODER_FIXED, "pos_enc_layer_type": ("abs_pos",)},
-            ignored=_ENCODER_IGNORED,
-        ),
+_SWISH, _MACARON = ("swish",), ("macaron", False)
+
+# ESPnet's encoder -> how its settings are read
+ENCODERS: dict[EncoderKind, Meaning] = {
+    "transformer": Meaning(
+        renamed=_ENCODER, fixed=_ENCODER_FIXED | {"pos_enc_layer_type": ("abs_pos",)}, ignored=_ENCODER_IGNORED
+    ),
+    "conformer": Meaning(
+        renamed=_ENCODER
+        | {
+            "macaron_style": _MACARON,
+            "cnn_module_kernel": ("conv_kernel", 31),
+            "rel_pos_type": ("rel_pos_type", "legacy"),
+            "pos_enc_layer_type": ("codes", "rel_pos"),
+            "selfattention_layer_type": ("attention", "rel_selfattn"),
+        },
+        fixed=_ENCODER_FIXED
+        | {"activation_type": _SWISH, "use_cnn_module": (True,), "zero_triu": (False,), "ctc_trim": (False,)},
+        ignored=(*_ENCODER_IGNORED, "stochastic_depth_rate", "max_pos_emb_len"),
+    ),
+    "e_branchformer": Meaning(
+        renamed=_ENCODER
+        | {
+            "num_blocks": ("num_blocks", 12),
+            "macaron_ffn": _MACARON,
+            "cgmlp_linear_units": ("cgmlp_size", 2048),
+            "cgmlp_conv_kernel": ("cgmlp_kernel", 31),
+            "merge_conv_kernel": ("merge_kernel", 3),
+            "rel_pos_type": ("rel_pos_type", "latest"),
+            "pos_enc_layer_type": ("codes", "rel_pos"),
+            "attention_layer_type": ("attention", "rel_selfattn"),
+        },
+        fixed={
+            name: values for name, values in _ENCODER_FIXED.items() if name not in ("normalize_before", "concat_after")
+        }
+        | {
+            "use_ffn": (True,),
+            "ffn_activation_type": _SWISH,
+            "gate_activation": ("identity",),
+            "use_linear_after_conv": (False,),
+            "zero_triu": (False,),
+        },
+        unsaid={"use_ffn": False},
+        ignored=(*_ENCODER_IGNORED, "max_pos_emb_len", "gradient_checkpoint_layers"),
     ),
 }
-FRONTENDS = {"conv2d2": "conv2d2"}  # ESPnet's input_layer -> our front end
+# ESPnet's pos_enc_layer_type, attention layer and rel_pos_type -> our positions
+POSITIONS = {
+    ("rel_pos", "rel_selfattn", "latest"): "relative",
+    ("abs_pos", "selfattn", "latest"): "absolute",
+    ("abs_pos", "selfattn", "legacy"): "absolute",
+}
+FRONTENDS = {"conv2d2": "conv2d2", "conv2d": "conv2d"}  # ESPnet's input_layer -> our front end
 
 # Of the whole configuration: what must be so, and what does not change an output.
 WHOLE = Meaning(

@@ -25,8 +25,8 @@ class Translation:
         upstream: what is known of it by its name; None for log-mels.
         fbank: settings of the log-mels.
         featurizer: option and settings.
-        encoder: ESPnet's.
-        head_option, head: option of conf/head, and its settings.
+        encoder: ESPnet's, and our option of conf/head.
+        head: its settings.
         objective: settings of the CTC objective.
         task, units, normaliser: see `mlsuperb.tasks.base.Task`.
         problems: what cannot be matched, a phrase each.
@@ -36,7 +36,6 @@ class Translation:
     fbank: dict[str, Any] = field(default_factory=dict)
     featurizer: dict[str, Any] = field(default_factory=dict)
     encoder: EncoderKind = "transformer"
-    head_option: str = "transformer"
     head: dict[str, Any] = field(default_factory=dict)
     objective: dict[str, Any] = field(default_factory=dict)
     task: TaskName = "asr"
@@ -133,12 +132,19 @@ def _encoder(found: Translation, config: Mapping[str, Any]) -> None:
     if kind not in settings.ENCODERS:
         found.refuse("encoder", kind, ", ".join(map(repr, settings.ENCODERS)))
         return
-    found.encoder, (found.head_option, meaning) = kind, settings.ENCODERS[kind]
-    read = found.read(meaning, config.get("encoder_conf"), group="encoder_conf")
+    found.encoder = kind
+    read = found.read(settings.ENCODERS[found.encoder], config.get("encoder_conf"), group="encoder_conf")
     if read["frontend"] in settings.FRONTENDS:
         read["frontend"] = settings.FRONTENDS[read["frontend"]]
     else:
         found.refuse("encoder_conf.input_layer", read["frontend"], ", ".join(map(repr, settings.FRONTENDS)))
+    if "codes" in read:
+        given = tuple(read.pop(name) for name in ("codes", "attention", "rel_pos_type"))
+        read["positions"] = settings.POSITIONS.get(given)
+        if read["positions"] is None:
+            kinds = "'rel_pos', 'rel_selfattn', 'latest' or 'abs_pos', 'selfattn'"
+            names = "encoder_conf.pos_enc_layer_type, its kind of attention, rel_pos_type"
+            found.problems.append(f"{names}={', '.join(map(repr, given))} (supported: {kinds})")
     found.head |= read
 
 

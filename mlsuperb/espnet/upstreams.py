@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -34,11 +34,10 @@ NATIVE = {
     "wavlm_large": ("wavlm", "wavlm_large"),
 }
 # names that go with a checkpoint of one's own (path_or_url)
-CUSTOM = {"hubert_custom": "hubert", "hubert_local": "hubert", "hubert_url": "hubert"} | {
+CUSTOM = {"hubert_custom": "hubert", "hubert_local": "hubert", "hubert_url": "hubert", "wavlm_local": "wavlm"} | {
     f"wav2vec2_{kind}": "wav2vec2" for kind in ("custom", "local", "url")
 }
 WRAPPED = {"hf_wav2vec2_custom": "wav2vec2", "hf_hubert_custom": "hubert"}  # transformers' own models
-NATIVE_EPS, WRAPPED_EPS = 1e-5, 1e-7  # of wave normalisation: F.layer_norm; Wav2Vec2FeatureExtractor
 
 # Heads are in no tensor's shape: those of the published models of each size (fairseq's configurations).
 NUM_HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16}
@@ -58,24 +57,24 @@ class S3prlUpstream:
         model_type: in transformers.
         option: our choice of conf/upstream; None where no checkpoint of ours is known.
         checkpoint: on the hub, where the name says so itself.
-        wave_eps: of wave normalisation.
+        kind: whether s3prl has the model itself, or takes it from transformers.
     """
 
     model_type: str
     option: str | None
     checkpoint: str | None
-    wave_eps: float
+    kind: Literal["own", "transformers"]
 
 
 def find_upstream(name: str, path_or_url: str | None) -> S3prlUpstream | None:
     """The upstream of an ESPnet configuration; None where it has no counterpart here."""
     if name in NATIVE:
         model_type, option = NATIVE[name]
-        return S3prlUpstream(model_type=model_type, option=option, checkpoint=None, wave_eps=NATIVE_EPS)
+        return S3prlUpstream(model_type=model_type, option=option, checkpoint=None, kind="own")
     if name in CUSTOM:
-        return S3prlUpstream(model_type=CUSTOM[name], option=None, checkpoint=None, wave_eps=NATIVE_EPS)
+        return S3prlUpstream(model_type=CUSTOM[name], option=None, checkpoint=None, kind="own")
     if name in WRAPPED and path_or_url:
-        return S3prlUpstream(model_type=WRAPPED[name], option=None, checkpoint=path_or_url, wave_eps=WRAPPED_EPS)
+        return S3prlUpstream(model_type=WRAPPED[name], option=None, checkpoint=path_or_url, kind="transformers")
     return None
 
 

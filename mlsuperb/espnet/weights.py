@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mlsuperb.espnet.keys import EncoderKind, ctc_name, head_name
-from mlsuperb.espnet.upstreams import config_from_shapes, to_transformers
+from mlsuperb.espnet.upstreams import S3prlUpstream, config_from_shapes, to_transformers
 from mlsuperb.files import write_atomic
 from mlsuperb.training.checkpoint import save_weights, trained_tensors
 
@@ -19,7 +20,7 @@ from mlsuperb.training.checkpoint import save_weights, trained_tensors
 UPSTREAM_PREFIXES = ("frontend.upstream.upstream.model.", "frontend.upstream.model.")
 LAYER_WEIGHTS, LAYER_LOGITS = "frontend.featurizer.weights", "featurizer.logits_L"
 CTC_WEIGHT = "ctc.ctc_lo.weight"
-CONSTANTS = ("frontend.logmel.melmat",)  # follow from the settings
+CONSTANTS = re.compile(r"frontend\.logmel\.melmat|.*\.pe")  # which follow from the settings: filters, position codes
 
 
 def upstream_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -32,39 +33,64 @@ def upstream_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def write_upstream(folder: Path, weights: Mapping[str, Tensor], *, model_type: str, like: str | None) -> None:
+def write_upstream(folder: Path, weights: Mapping[str, Tensor], *, known: S3prlUpstream, like: str | None) -> None:
     """The upstream as a checkpoint in `folder`, so that a fine-tuned one is what it was and no hub is asked.
 
     Args:
         weights: under s3prl's names.
-        model_type: in transformers.
+        known: what its name tells.
         like: a checkpoint (folder or id on the hub) with the same sizes; None to tell them by the shapes.
 
     Raises:
-        ValueError: a tensor has no counterpart, or the sizes cannot be told.
+        ValueError: a tensor has no counterpart, or the sizes or the normalisation of waves cannot be told.
     """
     from transformers import AutoConfig
 
     renamed, unknown = to_transformers(weights)
     if unknown:
         raise ValueError(f"{len(unknown)} parameters of the upstream have no counterpart here: {some(unknown)}")
-    if like is None:
-        settings = config_from_shapes(renamed, model_type=model_type)
-    else:
-        try:
-            settings = AutoConfig.from_pretrained(like).to_dict()
-        except (OSError, ValueError) as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise ValueError(
-                f"--upstream-checkpoint {like}: no config.json can be read there ({first_line})"
-            ) from error
+    settings = config_from_shapes(renamed, model_type=known.model_type) if like is None else _config_of(like)
     AutoConfig.for_model(**settings).save_pretrained(folder)
     save_weights(renamed, folder / "model.safetensors")
-    # fairseq's models were trained on normalised waves where their convolutions have layer norms
-    normalise = settings.get("feat_extract_norm") == "layer"
+    normalise = _normalises(settings, known=known, like=like)
     write_atomic(
         folder / "preprocessor_config.json", [json.dumps({"do_normalize": normalise, "sampling_rate": 16_000})]
     )
+
+
+def _config_of(checkpoint: str) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    try:
+        found: dict[str, Any] = AutoConfig.from_pretrained(checkpoint).to_dict()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--upstream-checkpoint {checkpoint}: no config.json can be read there ({_first_line(error)})"
+        ) from error
+    return found
+
+
+def _normalises(settings: Mapping[str, Any], *, known: S3prlUpstream, like: str | None) -> bool:
+    """Whether the model is given normalised waves. fairseq's are where their convolutions have layer norms; those taken
+    from transformers obey their own preprocessor_config.json, which for the others says now this, now that."""
+    from transformers import Wav2Vec2FeatureExtractor
+
+    if known.kind == "own" or (like is None and settings["feat_extract_norm"] == "layer"):
+        return bool(settings["feat_extract_norm"] == "layer")
+    try:
+        if like is not None:
+            return bool(Wav2Vec2FeatureExtractor.from_pretrained(like).do_normalize)
+        reason = "none was given"
+    except (OSError, ValueError) as error:
+        reason = _first_line(error)
+    raise ValueError(
+        f"whether {known.checkpoint} is given normalised waves stands in its preprocessor_config.json, which cannot be read "
+        f"({reason}): give --upstream-checkpoint, a folder with it or the id on the hub"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def check_vocabulary(tensors: Mapping[str, Tensor], *, num_tokens: int) -> None:
@@ -88,8 +114,9 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, encoder: EncoderKin
         ValueError: a tensor finds no place, or has another shape than it; a place is left empty.
     """
     places = trained_tensors(model)
-    dropped = CONSTANTS if LAYER_LOGITS in places else (*CONSTANTS, LAYER_WEIGHTS)  # one layer: not read
-    given = {n: t for n, t in tensors.items() if n not in dropped and not n.startswith(UPSTREAM_PREFIXES)}
+    given = {n: t for n, t in tensors.items() if not CONSTANTS.fullmatch(n) and not n.startswith(UPSTREAM_PREFIXES)}
+    if LAYER_LOGITS not in places:
+        given.pop(LAYER_WEIGHTS, None)  # not read where one layer is taken
     names = {name: _our_name(name, encoder) for name in given}
     unknown = [name for name in given if names[name] not in places]
     missing = places.keys() - names.values()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import torch
-from pydantic import PositiveFloat
 from torch import Tensor
 
 from mlsuperb.masks import valid_mask, zero_padding
@@ -18,6 +18,7 @@ from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.inputs import WaveInput
 from mlsuperb.upstreams.padding import normalise_wave, pad_short
 
+S3prlKind = Literal["own", "transformers"]
 MIN_SAMPLES = 800  # s3prl.nn.upstream: MIN_SECOND = 0.05
 
 
@@ -27,12 +28,14 @@ class S3prl(HuggingFace):
     - as many frames as started hops of 320 samples: the convolutions give one or two less, and the last frame is
       repeated. Inside a batch s3prl does so for the longest utterance alone; here the number is the same in any batch;
     - audio under 0.05 s is padded with zeros to that length first, and cut to its number of frames afterwards;
-    - waves, where the checkpoint wants them normalised, with s3prl's own epsilon.
+    - waves normalised as the kind of model asks for (below).
 
     Args:
         checkpoint, revision, dropout_while_frozen: see `HuggingFace`.
-        wave_eps: added to the variance of a wave: 1e-5 for the models that s3prl has of its own (`F.layer_norm`), 1e-7
-            for those it takes from transformers (`hf_wav2vec2_custom`, ...).
+        kind: `own`, a model that s3prl has itself (`hubert_base`, `xls_r_300m`, ...): waves are normalised where its
+            convolutions have layer norms, as fairseq trained it, whatever preprocessor_config.json says, and 1e-5 is added
+            to their variance (`F.layer_norm`). `transformers`, one that it takes from there (`hf_wav2vec2_custom`, ...):
+            as preprocessor_config.json says, with 1e-7 (`Wav2Vec2FeatureExtractor`).
     """
 
     def __init__(
@@ -41,16 +44,18 @@ class S3prl(HuggingFace):
         checkpoint: str,
         revision: str = "main",
         dropout_while_frozen: bool = False,
-        wave_eps: PositiveFloat = 1e-5,
+        kind: S3prlKind = "own",
     ) -> None:
         super().__init__(checkpoint=checkpoint, revision=revision, dropout_while_frozen=dropout_while_frozen)
         if not isinstance(self.input, WaveInput):
             raise ValueError(
                 f"upstream.checkpoint={checkpoint} reads no waves, so s3prl has no such model; use upstream=hf"
             )
-        self.wave_eps = wave_eps
-        self.normalise = self.input.normalise
+        by_convolutions = self.model.config.feat_extract_norm == "layer"
+        self.normalise = by_convolutions if kind == "own" else self.input.normalise
+        self.wave_eps = 1e-5 if kind == "own" else 1e-7
         self.input.normalise = False  # done here, with another epsilon
+        self.source = "s3prl's own model" if kind == "own" else self._record["do_normalize_source"]
         self.hop_length = math.prod(stride for _, stride in self.input.convolutions)
 
     @classmethod
@@ -60,7 +65,7 @@ class S3prl(HuggingFace):
         checkpoint: str,
         revision: str = "main",
         dropout_while_frozen: bool = False,
-        wave_eps: float = 1e-5,
+        kind: str = "own",
     ) -> list[str]:
         return super().problems(checkpoint=checkpoint, revision=revision, dropout_while_frozen=dropout_while_frozen)
 
@@ -84,4 +89,5 @@ class S3prl(HuggingFace):
     def record(self) -> dict[str, object]:
         """As `HuggingFace`, but of a folder only its name: its files are known by their hashes, wherever it lies."""
         found = super().record()
-        return found | {"checkpoint": Path(str(found["checkpoint"])).name if found["sha256"] else found["checkpoint"]}
+        name = Path(str(found["checkpoint"])).name if found["sha256"] else found["checkpoint"]
+        return found | {"checkpoint": name, "do_normalize": self.normalise, "do_normalize_source": self.source}
