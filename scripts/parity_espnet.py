@@ -27,6 +27,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.parity import owsm
 from scripts.parity.decoding import decoding_checks
 from scripts.parity.fbank import fbank_checks
 from scripts.parity.heads import batch_checks, head_checks
@@ -43,6 +44,7 @@ def main() -> int:
         "heads": head_checks,
         "batches": batch_checks,
         "fbank": fbank_checks,
+        "owsm": owsm.checks,
         "decoding": partial(decoding_checks, arguments.num_posteriors),
     }
     if unknown := [name for name in arguments.parts or [] if name not in parts]:

@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "experiment": {"files"},
     "data": {"data", "files"},
     "layers": {"layers", "masks"},
-    "upstreams": {"upstreams", "layers", "masks"},
+    "upstreams": {"upstreams", "layers", "masks", "espnet"},
     "adaptation": {"adaptation", "upstreams"},
     "featurizer": {"masks"},
     "specaug": {"masks"},

@@ -159,7 +159,7 @@ def _read_config(source: str | Path, revision: str) -> tuple[dict[str, Any], str
         path = cached_file(str(source), "config.json", revision=revision)
     except OSError as error:
         raise ValueError(
-            f"upstream.checkpoint={source} ({revision}) could not be read: {_one_line(error)} {_REMEDY}"
+            f"upstream.checkpoint={source} ({revision}) could not be read: {one_line(error)} {_REMEDY}"
         ) from error
     assert path is not None, "a missing file was to be an OSError"
     commit = None if isinstance(source, Path) else extract_commit_hash(path, None)
@@ -192,11 +192,11 @@ def _load_model(source: str | Path, revision: str, *, kind: Kind, model_type: st
             )
     except OSError as error:
         raise ValueError(
-            f"upstream.checkpoint={source} ({revision}) could not be loaded: {_one_line(error)} {_REMEDY}"
+            f"upstream.checkpoint={source} ({revision}) could not be loaded: {one_line(error)} {_REMEDY}"
         ) from error
     except (SafetensorError, UnpicklingError) as error:  # torch would advise to switch the safety off
         raise ValueError(
-            f"upstream.checkpoint={source}: its weights cannot be read ({_one_line(error)[:90]} ...). The file is cut short, "
+            f"upstream.checkpoint={source}: its weights cannot be read ({one_line(error)[:90]} ...). The file is cut short, "
             f"or a git-lfs pointer, or a pickle with more in it than tensors, which is never loaded. {_REMEDY}"
         ) from error
     _check_keys(source, info, kind)
@@ -231,16 +231,21 @@ def _check_keys(source: str | Path, info: dict[str, Any], kind: Kind) -> None:
     missing = sorted(key for key in info["missing_keys"] if not key.startswith(kind.unused))
     wrong = {"missing": missing, "of another shape": sorted(mismatched), "unknown": foreign}
     if any(wrong.values()):
-        listed = "; ".join(f"{len(keys)} {what} ({_some(keys)})" for what, keys in wrong.items() if keys)
         raise ValueError(
-            f"upstream.checkpoint={source}: its weights do not fit its config.json: {listed}. Parts of the model would "
-            "be random. Use a checkpoint in the transformers format of this family, or convert it first."
+            f"upstream.checkpoint={source}: its weights do not fit its config.json: {listed(wrong)}. Parts of the model "
+            "would be random. Use a checkpoint in the transformers format of this family, or convert it first."
         )
     if unexpected:
         logger.info("%s: left out %d weights outside the model (%s)", source, len(unexpected), _some(unexpected))
 
 
-def _one_line(error: Exception) -> str:
+def listed(wrong: Mapping[str, list[str]]) -> str:
+    """What does not fit, by what is wrong with it: how many names, and some of them."""
+    return "; ".join(f"{len(keys)} {what} ({_some(keys)})" for what, keys in wrong.items() if keys)
+
+
+def one_line(error: Exception) -> str:
+    """Its message, in one line."""
     return " ".join(str(error).split())
 
 
@@ -263,7 +268,7 @@ def _read_preprocessor(source: str | Path, revision: str) -> dict[str, Any] | No
         )
     except OSError as error:
         raise ValueError(
-            f"{source}: preprocessor_config.json could not be fetched: {_one_line(error)} {_REMEDY}"
+            f"{source}: preprocessor_config.json could not be fetched: {one_line(error)} {_REMEDY}"
         ) from error
     if path is None:
         return None
@@ -276,10 +281,11 @@ def _read_preprocessor(source: str | Path, revision: str) -> dict[str, Any] | No
 def hash_files(folder: Path, *patterns: str) -> dict[str, str]:
     """sha256 of each file of the first pattern that fits any."""
     files: list[Path] = next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), [])
-    return {file.name: _sha256(file) for file in files}
+    return {file.name: sha256(file) for file in files}
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """Hex digest of a file."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(1 << 22):

@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from mlsuperb.upstreams.huggingface import HuggingFace
+from mlsuperb.upstreams.owsm import Owsm
 from mlsuperb.upstreams.seamless import SeamlessM4T
 from mlsuperb.upstreams.whisper import Whisper
 
@@ -102,6 +103,8 @@ READERS = {
     "whisper_padded": ("whisper_pieces", Whisper, {"pad_to_30s": True}),
     "seamless_v1": ("seamless_v1", SeamlessM4T, {}),
     "seamless_v2": ("seamless_v2", SeamlessM4T, {}),
+    "owsm": ("owsm", Owsm, {}),
+    "owsm_padded": ("owsm", Owsm, {"pad_to_30s": True}),
 }
 
 
