@@ -29,8 +29,8 @@ from mlsuperb.files import write_atomic
 from mlsuperb.options import check_overrides
 from mlsuperb.settings import check, compose
 from mlsuperb.training.checkpoint import save_weights, trained_tensors
+from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
-from mlsuperb.training.trainer import MODEL_FILE
 from mlsuperb.upstreams.checkpoint import sha256
 
 IMPORT_FILE, ESPNET_FILE = "import.json", "espnet.yaml"
@@ -85,17 +85,18 @@ def _config(run: Path, translation: Translation, wishes: Wishes, *, has_upstream
     Raises:
         ValueError: the upstream cannot be told.
     """
-    known, featurizer = translation.upstream, dict(translation.featurizer)
+    known = translation.upstream
+    parts = {name: dict(getattr(translation, name)) for name in ("adaptation", "featurizer", "objective")}
+    options = {name: part.pop("option") for name, part in parts.items()}
     upstream = (wishes.upstream or known.option or "hf") if known else "fbank"
     chosen = {
         "upstream": upstream,
-        "adaptation": "frozen",
-        "featurizer": featurizer.pop("option"),
+        **options,
         "specaug": "none",
         "head": translation.encoder,
-        "objective": "ctc",
         "task": wishes.task or translation.task,
-        "decoding": "prefix_beam",  # beam_size 1, as ML-SUPERB decodes (conf/decode_asr.yaml)
+        # of beam 1, as ML-SUPERB decodes (conf/decode_asr.yaml); a decoder asks for its own
+        "decoding": "prefix_beam" if options["objective"] == "ctc" else "joint_beam",
     }
     overrides = [f"{group}={option}" for group, option in chosen.items()]
     if messages := check_overrides(overrides):
@@ -103,9 +104,8 @@ def _config(run: Path, translation: Translation, wishes: Wishes, *, has_upstream
     config = compose([*overrides, *(["upstream.checkpoint=" + OWN_CHECKPOINT] if upstream == "hf" else [])])
     changes: dict[str, dict[str, Any]] = {
         "upstream": translation.fbank,
-        "featurizer": featurizer,
+        **parts,
         "head": translation.head,
-        "objective": translation.objective,
         "task": {"units": translation.units, "normaliser": wishes.normaliser or translation.normaliser},
     }
     if known:

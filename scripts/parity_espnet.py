@@ -27,6 +27,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.parity import owsm
 from scripts.parity.decoding import decoding_checks
 from scripts.parity.decoding_joint import joint_checks
 from scripts.parity.fbank import fbank_checks
@@ -45,6 +46,7 @@ def main() -> int:
         "heads": head_checks,
         "batches": batch_checks,
         "fbank": fbank_checks,
+        "owsm": owsm.checks,
         "decoding": partial(decoding_checks, arguments.num_posteriors),
         "imports": import_checks,
         "decoding_joint": joint_checks,

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from torch import Tensor
 from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Model
 
 from mlsuperb import build, import_espnet
-from mlsuperb.espnet.keys import EncoderKind, espnet_ctc_name, espnet_head_name
+from mlsuperb.adaptation.bottleneck import ESPnetHoulsby, Pfeiffer
+from mlsuperb.espnet.keys import EncoderKind, espnet_ctc_name, espnet_decoder_name, espnet_head_name
 from mlsuperb.evaluate import evaluate
 from mlsuperb.featurizer import LastLayer, OneLayer, WeightedSum
 from mlsuperb.heads.base import Head
@@ -30,6 +31,7 @@ from mlsuperb.heads.transformer import TransformerHead
 from mlsuperb.import_espnet import Wishes
 from mlsuperb.model import SpeechModel
 from mlsuperb.objectives.ctc import CTC
+from mlsuperb.objectives.ctc_attention import CTCAttention
 from mlsuperb.specaug import Identity
 from mlsuperb.transcribe import transcribe
 from mlsuperb.types import Batch, Encoded
@@ -101,22 +103,30 @@ def make_model(
     *,
     projection: int | None,
     make_head: Callable[..., Head] = TransformerHead,
+    make_objective: Callable[..., CTC | CTCAttention] = CTC,
+    trained: Sequence[str] = (),
 ) -> SpeechModel:
     torch.manual_seed(0)
     head = make_head(input_size=upstream.layer_size, projection=projection, **SIZES)
-    objective = CTC(input_size=32, vocab_size=len(TOKENS))
+    objective = make_objective(input_size=32, vocab_size=len(TOKENS))
     with torch.no_grad():
-        objective.out.weight.mul_(20)  # posteriors that say something
+        (objective.out if isinstance(objective, CTC) else objective.ctc.out).weight.mul_(
+            20
+        )  # posteriors that say something
     featurizer = featurizer or LastLayer(num_layers=upstream.num_layers, layer_size=upstream.layer_size)
     return SpeechModel(
-        upstream, trained=[], featurizer=featurizer, specaug=Identity(), head=head, objective=objective
+        upstream, trained=trained, featurizer=featurizer, specaug=Identity(), head=head, objective=objective
     ).eval()
 
 
 def espnet_tensors(model: SpeechModel, encoder: EncoderKind = "transformer") -> dict[str, Tensor]:
     """Those of head and objective."""
     head = {espnet_head_name(n, encoder=encoder): t for n, t in model.head.state_dict().items()}
-    return head | {espnet_ctc_name(name): tensor for name, tensor in model.objective.state_dict().items()}
+    objective = model.objective.state_dict()
+    decoder = {name: tensor for name, tensor in objective.items() if name.startswith("decoder.")}
+    ctc = {name.removeprefix("ctc."): tensor for name, tensor in objective.items() if name not in decoder}
+    names = {espnet_decoder_name(name.removeprefix("decoder.")): tensor for name, tensor in decoder.items()}
+    return head | names | {espnet_ctc_name(name): tensor for name, tensor in ctc.items()}
 
 
 def write(folder: Path, tensors: dict[str, Tensor], **changes: Any) -> Path:
@@ -135,7 +145,7 @@ def posteriors(model: SpeechModel, samples: int = 16_000) -> Encoded:
         target_lengths_B=torch.zeros(1, dtype=torch.long),
     )  # fmt: skip
     with torch.no_grad():
-        return model.log_probs(batch)
+        return model.objective.log_probs(model.encode(batch.wave_BT, batch.lengths_B))
 
 
 def check_same(run: Path, model: SpeechModel) -> None:
@@ -203,6 +213,58 @@ def test_every_encoder_says_the_same(encoder: EncoderKind, tmp_path: Path) -> No
     tensors = espnet_tensors(reference, encoder) | {"frontend.logmel.melmat": torch.zeros(3)}
     run = imported(write(tmp_path / "espnet", tensors, encoder=encoder, encoder_conf=conf | changes))
     assert build.load_config(run)["head"]["name"] == encoder
+    check_same(run, reference)
+
+
+def test_a_decoder_says_the_same(tmp_path: Path) -> None:
+    sizes = {"num_blocks": 2, "num_heads": 4, "ffn_size": 48}
+    reference = make_model(Fbank(), projection=None, make_objective=partial(CTCAttention, **sizes))
+    conf = {"attention_heads": 4, "linear_units": 48, "num_blocks": 2, "input_layer": "embed"}
+    changes = {"decoder": "transformer", "decoder_conf": conf, "model_conf": {"ctc_weight": 0.3, "lsm_weight": 0.1}}
+    run = imported(write(tmp_path / "espnet", espnet_tensors(reference), **changes))
+    check_same(run, reference)
+    config = build.load_config(run)
+    assert (config["objective"]["label_smoothing"], config["objective"]["ctc_weight"]) == (0.1, 0.3)
+    assert config["decoding"]["name"] == "joint_beam"
+    loaded = build.load_recogniser(run, cpu(run)).model.objective
+    tokens_BS, frames_BFH, lengths_B = torch.tensor([[10, 3, 5]]), torch.randn(1, 9, 32), torch.tensor([9])
+    expected = reference.objective.decoder(tokens_BS, frames_BFH, lengths_B)
+    torch.testing.assert_close(loaded.decoder(tokens_BS, frames_BFH, lengths_B), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "adaptation", "place", "theirs"),
+    [
+        ("wav2vec2_custom", "own", ESPnetHoulsby, ".feed_forward.output_dropout", "adapter"),
+        ("hf_wav2vec2_custom", "transformers", Pfeiffer, "", "adapter_layer"),
+    ],
+)
+def test_an_adapter_says_the_same(
+    name: str, kind: str, adaptation: type[Pfeiffer], place: str, theirs: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    published = tmp_path / "published"
+    model = Wav2Vec2Model(Wav2Vec2Config(**LARGE))
+    model.save_pretrained(published)
+    (published / "preprocessor_config.json").write_text(json.dumps({"do_normalize": True}))
+    upstream = S3prl(checkpoint=str(published), kind=kind)
+    trained = adaptation(width=6, activation="gelu", layers=[2]).apply(upstream)
+    assert len(trained) == 4
+    prefix = "frontend.upstream.upstream.model."
+    tensors = {}
+    for own, tensor in model.state_dict().items():
+        tensors[prefix + (fairseq_name(own, layer_norms=True) if kind == "own" else own)] = tensor
+    for side, layer in (("down", 0), ("up", 2)):
+        bottleneck = upstream.get_submodule(f"model.encoder.layers.1{place}.bottleneck.{side}")
+        torch.nn.init.normal_(bottleneck.weight)
+        for parameter, tensor in bottleneck.state_dict().items():
+            tensors[f"{prefix}encoder.layers.1.{theirs}.houlsby_adapter.{layer}.{parameter}"] = tensor
+    reference = make_model(upstream, WeightedSum(num_layers=3, layer_size=32), projection=20, trained=trained)
+    tensors |= espnet_tensors(reference) | {"frontend.featurizer.weights": torch.zeros(3)}
+    adapter = {"use_adapter": True, "adapter": "houlsby", "adapter_conf": {"bottleneck": 6, "target_layers": [1]}}
+    run = imported(
+        write(tmp_path / "espnet", tensors, **s3prl_config(name), **adapter), upstream_checkpoint=str(published)
+    )
     check_same(run, reference)
 
 
@@ -345,9 +407,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"frontend_conf": {"frontend_conf": {"use_wpe": True}}}, r"frontend_conf\.frontend_conf\.use_wpe=True"),
     ({"postencoder": "length_adaptor"}, r"config\.postencoder='length_adaptor'"),
     ({"preencoder": "sinc"}, r"preencoder='sinc'"),
-    ({"model_conf": {"ctc_weight": 0.3}, "decoder": "rnn"}, r"ctc_weight=0\.3 .*decoder='rnn'"),
+    ({"model_conf": {"ctc_weight": 0.3}, "decoder": "rnn"}, r"ctc_weight=0\.3 with decoder='rnn'"),
+    ({"model_conf": {"ctc_weight": 0.0}, "decoder": "transformer"}, r"ctc_weight=0\.0 with decoder='transformer'"),
+    (
+        {"model_conf": {"ctc_weight": 0.3}, "decoder": "transformer", "decoder_conf": {"input_layer": "linear"}},
+        r"decoder_conf\.input_layer='linear' \(supported: 'embed'\)",
+    ),
     ({"token_type": "bpe", "bpemodel": "data/bpe.model"}, r"bpemodel='data/bpe\.model'(.|\n)*token_type='bpe'"),
-    ({"use_adapter": True, "adapter": "lora"}, r"use_adapter=True"),
+    ({"use_adapter": True, "adapter": "lora"}, r"adapter='lora' \(supported: 'houlsby' .* issue 5721"),
     ({"speech_volume_normalize": 0.5}, r"speech_volume_normalize=0\.5"),
     ({"encoder_conf": {"input_layer": "conv2d6", "concat_after": True}}, r"concat_after=True(.|\n)*input_layer='conv2d6'"),
     ({"encoder_conf": {"input_layer": "conv2d2", "mystery": 3}}, r"encoder_conf\.mystery=3 \(unknown here\)"),

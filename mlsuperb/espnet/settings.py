@@ -94,7 +94,7 @@ CTC = Meaning(
     ),
 )  # fmt: skip
 MODEL = Meaning(
-    renamed={"ctc_weight": ("ctc_weight", 0.5)},
+    renamed={"ctc_weight": ("ctc_weight", 0.5), "lsm_weight": ("label_smoothing", 0.0)},
     fixed={
         "sym_blank": ("<blank>",),
         "sym_sos": ("<sos/eos>",),
@@ -103,11 +103,31 @@ MODEL = Meaning(
         "aux_ctc": (None, {}),
     },
     ignored=(
-        "interctc_weight", "ignore_id", "lsm_weight", "length_normalized_loss", "report_cer", "report_wer", "sym_space",
+        "interctc_weight", "ignore_id", "length_normalized_loss", "report_cer", "report_wer", "sym_space",
         "autocast_frontend", "extract_feats_in_collect_stats", "transducer_multi_blank_durations",
         "transducer_multi_blank_sigma",
     ),
 )  # fmt: skip
+
+DECODER = Meaning(
+    renamed={
+        "attention_heads": ("num_heads", 4),
+        "linear_units": ("ffn_size", 2048),
+        "num_blocks": ("num_blocks", 6),
+        "dropout_rate": ("dropout", 0.1),
+        "positional_dropout_rate": ("position_dropout", 0.1),
+        "self_attention_dropout_rate": ("attention_dropout", 0.0),
+    },
+    fixed={
+        "input_layer": ("embed",),
+        "use_output_layer": (True,),
+        "normalize_before": (True,),
+        "concat_after": (False,),
+        "qk_norm": (False,),
+    },
+    ignored=("src_attention_dropout_rate", "layer_drop_rate", "use_flash_attn", "gradient_checkpoint_layers"),
+)
+ADAPTER = Meaning(renamed={"bottleneck": ("width", 32), "target_layers": ("layers", [])})
 
 _ENCODER = {
     "output_size": ("size", 256),
@@ -199,7 +219,7 @@ WHOLE = Meaning(
         "preprocessor_conf": ({}, None),
         "use_lang_prompt": (False, None),
         "use_nlp_prompt": (False, None),
-        "use_adapter": (False, None),
+        "use_adapter": (False, True, None),
     },
     ignored=(
         # read elsewhere

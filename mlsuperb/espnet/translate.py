@@ -27,7 +27,8 @@ class Translation:
         featurizer: option and settings.
         encoder: ESPnet's, and our option of conf/head.
         head: its settings.
-        objective: settings of the CTC objective.
+        objective: option and settings.
+        adaptation: option and settings.
         task, units, normaliser: see `mlsuperb.tasks.base.Task`.
         problems: what cannot be matched, a phrase each.
     """
@@ -37,7 +38,8 @@ class Translation:
     featurizer: dict[str, Any] = field(default_factory=dict)
     encoder: EncoderKind = "transformer"
     head: dict[str, Any] = field(default_factory=dict)
-    objective: dict[str, Any] = field(default_factory=dict)
+    objective: dict[str, Any] = field(default_factory=lambda: {"option": "ctc"})
+    adaptation: dict[str, Any] = field(default_factory=lambda: {"option": "frozen"})
     task: TaskName = "asr"
     units: Literal["char", "phoneme"] = "char"
     normaliser: Literal["v1", "v1_mono"] = "v1"
@@ -68,6 +70,7 @@ def translate(config: Mapping[str, Any], tokens: Sequence[str]) -> Translation:
     _normalisation_and_projection(found, config)
     _encoder(found, config)
     _objective(found, config)
+    _adaptation(found, config)
     _task(found, config, tokens)
     if found.problems:
         listed = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(found.problems, 1))
@@ -149,10 +152,34 @@ def _encoder(found: Translation, config: Mapping[str, Any]) -> None:
 
 
 def _objective(found: Translation, config: Mapping[str, Any]) -> None:
-    found.objective = found.read(settings.CTC, config.get("ctc_conf"), group="ctc_conf")
-    weight = found.read(settings.MODEL, config.get("model_conf"), group="model_conf")["ctc_weight"]
-    if weight != 1:  # at 1 ESPnet drops the decoder, whatever it is (`ESPnetASRModel.__init__`)
-        found.refuse("model_conf.ctc_weight", weight, f"1.0, CTC alone; decoder={config.get('decoder')!r}")
+    ctc = found.read(settings.CTC, config.get("ctc_conf"), group="ctc_conf")
+    model = found.read(settings.MODEL, config.get("model_conf"), group="model_conf")
+    weight, decoder = model["ctc_weight"], config.get("decoder")
+    if weight == 1:  # ESPnet drops the decoder then, whatever it is (`ESPnetASRModel.__init__`)
+        found.objective = {"option": "ctc"} | ctc
+    elif decoder != "transformer" or not isinstance(weight, float) or not 0 < weight < 1:
+        supported = "ctc_weight 1.0, or more than 0 with the decoder 'transformer'"
+        found.problems.append(f"model_conf.ctc_weight={weight!r} with decoder={decoder!r} (supported: {supported})")
+    else:
+        own = found.read(settings.DECODER, config.get("decoder_conf"), group="decoder_conf")
+        found.objective = {"option": "ctc_attention"} | model | own | {"ctc_dropout": ctc["dropout"]}
+
+
+def _adaptation(found: Translation, config: Mapping[str, Any]) -> None:
+    """Where ESPnet's adapter stands depends on whose model it is (`espnet2/layers/create_adapter_fn.py`): beside the
+    feed-forward network's dropout in s3prl's own, at the end of a block in transformers' with norms first, which has a
+    place for one (`adapter_layer`)."""
+    if not config.get("use_adapter"):
+        return
+    kind = config.get("adapter")
+    if kind != "houlsby" or found.upstream is None:
+        reason = "LoRA does not reach s3prl's attention (ESPnet issue 5721), or reaches it in ways that depend on the version"
+        found.refuse("adapter", kind, f"'houlsby' in an upstream of s3prl; {reason}")
+        return
+    read = found.read(settings.ADAPTER, config.get("adapter_conf"), group="adapter_conf")
+    layers = [index + 1 for index in read["layers"]] or None  # blocks count from 1 here
+    option = "espnet_houlsby" if found.upstream.kind == "own" else "pfeiffer"
+    found.adaptation = {"option": option, "width": read["width"], "activation": "gelu", "layers": layers}
 
 
 def _task(found: Translation, config: Mapping[str, Any], tokens: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mlsuperb.espnet.keys import EncoderKind, ctc_name, head_name
+from mlsuperb.espnet.keys import EncoderKind, ctc_name, decoder_name, head_name
 from mlsuperb.espnet.upstreams import S3prlUpstream, config_from_shapes, to_transformers
 from mlsuperb.files import write_atomic
 from mlsuperb.training.checkpoint import save_weights, trained_tensors
@@ -20,17 +20,24 @@ from mlsuperb.training.checkpoint import save_weights, trained_tensors
 UPSTREAM_PREFIXES = ("frontend.upstream.upstream.model.", "frontend.upstream.model.")
 LAYER_WEIGHTS, LAYER_LOGITS = "frontend.featurizer.weights", "featurizer.logits_L"
 CTC_WEIGHT = "ctc.ctc_lo.weight"
+# ESPnet's adapter, in s3prl's own models and in those of transformers -> ours
+ADAPTER = re.compile(r"encoder\.layers\.(\d+)\.(adapter|adapter_layer)\.houlsby_adapter\.([02])\.(weight|bias)")
+ADAPTER_PLACES = {"adapter": ".feed_forward.output_dropout", "adapter_layer": ""}
 CONSTANTS = re.compile(r"frontend\.logmel\.melmat|.*\.pe")  # which follow from the settings: filters, position codes
 
 
 def upstream_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those of the upstream, under s3prl's names; empty where only what was trained was saved."""
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        for prefix in UPSTREAM_PREFIXES
-        if name.startswith(prefix)
-    }
+    """Those of the upstream, adapters apart, under s3prl's names; empty where only what was trained was saved."""
+    return {_in_upstream(name): tensor for name, tensor in tensors.items() if _is_upstream(name)}
+
+
+def _in_upstream(name: str) -> str:
+    prefix = next((prefix for prefix in UPSTREAM_PREFIXES if name.startswith(prefix)), "")
+    return name.removeprefix(prefix)
+
+
+def _is_upstream(name: str) -> bool:
+    return name.startswith(UPSTREAM_PREFIXES) and not ADAPTER.fullmatch(_in_upstream(name))
 
 
 def write_upstream(folder: Path, weights: Mapping[str, Tensor], *, known: S3prlUpstream, like: str | None) -> None:
@@ -114,10 +121,11 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, encoder: EncoderKin
         ValueError: a tensor finds no place, or has another shape than it; a place is left empty.
     """
     places = trained_tensors(model)
-    given = {n: t for n, t in tensors.items() if not CONSTANTS.fullmatch(n) and not n.startswith(UPSTREAM_PREFIXES)}
+    given = {n: t for n, t in tensors.items() if not CONSTANTS.fullmatch(n) and not _is_upstream(n)}
     if LAYER_LOGITS not in places:
         given.pop(LAYER_WEIGHTS, None)  # not read where one layer is taken
-    names = {name: _our_name(name, encoder) for name in given}
+    in_ctc = "objective.ctc" if any(name.startswith("objective.ctc.") for name in places) else "objective"
+    names = {name: _our_name(name, encoder, in_ctc) for name in given}
     unknown = [name for name in given if names[name] not in places]
     missing = places.keys() - names.values()
     shapes = [name for name, ours in names.items() if ours in places and given[name].shape != places[ours].shape]
@@ -129,12 +137,18 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, encoder: EncoderKin
         places[ours].copy_(given[name])
 
 
-def _our_name(name: str, encoder: EncoderKind) -> str:
-    """In the model. Raises `ValueError` where there is none."""
+def _our_name(name: str, encoder: EncoderKind, in_ctc: str) -> str:
+    """In the model, whose CTC layer is in `in_ctc`. Raises `ValueError` where there is none."""
     if name == LAYER_WEIGHTS:
         return LAYER_LOGITS
+    if match := ADAPTER.fullmatch(_in_upstream(name)):
+        block, kind, layer, parameter = match.groups()
+        side = {"0": "down", "2": "up"}[layer]
+        return f"upstream.model.encoder.layers.{block}{ADAPTER_PLACES[kind]}.bottleneck.{side}.{parameter}"
     if name.startswith("ctc."):
-        return f"objective.{ctc_name(name)}"
+        return f"{in_ctc}.{ctc_name(name)}"
+    if name.startswith("decoder."):
+        return f"objective.decoder.{decoder_name(name)}"
     return f"head.{head_name(name, encoder=encoder)}"
 
 

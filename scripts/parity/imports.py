@@ -20,6 +20,7 @@ from typing import Any
 import soundfile
 import torch
 import torchaudio
+import yaml
 from torch import Tensor, nn
 
 from mlsuperb.import_espnet import Wishes, import_espnet
@@ -73,6 +74,9 @@ def import_checks() -> Iterator[Check]:
             yield _same_text(f"log-mels, {encoder}", Path(folder) / encoder, waves, **chosen)
         quarter = {"encoder": "transformer", "encoder_conf": SIZES | {"input_layer": "conv2d"}}
         yield _same_text("log-mels, transformer, conv2d", Path(folder) / "conv2d", waves, **quarter)
+        joint = {"encoder": "transformer", "encoder_conf": SIZES, "decoder": "transformer"}
+        joint |= {"decoder_conf": {"linear_units": 128, "num_blocks": 2}, "model_conf": {"ctc_weight": 0.3}}
+        yield _same_text("log-mels, CTC-attention, beam 5", Path(folder) / "joint", waves, beam_size=5, **joint)
         if importlib.util.find_spec("s3prl") is None:
             yield Check("imported s3prl upstreams: not compared", "s3prl is not installed", None)
             return
@@ -113,17 +117,24 @@ def _write_waves(folder: Path) -> list[Path]:
     return paths
 
 
-def _same_text(title: str, folder: Path, waves: list[Path], *, like: Path | None = None, **settings: Any) -> Check:
+def _same_text(
+    title: str, folder: Path, waves: list[Path], *, like: Path | None = None, beam_size: int = 1, **settings: Any
+) -> Check:
     """ESPnet builds, saves and decodes; we import and decode."""
     from espnet2.bin.asr_inference import Speech2Text
 
     _save_model(folder, **settings)
-    decoding = {"beam_size": 1, "ctc_weight": 1.0, "lm_weight": 0.0}  # conf/decode_asr.yaml
+    # conf/decode_asr.yaml of ml_superb/asr1; ctc_weight as in asr2's where there is a decoder
+    decoding = {"beam_size": beam_size, "ctc_weight": 0.3 if "decoder" in settings else 1.0, "lm_weight": 0.0}
     heard = Speech2Text(str(folder / "config.yaml"), str(folder / "valid.loss.ave.pth"), **decoding)
     theirs = [heard(soundfile.read(path, dtype="float32")[0])[0][0] for path in waves]
     left = sum(text.endswith(TOKENS[-1]) for text in theirs)  # see `mlsuperb.decoding.prefix_beam.PrefixBeam`
     theirs = [text.removesuffix(TOKENS[-1]) for text in theirs]
     run = import_espnet(folder, Wishes(run=folder / "run", upstream_checkpoint=str(like) if like else None))
+    if "decoder" in settings:
+        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        config["decoding"]["beam_size"] = beam_size
+        (run / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
     ours = [one.hypothesis for one in transcribe(run, waves, device="cpu")]
     equal = sum(a == b for a, b in zip(ours, theirs, strict=True))
     found = f"{equal}/{len(waves)} equal, {len(set(theirs))} different, {sum(map(len, theirs))} letters"
@@ -133,6 +144,7 @@ def _same_text(title: str, folder: Path, waves: list[Path], *, like: Path | None
 
 def _save_model(folder: Path, **settings: Any) -> None:
     """A model with random weights and its configuration, as `AbsTask.main_worker` and `Trainer` leave them."""
+    from espnet2.layers.create_adapter import create_adapter
     from espnet2.tasks.asr import ASRTask
     from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 
@@ -145,6 +157,8 @@ def _save_model(folder: Path, **settings: Any) -> None:
         setattr(arguments, name, value)
     torch.manual_seed(1)
     model = ASRTask.build_model(arguments)
+    if arguments.use_adapter:
+        create_adapter(model, arguments.adapter, arguments.adapter_conf)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name or "pos_bias" in name or "featurizer.weights" in name:
@@ -180,6 +194,15 @@ def _s3prl_checks(name: str, folder: Path, waves: list[Path], *, large: bool) ->
         "encoder_conf": SIZES,
     }
     yield _same_text(f"s3prl {name}, {kind}", folder / "model", waves, like=folder / "like", **settings)
+    if large or name == "hubert_custom":  # what ESPnet puts its adapter on
+        adapter = {
+            "use_adapter": True,
+            "adapter": "houlsby",
+            "adapter_conf": {"bottleneck": 8, "target_layers": [0, 2]},
+        }
+        if not name.startswith(("wavlm", "hf_hubert")):
+            title = f"s3prl {name}, {kind}, adapter"
+            yield _same_text(title, folder / "adapter", waves, like=folder / "like", **settings, **adapter)
     yield _same_layers(
         f"s3prl {name}, {kind}", folder / "model", kind="transformers" if name.startswith("hf_") else "own"
     )
