@@ -12,7 +12,6 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +27,7 @@ from mlsuperb.transcribe import transcribe
 from mlsuperb.types import Features
 from mlsuperb.upstreams.s3prl import S3prl, S3prlKind
 from scripts.parity.report import Check
+from scripts.parity.s3prl_models import write_own, write_wrapped
 
 LAYER_TOLERANCE = 1e-4
 NUM_WAVES = 20
@@ -46,17 +46,6 @@ ENCODERS: dict[str, dict[str, Any]] = {  # conf/tuning of ml_superb/asr1 and ml_
     "e_branchformer": {"use_ffn": True, "merge_conv_kernel": 31, "cgmlp_linear_units": 96},
 }
 SIZES = {"output_size": 64, "attention_heads": 4, "linear_units": 128, "num_blocks": 2, "input_layer": "conv2d2"}
-CONVOLUTIONS = "[(32,10,5)] + [(32,3,2)] * 4 + [(32,2,2)] * 2"
-SMALL = {
-    "hidden_size": 64,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 96,
-    "conv_dim": [32] * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-}
-LARGE = {**SMALL, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 
 
 def import_checks() -> Iterator[Check]:
@@ -176,9 +165,7 @@ def _save_model(folder: Path, **settings: Any) -> None:
 
 def _s3prl_checks(name: str, folder: Path, waves: list[Path], *, large: bool) -> Iterator[Check]:
     folder.mkdir()
-    path = (
-        _write_wrapped(name, folder, large=large) if name.startswith("hf_") else _write_own(name, folder, large=large)
-    )
+    path = write_wrapped(name, folder, large=large) if name.startswith("hf_") else write_own(name, folder, large=large)
     kind = "layer norms" if large else "group norm"
     settings = {
         "frontend": "s3prl",
@@ -206,74 +193,6 @@ def _s3prl_checks(name: str, folder: Path, waves: list[Path], *, large: bool) ->
     yield _same_layers(
         f"s3prl {name}, {kind}", folder / "model", kind="transformers" if name.startswith("hf_") else "own"
     )
-
-
-def _write_own(name: str, folder: Path, *, large: bool) -> Path:
-    """A small model of s3prl's own, as its converted checkpoints are; beside it transformers' configuration."""
-    import transformers
-    from s3prl.upstream.hubert import hubert_model
-    from s3prl.upstream.wav2vec2 import wav2vec2_model
-    from s3prl.upstream.wavlm import WavLM as wavlm  # noqa: N813
-
-    settings = {
-        "encoder_layers": 3,
-        "encoder_embed_dim": 64,
-        "encoder_ffn_embed_dim": 96,
-        "encoder_attention_heads": 4,
-        "conv_feature_layers": CONVOLUTIONS,
-        "conv_pos": 16,
-        "conv_pos_groups": 4,
-        "extractor_mode": "layer_norm" if large else "default",
-        "layer_norm_first": large,
-        "conv_bias": large,
-    }
-    torch.manual_seed(2)
-    if name.startswith("wavlm"):
-        relative = {"relative_position_embedding": True, "gru_rel_pos": True, "max_distance": 800}
-        config = settings | relative | {"normalize": large}
-        model = wavlm.WavLM(wavlm.WavLMConfig(config))
-        state: dict[str, Any] = {"cfg": config, "model": model.state_dict()}
-        like = transformers.WavLMConfig
-    elif name.startswith("hubert"):
-        task = hubert_model.HubertPretrainingConfig(normalize=large)
-        config = hubert_model.HubertConfig(label_rate=50, **settings)
-        model = hubert_model.HubertModel(config, task, [["a"] * 9])
-        like = transformers.HubertConfig
-    else:
-        task = wav2vec2_model.AudioPretrainingConfig(normalize=large)
-        config = wav2vec2_model.Wav2Vec2Config(quantize_targets=True, **settings)
-        model = wav2vec2_model.Wav2Vec2Model(config)
-        like = transformers.Wav2Vec2Config
-    _shake(model)
-    if not name.startswith("wavlm"):
-        state = {"task_cfg": asdict(task), "model_cfg": asdict(config), "model_weight": model.state_dict()}
-        state["dictionaries_symbols"] = [["a"] * 9]
-    torch.save(state, folder / "own.pt")
-    like(**(LARGE if large else SMALL)).save_pretrained(folder / "like")
-    return folder / "own.pt"
-
-
-def _write_wrapped(name: str, folder: Path, *, large: bool) -> Path:
-    import transformers
-
-    kind = "Hubert" if "hubert" in name else "Wav2Vec2"
-    settings = LARGE if large else SMALL
-    torch.manual_seed(2)
-    model = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**settings))
-    _shake(model)
-    model.save_pretrained(folder / "like")
-    transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=large).save_pretrained(
-        folder / "like"
-    )
-    return folder / "like"
-
-
-@torch.no_grad()
-def _shake(model: nn.Module) -> None:
-    """Norms that do something, as in trained models."""
-    for name, parameter in model.named_parameters():
-        if "norm" in name or "grep" in name or "relative" in name:
-            parameter.add_(0.3 * torch.randn_like(parameter))
 
 
 @torch.no_grad()
