@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 TRAIN, DEV = "train", "dev"
 TOKENS_FILE = "tokens.txt"
 EMPTY_AFTER = "empty text after normalisation"
-UPSTREAM = "upstream"  # the file that says which weights were loaded
+UPSTREAM = "upstream"  # the file that says which weights were loaded; the folder with them, in an imported run
 
 
 def instantiate(node: Mapping[str, Any], **runtime: Any) -> Any:
@@ -216,6 +216,8 @@ def load_config(folder: Path) -> dict[str, Any]:
             "`python -m mlsuperb.run` printed, after its training has ended"
         )
     config: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    if (folder / UPSTREAM).is_dir():  # an imported run brings its upstream along, wherever it was moved
+        config["upstream"]["checkpoint"] = str(folder / UPSTREAM)
     return config
 
 
@@ -228,7 +230,7 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
     recogniser = build_recogniser(config, vocabulary=Vocabulary.load(folder / TOKENS_FILE))
     trained_on, loaded = (
         json.loads((folder / f"{UPSTREAM}.json").read_text(encoding="utf-8")),
-        _upstream_record(recogniser),
+        upstream_record(recogniser),
     )
     if trained_on != loaded:
         raise ValueError(
@@ -241,10 +243,11 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
 
 def pin_upstream(recogniser: Recogniser, run: Run) -> None:
     """Hold a run to the weights that it was started with: a branch of a hub can move."""
-    run.pin(UPSTREAM, _upstream_record(recogniser))
+    run.pin(UPSTREAM, upstream_record(recogniser))
 
 
-def _upstream_record(recogniser: Recogniser) -> dict[str, Any]:
+def upstream_record(recogniser: Recogniser) -> dict[str, Any]:
+    """What is held against `upstream.json` when a run is loaded again."""
     record: dict[str, Any] = json.loads(json.dumps(recogniser.model.upstream.record()))
     return record
 

@@ -33,10 +33,21 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"upstreams", "heads", "objectives"},
     "inference": {"data", "decoding", "model", "scoring", "tasks", "training"},
     "settings": {"experiment", "options", "scoring"},
-    "espnet": {"espnet"},
     "summary": {"experiment", "model", "scoring", "training"},
+    "espnet": {"espnet", "files", "training"},
 }
-ENTRY_POINTS = {"run", "build", "sweep", "table", "evaluate", "transcribe", "score", "data.__main__", "__init__"}
+ENTRY_POINTS = {
+    "run",
+    "build",
+    "sweep",
+    "table",
+    "evaluate",
+    "transcribe",
+    "import_espnet",
+    "score",
+    "data.__main__",
+    "__init__",
+}
 HYDRA = {"run", "build", "settings", "sweep"}
 
 

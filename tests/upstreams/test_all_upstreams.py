@@ -13,6 +13,7 @@ from mlsuperb.types import Features
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.random_hubert import RandomHubert
+from mlsuperb.upstreams.s3prl import S3prl
 
 LENGTHS = [16000, 4321, 9999, 801, 400, 12345]
 
@@ -24,11 +25,11 @@ BUILDERS = {
 }
 
 
-@pytest.fixture(params=[*READERS, *BUILDERS])
+@pytest.fixture(params=[*READERS, *BUILDERS, "s3prl"])
 def upstream(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> Upstream:
     if request.param in BUILDERS:
         return BUILDERS[request.param]().eval()
-    family, reader, settings = READERS[request.param]
+    family, reader, settings = READERS.get(request.param, ("xls_r", S3prl, {}))
     return reader(checkpoint=str(checkpoints[family]), **settings).eval()
 
 
