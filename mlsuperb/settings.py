@@ -236,7 +236,7 @@ def _misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     elif decoder.needs_attention and not objective.has_attention:
         yield (
             f"decoding={config['decoding']['name']} searches with an attention decoder, which objective="
-            f"{config['objective']['name']} has not; use decoding=prefix_beam, or objective=ctc_attention"
+            f"{config['objective']['name']} does not have; use decoding=prefix_beam, or objective=ctc_attention"
         )
 
 

@@ -181,7 +181,7 @@ def test_a_missing_value_is_named() -> None:
         (["objective=classifier", "task=asr_lid", "decoding=argmax"], "has text; use task=lid"),
         (["objective=classifier", "task=lid", "decoding=greedy"], "decoding=greedy does not read objective=classifier"),
         (["decoding=argmax"], "use greedy or prefix_beam"),
-        (["decoding=joint_beam"], "objective=ctc has not; use decoding=prefix_beam, or objective=ctc_attention"),
+        (["decoding=joint_beam"], "objective=ctc does not have; use decoding=prefix_beam, or objective=ctc_attention"),
         (["objective=ctc_attention", "task=lid", "decoding=argmax"], "use greedy or prefix_beam"),
     ],
 )

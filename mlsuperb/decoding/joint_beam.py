@@ -68,7 +68,7 @@ class JointBeam:
         self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: AttentionDecoder | None = None
     ) -> list[Decoded]:
         assert attention is not None, "settings see to it that the objective has an attention decoder"
-        if log_probs_BFV.device.type == "mps":  # has no fp64
+        if log_probs_BFV.device.type == "mps":  # has no fp64; the attention decoder stays where it is
             log_probs_BFV, lengths_B = log_probs_BFV.cpu(), lengths_B.cpu()
         num_frames, vocab_size = log_probs_BFV.shape[1:]
         chunk_size = min(CHUNK_POSTERIORS // vocab_size, CHUNK_TOKENS // self.beam_size) // max(1, num_frames)
@@ -101,7 +101,7 @@ class JointBeam:
     def _scorer(self, posteriors: Posteriors, attention: AttentionDecoder, rows_B: Tensor) -> _Joint:
         num = self.beam_size
         return _Joint(
-            search=self,
+            settings=self,
             posteriors=posteriors,
             prefixes=Prefixes.empty(posteriors, num=num) if self.ctc_weight > 0 else None,
             next_tokens=attention.start(rows_B, num=num) if self.ctc_weight < 1 else None,
@@ -115,7 +115,7 @@ class _Joint(ByRow):
     probabilities that the decoder gave its tokens, and their bonuses. `prefixes` and `next_tokens` are None where they
     have no weight."""
 
-    search: JointBeam
+    settings: JointBeam
     posteriors: Posteriors
     prefixes: Prefixes | None
     next_tokens: NextTokens | None
@@ -124,7 +124,7 @@ class _Joint(ByRow):
     def candidates(self) -> Candidates:
         """All tokens, or of each hypothesis those that the decoder likes best, and the end of the text."""
         liked_BKV, end = self._liked(), self.posteriors.end
-        num_liked = int(PRE_BEAM * self.search.beam_size)
+        num_liked = int(PRE_BEAM * self.settings.beam_size)
         if self.prefixes is None or self.next_tokens is None or num_liked > end:
             return Candidates(scores_BKC=self._with_ctc(liked_BKV, None), end=end)
         tokens_BKC = torch.nn.functional.pad(liked_BKV.topk(num_liked).indices, (0, 1), value=end)
@@ -146,18 +146,18 @@ class _Joint(ByRow):
 
     def _liked(self) -> Tensor:
         """(B, K, V) what the decoder adds to a score, with the bonus."""
-        search = self.search
+        bonus = self.settings.length_bonus
         if self.next_tokens is None:
-            return torch.full((), search.length_bonus, device=self.attention_BK.device).expand(
+            return torch.full((), bonus, device=self.attention_BK.device).expand(
                 *self.attention_BK.shape, self.posteriors.end + 1
             )
         log_probs_BKV = self.next_tokens.log_probs_BKV.to(self.attention_BK.device)
-        return (1 - search.ctc_weight) * log_probs_BKV + search.length_bonus
+        return (1 - self.settings.ctc_weight) * log_probs_BKV + bonus
 
     def _with_ctc(self, liked_BKC: Tensor, tokens_BKC: Tensor | None) -> Tensor:
         scores_BKC = self.attention_BK[..., None] + liked_BKC
         if self.prefixes is None:
             return scores_BKC
-        return scores_BKC + self.search.ctc_weight * self.prefixes.extension_scores(
+        return scores_BKC + self.settings.ctc_weight * self.prefixes.extension_scores(
             self.posteriors, tokens_BKC=tokens_BKC
         )

@@ -19,7 +19,7 @@ from mlsuperb.layers.positions import Positions
 from mlsuperb.masks import valid_mask
 
 KeysValues = tuple[Tensor, Tensor]  # (B, N, anything, D) each
-TIDY_EVERY = 8  # steps between two removals of tokens that no hypothesis has any more
+TIDY_EVERY = 4  # steps between two removals of tokens that no hypothesis has any more
 
 
 class TransformerDecoder(nn.Module):
@@ -159,6 +159,7 @@ class PartialTexts:
 
     def extend(self, *, parents_BK: Tensor, tokens_BK: Tensor) -> PartialTexts:
         """The hypotheses at `parents_BK`, each with one more token."""
+        parents_BK, tokens_BK = (chosen_BK.to(self.own_BKM.device) for chosen_BK in (parents_BK, tokens_BK))
         own_BKM = self.own_BKM.gather(1, parents_BK[..., None].expand(-1, -1, self.own_BKM.shape[2]))
         extended = replace(self, own_BKM=own_BKM)
         if self.num_tokens % TIDY_EVERY == 0:
@@ -198,12 +199,14 @@ class PartialTexts:
         needed_BM = self.own_BKM.any(1)
         num_needed = int(needed_BM.sum(1).max())
         index_BM = needed_BM.byte().argsort(dim=1, descending=True, stable=True)[:, :num_needed]
-        index_B1M1 = index_BM[:, None, :, None]
         return replace(
             self,
-            kept=tuple(
-                (torch.take_along_dim(key, index_B1M1, 2), torch.take_along_dim(value, index_B1M1, 2))
-                for key, value in self.kept
-            ),
-            own_BKM=torch.take_along_dim(self.own_BKM, index_BM[:, None], 2),
+            kept=tuple((_take(key, index_BM), _take(value, index_BM)) for key, value in self.kept),
+            own_BKM=self.own_BKM.gather(2, index_BM[:, None].expand(-1, self.own_BKM.shape[1], -1)),
         )
+
+
+def _take(kept_BNMD: Tensor, index_BM: Tensor) -> Tensor:
+    """The tokens at `index_BM`, a whole row of memory each."""
+    rows_B1 = torch.arange(len(index_BM), device=index_BM.device)[:, None]
+    return kept_BNMD.transpose(1, 2)[rows_B1, index_BM].transpose(1, 2)

@@ -165,6 +165,12 @@ def test_batches_too_large_for_the_memory_are_cut(monkeypatch: pytest.MonkeyPatc
     assert [one.tokens for one in decode(JointBeam(beam_size=3), objective, encoded)] == [one.tokens for one in whole]
 
 
+def test_utterances_without_a_frame_are_empty() -> None:
+    objective, _ = batch()
+    encoded = Encoded(torch.randn(2, 3, SIZE), torch.tensor([0, 0]))
+    assert decode(JointBeam(beam_size=2), objective, encoded) == [Decoded([], 0.0)] * 2
+
+
 def test_with_ctc_alone_it_is_the_prefix_search() -> None:
     objective, encoded = batch()
     for beam_size in (1, 6):
