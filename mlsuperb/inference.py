@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,16 +45,19 @@ class Recogniser:
     @property
     def figures(self) -> tuple[str, ...]:
         """Names of what `validate` returns; lower is better for each."""
-        return FIGURES if self.task.has_language else FIGURES[:-1]
+        rates = tuple(f"valid_{name}_error_rate" for name in self.model.objective.rates)
+        return (FIGURES if self.task.has_language else FIGURES[:-1]) + rates
 
     @torch.inference_mode()
     def validate(self, dataset: SpeechDataset, *, quick_decoder: Decoder) -> dict[str, float]:
-        """Mean loss an utterance, and the rate of token errors (and of wrong languages) under `quick_decoder`.
+        """Mean loss an utterance, the rate of token errors (and of wrong languages) under `quick_decoder`, and the error
+        rates that the objective counts itself.
 
         Raises:
             ValueError: every utterance is too short for its text, so that the loss means nothing.
         """
-        loss = errors = tokens = wrong_languages = unaligned = 0.0
+        loss = errors = tokens = wrong_languages = 0.0
+        counts: Counter[str] = Counter()
         for batch in self.loading.inference(dataset):
             moved = batch.to(self.device)
             with autocast(self.device, self.precision):
@@ -61,7 +65,7 @@ class Recogniser:
                 result = self.model.objective(encoded, moved.targets_BS, moved.target_lengths_B)
                 posteriors = self.model.objective.log_probs(encoded)
             loss += float(result.loss) * len(batch.ids)
-            unaligned += int(result.counts.get("num_unaligned", 0))
+            counts.update({name: int(number) for name, number in result.counts.items()})
             targets = zip(batch.targets_BS.tolist(), batch.target_lengths_B.tolist(), strict=True)
             decoded = quick_decoder(posteriors.values, posteriors.lengths_B)
             for (padded, length), hypothesis in zip(targets, decoded, strict=True):
@@ -69,13 +73,17 @@ class Recogniser:
                 errors += Levenshtein.distance(target, hypothesis.tokens)
                 tokens += length
                 wrong_languages += hypothesis.tokens[:1] != target[:1] or target[:1] == [IGNORED]
-        if unaligned == len(dataset):
+        if counts["num_unaligned"] == len(dataset):
             raise ValueError(
                 "every utterance of the dev set is too short for its text once the head has shortened it: choose a front "
                 "end that keeps more frames (head.frontend=conv1d2 or linear), or an upstream with more frames a second"
             )
-        values = (loss / len(dataset), errors / max(1.0, tokens), wrong_languages / len(dataset))
-        return dict(zip(self.figures, values, strict=False))
+        rates = [
+            counts[f"num_{name}_errors"] / max(1, counts[f"num_{name}_tokens"]) for name in self.model.objective.rates
+        ]
+        lid = [wrong_languages / len(dataset)] if self.task.has_language else []
+        values = (loss / len(dataset), errors / max(1.0, tokens), *lid, *rates)
+        return dict(zip(self.figures, values, strict=True))
 
     def decode(self, dataset: SpeechDataset, path: Path) -> list[Hypothesis]:
         """Decode every utterance of `dataset` into `path` (`hypotheses.jsonl`), in the order of the manifest.
@@ -113,9 +121,12 @@ class Recogniser:
             total=sum(len(plan[index]) for index in waiting), desc="decode", unit="utt", dynamic_ncols=True
         ) as bar:
             for index, batch in zip(waiting, loader, strict=True):
+                moved = batch.to(self.device)
                 with autocast(self.device, self.precision):
-                    posteriors = self.model.log_probs(batch.to(self.device))
-                decoded = self.decoder(posteriors.values, posteriors.lengths_B)
+                    encoded = self.model.encode(moved.wave_BT, moved.lengths_B)
+                    posteriors = self.model.objective.log_probs(encoded)
+                attention = self.model.objective.attention(encoded)
+                decoded = self.decoder(posteriors.values, posteriors.lengths_B, attention)
                 texts = [self.task.text(self.vocabulary.decode(one.tokens)) for one in decoded]
                 yield [
                     Hypothesis(

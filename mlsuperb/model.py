@@ -58,10 +58,6 @@ class SpeechModel(nn.Module):
         encoded: Encoded = self.head(feats_BFD, features.lengths_B)
         return encoded
 
-    def log_probs(self, batch: Batch) -> Encoded:
-        """Log posteriors (B, F, V) and their lengths."""
-        return self.objective.log_probs(self.encode(batch.wave_BT, batch.lengths_B))
-
     def forward(self, batch: Batch) -> Loss:
         """The loss of a batch."""
         encoded = self.encode(batch.wave_BT, batch.lengths_B)

@@ -233,6 +233,11 @@ def _misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     if objective.utterance_level != decoder.utterance_level:
         fitting = "argmax" if objective.utterance_level else "greedy or prefix_beam"
         yield f"decoding={config['decoding']['name']} does not read objective={config['objective']['name']}; use {fitting}"
+    elif decoder.needs_attention and not objective.has_attention:
+        yield (
+            f"decoding={config['decoding']['name']} searches with an attention decoder, which objective="
+            f"{config['objective']['name']} has not; use decoding=prefix_beam, or objective=ctc_attention"
+        )
 
 
 def _hint(name: str, known: Mapping[str, Any] | Sequence[str], path: str = "") -> str:

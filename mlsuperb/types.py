@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # scoring reads this module and must not import torch
     import torch
@@ -85,6 +85,30 @@ class Loss:
 
     loss: Tensor
     counts: dict[str, Tensor]
+
+
+class NextTokens(Protocol):
+    """What an attention decoder says of K equally long hypotheses of each of B utterances: `log_probs_BKV`, the log
+    probabilities in fp32 of the next token, `<sos/eos>` (V - 1) for the end of the text."""
+
+    @property
+    def log_probs_BKV(self) -> Tensor: ...  # noqa: N802 (a shape)
+
+    def extend(self, *, parents_BK: Tensor, tokens_BK: Tensor) -> NextTokens:
+        """The hypotheses at `parents_BK`, each with one more token."""
+        ...
+
+    def select(self, kept_B: Tensor) -> NextTokens:
+        """The utterances where `kept_B` is true."""
+        ...
+
+
+class AttentionDecoder(Protocol):
+    """An objective's attention decoder, with the utterances of a batch that it listens to."""
+
+    def start(self, rows_B: Tensor, *, num: int) -> NextTokens:
+        """`num` empty hypotheses of each of the utterances at `rows_B`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.parity import owsm
 from scripts.parity.decoding import decoding_checks
+from scripts.parity.decoding_joint import joint_checks
 from scripts.parity.fbank import fbank_checks
 from scripts.parity.heads import batch_checks, head_checks
 from scripts.parity.report import Check
@@ -46,6 +47,7 @@ def main() -> int:
         "fbank": fbank_checks,
         "owsm": owsm.checks,
         "decoding": partial(decoding_checks, arguments.num_posteriors),
+        "decoding_joint": joint_checks,
     }
     if unknown := [name for name in arguments.parts or [] if name not in parts]:
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(parts)}")

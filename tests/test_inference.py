@@ -31,7 +31,7 @@ from mlsuperb.settings import compose
 from mlsuperb.tasks.asr import ASR
 from mlsuperb.tasks.asr_lid import ASRLID
 from mlsuperb.tasks.lid import LID
-from mlsuperb.types import Batch, Encoded, Loss, Utterance
+from mlsuperb.types import Encoded, Loss, Utterance
 
 TOKENS = ["<blank>", "<unk>", "<space>", "[deu]", "[eng]", "A", "B", "C", "<sos/eos>"]
 FRAME = 160
@@ -39,6 +39,8 @@ FRAME = 160
 
 class Levels(nn.Module):
     """Encoder and objective in one; the loss of an utterance is the number of its tokens."""
+
+    rates = ("silly",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,10 +52,13 @@ class Levels(nn.Module):
         return Encoded((10 * frames_BFT.mean(-1)).round().long(), lengths_B // FRAME)
 
     def forward(self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor) -> Loss:
-        return Loss(target_lengths_B.float().mean(), {})
+        counts = {"num_silly_errors": len(targets_BS), "num_silly_tokens": target_lengths_B.sum()}
+        return Loss(target_lengths_B.float().mean(), counts)
 
-    def log_probs(self, one: Encoded | Batch) -> Encoded:
-        encoded = self.encode(one.wave_BT, one.lengths_B) if isinstance(one, Batch) else one
+    def attention(self, encoded: Encoded) -> None:
+        return None
+
+    def log_probs(self, encoded: Encoded) -> Encoded:
         posteriors = nn.functional.one_hot(encoded.values, len(TOKENS)).float()
         return Encoded((9 * posteriors).log_softmax(-1), encoded.lengths_B)
 
@@ -122,13 +127,14 @@ def test_validation_figures_are_those_counted_by_hand(manifest: pd.DataFrame, ba
         "valid_loss": pytest.approx(sum(lengths) / 6),  # a mean over utterances, however they are batched
         "valid_token_error_rate": pytest.approx((1 + 3 + 1) / sum(lengths)),
         "valid_lid_error_rate": pytest.approx(2 / 6),  # the wrong one and the silent one
+        "valid_silly_error_rate": pytest.approx(6 / sum(lengths)),  # the objective's own: one error an utterance
     }
 
 
 def test_a_task_without_language_has_no_language_figure(manifest: pd.DataFrame) -> None:
     one = recogniser(task=ASR())
     figures = one.validate(dataset(manifest, one), quick_decoder=Greedy())
-    assert set(figures) == {"valid_loss", "valid_token_error_rate"}
+    assert set(figures) == {"valid_loss", "valid_token_error_rate", "valid_silly_error_rate"}
     # "A B": the spoken [eng] <space> are 2 insertions; c: 1 deletion; ...
     assert figures["valid_token_error_rate"] == pytest.approx((2 + 2 + 1 + 3 + 2 + 2) / (3 + 2 + 1 + 1 + 2 + 1))
 
@@ -143,7 +149,7 @@ def test_a_language_that_training_did_not_have_is_always_wrong(manifest: pd.Data
 class FirstClass(Argmax):
     """Says the first class of everything."""
 
-    def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor) -> list[Decoded]:
+    def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: Any = None) -> list[Decoded]:
         return [Decoded([0], 0.0) for _ in lengths_B]
 
 
@@ -152,7 +158,7 @@ def test_texts_without_any_token_can_be_validated(manifest: pd.DataFrame) -> Non
     one = recogniser(task=ASR(), batch_s=100.0)
     silent = manifest.iloc[[2]].assign(text="?!")
     figures = one.validate(dataset(silent, one), quick_decoder=Greedy())
-    assert figures == {"valid_loss": 0.0, "valid_token_error_rate": 0.0}
+    assert figures == {"valid_loss": 0.0, "valid_token_error_rate": 0.0, "valid_silly_error_rate": 1.0}
 
 
 @pytest.mark.parametrize("batch_s", [0.1, 0.5, 100.0])
@@ -182,7 +188,7 @@ class DyingGreedy(Greedy):
     def __init__(self, at_batch: int | None = None) -> None:
         self.left, self.num_decoded = at_batch, 0
 
-    def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor) -> list[Decoded]:
+    def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: Any = None) -> list[Decoded]:
         if self.left is not None:
             self.left -= 1
             if self.left < 0:

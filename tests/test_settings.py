@@ -178,11 +178,20 @@ def test_a_missing_value_is_named() -> None:
         (["objective=classifier", "task=asr_lid", "decoding=argmax"], "has text; use task=lid"),
         (["objective=classifier", "task=lid", "decoding=greedy"], "decoding=greedy does not read objective=classifier"),
         (["decoding=argmax"], "use greedy or prefix_beam"),
+        (["decoding=joint_beam"], "objective=ctc has not; use decoding=prefix_beam, or objective=ctc_attention"),
+        (["objective=ctc_attention", "task=lid", "decoding=argmax"], "use greedy or prefix_beam"),
     ],
 )
 def test_parts_that_do_not_go_together(overrides: list[str], message: str) -> None:
     (problem,) = find_problems(compose(overrides))
     assert message in problem
+
+
+def test_ctc_attention_goes_with_every_decoder_of_sequences() -> None:
+    for decoding in ("greedy", "prefix_beam", "joint_beam"):
+        assert not find_problems(compose(["objective=ctc_attention", f"decoding={decoding}"]))
+    (problem,) = find_problems(compose(["objective=ctc_attention", "objective.ctc_weight=1"]))
+    assert problem == "objective.ctc_weight=1 should be less than 1"
 
 
 def test_an_unknown_choice_is_a_value_error() -> None:

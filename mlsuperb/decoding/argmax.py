@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mlsuperb.decoding.base import Decoded
+from mlsuperb.types import AttentionDecoder
 
 
 class Argmax:
@@ -14,7 +15,10 @@ class Argmax:
     last too."""
 
     utterance_level: ClassVar[bool] = True
+    needs_attention: ClassVar[bool] = False
 
-    def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor) -> list[Decoded]:
+    def __call__(
+        self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: AttentionDecoder | None = None
+    ) -> list[Decoded]:
         best_B, classes_B = log_probs_BFV[:, 0].max(-1)
         return [Decoded([index], score) for index, score in zip(classes_B.tolist(), best_B.tolist(), strict=True)]

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from mlsuperb.types import AttentionDecoder
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -18,6 +20,9 @@ class Decoded:
 
 class Decoder(Protocol):
     """Turns `log_probs_BFV` (log posteriors, blank at index 0, `<sos/eos>` at V - 1), of which `lengths_B` frames are
-    valid, into one `Decoded` an utterance. Batched; what lies beyond a length never matters."""
+    valid, into one `Decoded` an utterance; `attention` is the objective's attention decoder, if it has one, for those that
+    search with it. Batched; what lies beyond a length never matters."""
 
-    def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor) -> list[Decoded]: ...
+    def __call__(
+        self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: AttentionDecoder | None = None
+    ) -> list[Decoded]: ...

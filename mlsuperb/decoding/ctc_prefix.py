@@ -3,55 +3,47 @@
 Watanabe et al., "Hybrid CTC/Attention Architecture for End-to-End Speech Recognition", 2017, algorithm 2.
 
 Letters: B utterances, K prefixes of each, F frames, T = F + 1 points in time (the first lies before the first frame),
-V vocabulary.
+V vocabulary, C tokens that may come next.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from mlsuperb.decoding.beam import ByRow
 from mlsuperb.masks import valid_mask
 
 BLANK = 0
 FLOOR = -1e4  # log probability of the impossible: finite, so that running sums can be subtracted; its exp is 0
-Rows = TypeVar("Rows", bound="ByRow")
-
-
-class ByRow:
-    """A dataclass of tensors which all have one row an utterance."""
-
-    def select(self: Rows, kept_B: Tensor) -> Rows:
-        """The rows where `kept_B` is true."""
-        kept: dict[str, Any] = {}
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            kept[field.name] = value.select(kept_B) if isinstance(value, ByRow) else value[kept_B]
-        return type(self)(**kept)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Posteriors(ByRow):
-    """Posteriors as logarithms and as fp64 probabilities, impossible beyond `lengths_B` frames."""
+    """Posteriors as logarithms and as fp64 probabilities, impossible beyond `lengths_B` frames; the frames of a token
+    stand together in memory, since that is how they are read."""
 
-    logs_BFV: Tensor
-    probs_BFV: Tensor
+    logs_BVF: Tensor
+    probs_BVF: Tensor
     lengths_B: Tensor
 
     @classmethod
     def of(cls, log_probs_BFV: Tensor, lengths_B: Tensor) -> Posteriors:
         """From log posteriors, of which `lengths_B` frames are valid."""
-        valid_BF1 = valid_mask(lengths_B, log_probs_BFV.shape[1])[..., None]
-        logs_BFV = log_probs_BFV.clamp(min=FLOOR).masked_fill(~valid_BF1, FLOOR)
-        return cls(logs_BFV=logs_BFV, probs_BFV=logs_BFV.double().exp(), lengths_B=lengths_B)
+        valid_B1F = valid_mask(lengths_B, log_probs_BFV.shape[1])[:, None]
+        logs_BVF = log_probs_BFV.transpose(1, 2).contiguous().clamp(min=FLOOR).masked_fill(~valid_B1F, FLOOR)
+        return cls(logs_BVF=logs_BVF, probs_BVF=logs_BVF.double().exp(), lengths_B=lengths_B)
+
+    @property
+    def end(self) -> int:
+        """`<sos/eos>`."""
+        return self.logs_BVF.shape[1] - 1
 
     def of_tokens(self, tokens_BK: Tensor) -> Tensor:
         """(B, K, F) log posteriors of one token each."""
-        rows_B1 = torch.arange(len(tokens_BK), device=tokens_BK.device)[:, None]
-        return self.logs_BFV[rows_B1, :, tokens_BK].double()
+        return self.logs_BVF[_rows(tokens_BK), tokens_BK].double()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,32 +58,37 @@ class Prefixes(ByRow):
     @classmethod
     def empty(cls, posteriors: Posteriors, *, num: int) -> Prefixes:
         """`num` empty prefixes an utterance: nothing but blanks so far. Their last token is `<sos/eos>`."""
-        blanks_BF = posteriors.logs_BFV[..., BLANK].double().cumsum(1)
+        blanks_BF = posteriors.logs_BVF[:, BLANK].double().cumsum(1)
         blank_BT = torch.nn.functional.pad(blanks_BF, (1, 0))
         blank_BKT = blank_BT[:, None].repeat(1, num, 1)
-        last = posteriors.logs_BFV.shape[-1] - 1
         return cls(
-            last_BK=torch.full(blank_BKT.shape[:2], last, device=blank_BT.device),
+            last_BK=torch.full(blank_BKT.shape[:2], posteriors.end, device=blank_BT.device),
             label_BKT=torch.full_like(blank_BKT, -torch.inf),
             blank_BKT=blank_BKT,
         )
 
-    def extension_scores(self, posteriors: Posteriors) -> Tensor:
-        """(B, K, V) log probability that the output begins with each prefix and one more token; under `<sos/eos>`, that
-        it is exactly the prefix; -inf under the blank.
+    def extension_scores(self, posteriors: Posteriors, *, tokens_BKC: Tensor | None = None) -> Tensor:
+        """(B, K, C) log probability that the output begins with each prefix and one more token, of `tokens_BKC` or of all;
+        under `<sos/eos>`, that it is exactly the prefix; -inf under the blank.
 
         A new token may follow either kind of path, a repeated one only a blank. The best extension has at least a
         (V + 1)-th of the prefix's probability, so that none which matters is lost to underflow.
         """
         both_BKT = torch.logaddexp(self.label_BKT, self.blank_BKT)
         peak_BK1 = both_BKT.amax(-1, keepdim=True).clamp(min=torch.finfo(both_BKT.dtype).min)
-        scores_BKV = ((both_BKT[..., :-1] - peak_BK1).exp() @ posteriors.probs_BFV).log() + peak_BK1
-        repeated_BK = (self.blank_BKT[..., :-1] + posteriors.of_tokens(self.last_BK)).logsumexp(-1)
-        scores_BKV.scatter_(-1, self.last_BK[..., None], repeated_BK[..., None])
-        scores_BKV[..., BLANK] = -torch.inf
-        ends_BK1 = posteriors.lengths_B[:, None, None].expand(-1, both_BKT.shape[1], 1)
-        scores_BKV[..., -1:] = both_BKT.gather(-1, ends_BK1)
-        return scores_BKV
+        weights_BKF = (both_BKT[..., :-1] - peak_BK1).exp()
+        if tokens_BKC is None:
+            tokens_BKC = torch.arange(posteriors.end + 1, device=both_BKT.device)[None, None]
+            inside_BKC = (posteriors.probs_BVF @ weights_BKF.transpose(1, 2)).transpose(1, 2)
+        else:
+            probs_BKCF = posteriors.probs_BVF[_rows(tokens_BKC), tokens_BKC]
+            inside_BKC = (probs_BKCF @ weights_BKF[..., None])[..., 0]
+        repeated_BK1 = (self.blank_BKT[..., :-1] + posteriors.of_tokens(self.last_BK)).logsumexp(-1, keepdim=True)
+        whole_BK1 = both_BKT.gather(-1, posteriors.lengths_B[:, None, None].expand_as(peak_BK1))
+        scores_BKC = torch.where(tokens_BKC == self.last_BK[..., None], repeated_BK1, inside_BKC.log() + peak_BK1)
+        return torch.where(tokens_BKC == posteriors.end, whole_BK1, scores_BKC).masked_fill(
+            tokens_BKC == BLANK, -torch.inf
+        )
 
     def extend(self, posteriors: Posteriors, *, parents_BK: Tensor, tokens_BK: Tensor) -> Prefixes:
         """The prefixes at `parents_BK`, each with one more token."""
@@ -101,7 +98,7 @@ class Prefixes(ByRow):
         both_BKT = torch.logaddexp(label_BKT, blank_BKT)
         inflow_BKT = torch.where((tokens_BK == last_BK)[..., None], blank_BKT, both_BKT)
         new_label_BKT = _follow(inflow_BKT, posteriors.of_tokens(tokens_BK))
-        new_blank_BKT = _follow(new_label_BKT, posteriors.logs_BFV[:, None, :, BLANK].double())
+        new_blank_BKT = _follow(new_label_BKT, posteriors.logs_BVF[:, None, BLANK].double())
         return Prefixes(last_BK=tokens_BK, label_BKT=new_label_BKT, blank_BKT=new_blank_BKT)
 
 
@@ -111,3 +108,8 @@ def _follow(inflow_BKT: Tensor, logs_BKF: Tensor) -> Tensor:
     products_BKT = torch.nn.functional.pad(logs_BKF.cumsum(-1), (1, 0))
     sums_BKF = (inflow_BKT[..., :-1] - products_BKT[..., :-1]).logcumsumexp(-1)
     return torch.nn.functional.pad(products_BKT[..., 1:] + sums_BKF, (1, 0), value=-torch.inf)
+
+
+def _rows(tokens_BX: Tensor) -> Tensor:
+    """The number of its utterance beside each token."""
+    return torch.arange(len(tokens_BX), device=tokens_BX.device).view(-1, *[1] * (tokens_BX.dim() - 1))

@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 
 from mlsuperb.decoding.base import Decoded
 from mlsuperb.masks import valid_mask
+from mlsuperb.types import AttentionDecoder
 
 BLANK = 0
 
@@ -19,8 +20,11 @@ class Greedy:
     ML-SUPERB (that is `PrefixBeam`), but the one to validate with while training."""
 
     utterance_level: ClassVar[bool] = False
+    needs_attention: ClassVar[bool] = False
 
-    def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor) -> list[Decoded]:
+    def __call__(
+        self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: AttentionDecoder | None = None
+    ) -> list[Decoded]:
         best_BF, tokens_BF = log_probs_BFV[..., :-1].max(-1)
         valid_BF = valid_mask(lengths_B, tokens_BF.shape[1])
         previous_BF = pad(tokens_BF, (1, 0), value=BLANK)[:, :-1]

@@ -44,11 +44,15 @@ class Attention(_Projections):
 
     def forward(self, values_BQH: Tensor, memory_BFH: Tensor, mask: Tensor) -> Tensor:
         """What each query finds in `memory_BFH` where `mask`, broadcast to (B, N, Q, F), is true."""
-        query_BNQK, key_BNFK, value_BNFK = (
-            self._split(layer(source))
-            for layer, source in ((self.query, values_BQH), (self.key, memory_BFH), (self.value, memory_BFH))
-        )
-        return self._mix(query_BNQK, key_BNFK, value_BNFK, mask)
+        return self.look_up(values_BQH, *self.keys_and_values(memory_BFH), mask)
+
+    def keys_and_values(self, memory_BFH: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, F, K) each: all that queries see of a memory, for callers that keep it from step to step."""
+        return self._split(self.key(memory_BFH)), self._split(self.value(memory_BFH))
+
+    def look_up(self, values_BQH: Tensor, key_BNFK: Tensor, value_BNFK: Tensor, mask: Tensor) -> Tensor:
+        """What each query finds among `keys_and_values` where `mask` is true."""
+        return self._mix(self._split(self.query(values_BQH)), key_BNFK, value_BNFK, mask)
 
 
 class RelativeAttention(_Projections):

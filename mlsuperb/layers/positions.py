@@ -18,9 +18,10 @@ class Positions(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, values_BFH: Tensor) -> Tensor:
+    def forward(self, values_BFH: Tensor, *, first: int = 0) -> Tensor:
+        """`first` is the position of the first frame."""
         num_frames, size = values_BFH.shape[1:]
-        waves_FH = _waves(torch.arange(num_frames, device=values_BFH.device), size)
+        waves_FH = _waves(torch.arange(first, first + num_frames, device=values_BFH.device), size)
         dropped: Tensor = self.dropout(values_BFH * math.sqrt(size) + waves_FH)
         return dropped
 

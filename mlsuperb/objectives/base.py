@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from mlsuperb.types import Encoded, Loss
+from mlsuperb.types import AttentionDecoder, Encoded, Loss
 
 
 class Objective(nn.Module, ABC):
@@ -16,10 +16,15 @@ class Objective(nn.Module, ABC):
     Attributes:
         specials: tokens that a vocabulary holds for this objective: all but the last stand first, the last one last.
         utterance_level: whether there is one label an utterance, not a sequence.
+        has_attention: whether `attention` gives a decoder.
+        rates: error rates to validate by: of each NAME, `Loss.counts` has `num_NAME_errors` and `num_NAME_tokens`, and
+            `valid_NAME_error_rate` is their quotient.
     """
 
     specials: ClassVar[tuple[str, ...]]
     utterance_level: ClassVar[bool]
+    has_attention: ClassVar[bool] = False
+    rates: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor) -> Loss:
@@ -28,3 +33,7 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def log_probs(self, encoded: Encoded) -> Encoded:
         """Log posteriors (B, F, V) in fp32, and their lengths."""
+
+    def attention(self, encoded: Encoded) -> AttentionDecoder | None:
+        """The attention decoder, listening to `encoded`, for decoders that search with it; None: there is none."""
+        return None
