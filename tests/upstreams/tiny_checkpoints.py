@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from tiny_owsm import write_owsm
 from transformers import (
     HubertConfig,
     HubertModel,
@@ -118,6 +119,8 @@ def save(folder: Path, model: torch.nn.Module, *, do_normalize: bool | None) -> 
 
 def write_checkpoint(folder: Path, family: str) -> Path:
     """A checkpoint of `family` with seeded random weights."""
+    if family == "owsm":
+        return write_owsm(folder)
     model_class, config = {**FAMILIES, **SUPERVISED}[family]
     with torch.random.fork_rng():
         torch.manual_seed(1)
