@@ -47,22 +47,11 @@ class ConformerHead(EncoderHead):
         position_dropout: Rate = 0.1,
         attention_dropout: Rate = 0.1,
     ) -> None:
-        make_block = partial(
-            ConformerBlock,
-            size,
-            num_heads=num_heads,
-            ffn_size=ffn_size,
-            conv_kernel=conv_kernel,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            macaron=macaron,
-            positions=positions,
-        )
         problems = self.problems(
             size=size, num_heads=num_heads, conv_kernel=conv_kernel, frontend=frontend, projection=projection
         )
         super().__init__(
-            make_block,
+            partial(ConformerBlock, conv_kernel=conv_kernel, macaron=macaron, positions=positions),
             problems=problems,
             input_size=input_size,
             input_norm=input_norm,
@@ -70,8 +59,12 @@ class ConformerHead(EncoderHead):
             frontend=frontend,
             num_blocks=num_blocks,
             size=size,
+            num_heads=num_heads,
+            ffn_size=ffn_size,
             positions=positions,
+            dropout=dropout,
             position_dropout=position_dropout,
+            attention_dropout=attention_dropout,
         )
 
     @classmethod

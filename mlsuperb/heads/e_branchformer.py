@@ -53,19 +53,8 @@ class EBranchformerHead(EncoderHead):
         attention_dropout: Rate = 0.1,
     ) -> None:
         sizes = {"cgmlp_size": cgmlp_size, "cgmlp_kernel": cgmlp_kernel, "merge_kernel": merge_kernel}
-        make_block = partial(
-            EBranchformerBlock,
-            size,
-            num_heads=num_heads,
-            ffn_size=ffn_size,
-            **sizes,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            macaron=macaron,
-            positions=positions,
-        )
         super().__init__(
-            make_block,
+            partial(EBranchformerBlock, **sizes, macaron=macaron, positions=positions),
             problems=self.problems(size=size, num_heads=num_heads, frontend=frontend, projection=projection, **sizes),
             input_size=input_size,
             input_norm=input_norm,
@@ -73,8 +62,12 @@ class EBranchformerHead(EncoderHead):
             frontend=frontend,
             num_blocks=num_blocks,
             size=size,
+            num_heads=num_heads,
+            ffn_size=ffn_size,
             positions=positions,
+            dropout=dropout,
             position_dropout=position_dropout,
+            attention_dropout=attention_dropout,
         )
 
     @classmethod

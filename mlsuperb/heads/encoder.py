@@ -23,7 +23,8 @@ class EncoderHead(Head):
     """Utterance normalisation, projection, front end, positions, blocks, final layer norm.
 
     Args:
-        make_block: gives one block each time, a module that is called as `block(values_BFH, valid_BF, codes_RH)`.
+        make_block: gives one block each time, from the settings that all blocks have: `make_block(size, num_heads=...,
+            ffn_size=..., dropout=..., attention_dropout=...)`. It is called as `block(values_BFH, valid_BF, codes_RH)`.
         problems: what is wrong with the settings.
 
     The others are explained where they are settings: `mlsuperb.heads.transformer`.
@@ -34,7 +35,7 @@ class EncoderHead(Head):
 
     def __init__(
         self,
-        make_block: Callable[[], nn.Module],
+        make_block: Callable[..., nn.Module],
         *,
         problems: list[str],
         input_size: int,
@@ -43,8 +44,12 @@ class EncoderHead(Head):
         frontend: FrontendName,
         num_blocks: int,
         size: int,
+        num_heads: int,
+        ffn_size: int,
         positions: PositionKind,
+        dropout: float,
         position_dropout: float,
+        attention_dropout: float,
     ) -> None:
         super().__init__()
         if problems:
@@ -55,7 +60,13 @@ class EncoderHead(Head):
         self.frontend = make_frontend(frontend, input_size=projected_size, output_size=size)
         make_positions = RelativePositions if positions == "relative" else Positions
         self.positions = make_positions(dropout=position_dropout)
-        self.blocks = nn.ModuleList(make_block() for _ in range(num_blocks))
+        shared = {
+            "num_heads": num_heads,
+            "ffn_size": ffn_size,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+        }
+        self.blocks = nn.ModuleList(make_block(size, **shared) for _ in range(num_blocks))
         self.final_norm = nn.LayerNorm(size, eps=NORM_EPS)
 
     def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Encoded:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from pydantic import PositiveInt
 
 from mlsuperb.heads.base import Rate
@@ -51,16 +49,8 @@ class TransformerHead(EncoderHead):
         position_dropout: Rate = 0.1,
         attention_dropout: Rate = 0.1,
     ) -> None:
-        make_block = partial(
-            TransformerBlock,
-            size,
-            num_heads=num_heads,
-            ffn_size=ffn_size,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-        )
         super().__init__(
-            make_block,
+            TransformerBlock,
             problems=self.problems(size=size, num_heads=num_heads, frontend=frontend, projection=projection),
             input_size=input_size,
             input_norm=input_norm,
@@ -68,8 +58,12 @@ class TransformerHead(EncoderHead):
             frontend=frontend,
             num_blocks=num_blocks,
             size=size,
+            num_heads=num_heads,
+            ffn_size=ffn_size,
             positions="absolute",
+            dropout=dropout,
             position_dropout=position_dropout,
+            attention_dropout=attention_dropout,
         )
 
     @classmethod

@@ -3,7 +3,7 @@ of OBJECTIVES."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -58,6 +58,15 @@ LENGTHS = [40, 39, 23, 8, 7, 6, 3, 2, 1]
 
 each_head = pytest.mark.parametrize("name", HEADS)
 each_objective = pytest.mark.parametrize("objective_name", OBJECTIVES)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tensors are tiny here: threads would only wait for each other, tenfold beside other work."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
 
 
 def make_head(name: str) -> Head:
