@@ -29,7 +29,7 @@ format: .venv/.ready  ## apply the style
 .venv-espnet/.ready: .venv/.ready
 	$(PYTHON) -m venv .venv-espnet
 	echo "$(CURDIR)/.venv/lib/$$($(BIN)/python -c 'import sys; print(f"python{sys.version_info[0]}.{sys.version_info[1]}")')/site-packages" > $$(.venv-espnet/bin/python -c 'import site; print(site.getsitepackages()[0])')/mlsuperb-venv.pth
-	.venv-espnet/bin/pip install --quiet --no-deps espnet==202511 espnet_tts_frontend
+	.venv-espnet/bin/pip install --quiet --no-deps espnet==202511 espnet_tts_frontend s3prl==0.4.18
 	.venv-espnet/bin/pip install --quiet typeguard humanfriendly torch_complex einops configargparse sentencepiece h5py kaldiio editdistance librosa
 	@touch $@
 

@@ -118,6 +118,87 @@ def test_v1_is_the_documented_recipe(track: str, size: str) -> None:
     assert {key: _at(config, key) for key in expected} == expected
 
 
+# ml_superb.md 3.3; what has no source there says "unverified" in its file
+WARM_UP = {"trainer.schedule._target_": "mlsuperb.training.schedules.Warmup", "trainer.schedule.updates": 25_000}
+V2: dict[str, Any] = {
+    "task.name": "asr_lid",
+    "head.projection": 80,
+    "head.frontend": "conv2d2",
+    "loading.train.batch_size": 16,
+    "trainer.optimizer._target_": "torch.optim.Adam",
+    "trainer.optimizer.lr": 1e-4,
+    "trainer.optimizer.weight_decay": 1e-6,
+    "trainer.accumulate": 2,
+    "trainer.iterations_per_epoch": 10_000,
+    "trainer.max_epochs": 20,
+    "trainer.keep_best": 2,
+    "trainer.max_trainable_params": 100_000_000,
+}
+DEEP = {"head.size": 512, "head.num_heads": 8, "head.ffn_size": 2048, "objective.name": "ctc"} | WARM_UP
+FINE_TUNED = {
+    "loading.train.batch_size": 8,
+    "trainer.accumulate": 4,
+    "trainer.iterations_per_epoch": 20_000,
+    "trainer.max_epochs": 30,
+    "trainer.keep_best": 5,
+}
+ATTENTION = {
+    "objective.ctc_weight": 0.3,
+    "objective.label_smoothing": 0.1,
+    "objective.num_blocks": 6,
+    "objective.ffn_size": 2048,
+    "objective.num_heads": 4,
+    "head.num_blocks": 12,
+    "head.size": 256,
+    "head.ffn_size": 1024,
+    "decoding.beam_size": 20,
+    "decoding.ctc_weight": 0.3,
+    "trainer.optimizer.lr": 5e-4,
+    "trainer.schedule.updates": 5_000,
+    "trainer.accumulate": 4,
+    "trainer.keep_best": 10,
+    "trainer.select_by": "valid_attention_error_rate",
+}
+V2_SETTINGS: dict[str, dict[str, Any]] = {
+    "frozen": {"trainer.optimizer.lr": 2e-4, "head.name": "transformer", "adaptation.name": "frozen"},
+    "frozen_transformer": DEEP | {"head.num_blocks": 24},
+    "frozen_conformer": DEEP | {"head.num_blocks": 12},
+    "frozen_e_branchformer": DEEP | {"head.num_blocks": 12, "head.cgmlp_size": 3072, "head.cgmlp_kernel": 31},
+    "frozen_transformer_attention": ATTENTION,
+    "frozen_conformer_attention": ATTENTION,
+    "frozen_e_branchformer_attention": ATTENTION | {"head.cgmlp_size": 1024},
+    "full": FINE_TUNED | {"adaptation.name": "full", "trainer.max_trainable_params": None},
+    "partial_bottom": FINE_TUNED | {"adaptation.layers": "bottom"},
+    "partial_middle": FINE_TUNED | {"adaptation.layers": "middle"},
+    "partial_top": FINE_TUNED | {"adaptation.layers": "top"},
+    "adapter": {"adaptation.name": "houlsby", "adaptation.width": 64} | WARM_UP,
+    "lora": {"adaptation.rank": 16, "adaptation.alpha": 16} | WARM_UP,
+    "qlora": {"adaptation.rank": 16, "adaptation.alpha": 16, "adaptation.name": "qlora"} | WARM_UP,
+    "whisper": {"upstream.name": "whisper_medium", "trainer.optimizer.lr": 2e-4},
+    "owsm": {"upstream.name": "owsm_v3_1_medium", "head.frontend": "linear", "trainer.optimizer.lr": 2e-4},
+}
+
+
+@pytest.mark.parametrize("name", [one for one in EXPERIMENTS if one.startswith("v2/") and one.count("/") == 1])
+def test_v2_is_the_documented_recipe(name: str) -> None:
+    config = compose([f"+exp={name}", "data.root=."])
+    expected = V2 | V2_SETTINGS[name.removeprefix("v2/")]
+    assert {key: _at(config, key) for key in expected} == expected
+    upstreams = [] if name in ("v2/whisper", "v2/owsm") else ["upstream=mms_1b"]
+    assert find_problems(compose([f"+exp={name}", "data=synthetic", *upstreams])) == []
+
+
+def test_the_v2_table_is_whole() -> None:
+    names = {one.removeprefix("v2/") for one in EXPERIMENTS if one.startswith("v2/") and one.count("/") == 1}
+    assert names == set(V2_SETTINGS)
+
+
+def test_full_fine_tuning_alone_lifts_the_cap() -> None:
+    for adaptation, cap in (("full", None), ("partial_middle", 100_000_000), ("frozen", 100_000_000)):
+        config = compose(["+exp=v2/first/middle_against_full", "data.root=.", f"adaptation={adaptation}"])
+        assert config["trainer"]["max_trainable_params"] == cap
+
+
 @pytest.mark.parametrize(("mono", "units"), [("eng1", "char"), ("jpn", "phoneme"), ("cmn", "phoneme"), ("xty", "char")])
 def test_jpn_and_cmn_are_monolingual_runs_in_phonemes(mono: str, units: str) -> None:
     config = compose(["+exp=v1/mono_asr", "data=ml_superb_1h", "data.root=.", f"data.mono={mono}"])
