@@ -215,12 +215,18 @@ def _with_defaults(target: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     """Parts that are sound alone but do not go together."""
-    if not {"objective", "decoding", "task", "scoring"} <= set(groups):
+    if not {"head", "objective", "decoding", "task", "scoring"} <= set(groups):
         return
     objective, decoder = (get_object(config[group]["_target_"]) for group in ("objective", "decoding"))
     task = get_object(config["task"]["_target_"])
     if objective.utterance_level and task.has_text:
         yield f"objective={config['objective']['name']} gives one label an utterance, task={task.name} has text; use task=lid"
+    norm, linear = config["head"].get("input_norm"), getattr(get_object(config["head"]["_target_"]), "linear", False)
+    if objective.utterance_level and linear and norm in ("mean", "mean_var"):
+        yield (
+            f"objective={config['objective']['name']} sees the mean over an utterance, of which head.input_norm={norm} and "
+            f"head={config['head']['name']} leave nothing; use head.input_norm=none"
+        )
     protocols, units = config["scoring"]["protocols"], config["task"]["units"]
     if not any(applies(protocol, task=task.name, units=units) for protocol in protocols):
         yield f"scoring.protocols={protocols} has nothing to say of task={task.name}; add v1, which always has"

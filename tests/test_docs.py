@@ -298,7 +298,7 @@ def test_exercises_train(exercises: list[Exercise], trees: tuple[Path, Path], tm
     assert chosen == [
         ["mfcc", "frozen", "transformer_light", "synthetic"],
         ["tiny", "bitfit", "transformer_light", "synthetic"],
-        ["fbank", "frozen", "bilstm", "synthetic"],
+        ["fbank", "frozen", "convolutional", "synthetic"],
         ["fbank", "frozen", "transformer_light", "mls"],
     ]
 

@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"upstreams", "heads", "objectives"},
     "inference": {"data", "decoding", "model", "scoring", "tasks", "training"},
     "settings": {"experiment", "options", "scoring"},
+    "espnet": {"espnet"},
     "summary": {"experiment", "model", "scoring", "training"},
 }
 ENTRY_POINTS = {"run", "build", "evaluate", "transcribe", "score", "data.__main__", "__init__"}

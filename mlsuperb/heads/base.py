@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from mlsuperb.types import Encoded
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Head(nn.Module, ABC):
@@ -14,9 +18,12 @@ class Head(nn.Module, ABC):
     least one frame.
 
     Attributes:
+        linear: whether an encoded frame is linear in its feature frame: then a mean that is taken from an utterance's
+            features is missing from the mean of its encoded frames.
         output_size: H, the size of an encoded frame.
     """
 
+    linear: ClassVar[bool] = False
     output_size: int
 
     @abstractmethod

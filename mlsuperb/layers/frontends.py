@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
-import torch
 from torch import Tensor, nn
 
 from mlsuperb.masks import zero_padding
 
 FrontendName = Literal["conv2d2", "conv2d", "conv1d4", "conv1d2", "linear"]
+MIN_CONV2D = 7  # frames and features that two 3 x 3 convolutions, the first with stride 2, need
+Size = TypeVar("Size", int, Tensor)
 
 
 def make_frontend(name: FrontendName, *, input_size: int, output_size: int) -> Frontend:
     """The front end called `name`: `conv2d2` halves the frame rate (ML-SUPERB's), `conv2d` quarters it (OWSM's),
     `conv1d2` halves and `conv1d4` quarters it at a small part of the cost, `linear` keeps it."""
+    if problem := too_narrow(name, input_size):
+        raise ValueError(problem)
     if name in ("conv2d2", "conv2d"):
         return StridedConv2d(input_size, output_size, second_stride={"conv2d2": 1, "conv2d": 2}[name])
     if name == "linear":
@@ -27,6 +30,16 @@ def make_frontend(name: FrontendName, *, input_size: int, output_size: int) -> F
     if name in ("conv1d2", "conv1d4"):
         return StridedConv1d(input_size, output_size, num_layers={"conv1d2": 1, "conv1d4": 2}[name])
     raise ValueError(f"head.frontend is {name!r}; choose one of {', '.join(get_args(FrontendName))}.")
+
+
+def too_narrow(name: str, input_size: int) -> str | None:
+    """What is wrong with frames of `input_size` features in front of a two-dimensional convolution."""
+    if name not in ("conv2d2", "conv2d") or input_size >= MIN_CONV2D:
+        return None
+    return (
+        f"head.frontend={name} needs at least {MIN_CONV2D} features a frame, but gets {input_size}: raise head.projection, "
+        "or take another front end (conv1d2, linear)."
+    )
 
 
 class Frontend(nn.Module, ABC):
@@ -50,23 +63,16 @@ class StridedConv2d(Frontend):
     same alone and in any batch.
     """
 
-    min_frames = 7
-
     def __init__(self, input_size: int, output_size: int, *, second_stride: int) -> None:
         super().__init__()
-        if input_size < self.min_frames:
-            raise ValueError(
-                f"head.frontend={'conv2d2' if second_stride == 1 else 'conv2d'} needs at least {self.min_frames} features "
-                f"a frame, but gets {input_size}: raise head.projection, or take another front end (conv1d2, linear)."
-            )
         self.second_stride = second_stride
         self.conv1 = nn.Conv2d(1, output_size, kernel_size=3, stride=2)
         self.conv2 = nn.Conv2d(output_size, output_size, kernel_size=3, stride=second_stride)
-        self.out = nn.Linear(output_size * int(self._outputs(torch.tensor(input_size))), output_size)
+        self.out = nn.Linear(output_size * self._outputs(input_size), output_size)
 
     def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
         feats_BFD = zero_padding(feats_BFD, lengths_B)
-        missing = self.min_frames - feats_BFD.shape[1]
+        missing = MIN_CONV2D - feats_BFD.shape[1]
         if missing > 0:
             feats_BFD = nn.functional.pad(feats_BFD, (0, 0, 0, missing))
         maps_BHFD = self.conv2(self.conv1(feats_BFD[:, None]).relu()).relu()
@@ -74,13 +80,11 @@ class StridedConv2d(Frontend):
         return values_BFH
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:
-        return self._outputs(lengths_B.clamp(min=self.min_frames))
+        return self._outputs(lengths_B.clamp(min=MIN_CONV2D))
 
-    def _outputs(self, inputs: Tensor) -> Tensor:
+    def _outputs(self, inputs: Size) -> Size:
         """What the two convolutions leave of so many frames or features."""
-        for stride in (2, self.second_stride):
-            inputs = torch.div(inputs - 3, stride, rounding_mode="floor") + 1
-        return inputs
+        return ((inputs - 3) // 2 - 2) // self.second_stride + 1
 
 
 class StridedConv1d(Frontend):
@@ -122,4 +126,4 @@ class LinearFrontend(Frontend):
 
 
 def _halved(lengths_B: Tensor) -> Tensor:
-    return torch.div(lengths_B + 1, 2, rounding_mode="floor")
+    return (lengths_B + 1) // 2

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from mlsuperb.heads.inputs import UtteranceNorm
-from mlsuperb.heads.transformer import Block, TransformerHead
+from mlsuperb.heads.transformer import TransformerHead
 from mlsuperb.layers.frontends import FrontendName, make_frontend
 from mlsuperb.layers.positions import Positions
+from mlsuperb.layers.transformer import TransformerBlock
 
 FRONTENDS = get_args(FrontendName)
 SMALL = {"input_size": 24, "projection": 16, "size": 32, "num_heads": 4, "ffn_size": 48}
@@ -98,7 +99,7 @@ def test_every_parameter_and_every_valid_frame_has_a_gradient(frontend: str) -> 
 
 
 def test_blocks_are_torch_encoder_layers() -> None:
-    block = Block(32, num_heads=4, ffn_size=48, dropout=0.1, attention_dropout=0.1).eval()
+    block = TransformerBlock(32, num_heads=4, ffn_size=48, dropout=0.1, attention_dropout=0.1).eval()
     layer = nn.TransformerEncoderLayer(32, 4, 48, norm_first=True, batch_first=True, layer_norm_eps=1e-12).eval()
     attention = block.attention
     three = (attention.query, attention.key, attention.value)
@@ -110,7 +111,7 @@ def test_blocks_are_torch_encoder_layers() -> None:
     values_BFH = torch.randn(2, 9, 32)
     keys_BF = torch.arange(9) < torch.tensor([[9], [5]])
     expected_BFH = layer(values_BFH, src_key_padding_mask=~keys_BF)
-    torch.testing.assert_close(block(values_BFH, keys_BF[:, None, None])[keys_BF], expected_BFH[keys_BF])
+    torch.testing.assert_close(block(values_BFH, keys_BF)[keys_BF], expected_BFH[keys_BF])
 
 
 def test_positions() -> None:

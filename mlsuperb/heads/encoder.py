@@ -1,0 +1,106 @@
+"""What the Transformer and its kin share: everything but the block.
+
+Letters: B batch, F frames, D feature size, H encoded size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from mlsuperb.heads.base import Head
+from mlsuperb.heads.inputs import InputNorm, UtteranceNorm, make_projection
+from mlsuperb.layers.attention import PositionKind
+from mlsuperb.layers.frontends import FrontendName, make_frontend, too_narrow
+from mlsuperb.layers.norm import NORM_EPS
+from mlsuperb.layers.positions import Positions, RelativePositions
+from mlsuperb.masks import valid_mask, zero_padding
+from mlsuperb.types import Encoded
+
+
+class EncoderHead(Head):
+    """Utterance normalisation, projection, front end, positions, blocks, final layer norm.
+
+    Args:
+        make_block: gives one block each time, from the settings that all blocks have: `make_block(size, num_heads=...,
+            ffn_size=..., dropout=..., attention_dropout=...)`. It is called as `block(values_BFH, valid_BF, codes_RH)`.
+        problems: what is wrong with the settings.
+
+    The others are explained where they are settings: `mlsuperb.heads.transformer`.
+
+    Raises:
+        ValueError: there are problems.
+    """
+
+    def __init__(
+        self,
+        make_block: Callable[..., nn.Module],
+        *,
+        problems: list[str],
+        input_size: int,
+        input_norm: InputNorm,
+        projection: int | None,
+        frontend: FrontendName,
+        num_blocks: int,
+        size: int,
+        num_heads: int,
+        ffn_size: int,
+        positions: PositionKind,
+        dropout: float,
+        position_dropout: float,
+        attention_dropout: float,
+    ) -> None:
+        super().__init__()
+        if problems:
+            raise ValueError(" ".join(problems))
+        self.output_size = size
+        self.norm = UtteranceNorm(input_norm)
+        self.projection, projected_size = make_projection(input_size, projection=projection)
+        self.frontend = make_frontend(frontend, input_size=projected_size, output_size=size)
+        make_positions = RelativePositions if positions == "relative" else Positions
+        self.positions = make_positions(dropout=position_dropout)
+        shared = {
+            "num_heads": num_heads,
+            "ffn_size": ffn_size,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+        }
+        self.blocks = nn.ModuleList(make_block(size, **shared) for _ in range(num_blocks))
+        self.final_norm = nn.LayerNorm(size, eps=NORM_EPS)
+
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Encoded:
+        feats_BFD = self.projection(self.norm(feats_BFD, lengths_B))
+        values_BFH = self.positions(self.frontend(feats_BFD, lengths_B))
+        codes_RH = self.positions.codes(values_BFH) if isinstance(self.positions, RelativePositions) else None
+        frames_B = self.num_frames(lengths_B)
+        valid_BF = valid_mask(frames_B, values_BFH.shape[1])
+        for block in self.blocks:
+            values_BFH = block(values_BFH, valid_BF, codes_RH)
+        return Encoded(zero_padding(self.final_norm(values_BFH), frames_B), frames_B)
+
+    def num_frames(self, lengths_B: Tensor) -> Tensor:
+        return self.frontend.num_frames(lengths_B)
+
+
+def encoder_problems(
+    *, size: int, num_heads: int, frontend: str = "linear", projection: int | None = None, **_others: object
+) -> list[str]:
+    """What does not go together in the settings that all encoders have, a sentence each."""
+    found = []
+    if size % num_heads:
+        found.append(f"head.size is {size} and head.num_heads {num_heads}: choose a number of heads that divides it.")
+    if size % 2:
+        found.append(f"head.size is {size}, but must be even: positions are pairs of a sine and a cosine.")
+    if projection is not None and (problem := too_narrow(frontend, projection)):
+        found.append(problem)
+    return found
+
+
+def kernel_problems(**kernels: int) -> list[str]:
+    """A sentence for each kernel, by the name of its setting, that has no middle."""
+    return [
+        f"head.{name} is {kernel}, but must be odd: a frame looks equally far to both sides."
+        for name, kernel in kernels.items()
+        if kernel % 2 == 0
+    ]

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from mlsuperb.espnet.keys import EncoderKind, ctc_name, espnet_ctc_name, espnet_head_name, head_name
+from mlsuperb.heads.base import Head
+from mlsuperb.heads.conformer import ConformerHead
+from mlsuperb.heads.e_branchformer import EBranchformerHead
+from mlsuperb.heads.transformer import TransformerHead
+from mlsuperb.objectives.ctc import CTC
+
+SIZES = {"input_size": 24, "projection": 16, "size": 16, "num_heads": 2, "ffn_size": 8, "num_blocks": 2}
+HEADS: dict[EncoderKind, list[Head]] = {
+    "transformer": [TransformerHead(**SIZES)],
+    "conformer": [ConformerHead(**SIZES), ConformerHead(**SIZES, macaron=False, positions="absolute")],
+    "e_branchformer": [EBranchformerHead(**SIZES, cgmlp_size=8, macaron=macaron) for macaron in (True, False)],
+}
+KNOWN = [  # from `state_dict` of ESPnet 202511's own models
+    ("transformer", "preencoder.linear_out.weight", "projection.weight"),
+    ("transformer", "encoder.embed.conv.2.bias", "frontend.conv2.bias"),
+    ("transformer", "encoder.embed.out.0.weight", "frontend.out.weight"),
+    ("transformer", "encoder.encoders.0.norm1.weight", "blocks.0.attention_norm.weight"),
+    ("transformer", "encoder.encoders.11.feed_forward.w_2.bias", "blocks.11.ffn.3.bias"),
+    ("conformer", "encoder.encoders.3.self_attn.pos_bias_u", "blocks.3.attention.content_bias_NK"),
+    ("conformer", "encoder.encoders.3.conv_module.norm.running_var", "blocks.3.conv.norm.running_var"),
+    ("conformer", "encoder.encoders.3.norm_ff.weight", "blocks.3.ffn_norm.weight"),
+    ("conformer", "encoder.encoders.3.norm_ff_macaron.weight", "blocks.3.macaron_norm.weight"),
+    ("e_branchformer", "encoder.encoders.1.attn.linear_pos.weight", "blocks.1.attention.position.weight"),
+    ("e_branchformer", "encoder.encoders.1.cgmlp.channel_proj1.0.bias", "blocks.1.cgmlp.expand.bias"),
+    ("e_branchformer", "encoder.encoders.1.depthwise_conv_fusion.weight", "blocks.1.merge_conv.weight"),
+    ("e_branchformer", "encoder.after_norm.bias", "final_norm.bias"),
+]
+
+
+@pytest.mark.parametrize(("encoder", "theirs", "ours"), KNOWN)
+def test_known_names(encoder: EncoderKind, theirs: str, ours: str) -> None:
+    assert head_name(theirs, encoder=encoder) == ours
+    assert espnet_head_name(ours, encoder=encoder) == theirs
+
+
+@pytest.mark.parametrize("encoder", HEADS)
+def test_every_tensor_of_a_head_has_a_name_of_its_own(encoder: EncoderKind) -> None:
+    for head in HEADS[encoder]:
+        names = list(head.state_dict())
+        assert len(names) > 30
+        theirs = [espnet_head_name(name, encoder=encoder) for name in names]
+        assert len(set(theirs)) == len(names)
+        assert [head_name(name, encoder=encoder) for name in theirs] == names
+
+
+def test_the_output_layer() -> None:
+    names = list(CTC(input_size=4, vocab_size=5).state_dict())
+    assert [espnet_ctc_name(name) for name in names] == ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
+    assert [ctc_name(espnet_ctc_name(name)) for name in names] == names
+
+
+def test_what_has_no_counterpart_is_refused_by_name() -> None:
+    for name in ("encoder.encoders.0.concat_linear.weight", "encoder.embed.0.weight", "encoder.encoders.0.norm10.bias"):
+        with pytest.raises(ValueError, match=rf"parameter {name} has no counterpart in our transformer head"):
+            head_name(name, encoder="transformer")
+    with pytest.raises(ValueError, match=r"no counterpart of blocks.0.cgmlp.expand.bias"):
+        espnet_head_name("blocks.0.cgmlp.expand.bias", encoder="conformer")
+    with pytest.raises(ValueError, match=r"decoder.embed.0.weight has no counterpart in our CTC"):
+        ctc_name("decoder.embed.0.weight")
+    with pytest.raises(ValueError, match=r"no counterpart of dropout.weight"):
+        espnet_ctc_name("dropout.weight")
