@@ -31,8 +31,10 @@ from mlsuperb.settings import NOT_ARGUMENTS
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.device import choose_device, describe_device
+from mlsuperb.training.loop import MODEL_FILE
+from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
-from mlsuperb.training.trainer import MODEL_FILE, Trainer
+from mlsuperb.training.trainer import Trainer
 from mlsuperb.types import Utterance
 from mlsuperb.upstreams.base import Upstream
 
@@ -41,7 +43,7 @@ log = logging.getLogger(__name__)
 TRAIN, DEV = "train", "dev"
 TOKENS_FILE = "tokens.txt"
 EMPTY_AFTER = "empty text after normalisation"
-UPSTREAM = "upstream"  # the file that says which weights were loaded
+UPSTREAM = "upstream"  # the file that says which weights were loaded; the folder with them, in an imported run
 
 
 def instantiate(node: Mapping[str, Any], **runtime: Any) -> Any:
@@ -164,7 +166,11 @@ def _token_indices(utterance: Utterance, *, task: Task, vocabulary: Vocabulary) 
 
 def build_model(config: Mapping[str, Any], *, vocab_size: int) -> SpeechModel:
     """Upstream, adapted, and everything on top of it."""
-    upstream: Upstream = instantiate(config["upstream"])
+    return assemble(config, instantiate(config["upstream"]), vocab_size=vocab_size)
+
+
+def assemble(config: Mapping[str, Any], upstream: Upstream, *, vocab_size: int) -> SpeechModel:
+    """The model around an upstream that is there; `upstream` is adapted in place."""
     trained = instantiate(config["adaptation"]).apply(upstream)
     featurizer = instantiate(config["featurizer"], num_layers=upstream.num_layers, layer_size=upstream.layer_size)
     head = instantiate(config["head"], input_size=featurizer.output_size)
@@ -182,10 +188,10 @@ def build_recogniser(config: Mapping[str, Any], *, vocabulary: Vocabulary) -> Re
     """The model with its task, vocabulary and decoder, on the device of the configuration."""
     device = choose_device(config["trainer"]["device"])
     model = build_model(config, vocab_size=len(vocabulary))
-    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    counts = {name: num_parameters(part.parameters()) for name, part in model.named_children()}
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
-    log.info("parameters: %s; trained %s", ", ".join(f"{k} {v:,}" for k, v in counts.items() if v), f"{trained:,}")
+    log.info("parameters: %s", ", ".join(f"{name} {count:,}" for name, count in counts.items() if count))
+    log.info("%s", describe_trained(count_trained(model)))
     return Recogniser(
         model=model.to(device).eval(),
         task=instantiate(config["task"]),
@@ -210,6 +216,8 @@ def load_config(folder: Path) -> dict[str, Any]:
             "`python -m mlsuperb.run` printed, after its training has ended"
         )
     config: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    if (folder / UPSTREAM).is_dir():  # an imported run brings its upstream along, wherever it was moved
+        config["upstream"]["checkpoint"] = str(folder / UPSTREAM)
     return config
 
 
@@ -222,7 +230,7 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
     recogniser = build_recogniser(config, vocabulary=Vocabulary.load(folder / TOKENS_FILE))
     trained_on, loaded = (
         json.loads((folder / f"{UPSTREAM}.json").read_text(encoding="utf-8")),
-        _upstream_record(recogniser),
+        upstream_record(recogniser),
     )
     if trained_on != loaded:
         raise ValueError(
@@ -235,10 +243,11 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
 
 def pin_upstream(recogniser: Recogniser, run: Run) -> None:
     """Hold a run to the weights that it was started with: a branch of a hub can move."""
-    run.pin(UPSTREAM, _upstream_record(recogniser))
+    run.pin(UPSTREAM, upstream_record(recogniser))
 
 
-def _upstream_record(recogniser: Recogniser) -> dict[str, Any]:
+def upstream_record(recogniser: Recogniser) -> dict[str, Any]:
+    """What is held against `upstream.json` when a run is loaded again."""
     record: dict[str, Any] = json.loads(json.dumps(recogniser.model.upstream.record()))
     return record
 
@@ -253,10 +262,12 @@ def train(config: Mapping[str, Any], recogniser: Recogniser, *, data: Data, run:
     def on_progress(progress: Progress) -> None:
         run.status(iteration=progress.iteration, num_iterations=trainer.num_iterations, epoch=progress.epoch)
 
-    return trainer.fit(
+    progress = trainer.fit(
         recogniser.model,
         batches=recogniser.loading.training(data.train, seed=config["seed"]),
         validate=lambda: recogniser.validate(data.dev, quick_decoder=quick),
         folder=run.folder,
         on_progress=on_progress,
     )
+    instantiate(config["adaptation"]).export(recogniser.model.upstream, run.folder)
+    return progress

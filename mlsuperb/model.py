@@ -11,6 +11,7 @@ from mlsuperb.heads.base import Head
 from mlsuperb.objectives.base import Objective
 from mlsuperb.types import Batch, Encoded, Loss
 from mlsuperb.upstreams.base import Upstream
+from mlsuperb.upstreams.modes import set_train_mode
 
 
 class SpeechModel(nn.Module):
@@ -19,8 +20,8 @@ class SpeechModel(nn.Module):
 
     Args:
         upstream: after its adaptation was applied.
-        trained: names of the upstream's parameters that the adaptation trains. Where there is none the upstream stays in
-            eval mode (unless `upstream.dropout_while_frozen`) and builds no graph.
+        trained: names of the upstream's parameters that the adaptation trains. Parts of the upstream without one stay in
+            eval mode (see `set_train_mode`), and where there is none at all it builds no graph.
     """
 
     def __init__(
@@ -39,13 +40,14 @@ class SpeechModel(nn.Module):
         self.specaug = specaug
         self.head = head
         self.objective = objective
-        self.frozen = not set(trained)
+        self.trained = frozenset(trained)
+        self.frozen = not self.trained
 
     def train(self, mode: bool = True) -> SpeechModel:
-        """Frozen means frozen: an upstream of which nothing is trained has no dropout in training either."""
+        """Frozen means frozen: what of the upstream is not trained has no dropout in training either."""
         super().train(mode)
-        if self.frozen and not self.upstream.dropout_while_frozen:
-            self.upstream.eval()
+        if mode:
+            set_train_mode(self.upstream, trained=self.trained)
         return self
 
     def encode(self, wave_BT: Tensor, lengths_B: Tensor) -> Encoded:

@@ -11,11 +11,13 @@ from rich.console import Console
 
 from mlsuperb.experiment import now
 from mlsuperb.model import SpeechModel
+from mlsuperb.scoring.comparison import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.result import build_result, read_result, write_result
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables
+from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
 from mlsuperb.training.progress import Progress, peak_memory_gb
 from mlsuperb.types import Hypothesis
 
@@ -46,6 +48,8 @@ def save_result(
     protocols = Scoring(protocols=config["scoring"]["protocols"]).score(hypotheses, **settings)
     parts: dict[str, Any] = {name: _part(config[name]) for name in ("upstream", "adaptation", "head")}
     parts["upstream"]["loaded"] = model.upstream.record()
+    trained = count_trained(model)
+    parts["adaptation"]["trained"] = trained  # by part of the model
     result = build_result(
         run_id=config["run_id"],
         **settings,
@@ -53,8 +57,8 @@ def save_result(
         protocols=protocols,
         hypotheses=folder / HYPOTHESES_FILE,
         **parts,
-        num_trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        num_total=sum(p.numel() for p in model.parameters()),
+        num_trainable=sum(trained.values()),
+        num_total=num_parameters(model.parameters()),
         config=config,
         seed=config["seed"],
         environment=environment,
@@ -96,6 +100,8 @@ def show(folder: Path, console: Console | None = None) -> None:
         ),
         soft_wrap=True,
     )
+    trained = describe_trained(result["adaptation"].get("trained", {}))
+    console.print(f"{trained}{above_cap(result['num_trainable'])}", highlight=False, soft_wrap=True)
     empty = sum(not one.hypothesis for one in hypotheses)
     if empty:
         console.print(f"{empty:,} of {len(hypotheses):,} hypotheses are empty.")

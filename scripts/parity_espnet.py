@@ -5,7 +5,7 @@ ESPnet pins old packages, so it lives in an environment of its own that borrows 
     python -m venv .venv-espnet
     .venv/bin/python -c 'import site; print(*site.getsitepackages(), sep="\\n")' > \\
         "$(.venv-espnet/bin/python -c 'import site; print(site.getsitepackages()[0])')/mlsuperb.pth"
-    .venv-espnet/bin/pip install --no-deps espnet==202511 espnet_tts_frontend
+    .venv-espnet/bin/pip install --no-deps espnet==202511 espnet_tts_frontend s3prl==0.4.18
     .venv-espnet/bin/pip install sentencepiece typeguard humanfriendly torch_complex einops configargparse h5py \\
         kaldiio editdistance librosa
     .venv-espnet/bin/python scripts/parity_espnet.py
@@ -27,10 +27,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.parity import owsm
 from scripts.parity.decoding import decoding_checks
 from scripts.parity.decoding_joint import joint_checks
 from scripts.parity.fbank import fbank_checks
 from scripts.parity.heads import batch_checks, head_checks
+from scripts.parity.imports import import_checks
 from scripts.parity.report import Check
 
 
@@ -44,7 +46,9 @@ def main() -> int:
         "heads": head_checks,
         "batches": batch_checks,
         "fbank": fbank_checks,
+        "owsm": owsm.checks,
         "decoding": partial(decoding_checks, arguments.num_posteriors),
+        "imports": import_checks,
         "decoding_joint": joint_checks,
     }
     if unknown := [name for name in arguments.parts or [] if name not in parts]:

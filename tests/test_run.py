@@ -123,10 +123,17 @@ def test_evaluate_takes_another_decoder_and_refuses_the_rest(
     assert json.loads((other / "result.json").read_text())["config"]["decoding"]["name"] == "prefix_beam"
 
 
-def test_a_sweep_runs_one_experiment_a_seed(corpus: list[str], tmp_path: Path) -> None:
-    run("-m", *TINY, *corpus, "seed=0,1", "trainer.precision=bf16", f"output_root={tmp_path}")
+def test_a_sweep_runs_one_experiment_a_seed_and_ends_with_their_table(corpus: list[str], tmp_path: Path) -> None:
+    done = run("-m", *TINY, *corpus, "seed=0,1", "trainer.precision=bf16", f"output_root={tmp_path}")
     results = [json.loads(path.read_text()) for path in tmp_path.glob("*/result.json")]
     assert sorted(result["seed"] for result in results) == [0, 1]
+    (written,) = (tmp_path / "sweeps").glob("*.md")
+    assert "2 runs on synthetic, split test, protocol v2" in written.read_text()
+    assert "2 runs on synthetic" in done.stdout
+    folders = [str(path.parent) for path in tmp_path.glob("*/result.json")]
+    again = run(*folders, str(tmp_path / "nothing"), module="mlsuperb.table").stdout
+    assert "2 runs on synthetic" in again
+    assert "has no result" in again
 
 
 def test_transcribe_reads_any_file(

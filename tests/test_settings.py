@@ -16,7 +16,10 @@ NEEDED = {  # what has no default, and a stand-in
     "data=ml_superb_10min": ["data.root=."],
     "data=ml_superb_1h": ["data.root=."],
     "data=kaldi": ["data.root=.", "+data.language=eng"],
-    "upstream=hf": ["upstream.checkpoint=some/model"],
+    **{
+        f"upstream={kind}": ["upstream.checkpoint=some/model"]
+        for kind in ("hf", "s3prl", "owsm", "seamless_m4t", "whisper")
+    },
 }
 
 

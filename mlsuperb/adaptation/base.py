@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, ClassVar
 
-from mlsuperb.upstreams.base import Upstream
+from mlsuperb.adaptation.inplace import Checkpointed, change_class
+from mlsuperb.adaptation.layers import Layers, choose_blocks, layers_problems
+from mlsuperb.upstreams.base import Anatomy, Upstream
 
 
 class Adaptation(ABC):
@@ -14,3 +19,63 @@ class Adaptation(ABC):
     def apply(self, upstream: Upstream) -> list[str]:
         """Changes `upstream` in place, sets `requires_grad` of all its parameters, and returns the names (as in
         `upstream.named_parameters()`) of those that are trained."""
+
+    def export(self, upstream: Upstream, folder: Path) -> None:  # noqa: B027  (most have nothing to add)
+        """Writes into the run's folder what other programs can read of a finished training, besides the weights."""
+
+
+class BlockAdaptation(Adaptation):
+    """An adaptation that works on the Transformer blocks of an upstream, found through its `anatomy`.
+
+    Args:
+        layers: the blocks it works on; see `mlsuperb.adaptation.layers`.
+        gradient_checkpointing: forget what is inside the blocks in the forward pass and compute it again in the backward
+            pass: less memory, about a third more time.
+    """
+
+    label: ClassVar[str]
+
+    def __init__(self, *, layers: Layers = None, gradient_checkpointing: bool = False) -> None:
+        if found := layers_problems(layers):
+            raise ValueError(" ".join(found))
+        self.layers = layers
+        self.gradient_checkpointing = gradient_checkpointing
+
+    @classmethod
+    def problems(cls, *, layers: Layers = None, **_: Any) -> list[str]:
+        """What can be seen without an upstream."""
+        return layers_problems(layers)
+
+    def apply(self, upstream: Upstream) -> list[str]:
+        """Changes the chosen blocks; see `Adaptation.apply`.
+
+        Raises:
+            ValueError: the upstream has no blocks, too few, or refuses this adaptation.
+        """
+        anatomy = upstream.anatomy
+        if anatomy is None:
+            raise ValueError(
+                f"{self.label} works on Transformer blocks, but this upstream ({type(upstream).__name__}) has none. "
+                "Choose another upstream, or adaptation=frozen."
+            )
+        chosen = choose_blocks(self.layers, upstream)
+        upstream.requires_grad_(False)
+        trained = set(self.change(upstream, anatomy, chosen))
+        for name, parameter in upstream.named_parameters():
+            parameter.requires_grad_(name in trained)
+        if self.gradient_checkpointing:
+            for block in upstream.get_submodule(anatomy.blocks).children():
+                change_class(block, Checkpointed)
+        return [name for name, _ in upstream.named_parameters() if name in trained]
+
+    @abstractmethod
+    def change(self, upstream: Upstream, anatomy: Anatomy, chosen: list[int]) -> Collection[str]:
+        """Changes the blocks `chosen` (from 0) and returns the names of the parameters to train."""
+
+    def refuse(self, anatomy: Anatomy, place: str, remedy: str) -> None:
+        """
+        Raises:
+            ValueError: this upstream says that nothing can be done at `place`.
+        """
+        if reason := anatomy.refused.get(place):
+            raise ValueError(f"{self.label} would have no effect here or fail: {reason}. {remedy}")

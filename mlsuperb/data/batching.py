@@ -85,21 +85,56 @@ class InferenceBatches(Sampler[list[int]]):
         return iter(self.batches)
 
 
+def language_repeats(durations_s: np.ndarray, languages: np.ndarray, *, temperature: float) -> np.ndarray:
+    """How often each utterance is seen in a pass, so that a language's share of the audio is proportional to the
+    (1 / temperature)-th power of its share in the corpus (Arivazhagan et al. 2019, arXiv 1907.05019; XLS-R's alpha, arXiv
+    2111.09296, is 1 / temperature). The length of a pass stays the same: 1 leaves the corpus as it is, much more makes all
+    languages equal."""
+    codes = np.unique(languages.astype(str), return_inverse=True)[1]
+    hours = np.bincount(codes, weights=durations_s)
+    tempered = hours ** (1 / temperature)
+    repeats: np.ndarray = (tempered / tempered.sum() * hours.sum() / hours)[codes]
+    return repeats
+
+
 class TrainingBatches(Sampler[list[int]]):
     """Batches without end, pass after pass over the corpus.
 
     The plan of pass p is a function of (seed, p) alone; `start` skips that many batches, so that a resumed run goes on
     with the batch it would have seen next.
+
+    Args:
+        repeats: how often each utterance is seen in a pass, on average; once if None.
     """
 
-    def __init__(self, durations_s: np.ndarray, *, batching: Batching, seed: int, start: int = 0) -> None:
+    def __init__(
+        self,
+        durations_s: np.ndarray,
+        *,
+        batching: Batching,
+        seed: int,
+        start: int = 0,
+        repeats: np.ndarray | None = None,
+    ) -> None:
         if len(durations_s) == 0:
             raise ValueError("there is no utterance to train on; look at data.* filters and the skip report")
         self._durations_s, self._batching, self._seed, self._start = durations_s, batching, seed, start
+        self._repeats = repeats
 
     def __iter__(self) -> Iterator[list[int]]:
         skip, epoch = self._start, 0
         while True:
-            batches = self._batching.plan(self._durations_s, rng=np.random.default_rng([self._seed, epoch]))
-            yield from (batch.tolist() for batch in batches[skip:])
+            rng = np.random.default_rng([self._seed, epoch])
+            seen = self._seen(rng)
+            batches = self._batching.plan(self._durations_s[seen], rng=rng)
+            yield from (seen[batch].tolist() for batch in batches[skip:])
             skip, epoch = max(0, skip - len(batches)), epoch + 1
+
+    def _seen(self, rng: np.random.Generator) -> np.ndarray:
+        """Indices of a pass: each utterance as often as `repeats` says, its fraction being a chance."""
+        if self._repeats is None:
+            return np.arange(len(self._durations_s))
+        whole = np.floor(self._repeats)
+        chosen = rng.random(len(whole)) < self._repeats - whole
+        counts = (whole + chosen).astype(int)
+        return np.repeat(np.arange(len(whole)), counts) if counts.any() else np.arange(len(whole))

@@ -58,6 +58,11 @@ class SpeechDataset(Dataset[Example]):
         """Seconds of each utterance, in manifest order."""
         return self._columns["duration_s"].astype(float)
 
+    @property
+    def languages(self) -> np.ndarray:
+        """The language of each utterance, in manifest order."""
+        return self._columns["language"]
+
     def utterance(self, index: int) -> Utterance:
         """The manifest row at `index`."""
         return Utterance(**{name: column[index] for name, column in self._columns.items()})

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import pandas as pd
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch.utils.data import DataLoader, Sampler
 
-from mlsuperb.data.batching import Batching, InferenceBatches, TrainingBatches
+from mlsuperb.data.batching import Batching, InferenceBatches, TrainingBatches, language_repeats
 from mlsuperb.data.dataset import Example, SpeechDataset, collate
 from mlsuperb.types import Batch, Utterance
 
@@ -33,12 +33,15 @@ class Loading:
 
     Args:
         train: how the training set is cut into batches.
+        language_temperature: 1 trains on the corpus as it is; more lets small languages be seen more often and large ones
+            less (see `language_repeats`).
         eval_batch_s: padded seconds of audio in a batch of validation or decoding, at most.
         num_workers: processes that decode audio; `auto` is 4 beside a GPU and none on a CPU, which is busy training.
         keep_audio_gb: decoded waves are kept in memory up to this size (shared out among the workers).
     """
 
     train: Batching
+    language_temperature: Annotated[float, Field(ge=1)] = 1.0
     eval_batch_s: PositiveFloat = 200.0
     num_workers: NonNegativeInt | Literal["auto"] = "auto"
     keep_audio_gb: NonNegativeFloat = 2.0
@@ -58,8 +61,12 @@ class Loading:
     def training(self, dataset: SpeechDataset, *, seed: int) -> Callable[[int], Iterator[Batch]]:
         """Endless training batches, from a given iteration on."""
 
+        repeats = None
+        if self.language_temperature > 1:
+            repeats = language_repeats(dataset.durations_s, dataset.languages, temperature=self.language_temperature)
+
         def batches(start: int) -> Iterator[Batch]:
-            sampler = TrainingBatches(dataset.durations_s, batching=self.train, seed=seed, start=start)
+            sampler = TrainingBatches(dataset.durations_s, batching=self.train, seed=seed, start=start, repeats=repeats)
             return iter(self._loader(dataset, sampler))
 
         return batches

@@ -1,4 +1,4 @@
-"""What ESPnet calls the parameters of our heads and of our CTC layer, both ways.
+"""What ESPnet calls the parameters of our heads, CTC layer and decoder, both ways.
 
 ESPnet's names are those of `espnet2.asr.espnet_model.ESPnetASRModel`: `preencoder.linear_out.weight`,
 `encoder.encoders.0.self_attn.linear_q.weight`, `ctc.ctc_lo.bias`. Ours are those inside the part. All tensors have the
@@ -71,6 +71,15 @@ _BLOCKS: dict[EncoderKind, Pairs] = {
     ),
 }
 _CTC: Pairs = (("ctc.ctc_lo", "out"),)
+_DECODER: Pairs = (("embed.0", "embedding"), ("after_norm", "final_norm"), ("output_layer", "out"))
+_DECODER_BLOCK: Pairs = (
+    *((f"self_attn.{theirs}", f"token_attention.{ours}") for theirs, ours in _ATTENTION[:4]),
+    *((f"src_attn.{theirs}", f"frame_attention.{ours}") for theirs, ours in _ATTENTION[:4]),
+    *_FFN,
+    ("norm1", "token_norm"),
+    ("norm2", "frame_norm"),
+    ("norm3", "ffn_norm"),
+)
 
 
 def head_name(espnet_name: str, *, encoder: EncoderKind) -> str:
@@ -121,6 +130,35 @@ def espnet_ctc_name(our_name: str) -> str:
     if (theirs := _renamed(our_name, _turned(_CTC))) is None:
         raise ValueError(f"ESPnet's CTC layer has no counterpart of {our_name}")
     return theirs
+
+
+def decoder_name(espnet_name: str) -> str:
+    """Our name, inside the decoder of the objective CTCAttention, of a parameter of ESPnet's `decoder`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    inner = espnet_name.removeprefix("decoder.")
+    if match := re.fullmatch(r"decoders\.(\d+)\.(.+)", inner):
+        renamed = _renamed(match[2], _DECODER_BLOCK)
+        ours = f"blocks.{match[1]}.{renamed}" if renamed else None
+    else:
+        ours = _renamed(inner, _DECODER)
+    if ours is None:
+        raise ValueError(f"the ESPnet parameter {espnet_name} has no counterpart in our Transformer decoder")
+    return ours
+
+
+def espnet_decoder_name(our_name: str) -> str:
+    """ESPnet's name of a parameter of our decoder: the inverse of `decoder_name`."""
+    if match := re.fullmatch(r"blocks\.(\d+)\.(.+)", our_name):
+        renamed = _renamed(match[2], _turned(_DECODER_BLOCK))
+        theirs = f"decoders.{match[1]}.{renamed}" if renamed else None
+    else:
+        theirs = _renamed(our_name, _turned(_DECODER))
+    if theirs is None:
+        raise ValueError(f"ESPnet's decoder has no counterpart of {our_name}")
+    return f"decoder.{theirs}"
 
 
 def _turned(pairs: Pairs) -> Iterable[tuple[str, str]]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 
 class Schedule(Protocol):
@@ -41,3 +41,15 @@ class OneCycle:
             return (update + 1) / warmup_updates
         done = min(1.0, (update - warmup_updates) / max(1, num_updates - warmup_updates))
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(kw_only=True)
+class Warmup:
+    """Linear warm-up over `updates`, then a fall with the inverse square root of the update: ESPnet's `WarmupLR`, whose
+    full rate is the optimiser's (Noam without the model size, arXiv 1706.03762 section 5.3)."""
+
+    updates: PositiveInt
+
+    def __call__(self, update: int, num_updates: int) -> float:
+        step = update + 1
+        return self.updates**0.5 * min(step**-0.5, step * self.updates**-1.5)

@@ -24,7 +24,8 @@ class Anatomy:
         attention: the self-attention, in a block: a module whose output, or its first element, is added to the residual.
         ffn: the last module of the (second) feed-forward network that computes, in a block: before its dropout.
         ffn_dropout: the dropout behind `ffn`, in a block; None where it is no module of its own.
-        attention_linears, ffn_linears: linear layers, in a block, that low-rank updates may be put on.
+        attention_linears: linear layers of the self-attention, in a block: for queries, keys, values and output, in this order.
+        ffn_linears: linear layers of the feed-forward network(s), in a block.
         refused: what cannot be done to this model, by name of the place (`attention_linears`, `quantisation`, ...), each
             with the reason for the user.
     """
@@ -71,3 +72,12 @@ class Upstream(nn.Module, ABC):
     def record(self) -> dict[str, object]:
         """What a result should say of the weights that were really loaded (checkpoint, commit, ...)."""
         return {}
+
+
+def size_and_type(model: nn.Module) -> dict[str, object]:
+    """What `record` says of a model's parameters."""
+    parameters = list(model.parameters())
+    return {
+        "num_parameters": sum(parameter.numel() for parameter in parameters),
+        "dtype": str(parameters[0].dtype).removeprefix("torch."),
+    }

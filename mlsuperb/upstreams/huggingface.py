@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from mlsuperb.upstreams.checkpoint import checkpoint_problems, load
-from mlsuperb.upstreams.selfsupervised import SelfSupervised
+import logging
+
+from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, load
+from mlsuperb.upstreams.selfsupervised import MODEL_CLASSES, SelfSupervised, config_problems
+
+logger = logging.getLogger(__name__)
+
+KIND = Kind(
+    classes=MODEL_CLASSES,
+    config_problems=config_problems,
+    body=("encoder.", "feature_extractor.", "feature_projection."),  # of every family; anything else is a head
+    unused=("masked_spec_embed",),
+)
 
 
 class HuggingFace(SelfSupervised):
@@ -20,23 +31,34 @@ class HuggingFace(SelfSupervised):
     """
 
     def __init__(self, *, checkpoint: str, revision: str = "main", dropout_while_frozen: bool = False) -> None:
-        loaded = load(checkpoint, revision=revision)
-        super().__init__(loaded.model, normalise=loaded.normalise, dropout_while_frozen=dropout_while_frozen)
+        loaded = load(checkpoint, revision=revision, kind=KIND)
+        normalise, source = _normalisation(loaded)
+        logger.info("%s: do_normalize is %s (%s)", checkpoint, normalise, source)
+        super().__init__(loaded.model, normalise=normalise, dropout_while_frozen=dropout_while_frozen)
         self._record = {
-            "checkpoint": checkpoint,
-            "revision": revision,
-            "commit": loaded.commit,
-            "sha256": loaded.sha256,
-            "do_normalize": loaded.normalise,
-            "do_normalize_source": loaded.normalise_source,
+            **loaded.record(),
+            "do_normalize": normalise,
+            "do_normalize_source": source,
             **super().record(),
         }
 
     @classmethod
     def problems(cls, *, checkpoint: str, revision: str = "main", dropout_while_frozen: bool = False) -> list[str]:
         """What can be said against the checkpoint without network or weights."""
-        return checkpoint_problems(checkpoint, revision=revision)
+        return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
 
     def record(self) -> dict[str, object]:
         """Checkpoint, revision asked for, commit or file hashes really loaded, wave normalisation, size and type."""
         return dict(self._record)
+
+
+def _normalisation(loaded: Loaded) -> tuple[bool, str]:
+    """`do_normalize` of preprocessor_config.json; without that file, what fairseq's models were trained with:
+    normalised waves where the convolutions have layer norm (`feat_extract_norm: layer`), raw ones where group norm."""
+    if loaded.config["model_type"] == "wav2vec2-bert":
+        return False, "the model reads normalised log-mels"
+    if loaded.preprocessor is None:
+        by_rule = loaded.config.get("feat_extract_norm", "group") == "layer"
+        return by_rule, "no preprocessor_config.json; by feat_extract_norm"
+    # A file that is silent means Wav2Vec2FeatureExtractor's default, true.
+    return bool(loaded.preprocessor.get("do_normalize", True)), "preprocessor_config.json"

@@ -1,4 +1,5 @@
-"""What the self-supervised models read: a wave (HuBERT, wav2vec 2.0, WavLM) or stacked log-mels (w2v-BERT 2.0).
+"""What the self-supervised models read: a wave (HuBERT, wav2vec 2.0, WavLM) or stacked log-mels (w2v-BERT 2.0,
+SeamlessM4T).
 
 Letters: B batch, T samples, F mel frames, M mel filters, K frequencies.
 """
@@ -6,7 +7,8 @@ Letters: B batch, T samples, F mel frames, M mel filters, K frequencies.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,3 +113,11 @@ class StackedMelInput(nn.Module):
         centred_BFM = (mels_BFM - mean_B1M).masked_fill(padding_BF1, 0)
         variance_B1M = centred_BFM.square().sum(1, keepdim=True) / (count_B11 - 1)
         return centred_BFM * torch.rsqrt(variance_B1M + 1e-7)
+
+
+def mel_problems(config: Mapping[str, Any]) -> list[str]:
+    """Whether a model of this config.json reads something else than `StackedMelInput`."""
+    made = StackedMelInput.stack * StackedMelInput.num_mels
+    if (size := config.get("feature_projection_input_dim", made)) == made:
+        return []
+    return [f"The checkpoint reads {size} inputs a frame; only {made} (80 mels, stacked by 2) can be made."]

@@ -28,15 +28,15 @@ def reflect_ends(wave_BT: Tensor, lengths_B: Tensor, *, margin: int) -> Tensor:
     return wave_BT.gather(1, torch.minimum(phase_BT, (2 * last_B1 - phase_BT).clamp(min=0)))
 
 
-def normalise_wave(wave_BT: Tensor, lengths_B: Tensor) -> Tensor:
-    """Zero mean and unit variance over each utterance's valid samples, zero beyond; the 1e-7 is
-    `Wav2Vec2FeatureExtractor`'s."""
+def normalise_wave(wave_BT: Tensor, lengths_B: Tensor, *, eps: float = 1e-7) -> Tensor:
+    """Zero mean and unit variance over each utterance's valid samples, zero beyond; `eps`, which is added to the variance,
+    is `Wav2Vec2FeatureExtractor`'s."""
     mask_BT = valid_mask(lengths_B, wave_BT.shape[1])
     count_B1 = lengths_B[:, None].clamp(min=1)
     mean_B1 = wave_BT.masked_fill(~mask_BT, 0).sum(1, keepdim=True) / count_B1
     centred_BT = (wave_BT - mean_B1).masked_fill(~mask_BT, 0)
     variance_B1 = centred_BT.square().sum(1, keepdim=True) / count_B1
-    return centred_BT * torch.rsqrt(variance_B1 + 1e-7)
+    return centred_BT * torch.rsqrt(variance_B1 + eps)
 
 
 def masked_channel_norm(hidden_BCT: Tensor, lengths_B: Tensor, norm: nn.GroupNorm) -> Tensor:

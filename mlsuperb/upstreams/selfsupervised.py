@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mlsuperb.masks import valid_mask, zero_padding
 from mlsuperb.types import Features
-from mlsuperb.upstreams.base import Anatomy, Upstream
-from mlsuperb.upstreams.inputs import StackedMelInput, WaveInput
+from mlsuperb.upstreams.base import Anatomy, Upstream, size_and_type
+from mlsuperb.upstreams.checkpoint import type_problems
+from mlsuperb.upstreams.inputs import StackedMelInput, WaveInput, mel_problems
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,6 +23,12 @@ MODEL_CLASSES = {
     "wav2vec2": "Wav2Vec2Model",
     "wavlm": "WavLMModel",
     "wav2vec2-bert": "Wav2Vec2BertModel",
+}
+_NAMES = {
+    "hubert": "HuBERT",
+    "wav2vec2": "wav2vec 2.0 with XLS-R and MMS",
+    "wavlm": "WavLM",
+    "wav2vec2-bert": "w2v-BERT 2.0",
 }
 
 
@@ -115,11 +122,7 @@ class SelfSupervised(Upstream):
         return self.input.num_frames(lengths_B)
 
     def record(self) -> dict[str, object]:
-        parameters = list(self.model.parameters())
-        return {
-            "num_parameters": sum(parameter.numel() for parameter in parameters),
-            "dtype": str(parameters[0].dtype).removeprefix("torch."),
-        }
+        return size_and_type(self.model)
 
 
 def _switch_off_regularisation(model: PreTrainedModel) -> None:
@@ -134,13 +137,8 @@ def _switch_off_regularisation(model: PreTrainedModel) -> None:
 
 def config_problems(config: dict[str, object]) -> list[str]:
     """Why a model of this config.json cannot be an upstream, a sentence each."""
-    model_type = config.get("model_type")
-    if model_type not in MODEL_CLASSES:
-        return [
-            f"The checkpoint's model_type is {model_type!r}; supported are {', '.join(MODEL_CLASSES)} "
-            "(HuBERT, wav2vec 2.0 with XLS-R and MMS, WavLM, w2v-BERT 2.0). Choose a checkpoint of one of these."
-        ]
-    found = []
+    if found := type_problems(config, supported=_NAMES):
+        return found
     if config.get("add_adapter"):
         found.append(
             "The checkpoint has a convolutional adapter on top (config.json: add_adapter), which shortens its output; "
@@ -151,11 +149,8 @@ def config_problems(config: dict[str, object]) -> list[str]:
             "The checkpoint has a batch norm before its positional convolution (config.json: conv_pos_batch_norm), "
             "which lets padding change the features; choose a checkpoint with weight norm."
         )
-    mel_size = StackedMelInput.stack * StackedMelInput.num_mels
-    if model_type == "wav2vec2-bert" and (size := config.get("feature_projection_input_dim", mel_size)) != mel_size:
-        found.append(
-            f"The checkpoint reads {size} inputs a frame; only {mel_size} (80 mels, stacked by 2) can be made."
-        )
+    if config["model_type"] == "wav2vec2-bert":
+        found += mel_problems(config)
     return found
 
 

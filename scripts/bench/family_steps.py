@@ -32,37 +32,15 @@ from typing import Any
 # Nothing heavy here: Linux hands the peak memory of a process on to the programs that it starts.
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+import real_models  # noqa: E402
+
 TINY = ("hubert_base", "hubert_large", "wav2vec2_base", "xls_r", "mms", "wavlm_base", "wavlm_large", "w2v_bert")
 ITERATIONS, ACCUMULATE = 20, 4
-REAL: dict[str, tuple[str, dict[str, Any]]] = {
-    # facebook/hubert-base-ls960, config.json; arXiv 2106.07447, table 1 (Base) and wav2vec 2.0's convolutions
-    "hubert_base": (
-        "Hubert",
-        {
-            "num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12,
-            "conv_dim": [512] * 7, "conv_kernel": [10, 3, 3, 3, 3, 2, 2], "conv_stride": [5, 2, 2, 2, 2, 2, 2],
-            "conv_bias": False, "feat_extract_norm": "group", "do_stable_layer_norm": False,
-            "num_conv_pos_embeddings": 128, "num_conv_pos_embedding_groups": 16,
-        },
-    ),
-    # facebook/wav2vec2-xls-r-300m, config.json; arXiv 2111.09296, table 2 (0.3B)
-    "xls_r_300m": (
-        "Wav2Vec2",
-        {
-            "num_hidden_layers": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16,
-            "conv_dim": [512] * 7, "conv_kernel": [10, 3, 3, 3, 3, 2, 2], "conv_stride": [5, 2, 2, 2, 2, 2, 2],
-            "conv_bias": True, "feat_extract_norm": "layer", "do_stable_layer_norm": True,
-            "num_conv_pos_embeddings": 128, "num_conv_pos_embedding_groups": 16,
-        },
-    ),
-}  # fmt: skip
 
 
 def make_checkpoint(kind: str, name: str, folder: Path, *, blocks: int | None) -> None:
     """Save a random model of a family (`tiny`) or of a published size (`real`), as it would lie on the hub."""
-    import torch
-    import transformers
-
     if kind == "tiny":
         sys.path.insert(0, str(ROOT / "tests" / "upstreams"))
         import tiny_checkpoints
@@ -70,15 +48,7 @@ def make_checkpoint(kind: str, name: str, folder: Path, *, blocks: int | None) -
         assert set(TINY) == set(tiny_checkpoints.FAMILIES), "a family came or went"
         tiny_checkpoints.write_checkpoint(folder, name)
         return
-    family, settings = REAL[name]
-    if blocks is not None:
-        settings = settings | {"num_hidden_layers": blocks}
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{family}Config")(**settings)
-    getattr(transformers, f"{family}Model")(config).save_pretrained(folder)
-    # normalised waves where the convolutions have layer norm, as fairseq trained them
-    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=settings["feat_extract_norm"] == "layer")
-    extractor.save_pretrained(folder)
+    real_models.save_model(name, folder, blocks=blocks)
 
 
 def measure(overrides: list[str], target: Path) -> None:
@@ -193,7 +163,9 @@ def main(arguments: argparse.Namespace) -> int:
 def parse() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--real", action="append", default=[], choices=REAL, help="repeatable: a model of real size")
+    parser.add_argument(
+        "--real", action="append", default=[], choices=real_models.REAL, help="repeatable: a model of real size"
+    )
     parser.add_argument("--only", action="append", choices=("fbank", *TINY), help="repeatable: these tiny ones only")
     parser.add_argument("--blocks", type=int, help="cut the real ones to so many Transformer blocks")
     parser.add_argument("--languages", default="deu,swa", help="of the corpus (default: deu,swa)")

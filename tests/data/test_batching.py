@@ -1,9 +1,9 @@
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
 
-from mlsuperb.data.batching import BucketedBatches, InferenceBatches, SortedBatches, TrainingBatches
+from mlsuperb.data.batching import BucketedBatches, InferenceBatches, SortedBatches, TrainingBatches, language_repeats
 
 DURATIONS_S = np.random.default_rng(0).uniform(0.5, 12.0, size=203)
 
@@ -63,3 +63,28 @@ def test_inference_sees_everything_once_longest_first() -> None:
     batches = list(InferenceBatches(DURATIONS_S, max_batch_s=60))
     assert sorted(index for batch in batches for index in batch) == list(range(203))
     assert batches[0][0] == DURATIONS_S.argmax()
+
+
+def test_temperature_moves_shares_towards_equal_ones() -> None:
+    """Hours 8 : 2 become sqrt(8) : sqrt(2) = 2 : 1 at temperature 2; the length of a pass stays."""
+    durations_s, languages = np.ones(1000), np.array(["eng"] * 800 + ["swa"] * 200)
+    repeats = language_repeats(durations_s, languages, temperature=2)
+    assert repeats[:800].sum() == pytest.approx(2000 / 3)
+    assert repeats[800:].sum() == pytest.approx(1000 / 3)
+    assert language_repeats(durations_s, languages, temperature=1) == pytest.approx(np.ones(1000))
+    sampler = TrainingBatches(durations_s, batching=SortedBatches(batch_size=10), seed=0, repeats=repeats)
+    seen = np.concatenate(list(islice(iter(sampler), 100)))
+    assert np.mean(seen >= 800) == pytest.approx(1 / 3, abs=0.04)
+    assert set(range(800, 1000)) <= set(seen.tolist())  # 1.67 times each: at least once
+
+
+def test_a_tempered_stream_resumes_with_the_next_batch() -> None:
+    durations_s, languages = np.linspace(1, 9, 60), np.array(["eng"] * 45 + ["swa"] * 15)
+    repeats = language_repeats(durations_s, languages, temperature=5)
+
+    def stream(start: int) -> list[list[int]]:
+        batching = BucketedBatches(max_batch_s=40)
+        sampler = TrainingBatches(durations_s, batching=batching, seed=1, start=start, repeats=repeats)
+        return list(islice(iter(sampler), 30))
+
+    assert stream(7)[:20] == stream(0)[7:27]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_checkpoints import FAMILIES
+from tiny_checkpoints import READERS
 from torch import Tensor
 
 from mlsuperb.types import Features
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
 from mlsuperb.upstreams.fbank import Fbank
-from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.random_hubert import RandomHubert
+from mlsuperb.upstreams.s3prl import S3prl
 
 LENGTHS = [16000, 4321, 9999, 801, 400, 12345]
 
@@ -25,11 +25,12 @@ BUILDERS = {
 }
 
 
-@pytest.fixture(params=[*FAMILIES, *BUILDERS])
+@pytest.fixture(params=[*READERS, *BUILDERS, "s3prl"])
 def upstream(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> Upstream:
     if request.param in BUILDERS:
         return BUILDERS[request.param]().eval()
-    return HuggingFace(checkpoint=str(checkpoints[request.param])).eval()
+    family, reader, settings = READERS.get(request.param, ("xls_r", S3prl, {}))
+    return reader(checkpoint=str(checkpoints[family]), **settings).eval()
 
 
 def waves(lengths: list[int], *, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -122,3 +123,27 @@ def test_bfloat16_autocast_leaves_the_front_alone(upstream: Upstream) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = run(upstream, *waves(LENGTHS))
     assert all(relative_error(a.float(), b) < 0.05 for a, b in zip(found.layers, expected.layers, strict=True))
+
+
+def test_the_anatomy_names_what_is_there(upstream: Upstream) -> None:
+    """Adapters, low-rank updates and partial training are put where it says."""
+    anatomy = upstream.anatomy
+    if anatomy is None:
+        assert not list(upstream.parameters())
+        return
+    blocks = upstream.get_submodule(anatomy.blocks)
+    assert len(blocks) == upstream.num_layers - 1
+    for block in blocks:
+        for name in (*anatomy.attention_linears, *anatomy.ffn_linears):
+            assert isinstance(block.get_submodule(name), torch.nn.Linear)
+        assert block.get_submodule(anatomy.ffn) is block.get_submodule(anatomy.ffn_linears[-1])
+        assert anatomy.ffn_dropout is None or isinstance(block.get_submodule(anatomy.ffn_dropout), torch.nn.Dropout)
+        # The attention's output, or its first element, goes to the stream.
+        shapes = []
+        block.get_submodule(anatomy.attention).register_forward_hook(
+            lambda _, __, out, shapes=shapes: shapes.append((out[0] if isinstance(out, tuple) else out).shape)
+        )
+        run(upstream, *waves([9600]))
+        assert shapes[0][2] == upstream.layer_size
+    for name in anatomy.front:
+        assert list(upstream.get_submodule(name).parameters())

@@ -108,7 +108,7 @@ def test_without_a_preprocessor_file_the_rule_decides_and_is_recorded(
 ) -> None:
     for name in ("config.json", "model.safetensors"):
         shutil.copy(checkpoints[family] / name, tmp_path)
-    with caplog.at_level(logging.INFO, logger="mlsuperb.upstreams.checkpoint"):
+    with caplog.at_level(logging.INFO, logger="mlsuperb.upstreams.huggingface"):
         record = HuggingFace(checkpoint=str(tmp_path)).record()
     assert record["do_normalize"] is expected
     source = "log-mels" if family == "w2v_bert" else "no preprocessor_config.json"

@@ -5,10 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from tiny_owsm import write_owsm
 from transformers import (
     HubertConfig,
     HubertModel,
+    PretrainedConfig,
+    SeamlessM4TConfig,
     SeamlessM4TFeatureExtractor,
+    SeamlessM4TForSpeechToText,
+    SeamlessM4Tv2Config,
+    SeamlessM4Tv2ForSpeechToText,
     Wav2Vec2BertConfig,
     Wav2Vec2BertModel,
     Wav2Vec2Config,
@@ -16,7 +22,15 @@ from transformers import (
     Wav2Vec2Model,
     WavLMConfig,
     WavLMModel,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
 )
+
+from mlsuperb.upstreams.huggingface import HuggingFace
+from mlsuperb.upstreams.owsm import Owsm
+from mlsuperb.upstreams.seamless import SeamlessM4T
+from mlsuperb.upstreams.whisper import Whisper
 
 # mask_time_prob and layerdrop as published, to see that they are switched off.
 SMALL = {
@@ -44,6 +58,56 @@ FAMILIES = {
     "w2v_bert": (Wav2Vec2BertModel, Wav2Vec2BertConfig(**SMALL, output_hidden_size=32, conv_depthwise_kernel_size=7)),
 }
 
+WHISPER = {
+    "vocab_size": 64,
+    "d_model": 32,
+    "encoder_layers": 4,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "encoder_layerdrop": 0.5,
+    "dropout": 0.1,
+    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 1),
+}
+SEAMLESS = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "speech_encoder_layers": 4,
+    "speech_encoder_attention_heads": 4,
+    "speech_encoder_intermediate_size": 64,
+    "speech_encoder_layerdrop": 0.5,
+    "conv_depthwise_kernel_size": 7,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+}
+SUPERVISED = {
+    "whisper": (WhisperForConditionalGeneration, WhisperConfig(**WHISPER)),
+    # 0.6 s at a time where published ones have 30 s, to see pieces.
+    "whisper_pieces": (
+        WhisperForConditionalGeneration,
+        WhisperConfig(**WHISPER, max_source_positions=30, num_mel_bins=128),
+    ),
+    "seamless_v1": (SeamlessM4TForSpeechToText, SeamlessM4TConfig(**SEAMLESS, max_source_positions=64)),
+    "seamless_v2": (SeamlessM4Tv2ForSpeechToText, SeamlessM4Tv2Config(**SEAMLESS)),
+}
+# Every upstream that reads a checkpoint: the checkpoint's family, its class, further settings.
+READERS = {
+    **{family: (family, HuggingFace, {}) for family in FAMILIES},
+    "whisper": ("whisper", Whisper, {}),
+    "whisper_pieces": ("whisper_pieces", Whisper, {}),
+    "whisper_padded": ("whisper_pieces", Whisper, {"pad_to_30s": True}),
+    "seamless_v1": ("seamless_v1", SeamlessM4T, {}),
+    "seamless_v2": ("seamless_v2", SeamlessM4T, {}),
+    "owsm": ("owsm", Owsm, {}),
+    "owsm_padded": ("owsm", Owsm, {"pad_to_30s": True}),
+}
+
 
 def save(folder: Path, model: torch.nn.Module, *, do_normalize: bool | None) -> Path:
     """`model` as a checkpoint; without a preprocessor file if `do_normalize` is None."""
@@ -55,7 +119,9 @@ def save(folder: Path, model: torch.nn.Module, *, do_normalize: bool | None) -> 
 
 def write_checkpoint(folder: Path, family: str) -> Path:
     """A checkpoint of `family` with seeded random weights."""
-    model_class, config = FAMILIES[family]
+    if family == "owsm":
+        return write_owsm(folder)
+    model_class, config = {**FAMILIES, **SUPERVISED}[family]
     with torch.random.fork_rng():
         torch.manual_seed(1)
         model = model_class(config)
@@ -65,7 +131,16 @@ def write_checkpoint(folder: Path, family: str) -> Path:
                     parameter.add_(0.3 * torch.randn_like(parameter))
                 if "gru_rel_pos_linear" in name or "rel_attn_embed" in name or "distance_embedding" in name:
                     parameter.add_(torch.randn_like(parameter))
-    if family == "w2v_bert":
-        SeamlessM4TFeatureExtractor().save_pretrained(folder)
+            for name, buffer in model.named_buffers():
+                if "batch_norm.running" in name:
+                    buffer.add_(0.3 * torch.rand_like(buffer))
+    if family == "w2v_bert" or family in SUPERVISED:
+        _extractor(config).save_pretrained(folder)
         return save(folder, model, do_normalize=None)
     return save(folder, model, do_normalize="base" not in family)
+
+
+def _extractor(config: PretrainedConfig) -> WhisperFeatureExtractor | SeamlessM4TFeatureExtractor:
+    if config.model_type == "whisper":
+        return WhisperFeatureExtractor(feature_size=config.num_mel_bins, chunk_length=30)
+    return SeamlessM4TFeatureExtractor()

@@ -1,0 +1,255 @@
+"""What ESPnet's settings mean: which say how an output is computed, and so must be matched, and which concern training alone.
+
+Names and defaults are ESPnet 202511's: `espnet2/tasks/abs_task.py`, `espnet2/tasks/asr.py` and the classes they build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlsuperb.espnet.keys import EncoderKind
+
+REQUIRED = object()  # a default: the setting must be there
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meaning:
+    """How one group of ESPnet's settings is read.
+
+    Args:
+        renamed: ESPnet's name -> (our name, ESPnet's default).
+        fixed: ESPnet's name -> the values under which it computes what we do.
+        unsaid: ESPnet's defaults that are none of these.
+        ignored: what does not change an output.
+    """
+
+    renamed: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    unsaid: Mapping[str, Any] = field(default_factory=dict)
+    ignored: Collection[str] = ()
+
+    def read(self, settings: Mapping[str, Any], *, group: str) -> tuple[dict[str, Any], list[str]]:
+        """Our settings, and what cannot be matched, a phrase each with name and value."""
+        found = {ours: settings.get(theirs, default) for theirs, (ours, default) in self.renamed.items()}
+        problems = [
+            f"{group}.{theirs} is missing" for theirs in self.renamed if found[self.renamed[theirs][0]] is REQUIRED
+        ]
+        return found, problems + list(self._problems(settings, group))
+
+    def _problems(self, settings: Mapping[str, Any], group: str) -> Iterator[str]:
+        for name, value in (dict(self.unsaid) | dict(settings)).items():
+            if name in self.fixed:
+                if value not in self.fixed[name]:
+                    allowed = " or ".join(map(repr, self.fixed[name]))
+                    yield f"{group}.{name}={value!r} (supported: {allowed})"
+            elif name not in self.renamed and name not in self.ignored:
+                yield f"{group}.{name}={value!r} (unknown here)"
+
+
+FBANK = Meaning(
+    renamed={
+        "n_fft": ("n_fft", 512),
+        "win_length": ("win_length", None),
+        "hop_length": ("hop_length", 128),
+        "window": ("window", "hann"),
+        "n_mels": ("num_mels", 80),
+        "fmin": ("f_min", None),
+        "fmax": ("f_max", None),
+    },
+    fixed={
+        "fs": (16000, "16000", "16k"),
+        "center": (True,),
+        "normalized": (False,),
+        "onesided": (True,),
+        "htk": (False,),
+        "apply_stft": (True,),
+    },
+    ignored=("frontend_conf",),  # read below: enhancement that is off by default
+)
+ENHANCEMENT = Meaning(
+    fixed={"use_wpe": (False,), "use_beamformer": (False,)},
+    ignored=(
+        "wtype", "wlayers", "wunits", "wprojs", "wdropout_rate", "taps", "delay", "use_dnn_mask_for_wpe", "btype", "blayers",
+        "bunits", "bprojs", "bnmask", "badim", "ref_channel", "bdropout_rate",
+    ),
+)  # fmt: skip
+S3PRL = Meaning(
+    renamed={"multilayer_feature": ("multilayer_feature", False), "layer": ("layer", -1)},
+    fixed={"fs": (16000, "16000", "16k")},
+    ignored=("download_dir", "frontend_conf"),
+)
+S3PRL_UPSTREAM = Meaning(
+    renamed={"upstream": ("upstream", REQUIRED), "path_or_url": ("path_or_url", None)},
+    fixed={"normalize": (False,), "extra_conf": (None, {}), "tile_factor": (1,)},
+)
+UTTERANCE_MVN = Meaning(fixed={"norm_means": (True,)}, renamed={"norm_vars": ("norm_vars", False)}, ignored=("eps",))
+LINEAR = Meaning(renamed={"output_size": ("output_size", REQUIRED)}, ignored=("input_size", "dropout"))
+CTC = Meaning(
+    renamed={"dropout_rate": ("dropout", 0.0)},
+    ignored=(
+        "ctc_type", "reduce", "ignore_nan_grad", "zero_infinity", "brctc_risk_strategy", "brctc_group_strategy",
+        "brctc_risk_factor",
+    ),
+)  # fmt: skip
+MODEL = Meaning(
+    renamed={"ctc_weight": ("ctc_weight", 0.5), "lsm_weight": ("label_smoothing", 0.0)},
+    fixed={
+        "sym_blank": ("<blank>",),
+        "sym_sos": ("<sos/eos>",),
+        "sym_eos": ("<sos/eos>",),
+        "lang_token_id": (-1,),
+        "aux_ctc": (None, {}),
+    },
+    ignored=(
+        "interctc_weight", "ignore_id", "length_normalized_loss", "report_cer", "report_wer", "sym_space",
+        "autocast_frontend", "extract_feats_in_collect_stats", "transducer_multi_blank_durations",
+        "transducer_multi_blank_sigma",
+    ),
+)  # fmt: skip
+
+DECODER = Meaning(
+    renamed={
+        "attention_heads": ("num_heads", 4),
+        "linear_units": ("ffn_size", 2048),
+        "num_blocks": ("num_blocks", 6),
+        "dropout_rate": ("dropout", 0.1),
+        "positional_dropout_rate": ("position_dropout", 0.1),
+        "self_attention_dropout_rate": ("attention_dropout", 0.0),
+    },
+    fixed={
+        "input_layer": ("embed",),
+        "use_output_layer": (True,),
+        "normalize_before": (True,),
+        "concat_after": (False,),
+        "qk_norm": (False,),
+    },
+    ignored=("src_attention_dropout_rate", "layer_drop_rate", "use_flash_attn", "gradient_checkpoint_layers"),
+)
+ADAPTER = Meaning(renamed={"bottleneck": ("width", 32), "target_layers": ("layers", [])})
+
+_ENCODER = {
+    "output_size": ("size", 256),
+    "attention_heads": ("num_heads", 4),
+    "linear_units": ("ffn_size", 2048),
+    "num_blocks": ("num_blocks", 6),
+    "dropout_rate": ("dropout", 0.1),
+    "positional_dropout_rate": ("position_dropout", 0.1),
+    "attention_dropout_rate": ("attention_dropout", 0.0),
+    "input_layer": ("frontend", "conv2d"),
+}
+_ENCODER_FIXED = {
+    "normalize_before": (True,),
+    "concat_after": (False,),
+    "positionwise_layer_type": ("linear",),
+    "interctc_layer_idx": ([], None),
+    "interctc_use_conditioning": (False,),
+    "qk_norm": (False,),
+}
+_ENCODER_IGNORED = ("padding_idx", "layer_drop_rate", "use_flash_attn", "positionwise_conv_kernel_size")
+
+_SWISH, _MACARON = ("swish",), ("macaron", False)
+
+# ESPnet's encoder -> how its settings are read
+ENCODERS: dict[EncoderKind, Meaning] = {
+    "transformer": Meaning(
+        renamed=_ENCODER, fixed=_ENCODER_FIXED | {"pos_enc_layer_type": ("abs_pos",)}, ignored=_ENCODER_IGNORED
+    ),
+    "conformer": Meaning(
+        renamed=_ENCODER
+        | {
+            "macaron_style": _MACARON,
+            "cnn_module_kernel": ("conv_kernel", 31),
+            "rel_pos_type": ("rel_pos_type", "legacy"),
+            "pos_enc_layer_type": ("codes", "rel_pos"),
+            "selfattention_layer_type": ("attention", "rel_selfattn"),
+        },
+        fixed=_ENCODER_FIXED
+        | {"activation_type": _SWISH, "use_cnn_module": (True,), "zero_triu": (False,), "ctc_trim": (False,)},
+        ignored=(*_ENCODER_IGNORED, "stochastic_depth_rate", "max_pos_emb_len"),
+    ),
+    "e_branchformer": Meaning(
+        renamed=_ENCODER
+        | {
+            "num_blocks": ("num_blocks", 12),
+            "macaron_ffn": _MACARON,
+            "cgmlp_linear_units": ("cgmlp_size", 2048),
+            "cgmlp_conv_kernel": ("cgmlp_kernel", 31),
+            "merge_conv_kernel": ("merge_kernel", 3),
+            "rel_pos_type": ("rel_pos_type", "latest"),
+            "pos_enc_layer_type": ("codes", "rel_pos"),
+            "attention_layer_type": ("attention", "rel_selfattn"),
+        },
+        fixed={
+            name: values for name, values in _ENCODER_FIXED.items() if name not in ("normalize_before", "concat_after")
+        }
+        | {
+            "use_ffn": (True,),
+            "ffn_activation_type": _SWISH,
+            "gate_activation": ("identity",),
+            "use_linear_after_conv": (False,),
+            "zero_triu": (False,),
+        },
+        unsaid={"use_ffn": False},
+        ignored=(*_ENCODER_IGNORED, "max_pos_emb_len", "gradient_checkpoint_layers"),
+    ),
+}
+# ESPnet's pos_enc_layer_type, attention layer and rel_pos_type -> our positions
+POSITIONS = {
+    ("rel_pos", "rel_selfattn", "latest"): "relative",
+    ("abs_pos", "selfattn", "latest"): "absolute",
+    ("abs_pos", "selfattn", "legacy"): "absolute",
+}
+FRONTENDS = {"conv2d2": "conv2d2", "conv2d": "conv2d"}  # ESPnet's input_layer -> our front end
+
+# Of the whole configuration: what must be so, and what does not change an output.
+WHOLE = Meaning(
+    fixed={
+        "input_size": (None,),
+        "model": ("espnet", None),
+        "postencoder": (None,),
+        "token_type": ("char", "word"),
+        "bpemodel": (None,),
+        "cleaner": (None,),
+        "g2p": (None,),
+        "speech_volume_normalize": (None,),
+        "aux_ctc_tasks": ([], None),
+        "preprocessor": ("default", None),
+        "preprocessor_conf": ({}, None),
+        "use_lang_prompt": (False, None),
+        "use_nlp_prompt": (False, None),
+        "use_adapter": (False, True, None),
+    },
+    ignored=(
+        # read elsewhere
+        "frontend", "frontend_conf", "normalize", "normalize_conf", "preencoder", "preencoder_conf", "encoder", "encoder_conf",
+        "decoder", "decoder_conf", "ctc_conf", "model_conf", "token_list",
+        # parts that are not there, or act in training alone
+        "postencoder_conf", "joint_net_conf", "adapter", "adapter_conf", "specaug", "specaug_conf", "rir_scp", "rir_apply_prob",
+        "noise_scp", "noise_apply_prob", "noise_db_range", "short_noise_thres", "non_linguistic_symbols", "use_preprocessor",
+        # how it was trained
+        "init", "init_param", "ignore_init_mismatch", "freeze_param", "pretrain_path", "seed", "max_epoch", "patience",
+        "val_scheduler_criterion", "early_stopping_criterion", "best_model_criterion", "keep_nbest_models",
+        "nbest_averaging_interval", "grad_clip", "grad_clip_type", "grad_noise", "accum_grad", "no_forward_run", "resume",
+        "train_dtype", "use_amp", "save_strategy", "num_iters_per_epoch", "exclude_weight_decay", "exclude_weight_decay_conf",
+        "optim", "optim_conf", "optim2", "optim2_conf", "scheduler", "scheduler_conf", "scheduler2", "scheduler2_conf",
+        # on which data and in which batches
+        "batch_size", "valid_batch_size", "batch_bins", "valid_batch_bins", "batch_type", "valid_batch_type", "max_batch_size",
+        "min_batch_size", "category_sample_size", "upsampling_factor", "category_upsampling_factor",
+        "dataset_upsampling_factor", "dataset_scaling_factor", "train_shape_file", "valid_shape_file", "fold_length",
+        "sort_in_batch", "shuffle_within_batch", "sort_batch", "multiple_iterator", "iterator_type", "valid_iterator_type",
+        "drop_last_iter", "chunk_length", "chunk_shift_ratio", "num_cache_chunks", "chunk_excluded_key_prefixes",
+        "chunk_default_fs", "chunk_max_abs_length", "chunk_discard_short_samples", "train_data_path_and_name_and_type",
+        "valid_data_path_and_name_and_type", "multi_task_dataset", "allow_variable_data_keys", "allow_multi_rates",
+        "max_cache_size", "max_cache_fd", "valid_max_cache_size",
+        # where and how it ran
+        "config", "print_config", "log_level", "dry_run", "output_dir", "ngpu", "num_workers", "num_att_plot", "dist_backend",
+        "dist_init_method", "dist_world_size", "dist_rank", "local_rank", "dist_master_addr", "dist_master_port",
+        "dist_launcher", "multiprocessing_distributed", "distributed", "unused_parameters", "sharded_ddp", "use_deepspeed",
+        "deepspeed_config", "gradient_as_bucket_view", "ddp_comm_hook", "cudnn_enabled", "cudnn_benchmark",
+        "cudnn_deterministic", "use_tf32", "collect_stats", "write_collected_feats", "log_interval", "use_matplotlib",
+        "use_tensorboard", "create_graph_in_tensorboard", "use_wandb", "wandb_project", "wandb_id", "wandb_entity",
+        "wandb_name", "wandb_model_log_interval", "detect_anomaly", "required", "version",
+    ),
+)  # fmt: skip

@@ -1,0 +1,94 @@
+"""Several results side by side: one row a run, what differs between their settings, the main scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlsuperb.scoring.table import ARROWS, Cells, percent
+
+CAP = 100_000_000  # tunable parameters that ML-SUPERB 2.0 allows (arXiv 2406.08641)
+MAIN_METRICS = {  # by protocol: metric -> column
+    "v1": {
+        "trained_cer": "CER",
+        "reserved_cer": "few-shot CER",
+        "trained_lid_accuracy": "LID",
+        "reserved_lid_accuracy": "few-shot LID",
+    },
+    "v2": {
+        "trained_macro_cer": "CER",
+        "trained_std_cer": "SD",
+        "trained_worst_language_cer": "worst",
+        "reserved_macro_cer": "few-shot CER",
+        "trained_lid_accuracy": "LID",
+    },
+}
+# Where a run lies, what it computes on and how it is watched; names and facts of parts
+_NOT_SHOWN = ("run_id", "run_name", "output_root", "manifests", "scoring", "loading", "card", "_target_")
+
+
+def runs_table(results: Sequence[Mapping[str, Any]], *, split: str = "test") -> Cells:
+    """One row a result, in the order given: the settings that differ, trained parameters, best validation loss, and the
+    main scores of v2 where every result has them, else of v1.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not results:
+        raise ValueError("there is no finished run to make a table of")
+    protocol = "v2" if all("v2" in result["protocols"] for result in results) else "v1"
+    settings = differences([result["config"] for result in results]) or {"run": [one["run_id"] for one in results]}
+    metrics = [one["protocols"].get(protocol, {}).get("metrics", {}).get(split, {}) for one in results]
+    columns = {
+        name: f"{title} {ARROWS[next(found[name]['better'] for found in metrics if name in found)]}"
+        for name, title in MAIN_METRICS[protocol].items()
+        if any(_value(found, name) is not None for found in metrics)
+    }
+    rows = tuple(
+        (
+            *(settings[key][index] for key in settings),
+            trained_params(result["num_trainable"]),
+            _best_loss(result),
+            *(percent(_value(found, name)) for name in columns),
+        )
+        for index, (result, found) in enumerate(zip(results, metrics, strict=True))
+    )
+    data = ", ".join(sorted({result["data"]["name"] for result in results}))
+    title = f"{len(results)} run{'s' if len(results) > 1 else ''} on {data}, split {split}, protocol {protocol}"
+    return Cells(title, (*settings, "trained", "valid loss ↓", *columns.values()), rows, num_names=len(settings))
+
+
+def differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Setting -> its value in each configuration, of the settings that are not the same in all. Where another option was
+    chosen for a group, its name stands for all its settings."""
+    keys = list(dict.fromkeys(key for config in configs for key in config if key not in _NOT_SHOWN))
+    found: dict[str, list[str]] = {}
+    for key in keys:
+        nodes = [config.get(key) for config in configs]
+        names = [node.get("name") if isinstance(node, Mapping) else node for node in nodes]
+        if len(set(map(str, names))) > 1:
+            found[key] = [str(name) for name in names]
+        elif all(isinstance(node, Mapping) for node in nodes):
+            inside = differences([{k: v for k, v in node.items() if k != "name"} for node in nodes])  # type: ignore[union-attr]
+            found |= {f"{key}.{name}": values for name, values in inside.items()}
+    return found
+
+
+def trained_params(number: int) -> str:
+    """In millions, with a word where ML-SUPERB 2.0's limit is passed."""
+    return f"{number / 1e6:,.2f} M{above_cap(number)}"
+
+
+def above_cap(number: int) -> str:
+    """The word, or nothing."""
+    return " (above 100 M)" if number > CAP else ""
+
+
+def _value(metrics: Mapping[str, Any], name: str) -> float | None:
+    value: float | None = metrics.get(name, {}).get("value")
+    return value
+
+
+def _best_loss(result: Mapping[str, Any]) -> str:
+    losses = [epoch["valid_loss"] for epoch in result["training"].get("history", []) if "valid_loss" in epoch]
+    return f"{min(losses):.3f}" if losses else ""

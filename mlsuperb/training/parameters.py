@@ -1,0 +1,137 @@
+"""Which parameters a training moves: how many they are, at which rate they learn, from when on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def num_parameters(parameters: Iterable[Tensor]) -> int:
+    """How many numbers `parameters` stand for: 4-bit weights (bitsandbytes) lie two to a byte."""
+    return sum(_logical_size(parameter) for parameter in parameters)
+
+
+def _logical_size(parameter: Tensor) -> int:
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else int(state.shape.numel())
+
+
+def count_trained(model: nn.Module) -> dict[str, int]:
+    """Trained parameters of each part of `model` that has any, largest first; a part is a child module."""
+    counts: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            part = name.partition(".")[0]
+            counts[part] = counts.get(part, 0) + parameter.numel()
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def describe_trained(counts: Mapping[str, int]) -> str:
+    """For people: `4,735,012 trained parameters (head 4,700,000, objective 35,012)`."""
+    listed = ", ".join(f"{part} {count:,}" for part, count in counts.items())
+    return f"{sum(counts.values()):,} trained parameters ({listed or 'none'})"
+
+
+def check_cap(counts: Mapping[str, int], cap: int | None) -> None:
+    """Raises:
+    ValueError: more parameters are trained than `trainer.max_trainable_params` allows.
+    """
+    if cap is not None and sum(counts.values()) > cap:
+        raise ValueError(
+            f"{describe_trained(counts)} are above trainer.max_trainable_params={cap:,}. Train less (a smaller head, fewer "
+            "layers, adapters, LoRA), or set trainer.max_trainable_params=null, for a result outside the benchmark's limit"
+        )
+
+
+def check_gradients(model: nn.Module) -> None:
+    """To be called between a backward pass and an update.
+
+    Raises:
+        ValueError: a parameter that is to be trained got no gradient.
+    """
+    missing = [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
+    if missing:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise ValueError(
+            f"{len(missing)} tensors that are to be trained get no gradient from the loss, so they would be trained without "
+            f"effect: {shown}. Nothing that comes out of the model depends on them: choose other adaptation.layers or another "
+            "adaptation, or a featurizer that reads all layers (featurizer=weighted_sum)"
+        )
+
+
+def parameter_groups(model: nn.Module, learning_rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The trained parameters as an optimiser takes them: one group for each prefix of `learning_rates`, with its own rate,
+    and one for all others. A parameter belongs to the longest prefix that fits.
+
+    Raises:
+        ValueError: a prefix fits no trained parameter, or nothing is trained.
+    """
+    groups: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in ("", *learning_rates)}
+    for name, parameter in _trained(model).items():
+        fitting = [prefix for prefix in groups if _fits(name, prefix)]
+        groups[max(fitting, key=len)].append(parameter)
+    for prefix in learning_rates:
+        if not groups[prefix]:
+            raise ValueError(_nothing_there("learning_rates", prefix, model))
+    rates = {prefix: {"lr": rate} for prefix, rate in learning_rates.items()}
+    return [
+        {"params": parameters, **rates.get(prefix, {}), "prefix": prefix}
+        for prefix, parameters in groups.items()
+        if parameters
+    ]
+
+
+class Unfreezing:
+    """Parts that stay as they are for the first updates of a training.
+
+    Args:
+        model: whose trained parameters are meant.
+        unfreeze_after: prefix of parameter names -> updates before they move.
+
+    Raises:
+        ValueError: a prefix fits no trained parameter, or nothing is left to train at the start.
+    """
+
+    def __init__(self, model: nn.Module, unfreeze_after: Mapping[str, int]) -> None:
+        self._held: list[tuple[int, list[nn.Parameter]]] = []
+        trained = _trained(model)
+        for prefix, num_updates in unfreeze_after.items():
+            found = [parameter for name, parameter in trained.items() if _fits(name, prefix)]
+            if not found:
+                raise ValueError(_nothing_there("unfreeze_after", prefix, model))
+            self._held.append((num_updates, found))
+        if sum(len(found) for _, found in self._held) >= len(trained) > 0:
+            raise ValueError(
+                f"trainer.unfreeze_after={dict(unfreeze_after)} holds everything that is trained; leave a part out of it"
+            )
+
+    @contextmanager
+    def held(self, update: int) -> Iterator[None]:
+        """Inside, what has to wait at `update` (from 0) needs no gradient, so that none is computed."""
+        waiting = [parameter for after, found in self._held if update < after for parameter in found]
+        for parameter in waiting:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in waiting:
+                parameter.requires_grad_(True)
+
+
+def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _fits(name: str, prefix: str) -> bool:
+    return not prefix or name == prefix or name.startswith(f"{prefix}.")
+
+
+def _nothing_there(setting: str, prefix: str, model: nn.Module) -> str:
+    parts = ", ".join(count_trained(model)) or "none"
+    return (
+        f"trainer.{setting} names '{prefix}', where nothing is trained. Parts with trained parameters: {parts}; a longer "
+        "prefix (upstream.model.encoder.layers.3) is fine, too"
+    )

@@ -1,0 +1,144 @@
+"""SeamlessM4T's speech encoder: a Conformer on stacked log-mels, w2v-BERT trained further on speech translation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mlsuperb.masks import valid_mask, zero_padding
+from mlsuperb.types import Features
+from mlsuperb.upstreams.base import Anatomy, Upstream, size_and_type
+from mlsuperb.upstreams.checkpoint import Kind, checkpoint_problems, load, type_problems
+from mlsuperb.upstreams.inputs import StackedMelInput, mel_problems
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_CLASSES = {
+    "seamless_m4t": "models.seamless_m4t.modeling_seamless_m4t.SeamlessM4TSpeechEncoder",
+    "seamless_m4t_v2": "models.seamless_m4t_v2.modeling_seamless_m4t_v2.SeamlessM4Tv2SpeechEncoder",
+}
+
+
+def config_problems(config: dict[str, Any]) -> list[str]:
+    """Why a model of this config.json cannot be an upstream, a sentence each."""
+    return type_problems(config, supported=dict.fromkeys(_CLASSES, "SeamlessM4T")) or mel_problems(config)
+
+
+KIND = Kind(
+    classes=_CLASSES,
+    config_problems=config_problems,
+    body=("encoder.", "feature_projection."),
+    unused=("intermediate_ffn.", "inner_layer_norm."),
+    renamed={r"^speech_encoder\.": ""},  # as it lies in a whole SeamlessM4T
+    changes={"add_adapter": False},
+)
+
+
+class SeamlessStack(Upstream):
+    """The Conformer of a `SeamlessM4TSpeechEncoder` (versions 1 and 2) as an upstream.
+
+    Layer 0 is the input of the first Conformer block, layer i the output of block i; the last one, of the last block, is
+    after the encoder's layer norm. 50 frames a second; audio under 35 ms is padded with zeros to that.
+
+    What follows in the original (a feed-forward network, the length adaptor that leaves an eighth of the frames, a layer
+    norm) leads to the text decoder and is left out. Version 1 has batch norm, which stays in eval mode for ever: its
+    statistics would drift, and depend on padding.
+
+    Args:
+        model: changed in place.
+        dropout_while_frozen: see `Upstream`.
+    """
+
+    anatomy = Anatomy(
+        blocks="model.encoder.layers",
+        front=("model.feature_projection",),
+        attention="self_attn",
+        ffn="ffn2.output_dense",
+        ffn_dropout="ffn2.output_dropout",
+        attention_linears=tuple(f"self_attn.linear_{name}" for name in ("q", "k", "v", "out")),
+        ffn_linears=tuple(f"ffn{i}.{name}" for i in (1, 2) for name in ("intermediate_dense", "output_dense")),
+    )
+
+    def __init__(self, model: PreTrainedModel, *, dropout_while_frozen: bool = False) -> None:
+        super().__init__()
+        speech_encoder: Any = model
+        speech_encoder.config.speech_encoder_layerdrop = 0.0
+        speech_encoder.adapter = None
+        del speech_encoder.intermediate_ffn, speech_encoder.inner_layer_norm
+        self.num_layers = len(speech_encoder.encoder.layers) + 1
+        self.layer_size = speech_encoder.config.hidden_size
+        self.dropout_while_frozen = dropout_while_frozen
+        self.input = StackedMelInput()
+        self.frame_rate_hz = self.input.frame_rate_hz
+        self.model = speech_encoder
+
+    def train(self, mode: bool = True) -> SeamlessStack:
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
+        return self
+
+    def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
+        """All `num_layers` layers (B, F, D) of a batch of 16 kHz waves in [-1, 1], zero beyond each length."""
+        with torch.autocast(wave_BT.device.type, enabled=False):
+            mels_BFK, frames_B = self.input(wave_BT.float(), lengths_B)
+        layers = self._encode(mels_BFK, valid_mask(frames_B, mels_BFK.shape[1]))
+        return Features(tuple(zero_padding(layer, frames_B) for layer in layers), frames_B, self.frame_rate_hz)
+
+    def _encode(self, mels_BFK: Tensor, valid_BF: Tensor) -> list[Tensor]:
+        """The forward of `SeamlessM4TConformerEncoder`, with every block's output (transformers' `hidden_states` has the
+        length adaptor's in place of the last)."""
+        encoder = self.model.encoder
+        hidden_BFD = self.model.feature_projection(mels_BFK).masked_fill(~valid_BF[..., None], 0)
+        hidden_BFD = encoder.dropout(hidden_BFD)
+        known = {"attention_mask": self._attention_mask(hidden_BFD, valid_BF), "conv_attention_mask": valid_BF}
+        if getattr(encoder, "embed_positions", None) is not None:
+            # In fp32: it keeps its table in the type of what it is given, so that bf16 would blunt it for good.
+            known["relative_position_embeddings"] = encoder.embed_positions(hidden_BFD.float())
+        layers = [hidden_BFD]
+        for block in encoder.layers:
+            layers.append(block(layers[-1], **known))
+        return [*layers[:-1], encoder.layer_norm(layers[-1])]
+
+    def _attention_mask(self, hidden_BFD: Tensor, valid_BF: Tensor) -> Any:
+        """In the form that the configured attention wants."""
+        from transformers.masking_utils import create_bidirectional_mask
+
+        mask = valid_BF.long()
+        if getattr(self.model.config, "speech_encoder_chunk_size", None) is not None:  # version 2
+            mask = self.model.encoder._apply_chunk_attention(mask, hidden_BFD)
+        return create_bidirectional_mask(config=self.model.config, inputs_embeds=hidden_BFD, attention_mask=mask)
+
+    def num_frames(self, lengths_B: Tensor) -> Tensor:
+        return self.input.num_frames(lengths_B)
+
+    def record(self) -> dict[str, object]:
+        return size_and_type(self.model)
+
+
+class SeamlessM4T(SeamlessStack):
+    """The speech encoder of a published SeamlessM4T; text models and vocoder are not loaded.
+
+    Args:
+        checkpoint: an id on the hub (`facebook/hf-seamless-m4t-medium`) or a folder written by `save_pretrained`.
+        revision: branch, tag or commit on the hub; a folder has none.
+        dropout_while_frozen: see `Upstream`.
+    """
+
+    def __init__(self, *, checkpoint: str, revision: str = "main", dropout_while_frozen: bool = False) -> None:
+        loaded = load(checkpoint, revision=revision, kind=KIND)
+        super().__init__(loaded.model, dropout_while_frozen=dropout_while_frozen)
+        self._record = {**loaded.record(), **super().record()}
+
+    @classmethod
+    def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
+        """What can be said against the checkpoint without network or weights."""
+        return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
+
+    def record(self) -> dict[str, object]:
+        """Checkpoint, revision asked for, commit or file hashes really loaded, size and type."""
+        return dict(self._record)

@@ -1,0 +1,250 @@
+"""Every cell of upstream x adaptation x head x objective x task, trained for a few steps on tiny models, and the trained
+parameters of every ML-SUPERB 2.0 experiment on models of real size; writes docs/matrix.md (and docs/matrix.csv with
+`--csv`). Exits with 1 if a cell fails.
+
+    python scripts/matrix.py                        # everything: some 20 minutes on one core
+    python scripts/matrix.py --upstream tiny_xls_r --adaptation lora --adaptation qlora --no-real --out /tmp/matrix.md
+
+A cell is a line of configuration: the parts are composed, checked and built as `mlsuperb.run` does. It trains on one batch of
+noise with the targets of its task. Its settings are those of its YAML files, sizes cut down (`SMALL`). A cell that the checks or
+a part refuse is illegal, and its refusal is shown. Options that are another's with other values (`PRESETS`) are tried with one
+head.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from hydra.utils import get_object
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "upstreams"), str(ROOT / "scripts")]
+
+import matrix_report  # noqa: E402
+import tiny_checkpoints  # noqa: E402
+
+from mlsuperb import build  # noqa: E402
+from mlsuperb.data.vocabulary import Vocabulary  # noqa: E402
+from mlsuperb.settings import GROUPS, compose, find_problems  # noqa: E402
+from mlsuperb.tasks.base import Task  # noqa: E402
+from mlsuperb.training.parameters import count_trained  # noqa: E402
+from mlsuperb.types import Batch, Utterance  # noqa: E402
+from mlsuperb.upstreams.base import Upstream  # noqa: E402
+
+HEADS = ("linear", "bilstm", "transformer", "conformer", "e_branchformer")
+OBJECTIVES = {"ctc": "greedy", "ctc_attention": "greedy", "classifier": "argmax"}
+TASKS = ("asr", "lid", "asr_lid")
+STEPS = 4
+PRESETS = ("lora_v2", "lora_peft_study", "partial_bottom", "partial_middle", "partial_top")  # tried with one head
+UTTERANCES = tuple(
+    Utterance(id=code, audio="", start_s=0, duration_s=1, text=text, language=code, dataset="noise", split="train")
+    for code, text in (("eng", "so it"), ("swa", "ni"))
+)
+# Sizes of what is not the point here; a setting that an option does not have is left out
+SMALL: dict[str, dict[str, Any]] = {
+    "head": {"size": 32, "num_heads": 4, "ffn_size": 32, "num_blocks": 1, "cgmlp_size": 32, "projection": 16},
+    "objective": {"num_blocks": 1, "ffn_size": 32, "num_heads": 4},
+    "adaptation": {"width": 8, "rank": 4},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What became of one cell. `refusal`: why it is illegal; `failure`: why it should have worked and did not."""
+
+    upstream: str
+    adaptation: str
+    head: str
+    objective: str
+    task: str
+    num_trained: int = 0
+    first_loss: float = float("nan")
+    last_loss: float = float("nan")
+    step_s: float = float("nan")
+    refusal: str = ""
+    failure: str = ""
+
+
+@cache
+def option(group: str, name: str) -> dict[str, Any]:
+    """The settings of one option, cut down."""
+    node: dict[str, Any] = compose([f"{group}={name}"])[group]
+    return node | {key: value for key, value in SMALL.get(group, {}).items() if key in node}
+
+
+@cache
+def rest() -> dict[str, Any]:
+    """All groups that are the same in every cell."""
+    return compose(["data=synthetic", "trainer=debug", "specaug=light"])
+
+
+def configuration(names: dict[str, str], upstreams: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A cell as a plain configuration."""
+    chosen = {group: option(group, name) for group, name in names.items() if group != "upstream"}
+    decoding = option("decoding", OBJECTIVES[names["objective"]])
+    return rest() | chosen | {"upstream": upstreams[names["upstream"]], "decoding": decoding}
+
+
+@cache
+def loaded(_: str, node: str) -> Upstream:
+    """A tiny upstream, read once."""
+    upstream: Upstream = build.instantiate(json.loads(node))
+    return upstream
+
+
+def try_cell(names: dict[str, str], upstreams: dict[str, dict[str, Any]]) -> Cell:
+    """Check, build, train."""
+    config = configuration(names, upstreams)
+    if problems := find_problems(config, GROUPS):
+        return Cell(**names, refusal=problems[0])
+    task = build.instantiate(config["task"])
+    specials = get_object(config["objective"]["_target_"]).specials
+    vocabulary = Vocabulary.build(map(task.target, UTTERANCES), specials=specials)
+    torch.manual_seed(0)
+    try:
+        upstream = deepcopy(loaded(names["upstream"], json.dumps(config["upstream"])))
+        model = build.assemble(config, upstream, vocab_size=len(vocabulary))
+    except ValueError as error:
+        return Cell(**names, refusal=str(error))
+    try:
+        return Cell(**names, **train(model, batch(task, vocabulary)))
+    except Exception as error:  # noqa: BLE001  reported cell by cell, and in the exit status
+        return Cell(**names, failure=f"{type(error).__name__}: {error}")
+
+
+def batch(task: Task, vocabulary: Vocabulary) -> Batch:
+    """Two utterances of noise with the targets that the task gives them."""
+    generator = torch.Generator().manual_seed(0)
+    wave_BT = 0.1 * torch.randn(2, 16000, generator=generator)
+    wave_BT[1, 11000:] = 0
+    targets = [torch.tensor(vocabulary.encode(task.target(utterance))) for utterance in UTTERANCES]
+    return Batch(
+        ids=tuple(utterance.id for utterance in UTTERANCES),
+        languages=tuple(utterance.language for utterance in UTTERANCES),
+        wave_BT=wave_BT,
+        lengths_B=torch.tensor([16000, 11000]),
+        targets_BS=torch.nn.utils.rnn.pad_sequence(targets, batch_first=True),
+        target_lengths_B=torch.tensor([len(target) for target in targets]),
+    )
+
+
+def train(model: Any, one: Batch) -> dict[str, Any]:
+    """A few steps on one batch; the losses are those of eval mode, before and after."""
+    model.to("cpu").train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=2e-3)
+    first = evaluate(model, one)
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        loss = model(one).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    step_s = (time.perf_counter() - start) / STEPS
+    last = evaluate(model, one)
+    if not last < first:
+        raise RuntimeError(f"the loss went from {first:.3f} to {last:.3f}")
+    return {
+        "num_trained": sum(count_trained(model).values()), "first_loss": first, "last_loss": last, "step_s": step_s
+    }  # fmt: skip
+
+
+def evaluate(model: Any, one: Batch) -> float:
+    model.eval()
+    with torch.no_grad():
+        loss = float(model(one).loss)
+    model.train()
+    return loss
+
+
+def tiny_upstreams(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A tiny upstream of every family, as a node of a configuration."""
+    yield "fbank", option("upstream", "fbank")
+    for name, (family, reader, settings) in tiny_checkpoints.READERS.items():
+        checkpoint = folder / family
+        if not checkpoint.exists():
+            tiny_checkpoints.write_checkpoint(checkpoint, family)
+        target = f"{reader.__module__}.{reader.__qualname__}"
+        yield name, {"name": name, "_target_": target, "checkpoint": str(checkpoint), **settings}
+
+
+def cells(arguments: argparse.Namespace, upstreams: Sequence[str]) -> list[dict[str, str]]:
+    """The whole product, as far as it was asked for."""
+    from mlsuperb.options import conf_dir, options
+
+    axes = {
+        "upstream": [name for name in upstreams if not arguments.upstream or name in arguments.upstream],
+        "adaptation": arguments.adaptation or options("adaptation", [conf_dir()]),
+        "head": arguments.head or HEADS,
+        "objective": arguments.objective or list(OBJECTIVES),
+        "task": TASKS,
+    }
+    product_of_all = (dict(zip(axes, names, strict=True)) for names in product(*axes.values()))
+    return [one for one in product_of_all if one["adaptation"] not in PRESETS or _plain(one)]
+
+
+def _plain(names: dict[str, str]) -> bool:
+    return (names["head"], names["objective"]) == ("transformer", "ctc")
+
+
+def start_worker() -> None:
+    """One thread a process: two processes with two threads each would stand in each other's way."""
+    torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Try everything, write the report."""
+    with tempfile.TemporaryDirectory() as scratch:
+        upstreams = dict(tiny_upstreams(Path(scratch)))
+        chosen = cells(arguments, list(upstreams))
+        with get_context("spawn").Pool(arguments.jobs, initializer=start_worker) as pool:
+            trial = partial(try_cell, upstreams=upstreams)
+            found = list(tqdm(pool.imap(trial, chosen, chunksize=8), total=len(chosen), unit="cell"))
+    counts = Counter("failed" if one.failure else "refused" if one.refusal else "trained" for one in found)
+    print(", ".join(f"{number:,} cells {what}" for what, number in counts.items()))
+    for one in found:
+        if one.failure:
+            print(f"FAILED {one.upstream} {one.adaptation} {one.head} {one.objective} {one.task}: {one.failure[:300]}")
+    real = [] if arguments.no_real else matrix_report.real_counts()
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(matrix_report.report(found, real), encoding="utf-8")
+    if arguments.csv:
+        with arguments.csv.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(asdict(found[0])))
+            writer.writeheader()
+            writer.writerows(asdict(one) for one in found)
+    return int(counts["failed"] > 0)
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for axis in ("upstream", "adaptation", "head", "objective"):
+        parser.add_argument(f"--{axis}", action="append", help="repeatable: only these (default: all)")
+    parser.add_argument("--no-real", action="store_true", help="leave out the models of real size")
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each (default: 2)")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "matrix.md", help="default: docs/matrix.md")
+    parser.add_argument("--csv", type=Path, help="every cell as a table")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main(parse()))

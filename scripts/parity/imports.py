@@ -1,0 +1,237 @@
+"""Models built, saved and decoded by ESPnet itself, imported: upstream layers of s3prl, and the text that is heard.
+
+Besides ESPnet this needs s3prl (`pip install --no-deps s3prl==0.4.18`); without it only log-mels are compared. Packages that
+ESPnet's recogniser imports but never uses (phonemes, speech enhancement) are replaced by empty ones where they are missing.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import soundfile
+import torch
+import torchaudio
+import yaml
+from torch import Tensor, nn
+
+from mlsuperb.import_espnet import Wishes, import_espnet
+from mlsuperb.transcribe import transcribe
+from mlsuperb.types import Features
+from mlsuperb.upstreams.s3prl import S3prl, S3prlKind
+from scripts.parity.report import Check
+from scripts.parity.s3prl_models import write_own, write_wrapped
+
+LAYER_TOLERANCE = 1e-4
+NUM_WAVES = 20
+TOKENS = ["<blank>", "<unk>", "<space>", "[deu]", "[eng]", *"ABCDEFGHIJ", "<sos/eos>"]
+UNUSED = {
+    "g2p_en": "G2p",
+    "jamo": "h2j",
+    "opt_einsum": "contract",
+    "espnet2.text.cleaner": "TextCleaner",
+    "espnet2.tasks.enh_s2t": "EnhS2TTask",
+    "torchaudio.sox_effects": "apply_effects_tensor",  # gone from torchaudio 2.9 on, as is the next
+}
+ENCODERS: dict[str, dict[str, Any]] = {  # conf/tuning of ml_superb/asr1 and ml_superb2/asr1, smaller
+    "transformer": {},
+    "conformer": {"rel_pos_type": "latest", "macaron_style": True, "cnn_module_kernel": 15},
+    "e_branchformer": {"use_ffn": True, "merge_conv_kernel": 31, "cgmlp_linear_units": 96},
+}
+SIZES = {"output_size": 64, "attention_heads": 4, "linear_units": 128, "num_blocks": 2, "input_layer": "conv2d2"}
+
+
+def import_checks() -> Iterator[Check]:
+    """Every encoder on log-mels; every kind of s3prl upstream under the benchmark's head."""
+    try:
+        _import_espnet_tasks()
+    except ImportError as error:
+        yield Check("imported models: not compared", str(error), None)
+        return
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        waves = _write_waves(Path(folder) / "waves")
+        for encoder, settings in ENCODERS.items():
+            chosen = {"encoder": encoder, "encoder_conf": SIZES | settings}
+            yield _same_text(f"log-mels, {encoder}", Path(folder) / encoder, waves, **chosen)
+        quarter = {"encoder": "transformer", "encoder_conf": SIZES | {"input_layer": "conv2d"}}
+        yield _same_text("log-mels, transformer, conv2d", Path(folder) / "conv2d", waves, **quarter)
+        joint = {"encoder": "transformer", "encoder_conf": SIZES, "decoder": "transformer"}
+        joint |= {"decoder_conf": {"linear_units": 128, "num_blocks": 2}, "model_conf": {"ctc_weight": 0.3}}
+        yield _same_text("log-mels, CTC-attention, beam 5", Path(folder) / "joint", waves, beam_size=5, **joint)
+        if importlib.util.find_spec("s3prl") is None:
+            yield Check("imported s3prl upstreams: not compared", "s3prl is not installed", None)
+            return
+        _last_state_as_in_transformers_4()
+        for name in ("hubert_custom", "wav2vec2_custom", "wavlm_local", "hf_hubert_custom", "hf_wav2vec2_custom"):
+            for large in (False, True):
+                yield from _s3prl_checks(name, Path(folder) / f"{name}-{large}", waves, large=large)
+
+
+def _import_espnet_tasks() -> None:
+    import transformers  # noqa: F401  (asks for some of these packages, and must not find the empty ones)
+
+    for name, attribute in UNUSED.items():
+        if name.startswith("espnet2.") or importlib.util.find_spec(name) is None:
+            module = ModuleType(name)
+            module.__spec__ = importlib.machinery.ModuleSpec(name, None)
+            setattr(module, attribute, type(attribute, (), {}))
+            sys.modules[name] = module
+    torchaudio.set_audio_backend = lambda name: None
+    import espnet2.bin.asr_inference
+    import espnet2.tasks.asr  # noqa: F401
+
+
+def _write_waves(folder: Path) -> list[Path]:
+    """Noise that changes its colour and level every 50 to 300 ms, from 0.3 to 3 s."""
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(0)
+    paths = []
+    for number in range(NUM_WAVES):
+        pieces = []
+        for _ in range(3 + number % 8):
+            length = int(torch.randint(1600, 4800, (), generator=generator))
+            noise = torch.randn(1, 1, length + 20, generator=generator)
+            filtered = nn.functional.conv1d(noise, torch.randn(1, 1, 21, generator=generator))
+            pieces.append(filtered.flatten() * 0.1 * torch.rand((), generator=generator))
+        paths.append(folder / f"{number}.wav")
+        soundfile.write(paths[-1], torch.cat(pieces).numpy(), 16_000, subtype="FLOAT")
+    return paths
+
+
+def _same_text(
+    title: str, folder: Path, waves: list[Path], *, like: Path | None = None, beam_size: int = 1, **settings: Any
+) -> Check:
+    """ESPnet builds, saves and decodes; we import and decode."""
+    from espnet2.bin.asr_inference import Speech2Text
+
+    _save_model(folder, **settings)
+    # conf/decode_asr.yaml of ml_superb/asr1; ctc_weight as in asr2's where there is a decoder
+    decoding = {"beam_size": beam_size, "ctc_weight": 0.3 if "decoder" in settings else 1.0, "lm_weight": 0.0}
+    heard = Speech2Text(str(folder / "config.yaml"), str(folder / "valid.loss.ave.pth"), **decoding)
+    theirs = [heard(soundfile.read(path, dtype="float32")[0])[0][0] for path in waves]
+    left = sum(text.endswith(TOKENS[-1]) for text in theirs)  # see `mlsuperb.decoding.prefix_beam.PrefixBeam`
+    theirs = [text.removesuffix(TOKENS[-1]) for text in theirs]
+    run = import_espnet(folder, Wishes(run=folder / "run", upstream_checkpoint=str(like) if like else None))
+    if "decoder" in settings:
+        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        config["decoding"]["beam_size"] = beam_size
+        (run / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    ours = [one.hypothesis for one in transcribe(run, waves, device="cpu")]
+    equal = sum(a == b for a, b in zip(ours, theirs, strict=True))
+    found = f"{equal}/{len(waves)} equal, {len(set(theirs))} different, {sum(map(len, theirs))} letters"
+    remark = f"; in {left} ESPnet leaves an <sos/eos>" if left else ""
+    return Check(f"imported, {title}", found + remark, equal == len(waves))
+
+
+def _save_model(folder: Path, **settings: Any) -> None:
+    """A model with random weights and its configuration, as `AbsTask.main_worker` and `Trainer` leave them."""
+    from espnet2.layers.create_adapter import create_adapter
+    from espnet2.tasks.asr import ASRTask
+    from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
+
+    arguments = ASRTask.get_parser().parse_args(["--output_dir", str(folder), "--token_type", "char"])
+    arguments.token_list = list(TOKENS)
+    arguments.frontend_conf = {"n_fft": 1024, "hop_length": 320}
+    arguments.model_conf = {"ctc_weight": 1.0, "lsm_weight": 0.1, "extract_feats_in_collect_stats": False}
+    arguments.specaug, arguments.specaug_conf = "specaug", {"time_warp_window": 5, "time_mask_width_range": 9}
+    for name, value in settings.items():
+        setattr(arguments, name, value)
+    torch.manual_seed(1)
+    model = ASRTask.build_model(arguments)
+    if arguments.use_adapter:
+        create_adapter(model, arguments.adapter, arguments.adapter_conf)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name or "pos_bias" in name or "featurizer.weights" in name:
+                parameter.add_(0.5 * torch.randn_like(parameter))
+        model.ctc.ctc_lo.weight.mul_(20)  # a text that changes with the wave
+        model.ctc.ctc_lo.bias[-1] = -100.0  # <sos/eos>, which training never puts out
+        for name, buffer in model.named_buffers():  # of batch norms
+            if name.endswith("running_mean"):
+                buffer.normal_()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "config.yaml").open("w", encoding="utf-8") as file:
+        yaml_no_alias_safe_dump(vars(arguments), file, indent=4, sort_keys=False)
+    torch.save(model.state_dict(), folder / "valid.loss.ave.pth")
+
+
+def _s3prl_checks(name: str, folder: Path, waves: list[Path], *, large: bool) -> Iterator[Check]:
+    folder.mkdir()
+    path = write_wrapped(name, folder, large=large) if name.startswith("hf_") else write_own(name, folder, large=large)
+    kind = "layer norms" if large else "group norm"
+    settings = {
+        "frontend": "s3prl",
+        "frontend_conf": {
+            "frontend_conf": {"upstream": name, "path_or_url": str(path)},
+            "download_dir": "./hub",
+            "multilayer_feature": True,
+        },
+        "preencoder": "linear",
+        "preencoder_conf": {"input_size": 64, "output_size": 20},
+        "freeze_param": ["frontend.upstream"],
+        "encoder": "transformer",
+        "encoder_conf": SIZES,
+    }
+    yield _same_text(f"s3prl {name}, {kind}", folder / "model", waves, like=folder / "like", **settings)
+    if large or name == "hubert_custom":  # what ESPnet puts its adapter on
+        adapter = {
+            "use_adapter": True,
+            "adapter": "houlsby",
+            "adapter_conf": {"bottleneck": 8, "target_layers": [0, 2]},
+        }
+        if not name.startswith(("wavlm", "hf_hubert")):
+            title = f"s3prl {name}, {kind}, adapter"
+            yield _same_text(title, folder / "adapter", waves, like=folder / "like", **settings, **adapter)
+    yield _same_layers(
+        f"s3prl {name}, {kind}", folder / "model", kind="transformers" if name.startswith("hf_") else "own"
+    )
+
+
+@torch.no_grad()
+def _same_layers(title: str, folder: Path, *, kind: S3prlKind) -> Check:
+    """All layers of the `S3PRLUpstream` in ESPnet's model and of the imported checkpoint, one utterance at a time."""
+    from espnet2.tasks.asr import ASRTask
+
+    model, _ = ASRTask.build_model_from_file(folder / "config.yaml", folder / "valid.loss.ave.pth")
+    theirs = model.eval().frontend.upstream
+    ours = S3prl(checkpoint=str(folder / "run" / "upstream"), kind=kind).eval()
+    worst, frames = 0.0, []
+    for samples in (16_000, 15_999, 16_043, 16_100, 700, 800):
+        wave_BT = 0.05 * torch.randn(1, samples, generator=torch.Generator().manual_seed(samples)) + 0.01
+        layers, lengths = theirs(wave_BT, torch.tensor([samples]))
+        features: Features = ours(wave_BT, torch.tensor([samples]))
+        assert [int(length) for length in lengths] == [int(features.lengths_B)] * len(features.layers)
+        worst = max(worst, *map(_difference, features.layers, layers))
+        frames.append(int(features.lengths_B))
+    found = f"max abs difference {worst:.1e} over {len(features.layers)} layers; frames {frames}"
+    return Check(f"layers, {title}", found, worst <= LAYER_TOLERANCE)
+
+
+def _last_state_as_in_transformers_4() -> None:
+    """s3prl passes on the hidden states of transformers, of which the last had the final norm of stable-layer-norm models
+    before transformers 5: what published models were trained on."""
+    from s3prl.upstream.hf_hubert.expert import UpstreamExpert as Hubert
+    from s3prl.upstream.hf_wav2vec2.expert import UpstreamExpert as Wav2Vec2
+
+    for expert in (Hubert, Wav2Vec2):
+        forward = expert.forward
+
+        def with_norm(self: Any, wavs: list[Tensor], forward: Any = forward) -> dict[str, Any]:
+            *layers, last = forward(self, wavs)["hidden_states"]
+            stable = self.model.config.do_stable_layer_norm
+            return {"hidden_states": (*layers, self.model.encoder.layer_norm(last) if stable else last)}
+
+        expert.forward = with_norm
+
+
+def _difference(ours: Tensor, theirs: Tensor) -> float:
+    assert ours.shape == theirs.shape, f"{ours.shape} and {theirs.shape}"
+    return float((ours - theirs).abs().max())

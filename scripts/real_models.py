@@ -1,0 +1,93 @@
+"""Configurations of published models, so that random (or weightless) models of their real sizes can be made without a hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+CONVOLUTIONS = {
+    "conv_dim": [512] * 7, "conv_kernel": [10, 3, 3, 3, 3, 2, 2], "conv_stride": [5, 2, 2, 2, 2, 2, 2],
+    "num_conv_pos_embeddings": 128, "num_conv_pos_embedding_groups": 16,
+}  # fmt: skip
+LARGE = {**CONVOLUTIONS, "conv_bias": True, "feat_extract_norm": "layer", "do_stable_layer_norm": True}
+
+
+def _sizes(blocks: int, size: int, ffn: int, heads: int) -> dict[str, int]:
+    return {"num_hidden_layers": blocks, "hidden_size": size, "intermediate_size": ffn, "num_attention_heads": heads}
+
+
+# name of conf/upstream -> family in transformers, settings of its config.json
+REAL: dict[str, tuple[str, dict[str, Any]]] = {
+    # facebook/hubert-base-ls960; arXiv 2106.07447, table 1 (Base), wav2vec 2.0's convolutions
+    "hubert_base": (
+        "Hubert",
+        {**CONVOLUTIONS, **_sizes(12, 768, 3072, 12), "conv_bias": False, "feat_extract_norm": "group"},
+    ),
+    # facebook/wav2vec2-xls-r-300m; arXiv 2111.09296, table 2 (0.3B)
+    "xls_r_300m": ("Wav2Vec2", {**LARGE, **_sizes(24, 1024, 4096, 16)}),
+    # facebook/mms-1b; arXiv 2305.13516, section 4 (as XLS-R 1B, arXiv 2111.09296, table 2)
+    "mms_1b": ("Wav2Vec2", {**LARGE, **_sizes(48, 1280, 5120, 16)}),
+}
+
+
+def make_model(name: str, *, blocks: int | None = None) -> Any:
+    """A model with random weights (with none under `torch.device("meta")`), cut to `blocks` Transformer blocks if given."""
+    import transformers
+
+    family, settings = REAL[name]
+    if blocks is not None:
+        settings = settings | {"num_hidden_layers": blocks}
+    config = getattr(transformers, f"{family}Config")(**settings)
+    return getattr(transformers, f"{family}Model")(config)
+
+
+def make_upstream(name: str) -> Any:
+    """The upstream that conf/upstream/`name` names, with random weights (with none under `torch.device("meta")`)."""
+    if name == "whisper_medium":
+        return _whisper_medium()
+    if name == "owsm_v3_1_medium":
+        return _owsm_medium()
+    from mlsuperb.upstreams.selfsupervised import SelfSupervised
+
+    return SelfSupervised(make_model(name), normalise=REAL[name][1]["feat_extract_norm"] == "layer")
+
+
+def _whisper_medium() -> Any:
+    """openai/whisper-medium; arXiv 2212.04356, table 1."""
+    from transformers import WhisperConfig
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    from mlsuperb.upstreams.whisper import WhisperStack
+
+    config = WhisperConfig(d_model=1024, encoder_layers=24, encoder_attention_heads=16, encoder_ffn_dim=4096)
+    return WhisperStack(WhisperEncoder(config))
+
+
+def _owsm_medium() -> Any:
+    """espnet/owsm_v3.1_ebf; egs2/owsm_v3.1/s2t1, as far as the encoder goes."""
+    import torch
+
+    from mlsuperb.upstreams.espnet_settings import EncoderSettings
+    from mlsuperb.upstreams.fbank import Fbank
+    from mlsuperb.upstreams.owsm import OwsmEncoder, OwsmStack
+
+    settings = EncoderSettings(
+        size=1024, num_blocks=18, num_heads=16, ffn_size=4096, cgmlp_size=4096, cgmlp_kernel=31, merge_kernel=31,
+        dropout=0.1, position_dropout=0.1, attention_dropout=0.1,
+    )  # fmt: skip
+    encoder = OwsmEncoder(settings, input_size=80)
+    with torch.device("cpu"):  # torchaudio cannot make its filters without data
+        fbank = Fbank(n_fft=512, win_length=400, hop_length=160)
+    return OwsmStack(encoder, fbank=fbank, mean_K=torch.zeros(80), std_K=torch.ones(80))
+
+
+def save_model(name: str, folder: Path, *, blocks: int | None = None) -> None:
+    """Save a random model as it would lie on the hub."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    make_model(name, blocks=blocks).save_pretrained(folder)
+    # normalised waves where the convolutions have layer norm, as fairseq trained them
+    normalise = REAL[name][1]["feat_extract_norm"] == "layer"
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=normalise).save_pretrained(folder)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from mlsuperb.scoring.comparison import differences, runs_table, trained_params
+from mlsuperb.scoring.score import score
+
+
+def config(adaptation: dict[str, object], *, seed: int = 0, lr: float = 1e-4) -> dict[str, object]:
+    return {
+        "run_id": f"a-{seed}",
+        "seed": seed,
+        "upstream": {"name": "tiny", "card": {"x": seed}, "_target_": "a.B"},
+        "adaptation": adaptation,
+        "trainer": {"name": "debug", "optimizer": {"lr": lr}},
+    }
+
+
+def result(utterance, settings, hypothesis, *, num_trainable=5_000_000, loss=2.5):
+    ones = [utterance("eng", "hello", hypothesis), utterance("fra", "bon", "[fra] BON")]
+    return {
+        "run_id": settings["run_id"],
+        "config": settings,
+        "protocols": score(ones, task="asr_lid"),
+        "num_trainable": num_trainable,
+        "training": {"history": [{"epoch": 1, "valid_loss": 3.0}, {"epoch": 2, "valid_loss": loss}]},
+        "data": {"name": "synthetic"},
+    }
+
+
+LORA = {"name": "lora", "rank": 4, "dropout": 0.1}
+
+
+def test_only_what_differs_is_a_column() -> None:
+    assert differences([config(LORA), config(LORA)]) == {}
+    assert differences([config(LORA), config({**LORA, "rank": 16})]) == {"adaptation.rank": ["4", "16"]}
+    assert differences([config(LORA, lr=1e-3), config(LORA)]) == {"trainer.optimizer.lr": ["0.001", "0.0001"]}
+    changed = differences([config(LORA), config({"name": "full"}, seed=3)])
+    assert changed == {"seed": ["0", "3"], "adaptation": ["lora", "full"]}  # the name stands for the option's settings
+
+
+def test_runs_stand_side_by_side(utterance) -> None:
+    first = result(utterance, config(LORA), "[eng] HELLO")
+    second = result(utterance, config({"name": "full"}), "[fra] HALLO", num_trainable=315_400_000, loss=1.25)
+    table = runs_table([first, second])
+    assert table.columns == (
+        "adaptation",
+        "trained",
+        "valid loss ↓",
+        "CER ↓",
+        "SD ↓",
+        "worst ↓",
+        "LID ↑",
+    )
+    assert table.rows[0] == ("lora", "5.00 M", "2.500", "0.0", "0.0", "0.0", "100.0")
+    # hello: a leading space and five letters, one wrong: 1 / 6; fra is right
+    assert table.rows[1] == ("full", "315.40 M (above 100 M)", "1.250", "8.3", "11.8", "16.7", "50.0")
+
+
+def test_equal_settings_are_named_by_run(utterance) -> None:
+    one = result(utterance, config(LORA), "[eng] HELLO")
+    assert runs_table([one]).rows[0][0] == "a-0"
+
+
+def test_nothing_to_show_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no finished run"):
+        runs_table([])
+
+
+def test_the_cap_is_named_where_it_is_passed() -> None:
+    assert trained_params(100_000_000) == "100.00 M"
+    assert trained_params(100_000_001) == "100.00 M (above 100 M)"

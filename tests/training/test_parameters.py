@@ -1,0 +1,149 @@
+"""What is trained, how much of it, at which rate, from when on."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from test_trainer import Toy, fit, toy_trainer
+from torch import nn
+
+from mlsuperb.training.parameters import (
+    check_cap,
+    check_gradients,
+    count_trained,
+    describe_trained,
+    num_parameters,
+    parameter_groups,
+)
+from mlsuperb.training.schedules import Warmup
+
+
+class TwoParts(Toy):
+    """The toy with its frozen layer trained, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen.requires_grad_(True)
+
+
+def train(model: nn.Module, folder: Path, **settings: object) -> nn.Module:
+    from test_trainer import stream, validation
+
+    torch.manual_seed(0)
+    trainer = toy_trainer(trackers=["tensorboard"], **settings)
+    trainer.fit(model, batches=stream, validate=validation(model), folder=folder)
+    return model
+
+
+def test_trained_parameters_are_counted_by_part() -> None:
+    counts = count_trained(Toy())
+    assert counts == {"trained": 9, "norm": 2}
+    assert describe_trained(counts) == "11 trained parameters (trained 9, norm 2)"
+
+
+def test_more_than_the_cap_is_refused_before_training(tmp_path: Path) -> None:
+    check_cap({"head": 10}, 10)
+    with pytest.raises(ValueError, match=r"11 trained parameters \(trained 9, norm 2\) are above .*=10.*null"):
+        fit(tmp_path, toy_trainer(max_trainable_params=10))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_each_part_learns_at_its_own_rate() -> None:
+    groups = parameter_groups(TwoParts(), {"frozen": 1e-3, "frozen.bias": 1e-4})
+    assert [(group["prefix"], group.get("lr"), len(group["params"])) for group in groups] == [
+        ("", None, 4),
+        ("frozen", 1e-3, 1),
+        ("frozen.bias", 1e-4, 1),
+    ]
+
+
+def test_a_rate_of_zero_effect_is_seen_in_the_weights(tmp_path: Path) -> None:
+    start = TwoParts().frozen.weight.shape
+    torch.manual_seed(3)
+    model = TwoParts()
+    before = model.frozen.weight.detach().clone(), model.trained.weight.detach().clone()
+    sgd = partial(torch.optim.SGD, lr=1e-2)
+    train(model, tmp_path, learning_rates={"frozen": 1e-12}, optimizer=sgd)
+    assert start == before[0].shape
+    assert torch.allclose(model.frozen.weight, before[0], atol=1e-9)
+    assert (model.trained.weight - before[1]).abs().max() > 1e-3
+
+
+def test_a_part_waits_for_its_update(tmp_path: Path) -> None:
+    """12 updates in all; an averaged weight hides nothing where nothing moved."""
+    moved = {}
+    for after in (0, 3, 11, 12):
+        torch.manual_seed(3)
+        model = TwoParts()
+        before = model.frozen.weight.detach().clone()
+        train(model, tmp_path / str(after), unfreeze_after={"frozen": after}, keep_best=1, select_by="valid_loss")
+        moved[after] = float((model.frozen.weight - before).abs().max())
+        assert all(parameter.requires_grad for parameter in model.parameters())
+    assert moved[12] == 0
+    assert min(moved[0], moved[3]) > 0
+
+
+def test_what_waits_gets_no_gradient() -> None:
+    from mlsuperb.training.parameters import Unfreezing
+
+    model = TwoParts()
+    unfreezing = Unfreezing(model, {"frozen": 5})
+    for update, expected in ((4, False), (5, True)):
+        with unfreezing.held(update):
+            assert model.frozen.weight.requires_grad is expected
+            assert model.trained.weight.requires_grad
+        assert model.frozen.weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"learning_rates": {"upstream": 1e-5}},
+            "learning_rates names 'upstream', where nothing is trained.*trained, norm",
+        ),
+        ({"unfreeze_after": {"frozen": 5}}, "unfreeze_after names 'frozen', where nothing is trained"),
+        ({"unfreeze_after": {"trained": 5, "norm": 2}}, "holds everything that is trained"),
+    ],
+)
+def test_settings_that_fit_nothing_are_refused(tmp_path: Path, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit(tmp_path, toy_trainer(**settings))
+
+
+def test_warmup_is_espnets() -> None:
+    """`WarmupLR` of ESPnet with 25,000 steps: lr * w^0.5 * min(step^-0.5, step * w^-1.5), step from 1."""
+    factor = Warmup(updates=25_000)
+    assert factor(0, 1) == pytest.approx(1 / 25_000)
+    assert factor(12_499, 1) == pytest.approx(0.5)
+    assert factor(24_999, 1) == pytest.approx(1)
+    assert factor(99_999, 1) == pytest.approx(0.5)
+
+
+def test_parameters_that_the_loss_does_not_reach_are_named() -> None:
+    model = nn.ModuleDict({"used": nn.Linear(2, 2), "forgotten": nn.Linear(2, 2), "frozen": nn.Linear(2, 2)})
+    model["frozen"].requires_grad_(False)
+    model["used"](torch.ones(1, 2)).sum().backward()
+    with pytest.raises(ValueError, match=r"2 tensors .* get no gradient .*: forgotten\.weight, forgotten\.bias\."):
+        check_gradients(model)
+    model["forgotten"].requires_grad_(False)
+    check_gradients(model)
+
+
+def test_many_are_cut_short() -> None:
+    with pytest.raises(ValueError, match=r"6 tensors .*0\.weight, 0\.bias, 1\.weight, 1\.bias, 2\.weight, \.\.\.\."):
+        check_gradients(nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1), nn.Linear(1, 1)))
+
+
+def test_a_gradient_of_zero_is_one() -> None:
+    model = nn.Linear(2, 2)
+    (0 * model(torch.ones(1, 2))).sum().backward()
+    check_gradients(model)
+
+
+def test_counting() -> None:
+    assert num_parameters(nn.Linear(3, 4).parameters()) == 16
+    assert num_parameters([]) == 0
