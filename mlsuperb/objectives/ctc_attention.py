@@ -42,7 +42,7 @@ class CTCAttention(Objective):
         attention_dropout: on attention weights.
 
     Raises:
-        ValueError: `num_heads` does not divide H.
+        ValueError: `num_heads` does not divide H, or H is odd.
     """
 
     specials: ClassVar[tuple[str, ...]] = CTC.specials
@@ -66,6 +66,11 @@ class CTCAttention(Objective):
         attention_dropout: Rate = 0.1,
     ) -> None:
         super().__init__()
+        if input_size % 2:
+            raise ValueError(
+                f"objective=ctc_attention needs an even frame size, the head gives frames of {input_size}: positions are pairs "
+                "of a sine and a cosine. Choose another head.size, or a head that projects."
+            )
         if input_size % num_heads:
             raise ValueError(
                 f"objective.num_heads is {num_heads}, the head gives frames of {input_size}: choose a number of heads that "

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.base import Decoder
 from mlsuperb.decoding.greedy import Greedy
+from mlsuperb.decoding.joint_beam import JointBeam
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.bilstm import BiLSTMHead
 from mlsuperb.heads.conformer import ConformerHead
@@ -23,6 +24,7 @@ from mlsuperb.heads.transformer import TransformerHead
 from mlsuperb.objectives.base import Objective
 from mlsuperb.objectives.classifier import UtteranceClassifier
 from mlsuperb.objectives.ctc import CTC
+from mlsuperb.objectives.ctc_attention import CTCAttention
 from mlsuperb.types import Encoded
 
 SIZE = {"projection": 12, "frontend": "conv1d2", "size": 24, "num_heads": 2, "ffn_size": 32, "num_blocks": 2}
@@ -50,7 +52,12 @@ class Case:
     decoder: Decoder
 
 
-OBJECTIVES = {"ctc": Case(CTC, Greedy()), "classifier": Case(UtteranceClassifier, Argmax())}
+SMALL_DECODER = {"num_blocks": 1, "num_heads": 2, "ffn_size": 32}
+OBJECTIVES = {
+    "ctc": Case(CTC, Greedy()),
+    "ctc_attention": Case(partial(CTCAttention, **SMALL_DECODER), JointBeam(beam_size=3)),
+    "classifier": Case(UtteranceClassifier, Argmax()),
+}
 
 INPUT_SIZE, VOCAB_SIZE = 16, 12
 NO_EFFECT = ("attention.key.bias", "conv.depthwise.bias")  # softmax and batch norm take a constant away: no gradient
@@ -205,8 +212,10 @@ def test_overfits_eight_utterances(name: str, objective_name: str) -> None:
 
     def errors() -> int:
         with torch.no_grad():
-            encoded: Encoded = objective.eval().log_probs(head.eval()(feats_BFD, lengths_B))
-        found = [one.tokens for one in decoder(encoded.values, encoded.lengths_B)]
+            encoded: Encoded = head.eval()(feats_BFD, lengths_B)
+            posteriors = objective.eval().log_probs(encoded)
+            decoded = decoder(posteriors.values, posteriors.lengths_B, objective.attention(encoded))
+        found = [one.tokens for one in decoded]
         return sum(a != b for a, b in zip(found, expected, strict=True))
 
     assert errors() > 5

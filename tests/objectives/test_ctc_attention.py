@@ -118,9 +118,11 @@ def test_posteriors_and_vocabulary_are_those_of_ctc() -> None:
     assert CTC(input_size=8, vocab_size=6).attention(encoded) is None
 
 
-def test_heads_that_do_not_divide_the_frames() -> None:
+def test_frames_that_a_decoder_cannot_read() -> None:
     with pytest.raises(ValueError, match=r"objective\.num_heads is 3, the head gives frames of 8: choose"):
         make_objective(num_heads=3)
+    with pytest.raises(ValueError, match=r"an even frame size, the head gives frames of 9: "):
+        CTCAttention(input_size=9, vocab_size=6, **TINY)
 
 
 def test_the_recipes_decoder_has_the_size_that_is_documented() -> None:
