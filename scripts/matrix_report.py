@@ -14,7 +14,7 @@ import torch
 from mlsuperb import build
 from mlsuperb.options import conf_dir, options
 from mlsuperb.settings import compose
-from mlsuperb.training.parameters import count_trained
+from mlsuperb.training.parameters import count_trained, num_parameters
 
 if TYPE_CHECKING:
     from matrix import Cell
@@ -48,14 +48,12 @@ def _count(experiment: str) -> Iterator[Count]:
     supervised = own not in real_models.REAL or own not in UPSTREAMS
     for upstream in (own,) if supervised else UPSTREAMS:
         config = compose([f"+exp={experiment}", "data.root=.", f"upstream={upstream}"])
+        base = real_models.make_upstream(upstream, device="meta")
+        num_upstream = num_parameters(base.parameters())
         with torch.device("meta"):
-            model = build.assemble(config, real_models.make_upstream(upstream), vocab_size=VOCAB_SIZE)
-        yield Count(
-            experiment=experiment,
-            upstream=upstream,
-            num_upstream=sum(parameter.numel() for parameter in real_models.make_upstream(upstream).parameters()),
-            trained=count_trained(model),
-        )
+            model = build.assemble(config, base, vocab_size=VOCAB_SIZE)
+        trained = count_trained(model)
+        yield Count(experiment=experiment, upstream=upstream, num_upstream=num_upstream, trained=trained)
 
 
 def report(found: Sequence[Cell], real: Sequence[Count]) -> str:

@@ -41,15 +41,22 @@ def make_model(name: str, *, blocks: int | None = None) -> Any:
     return getattr(transformers, f"{family}Model")(config)
 
 
-def make_upstream(name: str) -> Any:
-    """The upstream that conf/upstream/`name` names, with random weights (with none under `torch.device("meta")`)."""
-    if name == "whisper_medium":
-        return _whisper_medium()
-    if name == "owsm_v3_1_medium":
-        return _owsm_medium()
-    from mlsuperb.upstreams.selfsupervised import SelfSupervised
+def make_upstream(name: str, *, device: str = "cpu") -> Any:
+    """The upstream that conf/upstream/`name` names, with random weights, or with none on the device `meta`."""
+    import torch
 
-    return SelfSupervised(make_model(name), normalise=REAL[name][1]["feat_extract_norm"] == "layer")
+    from mlsuperb.upstreams.owsm import OwsmStack
+    from mlsuperb.upstreams.selfsupervised import SelfSupervised
+    from mlsuperb.upstreams.whisper import WhisperStack
+
+    special = {"whisper_medium": _whisper_medium, "owsm_v3_1_medium": _owsm_medium}
+    with torch.device(device):
+        model = special[name]() if name in special else make_model(name)
+    if name == "whisper_medium":
+        return WhisperStack(model)
+    if name == "owsm_v3_1_medium":
+        return OwsmStack(model, fbank=_owsm_fbank(), mean_K=torch.zeros(80), std_K=torch.ones(80))
+    return SelfSupervised(model, normalise=REAL[name][1]["feat_extract_norm"] == "layer")
 
 
 def _whisper_medium() -> Any:
@@ -57,28 +64,26 @@ def _whisper_medium() -> Any:
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-    from mlsuperb.upstreams.whisper import WhisperStack
-
     config = WhisperConfig(d_model=1024, encoder_layers=24, encoder_attention_heads=16, encoder_ffn_dim=4096)
-    return WhisperStack(WhisperEncoder(config))
+    return WhisperEncoder(config)
 
 
 def _owsm_medium() -> Any:
     """espnet/owsm_v3.1_ebf; egs2/owsm_v3.1/s2t1, as far as the encoder goes."""
-    import torch
-
     from mlsuperb.upstreams.espnet_settings import EncoderSettings
-    from mlsuperb.upstreams.fbank import Fbank
-    from mlsuperb.upstreams.owsm import OwsmEncoder, OwsmStack
+    from mlsuperb.upstreams.owsm import OwsmEncoder
 
     settings = EncoderSettings(
         size=1024, num_blocks=18, num_heads=16, ffn_size=4096, cgmlp_size=4096, cgmlp_kernel=31, merge_kernel=31,
         dropout=0.1, position_dropout=0.1, attention_dropout=0.1,
     )  # fmt: skip
-    encoder = OwsmEncoder(settings, input_size=80)
-    with torch.device("cpu"):  # torchaudio cannot make its filters without data
-        fbank = Fbank(n_fft=512, win_length=400, hop_length=160)
-    return OwsmStack(encoder, fbank=fbank, mean_K=torch.zeros(80), std_K=torch.ones(80))
+    return OwsmEncoder(settings, input_size=80)
+
+
+def _owsm_fbank() -> Any:
+    from mlsuperb.upstreams.fbank import Fbank
+
+    return Fbank(n_fft=512, win_length=400, hop_length=160)
 
 
 def save_model(name: str, folder: Path, *, blocks: int | None = None) -> None:
