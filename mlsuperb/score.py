@@ -13,6 +13,7 @@ from rich.console import Console
 
 from mlsuperb.data.text import NORMALISERS, first_language
 from mlsuperb.files import write_atomic
+from mlsuperb.scoring.comparison import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.files import strict_json
 from mlsuperb.scoring.hypotheses import read_hypotheses
@@ -43,6 +44,12 @@ def settings_of(source: Path, hypotheses: Sequence[Hypothesis]) -> dict[str, Any
     if (source / CONFIG).is_file():
         return _from_config(source / CONFIG)
     return {"task": infer_task(hypotheses), "normaliser": "v1", "units": "char", "synthetic": False}
+
+
+def _num_trained(source: Path) -> int:
+    """Of a finished run; 0 where it is not known."""
+    path = (source if source.is_dir() else source.parent) / RESULT
+    return int(read_result(path)["num_trainable"]) if path.is_file() else 0
 
 
 def infer_task(hypotheses: Sequence[Hypothesis]) -> str:
@@ -94,6 +101,8 @@ def _run(options: argparse.Namespace) -> None:
     console = Console()
     used = ", ".join(f"{name} {settings[name]}" for name in given)
     console.print(f"{path}: {len(hypotheses):,} hypotheses; {used}", markup=False)
+    if remark := above_cap(_num_trained(source)):
+        console.print(f"trained parameters{remark}, the limit of ML-SUPERB 2.0", markup=False)
     if synthetic:
         console.print(SYNTHETIC, style="bold yellow")
     for cells in protocol_tables(protocols):

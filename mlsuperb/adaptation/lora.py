@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -75,6 +76,8 @@ class LoRA(BlockAdaptation):
         if self.attention:
             remedy = "Give adaptation.attention=[] adaptation.ffn=true, or choose a bottleneck adapter (houlsby)."
             self.refuse(anatomy, "attention_linears", remedy)
+        # peft imports bitsandbytes, which asks on some CPUs for a package that only its inference could use
+        logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
         from peft import LoraConfig, inject_adapter_in_model
 
         _, blocks = _split_root(anatomy)
