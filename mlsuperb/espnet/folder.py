@@ -47,10 +47,10 @@ def _packed(folder: Path) -> tuple[Path, list[Path]]:
     """As packed by ESPnet (`espnet2.main_funcs.pack_funcs`), under the name of the task: asr_model_file beside
     asr_train_config, s2t_model_file beside s2t_train_config."""
     listed = _read_yaml(folder / PACKED)
-    files, configs = (listed.get(group) or {} for group in ("files", "yaml_files"))
+    files, configs = (found if isinstance(found := listed.get(name), dict) else {} for name in ("files", "yaml_files"))
     key = next((key for key in files if key.endswith("_model_file")), "_model_file")
     names = configs.get(key.replace("_model_file", "_train_config")), files.get(key)
-    paths = [folder / name for name in names if name]
+    paths = [folder / str(name) for name in names if name]
     if len(paths) < 2 or not all(path.is_file() for path in paths):
         raise ValueError(
             f"{folder / PACKED} names {names[0]} as configuration and {names[1]} as weights, which are not both there: "
