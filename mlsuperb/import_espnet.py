@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mlsuperb import build
 from mlsuperb.data.vocabulary import Vocabulary
-from mlsuperb.espnet.folder import EspnetFolder, open_folder, read_weights
+from mlsuperb.espnet.folder import choose_weights, open_folder, read_tokens, read_weights
 from mlsuperb.espnet.translate import Translation, translate
 from mlsuperb.espnet.weights import check_vocabulary, fill, upstream_weights, write_upstream
 from mlsuperb.experiment import environment, write_json
@@ -56,11 +56,12 @@ def import_espnet(folder: Path, wishes: Wishes | None = None) -> Path:
         ValueError: the model cannot be imported, or the run is there already.
     """
     wishes = wishes or Wishes()
-    espnet = open_folder(folder, weights=wishes.weights)
-    translation = translate(espnet.config, espnet.tokens)
-    tensors = read_weights(espnet.weights_path)
-    check_vocabulary(tensors, num_tokens=len(espnet.tokens))
-    digest = sha256(espnet.weights_path)
+    espnet = open_folder(folder)
+    weights, tokens = choose_weights(espnet, wishes.weights), read_tokens(espnet)
+    translation = translate(espnet.config, tokens)
+    tensors = read_weights(weights)
+    check_vocabulary(tensors, num_tokens=len(tokens))
+    digest = sha256(weights)
     run = wishes.run or Path("exp") / f"imported-{folder.resolve().name}-{digest[:8]}"
     if run.exists():
         raise ValueError(f"{run} is there already: remove it, or give another --run")
@@ -69,8 +70,8 @@ def import_espnet(folder: Path, wishes: Wishes | None = None) -> Path:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
-        _fill_folder(unfinished, config, espnet, translation, tensors, like=wishes.upstream_checkpoint)
-        source = {"folder": str(folder), "weights": espnet.weights_path.name, "sha256": digest}
+        _fill_folder(unfinished, config, tokens, translation, tensors, like=wishes.upstream_checkpoint)
+        source = {"folder": str(folder), "weights": weights.name, "sha256": digest}
         write_json(unfinished / IMPORT_FILE, source | {"environment": environment()})
         shutil.copyfile(espnet.config_path, unfinished / ESPNET_FILE)
         os.replace(unfinished, run)
@@ -127,7 +128,7 @@ def _config(run: Path, translation: Translation, wishes: Wishes, *, has_upstream
 def _fill_folder(
     folder: Path,
     config: Mapping[str, Any],
-    espnet: EspnetFolder,
+    tokens: Sequence[str],
     translation: Translation,
     tensors: Mapping[str, Tensor],
     *,
@@ -140,7 +141,7 @@ def _fill_folder(
         own = folder / build.UPSTREAM
         write_upstream(own, weights, known=translation.upstream, like=like)
         here["upstream"] = config["upstream"] | {"checkpoint": str(own)}
-    vocabulary = Vocabulary(espnet.tokens)
+    vocabulary = Vocabulary(tokens)
     recogniser = build.build_recogniser(here, vocabulary=vocabulary)
     fill(recogniser.model, tensors, encoder=translation.encoder)
     save_weights(trained_tensors(recogniser.model), folder / MODEL_FILE)

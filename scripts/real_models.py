@@ -70,14 +70,12 @@ def _whisper_medium() -> Any:
 
 def _owsm_medium() -> Any:
     """espnet/owsm_v3.1_ebf; egs2/owsm_v3.1/s2t1, as far as the encoder goes."""
-    from mlsuperb.upstreams.espnet_settings import EncoderSettings
     from mlsuperb.upstreams.owsm import OwsmEncoder
 
-    settings = EncoderSettings(
-        size=1024, num_blocks=18, num_heads=16, ffn_size=4096, cgmlp_size=4096, cgmlp_kernel=31, merge_kernel=31,
-        dropout=0.1, position_dropout=0.1, attention_dropout=0.1,
+    return OwsmEncoder(
+        input_size=80, size=1024, num_blocks=18, num_heads=16, ffn_size=4096, cgmlp_size=4096, cgmlp_kernel=31,
+        merge_kernel=31, dropout=0.1, position_dropout=0.1, attention_dropout=0.1,
     )  # fmt: skip
-    return OwsmEncoder(settings, input_size=80)
 
 
 def _owsm_fbank() -> Any:

@@ -447,7 +447,7 @@ def edits() -> Iterator[tuple[str, Callable[[Path], object], str]]:
     yield (
         "two averages",
         lambda folder: shutil.copy(folder / "valid.loss.ave.pth", folder / "valid.cer.ave.pth"),
-        r"more than one .*valid\.cer\.ave\.pth, valid\.loss\.ave\.pth.*--weights",
+        r"2 files of weights .*valid\.cer\.ave\.pth, valid\.loss\.ave\.pth.*--weights",
     )
     yield (
         "a git-lfs pointer",

@@ -8,7 +8,6 @@ same shape in both.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Literal
 
 EncoderKind = Literal["transformer", "conformer", "e_branchformer"]
@@ -21,6 +20,7 @@ _OUTER: Pairs = (
     ("encoder.embed.out.0", "frontend.out"),
     ("encoder.after_norm", "final_norm"),
 )
+_HEAD_BLOCKS, _DECODER_BLOCKS, _OUR_BLOCKS = "encoder.encoders", "decoder.decoders", "blocks"
 _ATTENTION: Pairs = (
     ("linear_q", "query"),
     ("linear_k", "key"),
@@ -71,7 +71,11 @@ _BLOCKS: dict[EncoderKind, Pairs] = {
     ),
 }
 _CTC: Pairs = (("ctc.ctc_lo", "out"),)
-_DECODER: Pairs = (("embed.0", "embedding"), ("after_norm", "final_norm"), ("output_layer", "out"))
+_DECODER: Pairs = (
+    ("decoder.embed.0", "embedding"),
+    ("decoder.after_norm", "final_norm"),
+    ("decoder.output_layer", "out"),
+)
 _DECODER_BLOCK: Pairs = (
     *((f"self_attn.{theirs}", f"token_attention.{ours}") for theirs, ours in _ATTENTION[:4]),
     *((f"src_attn.{theirs}", f"frame_attention.{ours}") for theirs, ours in _ATTENTION[:4]),
@@ -88,11 +92,7 @@ def head_name(espnet_name: str, *, encoder: EncoderKind) -> str:
     Raises:
         ValueError: our head has nothing like it.
     """
-    if match := re.fullmatch(r"encoder\.encoders\.(\d+)\.(.+)", espnet_name):
-        renamed = _renamed(match[2], _BLOCKS[encoder])
-        ours = f"blocks.{match[1]}.{renamed}" if renamed else None
-    else:
-        ours = _renamed(espnet_name, _OUTER)
+    ours = _renamed(espnet_name, _OUTER) or _in_block(espnet_name, _HEAD_BLOCKS, _OUR_BLOCKS, _BLOCKS[encoder])
     if ours is None:
         raise ValueError(
             f"the ESPnet parameter {espnet_name} has no counterpart in our {encoder} head, which has the layers of "
@@ -104,11 +104,8 @@ def head_name(espnet_name: str, *, encoder: EncoderKind) -> str:
 
 def espnet_head_name(our_name: str, *, encoder: EncoderKind) -> str:
     """ESPnet's name of a parameter or buffer of our head: the inverse of `head_name`."""
-    if match := re.fullmatch(r"blocks\.(\d+)\.(.+)", our_name):
-        renamed = _renamed(match[2], _turned(_BLOCKS[encoder]))
-        theirs = f"encoder.encoders.{match[1]}.{renamed}" if renamed else None
-    else:
-        theirs = _renamed(our_name, _turned(_OUTER))
+    inside = _turned(_BLOCKS[encoder])
+    theirs = _renamed(our_name, _turned(_OUTER)) or _in_block(our_name, _OUR_BLOCKS, _HEAD_BLOCKS, inside)
     if theirs is None:
         raise ValueError(f"ESPnet's {encoder} encoder has no counterpart of {our_name}")
     return theirs
@@ -138,12 +135,7 @@ def decoder_name(espnet_name: str) -> str:
     Raises:
         ValueError: there is none.
     """
-    inner = espnet_name.removeprefix("decoder.")
-    if match := re.fullmatch(r"decoders\.(\d+)\.(.+)", inner):
-        renamed = _renamed(match[2], _DECODER_BLOCK)
-        ours = f"blocks.{match[1]}.{renamed}" if renamed else None
-    else:
-        ours = _renamed(inner, _DECODER)
+    ours = _renamed(espnet_name, _DECODER) or _in_block(espnet_name, _DECODER_BLOCKS, _OUR_BLOCKS, _DECODER_BLOCK)
     if ours is None:
         raise ValueError(f"the ESPnet parameter {espnet_name} has no counterpart in our Transformer decoder")
     return ours
@@ -151,21 +143,25 @@ def decoder_name(espnet_name: str) -> str:
 
 def espnet_decoder_name(our_name: str) -> str:
     """ESPnet's name of a parameter of our decoder: the inverse of `decoder_name`."""
-    if match := re.fullmatch(r"blocks\.(\d+)\.(.+)", our_name):
-        renamed = _renamed(match[2], _turned(_DECODER_BLOCK))
-        theirs = f"decoders.{match[1]}.{renamed}" if renamed else None
-    else:
-        theirs = _renamed(our_name, _turned(_DECODER))
+    inside = _turned(_DECODER_BLOCK)
+    theirs = _renamed(our_name, _turned(_DECODER)) or _in_block(our_name, _OUR_BLOCKS, _DECODER_BLOCKS, inside)
     if theirs is None:
         raise ValueError(f"ESPnet's decoder has no counterpart of {our_name}")
-    return f"decoder.{theirs}"
+    return theirs
 
 
-def _turned(pairs: Pairs) -> Iterable[tuple[str, str]]:
-    return ((ours, theirs) for theirs, ours in pairs)
+def _turned(pairs: Pairs) -> Pairs:
+    return tuple((ours, theirs) for theirs, ours in pairs)
 
 
-def _renamed(name: str, pairs: Iterable[tuple[str, str]]) -> str | None:
+def _in_block(name: str, blocks: str, new_blocks: str, pairs: Pairs) -> str | None:
+    """A name in a numbered block of `blocks`, in the other's naming."""
+    match = re.fullmatch(rf"{blocks}\.(\d+)\.(.+)", name)
+    renamed = _renamed(match[2], pairs) if match else None
+    return f"{new_blocks}.{match[1]}.{renamed}" if match and renamed else None
+
+
+def _renamed(name: str, pairs: Pairs) -> str | None:
     for old, new in pairs:
         if name == old or name.startswith(f"{old}."):
             return new + name[len(old) :]

@@ -30,13 +30,27 @@ class Meaning:
     unsaid: Mapping[str, Any] = field(default_factory=dict)
     ignored: Collection[str] = ()
 
-    def read(self, settings: Mapping[str, Any], *, group: str) -> tuple[dict[str, Any], list[str]]:
-        """Our settings, and what cannot be matched, a phrase each with name and value."""
+    def read(self, settings: object, *, group: str) -> tuple[dict[str, Any], list[str]]:
+        """Our settings, and what cannot be matched, a phrase each with name and value. None says nothing."""
+        if settings is not None and not isinstance(settings, Mapping):
+            found, problems = self.read(None, group=group)
+            return found, [f"{group}={settings!r} (settings are expected)", *problems]
+        settings = settings or {}
         found = {ours: settings.get(theirs, default) for theirs, (ours, default) in self.renamed.items()}
         problems = [
             f"{group}.{theirs} is missing" for theirs in self.renamed if found[self.renamed[theirs][0]] is REQUIRED
         ]
         return found, problems + list(self._problems(settings, group))
+
+    def fixing(self, values: Mapping[str, tuple[Any, ...]], *, ignored: Collection[str] = ()) -> Meaning:
+        """The same, but for what has to have these values, and what then does not matter any more."""
+        outside = {*values, *ignored}
+        return Meaning(
+            renamed={name: ours for name, ours in self.renamed.items() if name not in outside},
+            fixed={name: own for name, own in self.fixed.items() if name not in outside} | dict(values),
+            unsaid=dict(self.unsaid) | {name: self.renamed[name][1] for name in values if name in self.renamed},
+            ignored={*self.ignored, *ignored},
+        )
 
     def _problems(self, settings: Mapping[str, Any], group: str) -> Iterator[str]:
         for name, value in (dict(self.unsaid) | dict(settings)).items():
@@ -75,6 +89,19 @@ ENHANCEMENT = Meaning(
         "bunits", "bprojs", "bnmask", "badim", "ref_channel", "bdropout_rate",
     ),
 )  # fmt: skip
+
+
+def read_log_mels(conf: object) -> tuple[dict[str, Any], list[str]]:
+    """Settings of our log-mels for the `frontend_conf` of ESPnet's `default`, and what cannot be matched."""
+    found, problems = FBANK.read(conf, group="frontend_conf")
+    inner_conf = conf.get("frontend_conf") if isinstance(conf, Mapping) else None
+    problems += ENHANCEMENT.read(inner_conf, group="frontend_conf.frontend_conf")[1]
+    if found["window"] not in ("hann", "hamming"):
+        problems.append(f"frontend_conf.window={found['window']!r} (supported: 'hann' or 'hamming')")
+    f_min, f_max = found["f_min"] or 0.0, found["f_max"] or 8000.0
+    return found | {"f_min": float(f_min), "f_max": float(f_max)}, problems
+
+
 S3PRL = Meaning(
     renamed={"multilayer_feature": ("multilayer_feature", False), "layer": ("layer", -1)},
     fixed={"fs": (16000, "16000", "16k")},

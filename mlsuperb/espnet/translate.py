@@ -47,10 +47,7 @@ class Translation:
 
     def read(self, meaning: Meaning, conf: object, *, group: str) -> dict[str, Any]:
         """Settings under our names; problems are noted."""
-        if conf is not None and not isinstance(conf, Mapping):
-            self.problems.append(f"{group}={conf!r} (settings are expected)")
-            conf = None
-        found, problems = meaning.read(conf or {}, group=group)
+        found, problems = meaning.read(conf, group=group)
         self.problems += problems
         return found
 
@@ -82,17 +79,13 @@ def translate(config: Mapping[str, Any], tokens: Sequence[str]) -> Translation:
 
 def _frontend(found: Translation, config: Mapping[str, Any]) -> None:
     kind, conf = config.get("frontend", "default"), config.get("frontend_conf")
-    inner_conf = conf.get("frontend_conf") if isinstance(conf, Mapping) else None
     if kind == "default":
-        fbank = found.read(settings.FBANK, conf, group="frontend_conf")
-        found.read(settings.ENHANCEMENT, inner_conf, group="frontend_conf.frontend_conf")
-        f_min, f_max = fbank["f_min"] or 0.0, fbank["f_max"] or 8000.0
-        found.fbank = fbank | {"f_min": float(f_min), "f_max": float(f_max)}
-        if fbank["window"] not in ("hann", "hamming"):
-            found.refuse("frontend_conf.window", fbank["window"], "'hann' or 'hamming'")
+        found.fbank, problems = settings.read_log_mels(conf)
+        found.problems += problems
         found.featurizer = {"option": "last_layer"}  # the only one
     elif kind == "s3prl":
         own = found.read(settings.S3PRL, conf, group="frontend_conf")
+        inner_conf = conf.get("frontend_conf") if isinstance(conf, Mapping) else None
         inner = found.read(settings.S3PRL_UPSTREAM, inner_conf, group="frontend_conf.frontend_conf")
         found.featurizer = _featurizer(own)
         name = inner["upstream"]

@@ -46,7 +46,6 @@ CONV_STRIDES = {(10, 3, 3, 3, 3, 2, 2): (5, 2, 2, 2, 2, 2, 2)}  # kernels -> str
 _NOT_USED = re.compile(
     r"(final_proj|label_embs_concat|quantizer|input_quantizer|project_q|project_inp|target_glu)(\.|$)"
 )  # pre-training only
-_NORM_PARTS = {"g": "0", "v": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +133,8 @@ def _from_fairseq(name: str) -> str | None:
 
 def _weight_norm(name: str) -> str:
     """The positional convolution's magnitude and direction as torch's parametrisation calls them."""
-    return re.sub(r"(?<=pos_conv_embed\.conv\.)weight_([gv])$", lambda match: _part(match[1]), name)
-
-
-def _part(letter: str) -> str:
-    return f"parametrizations.weight.original{_NORM_PARTS[letter]}"
+    name = re.sub(r"(?<=pos_conv_embed\.conv\.)weight_g$", "parametrizations.weight.original0", name)
+    return re.sub(r"(?<=pos_conv_embed\.conv\.)weight_v$", "parametrizations.weight.original1", name)
 
 
 def config_from_shapes(tensors: Mapping[str, Tensor], *, model_type: str) -> dict[str, Any]:

@@ -23,7 +23,6 @@ CTC_WEIGHT = "ctc.ctc_lo.weight"
 # ESPnet's adapter, in s3prl's own models and in those of transformers -> ours
 ADAPTER = re.compile(r"encoder\.layers\.(\d+)\.(adapter|adapter_layer)\.houlsby_adapter\.([02])\.(weight|bias)")
 ADAPTER_PLACES = {"adapter": ".feed_forward.output_dropout", "adapter_layer": ""}
-CONSTANTS = re.compile(r"frontend\.logmel\.melmat|.*\.pe")  # which follow from the settings: filters, position codes
 
 
 def upstream_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -121,7 +120,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, encoder: EncoderKin
         ValueError: a tensor finds no place, or has another shape than it; a place is left empty.
     """
     places = trained_tensors(model)
-    given = {n: t for n, t in tensors.items() if not CONSTANTS.fullmatch(n) and not _is_upstream(n)}
+    given = {n: t for n, t in tensors.items() if not _is_upstream(n)}
     if LAYER_LOGITS not in places:
         given.pop(LAYER_WEIGHTS, None)  # not read where one layer is taken
     in_ctc = "objective.ctc" if any(name.startswith("objective.ctc.") for name in places) else "objective"

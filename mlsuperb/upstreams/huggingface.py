@@ -43,7 +43,7 @@ class HuggingFace(SelfSupervised):
         }
 
     @classmethod
-    def problems(cls, *, checkpoint: str, revision: str = "main", dropout_while_frozen: bool = False) -> list[str]:
+    def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
         """What can be said against the checkpoint without network or weights."""
         return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
 

@@ -6,11 +6,13 @@ Letters: B batch, T samples, M mel frames, K mel filters, F encoder frames, D fe
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
+from mlsuperb.espnet.folder import CONFIG, read_weights
 from mlsuperb.espnet.keys import espnet_head_name
 from mlsuperb.layers.e_branchformer import EBranchformerBlock
 from mlsuperb.layers.frontends import StridedConv2d
@@ -20,23 +22,29 @@ from mlsuperb.masks import valid_mask, zero_padding
 from mlsuperb.types import Features
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Anatomy, Upstream, size_and_type
 from mlsuperb.upstreams.checkpoint import listed
-from mlsuperb.upstreams.espnet_files import espnet_problems, find_files, read_config, read_stats, read_weights
-from mlsuperb.upstreams.espnet_settings import EncoderSettings, read_settings
 from mlsuperb.upstreams.fbank import Fbank
+from mlsuperb.upstreams.owsm_files import find_files, owsm_problems, read_settings, read_stats
 
 TRAINED_ON_S = 30.0  # `speech_length` of the recipe egs2/owsm_v3.1/s2t1
 
 
 class OwsmEncoder(nn.Module):
-    """ESPnet's `EBranchformerEncoder` with `conv2d` in front and absolute positions."""
+    """ESPnet's `EBranchformerEncoder` with `conv2d` in front, absolute positions and two feed-forward networks a block.
 
-    def __init__(self, settings: EncoderSettings, *, input_size: int) -> None:
+    Args:
+        input_size: K.
+        size: D.
+        num_blocks: how many.
+        position_dropout: behind the positions.
+        block: the other settings of `EBranchformerBlock`.
+    """
+
+    def __init__(self, *, input_size: int, size: int, num_blocks: int, position_dropout: float, **block: Any) -> None:
         super().__init__()
-        size = settings.size
         self.frontend = StridedConv2d(input_size, size, second_stride=2)
-        self.positions = Positions(dropout=settings.position_dropout)
+        self.positions = Positions(dropout=position_dropout)
         self.blocks = nn.ModuleList(
-            EBranchformerBlock(size, positions="absolute", **settings.block()) for _ in range(settings.num_blocks)
+            EBranchformerBlock(size, positions="absolute", macaron=True, **block) for _ in range(num_blocks)
         )
         self.final_norm = nn.LayerNorm(size, eps=NORM_EPS)
 
@@ -162,17 +170,18 @@ class Owsm(OwsmStack):
         self, *, checkpoint: str, revision: str = "main", pad_to_30s: bool = False, dropout_while_frozen: bool = False
     ) -> None:
         files = find_files(checkpoint, revision=revision)
-        settings = read_settings(read_config(files.config))
-        if settings.problems:
-            raise ValueError(f"upstream.checkpoint={checkpoint}: " + " ".join(settings.problems))
+        settings = read_settings(files.config)
+        if settings.problem:
+            raise ValueError(f"upstream.checkpoint={checkpoint}: {settings.problem}")
         fbank = Fbank(**settings.fbank)
         mean_K, std_K = read_stats(files.stats, num_mels=fbank.layer_size)
         with torch.device("meta"):
-            encoder = OwsmEncoder(settings.encoder, input_size=fbank.layer_size)
-        weights = read_weights(files.weights, prefix="encoder.")
+            encoder = OwsmEncoder(input_size=fbank.layer_size, **settings.encoder)
+        tensors = read_weights(files.weights)
+        weights = {name.removeprefix("encoder."): tensors[name] for name in tensors if name.startswith("encoder.")}
         if any((wrong := encoder.misfits(weights)).values()):
             raise ValueError(
-                f"upstream.checkpoint={checkpoint}: {files.weights.name} does not fit {files.config.name}: {listed(wrong)}. "
+                f"upstream.checkpoint={checkpoint}: {files.weights.name} does not fit its {CONFIG}: {listed(wrong)}. "
                 "Parts of the encoder would be random. Give weights and configuration of one and the same model."
             )
         encoder.take(weights)
@@ -189,7 +198,7 @@ class Owsm(OwsmStack):
     @classmethod
     def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
         """What can be said against the checkpoint without network or weights."""
-        return espnet_problems(checkpoint, revision=revision)
+        return owsm_problems(checkpoint, revision=revision)
 
     def record(self) -> dict[str, object]:
         """Checkpoint, revision asked for, commit or file hashes really loaded, size and type."""

@@ -58,17 +58,6 @@ class S3prl(HuggingFace):
         self.source = "s3prl's own model" if kind == "own" else self._record["do_normalize_source"]
         self.hop_length = math.prod(stride for _, stride in self.input.convolutions)
 
-    @classmethod
-    def problems(
-        cls,
-        *,
-        checkpoint: str,
-        revision: str = "main",
-        dropout_while_frozen: bool = False,
-        kind: str = "own",
-    ) -> list[str]:
-        return super().problems(checkpoint=checkpoint, revision=revision, dropout_while_frozen=dropout_while_frozen)
-
     def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
         """All layers, `ceil(samples / hop)` frames each, zero beyond."""
         frames_B, num_frames = self.num_frames(lengths_B), max(1, -(-wave_BT.shape[1] // self.hop_length))

@@ -14,8 +14,8 @@ import torch
 import yaml
 from tiny_owsm import CONFIG, STATS, weights, write_owsm
 
-from mlsuperb.upstreams.espnet_settings import read_settings
 from mlsuperb.upstreams.owsm import Owsm, OwsmEncoder, OwsmStack, espnet_name
+from mlsuperb.upstreams.owsm_files import read_settings
 
 # The names in a block of a model that ESPnet 202511 built, without .weight and .bias, which each has.
 BLOCK = """
@@ -45,7 +45,7 @@ def test_every_name_is_espnets() -> None:
     modules += ["embed.conv.0", "embed.conv.2", "embed.out.0", "after_norm"]
     expected = {f"{module}.{kind}" for module in modules for kind in ("weight", "bias")}
     assert len(expected) == 2 * (4 * 19 + 4)
-    encoder = OwsmEncoder(read_settings(CONFIG).encoder, input_size=80)
+    encoder = OwsmEncoder(input_size=80, **read_settings(CONFIG).encoder)
     assert {espnet_name(name) for name in encoder.state_dict()} == expected
 
 
@@ -124,6 +124,9 @@ def test_a_recipes_own_folder_is_searched(checkpoints: dict[str, Path], tmp_path
         ("encoder_conf.something_new", 1, r"something_new=1 \(unknown here\)"),
         ("frontend", "s3prl", "frontend='s3prl'"),
         ("frontend_conf.htk", True, "htk=True"),
+        ("frontend_conf.window", "blackman", r"window='blackman' \(supported: 'hann' or 'hamming'\)"),
+        ("frontend_conf.frontend_conf", {"use_wpe": True}, r"frontend_conf\.frontend_conf\.use_wpe=True"),
+        ("normalize_conf.eps", 1e-5, r"normalize_conf\.eps=1e-05"),
         ("normalize", "utterance_mvn", "normalize='utterance_mvn'"),
         ("postencoder", "hugging_face_transformers", "postencoder="),
     ],
@@ -190,7 +193,7 @@ def test_wrong_sums_are_named(checkpoints: dict[str, Path], tmp_path: Path) -> N
 
 def test_no_folder_and_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "is not a folder" in Owsm.problems(checkpoint=str(tmp_path / "nowhere"))[0]
-    assert "holds no config.yaml" in Owsm.problems(checkpoint=str(tmp_path))[0]
+    assert "holds neither config.yaml nor meta.yaml" in Owsm.problems(checkpoint=str(tmp_path))[0]
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE" in Owsm.problems(checkpoint="nobody/nothing")[0]
     with pytest.raises(ValueError, match=r"nobody/nothing.*could not be read.*hf download"):
@@ -225,7 +228,7 @@ def test_published_sizes() -> None:
     medium |= {"cgmlp_conv_kernel": 31, "merge_conv_kernel": 31, "num_blocks": 18}
     settings = read_settings({**CONFIG, "encoder_conf": {**CONFIG["encoder_conf"], **medium}})
     with torch.device("meta"):
-        encoder = OwsmEncoder(settings.encoder, input_size=80)
+        encoder = OwsmEncoder(input_size=80, **settings.encoder)
     from mlsuperb.upstreams.fbank import Fbank
 
     upstream = OwsmStack(encoder, fbank=Fbank(**settings.fbank), mean_K=torch.zeros(80), std_K=torch.ones(80))

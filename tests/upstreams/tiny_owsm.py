@@ -10,8 +10,8 @@ import numpy as np
 import torch
 import yaml
 
-from mlsuperb.upstreams.espnet_settings import read_settings
 from mlsuperb.upstreams.owsm import OwsmEncoder, espnet_name
+from mlsuperb.upstreams.owsm_files import read_settings
 
 STATS = "exp/s2t_stats_raw_bpe50000/train/feats_stats.npz"
 # As ESPnet writes it: egs2/owsm_v3.1/s2t1/conf/train_s2t_ebf_conv2d_size1024_e18_d18_*.yaml, only small, with the defaults
@@ -59,7 +59,7 @@ def weights() -> dict[str, torch.Tensor]:
     """Seeded weights of the whole model, by ESPnet's names: encoder, and something of the rest."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        encoder = OwsmEncoder(read_settings(CONFIG).encoder, input_size=80)
+        encoder = OwsmEncoder(input_size=80, **read_settings(CONFIG).encoder)
         with torch.no_grad():  # norms that do something, as in trained models
             for name, parameter in encoder.named_parameters():
                 if "norm" in name:

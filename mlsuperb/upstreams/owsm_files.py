@@ -1,0 +1,160 @@
+"""What is read of an ESPnet model with OWSM's kind of encoder: its files, its settings, and the sums that normalise log-mels.
+
+Names and defaults are ESPnet 202511's: `espnet2/tasks/s2t.py`, `espnet2/layers/global_mvn.py`; see `mlsuperb.espnet.settings`.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsuperb.espnet.folder import CONFIG, PACKED, one_line, only, open_folder
+from mlsuperb.espnet.settings import ENCODERS, Meaning, read_log_mels
+from mlsuperb.upstreams.checkpoint import cache_problems, local_folder, sha256
+
+STATS = "feats_stats.npz"
+VARIANCE_FLOOR = 1e-20  # `GlobalMVN`: eps
+WHOLE = Meaning(
+    fixed={
+        "frontend": ("default",),
+        "normalize": ("global_mvn",),
+        "preencoder": (None,),
+        "encoder": ("e_branchformer",),
+        "postencoder": (None,),
+    },
+    unsaid={"normalize": "utterance_mvn", "encoder": "rnn"},
+)
+MVN = Meaning(
+    renamed={"stats_file": ("stats_file", None)},
+    fixed={"norm_means": (True,), "norm_vars": (True,), "eps": (VARIANCE_FLOOR,)},
+)
+ENCODER = ENCODERS["e_branchformer"].fixing(
+    {
+        "attention_layer_type": ("selfattn",),
+        "pos_enc_layer_type": ("abs_pos",),
+        "input_layer": ("conv2d",),
+        "macaron_ffn": (True,),
+    },
+    ignored=("rel_pos_type", "zero_triu"),  # of relative positions
+)
+_REMEDY = (
+    "An upstream is read from the Hugging Face hub (espnet/owsm_v3.1_ebf), or from a folder with ESPnet's config.yaml, weights "
+    f"(*.pth) and {STATS}. On a machine without network, fetch it elsewhere with `hf download <owner/name>`, and either set "
+    "HF_HOME to that cache or give the downloaded folder as upstream.checkpoint."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwsmFiles:
+    """Configuration, weights, sums over the training corpus; the hub's commit, None for a folder."""
+
+    config: Mapping[str, Any]
+    weights: Path
+    stats: Path
+    commit: str | None
+
+    def record(self, checkpoint: str, revision: str) -> dict[str, object]:
+        """What a result should say of the weights."""
+        hashes = None if self.commit else {path.name: sha256(path) for path in (self.weights, self.stats)}
+        return {"checkpoint": checkpoint, "revision": revision, "commit": self.commit, "sha256": hashes}
+
+
+def owsm_problems(checkpoint: str, *, revision: str) -> list[str]:
+    """Why `checkpoint` cannot be read, as far as can be said without network or weights."""
+    if local_folder(checkpoint) is None:
+        return cache_problems(checkpoint, revision, file=PACKED)
+    try:
+        problem = read_settings(find_files(checkpoint, revision=revision).config).problem
+    except ValueError as error:
+        return [str(error)]
+    return [f"upstream.checkpoint={checkpoint}: {problem}"] if problem else []
+
+
+def find_files(checkpoint: str, *, revision: str) -> OwsmFiles:
+    """The files of a folder or of a hub id, which is downloaded.
+
+    Raises:
+        ValueError: something is missing, or could be meant in more than one way.
+    """
+    folder, commit = local_folder(checkpoint), None
+    if folder is None:
+        folder = _download(checkpoint, revision)
+        commit = folder.name  # a snapshot's folder is called by its commit
+    try:
+        espnet = open_folder(folder)
+        weights = only(espnet.weights, espnet.config_path.parent, what="weights (*.pth)")
+        stats = _stats(folder, espnet.config)
+    except ValueError as error:
+        raise ValueError(f"upstream.checkpoint={checkpoint}: {error}. {_REMEDY}") from error
+    return OwsmFiles(config=espnet.config, weights=weights, stats=stats, commit=commit)
+
+
+def _download(checkpoint: str, revision: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = [PACKED, f"*{CONFIG}", "*.pth", "*.npz"]
+    try:
+        return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=wanted))
+    except (OSError, ValueError) as error:  # ValueError: no such id can be
+        raise ValueError(
+            f"upstream.checkpoint={checkpoint} ({revision}) could not be read: {one_line(error)} {_REMEDY}"
+        ) from error
+
+
+def _stats(folder: Path, config: Mapping[str, Any]) -> Path:
+    name = MVN.read(config.get("normalize_conf"), group="normalize_conf")[0]["stats_file"]
+    if isinstance(name, str) and (folder / name).is_file():
+        return folder / name
+    return only(sorted(folder.rglob(STATS)), folder, what=f"means and variances ({STATS})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwsmSettings:
+    """Arguments of `Fbank` and of `OwsmEncoder`, and why such a model cannot be an upstream, if it cannot."""
+
+    fbank: dict[str, Any]
+    encoder: dict[str, Any]
+    problem: str | None
+
+
+def read_settings(config: Mapping[str, Any]) -> OwsmSettings:
+    """The settings in an ESPnet `config.yaml`, be it a recogniser's (asr) or an OWSM's (s2t)."""
+    whole = {name: config[name] for name in WHOLE.fixed if name in config}
+    wrong = WHOLE.read(whole, group="config")[1]
+    fbank, in_fbank = read_log_mels(config.get("frontend_conf"))
+    encoder, in_encoder = ENCODER.read(config.get("encoder_conf"), group="encoder_conf")
+    wrong += in_fbank + MVN.read(config.get("normalize_conf"), group="normalize_conf")[1]
+    if config.get("encoder") == "e_branchformer":  # another one's settings say nothing here
+        wrong += in_encoder
+    problem = (
+        f"Its config.yaml has {'; '.join(wrong)}. Only OWSM 3.1's kind of encoder can be read: an E-Branchformer with "
+        "absolute positions on globally normalised log-mels. Choose a checkpoint of OWSM 3.1 (base, small, medium)."
+    )
+    return OwsmSettings(fbank=fbank, encoder=encoder, problem=problem if wrong else None)
+
+
+def read_stats(path: Path, *, num_mels: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (K) of each log-mel filter, from the sums that ESPnet collects before training.
+
+    Raises:
+        ValueError: the file does not hold them.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            count, total, squares = (stored[name] for name in ("count", "sum", "sum_square"))
+            mean, square = total / count, squares / count
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} does not hold ESPnet's count, sum and sum_square ({one_line(error)[:90]}). {_REMEDY}"
+        ) from error
+    if mean.shape != (num_mels,) or square.shape != (num_mels,):
+        raise ValueError(f"{path} is of {mean.shape} features, but the encoder reads {num_mels} log-mels. {_REMEDY}")
+    std = np.sqrt(np.maximum(square - mean * mean, VARIANCE_FLOOR))
+    return torch.from_numpy(mean).float(), torch.from_numpy(std).float()

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from mlsuperb.espnet.folder import choose_weights, only, open_folder, read_weights
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As a recipe leaves it: an average under two names, an epoch, what the optimiser needs."""
+    model = tmp_path / "exp" / "asr_train"
+    model.mkdir(parents=True)
+    (model / "config.yaml").write_text("encoder: transformer", encoding="utf-8")
+    for name in ("valid.loss.ave_5best.pth", "12epoch.pth", "checkpoint.pth"):
+        torch.save({name: torch.zeros(1)}, model / name)
+    (model / "valid.loss.ave.pth").symlink_to("valid.loss.ave_5best.pth")
+    return model
+
+
+def pack(root: Path, **listed: Any) -> Path:
+    (root / "meta.yaml").write_text(yaml.safe_dump(listed), encoding="utf-8")
+    return root
+
+
+FILES = {"lm_file": "lm.pth", "s2t_model_file": "exp/asr_train/12epoch.pth"}
+YAML_FILES = {"lm_train_config": "lm.yaml", "s2t_train_config": "exp/asr_train/config.yaml"}
+
+
+def test_a_recipes_folder(folder: Path) -> None:
+    found = open_folder(folder)
+    assert (found.config, found.config_path) == ({"encoder": "transformer"}, folder / "config.yaml")
+    names = ["12epoch.pth", "valid.loss.ave.pth", "valid.loss.ave_5best.pth"]
+    assert [path.name for path in found.weights] == names
+    assert choose_weights(found, None).name == "valid.loss.ave.pth"
+    assert choose_weights(found, "12epoch.pth").name == "12epoch.pth"
+    with pytest.raises(ValueError, match=r"--weights 9epoch\.pth: there is no such file"):
+        choose_weights(found, "9epoch.pth")
+    with pytest.raises(
+        ValueError, match=r"2 files of weights \(12epoch\.pth, valid\.loss\.ave\.pth\): leave one there"
+    ):
+        only(found.weights, folder, what="weights")
+
+
+def test_a_configuration_further_below_must_be_the_only_one(folder: Path) -> None:
+    root = folder.parents[1]
+    assert open_folder(root).config_path == folder / "config.yaml"
+    shutil.copytree(folder, root / "exp" / "other")
+    with pytest.raises(
+        ValueError, match=r"2 files of config\.yaml \(exp/asr_train/config\.yaml, exp/other/config\.yaml\)"
+    ):
+        open_folder(root)
+    shutil.copy(folder / "config.yaml", root)
+    assert open_folder(root).config_path == root / "config.yaml"
+
+
+def test_a_packed_folder_names_its_files(folder: Path) -> None:
+    root = pack(folder.parents[1], files=FILES, yaml_files=YAML_FILES)
+    found = open_folder(root)
+    assert (found.config_path, found.weights) == (folder / "config.yaml", [folder / "12epoch.pth"])
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ({"files": FILES, "yaml_files": {"asr_train_config": "x"}}, "names None as configuration"),
+        ({"files": {"lm_file": "lm.pth"}, "yaml_files": YAML_FILES}, "names None as configuration and None as weights"),
+        ({"files": ["a_model_file"], "yaml_files": YAML_FILES}, "and None as weights"),
+        (
+            {"files": {"s2t_model_file": "gone.pth"}, "yaml_files": YAML_FILES},
+            r"gone\.pth as weights, which are not both",
+        ),
+    ],
+)
+def test_a_packed_folder_with_less_in_it_is_refused(listed: dict[str, Any], message: str, folder: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_folder(pack(folder.parents[1], **listed))
+
+
+def test_weights_are_read_without_constants(tmp_path: Path) -> None:
+    constants = {"frontend.logmel.melmat": torch.zeros(2), "encoder.embed.out.1.pe": torch.zeros(2)}
+    torch.save({"module": {"a.weight": torch.ones(2), **constants}}, tmp_path / "mp_rank_00.pth")  # DeepSpeed's
+    assert list(read_weights(tmp_path / "mp_rank_00.pth")) == ["a.weight"]
