@@ -278,6 +278,14 @@ def test_ctc_attention_goes_with_every_decoder_of_sequences() -> None:
     assert problem == "objective.ctc_weight=1 should be less than 1"
 
 
+def test_a_text_cannot_be_longer_than_it_may_be() -> None:
+    joint = ["objective=ctc_attention", "decoding=joint_beam"]
+    for ratios in (["decoding.min_length_ratio=1"], ["decoding.min_length_ratio=0.6", "decoding.max_length_ratio=0.5"]):
+        (problem,) = find_problems(compose([*joint, *ratios]))
+        assert problem.startswith("decoding.min_length_ratio is ")
+    assert not find_problems(compose([*joint, "decoding.min_length_ratio=1.5", "decoding.max_length_ratio=2"]))
+
+
 def test_an_unknown_choice_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="upstream/nonsense"):
         compose(["upstream=nonsense"])
