@@ -264,6 +264,8 @@ def test_a_missing_value_is_named() -> None:
         (["decoding=argmax"], "use greedy or prefix_beam"),
         (["decoding=joint_beam"], "objective=ctc does not have; use decoding=prefix_beam, or objective=ctc_attention"),
         (["objective=ctc_attention", "task=lid", "decoding=argmax"], "use greedy or prefix_beam"),
+        (["trainer.select_by=valid_attention_error_rate"], "select_by=valid_attention_error_rate is no figure of this"),
+        (["task=asr", "trainer.select_by=valid_lid_error_rate"], "one of valid_loss, valid_token_error_rate"),
     ],
 )
 def test_parts_that_do_not_go_together(overrides: list[str], message: str) -> None:
@@ -273,7 +275,8 @@ def test_parts_that_do_not_go_together(overrides: list[str], message: str) -> No
 
 def test_ctc_attention_goes_with_every_decoder_of_sequences() -> None:
     for decoding in ("greedy", "prefix_beam", "joint_beam"):
-        assert not find_problems(compose(["objective=ctc_attention", f"decoding={decoding}"]))
+        chosen = ["objective=ctc_attention", f"decoding={decoding}", "trainer.select_by=valid_attention_error_rate"]
+        assert not find_problems(compose(chosen))
     (problem,) = find_problems(compose(["objective=ctc_attention", "objective.ctc_weight=1"]))
     assert problem == "objective.ctc_weight=1 should be less than 1"
 
