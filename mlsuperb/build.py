@@ -255,8 +255,6 @@ def upstream_record(recogniser: Recogniser) -> dict[str, Any]:
 def train(config: Mapping[str, Any], recogniser: Recogniser, *, data: Data, run: Run) -> Progress:
     """Train the recogniser's model in the run's folder, and leave it with the averaged weights."""
     trainer: Trainer = instantiate(config["trainer"])
-    if trainer.select_by not in recogniser.figures:
-        raise ValueError(f"trainer.select_by={trainer.select_by} is none of {', '.join(recogniser.figures)}")
     quick = Argmax() if recogniser.model.objective.utterance_level else Greedy()
 
     def on_progress(progress: Progress) -> None:

@@ -34,6 +34,7 @@ from mlsuperb.training.progress import PROGRESS_FILE, Progress
 from mlsuperb.upstreams.checkpoint import sha256
 
 IMPORT_FILE, ESPNET_FILE = "import.json", "espnet.yaml"
+HUGGING_FACE, S3PRL = "mlsuperb.upstreams.huggingface.HuggingFace", "mlsuperb.upstreams.s3prl.S3prl"
 OWN_CHECKPOINT = "own"  # stands for a checkpoint that is in the run, or is named later
 
 
@@ -84,9 +85,11 @@ def _config(run: Path, translation: Translation, wishes: Wishes, *, has_upstream
     """The settings of the run. Its corpus is not known here; those of training are the defaults, and read by nobody.
 
     Raises:
-        ValueError: the upstream cannot be told.
+        ValueError: the upstream cannot be told, or is not what the user says.
     """
     known = translation.upstream
+    if not known and (wishes.upstream or wishes.upstream_checkpoint):
+        raise ValueError("this model reads log-mels: leave --upstream and --upstream-checkpoint out")
     parts = {name: dict(getattr(translation, name)) for name in ("adaptation", "featurizer", "objective")}
     options = {name: part.pop("option") for name, part in parts.items()}
     upstream = (wishes.upstream or known.option or "hf") if known else "fbank"
@@ -102,7 +105,7 @@ def _config(run: Path, translation: Translation, wishes: Wishes, *, has_upstream
     overrides = [f"{group}={option}" for group, option in chosen.items()]
     if messages := check_overrides(overrides):
         raise ValueError("\n".join(messages))
-    config = compose([*overrides, *(["upstream.checkpoint=" + OWN_CHECKPOINT] if upstream == "hf" else [])])
+    config = compose([*overrides, *(["upstream.checkpoint=" + OWN_CHECKPOINT] if upstream in ("hf", "s3prl") else [])])
     changes: dict[str, dict[str, Any]] = {
         "upstream": translation.fbank,
         **parts,
@@ -117,10 +120,15 @@ def _config(run: Path, translation: Translation, wishes: Wishes, *, has_upstream
                 "the file of weights holds none of the upstream, whose name says no checkpoint either: give --upstream, an "
                 "option of conf/upstream, or --upstream-checkpoint, a folder or an id on the hub"
             )
-        target = "mlsuperb.upstreams.s3prl.S3prl"
-        changes["upstream"] = {"_target_": target, "checkpoint": checkpoint, "kind": known.kind}
+        if config["upstream"]["_target_"] not in (HUGGING_FACE, S3PRL):
+            raise ValueError(
+                f"--upstream {upstream} is no {known.model_type} model, as the upstream of this one is: give the option of "
+                "conf/upstream with the weights that it was trained on"
+            )
+        changes["upstream"] = {"_target_": S3PRL, "checkpoint": checkpoint, "kind": known.kind}
     config |= {group: config[group] | settings for group, settings in changes.items()}
-    check(config, groups=tuple(group for group in chosen if group != "upstream"))
+    # an upstream's checkpoint may be in the run, which is not there yet
+    check(config, groups=tuple(group for group in chosen if group != "upstream" or not known))
     del config["data"]
     return config | {"run_name": run.name, "run_id": run.name, "output_root": str(run.parent)}
 

@@ -23,11 +23,9 @@ from mlsuperb.scoring.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import disk_errors_named
 from mlsuperb.training.device import autocast
-from mlsuperb.types import Hypothesis, Utterance
+from mlsuperb.types import Hypothesis, Utterance, figure_names
 
 log = logging.getLogger(__name__)
-
-FIGURES = ("valid_loss", "valid_token_error_rate", "valid_lid_error_rate")
 
 
 @dataclass(kw_only=True)
@@ -45,8 +43,7 @@ class Recogniser:
     @property
     def figures(self) -> tuple[str, ...]:
         """Names of what `validate` returns; lower is better for each."""
-        rates = tuple(f"valid_{name}_error_rate" for name in self.model.objective.rates)
-        return (FIGURES if self.task.has_language else FIGURES[:-1]) + rates
+        return figure_names(has_language=self.task.has_language, rates=self.model.objective.rates)
 
     @torch.inference_mode()
     def validate(self, dataset: SpeechDataset, *, quick_decoder: Decoder) -> dict[str, float]:

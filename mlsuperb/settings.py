@@ -20,6 +20,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from mlsuperb.experiment import signature
 from mlsuperb.options import conf_dir, nearest
 from mlsuperb.scoring.score import applies
+from mlsuperb.types import figure_names
 
 GROUPS = (
     "upstream",
@@ -227,6 +228,9 @@ def _misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
             f"objective={config['objective']['name']} sees the mean over an utterance, of which head.input_norm={norm} and "
             f"head={config['head']['name']} leave nothing; use head.input_norm=none"
         )
+    figures = figure_names(has_language=task.has_language, rates=objective.rates)
+    if (chosen := config.get("trainer", {}).get("select_by", figures[0])) not in figures:
+        yield f"trainer.select_by={chosen} is no figure of this validation; use one of {', '.join(figures)}"
     protocols, units = config["scoring"]["protocols"], config["task"]["units"]
     if not any(applies(protocol, task=task.name, units=units) for protocol in protocols):
         yield f"scoring.protocols={protocols} has nothing to say of task={task.name}; add v1, which always has"

@@ -6,7 +6,7 @@ S target length, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -85,6 +85,13 @@ class Loss:
 
     loss: Tensor
     counts: dict[str, Tensor]
+
+
+def figure_names(*, has_language: bool, rates: Iterable[str]) -> tuple[str, ...]:
+    """What a validation measures, lower is better for each: of a task that names languages or not, with an objective that
+    counts `rates` itself."""
+    lid = ("valid_lid_error_rate",) if has_language else ()
+    return ("valid_loss", "valid_token_error_rate", *lid, *(f"valid_{name}_error_rate" for name in rates))
 
 
 class NextTokens(Protocol):

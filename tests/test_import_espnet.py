@@ -398,6 +398,23 @@ def test_normalisation_of_waves_that_nobody_says_is_asked_for(tmp_path: Path) ->
         imported(folder)
 
 
+def test_an_upstream_must_be_one_that_the_model_can_have(fbank_folder: Path, tmp_path: Path) -> None:
+    for wish in ({"upstream": "hubert_base"}, {"upstream_checkpoint": str(tmp_path)}):
+        with pytest.raises(ValueError, match=r"reads log-mels: leave --upstream and --upstream-checkpoint out"):
+            imported(fbank_folder, **wish)
+    HubertModel(HubertConfig(**SMALL)).save_pretrained(tmp_path / "published")
+    reference = make_model(S3prl(checkpoint=str(tmp_path / "published")), projection=20)
+    folder = write(
+        tmp_path / "on_hubert", espnet_tensors(reference), **s3prl_config("hubert", multilayer_feature=False)
+    )
+    for option in ("fbank", "whisper_base", "seamless_m4t_medium"):
+        with pytest.raises(
+            ValueError, match=rf"--upstream {option} is no hubert model.*give the option of conf/upstream"
+        ):
+            imported(folder, upstream=option, upstream_checkpoint=str(tmp_path / "published"))
+    check_same(imported(folder, upstream="s3prl", upstream_checkpoint=str(tmp_path / "published")), reference)
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"encoder": "longformer"}, r"encoder='longformer' \(supported: 'transformer'"),
     ({"normalize": "global_mvn"}, r"normalize='global_mvn' \(supported"),
@@ -437,6 +454,12 @@ def test_what_has_no_counterpart_is_refused_by_name(changes: dict[str, Any], mes
     with pytest.raises(ValueError, match=message) as raised:
         imported(fbank_folder)
     assert "cannot be imported" in str(raised.value)
+
+
+def test_settings_that_make_no_sense_are_refused(fbank_folder: Path) -> None:
+    write(fbank_folder, torch.load(fbank_folder / "valid.loss.ave.pth"), frontend_conf={"hop_length": 0})
+    with pytest.raises(ValueError, match=r"upstream\.hop_length=0 should be greater than 0"):
+        imported(fbank_folder)
 
 
 def edits() -> Iterator[tuple[str, Callable[[Path], object], str]]:

@@ -264,6 +264,8 @@ def test_a_missing_value_is_named() -> None:
         (["decoding=argmax"], "use greedy or prefix_beam"),
         (["decoding=joint_beam"], "objective=ctc does not have; use decoding=prefix_beam, or objective=ctc_attention"),
         (["objective=ctc_attention", "task=lid", "decoding=argmax"], "use greedy or prefix_beam"),
+        (["trainer.select_by=valid_attention_error_rate"], "select_by=valid_attention_error_rate is no figure of this"),
+        (["task=asr", "trainer.select_by=valid_lid_error_rate"], "one of valid_loss, valid_token_error_rate"),
     ],
 )
 def test_parts_that_do_not_go_together(overrides: list[str], message: str) -> None:
@@ -273,9 +275,18 @@ def test_parts_that_do_not_go_together(overrides: list[str], message: str) -> No
 
 def test_ctc_attention_goes_with_every_decoder_of_sequences() -> None:
     for decoding in ("greedy", "prefix_beam", "joint_beam"):
-        assert not find_problems(compose(["objective=ctc_attention", f"decoding={decoding}"]))
+        chosen = ["objective=ctc_attention", f"decoding={decoding}", "trainer.select_by=valid_attention_error_rate"]
+        assert not find_problems(compose(chosen))
     (problem,) = find_problems(compose(["objective=ctc_attention", "objective.ctc_weight=1"]))
     assert problem == "objective.ctc_weight=1 should be less than 1"
+
+
+def test_a_text_cannot_be_longer_than_it_may_be() -> None:
+    joint = ["objective=ctc_attention", "decoding=joint_beam"]
+    for ratios in (["decoding.min_length_ratio=1"], ["decoding.min_length_ratio=0.6", "decoding.max_length_ratio=0.5"]):
+        (problem,) = find_problems(compose([*joint, *ratios]))
+        assert problem.startswith("decoding.min_length_ratio is ")
+    assert not find_problems(compose([*joint, "decoding.min_length_ratio=1.5", "decoding.max_length_ratio=2"]))
 
 
 def test_an_unknown_choice_is_a_value_error() -> None:

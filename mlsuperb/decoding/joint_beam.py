@@ -64,6 +64,17 @@ class JointBeam:
         self.max_length_ratio = max_length_ratio
         self.min_length_ratio = min_length_ratio
 
+    @classmethod
+    def problems(cls, *, max_length_ratio: float, min_length_ratio: float, **_: object) -> list[str]:
+        """Lengths that do not go together: the search would fail, and be repeated, at one ratio after the other."""
+        most = max_length_ratio or 1.0
+        if min_length_ratio < most:
+            return []
+        return [
+            f"decoding.min_length_ratio is {min_length_ratio}, but a text has at most {most} times as many tokens as frames: "
+            "lower it, or raise decoding.max_length_ratio."
+        ]
+
     def __call__(
         self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: AttentionDecoder | None = None
     ) -> list[Decoded]:
