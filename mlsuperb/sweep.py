@@ -37,10 +37,18 @@ class SweepTable(Callback):
                 file.write(f"{Path(config.output_root).resolve() / config.run_id}\n")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Show the table of what has finished."""
-        path = Path(os.environ.pop(SWEEP))
-        folders = [Path(line) for line in dict.fromkeys(path.read_text(encoding="utf-8").splitlines())]
-        try:
-            show_runs(folders, file=path.with_suffix(".md"))
-        except ValueError as error:
-            log.warning("no table: %s", error)
+        """Every run has finished."""
+        end_sweep()
+
+
+def end_sweep() -> None:
+    """Show the table of what has finished, if a sweep was begun and has not shown it."""
+    name = os.environ.pop(SWEEP, None)
+    if name is None:
+        return
+    path = Path(name)
+    folders = [Path(line) for line in dict.fromkeys(path.read_text(encoding="utf-8").splitlines())]
+    try:
+        show_runs(folders, file=path.with_suffix(".md"))
+    except ValueError as error:
+        log.warning("no table: %s", error)
