@@ -61,12 +61,7 @@ def cli() -> None:
         sys.exit("nothing was chosen: give an experiment, such as +exp=demo, or look at --help")
     if messages := check_overrides(sys.argv[1:]):
         sys.exit("\n".join(messages))
-    try:
-        main()
-    finally:  # where a run failed or was interrupted, Hydra leaves a sweep without calling its end
-        from mlsuperb.sweep import end_sweep
-
-        end_sweep()
+    main()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from datetime import datetime
@@ -29,6 +30,7 @@ class SweepTable(Callback):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         os.environ[SWEEP] = str(path)
+        atexit.register(end_sweep)  # where a run failed or was interrupted, Hydra does not call `on_multirun_end`
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         """Add a run, in whatever process it is started."""
