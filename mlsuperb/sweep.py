@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from datetime import datetime
@@ -29,6 +30,7 @@ class SweepTable(Callback):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         os.environ[SWEEP] = str(path)
+        atexit.register(end_sweep)  # where a run failed or was interrupted, Hydra does not call `on_multirun_end`
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         """Add a run, in whatever process it is started."""
@@ -37,10 +39,18 @@ class SweepTable(Callback):
                 file.write(f"{Path(config.output_root).resolve() / config.run_id}\n")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Show the table of what has finished."""
-        path = Path(os.environ.pop(SWEEP))
-        folders = [Path(line) for line in dict.fromkeys(path.read_text(encoding="utf-8").splitlines())]
-        try:
-            show_runs(folders, file=path.with_suffix(".md"))
-        except ValueError as error:
-            log.warning("no table: %s", error)
+        """Every run has finished."""
+        end_sweep()
+
+
+def end_sweep() -> None:
+    """Show the table of what has finished, if a sweep was begun and has not shown it."""
+    name = os.environ.pop(SWEEP, None)
+    if name is None:
+        return
+    path = Path(name)
+    folders = [Path(line) for line in dict.fromkeys(path.read_text(encoding="utf-8").splitlines())]
+    try:
+        show_runs(folders, file=path.with_suffix(".md"))
+    except ValueError as error:
+        log.warning("no table: %s", error)

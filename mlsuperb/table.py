@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mlsuperb.experiment import NOT_SCIENCE
 from mlsuperb.files import write_atomic
 from mlsuperb.scoring.comparison import runs_table
 from mlsuperb.scoring.result import read_result
@@ -25,7 +26,7 @@ def show_runs(folders: Sequence[Path], *, split: str = "test", file: Path | None
     """
     finished = [folder for folder in folders if (folder / RESULT_FILE).is_file()]
     results = [read_result(folder / RESULT_FILE) for folder in finished]
-    table = runs_table(results, split=split)
+    table = runs_table(results, hidden=NOT_SCIENCE, split=split)
     console = Console()
     console.print(table.to_rich())
     synthetic = any(result["synthetic"] for result in results)

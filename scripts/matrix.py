@@ -3,7 +3,7 @@ parameters of every ML-SUPERB 2.0 experiment on models of real size; writes docs
 `--csv`). Exits with 1 if a cell fails.
 
     python scripts/matrix.py                        # everything: some 20 minutes on one core
-    python scripts/matrix.py --upstream tiny_xls_r --adaptation lora --adaptation qlora --no-real --out /tmp/matrix.md
+    python scripts/matrix.py --upstream xls_r --adaptation lora --adaptation qlora --no-real --out /tmp/matrix.md
 
 A cell is a line of configuration: the parts are composed, checked and built as `mlsuperb.run` does. It trains on one batch of
 noise with the targets of its task. Its settings are those of its YAML files, sizes cut down (`SMALL`). A cell that the checks or
@@ -189,6 +189,8 @@ def cells(arguments: argparse.Namespace, upstreams: Sequence[str]) -> list[dict[
     """The whole product, as far as it was asked for."""
     from mlsuperb.options import conf_dir, options
 
+    if unknown := set(arguments.upstream or ()) - set(upstreams):
+        sys.exit(f"--upstream {', '.join(sorted(unknown))}: there are {', '.join(upstreams)}")
     axes = {
         "upstream": [name for name in upstreams if not arguments.upstream or name in arguments.upstream],
         "adaptation": arguments.adaptation or options("adaptation", [conf_dir()]),

@@ -44,6 +44,22 @@ def test_a_corner_of_the_matrix(tmp_path: Path) -> None:
     assert "12 cells, 9 trained, 3 refused with a" in page.read_text()
 
 
+def test_an_unknown_upstream_is_not_an_empty_matrix(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "scripts/matrix.py",
+        "--upstream",
+        "nothing",
+        "--no-real",
+        "--out",
+        str(tmp_path / "m.md"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode != 0
+    assert "--upstream nothing: there are fbank, " in done.stderr
+    assert not (tmp_path / "m.md").exists()
+
+
 def test_the_page_in_the_docs_is_complete() -> None:
     """Written anew by `python scripts/matrix.py` when an option comes or goes."""
     page = (ROOT / "docs" / "matrix.md").read_text(encoding="utf-8")

@@ -136,6 +136,16 @@ def test_a_sweep_runs_one_experiment_a_seed_and_ends_with_their_table(corpus: li
     assert "has no result" in again
 
 
+def test_a_sweep_with_a_failed_run_ends_with_the_table_of_the_others(corpus: list[str], tmp_path: Path) -> None:
+    layers = ["upstream=tiny", "adaptation=partial", "adaptation.layers=9,1"]
+    done = run("-m", *TINY, *corpus, *layers, f"output_root={tmp_path}", good=False)
+    assert done.returncode != 0
+    assert "adaptation.layers is 9, but this upstream has 3" in done.stderr
+    (written,) = (tmp_path / "sweeps").glob("*.md")
+    assert "1 run on synthetic" in written.read_text()
+    assert "not in the table, since it has no result" in done.stdout
+
+
 def test_transcribe_reads_any_file(
     finished: tuple[Path, list[str], str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

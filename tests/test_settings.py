@@ -211,6 +211,16 @@ def test_a_debug_trainer_replaces_the_published_schedule() -> None:
     assert config["trainer"]["iterations_per_epoch"] == 2
 
 
+@pytest.mark.parametrize("name", [one for one in EXPERIMENTS if one.startswith("v2/")])
+def test_v2_is_tried_out_with_a_debug_trainer_and_other_batches_and_keeps_its_cap(name: str) -> None:
+    config = compose([f"+exp={name}", "data=synthetic", "upstream=tiny", "trainer=debug", "loading=bucketed"])
+    assert find_problems(config) == []
+    assert config["trainer"]["iterations_per_epoch"] * config["trainer"]["max_epochs"] == 4
+    assert config["trainer"]["max_trainable_params"] == (
+        None if config["adaptation"]["name"] == "full" else 100_000_000
+    )
+
+
 def _at(config: dict[str, Any], key: str) -> Any:
     node: Any = config
     for name in key.split("."):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mlsuperb.scoring.table import ARROWS, Cells, percent
@@ -23,13 +23,15 @@ MAIN_METRICS = {  # by protocol: metric -> column
         "trained_lid_accuracy": "LID",
     },
 }
-# Where a run lies, what it computes on and how it is watched; names and facts of parts
-_NOT_SHOWN = ("run_id", "run_name", "output_root", "manifests", "scoring", "loading", "card", "_target_")
 
 
-def runs_table(results: Sequence[Mapping[str, Any]], *, split: str = "test") -> Cells:
+def runs_table(results: Sequence[Mapping[str, Any]], *, hidden: Collection[str], split: str = "test") -> Cells:
     """One row a result, in the order given: the settings that differ, trained parameters, best validation loss, and the
     main scores of v2 where every result has them, else of v1.
+
+    Args:
+        hidden: settings that are no column, whatever they are (`run_id`, `trainer.device`).
+        split: whose scores.
 
     Raises:
         ValueError: there is none.
@@ -37,7 +39,9 @@ def runs_table(results: Sequence[Mapping[str, Any]], *, split: str = "test") -> 
     if not results:
         raise ValueError("there is no finished run to make a table of")
     protocol = "v2" if all("v2" in result["protocols"] for result in results) else "v1"
-    settings = differences([result["config"] for result in results]) or {"run": [one["run_id"] for one in results]}
+    settings = differences([result["config"] for result in results], hidden=hidden) or {
+        "run": [one["run_id"] for one in results]
+    }
     metrics = [one["protocols"].get(protocol, {}).get("metrics", {}).get(split, {}) for one in results]
     columns = {
         name: f"{title} {ARROWS[next(found[name]['better'] for found in metrics if name in found)]}"
@@ -58,20 +62,37 @@ def runs_table(results: Sequence[Mapping[str, Any]], *, split: str = "test") -> 
     return Cells(title, (*settings, "trained", "valid loss ↓", *columns.values()), rows, num_names=len(settings))
 
 
-def differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Setting -> its value in each configuration, of the settings that are not the same in all. Where another option was
-    chosen for a group, its name stands for all its settings."""
-    keys = list(dict.fromkeys(key for config in configs for key in config if key not in _NOT_SHOWN))
+def differences(
+    configs: Sequence[Mapping[str, Any]], *, hidden: Collection[str], inside: str = ""
+) -> dict[str, list[str]]:
+    """Setting -> its value in each configuration, of the settings that are not the same in all. Where another
+    option was chosen for a group, its name stands for the settings that all runs with this option share.
+
+    Args:
+        hidden: paths of settings that are left out.
+        inside: path of the group, with a dot at its end.
+    """
     found: dict[str, list[str]] = {}
-    for key in keys:
+    for key in dict.fromkeys(key for config in configs for key in config):
+        path = f"{inside}{key}"
+        if path in hidden or key == "card" or (inside and key == "name"):
+            continue
         nodes = [config.get(key) for config in configs]
-        names = [node.get("name") if isinstance(node, Mapping) else node for node in nodes]
-        if len(set(map(str, names))) > 1:
-            found[key] = [str(name) for name in names]
-        elif all(isinstance(node, Mapping) for node in nodes):
-            inside = differences([{k: v for k, v in node.items() if k != "name"} for node in nodes])  # type: ignore[union-attr]
-            found |= {f"{key}.{name}": values for name, values in inside.items()}
+        names = [str(node.get("name")) if isinstance(node, Mapping) else _shown(key, node) for node in nodes]
+        if len(set(names)) > 1:
+            found[path] = names
+        for name in dict.fromkeys(names):
+            rows = [row for row, one in enumerate(names) if one == name and isinstance(nodes[row], Mapping)]
+            groups = [configs[row][key] for row in rows]
+            for setting, values in differences(groups, hidden=hidden, inside=f"{path}.").items():
+                column = found.setdefault(setting, [""] * len(configs))
+                for row, value in zip(rows, values, strict=True):
+                    column[row] = value
     return found
+
+
+def _shown(key: str, value: Any) -> str:
+    return str(value).rpartition(".")[2] if key == "_target_" else str(value)
 
 
 def trained_params(number: int) -> str:

@@ -69,13 +69,7 @@ def parameter_groups(model: nn.Module, learning_rates: Mapping[str, float]) -> l
     Raises:
         ValueError: a prefix fits no trained parameter, or nothing is trained.
     """
-    groups: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in ("", *learning_rates)}
-    for name, parameter in _trained(model).items():
-        fitting = [prefix for prefix in groups if _fits(name, prefix)]
-        groups[max(fitting, key=len)].append(parameter)
-    for prefix in learning_rates:
-        if not groups[prefix]:
-            raise ValueError(_nothing_there("learning_rates", prefix, model))
+    groups = _by_prefix(model, learning_rates, setting="learning_rates")
     rates = {prefix: {"lr": rate} for prefix, rate in learning_rates.items()}
     return [
         {"params": parameters, **rates.get(prefix, {}), "prefix": prefix}
@@ -89,21 +83,17 @@ class Unfreezing:
 
     Args:
         model: whose trained parameters are meant.
-        unfreeze_after: prefix of parameter names -> updates before they move.
+        unfreeze_after: prefix of parameter names -> updates before they move; the longest prefix that fits a name counts.
 
     Raises:
         ValueError: a prefix fits no trained parameter, or nothing is left to train at the start.
     """
 
     def __init__(self, model: nn.Module, unfreeze_after: Mapping[str, int]) -> None:
-        self._held: list[tuple[int, list[nn.Parameter]]] = []
-        trained = _trained(model)
-        for prefix, num_updates in unfreeze_after.items():
-            found = [parameter for name, parameter in trained.items() if _fits(name, prefix)]
-            if not found:
-                raise ValueError(_nothing_there("unfreeze_after", prefix, model))
-            self._held.append((num_updates, found))
-        if sum(len(found) for _, found in self._held) >= len(trained) > 0:
+        groups = _by_prefix(model, unfreeze_after, setting="unfreeze_after")
+        self._held = [(num_updates, groups[prefix]) for prefix, num_updates in unfreeze_after.items()]
+        waiting = sum(len(found) for num_updates, found in self._held if num_updates)
+        if 0 < sum(map(len, groups.values())) == waiting:
             raise ValueError(
                 f"trainer.unfreeze_after={dict(unfreeze_after)} holds everything that is trained; leave a part out of it"
             )
@@ -121,8 +111,16 @@ class Unfreezing:
                 parameter.requires_grad_(True)
 
 
-def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+def _by_prefix(model: nn.Module, prefixes: Iterable[str], *, setting: str) -> dict[str, list[nn.Parameter]]:
+    """The trained parameters of each prefix, and of none (""): a parameter belongs to the longest prefix that fits."""
+    groups: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in ("", *prefixes)}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[max((prefix for prefix in groups if _fits(name, prefix)), key=len)].append(parameter)
+    for prefix in prefixes:
+        if not groups[prefix]:
+            raise ValueError(_nothing_there(setting, prefix, model))
+    return groups
 
 
 def _fits(name: str, prefix: str) -> bool:

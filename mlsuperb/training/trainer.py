@@ -33,7 +33,8 @@ class Trainer:
         accumulate: iterations to an update; the loss of each counts 1 / accumulate.
         schedule: factor on every learning rate.
         learning_rates: rates of parts, by prefix of parameter names (`{upstream: 1e-5}`); the optimiser's for all others.
-        unfreeze_after: parts that stay as they are for so many updates first, by prefix (`{upstream: 1000}`).
+        unfreeze_after: parts that stay as they are for so many updates first, by prefix (`{upstream: 1000}`); in both, the
+            longest prefix that fits a name counts.
         max_trainable_params: refuse to train more; None for no limit. ML-SUPERB 2.0 allows 100 million.
         grad_clip: largest L2 norm of the gradient; None for no clipping.
         precision: `bf16` computes in bfloat16 where autocast allows, weights stay fp32.

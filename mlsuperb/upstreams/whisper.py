@@ -192,8 +192,8 @@ class WhisperFront(nn.Module):
         self.conv1 = model.conv1
         self.conv2 = model.conv2
         self.dropout = nn.Dropout(model.dropout)
-        # Sinusoids, which openai/whisper does not train either.
-        self.register_buffer("positions_FD", model.embed_positions.weight.detach().clone())
+        # Sinusoids, which openai/whisper does not train either, so that no checkpoint needs them.
+        self.register_buffer("positions_FD", model.embed_positions.weight.detach().clone(), persistent=False)
 
     def forward(self, mels_PMK: Tensor, mel_frames_P: Tensor) -> Tensor:
         hidden_PDM = nn.functional.gelu(self.conv1(mels_PMK.transpose(1, 2)))

@@ -7,8 +7,7 @@
 The model is built from the published configuration (`scripts/real_models.py`) under the head of `+exp=v2/frozen` and a CTC
 layer of 6,000 tokens. Each adaptation runs in a process of its own: one batch of noise, two steps to warm up, then the median
 of the timed ones, SpecAugment and Adam included, loading of audio not. Peak memory: on a GPU torch's, on a CPU the whole process
-with its libraries; the base, in a process that only builds the frozen model, is printed beside it. OMP_NUM_THREADS sets the
-threads of a CPU.
+with its libraries; what it was once the model was built is printed beside it. OMP_NUM_THREADS sets the threads of a CPU.
 """
 
 from __future__ import annotations

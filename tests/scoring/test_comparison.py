@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from mlsuperb.scoring.comparison import differences, runs_table, trained_params
+from mlsuperb.experiment import NOT_SCIENCE
+from mlsuperb.scoring import comparison
+from mlsuperb.scoring.comparison import trained_params
 from mlsuperb.scoring.score import score
+
+differences = partial(comparison.differences, hidden=NOT_SCIENCE)
+runs_table = partial(comparison.runs_table, hidden=NOT_SCIENCE)
 
 
 def config(adaptation: dict[str, object], *, seed: int = 0, lr: float = 1e-4) -> dict[str, object]:
@@ -37,6 +44,23 @@ def test_only_what_differs_is_a_column() -> None:
     assert differences([config(LORA, lr=1e-3), config(LORA)]) == {"trainer.optimizer.lr": ["0.001", "0.0001"]}
     changed = differences([config(LORA), config({"name": "full"}, seed=3)])
     assert changed == {"seed": ["0", "3"], "adaptation": ["lora", "full"]}  # the name stands for the option's settings
+
+
+def test_whatever_changes_a_result_is_a_column() -> None:
+    runs = []
+    for temperature, workers, optimizer in ((1.0, 0, "torch.optim.Adam"), (3.0, 4, "torch.optim.AdamW")):
+        loading = {"name": "light", "language_temperature": temperature, "num_workers": workers}
+        trainer = {"name": "debug", "optimizer": {"_target_": optimizer}, "device": f"cuda:{workers}"}
+        runs.append(config(LORA) | {"loading": loading, "trainer": trainer})
+    assert differences(runs) == {
+        "loading.language_temperature": ["1.0", "3.0"],
+        "trainer.optimizer._target_": ["Adam", "AdamW"],
+    }
+
+
+def test_runs_with_the_same_option_differ_by_its_settings_beside_runs_with_another() -> None:
+    runs = [config(LORA), config({**LORA, "rank": 16}), config({"name": "frozen"})]
+    assert differences(runs) == {"adaptation": ["lora", "lora", "frozen"], "adaptation.rank": ["4", "16", ""]}
 
 
 def test_runs_stand_side_by_side(utterance) -> None:

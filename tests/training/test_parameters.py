@@ -11,6 +11,7 @@ from test_trainer import Toy, fit, toy_trainer
 from torch import nn
 
 from mlsuperb.training.parameters import (
+    Unfreezing,
     check_cap,
     check_gradients,
     count_trained,
@@ -87,8 +88,6 @@ def test_a_part_waits_for_its_update(tmp_path: Path) -> None:
 
 
 def test_what_waits_gets_no_gradient() -> None:
-    from mlsuperb.training.parameters import Unfreezing
-
     model = TwoParts()
     unfreezing = Unfreezing(model, {"frozen": 5})
     for update, expected in ((4, False), (5, True)):
@@ -96,6 +95,20 @@ def test_what_waits_gets_no_gradient() -> None:
             assert model.frozen.weight.requires_grad is expected
             assert model.trained.weight.requires_grad
         assert model.frozen.weight.requires_grad
+
+
+def test_a_part_of_a_part_waits_for_an_update_of_its_own() -> None:
+    """As with `learning_rates`, the longest prefix counts; and nothing is counted twice."""
+    model = nn.ModuleDict({"upstream": nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)]), "head": nn.Linear(1, 1)})
+    late, early = model["upstream"]
+    for after in (0, 10):
+        unfreezing = Unfreezing(model, {"upstream": 5, "upstream.1": after})
+        seen = []
+        for update in (0, 4, 5, 10):
+            with unfreezing.held(update):
+                seen.append((late.weight.requires_grad, early.weight.requires_grad))
+        assert [one for one, _ in seen] == [False, False, True, True]
+        assert [one for _, one in seen] == [update >= after for update in (0, 4, 5, 10)]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +120,7 @@ def test_what_waits_gets_no_gradient() -> None:
         ),
         ({"unfreeze_after": {"frozen": 5}}, "unfreeze_after names 'frozen', where nothing is trained"),
         ({"unfreeze_after": {"trained": 5, "norm": 2}}, "holds everything that is trained"),
+        ({"unfreeze_after": {"": 5}}, "holds everything that is trained"),
     ],
 )
 def test_settings_that_fit_nothing_are_refused(tmp_path: Path, settings: dict[str, object], message: str) -> None:
