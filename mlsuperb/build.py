@@ -171,16 +171,18 @@ def build_model(config: Mapping[str, Any], *, vocab_size: int) -> SpeechModel:
 
 def assemble(config: Mapping[str, Any], upstream: Upstream, *, vocab_size: int) -> SpeechModel:
     """The model around an upstream that is there; `upstream` is adapted in place."""
-    trained = instantiate(config["adaptation"]).apply(upstream)
     featurizer = instantiate(config["featurizer"], num_layers=upstream.num_layers, layer_size=upstream.layer_size)
     head = instantiate(config["head"], input_size=featurizer.output_size)
+    objective = instantiate(config["objective"], input_size=head.output_size, vocab_size=vocab_size)
+    # the adaptation last: what it draws must not change what the others start from, or seeds could not be compared
+    trained = instantiate(config["adaptation"]).apply(upstream)
     return SpeechModel(
         upstream,
         trained=trained,
         featurizer=featurizer,
         specaug=instantiate(config["specaug"]),
         head=head,
-        objective=instantiate(config["objective"], input_size=head.output_size, vocab_size=vocab_size),
+        objective=objective,
     )
 
 

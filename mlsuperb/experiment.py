@@ -37,6 +37,7 @@ NOT_SCIENCE = (
     "hydra",
     "scoring",
     "trainer.device",
+    "trainer.max_trainable_params",
     "trainer.log_every",
     "trainer.checkpoint_every",
     "trainer.trackers",

@@ -34,7 +34,7 @@ def runs_table(results: Sequence[Mapping[str, Any]], *, hidden: Collection[str],
         split: whose scores.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or none has the split.
     """
     if not results:
         raise ValueError("there is no finished run to make a table of")
@@ -43,6 +43,9 @@ def runs_table(results: Sequence[Mapping[str, Any]], *, hidden: Collection[str],
         "run": [one["run_id"] for one in results]
     }
     metrics = [one["protocols"].get(protocol, {}).get("metrics", {}).get(split, {}) for one in results]
+    if not any(metrics):
+        known = sorted({name for one in results for name in one["protocols"][protocol]["metrics"]})
+        raise ValueError(f"no run has scores of the split {split!r}; there are {', '.join(known)}")
     columns = {
         name: f"{title} {ARROWS[next(found[name]['better'] for found in metrics if name in found)]}"
         for name, title in MAIN_METRICS[protocol].items()

@@ -70,9 +70,9 @@ class Loop:
         )
         self.model.to(self.device)
         groups = parameter_groups(self.model, settings.learning_rates)
-        self.unfreezing = Unfreezing(self.model, settings.unfreeze_after)
-        optimizer = settings.optimizer(groups)
         num_updates = settings.num_iterations // settings.accumulate
+        self.unfreezing = Unfreezing(self.model, settings.unfreeze_after, num_updates=num_updates)
+        optimizer = settings.optimizer(groups)
         self.scheduler = LambdaLR(optimizer, lambda update: settings.schedule(update, num_updates))
         self.wrapped, self.optimizer = self.accelerator.prepare(self.model, optimizer)
         self.trained = [parameter for group in groups for parameter in group["params"]]

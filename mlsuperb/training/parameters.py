@@ -84,15 +84,21 @@ class Unfreezing:
     Args:
         model: whose trained parameters are meant.
         unfreeze_after: prefix of parameter names -> updates before they move; the longest prefix that fits a name counts.
+        num_updates: of the whole training.
 
     Raises:
-        ValueError: a prefix fits no trained parameter, or nothing is left to train at the start.
+        ValueError: a prefix fits no trained parameter, nothing is left to train at the start, or a part would never move.
     """
 
-    def __init__(self, model: nn.Module, unfreeze_after: Mapping[str, int]) -> None:
+    def __init__(self, model: nn.Module, unfreeze_after: Mapping[str, int], *, num_updates: int) -> None:
         groups = _by_prefix(model, unfreeze_after, setting="unfreeze_after")
-        self._held = [(num_updates, groups[prefix]) for prefix, num_updates in unfreeze_after.items()]
-        waiting = sum(len(found) for num_updates, found in self._held if num_updates)
+        self._held = [(after, groups[prefix]) for prefix, after in unfreeze_after.items()]
+        if never := [prefix for prefix, after in unfreeze_after.items() if after >= num_updates]:
+            raise ValueError(
+                f"trainer.unfreeze_after={dict(unfreeze_after)} would never train {', '.join(never)}: the whole training has "
+                f"{num_updates:,} updates (iterations / trainer.accumulate). Give fewer, or freeze it (adaptation=frozen)"
+            )
+        waiting = sum(len(found) for after, found in self._held if after)
         if 0 < sum(map(len, groups.values())) == waiting:
             raise ValueError(
                 f"trainer.unfreeze_after={dict(unfreeze_after)} holds everything that is trained; leave a part out of it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
@@ -20,6 +20,8 @@ class RandomHubert(SelfSupervised):
         num_blocks: Transformer blocks; one layer more comes out.
         hidden_size: feature size, a multiple of 16.
         conv_channels: channels of the seven convolutions.
+        initializer_range: standard deviation of the linear layers' weights. HuBERT's 0.02 goes with 768 features; so few are
+            all but deaf to what goes through them, and 1 / sqrt(hidden_size) makes blocks that can be adapted.
         seed: of the weights; the global random state is left as it was.
         dropout_while_frozen: see `Upstream`.
     """
@@ -30,12 +32,19 @@ class RandomHubert(SelfSupervised):
         num_blocks: PositiveInt = 3,
         hidden_size: PositiveInt = 64,
         conv_channels: PositiveInt = 32,
+        initializer_range: PositiveFloat = 0.02,
         seed: NonNegativeInt = 0,
         dropout_while_frozen: bool = False,
     ) -> None:
         if hidden_size % 16:
             raise ValueError(f"upstream.hidden_size is {hidden_size}, but must be a multiple of 16.")
-        model = _random_model(num_blocks=num_blocks, hidden_size=hidden_size, conv_channels=conv_channels, seed=seed)
+        model = _random_model(
+            num_blocks=num_blocks,
+            hidden_size=hidden_size,
+            conv_channels=conv_channels,
+            initializer_range=initializer_range,
+            seed=seed,
+        )
         super().__init__(model, normalise=False, dropout_while_frozen=dropout_while_frozen)
         self._record = {"weights": "random", "seed": seed, **super().record()}
 
@@ -44,7 +53,9 @@ class RandomHubert(SelfSupervised):
         return dict(self._record)
 
 
-def _random_model(*, num_blocks: int, hidden_size: int, conv_channels: int, seed: int) -> HubertModel:
+def _random_model(
+    *, num_blocks: int, hidden_size: int, conv_channels: int, initializer_range: float, seed: int
+) -> HubertModel:
     from transformers import HubertConfig, HubertModel
 
     config = HubertConfig(
@@ -53,6 +64,7 @@ def _random_model(*, num_blocks: int, hidden_size: int, conv_channels: int, seed
         intermediate_size=4 * hidden_size,
         num_attention_heads=4,
         conv_dim=[conv_channels] * 7,
+        initializer_range=initializer_range,
         # 16 channels a group: with fewer, oneDNN's bf16 convolution is wrong on CPUs with AMX (torch 2.14, error 1.05).
         num_conv_pos_embedding_groups=hidden_size // 16,
     )

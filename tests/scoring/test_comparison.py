@@ -88,7 +88,12 @@ def test_equal_settings_are_named_by_run(utterance) -> None:
 
 def test_nothing_to_show_is_an_error() -> None:
     with pytest.raises(ValueError, match="no finished run"):
-        runs_table([])
+        runs_table([], hidden=())
+
+
+def test_a_split_that_nothing_has_is_an_error(utterance) -> None:
+    with pytest.raises(ValueError, match=r"no run has scores of the split 'tset'; there are test"):
+        runs_table([result(utterance, config(LORA), "[eng] HELLO")], hidden=(), split="tset")
 
 
 def test_the_cap_is_named_where_it_is_passed() -> None:

@@ -76,20 +76,19 @@ def test_a_rate_of_zero_effect_is_seen_in_the_weights(tmp_path: Path) -> None:
 def test_a_part_waits_for_its_update(tmp_path: Path) -> None:
     """12 updates in all; an averaged weight hides nothing where nothing moved."""
     moved = {}
-    for after in (0, 3, 11, 12):
+    for after in (0, 3, 11):
         torch.manual_seed(3)
         model = TwoParts()
         before = model.frozen.weight.detach().clone()
         train(model, tmp_path / str(after), unfreeze_after={"frozen": after}, keep_best=1, select_by="valid_loss")
-        moved[after] = float((model.frozen.weight - before).abs().max())
+        moved[after] = (model.frozen.weight.detach() - before).abs().max().item()
         assert all(parameter.requires_grad for parameter in model.parameters())
-    assert moved[12] == 0
-    assert min(moved[0], moved[3]) > 0
+    assert moved[11] < moved[3] / 10 < moved[0]  # at 11 the last update alone, at the end of the cycle
 
 
 def test_what_waits_gets_no_gradient() -> None:
     model = TwoParts()
-    unfreezing = Unfreezing(model, {"frozen": 5})
+    unfreezing = Unfreezing(model, {"frozen": 5}, num_updates=12)
     for update, expected in ((4, False), (5, True)):
         with unfreezing.held(update):
             assert model.frozen.weight.requires_grad is expected
@@ -102,7 +101,7 @@ def test_a_part_of_a_part_waits_for_an_update_of_its_own() -> None:
     model = nn.ModuleDict({"upstream": nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)]), "head": nn.Linear(1, 1)})
     late, early = model["upstream"]
     for after in (0, 10):
-        unfreezing = Unfreezing(model, {"upstream": 5, "upstream.1": after})
+        unfreezing = Unfreezing(model, {"upstream": 5, "upstream.1": after}, num_updates=12)
         seen = []
         for update in (0, 4, 5, 10):
             with unfreezing.held(update):
@@ -120,6 +119,7 @@ def test_a_part_of_a_part_waits_for_an_update_of_its_own() -> None:
         ),
         ({"unfreeze_after": {"frozen": 5}}, "unfreeze_after names 'frozen', where nothing is trained"),
         ({"unfreeze_after": {"trained": 5, "norm": 2}}, "holds everything that is trained"),
+        ({"unfreeze_after": {"norm": 12}}, "would never train norm: the whole training has 12 updates"),
         ({"unfreeze_after": {"": 5}}, "holds everything that is trained"),
     ],
 )
