@@ -52,7 +52,14 @@ HEADS = ("linear", "bilstm", "transformer", "conformer", "e_branchformer")
 OBJECTIVES = {"ctc": "greedy", "ctc_attention": "greedy", "classifier": "argmax"}
 TASKS = ("asr", "lid", "asr_lid")
 STEPS = 4
-PRESETS = ("lora_v2", "lora_peft_study", "partial_bottom", "partial_middle", "partial_top")  # tried with one head
+PRESETS = (
+    "lora_all",
+    "lora_v2",
+    "lora_peft_study",
+    "partial_bottom",
+    "partial_middle",
+    "partial_top",
+)  # tried with one head
 UTTERANCES = tuple(
     Utterance(id=code, audio="", start_s=0, duration_s=1, text=text, language=code, dataset="noise", split="train")
     for code, text in (("eng", "so it"), ("swa", "ni"))
