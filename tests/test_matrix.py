@@ -41,7 +41,7 @@ def test_a_corner_of_the_matrix(tmp_path: Path) -> None:
     assert {(row["upstream"], row["adaptation"]) for row in refused} == {("fbank", "lora")}
     assert len(refused) == 3
     assert all(float(row["last_loss"]) < float(row["first_loss"]) for row in rows if not row["refusal"])
-    assert "12 cells, 9 trained, 3 refused with a" in page.read_text()
+    assert "12 cells, 9 trained, 3 refused with a reason, 0 failed" in page.read_text()
 
 
 def test_an_unknown_upstream_is_not_an_empty_matrix(tmp_path: Path) -> None:
