@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
@@ -90,6 +91,8 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
     """
     register_resolvers()
     try:
+        if GlobalHydra.instance().is_initialized():  # inside a run
+            return plain(hydra_compose("config", overrides=list(overrides)))
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return plain(hydra_compose("config", overrides=list(overrides)))
     except HydraException as error:

@@ -33,7 +33,9 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"upstreams", "heads", "objectives"},
     "inference": {"data", "decoding", "model", "scoring", "tasks", "training"},
     "settings": {"experiment", "options", "scoring"},
-    "summary": {"experiment", "model", "scoring", "training"},
+    "benchmark": {"experiment", "settings"},
+    "analysis": {"analysis", "data", "files", "inference", "scoring"},
+    "summary": {"analysis", "benchmark", "experiment", "model", "scoring", "training"},
     "espnet": {"espnet", "files", "training"},
 }
 ENTRY_POINTS = {
@@ -41,6 +43,12 @@ ENTRY_POINTS = {
     "build",
     "sweep",
     "table",
+    "leaderboard",
+    "compare",
+    "report",
+    "analyse",
+    "export",
+    "folders",
     "evaluate",
     "transcribe",
     "import_espnet",
