@@ -18,6 +18,7 @@ import pytest
 
 from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.score import NOT_APPLICABLE, PROTOCOLS, score
+from mlsuperb.scoring.utterances import utterance_counts
 
 # id, dataset, language, reference, hypothesis
 LINES = [
@@ -29,8 +30,8 @@ LINES = [
     ("googlei18n-asr_ben_000002", "googlei18n_asr", "ben", "আমি।", "[ben] আমি"),
     # ` ক খ` on both sides, runs of spaces are one: 0 of 4, lid. public: they are not, 2 ins, 2/3. server: ক খ, খ: 2/3
     ("googlei18n-tts_ben_000003", "googlei18n_tts", "ben", "ক খ", "[ben]  ক   খ "),
-    # ` 日本`: 0 of 3, lid. public: 日本, JPN日本 (what is left of `jpn] 日本`): 3 ins, 3/2, no lid. server: 日本, nothing: 2/2, no
-    # lid, since the right answer is jpn
+    # ` 日本`: 0 of 3, lid. public: 日本, JPN日本 (what is left of `jpn] 日本`): 3 ins, 3/2, no lid. server: 日本,
+    # nothing: 2/2, no lid, since the right answer is jpn
     ("cv_jpn_000106", "commonvoice", "org_jpn", "日本", "[org_jpn] 日本"),
     # ` 日 本。`, ` 日本`: a space and a full stop that is not ASCII, 2 del of 5; [jpn] is not [org_jpn], no lid. public: spaces
     # and full stop go, 0/2, lid. server: 日本。, nothing: 3/3, lid
@@ -85,6 +86,13 @@ def sections(tmp_path_factory):
     path.write_text("\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n", encoding="utf-8")
     hypotheses = read_hypotheses(path)  # empty lines between the utterances are none
     assert len(hypotheses) == 16
+    counted = [
+        (one.errors, one.reference_length, one.lid_correct) for one in utterance_counts(hypotheses, task="asr_lid")
+    ]
+    assert counted == [
+        (1, 7, 1), (1, 5, 1), (0, 4, 1), (0, 3, 1), (2, 5, 0), (1, 2, 1), (1, 12, 0), (4, 4, 1),
+        (3, 3, 0), (3, 0, 1), (2, 6, 0), (1, 3, 0), (0, 5, 1), (1, 5, 1), (4, 4, 0), (1, 3, 1),
+    ]  # fmt: skip
     found = score(hypotheses, task="asr_lid")
     assert found.pop(NOT_APPLICABLE) == {}
     assert tuple(found) == PROTOCOLS
