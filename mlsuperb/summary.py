@@ -57,6 +57,7 @@ def save_result(
         protocols=protocols,
         hypotheses=folder / HYPOTHESES_FILE,
         **parts,
+        featurizer=_featurizer(config["featurizer"], model),
         num_trainable=sum(trained.values()),
         num_total=num_parameters(model.parameters()),
         config=config,
@@ -79,6 +80,13 @@ def _part(node: Mapping[str, Any]) -> dict[str, Any]:
     """Name, facts and settings of a part, for tables."""
     settings = {key: value for key, value in node.items() if key not in ("name", "card", "_target_")}
     return {"name": node["name"], "card": node.get("card", {}), "settings": settings}
+
+
+def _featurizer(node: Mapping[str, Any], model: SpeechModel) -> dict[str, Any]:
+    """Its name, how many layers it was given, and the share that each has in the stream, where it learns one."""
+    weights = model.featurizer.weights
+    shares = None if weights is None else weights.tolist()
+    return {"name": node["name"], "num_layers": model.upstream.num_layers, "layer_weights": shares}
 
 
 def show(folder: Path, console: Console | None = None) -> None:
