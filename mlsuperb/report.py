@@ -66,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m mlsuperb.report", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: RUN/report.html; of several runs, report.html")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: RUN/report.html; of several runs, report.html"
+    )
     parser.add_argument("--split", default="test", help="split whose utterances are looked at (default: test)")
     parser.add_argument(
         "--max-audio", type=int, default=MAX_AUDIO, metavar="N", help=f"utterances with audio (default: {MAX_AUDIO})"

@@ -86,4 +86,4 @@ def _chart(matrix: pd.DataFrame, counts: pd.DataFrame, *, num_languages: int) ->
             f" The {len(matrix)} of {num_languages} languages with the most confusions are shown; {OTHER}: one of the "
             "others. The CSV file has all."
         )
-    return Chart(name="confusion", title="Language confusion", note=note, figure=figure, data=counts)
+    return Chart(name="confusion", title="Languages named, by language", note=note, figure=figure, data=counts)

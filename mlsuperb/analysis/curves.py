@@ -47,6 +47,8 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> lis
 
 
 def _chart(table: pd.DataFrame, *, name: str, title: str, axis: str) -> Chart:
+    from matplotlib.ticker import MaxNLocator
+
     figure, (axes,) = new_figure(width_in=4.6, height_in=3.0)
     runs = list(table["run"].unique())
     measures = list(table["measure"].unique())
@@ -64,7 +66,7 @@ def _chart(table: pd.DataFrame, *, name: str, title: str, axis: str) -> Chart:
             label=plain(", ".join(label)),
         )
     axes.set(xlabel="epoch", ylabel=axis)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(runs) > 1 or len(measures) > 1:
         axes.legend(fontsize=8, frameon=False)
     return Chart(

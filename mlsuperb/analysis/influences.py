@@ -85,7 +85,7 @@ def rank_correlation(first: pd.Series, second: pd.Series) -> Correlation | None:
     ranks = [series.rank().to_numpy(dtype=float) for series in (first, second)]
     if len(first) < 4 or min(np.ptp(rank) for rank in ranks) == 0:
         return None
-    rho = float(np.clip(np.corrcoef(*ranks)[0, 1], -1, 1))
+    rho = float(np.clip(np.corrcoef(ranks[0], ranks[1])[0, 1], -1, 1))
     if abs(rho) > 1 - 1e-9:
         return Correlation(rho=rho, low=rho, high=rho, num=len(first))
     error = 1.96 * sqrt((1 + rho**2 / 2) / (len(first) - 3))
@@ -116,7 +116,9 @@ def _chart(known: pd.DataFrame, column: str, *, rate: str) -> Chart:
     axes.plot(bins["middle"], bins["rate"], color=LINE, marker="o", markersize=4, linewidth=1.6)
     axes.set(xlabel=label, ylabel=rate, ylim=(0, 1.04 * top))
     outside = int((drawn["score"] > 1.04 * top).sum())
-    note = f"{name.capitalize()}: {definition}. Line: all errors over all reference units of each tenth of the utterances."
+    note = (
+        f"{name.capitalize()}: {definition}. Line: all errors over all reference units of each tenth of the utterances."
+    )
     if len(drawn) < len(known):
         note += f" {len(drawn):,} of {len(known):,} utterances are drawn."
     if outside:

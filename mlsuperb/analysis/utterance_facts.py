@@ -81,7 +81,7 @@ def text_facts(
             }
         )
     numbers = ("score", "units_per_s", "unseen_share")
-    return pd.DataFrame(rows).astype({name: float for name in numbers})
+    return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))
 
 
 def add_sound(
@@ -104,7 +104,9 @@ def add_sound(
     keys = list(table[list(WHERE)].itertuples(index=False, name=None))
     missing = [key for key in keys if key not in old]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # reading and FFT both leave the interpreter to others
-        found = progress(pool.map(lambda key: measure(key[2], start_s=key[3], duration_s=key[4]), missing), len(missing))
+        found = progress(
+            pool.map(lambda key: measure(key[2], start_s=key[3], duration_s=key[4]), missing), len(missing)
+        )
         old |= dict(zip(missing, found, strict=True))
     sounds = [old[key] for key in keys]
     full = table.assign(
@@ -122,7 +124,7 @@ def _cached(path: Path | None) -> dict[tuple[Any, ...], Sound]:
     if path is None or not path.is_file():
         return {}
     try:
-        rows = pd.read_csv(path, keep_default_na=False, dtype={name: str for name in (*WHERE[:3], "audio_problem")})
+        rows = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys((*WHERE[:3], "audio_problem"), str))
         values = rows[list(MEASURED)].apply(pd.to_numeric, errors="coerce")
         keys = list(rows[list(WHERE)].itertuples(index=False, name=None))
         problems = list(rows["audio_problem"])

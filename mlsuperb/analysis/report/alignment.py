@@ -29,9 +29,7 @@ def graphemes(text: str) -> list[str]:
     return list(regex.findall(r"\X", text))
 
 
-def align(
-    reference: str, hypothesis: str, *, units: str = "char", who: str = "", facts: str = ""
-) -> Aligned:
+def align(reference: str, hypothesis: str, *, units: str = "char", who: str = "", facts: str = "") -> Aligned:
     """`units` is `char` or `phoneme` (parted by spaces). Very long texts are cut, and `facts` says so."""
     between = "" if units == "char" else " "
     sides = [graphemes(text) if units == "char" else text.split() for text in (reference, hypothesis)]

@@ -11,7 +11,7 @@ from mlsuperb.scoring.table import Cells
 
 MAX_ROWS = 400  # of a table: more languages than ML-SUPERB 2.0 has
 
-Tone = Literal["plain", "note", "warning", "synthetic"]
+Tone = Literal["plain", "warning"]
 Mark = Literal["equal", "substituted", "deleted", "inserted"]
 
 
@@ -29,11 +29,19 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """A sentence or two; `warning` and `synthetic` stand in a box."""
+    """A sentence or two; a `warning` stands in a box."""
 
     kind: ClassVar[str] = "note"
     text: str
     tone: Tone = "plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warnings:
+    """What to know before believing a number, in one box."""
+
+    kind: ClassVar[str] = "warnings"
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +91,7 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Names and values; `closed` behind a button that opens it, under `title`."""
+    """Names and values under `title`; `closed`: behind a button that opens them."""
 
     kind: ClassVar[str] = "pairs"
     title: str
@@ -142,7 +150,7 @@ class Examples:
     examples: tuple[Example, ...]
 
 
-Block = Note | Facts | Table | Figures | Pairs | Examples
+Block = Note | Warnings | Facts | Table | Figures | Pairs | Examples
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,22 +91,19 @@ def load_run(
     table = text_facts(hypotheses, counts, tokens=known_tokens, **settings)
     if with_sound:
         table = add_sound(table, cache=folder / ANALYSIS / TABLE, progress=progress)
-    return LoadedRun(
-        folder=folder, result=result, split=split, hypotheses=hypotheses, counts=counts, table=table
-    )
+    return LoadedRun(folder=folder, result=result, split=split, hypotheses=hypotheses, counts=counts, table=table)
 
 
 def short_names(runs: Sequence[LoadedRun]) -> list[str]:
-    """Names for tables and legends: run ids without the stretches that all have in common, at their dashes."""
+    """Names for tables and legends, all different: what is not the same in all run ids, without the hash of the settings
+    where it is not needed; numbered where one run is given twice."""
+    parts = [str(run.result["run_id"]).split("-") for run in runs]
+    if len(runs) > 1 and len({len(part) for part in parts}) == 1:
+        kept = [place for place in range(len(parts[0])) if len({part[place] for part in parts}) > 1]
+        last = len(parts[0]) - 1
+        for places in (kept[:-1] if kept[-1:] == [last] else kept, kept):
+            names = ["-".join(part[place] for place in places) for part in parts]
+            if all(names) and len(set(names)) == len(names):
+                return names
     ids = [str(run.result["run_id"]) for run in runs]
-    if len(set(ids)) < len(ids):
-        ids = [str(run.folder) for run in runs]
-        common = os.path.commonpath(ids) if len(set(ids)) == len(ids) else ""
-        return [os.path.relpath(one, common) if common else f"{number}: {one}" for number, one in enumerate(ids, 1)]
-    if len(ids) < 2:
-        return ids
-    parts = [one.split("-") for one in ids]
-    start = 0
-    while all(len(part) > start + 1 and part[start] == parts[0][start] for part in parts):
-        start += 1
-    return ["-".join(part[start:]) for part in parts]
+    return ids if len(set(ids)) == len(ids) else [f"{number}: {one}" for number, one in enumerate(ids, start=1)]

@@ -48,7 +48,11 @@ def one_run_page(run: LoadedRun, *, max_audio: int) -> Page:
 def section_charts(sections: tuple[Section, ...]) -> list[Chart]:
     """The figures of a page, in their order."""
     return [
-        chart for section in sections for block in section.blocks if isinstance(block, Figures) for chart in block.charts
+        chart
+        for section in sections
+        for block in section.blocks
+        if isinstance(block, Figures)
+        for chart in block.charts
     ]
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, cast
 
 from mlsuperb.analysis.failures import Signature, failure_signatures
-from mlsuperb.analysis.report.blocks import Block, Cell, Fact, Facts, Note, Section, Table, number
+from mlsuperb.analysis.report.blocks import Block, Cell, Fact, Facts, Note, Pairs, Section, Table, Warnings
 from mlsuperb.analysis.report.loaded import LoadedRun
 from mlsuperb.scoring.bootstrap import Interval, rate_interval
-from mlsuperb.scoring.comparison import MAIN_METRICS, above_cap, trained_params
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
+from mlsuperb.scoring.run_facts import above_cap, trained_params
 from mlsuperb.scoring.score import NOT_APPLICABLE
 from mlsuperb.scoring.table import ARROWS
 
@@ -37,8 +37,22 @@ MEANINGS = {  # of metrics, by what stands behind the subset
     "dialect_cer": "the same as standard_cer, on the dialect data",
     "dialect_lid_accuracy": "the same as standard_lid_accuracy, on the dialect data",
 }
-SUBSETS = {"trained": "languages with full training data", "reserved": "few-shot languages", "all": "all languages"}
-HEADLINES = {"trained": "", "reserved": ", few-shot", "all": ""}
+SUBSETS = {"trained": "trained", "reserved": "few-shot", "all": "all"}
+HEADLINES = {  # protocol -> metric -> what it is called in the summary
+    "v1": {
+        "trained_cer": "CER",
+        "trained_per": "PER",
+        "reserved_cer": "Few-shot CER",
+        "trained_lid_accuracy": "Language accuracy",
+        "reserved_lid_accuracy": "Few-shot language accuracy",
+    },
+    "v2": {
+        "trained_macro_cer": "Mean over languages",
+        "trained_std_cer": "Deviation over languages",
+        "trained_worst_language_cer": "Worst language",
+        "reserved_macro_cer": "Few-shot mean over languages",
+    },
+}
 
 
 def headline(run: LoadedRun) -> Section:
@@ -56,48 +70,35 @@ def headline(run: LoadedRun) -> Section:
         ("Seed", str(result["seed"])),
         ("Date", str(result["date"])),
     )
-    rows = tuple((Cell(text=name), Cell(text=value)) for name, value in facts)
-    what = Table(
-        name="what", title="What was run", columns=("part", "value"), rows=rows, numeric=(False, False), label="facts"
-    )
-    blocks: tuple[Block, ...] = (Facts(facts=tuple(_headline_facts(run))), *warnings(run), what)
+    what = Pairs(title="What was run", pairs=facts, closed=False)
+    blocks: tuple[Block, ...] = (Facts(facts=tuple(_headline_facts(run))), Warnings(texts=warnings(run)), what)
     return Section(id="summary", title="Summary", blocks=blocks)
 
 
 def _headline_facts(run: LoadedRun) -> Iterator[Fact]:
-    """The columns of `mlsuperb.table`, v1 first; language accuracy once."""
-    shown = set()
-    for protocol, columns in MAIN_METRICS.items():
+    """The main scores of protocols v1 and v2 that the run has; v1's, which are pooled, with their intervals."""
+    for protocol, names in HEADLINES.items():
         metrics = run.result["protocols"].get(protocol, {}).get("metrics", {}).get(run.split, {})
-        names = dict.fromkeys([*columns, *(("trained_per",) if protocol == "v1" else ())])
-        for name in names:
+        for name, label in names.items():
             value = metrics.get(name, {}).get("value")
-            subset, _, kind = name.partition("_")
-            if value is None or (protocol == "v2" and kind == "lid_accuracy") or name in shown:
+            if value is None:
                 continue
-            shown.add(name)
+            subset, _, kind = name.partition("_")
             interval = _interval(run, subset, kind) if protocol == "v1" else None
-            meaning = f"{protocol}; {MEANINGS[kind]}"
-            if interval:
-                meaning += f"; 95 % interval {interval.low:.1f} to {interval.high:.1f}"
-            label = columns.get(name, "PER")
-            label = {"CER": f"CER ({protocol})", "LID": "Language accuracy", "few-shot LID": "Few-shot language accuracy"}.get(
-                label, {"SD": "Deviation over languages", "worst": "Worst language"}.get(label, label)
-            )
-            yield Fact(label=label[:1].upper() + label[1:], value=f"{value:.1f}", unit="%", meaning=meaning)
+            certain = f"95 % interval {interval.low:.1f} to {interval.high:.1f}. " if interval else ""
+            meaning = f"{certain}{MEANINGS[kind][:1].upper()}{MEANINGS[kind][1:]} ({protocol})."
+            yield Fact(label=label, value=f"{value:.1f}", unit="%", meaning=meaning)
 
 
 def _interval(run: LoadedRun, subset: str, kind: str) -> Interval | None:
     """Bootstrap over utterances."""
     kept: list[Counts] = [
-        count
-        for one, count in zip(run.hypotheses, run.counts, strict=True)
-        if in_subset(scored_language(one), subset)
+        count for one, count in zip(run.hypotheses, run.counts, strict=True) if in_subset(scored_language(one), subset)
     ]
     return rate_interval(kept, of="lid_accuracy" if kind == "lid_accuracy" else "error_rate") if kept else None
 
 
-def warnings(run: LoadedRun) -> tuple[Note, ...]:
+def warnings(run: LoadedRun) -> tuple[str, ...]:
     """What a reader must know before believing a number."""
     result = run.result
     found = []
@@ -116,7 +117,7 @@ def warnings(run: LoadedRun) -> tuple[Note, ...]:
     if other := {key: num for key, num in result["hypotheses"]["num_utterances"].items() if key != run.split}:
         splits = ", ".join(f"{name} ({num:,})" for name, num in other.items())
         found.append(f"Beyond the scores, this page is of the split {run.split}; there are also {splits} (--split).")
-    return tuple(Note(text=text, tone="warning") for text in found)
+    return tuple(found)
 
 
 def signatures(run: LoadedRun) -> Section:
@@ -151,43 +152,49 @@ def _signature_row(one: Signature) -> tuple[Cell, ...]:
 def scores(run: LoadedRun) -> Section:
     """Every metric of every protocol, and why the others are not there."""
     protocols = run.result["protocols"]
-    blocks: list[Block] = [
-        _metrics(name, section, unit=run.rate) for name, section in protocols.items() if name != NOT_APPLICABLE
-    ]
+    blocks: list[Block] = [_metrics(name, section) for name, section in protocols.items() if name != NOT_APPLICABLE]
     for name, reason in protocols.get(NOT_APPLICABLE, {}).items():
         blocks.append(Note(text=f"{name} does not apply: {reason}."))
     return Section(id="scores", title="Scores of every protocol", blocks=tuple(blocks))
 
 
-def _metrics(name: str, section: Mapping[str, Any], *, unit: str) -> Table:
+def _metrics(name: str, section: Mapping[str, Any]) -> Table:
+    """A row a metric and split, a column a subset of languages (one column where the protocol has no subsets)."""
+    subsets = dict.fromkeys(_parts(metric)[0] for metrics in section["metrics"].values() for metric in metrics)
     rows = []
     for split, metrics in section["metrics"].items():
-        for metric, entry in metrics.items():
-            subset, _, kind = metric.partition("_")
-            meaning = MEANINGS.get(kind if subset in SUBSETS else metric, "")
-            if subset in SUBSETS:
-                meaning = f"{meaning}; {SUBSETS[subset]}"
-            rows.append(
-                (
-                    Cell(text=f"{metric} {ARROWS[entry['better']]}"),
-                    number(entry["value"]),
-                    Cell(text=split),
-                    Cell(text=meaning, sub=_over(entry), tone="weak" if entry["value"] is None else ""),
-                )
-            )
+        for kind in dict.fromkeys(_parts(metric)[1] for metric in metrics):
+            entries = [metrics.get(f"{subset}_{kind}" if subset else kind) for subset in subsets]
+            arrow = next(ARROWS[entry["better"]] for entry in entries if entry)
+            cells = tuple(_metric_cell(entry) for entry in entries)
+            rows.append((Cell(text=f"{kind} {arrow}", sub=MEANINGS.get(kind, "")), Cell(text=split), *cells))
     return Table(
         name=f"scores-{name}",
         title=f"Protocol {name} (version {section['version']}). {PROTOCOLS.get(name, '')}",
-        columns=("metric", "%", "split", "what it is"),
+        columns=("metric", "split", *(f"{SUBSETS[subset]} %" if subset else "%" for subset in subsets)),
         rows=tuple(rows),
-        numeric=(False, True, False, False),
+        numeric=(False, False, *(True for _ in subsets)),
     )
+
+
+def _parts(metric: str) -> tuple[str, str]:
+    """Subset (empty where it names none) and kind."""
+    subset, _, kind = metric.partition("_")
+    return (subset, kind) if subset in SUBSETS else ("", metric)
+
+
+def _metric_cell(entry: Mapping[str, Any] | None) -> Cell:
+    if entry is None:
+        return Cell(text="")
+    value = entry["value"]
+    text, tone = ("n.a.", "weak") if value is None else (f"{value:.1f}", "")
+    return Cell(text=text, value=value, sub=_over(entry), tone=cast(Literal["", "weak"], tone))
 
 
 def _over(entry: Mapping[str, Any]) -> str:
     """What a metric was taken over, or why there is none."""
     if entry["value"] is None:
-        return f"not there: {entry['reason']}"
+        return str(entry["reason"])
     named = entry.get("languages")
     if isinstance(named, Mapping):
         return "; ".join(f"{language}: {at['lowest']} to {at['highest']}" for language, at in named.items())

@@ -20,16 +20,13 @@ def languages(run: LoadedRun) -> Section:
     full = max([100.0, *(one.rate for one in found if one.rate is not None)])
     found.sort(key=lambda one: -(one.rate if has_text and one.rate is not None else -(one.lid_accuracy or 0.0)))
     rows, left_out = bounded([_language_row(one, full, has_text=has_text, has_lid=has_lid) for one in found])
-    columns = ["language", "name", "utterances"]
-    columns += [run.rate] if has_text else []
-    columns += ["LID %"] if has_lid else []
-    columns += ["datasets"]
+    columns = ["language", *([run.rate] if has_text else []), *(["LID %"] if has_lid else []), "utterances", "datasets"]
     table = Table(
         name="languages",
         title=f"Scores by language, split {run.split}",
         columns=tuple(columns),
         rows=rows,
-        numeric=tuple(name not in ("language", "name", "datasets") for name in columns),
+        numeric=tuple(name not in ("language", "datasets") for name in columns),
         sortable=True,
         filterable=True,
         label="languages",
@@ -45,10 +42,11 @@ def languages(run: LoadedRun) -> Section:
 
 
 def _language_row(one: LanguageScore, full: float, *, has_text: bool, has_lid: bool) -> tuple[Cell, ...]:
-    cells = [Cell(text=one.code), Cell(text=one.name), number(one.num_utterances, digits=0)]
+    cells = [Cell(text=one.code, sub=one.name)]
     cells += [bar(one.rate, full=full)] if has_text else []
     cells += [bar(one.lid_accuracy, full=100.0)] if has_lid else []
     named = [f"{name} {rate:.1f}" for name, rate in one.datasets.items()]
+    cells.append(number(one.num_utterances, digits=0))
     return (*cells, Cell(text=", ".join(named) if len(named) <= 6 else f"{len(named)} datasets"))
 
 
@@ -124,8 +122,8 @@ def confusion(run: LoadedRun) -> Section | None:
         title="Most frequent confusions",
         columns=("language", "named", "utterances", "% of the language"),
         rows=tuple(
-            (Cell(text=row.language), Cell(text=row.named), number(row.num, digits=0), bar(row.share, full=100.0))
-            for row in found.pairs.itertuples()
+            (Cell(text=language), Cell(text=named), number(num, digits=0), bar(share, full=100.0))
+            for language, named, num, share in found.pairs[["language", "named", "num", "share"]].to_numpy().tolist()
         ),
         numeric=(False, False, True, True),
         sortable=True,

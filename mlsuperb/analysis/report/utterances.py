@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from mlsuperb.analysis.report.alignment import align
 from mlsuperb.analysis.report.blocks import Aligned, Block, Example, Examples, Note, Section
@@ -48,7 +49,7 @@ def _varied(run: LoadedRun, ranked: Sequence[int]) -> list[int]:
     """The first ones, not too many of a language unless there is but one."""
     most = MOST_OF_A_LANGUAGE if run.table["language"].nunique() > 1 else NUM_SHOWN
     seen: Counter[str] = Counter()
-    kept = []
+    kept: list[int] = []
     for index in ranked:
         language = run.table["language"][index]
         if seen[language] < most and len(kept) < NUM_SHOWN:
@@ -69,7 +70,7 @@ def _list(run: LoadedRun, places: Sequence[int], *, title: str, sounds: SoundBox
     return Examples(title=title, examples=tuple(made))
 
 
-def scoring_settings(run: LoadedRun) -> dict[str, str]:
+def scoring_settings(run: LoadedRun) -> dict[str, Any]:
     """How the run's texts are compared."""
     return {"task": run.task, "normaliser": run.result["normaliser"]["name"], "units": run.units}
 
