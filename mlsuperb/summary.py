@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import now
 from mlsuperb.model import SpeechModel
 from mlsuperb.scoring.examples import show_examples
@@ -48,6 +49,7 @@ def save_result(
     protocols = Scoring(protocols=config["scoring"]["protocols"]).score(hypotheses, **settings)
     parts: dict[str, Any] = {name: _part(config[name]) for name in ("upstream", "adaptation", "head")}
     parts["upstream"]["loaded"] = model.upstream.record()
+    benchmark = describe(config)
     trained = count_trained(model)
     parts["adaptation"]["trained"] = trained  # by part of the model
     result = build_result(
@@ -63,7 +65,8 @@ def save_result(
         config=config,
         seed=config["seed"],
         environment=environment,
-        not_official_because=["not compared with the published settings (that comes with the leaderboard)"],
+        benchmark=benchmark,
+        not_official_because=against_official(benchmark, record.get("release"), synthetic=record["synthetic"]),
         training={**progress.counts, "history": progress.history, "averaged": progress.best},
         cost={
             "iterations": progress.iteration,
