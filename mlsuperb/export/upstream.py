@@ -59,7 +59,7 @@ def export_upstream(run: Path, folder: Path) -> Exported:
         files = hash_files(unfinished, "model*.safetensors")
         write_json(unfinished / EXPORT_FILE, origin(run, config, what="upstream") | {"sha256": files})
         settings = {"kind": config["upstream"]["kind"]} if isinstance(upstream, S3prl) else {}
-        reloaded = type(upstream) if settings else HuggingFace
+        reloaded: Any = S3prl if settings else HuggingFace
         after = _layers(reloaded(checkpoint=str(unfinished.resolve()), **settings), wave_BT, lengths_B)
         difference = _difference(before, after)
         if not difference < TOLERANCE:
