@@ -103,6 +103,7 @@ def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
         "name": config["data"]["name"],
         "synthetic": corpus.synthetic,
         "splits": splits,
+        "languages": {str(split): sorted(set(rows["language"])) for split, rows in prepared.manifest.groupby("split")},
         "skipped": prepared.skipped,
     }
     return prepared.manifest, record

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mlsuperb.analysis.card import write_card
 from mlsuperb.experiment import now
 from mlsuperb.model import SpeechModel
 from mlsuperb.scoring.comparison import above_cap
@@ -36,7 +37,7 @@ def save_result(
     progress: Progress,
     environment: Mapping[str, Any],
 ) -> None:
-    """Score `hypotheses` and write `result.json` beside them.
+    """Score `hypotheses`, write `result.json` beside them, and the model card; a card that cannot be written is reported.
 
     Args:
         record: of the data they were decoded from (`mlsuperb.build.read_data`).
@@ -73,6 +74,10 @@ def save_result(
         date=now(),
     )
     write_result(folder / RESULT_FILE, result)
+    try:
+        write_card(folder)
+    except OSError as error:  # the result is there, and `python -m mlsuperb.export card` writes the card another time
+        log.warning("no model card: %s", error)
 
 
 def _part(node: Mapping[str, Any]) -> dict[str, Any]:

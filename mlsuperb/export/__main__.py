@@ -25,7 +25,14 @@ def upstream(options: argparse.Namespace) -> str:
     )
 
 
-COMMANDS = {"upstream": upstream}
+def card(options: argparse.Namespace) -> str:
+    """RUN/README.md, written anew from RUN/result.json."""
+    from mlsuperb.analysis.card import write_card
+
+    return f"{write_card(options.run)} is the model card; its licence is yours to fill in"
+
+
+COMMANDS = {"upstream": upstream, "card": card}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
