@@ -5,7 +5,7 @@ Everything stands in `result.json`; no network is asked. The format: https://hug
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,9 @@ def trained_languages(result: Mapping[str, Any]) -> list[str]:
 
 def tested_languages(result: Mapping[str, Any]) -> list[str]:
     """Labels that were scored."""
-    section: Mapping[str, Any] = next((result["protocols"][name] for name in result["scorer"]["protocols"]), {"counts": {}})
+    section: Mapping[str, Any] = next(
+        (result["protocols"][name] for name in result["scorer"]["protocols"]), {"counts": {}}
+    )
     return sorted(
         {language for datasets in section["counts"].values() for found in datasets.values() for language in found}
     )
@@ -148,6 +150,6 @@ def _dataset_name(result: Mapping[str, Any]) -> str:
     return f"{result['data']['name']}{' (synthetic speech)' if result['synthetic'] else ''}"
 
 
-def _tags(result: Mapping[str, Any]) -> Sequence[str]:
+def _tags(result: Mapping[str, Any]) -> list[str]:
     tags = ["mlsuperb", "ML-SUPERB", result["task"]["name"], result["upstream"]["name"], result["adaptation"]["name"]]
     return [*tags, *(["synthetic-data"] if result["synthetic"] else [])]

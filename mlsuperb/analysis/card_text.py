@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from mlsuperb.data.languages import language_name
+from mlsuperb.scoring.run_facts import NONE, UNKNOWN, overlap
 from mlsuperb.scoring.score import NOT_APPLICABLE
 from mlsuperb.scoring.table import SYNTHETIC, protocol_tables
 
@@ -79,7 +80,7 @@ def _limits(result: Mapping[str, Any], training: Mapping[str, Any] | None) -> It
         yield f"Languages heard in training ({len(trained)}): {named}. It cannot name another one, and writes it badly if at all."
     else:
         yield "Which languages it was trained on is not recorded; the table below has those it was tested on."
-    yield f"Speech heard by the upstream before: {_pretrained(result['upstream'])}"
+    yield f"Speech heard by the upstream before: {_pretrained(result)}"
     yield (
         "Scores are of read or prepared recordings cut into utterances; noise, overlapping speakers, long recordings and "
         "accents outside the data were not tested unless a dataset of the table holds them. Error rates differ much "
@@ -87,22 +88,30 @@ def _limits(result: Mapping[str, Any], training: Mapping[str, Any] | None) -> It
     )
 
 
-def _pretrained(upstream: Mapping[str, Any]) -> str:
+def _pretrained(result: Mapping[str, Any]) -> str:
+    upstream = result["upstream"]
+    if origin := upstream.get("loaded", {}).get("exported_from"):
+        return _exported(origin)
     corpora = upstream.get("card", {}).get("pretrained_on")
-    origin = upstream.get("loaded", {}).get("exported_from")
-    if origin:
-        data, earlier = origin.get("data") or {}, origin.get("pretrained_on")
-        before = "not known" if earlier is None else ", ".join(earlier) or "none"
-        languages = f", languages {', '.join(data['languages'])}" if data.get("languages") else ""
-        return (
-            f"{data.get('name') or 'not known'}{' (synthetic)' if data.get('synthetic') else ''}{languages}, in the run "
-            f"`{origin['run_id']}`; before that: {before}. A score on speech of these corpora may be too good."
-        )
-    if corpora is None:
+    found = overlap(result)
+    if corpora is None or found == UNKNOWN:
         return "not known, so whether it heard the test speech is not known either."
     if not corpora:
         return "none."
-    return f"{', '.join(corpora)}. A score on speech of these corpora may be too good; by utterance the overlap is not known."
+    if found == NONE:
+        return f"{', '.join(corpora)}; by their names none of the corpora tested on."
+    return f"{', '.join(corpora)}. Tested on the same corpora: {found}; scores there may be too good."
+
+
+def _exported(origin: Mapping[str, Any]) -> str:
+    """Of an upstream that another run trained."""
+    data, earlier = origin.get("data") or {}, origin.get("pretrained_on")
+    languages = f", languages {', '.join(data['languages'])}" if data.get("languages") else ""
+    before = "not known" if earlier is None else ", ".join(earlier) or "none"
+    return (
+        f"{data.get('name') or 'not known'}{' (synthetic)' if data.get('synthetic') else ''}{languages}, in the run "
+        f"`{origin['run_id']}`; before that: {before}. Scores on speech of these corpora may be too good."
+    )
 
 
 def _use(result: Mapping[str, Any], run: str) -> str:
