@@ -12,10 +12,10 @@ from rich.console import Console
 from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import now
 from mlsuperb.model import SpeechModel
-from mlsuperb.scoring.comparison import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.result import build_result, read_result, write_result
+from mlsuperb.scoring.run_facts import above_cap
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
@@ -59,6 +59,7 @@ def save_result(
         protocols=protocols,
         hypotheses=folder / HYPOTHESES_FILE,
         **parts,
+        featurizer=_featurizer(config["featurizer"], model),
         num_trainable=sum(trained.values()),
         num_total=num_parameters(model.parameters()),
         config=config,
@@ -82,6 +83,13 @@ def _part(node: Mapping[str, Any]) -> dict[str, Any]:
     """Name, facts and settings of a part, for tables."""
     settings = {key: value for key, value in node.items() if key not in ("name", "card", "_target_")}
     return {"name": node["name"], "card": node.get("card", {}), "settings": settings}
+
+
+def _featurizer(node: Mapping[str, Any], model: SpeechModel) -> dict[str, Any]:
+    """Its name, how many layers it was given, and the share that each has in the stream, where it learns one."""
+    weights = model.featurizer.weights
+    shares = None if weights is None else weights.tolist()
+    return {"name": node["name"], "num_layers": model.upstream.num_layers, "layer_weights": shares}
 
 
 def show(folder: Path, console: Console | None = None) -> None:
