@@ -34,7 +34,11 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any] | None:
     except (
         ValueError
     ) as error:  # a corpus option from a folder that is no longer given: a result is written all the same
-        return {**node, "deviations": {"benchmark": [" ".join(overrides), f"could not be composed: {error}"]}, "upstream": {}}
+        return {
+            **node,
+            "deviations": {"benchmark": [" ".join(overrides), f"could not be composed: {error}"]},
+            "upstream": {},
+        }
     chosen = {
         group: [published[group]["name"], config[group]["name"]]
         for group in published

@@ -47,7 +47,9 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[tuple[str, dict[str, Any]]]
     results, left_out = [], []
     for folder in dict.fromkeys(run for one in folders for run in _run_folders(one)):
         if folder.parent.name == EVALUATIONS:
-            left_out.append(LeftOut(place=str(folder), reason="an evaluation of a trained run on data it was given later"))
+            left_out.append(
+                LeftOut(place=str(folder), reason="an evaluation of a trained run on data it was given later")
+            )
         elif (folder / RESULT_FILE).is_file():
             try:
                 results.append((str(folder), read_result(folder / RESULT_FILE)))
@@ -123,7 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mlsuperb.leaderboard", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="folders of runs; none: published rows alone")
+    parser.add_argument(
+        "runs", nargs="*", type=Path, metavar="RUNS", help="folders of runs; none: published rows alone"
+    )
     parser.add_argument("--board", default="2024", help=f"{', '.join(boards())} (default: 2024)")
     parser.add_argument("--size", help="10min or 1h (default: the board's first)")
     parser.add_argument("--format", choices=tuple(FORMATS), help="default: a table on the terminal")

@@ -111,8 +111,18 @@ class BlockMaker:
         )
 
     def _published(self, row: PublishedRow) -> _Line:
-        score = superb_s(row.scores, board=self.board, size=self.size).value
-        here = "" if row.board == self.board.name else f", scored on board {self.board.name} here"
+        at_home = row.board == self.board.name
+        found = superb_s(row.scores, board=self.board, size=self.size).value
+        score = row.superb_s if at_home and row.superb_s is not None else found  # as published: of unrounded columns
+        here = "" if at_home else f", scored on board {self.board.name} here"
+        if at_home and self.scored:
+            here = (
+                ", score calculated here"
+                if row.superb_s is None
+                else ""
+                if row.superb_s_verified
+                else ", score unverified"
+            )
         return _Line(
             whose=PUBLISHED if row.verified else f"{PUBLISHED}, unverified",
             system=row.system,
@@ -177,7 +187,9 @@ def labels_of(rows: Sequence[Row], *, board: Board) -> dict[int, str]:
         ]
         found = settings_that_differ(settings, hidden=())
         for index, row in enumerate(namesakes):
-            told = [f"{path.removeprefix('settings.')}={values[index]}" for path, values in found.items() if values[index]]
+            told = [
+                f"{path.removeprefix('settings.')}={values[index]}" for path, values in found.items() if values[index]
+            ]
             names[id(row)] += f" [{', '.join(told)}]" if told else ""
     return names
 
@@ -209,5 +221,3 @@ def _against(first: Row, second: Row) -> list[str]:
 def _other_data(first: Sequence[Row], second: Sequence[Row]) -> str:
     reasons = [reason for one in first for other in second for reason in _against(one, other)]
     return f"Not comparable with ours above: {reasons[0]}" if reasons else ""
-
-

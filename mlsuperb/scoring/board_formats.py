@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mlsuperb.scoring.board_blocks import OURS, Block
 from mlsuperb.scoring.leaderboard import Leaderboard
+from mlsuperb.scoring.table import SYNTHETIC
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -21,13 +22,20 @@ _LATEX = {
     "<": r"\textless{}", ">": r"\textgreater{}",
 }  # fmt: skip
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #1b1b1b; background: #fff; }
-.table { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #1b1b1b; }
+.table { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right; }
-th.name, td.name { text-align: left; } tr.ours { background: #eef4ff; font-weight: 600; } .synthetic { color: #8a4b00; font-weight: 600; }
-li, p { overflow-wrap: anywhere; } li.command { list-style: none; font-family: monospace; }
+.name { text-align: left; }
+.ours { background: #eef4ff; font-weight: 600; }
+.synthetic { color: #8a4b00; font-weight: 600; }
+li, p { overflow-wrap: anywhere; }
+.command { list-style: none; font-family: monospace; }
 @media (prefers-color-scheme: dark) {
-  body { color: #e8e8e8; background: #161616; } th, td { border-color: #444; } tr.ours { background: #22304a; } .synthetic { color: #ffb454; }
+  body { color: #e8e8e8; background: #161616; }
+  th, td { border-color: #444; }
+  .ours { background: #22304a; }
+  .synthetic { color: #ffb454; }
 }
 """
 
@@ -41,7 +49,8 @@ def show(found: Leaderboard, console: Console) -> None:
         console.print()
         console.print(_rich(block))
         for note in block.notes:
-            console.print(f"  {escape(note)}", highlight=False, soft_wrap=True)
+            style = "bold yellow" if note == SYNTHETIC else None
+            console.print(f"  {escape(note)}", style=style, highlight=False, soft_wrap=True)
     for title, lines in found.lists.items():
         console.print(f"\n[bold]{escape(title)}[/]")
         for line in lines:
@@ -141,7 +150,9 @@ def to_html(found: Leaderboard) -> str:
         *(line for block in found.blocks for line in _html_table(block)),
     ]
     for name, lines in found.lists.items():
-        items = (f'<li{" class=command" if _is_command(line) else ""}>{html.escape(line.strip())}</li>' for line in lines)
+        items = (
+            f"<li{' class=command' if _is_command(line) else ''}>{html.escape(line.strip())}</li>" for line in lines
+        )
         parts += [f"<h2>{html.escape(name)}</h2>", f"<ul>{''.join(items)}</ul>"]
     return "\n".join([*parts, "</body></html>", ""])
 
@@ -151,7 +162,7 @@ def _html_table(block: Block) -> Iterable[str]:
 
     def row(values: Iterable[str], tag: str, kind: str) -> str:
         inner = (
-            f'<{tag}{" class=name" if _is_name(block, number) else ""}>{html.escape(value)}</{tag}>'
+            f"<{tag}{' class=name' if _is_name(block, number) else ''}>{html.escape(value)}</{tag}>"
             for number, value in enumerate(values)
         )
         return f"<tr{kind}>{''.join(inner)}</tr>"
@@ -162,7 +173,8 @@ def _html_table(block: Block) -> Iterable[str]:
     yield "</thead><tbody>"
     yield from (row(one, "td", " class=ours" if one[0].startswith(OURS) else "") for one in cells.rows)
     yield "</tbody></table></div>"
-    yield from (f"<p>{html.escape(note)}</p>" for note in block.notes)
+    for note in block.notes:
+        yield f"<p{' class=synthetic' if note == SYNTHETIC else ''}>{html.escape(note)}</p>"
 
 
 def _is_name(block: Block, number: int) -> bool:

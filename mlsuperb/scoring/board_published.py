@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mlsuperb.scoring.board_rows import Row, slot_name
 from mlsuperb.scoring.published import PublishedRow, published_rows
@@ -30,31 +31,27 @@ class Difference:
 
 def why_not_beside(row: Row, *, board: Board) -> list[str]:
     """Why a row without deviations may not stand beside published rows; empty where it may."""
-    reasons = {}
+    reasons: dict[str, str] = {}
     for entry in row.entries:
         for reason in _reasons(entry.result, board=board):
             reasons.setdefault(reason, slot_name((entry.track, entry.run)))
     return [f"{reason} ({place})" for reason, place in reasons.items()]
 
 
-def _reasons(result: Mapping[str, object], *, board: Board) -> Iterator[str]:
-    data, protocols, scorer = result["data"], result["protocols"], result["scorer"]
-    assert isinstance(data, Mapping)
-    assert isinstance(protocols, Mapping)
-    assert isinstance(scorer, Mapping)
+def _reasons(result: Mapping[str, Any], *, board: Board) -> Iterator[str]:
     if board.release:
-        release = data.get("release")
+        release = result["data"].get("release")
         if not release:
             yield f"its result names no release of the data, the published rows are of the {board.release}"
         elif release["name"] != board.release:
             yield f"the data are the {release['name']} release, the published rows are of the {board.release}"
         elif not release["whole"]:
             yield f"the {release['name']} release is not whole: {release['why']}"
-    version = protocols[board.protocol]["version"]
+    version = result["protocols"][board.protocol]["version"]
     if version != board.protocol_version:
         yield f"protocol {board.protocol} version {version}, the board is of {board.protocol_version}"
-    if scorer["version"] != board.scorer_version:
-        yield f"scorer version {scorer['version']}, the board is of {board.scorer_version}"
+    if (version := result["scorer"]["version"]) != board.scorer_version:
+        yield f"scorer version {version}, the board is of {board.scorer_version}"
 
 
 def rows_of(board: Board, *, size: str) -> list[PublishedRow]:

@@ -9,7 +9,7 @@ the test must not choose it. Several seeds make a mean and a sample standard dev
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -120,7 +120,9 @@ def _row(entries: Sequence[Entry], *, board: Board, size: str) -> Row:
     shown, others = _on_same_data(shown)
     for seed in seeds:
         if seed not in shown:
-            reason = others.get(seed.seed) or f"seed {seed.seed} is incomplete ({'; '.join(seed.holes)}): not averaged in"
+            reason = (
+                others.get(seed.seed) or f"seed {seed.seed} is incomplete ({'; '.join(seed.holes)}): not averaged in"
+            )
             set_aside += [LeftOut(place=entry.place, reason=reason) for entry in seed.entries.values()]
     names = [name for name in shown[0].scores if all(name in seed.scores for seed in shown)]
     found = [superb_s(seed.scores, board=board, size=size) for seed in shown]
@@ -210,7 +212,7 @@ def _not_chosen(entry: Entry, best: Entry) -> str:
     return f"not chosen on dev: {shown(entry)}; taken: {best.place}, {shown(best)}"
 
 
-def _valueless(entries: Iterator[Entry] | Any) -> Iterator[str]:
+def _valueless(entries: Iterable[Entry]) -> Iterator[str]:
     for entry in entries:
         for column, reason in entry.holes.items():
             yield f"{column} of {slot_name((entry.track, entry.run))}: {reason}"

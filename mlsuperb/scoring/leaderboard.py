@@ -13,7 +13,7 @@ from mlsuperb.scoring.board_rows import Row, make_rows
 from mlsuperb.scoring.superb_s import FORMULA, Board
 
 OFFICIAL = (
-    "official: settings as published but for upstream and learning rate, the whole release, every utterance recognised, code as "
+    "Official: settings as published but for upstream and learning rate, the whole release, every utterance recognised, code as "
     "committed"
 )
 
@@ -66,6 +66,9 @@ def _about(board: Board, size: str) -> Iterator[str]:
         for name, values in (("SOTA", reference.sota), ("FBANK", reference.fbank)):
             yield f"{name}: " + ", ".join(f"{column.title} {values[column.name]:g}" for column in board.columns) + "."
         yield f"SUPERB_s = {FORMULA}. SOTA is that of this board and stays what it is: a better system is above 1000."
+    if board.mono:
+        phonemes = f"; {', '.join(board.phonemes)} in phonemes" if board.phonemes else ""
+        yield f"Mono: runs averaged within a language, then over {', '.join(board.mono)}, unweighted{phonemes}."
     yield (
         f"Ours stand beside published rows only on the same data ({board.release or board.data}"
         f"{' release, whole' if board.release else ''}), protocol and scorer, without a deviation. {OFFICIAL}."
