@@ -13,6 +13,8 @@ from mlsuperb.settings import compose
 # egs2/ml_superb/asr1); a seed and the place of the data are no settings of an experiment.
 FREE = ("upstream", "trainer.optimizer.lr", "seed", "data.root", "data.audio_folder")
 FOLLOWED = ("size", "mono")  # settings of the data that an experiment is published for several values of
+# Experiments that were published with several adaptations (tables 2 and 3 of the PEFT study); others fix theirs.
+ADAPTATIONS = {"peft_study": ("frozen", "lora_peft_study", "qlora_peft_study")}
 
 
 def describe(config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -26,9 +28,7 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any] | None:
     node = config.get("benchmark")
     if not node:
         return None
-    data = config["data"]
-    overrides = [f"+exp={node['experiment']}", f"data={data['name']}", f"upstream={config['upstream']['name']}"]
-    overrides += [f"data.{key}={data[key]}" for key in FOLLOWED if data.get(key) is not None]
+    overrides = _published_overrides(config)
     try:
         published = compose(overrides)
     except (
@@ -49,6 +49,17 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any] | None:
     leaves = dict(_differences(theirs, ours))
     changed = dict(_differences(theirs["upstream"], ours["upstream"]))
     return {**node, "deviations": {**chosen, **leaves}, "upstream": changed}
+
+
+def _published_overrides(config: Mapping[str, Any]) -> list[str]:
+    """What composes the published experiment for a run's corpus, size, monolingual run and upstream."""
+    node, data, adaptation = config["benchmark"], config["data"], config["adaptation"]["name"]
+    found = [f"+exp={node['experiment']}", f"data={data['name']}", f"upstream={config['upstream']['name']}"]
+    found += [f"data.{key}={data[key]}" for key in FOLLOWED if data.get(key) is not None]
+    found += [f"benchmark.run={node['run']}"] if node["run"] else []
+    return found + (
+        [f"adaptation={adaptation}"] if adaptation in ADAPTATIONS.get(node["experiment"].split("/")[0], ()) else []
+    )
 
 
 def against_official(

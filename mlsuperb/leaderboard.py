@@ -75,7 +75,9 @@ def _state(path: Path) -> str:
     except ValueError:
         return f"{path.name} cannot be read"
     done = f", {status['iteration']:,} of {status['num_iterations']:,} iterations" if "num_iterations" in status else ""
-    return f"{status.get('state')}{done}{': ' + str(status['error']) if 'error' in status else ''}"
+    lines = str(status.get("error", "")).strip().splitlines()
+    error = f": {lines[0]}{' ... (run.log has it all)' if len(lines) > 1 else ''}" if lines else ""
+    return f"{status.get('state')}{done}{error}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from mlsuperb.scoring.result import comparable
 from mlsuperb.scoring.superb_s import Board, superb_s
 from mlsuperb.scoring.table import ABSENT, SYNTHETIC, Cells
 
-OURS, PUBLISHED = "ours", "published"
+OURS, PUBLISHED, ORIGIN = "ours", "published", "from"
 Facts = Callable[[Row], dict[str, str]]
 
 
@@ -80,8 +80,8 @@ class BlockMaker:
         columns += ["SUPERB_s ↑"] if self.scored else []
         cells = Cells(
             f"{title} (board {self.board.name}, {self.size})",
-            (*columns, *facts, "from"),
-            tuple(self._cells(line, facts) for line in lines),
+            (*columns, *facts, *([ORIGIN] if published else [])),
+            tuple(self._cells(line, facts, [line.origin] if published else []) for line in lines),
             num_names=3,
         )
         return Block(cells=cells, notes=tuple(notes)), [self._record(title, line) for line in lines]
@@ -142,11 +142,11 @@ class BlockMaker:
         sign = 1 if not self.scored and first.better == "lower" else -1
         return (False, sign * key.mean, line.system)
 
-    def _cells(self, line: _Line, facts: Sequence[str]) -> tuple[str, ...]:
+    def _cells(self, line: _Line, facts: Sequence[str], origin: Sequence[str]) -> tuple[str, ...]:
         values = [self._text(line.values.get(c.name), line.differences.get(c.name)) for c in self.board.columns]
         values += [self._text(line.superb_s, None)] if self.scored else []
         further = (line.facts.get(name, "") for name in facts)
-        return (line.whose, line.system, line.adaptation, *values, *further, line.origin)
+        return (line.whose, line.system, line.adaptation, *values, *further, *origin)
 
     def _text(self, value: Statistic | None, difference: float | None) -> str:
         if value is None:
@@ -165,7 +165,7 @@ class BlockMaker:
             record[f"{name}_sd"] = "" if value is None or value.sd is None else f"{value.sd:.4f}"
             if name != "superb_s":
                 record[f"{name}_difference"] = f"{line.differences[name]:.4f}" if name in line.differences else ""
-        return record | dict(line.facts) | {"from": line.origin}
+        return record | dict(line.facts) | {ORIGIN: line.origin}
 
 
 def labels_of(rows: Sequence[Row], *, board: Board) -> dict[int, str]:

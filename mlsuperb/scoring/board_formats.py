@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mlsuperb.scoring.board_blocks import OURS, Block
+from mlsuperb.scoring.board_blocks import ORIGIN, OURS, Block
 from mlsuperb.scoring.leaderboard import Leaderboard
 from mlsuperb.scoring.table import SYNTHETIC
 
@@ -178,7 +178,7 @@ def _html_table(block: Block) -> Iterable[str]:
 
 
 def _is_name(block: Block, number: int) -> bool:
-    return number < block.cells.num_names or number == len(block.cells.columns) - 1  # the last says where it is from
+    return number < block.cells.num_names or block.cells.columns[number] == ORIGIN
 
 
 def _is_command(line: str) -> bool:

@@ -50,7 +50,7 @@ def test_without_runs_the_published_rows(capsys) -> None:
 def test_runs_that_have_no_result_and_evaluations_are_listed(exp, capsys) -> None:
     for name, status in {
         "a": {"state": "running", "iteration": 1000, "num_iterations": 15000},
-        "b": {"state": "failed", "error": "ValueError: no"},
+        "b": {"state": "failed", "error": "ValueError: no\n  1. really"},
     }.items():
         (exp / name).mkdir()
         (exp / name / "status.json").write_text(json.dumps(status))
@@ -59,7 +59,7 @@ def test_runs_that_have_no_result_and_evaluations_are_listed(exp, capsys) -> Non
     (exp / "c" / "result.json").write_text("{}")
     text = shown(capsys, exp)
     assert "a: not finished (running, 1,000 of 15,000 iterations)" in text
-    assert "b: not finished (failed: ValueError: no)" in text
+    assert "b: not finished (failed: ValueError: no ... (run.log has it all))" in text
     assert "evaluations/x: an evaluation of a trained run" in text
     assert "schema_version is None" in text
     assert "ours (official)" in text
@@ -135,7 +135,7 @@ def test_further_columns(exp, capsys) -> None:
     text = shown(capsys, exp, "--show", "params,memory,hours,overlap", "--format", "md")
     for heading in ("trained", "total", "peak memory", "hours of training, all runs", "test data seen in pre-training"):
         assert f"| {heading} |" in text
-    assert "| **4.70 M** | **99.00 M** | **7.2 GB** | **16.0** |" in text
+    assert "| **4.70 M** | **99.00 M** | **7.2 GB** | **16.00** |" in text
 
 
 def test_the_check_exits_with_1_beyond_the_tolerance(exp, capsys) -> None:
