@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from mlsuperb.benchmark import against_official, describe, shown_deviations
+from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import science
 from mlsuperb.options import conf_dir, options
+from mlsuperb.scoring.board_entries import shown_deviations
 from mlsuperb.settings import TRACKS, compose, find_problems
 
 PUBLISHED = [
@@ -31,8 +32,8 @@ def test_a_published_experiment_names_itself_and_deviates_in_nothing(name: str) 
     assert node is not None
     assert node["experiment"] == name
     assert node["track"] in TRACKS
-    assert set(node) == {"experiment", "track", "size", "run", "deviations"}
-    assert node["deviations"] == {}
+    assert set(node) == {"experiment", "track", "size", "run", "deviations", "upstream"}
+    assert node["deviations"] == node["upstream"] == {}
 
 
 def test_the_loop_above_saw_them_all() -> None:
@@ -88,6 +89,13 @@ def test_another_optimiser_is_a_deviation() -> None:
 def test_the_adaptation_of_the_experiment_is_none() -> None:
     assert deviations("+exp=v2/lora", "data.root=.", "upstream=tiny") == {}
     assert deviations("+exp=v2/lora", "data.root=.", "adaptation=houlsby")["adaptation"] == ["lora_v2", "houlsby"]
+
+
+def test_another_checkpoint_under_the_name_of_an_option_is_told() -> None:
+    node = describe(compose(["+exp=v1/lid", "data.root=.", "upstream=hubert_base", "upstream.checkpoint=some/other"]))
+    assert node is not None
+    assert node["deviations"] == {}
+    assert node["upstream"] == {"checkpoint": ["facebook/hubert-base-ls960", "some/other"]}
 
 
 def test_no_experiment_no_benchmark() -> None:
