@@ -27,6 +27,7 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any] | None:
     data = config["data"]
     overrides = [f"+exp={node['experiment']}", f"data={data['name']}"]
     overrides += [f"data.{key}={data[key]}" for key in FOLLOWED if data.get(key) is not None]
+    overrides += [f"benchmark.run={node['run']}"] if node["run"] else []  # the PEFT study chooses its data by it
     try:
         published = compose(overrides)
     except (
