@@ -9,12 +9,14 @@ from typing import Any
 
 from rich.console import Console
 
+from mlsuperb.analysis.card import write_card
+from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import now
 from mlsuperb.model import SpeechModel
-from mlsuperb.scoring.comparison import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.result import build_result, read_result, write_result
+from mlsuperb.scoring.run_facts import above_cap
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
@@ -36,7 +38,7 @@ def save_result(
     progress: Progress,
     environment: Mapping[str, Any],
 ) -> None:
-    """Score `hypotheses` and write `result.json` beside them.
+    """Score `hypotheses`, write `result.json` beside them, and the model card; a card that cannot be written is reported.
 
     Args:
         record: of the data they were decoded from (`mlsuperb.build.read_data`).
@@ -48,6 +50,7 @@ def save_result(
     protocols = Scoring(protocols=config["scoring"]["protocols"]).score(hypotheses, **settings)
     parts: dict[str, Any] = {name: _part(config[name]) for name in ("upstream", "adaptation", "head")}
     parts["upstream"]["loaded"] = model.upstream.record()
+    benchmark = describe(config)
     trained = count_trained(model)
     parts["adaptation"]["trained"] = trained  # by part of the model
     result = build_result(
@@ -63,7 +66,8 @@ def save_result(
         config=config,
         seed=config["seed"],
         environment=environment,
-        not_official_because=["not compared with the published settings (that comes with the leaderboard)"],
+        benchmark=benchmark,
+        not_official_because=against_official(benchmark, record.get("release"), synthetic=record["synthetic"]),
         training={**progress.counts, "history": progress.history, "averaged": progress.best},
         cost={
             "iterations": progress.iteration,
@@ -74,6 +78,16 @@ def save_result(
         date=now(),
     )
     write_result(folder / RESULT_FILE, result)
+    save_card(folder)
+
+
+def save_card(folder: Path) -> None:
+    """Write the model card of a result. Where that fails the run has ended all the same: it is reported, and
+    `python -m mlsuperb.export card` writes the card another time."""
+    try:
+        write_card(folder)
+    except OSError as error:
+        log.warning("no model card: %s", error)
 
 
 def _part(node: Mapping[str, Any]) -> dict[str, Any]:
