@@ -94,6 +94,6 @@ def _lists(
         "Incomplete rows (no score, no average over a hole), and what would fill them": tuple(missing),
         "Runs that are not averaged in": tuple(f"{one.place}: {one.reason}" for row in rows for one in row.set_aside),
         "Not official": tuple(sorted(unofficial)),
-        "Left out": tuple(f"{one.place}: {one.reason}" for one in left_out),
+        "Left out": tuple(f"{one.place}: {' '.join(one.reason.split())}" for one in left_out),
     }
     return {title: lines for title, lines in lists.items() if lines}
