@@ -52,6 +52,9 @@ def test_the_loop_above_saw_them_all() -> None:
         (["+exp=v1/mono_asr", "data.mono=eng1"], ("mono_asr", "10min", "eng1")),
         (["+exp=v1/lid", "data=ml_superb_hf"], ("lid", None, None)),
         (["+exp=v2/lora"], ("asr_lid", "1h", None)),
+        (["+exp=peft_study/mono_asr"], ("mono_asr", "10min", "eng")),
+        (["+exp=peft_study/mono_asr", "benchmark.run=xty"], ("mono_asr", "10min", "xty")),
+        (["+exp=peft_study/lid"], ("lid", "10min", None)),
     ],
 )
 def test_track_size_and_run(overrides: list[str], expected: tuple[str, str | None, str | None]) -> None:
@@ -68,6 +71,8 @@ def test_no_part_of_a_runs_identity() -> None:
 def test_what_follows_from_the_monolingual_run_or_the_size_is_no_deviation(run: str) -> None:
     assert deviations("+exp=v1/mono_asr", f"data.mono={run}", "data.root=.") == {}
     assert deviations("+exp=v1/asr_lid", "data=ml_superb_1h", "data.root=.") == {}
+    assert deviations("+exp=peft_study/mono_asr", "benchmark.run=swa", "data.root=.") == {}
+    assert deviations("+exp=peft_study/mono_asr", "benchmark.run=swa", "data=synthetic") == {}
 
 
 def test_settings_that_differ_are_named_with_both_values() -> None:
