@@ -107,6 +107,13 @@ def test_another_checkpoint_under_the_name_of_an_option_is_told() -> None:
     assert node["upstream"] == {"checkpoint": ["facebook/hubert-base-ls960", "some/other"]}
 
 
+def test_the_study_was_published_with_three_adaptations_and_seven_runs() -> None:
+    study = ["+exp=peft_study/mono_asr", "data.root=.", "benchmark.run=swe"]
+    assert deviations(*study, "adaptation=lora_peft_study") == {}
+    assert deviations(*study, "adaptation=lora_peft_study", "adaptation.rank=16") == {"adaptation.rank": [8, 16]}
+    assert deviations(*study, "adaptation=houlsby")["adaptation"] == ["frozen", "houlsby"]
+
+
 def test_no_experiment_no_benchmark() -> None:
     assert describe(compose(["+exp=demo"])) is None
     assert describe({}) is None, "settings from before the node was there"
