@@ -88,10 +88,9 @@ def tsne(run: Path, *, out: Path, device: str, **settings: Any) -> Outcome:
         remarks, stored = [], {"made_of": made_of, "constant": constant, "date": now()}
         stamp.unlink(missing_ok=True)  # until the new tables are there, none is known to be whole
     constant = stored["constant"]
-    names_language = result["task"]["name"] != "asr"
     return Outcome(
         charts=[
-            tsne_chart(points, neighbours, names_language=names_language, constant=constant),
+            tsne_chart(points, neighbours, constant=constant),
             knn_chart(neighbours, constant=constant),
         ],
         table=summary(neighbours),
