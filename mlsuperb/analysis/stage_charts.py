@@ -50,11 +50,11 @@ def tsne_chart(points: pd.DataFrame, neighbours: pd.DataFrame, *, constant: Sequ
     accuracy = dict(zip(neighbours["stage"], neighbours["accuracy"], strict=True))
     columns = 2 if len(stages) in (2, 4) else min(len(stages), 3 if len(stages) <= 9 else 4)
     rows = ceil(len(stages) / columns)
-    figure, axes = new_figure(height_in=rows * 6.6 / columns + 0.9, rows=rows, columns=columns)
+    figure, axes = new_figure(height_in=rows * (6.6 / columns + 0.2) + 0.9, rows=rows, columns=columns)
     shades = colours(sorted(set(points["language"])))
     for axis, stage in zip(axes, stages, strict=False):
         _panel(axis, points[points["stage"] == stage], shades)
-        axis.set_title(f"{stage}: kNN {accuracy[stage]:.0f} %", fontsize=9)
+        axis.set_title(f"{stage}\nkNN {accuracy[stage]:.0f} %", fontsize=9)
     for axis in axes[len(stages) :]:
         axis.set_axis_off()
     _legend(figure, shades, marks=names_language)
