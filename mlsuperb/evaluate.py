@@ -31,7 +31,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     from mlsuperb.settings import check
     from mlsuperb.training.progress import PROGRESS_FILE, Progress
 
-    config = build.load_config(run) | _changes(overrides)
+    config = build.load_config(run) | _changes(overrides) | {"benchmark": None}  # it was of the run's own data
     check(config)
     recogniser = build.load_recogniser(run, config | {"trainer": config["trainer"] | {"device": device}})
     manifest, record = build.read_data(config)

@@ -28,10 +28,12 @@ from mlsuperb.files import write_atomic
 log = logging.getLogger(__name__)
 
 # What does not change the science, and so not the identity of a run: where runs lie, what computes them, how they are
-# watched and scored. Everything else does, the place of the corpus included: another place may hold other data.
+# watched, scored and placed in a benchmark. Everything else does, the place of the corpus included: another place may hold
+# other data.
 NOT_SCIENCE = (
     "run_id",
     "run_name",
+    "benchmark",
     "output_root",
     "manifests",
     "hydra",

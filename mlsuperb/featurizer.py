@@ -22,6 +22,11 @@ class Featurizer(nn.Module, ABC):
 
     output_size: int
 
+    @property
+    def weights(self) -> Tensor | None:
+        """(L,) the share of each layer, adding up to 1, without gradient; None where layers have none."""
+        return None
+
     @abstractmethod
     def forward(self, features: Features) -> Tensor:
         """`feats_BFD`, zero beyond `features.lengths_B` as the layers are."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from mlsuperb.featurizer import Featurizer
 from mlsuperb.heads.base import Head
 from mlsuperb.objectives.base import Objective
 from mlsuperb.types import Batch, Encoded, Loss
@@ -29,7 +30,7 @@ class SpeechModel(nn.Module):
         upstream: Upstream,
         *,
         trained: Iterable[str],
-        featurizer: nn.Module,
+        featurizer: Featurizer,
         specaug: nn.Module,
         head: Head,
         objective: Objective,

@@ -37,7 +37,9 @@ GROUPS = (
     "scoring",
     "trainer",
 )
-RUN_SETTINGS = ("seed", "output_root", "manifests", "run_name", "run_id")
+RUN_SETTINGS = ("seed", "benchmark", "output_root", "manifests", "run_name", "run_id")
+BENCHMARK = ("experiment", "track", "size", "run")
+TRACKS = ("mono_asr", "multi_asr", "lid", "asr_lid")
 # Sizes and other things that one part knows and another is given when it is built; nobody types them.
 RUNTIME = {
     "featurizer": {"num_layers", "layer_size"},
@@ -117,6 +119,7 @@ def find_problems(config: Mapping[str, Any], groups: Sequence[str] = GROUPS) -> 
     for key in config:
         if key not in GROUPS and key not in RUN_SETTINGS:
             problems.append(f"nothing reads the setting '{key}'{_hint(key, (*GROUPS, *RUN_SETTINGS))}; remove it")
+    problems += _benchmark_problems(config.get("benchmark"))
     seed = config.get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         problems.append(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1")
@@ -129,6 +132,16 @@ def find_problems(config: Mapping[str, Any], groups: Sequence[str] = GROUPS) -> 
     if not problems:
         problems += _misfits(config, groups)
     return problems
+
+
+def _benchmark_problems(node: Any) -> Iterator[str]:
+    """The node is written by published experiments; a table of runs believes it."""
+    if node is None:
+        return
+    if not isinstance(node, Mapping) or set(node) != set(BENCHMARK):
+        yield f"benchmark={node!r} must be null or have the keys {', '.join(BENCHMARK)}; leave it to +exp=v1/... and others"
+    elif node["track"] not in TRACKS:
+        yield f"benchmark.track={node['track']!r} must be one of {', '.join(TRACKS)}"
 
 
 def _node_problems(path: str, node: Mapping[str, Any], runtime: set[str]) -> Iterator[str]:

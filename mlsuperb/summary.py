@@ -9,12 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
+from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import now
 from mlsuperb.model import SpeechModel
-from mlsuperb.scoring.comparison import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.result import build_result, read_result, write_result
+from mlsuperb.scoring.run_facts import above_cap
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
@@ -48,6 +49,7 @@ def save_result(
     protocols = Scoring(protocols=config["scoring"]["protocols"]).score(hypotheses, **settings)
     parts: dict[str, Any] = {name: _part(config[name]) for name in ("upstream", "adaptation", "head")}
     parts["upstream"]["loaded"] = model.upstream.record()
+    benchmark = describe(config)
     trained = count_trained(model)
     parts["adaptation"]["trained"] = trained  # by part of the model
     result = build_result(
@@ -57,12 +59,14 @@ def save_result(
         protocols=protocols,
         hypotheses=folder / HYPOTHESES_FILE,
         **parts,
+        featurizer=_featurizer(config["featurizer"], model),
         num_trainable=sum(trained.values()),
         num_total=num_parameters(model.parameters()),
         config=config,
         seed=config["seed"],
         environment=environment,
-        not_official_because=["not compared with the published settings (that comes with the leaderboard)"],
+        benchmark=benchmark,
+        not_official_because=against_official(benchmark, record.get("release"), synthetic=record["synthetic"]),
         training={**progress.counts, "history": progress.history, "averaged": progress.best},
         cost={
             "iterations": progress.iteration,
@@ -79,6 +83,13 @@ def _part(node: Mapping[str, Any]) -> dict[str, Any]:
     """Name, facts and settings of a part, for tables."""
     settings = {key: value for key, value in node.items() if key not in ("name", "card", "_target_")}
     return {"name": node["name"], "card": node.get("card", {}), "settings": settings}
+
+
+def _featurizer(node: Mapping[str, Any], model: SpeechModel) -> dict[str, Any]:
+    """Its name, how many layers it was given, and the share that each has in the stream, where it learns one."""
+    weights = model.featurizer.weights
+    shares = None if weights is None else weights.tolist()
+    return {"name": node["name"], "num_layers": model.upstream.num_layers, "layer_weights": shares}
 
 
 def show(folder: Path, console: Console | None = None) -> None:

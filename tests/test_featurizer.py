@@ -18,6 +18,7 @@ def test_weighted_sum_starts_as_the_mean_and_follows_its_weights() -> None:
     features, featurizer = make_features(), WeightedSum(**SIZES)
     torch.testing.assert_close(featurizer(features), torch.stack(features.layers).mean(0))
     assert featurizer.weights.tolist() == [0.25] * 4
+    assert LastLayer(**SIZES).weights is None
     with torch.no_grad():
         featurizer.logits_L.copy_(torch.tensor([0.0, 1.0, 2.0, -1.0]))
     shares = featurizer.logits_L.exp() / featurizer.logits_L.exp().sum()

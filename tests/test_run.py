@@ -77,6 +77,7 @@ def test_a_run_leaves_everything_behind(finished: tuple[Path, list[str], str]) -
     result = json.loads((folder / "result.json").read_text())
     assert result["synthetic"] is True
     assert result["official"] is False
+    assert result["featurizer"] == {"name": "weighted_sum", "num_layers": 1, "layer_weights": [1.0]}  # fbank: one layer
     assert result["protocols"]["v1"]["counts"]["test"]["studio"].keys() == {"deu", "swa"}
     assert result["training"]["history"][-1]["epoch"] == 2
     assert "reference" in shown

@@ -30,11 +30,11 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": {"tasks", "data"},
     "scoring": {"scoring", "data", "files"},
     "training": {"training", "files"},
-    "model": {"upstreams", "heads", "objectives"},
+    "model": {"upstreams", "featurizer", "heads", "objectives"},
     "inference": {"data", "decoding", "model", "scoring", "tasks", "training"},
     "settings": {"experiment", "options", "scoring"},
     "benchmark": {"experiment", "settings"},
-    "analysis": {"analysis", "data", "files", "inference", "scoring"},
+    "analysis": {"analysis", "data", "files", "inference", "masks", "scoring"},
     "summary": {"analysis", "benchmark", "experiment", "model", "scoring", "training"},
     "espnet": {"espnet", "files", "training"},
 }

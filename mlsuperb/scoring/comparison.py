@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from mlsuperb.scoring.run_facts import trained_params
 from mlsuperb.scoring.table import ARROWS, Cells, percent
 
-CAP = 100_000_000  # tunable parameters that ML-SUPERB 2.0 allows (arXiv 2406.08641)
 MAIN_METRICS = {  # by protocol: metric -> column
     "v1": {
         "trained_cer": "CER",
@@ -96,16 +96,6 @@ def differences(
 
 def _shown(key: str, value: Any) -> str:
     return str(value).rpartition(".")[2] if key == "_target_" else str(value)
-
-
-def trained_params(number: int) -> str:
-    """In millions, with a word where ML-SUPERB 2.0's limit is passed."""
-    return f"{number / 1e6:,.2f} M{above_cap(number)}"
-
-
-def above_cap(number: int) -> str:
-    """The word, or nothing."""
-    return " (above 100 M)" if number > CAP else ""
 
 
 def _value(metrics: Mapping[str, Any], name: str) -> float | None:

@@ -46,6 +46,8 @@ SCHEMA: dict[str, tuple[str, ...]] = {
     "hypotheses": ("path", "sha256", "num_utterances"),
     "date": (),
 }
+# Keys that older results have not, and the keys that must be inside where one is there and not null
+OPTIONAL: dict[str, tuple[str, ...]] = {"featurizer": ("name", "layer_weights")}
 
 
 def build_result(
@@ -69,6 +71,7 @@ def build_result(
     cost: Mapping[str, Any],
     date: str,
     benchmark: Mapping[str, Any] | None = None,
+    featurizer: Mapping[str, Any] | None = None,
     status: str = "finished",
     not_official_because: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -79,6 +82,7 @@ def build_result(
         protocols: what `mlsuperb.scoring.score.score` returned.
         hypotheses: the file that was scored; its hash and size go into the result.
         environment: of the process: `package_version`, `code` (commit, dirty), versions, machine.
+        featurizer: `name`, `num_layers`, `layer_weights` (the share of each layer; None where it learns none).
         training: unaligned utterances, steps, ...   cost: steps, wall time, memory, ...
         not_official_because: what the caller knows against this result; synthetic data, changed code and utterances
             without a hypothesis are found here.
@@ -106,6 +110,7 @@ def build_result(
         "upstream": upstream,
         "adaptation": adaptation,
         "head": head,
+        "featurizer": featurizer,
         "num_trainable": num_trainable,
         "num_total": num_total,
         "config": config,
@@ -223,6 +228,8 @@ def _check(result: Any, *, place: str) -> None:
         )
     missing = [key for key in SCHEMA if key not in result]
     missing += [f"{key}.{part}" for key in SCHEMA if key in result for part in SCHEMA[key] if part not in result[key]]
+    there = [key for key in OPTIONAL if result.get(key) is not None]
+    missing += [f"{key}.{part}" for key in there for part in OPTIONAL[key] if part not in result[key]]
     if missing:
         raise ValueError(f"{place}: missing {', '.join(missing)}; build_result makes a result with all its keys")
 

@@ -6,7 +6,7 @@ import pytest
 
 from mlsuperb.experiment import NOT_SCIENCE
 from mlsuperb.scoring import comparison
-from mlsuperb.scoring.comparison import trained_params
+from mlsuperb.scoring.run_facts import trained_params
 from mlsuperb.scoring.score import score
 
 differences = partial(comparison.differences, hidden=NOT_SCIENCE)

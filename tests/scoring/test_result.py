@@ -8,7 +8,7 @@ import re
 import pytest
 
 from mlsuperb.scoring.hypotheses import write_hypotheses
-from mlsuperb.scoring.result import SCHEMA, build_result, comparable, read_result, write_result
+from mlsuperb.scoring.result import OPTIONAL, SCHEMA, build_result, comparable, read_result, write_result
 from mlsuperb.scoring.score import score
 
 
@@ -56,7 +56,7 @@ def test_round_trip(tmp_path, arguments):
     path = tmp_path / "result.json"
     write_result(path, result)
     assert read_result(path) == json.loads(json.dumps(result))
-    assert result.keys() == SCHEMA.keys()
+    assert result.keys() == {*SCHEMA, *OPTIONAL}
     assert result["official"]
     assert result["not_official_because"] == []
     assert result["scorer"]["protocols"] == {"v1": "1", "v2": "1", "challenge": "1", "challenge_server": "1"}
@@ -138,3 +138,16 @@ def test_comparable(arguments):
         assert re.search(message, reason), reason
     # only what both were scored with is compared
     assert comparable(a, changed("protocols", to={"v1": a["protocols"]["v1"]})) == []
+
+
+def test_the_featurizer_is_a_key_that_older_results_have_not(tmp_path, arguments):
+    path = tmp_path / "result.json"
+    older = build_result(**arguments)
+    del older["featurizer"]
+    write_result(path, older)
+    assert "featurizer" not in read_result(path)
+    featurizer = {"name": "weighted_sum", "num_layers": 2, "layer_weights": [0.25, 0.75]}
+    write_result(path, build_result(**arguments, featurizer=featurizer))
+    assert read_result(path)["featurizer"] == featurizer
+    with pytest.raises(ValueError, match=r"missing featurizer\.layer_weights"):
+        build_result(**arguments, featurizer={"name": "weighted_sum"})

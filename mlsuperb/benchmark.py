@@ -1,0 +1,87 @@
+"""What a run is in a benchmark: its track, and where its settings leave the published experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mlsuperb.experiment import science
+from mlsuperb.settings import compose
+
+# What may differ without a deviation: ML-SUPERB 1.0 leaves upstream and learning rate to the user (README of ESPnet's
+# egs2/ml_superb/asr1); a seed and the place of the data are no settings of an experiment.
+FREE = ("upstream", "trainer.optimizer.lr", "seed", "data.root", "data.audio_folder")
+FOLLOWED = ("size", "mono")  # settings of the data that an experiment is published for several values of
+
+
+def describe(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """`benchmark` of a result: the node of the configuration, and `deviations`: setting -> [published, here].
+
+    The published experiment is composed with the same corpus option, size and monolingual run, so that what follows from
+    them (phonemes for jpn, iterations for 1h) is no deviation. Where another option was chosen for a group, the group
+    stands with both names beside its settings.
+    """
+    node = config.get("benchmark")
+    if not node:
+        return None
+    data = config["data"]
+    overrides = [f"+exp={node['experiment']}", f"data={data['name']}"]
+    overrides += [f"data.{key}={data[key]}" for key in FOLLOWED if data.get(key) is not None]
+    try:
+        published = compose(overrides)
+    except (
+        ValueError
+    ) as error:  # a corpus option from a folder that is no longer given: a result is written all the same
+        return {**node, "deviations": {"benchmark": [" ".join(overrides), f"could not be composed: {error}"]}}
+    chosen = {
+        group: [published[group]["name"], config[group]["name"]]
+        for group in published
+        if isinstance(published[group], Mapping) and group not in FREE and "_target_" in published[group]
+        if published[group]["_target_"] != config[group]["_target_"]
+    }
+    leaves = dict(_differences(science(published), science(config)))
+    return {**node, "deviations": {**chosen, **leaves}}
+
+
+def against_official(
+    benchmark: Mapping[str, Any] | None, release: Mapping[str, Any] | None, *, synthetic: bool
+) -> list[str]:
+    """Why a run is no official one; empty where nothing here says so (`build_result` adds what it sees).
+
+    Args:
+        benchmark: what `describe` returned.
+        release: `data.release` of the result: `name`, `whole`, `why`; None where the corpus has no releases.
+        synthetic: these data are of no release, and that is said elsewhere.
+    """
+    reasons = []
+    if benchmark is None:
+        reasons.append("no published experiment: its settings come from none of +exp=v1/..., v2/..., peft_study/...")
+    elif deviations := benchmark["deviations"]:
+        reasons.append(f"not as +exp={benchmark['experiment']}: {'; '.join(shown_deviations(deviations))}")
+    if release is None and not synthetic:
+        reasons.append("the data are no published release")
+    elif release is not None and not release["whole"]:
+        reasons.append(f"the {release['name']} release is not whole: {release['why']}")
+    return reasons
+
+
+def shown_deviations(deviations: Mapping[str, Sequence[Any]]) -> list[str]:
+    """`head transformer -> linear`, one text a deviation; the settings of a group whose option is another go unsaid."""
+    return [
+        f"{path} {published} -> {here}"
+        for path, (published, here) in deviations.items()
+        if "." not in path or path.partition(".")[0] not in deviations
+    ]
+
+
+def _differences(published: Any, here: Any, *, path: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """(path, [published, here]) of every setting that is not the same; None where one has no such setting."""
+    is_option = path.count(".") == 1 and path.endswith("._target_")  # stands with its name beside the settings
+    if is_option or path in FREE or path in [f"data.{key}" for key in FOLLOWED]:
+        return
+    if isinstance(published, Mapping) or isinstance(here, Mapping):
+        first, second = (node if isinstance(node, Mapping) else {} for node in (published, here))
+        for key in dict.fromkeys([*first, *second]):
+            yield from _differences(first.get(key), second.get(key), path=f"{path}.{key}" if path else key)
+    elif published != here:
+        yield path, [published, here]

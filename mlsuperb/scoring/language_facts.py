@@ -1,0 +1,64 @@
+"""Family and resource level of the benchmark's languages, and groups of utterances by them. Sources and licences stand in
+the head of `language_facts.csv`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal, get_args
+
+from mlsuperb.scoring.protocols.v2 import LANGUAGE_NAMES
+
+By = Literal["language", "dataset", "family", "resource"]
+GROUPINGS: tuple[By, ...] = get_args(By)
+UNKNOWN = "unknown"
+TITLES: Mapping[By, str] = {  # of a table's first column
+    "language": "language",
+    "dataset": "dataset",
+    "family": "family (Glottolog 4.0)",
+    "resource": "resource class (Joshi et al. 2020)",
+}
+_LABELS = {name: label for label, name in LANGUAGE_NAMES.items()}  # protocol v2 writes orgjpn
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageFacts:
+    """`family`: top-level, by Glottolog. `resource_class`: 0 (least) to 5. None where no source says it."""
+
+    family: str | None
+    resource_class: int | None
+
+
+@cache
+def language_facts() -> Mapping[str, LanguageFacts]:
+    """Facts of every language label of ML-SUPERB."""
+    text = files("mlsuperb.scoring").joinpath("language_facts.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    return {
+        row["code"]: LanguageFacts(
+            family=row["family"] or None,
+            resource_class=int(row["resource_class"]) if row["resource_class"] else None,
+        )
+        for row in rows
+    }
+
+
+def group_of(by: By, *, dataset: str, language: str) -> str:
+    """The group that an utterance belongs to; `unknown` where the fact is not known.
+
+    Raises:
+        ValueError: an unknown grouping.
+    """
+    if by not in GROUPINGS:
+        raise ValueError(f"cannot group by {by!r}; choose {', '.join(GROUPINGS)}")
+    if by in ("language", "dataset"):
+        return language if by == "language" else dataset
+    facts = language_facts().get(_LABELS.get(language, language))
+    if facts is None:
+        return UNKNOWN
+    if by == "family":
+        return facts.family or UNKNOWN
+    return UNKNOWN if facts.resource_class is None else str(facts.resource_class)

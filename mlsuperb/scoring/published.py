@@ -1,0 +1,90 @@
+"""Published rows, as they stand in `published/*.yaml`, each with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from mlsuperb.scoring.superb_s import read_published
+
+ROW_FILES = (
+    "board_2024.yaml",
+    "paper_2023.yaml",
+    "paper_2023_recalled.yaml",
+    "recipe_readme.yaml",
+    "challenge.yaml",
+    "peft_study.yaml",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedRow:
+    """What a publication says of one system after training on one size.
+
+    Args:
+        title: of the publication, short.
+        board: whose row it is, and whose SUPERB_s `superb_s` is; None for single numbers.
+        upstream, adaptation, experiment: our options for the same; None where we have none, or where it has to be none.
+        release, protocol: of the data it was measured on, and how.
+        labels: of the challenge's data, raw or cleaned.
+        scores: column -> %; a column `mono_<run>` is one monolingual run.
+        verified, superb_s_verified: whether it was read in the source that is named.
+    """
+
+    title: str
+    system: str
+    board: str | None
+    size: str
+    upstream: str | None
+    adaptation: str
+    experiment: str | None
+    release: str | None
+    protocol: str
+    labels: str | None
+    scores: Mapping[str, float]
+    superb_s: float | None
+    params_m: float | None
+    verified: bool
+    superb_s_verified: bool
+    source: str
+    note: str
+
+
+@cache
+def published_rows() -> tuple[PublishedRow, ...]:
+    """All of them, in the order of their files."""
+    return tuple(row for name in ROW_FILES for row in _rows(read_published(name)))
+
+
+def other_numbers() -> list[dict[str, Any]]:
+    """Published numbers that are no row: system, data, metric, value, unit, verified, source."""
+    numbers: list[dict[str, Any]] = read_published("other.yaml")["numbers"]
+    return numbers
+
+
+def _rows(table: Mapping[str, Any]) -> Iterator[PublishedRow]:
+    for entry in table["rows"]:
+        verified = entry.get("verified", table["verified"])
+        for size, numbers in entry["scores"].items():
+            columns = zip(table["columns"], numbers, strict=True)
+            yield PublishedRow(
+                title=table["title"],
+                system=entry["system"],
+                board=table["board"],
+                size=size,
+                upstream=entry.get("upstream"),
+                adaptation=entry.get("adaptation", "frozen"),
+                experiment=entry.get("experiment"),
+                release=table["release"],
+                protocol=table["protocol"],
+                labels=entry.get("labels"),
+                scores={name: float(number) for name, number in columns if number is not None},
+                superb_s=entry.get("superb_s", {}).get(size),
+                params_m=entry.get("params_m"),
+                verified=verified,
+                superb_s_verified=verified and table.get("superb_s_verified", True),
+                source=entry.get("source", table["source"]),
+                note=entry.get("note", ""),
+            )

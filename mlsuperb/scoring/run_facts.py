@@ -1,0 +1,86 @@
+"""What a table can say of a run beside its scores: size, cost, and whether the upstream heard the test corpora before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mlsuperb.scoring.score import NOT_APPLICABLE
+
+CAP = 100_000_000  # tunable parameters that ML-SUPERB 2.0 allows (arXiv 2406.08641)
+UNKNOWN, NONE = "unknown", "none"
+UNDISCLOSED = "undisclosed"  # as the upstream cards write it
+
+# Other names of a test dataset's corpus in the upstream cards (`pretrained_on`), as `_key` makes them. The googlei18n
+# sets are Google's crowd-sourced corpora on OpenSLR; mHuBERT-147 (arXiv 2406.06371) calls the read ones "Google TTS".
+ALIASES = {
+    "googlei18nasr": {"openslr", "googlei18n"},
+    "googlei18ntts": {"openslr", "googletts", "googlei18n"},
+    "googlei18n": {"openslr", "googletts"},
+}
+
+
+def run_facts(result: Mapping[str, Any]) -> dict[str, str]:
+    """Facts of a run as they stand in a table; "unknown" where the result does not tell.
+
+    `trained` and `total` parameters, peak `memory`, `hours` of training (wall clock), and `overlap`: the test datasets
+    whose corpus the upstream was pre-trained on by its card, with their share of the test utterances. It goes by
+    the corpora's names: whether the test utterances themselves were heard is not known, nor are corpora of one origin
+    (Libri-Light and MLS are both LibriVox) taken for each other.
+    """
+    cost = result.get("cost", {})
+    return {
+        "trained": trained_params(result["num_trainable"]),
+        "total": f"{result['num_total'] / 1e6:,.2f} M",
+        "memory": _number(cost.get("peak_memory_gb"), unit=" GB"),
+        "hours": _number(cost.get("train_wall_s"), per=3600),
+        "overlap": overlap(result),
+    }
+
+
+def trained_params(number: int) -> str:
+    """In millions, with a word where ML-SUPERB 2.0's limit is passed."""
+    return f"{number / 1e6:,.2f} M{above_cap(number)}"
+
+
+def above_cap(number: int) -> str:
+    """The word, or nothing."""
+    return " (above 100 M)" if number > CAP else ""
+
+
+def overlap(result: Mapping[str, Any]) -> str:
+    """See `run_facts`: `none`, `unknown`, or `commonvoice, mls (45 % of test)`."""
+    if result["synthetic"]:
+        return NONE  # made here, whatever its datasets are called
+    corpora = result["upstream"].get("card", {}).get("pretrained_on")
+    if corpora is None:
+        return UNKNOWN
+    sizes = dict(_test_sizes(result["protocols"]))
+    heard = {_key(name) for name in corpora}
+    found = [dataset for dataset in sizes if heard & ({_key(dataset)} | ALIASES.get(_key(dataset), set()))]
+    if not found:
+        return UNKNOWN if _key(UNDISCLOSED) in heard or not sizes else NONE
+    share = 100 * sum(sizes[dataset] for dataset in found) / sum(sizes.values())
+    return f"{', '.join(sorted(found))} ({share:.0f} % of test)"
+
+
+def _test_sizes(protocols: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Datasets with their numbers of test utterances."""
+    sections = [section for name, section in protocols.items() if name != NOT_APPLICABLE]
+    splits = sections[0]["counts"] if sections else {}
+    merged: dict[str, int] = {}
+    for datasets in splits.values():
+        for dataset, languages in datasets.items():
+            merged[dataset] = merged.get(dataset, 0) + sum(counts["num_utterances"] for counts in languages.values())
+    yield from merged.items()
+
+
+def _key(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _number(value: float | None, *, per: float = 1, unit: str = "") -> str:
+    if value is None:
+        return UNKNOWN
+    value = value / per
+    return f"{value:,.2f}{unit}" if value < 10 else f"{value:,.1f}{unit}"

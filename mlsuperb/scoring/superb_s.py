@@ -1,0 +1,180 @@
+"""SUPERB_s, the one number of an ML-SUPERB board, and the boards with the reference values it is taken with.
+
+    SUPERB_s = 1000 / |T| * sum over tasks t of the mean over t's columns of (score - FBANK) / (SOTA - FBANK)
+
+(compute_superb_score.py of utter-project/mHuBERT-147-scripts.) FBANK scores 0. SOTA is the best value of each column among
+the models of a board, for each training size; so the same system has another score on another board, and a score without
+its board says nothing. The values of a board are in `published/boards.yaml` and never move: a system better than SOTA is
+above 1000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from statistics import fmean
+from typing import Any, Literal
+
+import yaml
+
+from mlsuperb.scoring.table import ARROWS
+
+FORMULA = "1000 / tasks x the sum over tasks of the mean over the task's columns of (score - FBANK) / (SOTA - FBANK)"
+MONO = "mono_asr"
+ANY_SIZE = "all"  # the size of a corpus that has none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One figure of a board, in %. `metric` is its name in the protocol's section; empty for the monolingual average."""
+
+    name: str
+    title: str
+    track: str
+    metric: str
+    better: Literal["lower", "higher"]
+
+    @property
+    def heading(self) -> str:
+        """Title with an arrow towards better."""
+        return f"{self.title} {ARROWS[self.better]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """By column: the value that scores 0, and the value that scores 1000."""
+
+    fbank: Mapping[str, float]
+    sota: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A table that systems can stand in.
+
+    `experiments` begins the names of the experiments that make its runs; `mono` lists the runs of every language of the
+    monolingual average; `release` or else `data` is what its runs are made on.
+    """
+
+    name: str
+    version: str
+    title: str
+    source: str
+    experiments: str
+    protocol: str
+    protocol_version: str
+    scorer_version: str
+    split: str
+    release: str | None
+    data: str | None
+    columns: tuple[Column, ...]
+    mono: Mapping[str, tuple[str, ...]]
+    phonemes: tuple[str, ...]
+    references: Mapping[str, Reference]
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The training sizes that it has."""
+        return tuple(self.references) or (ANY_SIZE,)
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """Its tasks."""
+        return tuple(dict.fromkeys(column.track for column in self.columns))
+
+    @property
+    def mono_runs(self) -> tuple[str, ...]:
+        """All monolingual runs."""
+        return tuple(run for runs in self.mono.values() for run in runs)
+
+    def check_size(self, size: str | None) -> str:
+        """`size`, or the first of the board.
+
+        Raises:
+            ValueError: the board does not have it.
+        """
+        if size is not None and size not in self.sizes:
+            raise ValueError(f"board {self.name} has no size {size}; it has {', '.join(self.sizes)}")
+        return size or self.sizes[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """SUPERB_s on a board, or why there is none."""
+
+    board: str
+    size: str
+    value: float | None
+    reason: str = ""
+
+
+@cache
+def boards() -> dict[str, Board]:
+    """Every board, by name."""
+    facts = read_published("boards.yaml")
+    columns = {name: Column(name=name, **{"metric": "", **entry}) for name, entry in facts["columns"].items()}
+    return {entry["name"]: _board(entry, columns) for entry in facts["boards"]}
+
+
+def board_named(name: str) -> Board:
+    """A board.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if name not in boards():
+        raise ValueError(f"there is no board {name!r}; choose one of {', '.join(boards())}")
+    return boards()[name]
+
+
+def superb_s(scores: Mapping[str, float | None], *, board: Board, size: str) -> Score:
+    """SUPERB_s of `scores` (column name -> %). A column without a score gives none, and the reason.
+
+    Raises:
+        ValueError: the board does not have the size.
+    """
+    board.check_size(size)
+    if size not in board.references:
+        return Score(board=board.name, size=size, value=None, reason=f"board {board.name} has no SUPERB_s")
+    if missing := [column.title for column in board.columns if scores.get(column.name) is None]:
+        return Score(board=board.name, size=size, value=None, reason=f"no {', '.join(missing)}")
+    reference = board.references[size]
+    tasks: dict[str, list[float]] = {}
+    for column in board.columns:
+        fbank, sota = reference.fbank[column.name], reference.sota[column.name]
+        share = (scores[column.name] - fbank) / (sota - fbank)  # type: ignore[operator]
+        tasks.setdefault(column.track, []).append(share)
+    return Score(board=board.name, size=size, value=1000 * fmean(fmean(shares) for shares in tasks.values()))
+
+
+def read_published(name: str) -> dict[str, Any]:
+    """A file of `published/`."""
+    content: dict[str, Any] = yaml.safe_load(
+        files("mlsuperb.scoring").joinpath("published", name).read_text(encoding="utf-8")
+    )
+    return content
+
+
+def _board(entry: Mapping[str, Any], columns: Mapping[str, Column]) -> Board:
+    names = entry["columns"]
+
+    def values(numbers: list[float]) -> dict[str, float]:
+        return dict(zip(names, numbers, strict=True))
+
+    return Board(
+        **{
+            key: value
+            for key, value in entry.items()
+            if key not in ("columns", "mono", "phonemes", "references", "data")
+        },
+        data=entry.get("data"),
+        columns=tuple(columns[name] for name in names),
+        mono={language: tuple(runs) for language, runs in entry["mono"].items()},
+        phonemes=tuple(entry["phonemes"]),
+        references={
+            size: Reference(fbank=values(one["fbank"]), sota=values(one["sota"]))
+            for size, one in entry["references"].items()
+        },
+    )

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import mlsuperb
+from mlsuperb.scoring.run_facts import run_facts
+
+UPSTREAMS = Path(mlsuperb.__file__).parent.parent / "conf" / "upstream"
+
+
+def run(*, pretrained_on=(), datasets=("commonvoice", "mls"), synthetic=False, cost=None):
+    sizes = {name: {"eng": {"num_utterances": 30}, "deu": {"num_utterances": 10}} for name in datasets}
+    return {
+        "num_trainable": 5_761_000,
+        "num_total": 321_000_000,
+        "synthetic": synthetic,
+        "upstream": {"name": "xls_r_300m", "card": {"pretrained_on": pretrained_on}},
+        "protocols": {"v1": {"counts": {"test": sizes}}, "not_applicable": {}},
+        "cost": {"train_wall_s": 5400.0, "peak_memory_gb": 17.25} if cost is None else cost,
+    }
+
+
+def test_size_and_cost():
+    facts = run_facts(run(pretrained_on=[]))
+    assert facts == {"trained": "5.76 M", "total": "321.00 M", "memory": "17.2 GB", "hours": "1.50", "overlap": "none"}
+    facts = run_facts(run(cost={"peak_memory_gb": None}))
+    assert (facts["memory"], facts["hours"]) == ("unknown", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("pretrained_on", "datasets", "expected"),
+    [
+        (["VoxPopuli", "MLS", "CommonVoice", "BABEL"], ("commonvoice", "fleurs"), "commonvoice (50 % of test)"),
+        (["MLS", "CommonVoice"], ("mls", "commonvoice"), "commonvoice, mls (100 % of test)"),
+        (["FLEURS", "VoxForge"], ("fleurs", "voxforge", "voxpopuli", "swc"), "fleurs, voxforge (50 % of test)"),
+        (["BABEL", "VoxLingua107"], ("commonvoice",), "none"),
+        (["LibriSpeech"], ("mls",), "none"),  # a corpus of one origin is not the corpus
+        (["Google TTS"], ("googlei18n_tts", "googlei18n_asr"), "googlei18n_tts (50 % of test)"),
+        ([], ("mls",), "none"),
+        (None, ("mls",), "unknown"),
+        (["undisclosed"], ("mls",), "unknown"),
+        (["undisclosed", "MLS"], ("mls", "swc"), "mls (50 % of test)"),
+    ],
+)
+def test_overlap_goes_by_the_card(pretrained_on, datasets, expected):
+    assert run_facts(run(pretrained_on=pretrained_on, datasets=datasets))["overlap"] == expected
+
+
+def test_synthetic_speech_was_heard_by_nobody():
+    assert run_facts(run(pretrained_on=["MLS"], synthetic=True))["overlap"] == "none"
+    assert run_facts(run(pretrained_on=None, synthetic=True))["overlap"] == "none"
+
+
+def test_a_card_without_the_field_is_unknown():
+    one = run()
+    one["upstream"] = {"name": "own"}
+    assert run_facts(one)["overlap"] == "unknown"
+
+
+def test_every_card_gives_an_answer():
+    seen = {}
+    for path in sorted(UPSTREAMS.glob("*.yaml")):
+        card = yaml.safe_load(path.read_text(encoding="utf-8")).get("card", {})
+        if "pretrained_on" in card:
+            seen[path.stem] = run_facts(run(pretrained_on=card["pretrained_on"]))["overlap"]
+    assert len(seen) > 30
+    assert seen["xls_r_300m"] == "commonvoice, mls (100 % of test)"
+    assert seen["whisper_small"] == seen["hf"] == "unknown"
+    assert seen["hubert_base"] == seen["fbank"] == "none"
