@@ -99,9 +99,13 @@ def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
         }
         for split, rows in prepared.manifest.groupby("split", sort=True)
     }
+    for asked, (other, why) in corpus.stand_ins().items():
+        log.warning("%s stands in for %s: %s", other, asked, why)
     record = {
         "name": config["data"]["name"],
         "synthetic": corpus.synthetic,
+        "release": corpus.release(),
+        "stand_ins": {asked: other for asked, (other, _) in corpus.stand_ins().items()},
         "splits": splits,
         "skipped": prepared.skipped,
     }

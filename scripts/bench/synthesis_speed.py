@@ -27,16 +27,11 @@ def main() -> None:
     arguments = parser.parse_args()
     languages, datasets = arguments.languages.split(","), arguments.datasets.split(",")
     share = arguments.minutes / (len(languages) * len(datasets))
-    settings = TreeSettings(
-        languages=tuple(languages),
-        datasets=tuple(datasets),
-        minutes=0.8 * share,
-        test_minutes=0.1 * share,
-        seed=0,
-    )
+    settings = TreeSettings(minutes=0.8 * share, test_minutes=0.1 * share, seed=0)
+    pairs = [(language, dataset) for language in languages for dataset in datasets]
     with TemporaryDirectory() as root:
         wall_s, cpu_s = time.perf_counter(), time.process_time()
-        tree = make_tree(Path(root), settings)
+        tree = make_tree(Path(root), settings, pairs=pairs)
         wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
         sizes = [path.stat().st_size for path in tree.glob("*/*/wav/*.wav")]
     made_s = sum(size - _WAV_HEADER_BYTES for size in sizes) / _BYTES_A_SECOND

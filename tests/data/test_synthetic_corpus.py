@@ -11,16 +11,18 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("babel")
 
 from mlsuperb.data.corpora import synthetic
+from mlsuperb.data.corpora.ml_superb_release import mono_settings
 from mlsuperb.data.corpora.synthetic import Synthetic
 from mlsuperb.data.manifest import prepare
 from mlsuperb.data.synthesis import tree as tree_module
 from mlsuperb.data.synthesis.tree import TreeSettings, make_tree
 
-SMALL = {"languages": ("fin", "swa"), "datasets": ("phone", "studio"), "minutes": 0.5, "test_minutes": 0.3, "seed": 0}
+SMALL = {"minutes": 0.5, "test_minutes": 0.3, "seed": 0}
 
 
-def make(root: Path, **changes) -> Path:
-    return make_tree(root, TreeSettings(**(SMALL | changes)))
+def make(root: Path, *, languages=("fin", "swa"), datasets=("phone", "studio"), **changes) -> Path:
+    pairs = [(language, dataset) for language in languages for dataset in datasets]
+    return make_tree(root, TreeSettings(**(SMALL | changes)), pairs=pairs)
 
 
 def contents(tree: Path, pattern: str = "*/*") -> dict[str, bytes]:
@@ -55,6 +57,20 @@ def test_same_settings_same_bytes_and_another_seed_others(small, tmp_path):
 def test_a_pair_does_not_depend_on_the_other_pairs(small, tmp_path):
     alone = make(tmp_path, languages=("swa",), datasets=("studio",))
     assert contents(alone) == contents(small, "studio/swa")
+
+
+def test_corpora_of_the_same_settings_share_their_pairs(small, tmp_path, monkeypatch):
+    made = []
+    whole = tree_module._PairWriter.write
+    monkeypatch.setattr(
+        tree_module._PairWriter, "write", lambda writer: (made.append(writer.folder.parts[-2:]), whole(writer))
+    )
+    make(tmp_path, languages=("swa",), datasets=("studio",))
+    tree = make(tmp_path, datasets=("studio",))
+    assert make(tmp_path) == make(tmp_path) == tree
+    assert made == [("studio", "swa"), ("studio", "fin"), ("phone", "fin"), ("phone", "swa")]
+    assert contents(tree) == contents(small)
+    assert sorted(path.name for path in tree.parent.iterdir()) == [".lock", "README.md", "corpus", "settings.json"]
 
 
 def test_more_minutes_only_add_utterances(small, tmp_path):
@@ -110,7 +126,7 @@ def test_speakers_and_sentences_of_the_splits_are_disjoint(tmp_path):
     assert len(sentences["test"]) > 40
 
 
-def test_above_ten_minutes_there_is_a_1h_list(tmp_path, monkeypatch):
+def test_the_1h_list_begins_with_the_10min_list(tmp_path, monkeypatch):
     monkeypatch.setattr(tree_module, "SMALL_MINUTES", 0.4)
     pair = make(tmp_path, languages=("fin",), datasets=("studio",), minutes=0.8) / "studio" / "fin"
     small, large = lines(pair, "transcript_10min_train.txt"), lines(pair, "transcript_1h_train.txt")
@@ -135,11 +151,9 @@ def test_an_interrupted_tree_is_finished(small, tmp_path, monkeypatch):
     monkeypatch.setattr(tree_module._PairWriter, "write", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path)
-    assert not list(tmp_path.glob("*/settings.json"))
     monkeypatch.setattr(tree_module._PairWriter, "write", lambda writer: (written.append("again"), whole(writer)))
     tree = make(tmp_path)
     assert written[2:] == ["again", "again"]
-    (tree / "phone" / "swa" / "wav" / "torn.txt").unlink()
     assert contents(tree) == contents(small)
     make(tmp_path)
     assert len(written) == 4
@@ -162,10 +176,85 @@ def test_reader_gives_the_tree_and_skips_nothing(tmp_path):
 
 
 def test_default_settings_name_six_available_languages():
-    corpus = Synthetic()
-    assert len(set(corpus.languages)) == 6
-    assert set(corpus.languages) <= set(synthetic.available_languages())
-    assert Synthetic.problems(languages=corpus.languages, datasets=corpus.datasets) == []
+    assert Synthetic()._wanted() == sorted((language, "studio") for language in synthetic.DEFAULT_LANGUAGES)
+    assert len(set(synthetic.DEFAULT_LANGUAGES)) == 6
+    assert Synthetic.problems(languages=list(synthetic.DEFAULT_LANGUAGES), datasets=["studio"]) == []
+
+
+TINY = {"minutes": 0.4, "test_minutes": 0.1}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One tree for the tests below."""
+    return str(tmp_path_factory.mktemp("shared"))
+
+
+def cells(frame) -> dict[str, set[tuple[str, str]]]:
+    """(language, dataset) of every split."""
+    return {split: set(zip(rows["language"], rows["dataset"], strict=True)) for split, rows in frame.groupby("split")}
+
+
+def test_monolingual_runs_train_on_one_condition_and_test_on_all(shared):
+    every = {"studio", "phone", "room"}
+    for mono, language, dataset in [("eng1", "eng", "studio"), ("eng3", "eng", "room"), ("jpn", "jpn", "studio")]:
+        found = cells(prepare(Synthetic(root=shared, mono=mono, **TINY), folder=None).manifest)
+        assert found["train"] == found["dev"] == {(language, dataset)}
+        assert found["test"] == {(language, condition) for condition in every}
+    pairs = [synthetic.mono_pair(name) for name in mono_settings()]
+    assert len(set(pairs)) == 13
+    assert {language for language, _ in pairs} == {language for language, _ in mono_settings().values()}
+    assert [synthetic.mono_pair(name)[1] for name in ("eng1", "eng2", "eng3", "fra2", "swe")] == [
+        "studio", "phone", "room", "phone", "studio"
+    ]  # fmt: skip
+
+
+def test_a_language_that_cannot_be_spoken_has_a_named_stand_in(shared):
+    for asked in ({"mono": "xty"}, {"languages": ["xty"]}, {"pairs": [["xty", "studio"]]}):
+        corpus = Synthetic(root=shared, **asked, **TINY)
+        (code, (other, why)) = next(iter(corpus.stand_ins().items()))
+        assert (code, other, "Mixtec" in why, len(corpus.stand_ins())) == ("xty", "que", True, 1)
+        prepared = prepare(corpus, folder=None)
+        assert set(prepared.manifest["language"]) == {"que"}
+        assert not Synthetic.problems(**asked)
+    assert Synthetic(mono="swe").stand_ins() == {}
+    assert "stands in for 'xty'" in Synthetic.problems(languages=["xty", "que"])[0]
+
+
+def test_reserved_languages_keep_five_training_utterances(shared):
+    def train_ids(**settings):
+        prepared = prepare(Synthetic(root=shared, languages=["dan", "swa"], **settings), folder=None)
+        train = prepared.manifest.query("split == 'train'")
+        return {code: list(rows["id"]) for code, rows in train.groupby("language")}, prepared.skipped
+
+    sizes = {"minutes": 0.8, "test_minutes": 0.1}
+    ids, skipped = train_ids(datasets=["phone", "studio"], **sizes)
+    assert ids["dan"] == [
+        "phone_dan_000000", "phone_dan_000001", "phone_dan_000002", "studio_dan_000000", "studio_dan_000001"
+    ]  # fmt: skip
+    everything, _ = train_ids(datasets=["phone", "studio"], few_shot="all", **sizes)
+    assert len(everything["dan"]) > 10
+    assert skipped["few-shot: not among the named training utterances"]["count"] == len(everything["dan"]) - 5
+    assert everything["swa"] == ids["swa"]
+    alone, _ = train_ids(train_datasets=["studio"], **sizes)
+    assert alone["dan"] == [f"studio_dan_{number:06d}" for number in range(5)]
+
+
+def test_both_sizes_can_be_small_and_a_1h_set_is_longer_by_default(shared):
+    small, large = (
+        prepare(Synthetic(root=shared, languages=["swa"], size=size, **TINY), folder=None).manifest
+        for size in ("10min", "1h")
+    )
+    assert list(small["id"]) == list(large["id"])
+    assert Synthetic(size="1h")._tree_settings().minutes == 60
+    assert Synthetic()._tree_settings().minutes == 10
+
+
+def test_training_on_one_dataset_tests_on_all(shared):
+    corpus = Synthetic(root=shared, languages=["swa"], train_datasets=["phone"], **TINY)
+    found = cells(prepare(corpus, folder=None).manifest)
+    assert found["train"] == {("swa", "phone")}
+    assert len(found["test"]) == 3
 
 
 @pytest.mark.parametrize(
@@ -174,6 +263,10 @@ def test_default_settings_name_six_available_languages():
         ({"languages": ["xho"]}, r"no language 'xho'.*speaks these \d\d"),
         ({"languages": ["de"]}, "Did you mean 'deu'"),
         ({"datasets": ["fone"]}, "no dataset 'fone'. Did you mean 'phone'"),
+        ({"pairs": [["swa", "fone"]]}, "no dataset 'fone'"),
+        ({"pairs": [["xho", "phone"]]}, "data.pairs: the built-in corpus has no language 'xho'"),
+        ({"mono": "eng1", "languages": ["eng"]}, "leave data.languages"),
+        ({"minutes": 30.0}, "Add data.size=1h"),
     ],
 )
 def test_mistakes_are_explained(settings, message, tmp_path):

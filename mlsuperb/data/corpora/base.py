@@ -65,6 +65,16 @@ class Corpus(ABC):
     def sources(self) -> list[Path]:
         """The files and folders whose change (size, time) makes a stored manifest stale."""
 
+    def release(self) -> dict[str, Any] | None:
+        """Which published release of the corpus this is: `name`, `whole` (everything that was asked for is there, and as
+        published) and `why`, a sentence; None where a corpus has no releases. Looks for files; opens no audio."""
+        return None
+
+    def stand_ins(self) -> dict[str, tuple[str, str]]:
+        """Of the languages that were asked for, those the corpus does not have: the language that takes the place of
+        each, and why that one."""
+        return {}
+
     def evaluation_splits(self) -> tuple[str, ...]:
         """The splits that results are made of."""
         return ("test",)

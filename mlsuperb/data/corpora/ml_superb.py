@@ -104,7 +104,7 @@ class MLSuperb(Corpus):
             if few_shot is not None:
                 named.setdefault(language, set())
         for language, found in sorted(named.items()):
-            for utterance_id in sorted(few_shot_ids()[language] - found):
+            for utterance_id in sorted((self._few_shot(language) or frozenset()) - found):
                 skipped.add(NAMED_BUT_ABSENT, utterance_id, split="train")
         if train_datasets and (absent := sorted(set(train_datasets) - seen)):
             raise ValueError(

@@ -1,91 +1,198 @@
-"""The built-in corpus: an ML-SUPERB tree of synthetic speech, made on first use."""
+"""The built-in corpus: an ML-SUPERB tree of synthetic speech, made on first use, to stand in for ML-SUPERB."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from importlib.util import find_spec
+from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import PositiveFloat
 
 from mlsuperb.data.corpora.base import Corpus
-from mlsuperb.data.corpora.ml_superb import MLSuperb
+from mlsuperb.data.corpora.ml_superb import MLSuperb, Mono
+from mlsuperb.data.corpora.ml_superb_release import Pair, few_shot_ids, mono_settings
+from mlsuperb.data.corpora.tables import read_lines
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.synthesis.espeak import INSTALL_HINT
-from mlsuperb.data.synthesis.languages import available_languages, language_problem
-from mlsuperb.data.synthesis.tree import SMALL_MINUTES, TreeSettings, make_tree, tree_folder
+from mlsuperb.data.synthesis.languages import available_languages, language_problem, stand_in
+from mlsuperb.data.synthesis.tree import LARGE_MINUTES, SMALL_MINUTES, TreeSettings, make_tree, pair_folder
 from mlsuperb.data.synthesis.voices import conditions
 from mlsuperb.types import Utterance
 
-__all__ = ["DEFAULT_LANGUAGES", "Synthetic", "available_languages"]
+__all__ = ["DEFAULT_LANGUAGES", "Synthetic", "available_languages", "mono_pair"]
 
-DEFAULT_LANGUAGES = (
-    "deu",
-    "ell",
-    "hin",
-    "kat",
-    "spa",
-    "swa",
-)  # four scripts, regular spelling, none of the few-shot ones
+# Four scripts, regular spelling, none of the few-shot ones
+DEFAULT_LANGUAGES = ("deu", "ell", "hin", "kat", "spa", "swa")
+NUM_FEW_SHOT = 5  # training utterances of a reserved language, as in ML-SUPERB
 
 
 @dataclass(kw_only=True)
 class Synthetic(Corpus):
     """espeak-ng reading random words (see `mlsuperb.data.synthesis`). The same settings give the same bytes; what is
-    made for one language does not depend on the others.
+    made for one language does not depend on the others, and corpora of the same minutes and seed share it.
 
     Args:
         root: where the trees are kept, one sub-folder for each outcome.
-        languages: ISO 639-3 codes out of `available_languages()`; null for the default six.
-        minutes: of training speech for each (language, dataset). Beyond 10 there is a 1h list, which is then read.
+        size: which training list is read.
+        minutes: of training speech for each (language, dataset); null for 10, or 60 where `size` is `1h`.
         test_minutes: of dev speech and of test speech for each (language, dataset).
-        datasets: recording conditions: `studio`, `phone`, `room`; null for `studio`.
+        languages: ISO 639-3 codes out of `available_languages()`; null for the default six.
+        datasets: recording conditions: `studio`, `phone`, `room`; null for `studio`, and for all three where `mono` or
+            `train_datasets` is set.
+        pairs: only these [language, dataset] pairs, in place of the default languages and datasets.
+        few_shot: `official` leaves each of ML-SUPERB's 20 reserved languages its first five training utterances, taken
+            from its datasets in turn; `all` trains on everything.
+        train_datasets: train and dev come from these datasets only; test keeps all.
+        mono: a run of the monolingual track, by the same names as ML-SUPERB's: trains on one recording condition of the
+            language (`mono_pair`), tests on all.
         seed: another one gives other sentences, read by the same speakers.
     """
 
     synthetic: ClassVar[bool] = True
 
     root: str = "data/synthetic"
-    languages: list[str] | None = field(default_factory=lambda: list(DEFAULT_LANGUAGES))
-    minutes: PositiveFloat = 10.0
+    size: Literal["10min", "1h"] = "10min"
+    minutes: PositiveFloat | None = None
     test_minutes: PositiveFloat = 3.0
-    datasets: list[str] | None = field(default_factory=lambda: ["studio"])
+    few_shot: Literal["official", "all"] = "official"
+    train_datasets: list[str] | None = None
+    mono: Mono | None = None
     seed: int = 0
+    _stand_ins: dict[str, tuple[str, str]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        asked = [*(self.languages or []), *(pair[0] for pair in self.pairs or [] if pair)]
+        asked += [mono_pair(self.mono)[0]] if self.mono else []
+        self._stand_ins = {code: found for code in asked if isinstance(code, str) and (found := stand_in(code))}
+        self.languages = self.languages and [self._spoken(code) for code in self.languages]
+        self.pairs = self.pairs and [[self._spoken(code) for code in pair[:1]] + pair[1:] for pair in self.pairs]
 
     @classmethod
     def problems(cls, **settings: Any) -> list[str]:
         found = super().problems(**settings)
+        pairs = settings.get("pairs") or []
         if not found:
-            found += [problem for code in settings.get("languages") or () if (problem := language_problem(code))]
-        found += [_dataset_problem(name) for name in settings.get("datasets") or () if name not in conditions()]
+            named = {"languages": settings.get("languages") or (), "pairs": [language for language, _ in pairs]}
+            found += _language_problems(named)
+        datasets = [*(settings.get("datasets") or ()), *(settings.get("train_datasets") or ())]
+        datasets += [pair[1] for pair in pairs if len(pair) == 2]
+        found += [_dataset_problem(name) for name in datasets if name not in conditions()]
+        if settings.get("mono") and any(settings.get(name) for name in ("languages", "pairs", "train_datasets")):
+            found.append(
+                "data.mono sets the language and the training dataset; leave data.languages, data.pairs and "
+                "data.train_datasets at null, or set them instead of data.mono."
+            )
+        if (settings.get("minutes") or 0) > SMALL_MINUTES and settings.get("size", "10min") == "10min":
+            found.append(
+                f"data.minutes={settings['minutes']}: the 10min list holds {SMALL_MINUTES:g} minutes. Add data.size=1h."
+            )
         absent = [name for name in ("espeakng_loader", "babel") if find_spec(name) is None]
         if absent:
             found.append(f"data=synthetic needs {' and '.join(absent)}, not installed here. Run: {INSTALL_HINT}")
         return found
 
+    def stand_ins(self) -> dict[str, tuple[str, str]]:
+        return self._stand_ins
+
+    def wants(self, language: str, dataset: str) -> bool:
+        return (language, dataset) in self._wanted()
+
     def sources(self) -> list[Path]:
-        """The file that is written when the tree is whole."""
-        return [tree_folder(Path(self.root), self._tree_settings()) / "settings.json"]
+        """The folders of the wanted pairs, each of which is there when it is whole."""
+        settings, root = self._tree_settings(), Path(self.root)
+        return [pair_folder(root, settings, language=code, dataset=dataset) for code, dataset in self._wanted()]
 
     def rows(self, skipped: SkipReport) -> Iterator[Utterance]:
-        tree = make_tree(Path(self.root), self._tree_settings())
-        shared = {shared_field.name: getattr(self, shared_field.name) for shared_field in fields(Corpus)}
-        reader = MLSuperb(
-            root=str(tree), size="10min" if self.minutes <= SMALL_MINUTES else "1h", few_shot="all", **shared
+        wanted = self._wanted()
+        tree = make_tree(Path(self.root), self._tree_settings(), pairs=wanted)
+        given = {one.name: getattr(self, one.name) for one in fields(Corpus) if one.name not in _CHOICES}
+        trained_on = self._train_datasets()
+        reader = _Tree(
+            root=str(tree),
+            size=self.size,
+            few_shot="all" if self.mono else self.few_shot,
+            train_datasets=trained_on,
+            pairs=[list(pair) for pair in wanted],
+            kept=_few_shot(tree, [pair for pair in wanted if trained_on is None or pair[1] in trained_on], self.size),
+            **given,
         )
         return reader.rows(skipped)
 
+    def _wanted(self) -> list[Pair]:
+        """Every (language, dataset) pair that the settings ask for."""
+        if self.pairs:
+            pairs = [(language, dataset) for language, dataset in self.pairs]
+            return sorted({pair for pair in pairs if super(Synthetic, self).wants(*pair)})
+        everywhere = self.mono or self.train_datasets
+        datasets = self.datasets or (list(conditions()) if everywhere else ["studio"])
+        languages = [self._spoken(mono_pair(self.mono)[0])] if self.mono else self.languages or DEFAULT_LANGUAGES
+        return sorted({(language, dataset) for language in languages for dataset in datasets})
+
+    def _train_datasets(self) -> list[str] | None:
+        return [mono_pair(self.mono)[1]] if self.mono else self.train_datasets
+
+    def _spoken(self, code: str) -> str:
+        """The language that is spoken where `code` is asked for."""
+        return self._stand_ins[code][0] if code in self._stand_ins else code
+
     def _tree_settings(self) -> TreeSettings:
+        default = SMALL_MINUTES if self.size == "10min" else LARGE_MINUTES
         return TreeSettings(
-            languages=tuple(self.languages or DEFAULT_LANGUAGES),
-            datasets=tuple(self.datasets or ["studio"]),
-            minutes=float(self.minutes),
-            test_minutes=float(self.test_minutes),
-            seed=self.seed,
+            minutes=float(self.minutes or default), test_minutes=float(self.test_minutes), seed=self.seed
         )
+
+
+_CHOICES = ("languages", "datasets", "pairs")
+
+
+@dataclass(kw_only=True)
+class _Tree(MLSuperb):
+    """The reader of a made tree, which knows the few-shot utterances of its own."""
+
+    kept: dict[str, frozenset[str]]
+
+    def _few_shot(self, language: str) -> frozenset[str] | None:
+        return None if self.few_shot == "all" else self.kept.get(language)
+
+
+def mono_pair(name: Mono) -> Pair:
+    """(language, training dataset) of a run of the monolingual track: a language with several runs trains on `studio`,
+    `phone` and `room` in their order, one with a single run on `studio`."""
+    assert name in get_args(Mono), name
+    language = mono_settings()[name][0]
+    runs = [other for other, (code, _) in mono_settings().items() if code == language]
+    return language, list(conditions())[runs.index(name)]
+
+
+def _few_shot(tree: Path, pairs: Iterable[Pair], size: str) -> dict[str, frozenset[str]]:
+    """The training ids that each reserved language of `pairs` keeps."""
+    lists: dict[str, list[list[str]]] = {}
+    for language, dataset in pairs:
+        if language in few_shot_ids():
+            lines = read_lines(tree / dataset / language / f"transcript_{size}_train.txt")
+            lists.setdefault(language, []).append([line.split("\t")[0] for _, line in lines])
+    in_turn = {language: chain.from_iterable(zip_longest(*ids)) for language, ids in lists.items()}
+    return {language: frozenset(islice(filter(None, ids), NUM_FEW_SHOT)) for language, ids in in_turn.items()}
+
+
+def _language_problems(named: dict[str, Iterable[str]]) -> list[str]:
+    found = []
+    codes = [code for asked in named.values() for code in asked]
+    for setting, asked in named.items():
+        for code in asked:
+            other = stand_in(code)
+            if other is None:
+                found += [problem] if (problem := language_problem(code, setting=f"data.{setting}")) else []
+            elif other[0] in codes:
+                found.append(
+                    f"data.{setting}: {other[0]!r} stands in for {code!r} in the built-in corpus, so that one of them can "
+                    "be asked for; leave the other out."
+                )
+    return found
 
 
 def _dataset_problem(name: str) -> str:

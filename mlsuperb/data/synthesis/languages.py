@@ -19,6 +19,10 @@ pan pa pa|pol pl pl|por pt pt|que qu qu|ron ro ro|rus ru ru|sin si si|slk sk sk|
 sqi sq sq|srp sr sr|swa sw sw|swe sv sv|tam ta ta|tat tt tt|tel te te|tir ti ti|tuk tk tk|tur tr tr|uig ug ug|ukr uk uk
 urd ur ur|uzb uz uz|vie vi vi|yue yue yue
 """
+# Languages of the published sets that cannot be spoken -> the one that takes their place, and why it.
+_STAND_INS = {
+    "xty": ("que", "espeak-ng has no Mixtec; Quechua, too, is an American language written in Latin letters"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,11 @@ def available_languages() -> dict[str, str]:
     return {code: voice for code, (voice, _) in _table().items()}
 
 
+def stand_in(code: str) -> tuple[str, str] | None:
+    """The language that is spoken in place of `code`, and the reason; None where `code` itself can be spoken."""
+    return _STAND_INS.get(code)
+
+
 def spoken_language(code: str) -> SpokenLanguage:
     """How to speak and write the language `code`.
 
@@ -48,7 +57,7 @@ def spoken_language(code: str) -> SpokenLanguage:
     return SpokenLanguage(code=code, voice=voice, locale=locale, joiner="" if code in ("cmn", "jpn", "yue") else " ")
 
 
-def language_problem(code: str) -> str | None:
+def language_problem(code: str, *, setting: str = "data.languages") -> str | None:
     """A sentence if the built-in corpus cannot speak `code`."""
     table = _table()
     if code in table:
@@ -56,7 +65,7 @@ def language_problem(code: str) -> str | None:
     near = get_close_matches(code, table, n=3, cutoff=0.3)
     hint = f" Nearest: {', '.join(near)}." if near else ""
     return (
-        f"data.languages: the built-in corpus has no language {code!r}.{hint} "
+        f"{setting}: the built-in corpus has no language {code!r}.{hint} "
         f"It speaks these {len(table)} (ISO 639-3): {', '.join(table)}."
     )
 

@@ -1,11 +1,13 @@
 """Writing the built-in corpus:
 
 <folder>/README.md                                            says that it is synthetic
-<folder>/settings.json                                        what the bytes depend on; written last: the tree is whole
+<folder>/settings.json                                        what the bytes of every pair depend on
 <folder>/corpus/<dataset>/<language>/wav/<utterance id>.wav   16 kHz, 16 bit, mono
 <folder>/corpus/<dataset>/<language>/transcript_10min_{train,dev,test}.txt   utterance id, seconds, text; tabs between
-<folder>/corpus/<dataset>/<language>/transcript_1h_train.txt  where more than 10 minutes of training speech are wanted
+<folder>/corpus/<dataset>/<language>/transcript_1h_train.txt  all the training speech; the 10min list is its beginning
 <folder>/corpus/<dataset>/<language>/utt2spk
+
+A (dataset, language) pair is made when it is first wanted, apart, and moved to its place when it is whole.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import wave
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -32,7 +35,7 @@ from mlsuperb.data.synthesis.voices import Condition, conditions
 from mlsuperb.data.synthesis.words import Word, vocabulary
 
 CORPUS_VERSION = 1  # raise it whenever the same settings would give other bytes
-SMALL_MINUTES = 10.0  # training speech in the 10min list
+SMALL_MINUTES, LARGE_MINUTES = 10.0, 60.0  # training speech in the 10min list and in the 1h list
 _BYTES_A_SECOND = 2 * OUTPUT_RATE_HZ
 _BAR = "making synthetic speech"
 _BAR_FORMAT = "{desc}: {percentage:3.0f} %|{bar}| {elapsed} < {remaining}"
@@ -45,21 +48,16 @@ sentences mean nothing. It is for trying out the toolkit; no number measured on 
 
 @dataclass(frozen=True, kw_only=True)
 class TreeSettings:
-    """What to make. `minutes` of training speech and `test_minutes` of dev and of test speech for each (language,
-    dataset); `datasets` are names out of `voices.conditions()`."""
+    """How every pair of a tree is made: `minutes` of training speech, `test_minutes` of dev and of test speech."""
 
-    languages: tuple[str, ...]
-    datasets: tuple[str, ...]
     minutes: float
     test_minutes: float
     seed: int
 
     def identity(self) -> dict[str, object]:
-        """Everything that the bytes depend on."""
+        """Everything that the bytes of a pair depend on, besides its language and dataset."""
         return {
             **asdict(self),
-            "languages": sorted(set(self.languages)),
-            "datasets": sorted(set(self.datasets)),
             "synthetic": True,
             "corpus_version": CORPUS_VERSION,
             "espeakng-loader": version("espeakng-loader"),
@@ -73,44 +71,59 @@ def tree_folder(root: Path, settings: TreeSettings) -> Path:
     return root / blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-def make_tree(root: Path, settings: TreeSettings) -> Path:
-    """Write the tree unless it is there; return the folder that holds the dataset folders.
+def pair_folder(root: Path, settings: TreeSettings, *, language: str, dataset: str) -> Path:
+    """Where a pair belongs; it is there when it is whole."""
+    return tree_folder(root, settings) / "corpus" / dataset / language
 
-    A (language, dataset) that an interrupted call finished is kept; two calls at a time wait for each other.
+
+def make_tree(root: Path, settings: TreeSettings, *, pairs: Collection[tuple[str, str]]) -> Path:
+    """Make those of the (language, dataset) pairs that are not there; return the folder that holds the dataset folders.
+
+    What an interrupted call finished is kept; two calls at a time wait for each other. The tree may hold more: every
+    corpus of the same settings shares it.
 
     Raises:
         ValueError: an unknown language, or the extra `synthetic` is not installed.
     """
     folder = tree_folder(root, settings)
-    marker = folder / "settings.json"
-    if marker.is_file():
-        return folder / "corpus"
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / ".lock"):
-        if not marker.is_file():
-            (folder / "README.md").write_text(_README, encoding="utf-8")
-            _write_pairs(folder / "corpus", settings)
-            _write_at_once(marker, json.dumps(settings.identity(), indent=2) + "\n")
+    if _absent(root, settings, pairs):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / ".lock"):
+            _write_at_once(folder / "README.md", _README)
+            _write_at_once(folder / "settings.json", json.dumps(settings.identity(), indent=2) + "\n")
+            _write_pairs(folder, settings, _absent(root, settings, pairs))
     return folder / "corpus"
 
 
-def _write_pairs(corpus: Path, settings: TreeSettings) -> None:
+def _absent(root: Path, settings: TreeSettings, pairs: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs that are yet to make, those of a language together."""
+    return [
+        (language, dataset)
+        for language, dataset in sorted(set(pairs))
+        if not pair_folder(root, settings, language=language, dataset=dataset).is_dir()
+    ]
+
+
+def _write_pairs(folder: Path, settings: TreeSettings, pairs: list[tuple[str, str]]) -> None:
     synthesiser = Synthesiser()
-    languages = [spoken_language(code) for code in sorted(set(settings.languages))]
-    datasets = sorted(set(settings.datasets))
+    spoken = {code: spoken_language(code) for code, _ in pairs}
+    words: dict[str, list[Word]] = {}
     pair_s = round(60 * (settings.minutes + 2 * settings.test_minutes))
     # `disable=None`: no bar where nobody looks at a terminal
-    total_s = len(languages) * len(datasets) * pair_s
-    with tqdm(total=total_s, desc=_BAR, bar_format=_BAR_FORMAT, disable=None) as progress:
-        for language in languages:
-            words: list[Word] = []
-            for dataset in datasets:
-                pair = corpus / dataset / language.code
-                if (pair / "utt2spk").is_file():
-                    progress.update(pair_s)
-                    continue
-                words = words or vocabulary(language, synthesiser)
-                _PairWriter(pair, settings, conditions()[dataset], language, words, synthesiser, progress).write()
+    with tqdm(total=len(pairs) * pair_s, desc=_BAR, bar_format=_BAR_FORMAT, disable=None) as progress:
+        for code, dataset in pairs:
+            if code not in words:
+                words[code] = vocabulary(spoken[code], synthesiser)
+            scratch, place = folder / "making" / dataset / code, folder / "corpus" / dataset / code
+            shutil.rmtree(folder / "making", ignore_errors=True)  # what a killed call left
+            condition = conditions()[dataset]
+            _PairWriter(scratch, settings, condition, spoken[code], words[code], synthesiser, progress).write()
+            if place.parent.is_dir():
+                os.replace(scratch, place)
+            else:  # with its dataset folder, which nobody then sees empty
+                place.parent.parent.mkdir(exist_ok=True)
+                os.replace(scratch.parent, place.parent)
+    shutil.rmtree(folder / "making", ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -124,7 +137,7 @@ class _PairWriter:
     progress: tqdm
 
     def write(self) -> None:
-        """All files of the (language, dataset); `utt2spk` last, as the sign that the others are whole."""
+        """All files of the (language, dataset)."""
         (self.folder / "wav").mkdir(parents=True, exist_ok=True)
         speakers: list[str] = []
         train_minutes, test_minutes = self.settings.minutes, self.settings.test_minutes
@@ -139,7 +152,7 @@ class _PairWriter:
                 if split != "train" or spoken_s <= SMALL_MINUTES * 60:
                     small.append(lines[-1])
             self._write(f"transcript_10min_{split}.txt", small)
-            if split == "train" and split_minutes > SMALL_MINUTES:
+            if split == "train":
                 self._write("transcript_1h_train.txt", lines)
         self._write("utt2spk", speakers)
 
