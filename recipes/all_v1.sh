@@ -16,7 +16,7 @@ mono_runs
 experiment +exp=v1/multi_asr,v1/lid,v1/asr_lid
 language_words=()
 experiment +exp=v1/mono_asr "data.mono=$mono"
-flags=(--board "${option[board]}")
+flags=(--board "${option[board]}" --size "$size")
 if ${option[check]}; then flags+=(--check); fi
 if [[ -n ${option[tolerance]} ]]; then flags+=(--tolerance "${option[tolerance]}"); fi
 

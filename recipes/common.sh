@@ -33,7 +33,7 @@ Given again, finished runs are shown and interrupted ones carried on."
     python=${PYTHON:-python}
     data=ml_superb data_root="" size=10min out=exp languages="" datasets="" seeds="" lr_sweep="" upstream="" launcher=""
     first_stage=1 last_stage=4 dry_run=false failed=false
-    own_words=() config_dir=() data_words=() language_words=() runs=() commands=() starts=() lengths=()
+    run_starts=() run_counts=() some=() own_words=() config_dir=() data_words=() language_words=() dataset_words=() own_data_words=() runs=() commands=() starts=() lengths=()
     declare -A option=() given=()
     stage_names=("" data train tables report)
 }
@@ -138,7 +138,7 @@ word() {
 }
 
 checked() {
-    local number
+    local number word
     for number in "$first_stage" "$last_stage"; do
         if [[ ! $number =~ ^[1-9]$ ]] || ((number >= ${#stage_names[@]})); then
             die "there is no stage $number: stages are $(stages)"
@@ -155,7 +155,10 @@ checked() {
             size=${data#ml_superb_} && data_words=("data=$data")
             ;;
         synthetic) data_words=(data=synthetic "data.size=$size") ;;
-        *) data_words=("data=$data") ;;
+        *)
+            [[ -z ${given[size]:-} ]] || die "--size goes with --data ml_superb and synthetic, not with $data"
+            data_words=("data=$data")
+            ;;
     esac
     if [[ -n $data_root ]]; then
         data_words+=("data.root=$data_root")
@@ -163,7 +166,10 @@ checked() {
         die "--data-root is missing: the folder of the corpus (data/README.md), or --data synthetic"
     fi
     if [[ -n $languages ]]; then language_words=("data.languages=$(list "$languages")"); fi
-    if [[ -n $datasets ]]; then data_words+=("data.datasets=$(list "$datasets")"); fi
+    if [[ -n $datasets ]]; then dataset_words=("data.datasets=$(list "$datasets")"); fi
+    for word in "${own_words[@]}"; do # settings of the data that are no sweep: for what is not mlsuperb.run
+        if [[ $word == data.* && ($word != *,* || $word == *[*) ]]; then own_data_words+=("$word"); fi
+    done
 }
 
 stages() {
@@ -180,14 +186,16 @@ stage() {
 
 # A sweep of mlsuperb.run: its words, then what the flags say. Unknown names end the recipe before anything has begun.
 experiment() {
-    local words=("${config_dir[@]}" -m "$@" "${data_words[@]}" "${language_words[@]}") folders
+    local words=("${config_dir[@]}" -m "$@" "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}") folders
     if [[ -n $upstream ]]; then words+=("upstream=$upstream"); fi
     if [[ -n $seeds ]]; then words+=("seed=$seeds"); fi
     if [[ -n $lr_sweep ]]; then words+=("trainer.optimizer.lr=$lr_sweep"); fi
     if [[ -n $launcher ]]; then words+=("hydra/launcher=$launcher"); fi
     words+=("output_root=$out" "${own_words[@]}")
     folders=$("$python" -m mlsuperb.folders "${words[@]}") || exit 2
+    run_starts+=("${#runs[@]}")
     mapfile -t -O "${#runs[@]}" runs <<<"$folders"
+    run_counts+=($((${#runs[@]} - run_starts[-1])))
     starts+=("${#commands[@]}") lengths+=("${#words[@]}") commands+=("${words[@]}")
 }
 
@@ -200,7 +208,7 @@ all_finished() {
 
 # Is the copy of the corpus whole? Asked while there is something to train.
 check_data() {
-    local word words=("${data_words[@]}" "${language_words[@]}") status=0
+    local status=0
     if [[ $data == synthetic ]]; then
         echo "the built-in corpus needs no check"
         return
@@ -208,10 +216,8 @@ check_data() {
         echo "every run has its result: no check"
         return
     fi
-    for word in "${own_words[@]}"; do  # not a sweep, which the check would not understand
-        if [[ $word == data.* && ($word != *,* || $word == *[*) ]]; then words+=("$word"); fi
-    done
-    run "$python" -m mlsuperb.data check "${words[@]}" || status=$?
+    run "$python" -m mlsuperb.data check "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" "${own_data_words[@]}" ||
+        status=$?
     if ((status > 1)); then exit "$status"; fi
     failed=false
     if ((status)); then echo "The copy is not whole: its numbers are not comparable with published ones." >&2; fi
@@ -235,6 +241,11 @@ mono_runs() {
     mono="${found[*]}"
 }
 
+# Each word of a,b as a list of its own, for a sweep over lists: ["a"],["b"].
+lists() {
+    printf '["%s"]' "${1//,/'"],["'}"
+}
+
 # Every sweep. A run that fails does not end its sweep, nor a sweep the recipe.
 train() {
     local number
@@ -253,24 +264,50 @@ table() {
 
 # Our rows beside published ones.
 leaderboard() {
-    run "$python" -m mlsuperb.leaderboard "$out" --size "$size" "$@" || true
+    run "$python" -m mlsuperb.leaderboard "$out" "$@" || true
+}
+
+# `some` becomes the runs of sweep number $1, or of `all`, that have a result; in a dry run whether or not they have.
+finished() {
+    local folder from=0 count=${#runs[@]}
+    if [[ $1 != all ]]; then from=${run_starts[$1]} count=${run_counts[$1]}; fi
+    some=()
+    for folder in "${runs[@]:from:count}"; do
+        if $dry_run || [[ -f $folder/result.json ]]; then some+=("$folder"); fi
+    done
+    if ((${#some[@]} == 0)); then echo "no run has finished: nothing to show" >&2 && failed=true; fi
+    ((${#some[@]}))
+}
+
+# A folder in $out/reports, of its own for what was asked for: WHAT-UPSTREAM-SIZE.
+report_folder() {
+    local recipe="${0##*/}"
+    printf '%s/reports/%s-%s-%s' "$out" "${1:-${recipe%.sh}}" "${upstream:-default}" "$size"
+}
+
+# Figures of runs, with their numbers.
+analyse() {
+    run "$python" -m mlsuperb.analyse "$@" || true
 }
 
 # One page of everything that the runs show.
 report() {
-    local name="${0##*/}"
-    run "$python" -m mlsuperb.report "${runs[@]}" --out "$out/reports/${name%.sh}-${upstream:-default}-$size.html" || true
+    if finished all; then run "$python" -m mlsuperb.report "${some[@]}" --out "$(report_folder)/report.html" || true; fi
 }
 
-# What has no result, and why.
+# What went wrong, and what to do.
 finish() {
     local number
-    if ! $failed; then return; fi
-    echo "Not all went well. Runs without a result:" >&2
-    for number in "${!starts[@]}"; do
-        "$python" -m mlsuperb.folders --unfinished "${commands[@]:starts[number]:lengths[number]}" >&2 || true
-    done
-    echo "Give the same command again: what has finished stays, the rest is carried on." >&2
+    if $dry_run || ! $failed; then return; fi
+    if all_finished; then
+        echo "A command above failed, though every run has its result." >&2
+    else
+        echo "Runs without a result:" >&2
+        for number in "${!starts[@]}"; do
+            "$python" -m mlsuperb.folders --unfinished "${commands[@]:starts[number]:lengths[number]}" >&2 || true
+        done
+        echo "Give the same command again: what has finished stays, the rest is carried on." >&2
+    fi
     exit 1
 }
 

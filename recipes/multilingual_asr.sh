@@ -12,6 +12,6 @@ experiment +exp=v1/multi_asr
 
 if stage 1; then check_data; fi
 if stage 2; then train; fi
-if stage 3; then table; leaderboard --board "${option[board]}"; fi
+if stage 3; then table; leaderboard --board "${option[board]}" --size "$size"; fi
 if stage 4; then report; fi
 finish
