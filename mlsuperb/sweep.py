@@ -62,7 +62,7 @@ def end_sweep() -> None:
     path = Path(name)
     folders = [Path(line) for line in dict.fromkeys(path.read_text(encoding="utf-8").splitlines())]
     try:
-        show_runs(folders, file=path.with_suffix(".md"))
+        show_runs(folders, file=path.with_suffix(".md"), seeds="each_and_mean")
     except ValueError as error:
         log.warning("no table: %s", error)
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from mlsuperb.scoring.run_facts import trained_params
-from mlsuperb.scoring.table import ARROWS, Cells, percent
+from mlsuperb.scoring.run_facts import run_facts, trained_params
+from mlsuperb.scoring.seeds import Seeds, TableRun, seed_rows
+from mlsuperb.scoring.selection import SEED, alike
+from mlsuperb.scoring.table import ARROWS, Cells
 
+Fact = Literal["params", "memory", "hours", "overlap"]
+FACTS: Mapping[
+    Fact, tuple[str, str]
+] = {  # what `--show` takes -> key of `run_facts`, column; "trained" is always there
+    "params": ("total", "total"),
+    "memory": ("memory", "peak memory"),
+    "hours": ("hours", "hours"),
+    "overlap": ("overlap", "pre-training overlap"),
+}
 MAIN_METRICS = {  # by protocol: metric -> column
     "v1": {
         "trained_cer": "CER",
@@ -25,13 +36,23 @@ MAIN_METRICS = {  # by protocol: metric -> column
 }
 
 
-def runs_table(results: Sequence[Mapping[str, Any]], *, hidden: Collection[str], split: str = "test") -> Cells:
-    """One row a result, in the order given: the settings that differ, trained parameters, best validation loss, and the
-    main scores of v2 where every result has them, else of v1.
+def runs_table(
+    results: Sequence[Mapping[str, Any]],
+    *,
+    hidden: Collection[str],
+    split: str = "test",
+    facts: Sequence[Fact] = (),
+    seeds: Seeds = "each",
+) -> Cells:
+    """Settings that differ, trained parameters, best validation loss, and the main scores of v2 where every result has
+    them, else of v1.
 
     Args:
         hidden: settings that are no column, whatever they are (`run_id`, `trainer.device`).
         split: whose scores.
+        facts: further columns (`run_facts`).
+        seeds: `each`: a row a run, in the order given. `mean`: runs that differ in their seed only are one row, mean ± SD
+            (n - 1). `each_and_mean`: a row a run, then two rows for the mean and the SD of such runs.
 
     Raises:
         ValueError: there is none, or none has the split.
@@ -51,18 +72,23 @@ def runs_table(results: Sequence[Mapping[str, Any]], *, hidden: Collection[str],
         for name, title in MAIN_METRICS[protocol].items()
         if any(_value(found, name) is not None for found in metrics)
     }
-    rows = tuple(
-        (
-            *(settings[key][index] for key in settings),
-            trained_params(result["num_trainable"]),
-            _best_loss(result),
-            *(percent(_value(found, name)) for name in columns),
+    runs = []
+    for index, (result, found) in enumerate(zip(results, metrics, strict=True)):
+        known_facts = run_facts(result) if facts else {}
+        runs.append(
+            TableRun(
+                settings={key: settings[key][index] for key in settings},
+                facts=(trained_params(result["num_trainable"]), *(known_facts[FACTS[fact][0]] for fact in facts)),
+                loss=_best_loss(result),
+                scores=tuple(_value(found, name) for name in columns),
+            )
         )
-        for index, (result, found) in enumerate(zip(results, metrics, strict=True))
-    )
+    groups = alike(results, hidden=hidden, but=(SEED,)) if SEED in settings else []
+    rows = seed_rows(runs, groups=groups, seeds=seeds)
     data = ", ".join(sorted({result["data"]["name"] for result in results}))
     title = f"{len(results)} run{'s' if len(results) > 1 else ''} on {data}, split {split}, protocol {protocol}"
-    return Cells(title, (*settings, "trained", "valid loss ↓", *columns.values()), rows, num_names=len(settings))
+    titles = (*settings, "trained", *(FACTS[fact][1] for fact in facts), "valid loss ↓", *columns.values())
+    return Cells(title, titles, rows, num_names=len(settings))
 
 
 def differences(
@@ -103,6 +129,6 @@ def _value(metrics: Mapping[str, Any], name: str) -> float | None:
     return value
 
 
-def _best_loss(result: Mapping[str, Any]) -> str:
+def _best_loss(result: Mapping[str, Any]) -> float | None:
     losses = [epoch["valid_loss"] for epoch in result["training"].get("history", []) if "valid_loss" in epoch]
-    return f"{min(losses):.3f}" if losses else ""
+    return min(losses, default=None)
