@@ -26,6 +26,12 @@ class Head(nn.Module, ABC):
     linear: ClassVar[bool] = False
     output_size: int
 
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """The parts on the way to the output, in order, for who wants to look inside (a forward hook). Each gives
+        (B, F', H'), of which `num_frames(lengths_B)` frames are valid; what stands beyond means nothing."""
+        return {}
+
     @abstractmethod
     def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Encoded:
         """Encode `feats_BFD`, of which `lengths_B` frames are valid; zero beyond the encoded lengths."""

@@ -47,6 +47,11 @@ class BiLSTMHead(Head):
         self.lstm = nn.LSTM(size, size, num_layers, batch_first=True, bidirectional=True, dropout=between)
         self.dropout = nn.Dropout(dropout)
 
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """The front end; `nn.LSTM` shows its last layer alone, which is the output."""
+        return {"front end": self.frontend}
+
     def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Encoded:
         values_BFH = self.frontend(self.norm(feats_BFD, lengths_B), lengths_B)
         frames_B = self.num_frames(lengths_B)

@@ -69,6 +69,11 @@ class EncoderHead(Head):
         self.blocks = nn.ModuleList(make_block(size, **shared) for _ in range(num_blocks))
         self.final_norm = nn.LayerNorm(size, eps=NORM_EPS)
 
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """The front end, then every block before the final layer norm."""
+        return {"front end": self.frontend, **{f"block {n}": block for n, block in enumerate(self.blocks, start=1)}}
+
     def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Encoded:
         feats_BFD = self.projection(self.norm(feats_BFD, lengths_B))
         values_BFH = self.positions(self.frontend(feats_BFD, lengths_B))

@@ -1,0 +1,109 @@
+"""Scores by language, and how far the datasets of one language lie apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mlsuperb.analysis.chart import Chart, new_figure
+from mlsuperb.analysis.curves import COLOURS, plain
+from mlsuperb.data.languages import language_name
+
+NUM_BARS = 150  # languages in a figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageScore:
+    """Rates in %: `rate` pools all utterances of the label (errors over reference units), None where there is none or the
+    task has no text; `datasets` has the same for each dataset."""
+
+    code: str
+    name: str
+    num_utterances: int
+    rate: float | None
+    lid_accuracy: float | None
+    datasets: dict[str, float]
+
+    @property
+    def spread(self) -> float | None:
+        """The highest rate of a dataset less the lowest, in points; None with fewer than two."""
+        return max(self.datasets.values()) - min(self.datasets.values()) if len(self.datasets) > 1 else None
+
+
+def language_scores(table: pd.DataFrame, *, task: str) -> list[LanguageScore]:
+    """One for each language label, in alphabetical order. `table`: of `utterance_facts.text_facts`."""
+    found = []
+    for code, part in table.groupby("language", sort=True):
+        datasets = {str(name): _rate(rows) for name, rows in part.groupby("dataset", sort=True)}
+        found.append(
+            LanguageScore(
+                code=str(code),
+                name=language_name(str(code)),
+                num_utterances=len(part),
+                rate=None if task == "lid" else _rate(part),
+                lid_accuracy=None if task == "asr" else 100 * float((part["named"] == code).mean()),
+                datasets={} if task == "lid" else {name: rate for name, rate in datasets.items() if rate is not None},
+            )
+        )
+    return found
+
+
+def _rate(rows: pd.DataFrame) -> float | None:
+    length = int(rows["length"].sum())
+    return 100 * int(rows["errors"].sum()) / length if length else None
+
+
+def language_bars(scores: Sequence[LanguageScore], *, rate: str) -> Chart | None:
+    """Bars of the error rates, worst on top; of the language accuracies where the task has no text."""
+    has_text = any(one.rate is not None for one in scores)
+    values = {one.code: one.rate if has_text else one.lid_accuracy for one in scores}
+    known = sorted(((value, code) for code, value in values.items() if value is not None), reverse=has_text)
+    if not known:
+        return None
+    shown = known[:NUM_BARS][::-1]
+    figure, (axes,) = new_figure(width_in=5.5, height_in=max(1.5, 0.6 + 0.18 * len(shown)))
+    axes.barh(range(len(shown)), [value for value, _ in shown], color=COLOURS[0], height=0.7)
+    axes.set_yticks(range(len(shown)), [plain(code) for _, code in shown], fontsize=8)
+    axes.set(xlabel=rate if has_text else "language accuracy %", ylim=(-0.6, len(shown) - 0.4))
+    left_out = len(known) - len(shown)
+    return Chart(
+        name="languages",
+        title="Error rate by language" if has_text else "Language accuracy by language",
+        note="All utterances of a language pooled." + (f" {left_out} better ones are not drawn." if left_out else ""),
+        figure=figure,
+        data=pd.DataFrame(
+            [
+                {"language": one.code, "rate": one.rate, "lid_accuracy": one.lid_accuracy, "num": one.num_utterances}
+                for one in scores
+            ]
+        ),
+    )
+
+
+def dataset_ranges(scores: Sequence[LanguageScore], *, rate: str) -> Chart | None:
+    """A line from the best to the worst dataset of each language that has several, widest on top; None without one."""
+    several = sorted((one for one in scores if one.spread is not None), key=lambda one: one.spread or 0.0)[-NUM_BARS:]
+    if not several:
+        return None
+    figure, (axes,) = new_figure(width_in=5.5, height_in=max(1.5, 0.7 + 0.2 * len(several)))
+    for place, one in enumerate(several):
+        values = list(one.datasets.values())
+        axes.plot([min(values), max(values)], [place, place], color="#9aa5b1", linewidth=2, zorder=1)
+        axes.scatter(values, [place] * len(values), color=COLOURS[1], s=18, zorder=2)
+    axes.set_yticks(range(len(several)), [plain(one.code) for one in several], fontsize=8)
+    axes.set(xlabel=rate, ylim=(-0.7, len(several) - 0.3))
+    return Chart(
+        name="dataset_range",
+        title="Range over the datasets of a language",
+        note="A dot a dataset: errors over reference units. ML-SUPERB 2.0 reports the widest of these ranges.",
+        figure=figure,
+        data=pd.DataFrame(
+            [
+                {"language": one.code, "dataset": name, "rate": value}
+                for one in several
+                for name, value in one.datasets.items()
+            ]
+        ),
+    )

@@ -1,0 +1,109 @@
+"""A finished run as a report needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mlsuperb.analysis.languages import LanguageScore, language_scores
+from mlsuperb.analysis.utterance_facts import add_sound, text_facts
+from mlsuperb.data.vocabulary import Vocabulary
+from mlsuperb.scoring.counts import Counts
+from mlsuperb.scoring.hypotheses import read_hypotheses
+from mlsuperb.scoring.result import read_result
+from mlsuperb.scoring.utterances import utterance_counts
+from mlsuperb.types import Hypothesis
+
+ANALYSIS, TABLE = "analysis", "utterances.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedRun:
+    """`hypotheses`, `counts` and the rows of `table` (`utterance_facts`) are of the same utterances, those of `split`."""
+
+    folder: Path
+    result: dict[str, Any]
+    split: str
+    hypotheses: list[Hypothesis]
+    counts: list[Counts]
+    table: pd.DataFrame
+
+    @property
+    def task(self) -> str:
+        return str(self.result["task"]["name"])
+
+    @property
+    def units(self) -> str:
+        return str(self.result["task"]["units"])
+
+    @property
+    def rate(self) -> str:
+        """What an utterance's `score` is called."""
+        if self.task == "lid":
+            return "language error %"
+        return "PER %" if self.units == "phoneme" else "CER %"
+
+    def language_scores(self) -> list[LanguageScore]:
+        """By label."""
+        return language_scores(self.table, task=self.task)
+
+    @property
+    def lid_accuracy(self) -> float | None:
+        """In %, over all utterances; None where the task names no language."""
+        return None if self.task == "asr" else 100 * float((self.table["named"] == self.table["language"]).mean())
+
+
+def load_run(
+    folder: Path,
+    *,
+    split: str = "test",
+    with_sound: bool = True,
+    progress: Callable[[Any, int], Any] = lambda rows, number: rows,
+) -> LoadedRun:
+    """Read `result.json`, `hypotheses.jsonl` and `tokens.txt`, count every utterance's errors and measure its audio.
+
+    Args:
+        with_sound: measure the audio; what is measured is kept in `analysis/utterances.csv` of the folder.
+        progress: wraps the measurements as they come, given their number.
+
+    Raises:
+        ValueError: no finished run, or no hypothesis of the split.
+        OSError: the folder cannot be written.
+    """
+    result = read_result(folder / "result.json")
+    everything = read_hypotheses(folder / result["hypotheses"]["path"])
+    hypotheses = [one for one in everything if one.split == split]
+    if not hypotheses:
+        known = ", ".join(sorted({one.split for one in everything}))
+        raise ValueError(f"{folder} has no hypotheses of the split {split!r}; it has {known}: give one with --split")
+    settings: dict[str, Any] = {
+        "task": result["task"]["name"],
+        "normaliser": result["normaliser"]["name"],
+        "units": result["task"]["units"],
+    }
+    counts = utterance_counts(hypotheses, **settings)
+    tokens = folder / "tokens.txt"
+    known_tokens = Vocabulary.load(tokens).tokens if tokens.is_file() else None
+    table = text_facts(hypotheses, counts, tokens=known_tokens, **settings)
+    if with_sound:
+        table = add_sound(table, cache=folder / ANALYSIS / TABLE, progress=progress)
+    return LoadedRun(folder=folder, result=result, split=split, hypotheses=hypotheses, counts=counts, table=table)
+
+
+def short_names(runs: Sequence[LoadedRun]) -> list[str]:
+    """Names for tables and legends, all different: what is not the same in all run ids, without the hash of the settings
+    where it is not needed; numbered where one run is given twice."""
+    parts = [str(run.result["run_id"]).split("-") for run in runs]
+    if len(runs) > 1 and len({len(part) for part in parts}) == 1:
+        kept = [place for place in range(len(parts[0])) if len({part[place] for part in parts}) > 1]
+        last = len(parts[0]) - 1
+        for places in (kept[:-1] if kept[-1:] == [last] else kept, kept):
+            names = ["-".join(part[place] for place in places) for part in parts]
+            if all(names) and len(set(names)) == len(names):
+                return names
+    ids = [str(run.result["run_id"]) for run in runs]
+    return ids if len(set(ids)) == len(ids) else [f"{number}: {one}" for number, one in enumerate(ids, start=1)]

@@ -1,0 +1,110 @@
+"""Utterances to read and to listen to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from mlsuperb.analysis.report.alignment import align
+from mlsuperb.analysis.report.blocks import Aligned, Block, Example, Examples, Note, Section
+from mlsuperb.analysis.report.loaded import LoadedRun
+from mlsuperb.analysis.report.sound import SoundBox
+from mlsuperb.data.text import first_language
+from mlsuperb.scoring.counts import Counts
+from mlsuperb.scoring.utterances import TaskName, UnitName, compared_texts
+from mlsuperb.types import Hypothesis
+
+NUM_SHOWN = 10  # worst ones, and as many median ones
+MOST_OF_A_LANGUAGE = 2  # of the worst, so that one language does not fill the list
+KEY = (
+    "Marked by colour, line and sign: a substituted character is underlined with a wave, a deleted one is struck through over "
+    "a dash, an inserted one stands under a plus, underlined twice; ␣ is a space. Texts are as the scorer compares them. The "
+    "picture pairs what a reader takes for one character by the fewest edits; error rates count code points by the scorer's "
+    "weights, so the two may differ by a few."
+)
+
+
+def examples(run: LoadedRun, *, sounds: SoundBox) -> Section:
+    """The worst and the median utterances (of task `lid`: some with the wrong language)."""
+    ranked = [index for index in run.table.sort_values("score", kind="stable").index if run.table["score"][index] >= 0]
+    blocks: list[Block] = [Note(text=KEY)]
+    if run.task == "lid":
+        wrong = [index for index in ranked if run.table["score"][index] > 0][::-1]
+        blocks.append(_list(run, _varied(run, wrong), title="Utterances given another language", sounds=sounds))
+    else:
+        worst = _varied(run, ranked[::-1])
+        start = max(0, min(len(ranked) - NUM_SHOWN, len(ranked) // 2 - NUM_SHOWN // 2))
+        median = [index for index in ranked[start : start + NUM_SHOWN] if index not in worst]
+        most = f"at most {MOST_OF_A_LANGUAGE} of a language" if run.table["language"].nunique() > 1 else "first"
+        blocks.append(_list(run, worst, title=f"The worst utterances ({most})", sounds=sounds))
+        blocks.append(_list(run, median, title="Around the median", sounds=sounds))
+    if unscored := len(run.table) - len(ranked):
+        blocks.append(Note(text=f"{unscored:,} utterances without reference text are in neither list."))
+    blocks.append(Note(text=sounds.summary()))
+    return Section(id="utterances", title="Utterances", blocks=tuple(blocks))
+
+
+def _varied(run: LoadedRun, ranked: Sequence[int]) -> list[int]:
+    """The first ones, not too many of a language unless there is but one."""
+    most = MOST_OF_A_LANGUAGE if run.table["language"].nunique() > 1 else NUM_SHOWN
+    seen: Counter[str] = Counter()
+    kept: list[int] = []
+    for index in ranked:
+        language = run.table["language"][index]
+        if seen[language] < most and len(kept) < NUM_SHOWN:
+            seen[language] += 1
+            kept.append(index)
+    return kept
+
+
+def _list(run: LoadedRun, places: Sequence[int], *, title: str, sounds: SoundBox) -> Examples | Note:
+    if not places:
+        return Note(text=f"{title}: none.")
+    settings = scoring_settings(run)
+    made = []
+    for place in places:
+        one, count = run.hypotheses[place], run.counts[place]
+        aligned = aligned_output(one, **settings)
+        made.append(example(one, heading=rate_text(count, run.task), aligned=(aligned,), sounds=sounds))
+    return Examples(title=title, examples=tuple(made))
+
+
+def scoring_settings(run: LoadedRun) -> dict[str, Any]:
+    """How the run's texts are compared."""
+    return {"task": run.task, "normaliser": run.result["normaliser"]["name"], "units": run.units}
+
+
+def rate_text(count: Counts, task: str) -> str:
+    """`62.5 % errors` of one utterance."""
+    if task == "lid":
+        return "right language" if count.lid_correct else "wrong language"
+    rate = count.error_rate
+    return "no reference" if rate is None else f"{rate:.0f} % errors"
+
+
+def aligned_output(
+    one: Hypothesis, *, task: TaskName, normaliser: str, units: UnitName, who: str = "", facts: str = ""
+) -> Aligned:
+    """One output under its reference, with the language it names."""
+    named = first_language(one.hypothesis) or "none"
+    if task == "lid":
+        return align(one.language, named, who=who, facts=facts)
+    texts = compared_texts(one, task=task, normaliser=normaliser, units=units)
+    if task == "asr_lid":
+        language = f"language {one.language}, named {named}" + ("" if named == one.language else " (wrong)")
+        facts = f"{facts}; {language}" if facts else language
+    return align(texts[0].strip(), texts[1].strip(), units=units, who=who, facts=facts)
+
+
+def example(one: Hypothesis, *, heading: str, aligned: Sequence[Aligned], sounds: SoundBox) -> Example:
+    """With its audio, as long as the page may grow."""
+    sound, remark = sounds.add(one.audio, start_s=one.start_s, duration_s=one.duration_s)
+    return Example(
+        id=one.id,
+        heading=heading,
+        facts=f"{one.id}, {one.language}, {one.dataset}, {one.duration_s:.1f} s",
+        aligned=tuple(aligned),
+        sound=sound,
+        silence=remark,
+    )

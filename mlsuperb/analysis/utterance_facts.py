@@ -1,0 +1,188 @@
+"""What may explain an utterance's errors: how long, loud, wide, fast and unfamiliar it is. Numpy only.
+
+Letters: T samples, N frames of a wave, W samples of a frame, K frequencies.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlsuperb.data.audio import RATE_HZ, load_audio
+from mlsuperb.data.text import first_language
+from mlsuperb.files import write_atomic
+from mlsuperb.scoring.counts import Counts
+from mlsuperb.scoring.utterances import TaskName, UnitName, compared_texts
+from mlsuperb.types import Hypothesis
+
+FRAME_S, HOP_S = 0.025, 0.010  # Kaldi's frames
+NOISE_PERCENTILE, SPEECH_PERCENTILE = 10, 90  # of the frames' energies
+BANDWIDTH_SHARE = 0.99  # of the energy that lies below the bandwidth
+# Variance of the rounding error of 16-bit samples (step^2 / 12): below it there is nothing to hear, and digital silence
+# would have an infinite ratio.
+ROUNDING_ENERGY = (1 / 32768) ** 2 / 12
+SNR_TEXT = (
+    f"energy-percentile estimate: the energies of {1000 * FRAME_S:.0f} ms frames, {NOISE_PERCENTILE}th percentile taken as "
+    f"noise, {SPEECH_PERCENTILE}th as speech and noise; it is too low for speech without pauses"
+)
+BANDWIDTH_TEXT = f"the frequency below which {100 * BANDWIDTH_SHARE:.0f} % of the energy lies, of 16 kHz audio"
+WHERE = ("split", "id", "audio", "start_s", "duration_s")  # what a cached measurement is of
+MEASURED = ("snr_db", "bandwidth_hz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """Of one wave; None where it is too short or silent, `problem` says why there is nothing to measure."""
+
+    snr_db: float | None = None
+    bandwidth_hz: float | None = None
+    problem: str = ""
+
+
+def text_facts(
+    hypotheses: Sequence[Hypothesis],
+    counts: Sequence[Counts],
+    *,
+    task: TaskName,
+    normaliser: str,
+    units: UnitName,
+    tokens: Collection[str] | None,
+) -> pd.DataFrame:
+    """One row an utterance: errors, reference length (units, as they are scored), `score` (error rate in %, of task `lid` 100
+    where the language is wrong, else 0), the language named, characters a second, share of characters unseen in training.
+
+    Args:
+        counts: of every utterance (`mlsuperb.scoring.utterances.utterance_counts`).
+        tokens: what the model can emit (`tokens.txt`), None where that is not known.
+    """
+    rows = []
+    known = None if tokens is None or task == "lid" else set(tokens)
+    for one, count in zip(hypotheses, counts, strict=True):
+        text = compared_texts(one, task=task, normaliser=normaliser, units=units)[0]
+        spoken = text.split() if units == "phoneme" else [unit for unit in text if not unit.isspace()]
+        unseen = None if known is None or not spoken else sum(unit not in known for unit in spoken) / len(spoken)
+        wrong = 100.0 * (count.lid_total - count.lid_correct) if task == "lid" else count.error_rate
+        rows.append(
+            {
+                **{name: getattr(one, name) for name in ("split", "id", "language", "dataset", *WHERE[2:])},
+                "errors": count.lid_total - count.lid_correct if task == "lid" else count.errors,
+                "length": count.lid_total if task == "lid" else count.reference_length,
+                "score": wrong,
+                "named": (first_language(one.hypothesis) or "") if task != "asr" else "",
+                "units_per_s": len(spoken) / one.duration_s if spoken and one.duration_s > 0 else None,
+                "unseen_share": unseen,
+            }
+        )
+    numbers = ("score", "units_per_s", "unseen_share")
+    return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))
+
+
+def add_sound(
+    table: pd.DataFrame,
+    *,
+    cache: Path | None = None,
+    progress: Callable[[Any, int], Any] = lambda rows, number: rows,
+) -> pd.DataFrame:
+    """`table` (`text_facts`) with `snr_db`, `bandwidth_hz` and `audio_problem` measured in the audio.
+
+    Args:
+        cache: a file with an earlier table of the same utterances: what is measured there is not measured again, and the
+            new table is written to it.
+        progress: wraps the measurements as they come, given their number.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    old = _cached(cache)
+    keys = list(table[list(WHERE)].itertuples(index=False, name=None))
+    missing = [key for key in keys if key not in old]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # reading and FFT both leave the interpreter to others
+        found = progress(
+            pool.map(lambda key: measure(key[2], start_s=key[3], duration_s=key[4]), missing), len(missing)
+        )
+        old |= dict(zip(missing, found, strict=True))
+    sounds = [old[key] for key in keys]
+    full = table.assign(
+        **{name: np.array([getattr(one, name) for one in sounds], dtype=float) for name in MEASURED},
+        audio_problem=[one.problem for one in sounds],
+    )
+    if cache is not None:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(cache, [full.to_csv(index=False)])
+    return full
+
+
+def _cached(path: Path | None) -> dict[tuple[Any, ...], Sound]:
+    """What an earlier table measured; audio that was not there then is looked for again."""
+    if path is None or not path.is_file():
+        return {}
+    try:
+        rows = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys((*WHERE[:3], "audio_problem"), str))
+        values = rows[list(MEASURED)].apply(pd.to_numeric, errors="coerce")
+        keys = list(rows[list(WHERE)].itertuples(index=False, name=None))
+        problems = list(rows["audio_problem"])
+    except (KeyError, ValueError):  # cut off, or written by another version: measured anew
+        return {}
+    return {
+        key: Sound(snr_db=_number(snr_db), bandwidth_hz=_number(bandwidth_hz))
+        for key, problem, snr_db, bandwidth_hz in zip(
+            keys, problems, values["snr_db"], values["bandwidth_hz"], strict=True
+        )
+        if not problem
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def measure(audio: str, *, start_s: float, duration_s: float) -> Sound:
+    """The facts of one utterance's audio; a file that cannot be read is a `problem`, not an error."""
+    try:
+        wave_T = load_audio(audio, start_s=start_s, duration_s=duration_s)
+    except (ValueError, OSError) as error:
+        gone = not os.path.isfile(audio)
+        return Sound(problem="there is no such file" if gone else f"cannot be read: {error}".splitlines()[0])
+    return Sound(snr_db=snr_db(wave_T), bandwidth_hz=bandwidth_hz(wave_T))
+
+
+def snr_db(wave_T: np.ndarray) -> float | None:
+    """Signal-to-noise ratio of a 16 kHz wave in dB, estimated from percentiles of the frame energies: noise energy is the
+    10th, speech plus noise the 90th. None for less than five frames or digital silence."""
+    frames_NW = _frames(wave_T)
+    if len(frames_NW) < 5:
+        return None
+    energy_N = np.var(frames_NW, axis=1)
+    noise, both = np.percentile(energy_N, [NOISE_PERCENTILE, SPEECH_PERCENTILE])
+    noise = max(noise, ROUNDING_ENERGY)
+    return None if both <= noise else float(10 * np.log10((both - noise) / noise))
+
+
+def bandwidth_hz(wave_T: np.ndarray) -> float | None:
+    """The frequency below which 99 % of a 16 kHz wave's energy lies (the mean taken off), from the mean power spectrum of
+    25 ms Hann windows, in steps of 31.25 Hz. None for a wave shorter than a window or digital silence."""
+    frames_NW = _frames(wave_T)
+    if not len(frames_NW):
+        return None
+    centred_NW = frames_NW - frames_NW.mean(axis=1, keepdims=True)
+    size = 512
+    power_K = (np.abs(np.fft.rfft(centred_NW * np.hanning(frames_NW.shape[1]), size)) ** 2).mean(axis=0)
+    if power_K.sum() <= 0:
+        return None
+    below_K = np.cumsum(power_K) / power_K.sum()
+    return float(np.searchsorted(below_K, BANDWIDTH_SHARE) * RATE_HZ / size)
+
+
+def _frames(wave_T: np.ndarray) -> np.ndarray:
+    """Overlapping frames (N, W), a view."""
+    width, hop = round(FRAME_S * RATE_HZ), round(HOP_S * RATE_HZ)
+    if len(wave_T) < width:
+        return np.empty((0, width), dtype=wave_T.dtype)
+    return np.lib.stride_tricks.sliding_window_view(wave_T, width)[::hop]

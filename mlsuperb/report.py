@@ -1,0 +1,87 @@
+"""`python -m mlsuperb.report RUN [RUN...]`: one page of a finished run, or of several side by side."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from tqdm import tqdm
+
+from mlsuperb.analysis.report.blocks import Page
+from mlsuperb.analysis.report.loaded import load_run
+from mlsuperb.analysis.report.one_run import one_run_page
+from mlsuperb.analysis.report.page import render
+from mlsuperb.analysis.report.several import several_runs_page
+from mlsuperb.experiment import NOT_SCIENCE
+from mlsuperb.files import write_atomic
+
+REPORT, FIGURES = "report.html", "figures"
+MAX_AUDIO = 20
+
+
+def write_report(
+    folders: Sequence[Path], *, out: Path | None = None, split: str = "test", max_audio: int = MAX_AUDIO
+) -> Path:
+    """Write the page and, in `figures` beside it, every figure as SVG, PNG and CSV.
+
+    Args:
+        out: the page (default: `report.html` in the folder of the run; of several runs, in the current folder).
+        split: whose utterances.
+        max_audio: utterances with audio.
+
+    Raises:
+        ValueError: no finished run, no hypothesis of the split, `max_audio` below 0.
+        OSError: something cannot be written.
+    """
+    if max_audio < 0:
+        raise ValueError(f"--max-audio is {max_audio}; give 0 for a page without audio, or more")
+    single = len(folders) == 1
+    runs = [load_run(folder, split=split, with_sound=single, progress=_bar) for folder in folders]
+    page = (
+        one_run_page(runs[0], max_audio=max_audio)
+        if single
+        else several_runs_page(runs, max_audio=max_audio, hidden=NOT_SCIENCE)
+    )
+    out = out or (folders[0] / REPORT if single else Path(REPORT))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _save_figures(page, out.parent / FIGURES)
+    write_atomic(out, [render(page)])
+    return out
+
+
+def _save_figures(page: Page, folder: Path) -> None:
+    for chart in page.charts:
+        chart.save(folder)
+
+
+def _bar(rows: Iterable[Any], number: int) -> Any:
+    return tqdm(rows, total=number, desc="measure audio", unit="utt", disable=number < 200)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m mlsuperb.report", description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: RUN/report.html; of several runs, report.html"
+    )
+    parser.add_argument("--split", default="test", help="split whose utterances are looked at (default: test)")
+    parser.add_argument(
+        "--max-audio", type=int, default=MAX_AUDIO, metavar="N", help=f"utterances with audio (default: {MAX_AUDIO})"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        path = write_report(options.runs, out=options.out, split=options.split, max_audio=options.max_audio)
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    console = Console()
+    console.print(f"Written to {path} ({path.stat().st_size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
+    console.print(f"Its figures as SVG, PNG and CSV: {path.parent / FIGURES}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
