@@ -4,102 +4,280 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import logging
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import yaml
 from rich.console import Console
 
 from mlsuperb.analysis.chart import Chart
-from mlsuperb.experiment import NOT_SCIENCE, write_json
+from mlsuperb.analysis.runs import FOLDER, finished_runs, folder_for, run_labels, subject
+from mlsuperb.experiment import NOT_SCIENCE, now
+from mlsuperb.files import write_atomic
+from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.result import read_result
 from mlsuperb.scoring.table import SYNTHETIC, Cells
+from mlsuperb.types import Hypothesis
 
-RESULT_FILE, HYPOTHESES_FILE, FOLDER = "result.json", "hypotheses.jsonl", "analysis"
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESULT_FILE, HYPOTHESES_FILE, CONFIG_FILE = "result.json", "hypotheses.jsonl", "config.yaml"
 PIPE_WIDTH = 200  # columns of a table that no terminal bounds
-TSNE_SETTINGS = "tsne.json"
+TSNE_FILE = "tsne.json"  # what the stored numbers of t-SNE were made of
 
 
-def finished_runs(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The finished runs among `folders`, and the runs that have no result. A folder of runs stands for those in it.
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What an analysis gives: figures, a short table, texts beside the figures (by file name), what the reader must know."""
 
-    Raises:
-        ValueError: none has finished.
-    """
-    finished, unfinished = [], []
-    for folder in folders:
-        if (folder / RESULT_FILE).is_file():
-            finished.append(folder)
-            continue
-        inside = sorted(path.parent for path in folder.glob(f"*/{RESULT_FILE}"))
-        started = sorted(path.parent for path in folder.glob("*/config.yaml"))
-        finished += inside
-        unfinished += [path for path in started if path not in inside] if inside or started else [folder]
-    if not finished:
-        raise ValueError(
-            f"no finished run in {', '.join(map(str, folders))}: give folders that hold a {RESULT_FILE}, or the folder that "
-            "they are in"
-        )
-    return list(dict.fromkeys(finished)), unfinished
+    charts: Sequence[Chart]
+    table: Cells
+    texts: dict[str, str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+    synthetic: bool = False
 
 
-def layer_weights(runs: Sequence[Path], *, out: Path, console: Console) -> None:
+def layer_weights(runs: Sequence[Path]) -> Outcome:
     """The heat map of the runs that learned layer weights.
 
     Raises:
         ValueError: none did.
     """
     from mlsuperb.analysis.layer_weights import layer_weights_chart, summary, why_no_weights
-    from mlsuperb.analysis.runs import run_labels, subject
 
     results = {run: read_result(run / RESULT_FILE) for run in runs}
     reasons = {run: reason for run, result in results.items() if (reason := why_no_weights(result))}
     shown = [result for run, result in results.items() if run not in reasons]
     if not shown:
-        raise ValueError("; ".join(f"{run} has no layer weights: {reason}" for run, reason in reasons.items()))
+        raise ValueError("; ".join(f"{run} has no layer weights to show: {reason}" for run, reason in reasons.items()))
     labels = run_labels(shown, subjects=[subject(result) for result in shown], hidden=NOT_SCIENCE)
-    _print([summary(shown, labels=labels)], console)
-    for run, reason in reasons.items():
-        console.print(f"not in the figure: {run}: {reason}", highlight=False, soft_wrap=True)
-    _save([layer_weights_chart(shown, labels=labels)], out, shown, console)
+    return Outcome(
+        charts=[layer_weights_chart(shown, labels=labels)],
+        table=summary(shown, labels=labels),
+        remarks=[f"not in the figure: {run}: {reason}" for run, reason in reasons.items()],
+        synthetic=any(result["synthetic"] for result in shown),
+    )
 
 
-def tsne(
-    run: Path, *, out: Path, num_utterances: int, split: str, all_layers: bool, k: int, device: str, seed: int, console: Console
-) -> None:
+def tsne(run: Path, *, out: Path, device: str, **settings: Any) -> Outcome:
     """t-SNE and nearest neighbours of a run's test set. What an earlier call with the same settings computed from the same
     hypotheses is used again.
+
+    Args:
+        settings: `num_utterances`, `split`, `all_layers`, `k`, `seed`.
 
     Raises:
         ValueError: the run has no such split, or too few utterances or languages in it.
     """
     from mlsuperb.analysis.stage_charts import knn_chart, read_table, summary, tsne_chart
-    from mlsuperb.scoring.hypotheses import read_hypotheses
 
     result = read_result(run / RESULT_FILE)
-    settings = {
-        "hypotheses": result["hypotheses"]["sha256"],
-        "num_utterances": num_utterances,
-        "split": split,
-        "all_layers": all_layers,
-        "k": k,
-        "seed": seed,
-    }
-    stamp = out / TSNE_SETTINGS
+    made_of = {**settings, "hypotheses": result["hypotheses"]["sha256"]}
+    stamp, files = out / TSNE_FILE, [out / "tsne.csv", out / "knn.csv"]
     stored = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
-    files = [out / "tsne.csv", out / "knn.csv"]
-    if {key: stored.get(key) for key in settings} == settings and all(path.is_file() for path in files):
+    if stored.get("made_of") == made_of and all(path.is_file() for path in files):
         points, neighbours = map(read_table, files)
-        constant = stored["constant"]
-        console.print(f"The numbers are those of {stored['date']} ({stamp}).", highlight=False, soft_wrap=True)
+        remarks = [f"the numbers are those of {stored['date']}; remove {stamp} to compute them again"]
     else:
-        hypotheses = [one for one in read_hypotheses(run / HYPOTHESES_FILE) if one.split == split]
-        points, neighbours, constant = _computed(run, result, hypotheses, settings=settings, device=device)
-    charts = [
-        tsne_chart(points, neighbours, names_language=result["task"]["name"] != "asr", constant=constant),
-        knn_chart(neighbours, constant=constant),
+        points, neighbours, constant = _computed(run, result, device=device, **settings)
+        remarks, stored = [], {"made_of": made_of, "constant": constant, "date": now()}
+        stamp.unlink(missing_ok=True)  # until the new tables are there, none is known to be whole
+    constant = stored["constant"]
+    names_language = result["task"]["name"] != "asr"
+    return Outcome(
+        charts=[
+            tsne_chart(points, neighbours, names_language=names_language, constant=constant),
+            knn_chart(neighbours, constant=constant),
+        ],
+        table=summary(neighbours),
+        texts={TSNE_FILE: json.dumps(stored, indent=2) + "\n"},
+        remarks=remarks,
+        synthetic=result["synthetic"],
+    )
+
+
+def _computed(
+    run: Path,
+    result: dict[str, Any],
+    *,
+    device: str,
+    num_utterances: int,
+    split: str,
+    all_layers: bool,
+    k: int,
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Points, neighbours, and the stages that show nothing."""
+    from mlsuperb import build
+    from mlsuperb.analysis.embeddings import balanced, embed
+    from mlsuperb.analysis.projection import check_utterances, knn_table, points_table
+
+    hypotheses = _of_split(run, split)
+    chosen = [hypotheses[i] for i in balanced([one.language for one in hypotheses], num=num_utterances, seed=seed)]
+    languages = [one.language for one in chosen]
+    check_utterances(languages, place=f"split {split} of {run}", k=k)
+    config = build.load_config(run)
+    manifest, _ = build.read_data(config)
+    rows = manifest[manifest["split"] == split].set_index("id", drop=False)
+    if gone := [one.id for one in chosen if one.id not in rows.index]:
+        raise ValueError(
+            f"{len(gone)} utterances of {run / HYPOTHESES_FILE} (such as {gone[0]}) are no longer in its corpus "
+            f"(data={config['data']['name']}): restore the corpus as it was, or train and decode again"
+        )
+    rows = rows.loc[[one.id for one in chosen]]
+    recogniser = build.load_recogniser(run, config | {"trainer": config["trainer"] | {"device": device}})
+    dataset = recogniser.loading.dataset(rows, encode=None, resample=build.build_corpus(config).resample)
+    embeddings = embed(recogniser, dataset, all_layers=all_layers)
+    predicted = [one.predicted_language for one in chosen] if result["task"]["name"] != "asr" else None
+    points = points_table(embeddings.stages, ids=embeddings.ids, languages=languages, predicted=predicted, seed=seed)
+    named = zip(rows["dataset"], rows["speaker"], strict=True)  # a speaker's name is one within a dataset
+    speakers = [f"{dataset}/{speaker}" if speaker else "" for dataset, speaker in named]
+    neighbours = knn_table(embeddings.stages, languages, speakers=speakers, k=k)
+    return points, neighbours, list(embeddings.constant)
+
+
+def _of_split(run: Path, split: str) -> list[Hypothesis]:
+    hypotheses = read_hypotheses(run / HYPOTHESES_FILE)
+    found = [one for one in hypotheses if one.split == split]
+    if not found:
+        known = ", ".join(sorted({one.split for one in hypotheses}))
+        raise ValueError(f"{run / HYPOTHESES_FILE} has no utterance of the split {split!r}; there are {known}")
+    return found
+
+
+def transfer(runs: Sequence[Path], *, by: Any, split: str) -> Outcome:
+    """The matrix of what runs heard in training and what they were tested on.
+
+    Raises:
+        ValueError: runs that cannot be compared.
+    """
+    from mlsuperb.analysis import transfer as matrix
+    from mlsuperb.analysis import transfer_tables as tables
+    from mlsuperb.analysis.transfer_charts import bars_chart, matrix_chart
+
+    results = [read_result(run / RESULT_FILE) for run in runs]
+    heard = [matrix.heard_in(result, by=by, split=split) for result in results]
+    labels = run_labels(results, subjects=["+".join(sorted(names)) for names in heard], hidden=NOT_SCIENCE)
+    rows = []
+    for run, label, names in zip(runs, labels, heard, strict=True):
+        places = [run, *(path.parent for path in sorted(run.glob(f"evaluations/*/{RESULT_FILE}")))]
+        tests = [
+            matrix.Test(place=str(place), result=read_result(place / RESULT_FILE), hypotheses=_of_split(place, split))
+            for place in places
+        ]
+        rows.append(matrix.Row(label=label, heard=names, tests=tests))
+    measured = matrix.measure(rows, by=by)
+    samples = tables.samples_table(measured, dict(zip(labels, results, strict=True)))
+    remarks = [*measured.remarks, *(f"not measured: {row} on {column}" for row, column in measured.empty)]
+    return Outcome(
+        charts=[matrix_chart(measured), bars_chart(measured)],
+        table=tables.summary(measured),
+        texts={
+            "transfer_samples.csv": samples.to_csv(index=False),
+            "transfer_samples.md": tables.samples_markdown(samples, unit=measured.unit),
+        },
+        remarks=remarks,
+        synthetic=results[0]["synthetic"],
+    )
+
+
+def layer_sweep(runs: Sequence[Path], *, split: str, unfinished: Sequence[Path]) -> Outcome:
+    """Scores by layer, or by window of layers.
+
+    Raises:
+        ValueError: runs that are not of one sweep.
+    """
+    from mlsuperb.analysis.layer_sweep import SweepRun, summary, sweep, sweep_chart
+
+    shown = [
+        SweepRun(place=str(run), result=read_result(run / RESULT_FILE), hypotheses=_of_split(run, split))
+        for run in runs
     ]
-    _print([summary(neighbours)], console)
-    _save(charts, out, [result], console)
+    started = [path / CONFIG_FILE for path in unfinished if (path / CONFIG_FILE).is_file()]
+    configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in started]
+    found = sweep(shown, hidden=NOT_SCIENCE, unfinished=configs)
+    missing = [f"no finished run for {found.kind} {', '.join(found.missing)}"] if found.missing else []
+    synthetic = shown[0].result["synthetic"]
+    return Outcome(charts=[sweep_chart(found)], table=summary(found), remarks=missing, synthetic=synthetic)
+
+
+def save(outcome: Outcome, folder: Path, *, console: Console) -> None:
+    """Show the table and the remarks, write the figures and texts, and name the files."""
+    console.print(outcome.table.to_rich())
+    if outcome.synthetic:
+        console.print(SYNTHETIC, style="bold yellow")
+    for remark in outcome.remarks:
+        console.print(remark, highlight=False, soft_wrap=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [path for chart in outcome.charts for path in chart.save(folder)]
+    for name, text in outcome.texts.items():
+        write_atomic(folder / name, [text])
+        paths.append(folder / name)
+    for chart in outcome.charts:
+        console.print(f"\n{chart.title}. {chart.note}", highlight=False, soft_wrap=True)
+    console.print("\n" + "\n".join(map(str, paths)), highlight=False, soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mlsuperb.analyse", description=__doc__)
+    commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    texts = {
+        "layer_weights": "heat map of the weights of the upstream's layers, a row a run",
+        "tsne": "languages at each stage of a model: t-SNE and nearest neighbours (each run by itself)",
+        "transfer": "error rates of what runs heard in training and what they were evaluated on",
+        "layer_sweep": "scores by the layer that is read, or by the window of blocks that is fine-tuned",
+    }
+    for name, text in texts.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run, or of runs")
+        command.add_argument(
+            "--out", type=Path, metavar="DIR", help=f"where files go (default: {FOLDER}, in or beside the runs)"
+        )
+        if name != "layer_weights":
+            command.add_argument("--split", default="test", help="split of the utterances (default: test)")
+    commands.choices["transfer"].add_argument("--by", choices=("language", "dataset"), default="language")
+    command = commands.choices["tsne"]
+    command.add_argument("--num-utterances", type=int, default=500, help="of all languages together (default: 500)")
+    command.add_argument("--all-layers", action="store_true", help="every layer of the upstream, not the last alone")
+    command.add_argument("--k", type=int, default=5, help="neighbours that vote (default: 5)")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    command.add_argument("--seed", type=int, default=0, help="of the choice of utterances and of t-SNE (default: 0)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    options = vars(_parser().parse_args(arguments))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    what, folders, out = (options.pop(name) for name in ("what", "runs", "out"))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    try:
+        runs, unfinished = finished_runs(folders)
+        for path in unfinished:
+            console.print(f"not looked at, since it has no result: {path}", highlight=False, soft_wrap=True)
+        if what == "tsne":
+            for run in runs:
+                place = run / FOLDER if out is None else out if len(runs) == 1 else out / run.name
+                save(tsne(run, out=place, **options), place, console=console)
+            return
+        if what == "layer_sweep":
+            options["unfinished"] = unfinished
+        analyses: dict[str, Callable[..., Outcome]] = {
+            "layer_weights": layer_weights,
+            "transfer": transfer,
+            "layer_sweep": layer_sweep,
+        }
+        save(analyses[what](runs, **options), out or folder_for(runs), console=console)
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

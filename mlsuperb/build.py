@@ -107,6 +107,7 @@ def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
         "release": corpus.release(),
         "stand_ins": {asked: other for asked, (other, _) in corpus.stand_ins().items()},
         "splits": splits,
+        "languages": {str(split): sorted(set(rows["language"])) for split, rows in prepared.manifest.groupby("split")},
         "skipped": prepared.skipped,
     }
     return prepared.manifest, record

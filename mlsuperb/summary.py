@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mlsuperb.analysis.card import write_card
 from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import now
 from mlsuperb.model import SpeechModel
@@ -37,7 +38,7 @@ def save_result(
     progress: Progress,
     environment: Mapping[str, Any],
 ) -> None:
-    """Score `hypotheses` and write `result.json` beside them.
+    """Score `hypotheses`, write `result.json` beside them, and the model card; a card that cannot be written is reported.
 
     Args:
         record: of the data they were decoded from (`mlsuperb.build.read_data`).
@@ -77,6 +78,16 @@ def save_result(
         date=now(),
     )
     write_result(folder / RESULT_FILE, result)
+    save_card(folder)
+
+
+def save_card(folder: Path) -> None:
+    """Write the model card of a result. Where that fails the run has ended all the same: it is reported, and
+    `python -m mlsuperb.export card` writes the card another time."""
+    try:
+        write_card(folder)
+    except OSError as error:
+        log.warning("no model card: %s", error)
 
 
 def _part(node: Mapping[str, Any]) -> dict[str, Any]:

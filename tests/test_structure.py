@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "analysis": {"analysis", "data", "files", "inference", "masks", "scoring"},
     "summary": {"analysis", "benchmark", "experiment", "model", "scoring", "training"},
     "espnet": {"espnet", "files", "training"},
+    "export": {"adaptation", "analysis", "build", "experiment", "export", "files", "inference", "scoring", "upstreams"},
 }
 ENTRY_POINTS = {
     "run",
@@ -47,7 +48,7 @@ ENTRY_POINTS = {
     "compare",
     "report",
     "analyse",
-    "export",
+    "export.__main__",
     "folders",
     "evaluate",
     "transcribe",

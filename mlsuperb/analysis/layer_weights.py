@@ -10,12 +10,13 @@ import pandas as pd
 
 from mlsuperb.analysis.chart import Chart, new_figure
 from mlsuperb.analysis.runs import subject
+from mlsuperb.scoring.table import Cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NUMBERS_FIT = 13  # columns: layers of a base model
-COLOUR_MAP = "cividis"  # the same order of lightness to every eye
+COLOUR_MAP = "viridis"  # the same order of lightness to every eye
 NOTE = (
     "The softmax weights of the featurizer after training, each row adding up to 1; layer 0 is what enters the first block. "
     "A weight is a share of the sum, not an importance: layers differ in the size of their values, neighbouring layers say "
@@ -28,7 +29,7 @@ def why_no_weights(result: Mapping[str, Any]) -> str | None:
     featurizer = result.get("featurizer")
     if featurizer is None:
         return (
-            "its result was written by a version that did not record them; train it again (with run_name=... beside the old one)"
+            "its result is of a version that did not record them; train it again, with run_name=... beside the old one"
         )
     weights = featurizer["layer_weights"]
     if weights is None:
@@ -70,7 +71,9 @@ def layer_weights_chart(results: Sequence[Mapping[str, Any]], *, labels: Sequenc
         panels.setdefault(len(result["featurizer"]["layer_weights"]), []).append(row)
     heights = [0.32 * len(rows) + 0.75 for rows in panels.values()]
     figure, axes = new_figure(height_in=sum(heights) + 0.3, rows=len(panels))
-    axes[0].get_gridspec().set_height_ratios(heights)
+    grid = axes[0].get_gridspec()
+    assert grid is not None
+    grid.set_height_ratios(heights)
     for axis, (num_layers, rows) in zip(axes, panels.items(), strict=True):
         weights = np.array([results[row]["featurizer"]["layer_weights"] for row in rows])
         image = _heat_map(axis, weights, [labels[row] for row in rows])
@@ -99,3 +102,14 @@ def _heat_map(axis: Axes, weights: np.ndarray, labels: list[str]) -> Any:
             text = f"{weights[row, column]:.2f}".lstrip("0")
             axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
     return image
+
+
+def summary(results: Sequence[Mapping[str, Any]], *, labels: Sequence[str]) -> Cells:
+    """A row a run: its three heaviest layers, and how much of the weight they hold."""
+    rows = []
+    for result, label in zip(results, labels, strict=True):
+        weights = np.array(result["featurizer"]["layer_weights"])
+        heaviest = np.argsort(-weights, kind="stable")[:3]
+        shown = ", ".join(f"{layer} ({weights[layer]:.3f})" for layer in heaviest)
+        rows.append((label, str(len(weights)), shown, f"{weights.min():.3f} to {weights.max():.3f}"))
+    return Cells("Layer weights", ("run", "layers", "heaviest", "range"), tuple(rows), num_names=1)

@@ -15,6 +15,22 @@ FEWEST = 8  # utterances below which neighbours say nothing
 WRONG, UNKNOWN = "False", ""  # of `correct` in the table of points; else "True"
 
 
+def check_utterances(languages: Sequence[str], *, place: str, k: int) -> None:
+    """Raises:
+    ValueError: too few utterances, or one language, so that there is nothing to tell apart.
+    """
+    if k < 1:
+        raise ValueError(f"k is {k}; give the number of neighbours that vote, 1 or more (5 is usual)")
+    fewest = max(FEWEST, k + 2)
+    if len(languages) < fewest:
+        raise ValueError(
+            f"{place} gives {len(languages)} utterances, too few to look at neighbours: {fewest} or more are needed; raise "
+            "--num-utterances, or take a larger test set"
+        )
+    if len(set(languages)) == 1:
+        raise ValueError(f"{place} holds one language ({languages[0]}): there is nothing to tell apart")
+
+
 def unit_directions(vectors_ND: np.ndarray) -> np.ndarray:
     """Unit vectors from the mean of all utterances, so that a dot product is the cosine. Without the mean taken away, what
     all speech has in common makes every cosine nearly 1."""

@@ -1,9 +1,11 @@
-"""What several results are called beside each other."""
+"""Which runs a figure is of, and what they are called in it."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mlsuperb.data.languages import language_name
@@ -11,12 +13,46 @@ from mlsuperb.scoring.comparison import differences
 from mlsuperb.scoring.score import NOT_APPLICABLE
 
 Result = Mapping[str, Any]
+RESULT_FILE, CONFIG_FILE, FOLDER = "result.json", "config.yaml", "analysis"
+
+
+def finished_runs(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The finished runs among `folders`, and those that have no result. A folder of runs stands for those in it.
+
+    Raises:
+        ValueError: none has finished.
+    """
+    finished: list[Path] = []
+    unfinished: list[Path] = []
+    for folder in folders:
+        if (folder / RESULT_FILE).is_file():
+            finished.append(folder)
+            continue
+        inside = sorted(path.parent for path in folder.glob(f"*/{RESULT_FILE}"))
+        started = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
+        finished += inside
+        unfinished += [path for path in started if path not in inside] if inside or started else [folder]
+    if not finished:
+        raise ValueError(
+            f"no finished run in {', '.join(map(str, folders))}: give folders that hold a {RESULT_FILE}, or the folder that "
+            "they are in"
+        )
+    return list(dict.fromkeys(finished)), unfinished
+
+
+def folder_for(runs: Sequence[Path]) -> Path:
+    """`analysis` in the run, or beside the runs."""
+    if len(runs) == 1:
+        return runs[0] / FOLDER
+    return Path(os.path.commonpath([run.absolute().parent for run in runs])) / FOLDER
 
 
 def pairs_of(result: Result, *, split: str = "test") -> list[tuple[str, str]]:
     """The (language, dataset) pairs of a split, in order."""
     sections = [section for name, section in result["protocols"].items() if name != NOT_APPLICABLE]
-    counts = next((section["counts"].get(split, {}) for section in sections if "counts" in section), {})
+    counts: Mapping[str, Any] = next(
+        (section["counts"].get(split, {}) for section in sections if "counts" in section), {}
+    )
     return sorted((language, dataset) for dataset, languages in counts.items() for language in languages)
 
 

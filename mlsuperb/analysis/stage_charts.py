@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from mlsuperb.analysis.chart import Chart, new_figure
 from mlsuperb.analysis.palette import TWENTY, colours
 from mlsuperb.analysis.projection import WRONG
 from mlsuperb.data.languages import language_name
+from mlsuperb.scoring.table import Cells, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +24,8 @@ TSNE_NOTE = (
     "Each point is an utterance: the mean of its frames at that stage, placed so that neighbours (by cosine) stay neighbours. "
     "Distances between clusters, their sizes and the axes mean nothing."
 )
+MARKS = "Circle: the model named the right language; cross: another one, or none."
+NO_MARKS = "The task names no language, so that no point is right or wrong."
 KNN_NOTE = (
     "Share of utterances whose nearest neighbours (cosine) are mostly of their own language, at every stage. Neighbours of the "
     "same speaker, recording or dataset make it higher than the language alone would: "
@@ -32,12 +37,15 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values={"accuracy_other_speakers": [""]})
 
 
-def tsne_chart(points: pd.DataFrame, neighbours: pd.DataFrame, *, why_no_marks: str = "") -> Chart:
+def tsne_chart(
+    points: pd.DataFrame, neighbours: pd.DataFrame, *, names_language: bool, constant: Sequence[str] = ()
+) -> Chart:
     """A panel a stage, a colour a language, a cross where the language was wrong.
 
     Args:
         points, neighbours: of `points_table` and `knn_table`.
-        why_no_marks: said where the task names no language.
+        names_language: whether the run's task does; else there is no circle and no cross.
+        constant: stages that were left out.
     """
     stages = list(dict.fromkeys(points["stage"]))
     accuracy = dict(zip(neighbours["stage"], neighbours["accuracy"], strict=True))
@@ -50,13 +58,13 @@ def tsne_chart(points: pd.DataFrame, neighbours: pd.DataFrame, *, why_no_marks: 
         axis.set_title(f"{stage}: kNN {accuracy[stage]:.0f} %", fontsize=9)
     for axis in axes[len(stages) :]:
         axis.set_axis_off()
-    _legend(figure, shades, marks=set(points["correct"]) != {""})
-    marks = why_no_marks or "Circle: the model named the right language; cross: another one, or none."
+    _legend(figure, shades, marks=names_language)
+    marks = MARKS if names_language else NO_MARKS
     repeated = f" Colours come again after {len(TWENTY)} languages." if len(shades) > len(TWENTY) else ""
     return Chart(
         name="tsne",
         title=f"Languages at each stage of the model (t-SNE of {len(points) // len(stages)} utterances)",
-        note=f"{TSNE_NOTE} {marks}{repeated} kNN: see the chart of neighbours.",
+        note=f"{TSNE_NOTE} {marks}{repeated} kNN: see the chart of neighbours.{_left_out(constant)}",
         figure=figure,
         data=points,
     )
@@ -73,14 +81,21 @@ def _panel(axis: Axes, points: pd.DataFrame, shades: dict[str, str]) -> None:
         axis.scatter(right_ones["x"], right_ones["y"], s=size, color=colour, alpha=0.75, linewidths=0)
         axis.scatter(wrong_ones["x"], wrong_ones["y"], s=1.6 * size, color=colour, marker="x", linewidths=1.1)
     if len(shades) <= MOST_NAMES:  # names stand on their clusters: colours need not be told apart
-        for code, middle in points.groupby("language")[["x", "y"]].median().iterrows():
-            text = axis.text(middle["x"], middle["y"], str(code), fontsize=8, weight="bold", ha="center", va="center")
+        for code in shades:
+            x, y = _densest(points.loc[points["language"] == code, ["x", "y"]].to_numpy())
+            text = axis.text(x, y, code, fontsize=8, weight="bold", ha="center", va="center")
             text.set_path_effects([withStroke(linewidth=2, foreground="white")])
     axis.set_xticks([])
     axis.set_yticks([])
     for side in ("top", "right", "bottom", "left"):
         axis.spines[side].set_visible(True)
         axis.spines[side].set_color("#cccccc")
+
+
+def _densest(xy_N2: np.ndarray) -> np.ndarray:
+    """The point with a quarter of the others nearest around it: the middle of a language with two clusters is in neither."""
+    distances_NN = np.linalg.norm(xy_N2[:, None] - xy_N2[None], axis=-1)
+    return np.asarray(xy_N2[np.sort(distances_NN, axis=1)[:, len(xy_N2) // 4].argmin()])
 
 
 def _legend(figure: Any, shades: dict[str, str], *, marks: bool) -> None:
@@ -98,10 +113,12 @@ def _legend(figure: Any, shades: dict[str, str], *, marks: bool) -> None:
             for marker, label in (("o", "right"), ("x", "wrong"))
         ]
     columns = 4 if few else 10
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False, handletextpad=0.1)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False, handletextpad=0.1
+    )
 
 
-def knn_chart(neighbours: pd.DataFrame) -> Chart:
+def knn_chart(neighbours: pd.DataFrame, *, constant: Sequence[str] = ()) -> Chart:
     """Points on lines from stage to stage, with the level of chance."""
     stages = neighbours["stage"].tolist()
     places = range(len(stages))
@@ -124,7 +141,24 @@ def knn_chart(neighbours: pd.DataFrame) -> Chart:
     return Chart(
         name="knn",
         title="Languages of nearest neighbours at each stage of the model",
-        note=KNN_NOTE + why,
+        note=KNN_NOTE + why + _left_out(constant),
         figure=figure,
         data=neighbours,
     )
+
+
+def _left_out(constant: Sequence[str]) -> str:
+    if not constant:
+        return ""
+    return f" Not shown, since its mean is the same for all utterances: {', '.join(constant)}."
+
+
+def summary(neighbours: pd.DataFrame) -> Cells:
+    """The numbers of `knn_chart`."""
+    known = bool(neighbours["accuracy_other_speakers"].notna().any())
+    columns = ("stage", "own language %", *(("without the own speaker %",) if known else ()))
+    accuracies = zip(neighbours["stage"], neighbours["accuracy"], neighbours["accuracy_other_speakers"], strict=True)
+    rows = tuple((stage, percent(all_), *((percent(others),) if known else ())) for stage, all_, others in accuracies)
+    first = neighbours.iloc[0]
+    title = f"{first['k']} nearest of {first['num_utterances']} utterances; chance {first['chance']:.1f} %"
+    return Cells(title, columns, rows, num_names=1)

@@ -160,6 +160,12 @@ def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     The task, its units and normaliser, every split of the data (by hash), the scorer and the protocols that both have
     must be the same, and both data synthetic or both real.
     """
+    data = _data_differences(a["data"], b["data"])
+    return [*same_scoring(a, b), *data, *_protocol_differences(a["protocols"], b["protocols"])]
+
+
+def same_scoring(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """Why the counts of two results' utterances do not mean the same, whatever data they are of; empty if they do."""
     named = [
         ("task", a["task"]["name"], b["task"]["name"]),
         ("units", a["task"]["units"], b["task"]["units"]),
@@ -169,7 +175,7 @@ def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     reasons = [f"{what} differs: {first} and {second}" for what, first, second in named if first != second]
     if a["synthetic"] != b["synthetic"]:
         reasons.append("one is of synthetic data, the other of real data")
-    return reasons + _data_differences(a["data"], b["data"]) + _protocol_differences(a["protocols"], b["protocols"])
+    return reasons
 
 
 def _data_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from typing import Any
 
-from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, load
+from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, load, local_folder
 from mlsuperb.upstreams.selfsupervised import MODEL_CLASSES, SelfSupervised, config_problems
 
 logger = logging.getLogger(__name__)
+
+EXPORT_FILE = "mlsuperb_export.json"  # beside the weights of an upstream that was trained with this toolkit
 
 KIND = Kind(
     classes=MODEL_CLASSES,
@@ -40,6 +44,7 @@ class HuggingFace(SelfSupervised):
             "do_normalize": normalise,
             "do_normalize_source": source,
             **super().record(),
+            **_origin(checkpoint),
         }
 
     @classmethod
@@ -48,8 +53,18 @@ class HuggingFace(SelfSupervised):
         return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
 
     def record(self) -> dict[str, object]:
-        """Checkpoint, revision asked for, commit or file hashes really loaded, wave normalisation, size and type."""
+        """Checkpoint, revision asked for, commit or file hashes really loaded, wave normalisation, size and type; of a folder
+        that `mlsuperb.export` wrote, `exported_from`: the run and the speech that its weights are from."""
         return dict(self._record)
+
+
+def _origin(checkpoint: str) -> dict[str, Any]:
+    folder = local_folder(checkpoint)
+    if folder is None or not (folder / EXPORT_FILE).is_file():
+        return {}
+    origin = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))
+    names = ("run_id", "adaptation", "upstream", "pretrained_on", "data")
+    return {"exported_from": {name: origin.get(name) for name in names}}
 
 
 def _normalisation(loaded: Loaded) -> tuple[bool, str]:

@@ -1,0 +1,152 @@
+"""The upstream of a trained run, with what its adaptation trained, as a checkpoint that transformers and `upstream=hf` read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mlsuperb import build
+from mlsuperb.adaptation.bottleneck import BottleneckAdaptation
+from mlsuperb.adaptation.frozen import Frozen
+from mlsuperb.adaptation.qlora import QLoRA
+from mlsuperb.experiment import write_json
+from mlsuperb.export.folder import new_folder
+from mlsuperb.export.origin import origin
+from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
+from mlsuperb.upstreams.checkpoint import hash_files
+from mlsuperb.upstreams.huggingface import EXPORT_FILE, HuggingFace
+from mlsuperb.upstreams.s3prl import S3prl
+from mlsuperb.upstreams.selfsupervised import SelfSupervised
+
+TOLERANCE = 1e-4  # of the largest value of a layer: the contract of all upstreams (padding, batches), so of this, too
+PREPROCESSOR = "preprocessor_config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """The folder, what to give to `mlsuperb.run` for it, and how far its layers are from the run's (largest difference
+    relative to the layer's largest value)."""
+
+    folder: Path
+    overrides: str
+    difference: float
+
+
+def export_upstream(run: Path, folder: Path) -> Exported:
+    """Write the trained upstream of `run` to `folder` (config.json, model.safetensors, preprocessor_config.json, and
+    mlsuperb_export.json, which says where it is from), load it again and compare all layers.
+
+    Layer drop and the model's own SpecAugment are off in its config.json, as they were in the run.
+
+    Raises:
+        ValueError: nothing in it was trained, it is no model of transformers any more, or `folder` is somebody else's.
+    """
+    config = build.load_config(run)
+    refuse(config)
+    recogniser = build.load_recogniser(run, config | {"trainer": config["trainer"] | {"device": "cpu"}})
+    upstream = recogniser.model.upstream
+    assert isinstance(upstream, SelfSupervised)
+    wave_BT, lengths_B = _noise()
+    before = _layers(upstream, wave_BT, lengths_B)
+    merge_lora(upstream.model)
+    with new_folder(folder) as unfinished:
+        upstream.model.save_pretrained(unfinished)
+        write_json(unfinished / PREPROCESSOR, _preprocessor(upstream))
+        files = hash_files(unfinished, "model*.safetensors")
+        write_json(unfinished / EXPORT_FILE, origin(run, config, what="upstream") | {"sha256": files})
+        settings = {"kind": config["upstream"]["kind"]} if isinstance(upstream, S3prl) else {}
+        reloaded: Any = S3prl if settings else HuggingFace
+        after = _layers(reloaded(checkpoint=str(unfinished.resolve()), **settings), wave_BT, lengths_B)
+        difference = _difference(before, after)
+        if not difference < TOLERANCE:
+            raise ValueError(
+                f"the exported upstream of {run} gives other layers (relative difference {difference:.1e}), so it was not "
+                f"kept. This is a fault of mlsuperb or of its versions: please report it with {run / 'environment.json'}"
+            )
+    option = f"s3prl upstream.kind={settings['kind']}" if settings else "hf"
+    overrides = f"upstream={option} upstream.checkpoint={folder.resolve()}"
+    return Exported(folder=folder, overrides=overrides, difference=difference)
+
+
+def refuse(config: dict[str, Any]) -> None:
+    """
+    Raises:
+        ValueError: the configuration's upstream cannot be exported; the reason, and what to do.
+    """
+    upstream, adaptation = (build.get_object(config[name]["_target_"]) for name in ("upstream", "adaptation"))
+    shown = f"upstream={config['upstream']['name']} with adaptation={config['adaptation']['name']} cannot be exported: "
+    if not issubclass(upstream, SelfSupervised):
+        raise ValueError(
+            f"{shown}{upstream.__name__} is no HuBERT, wav2vec 2.0, WavLM or w2v-BERT 2.0 model, and upstream=hf reads "
+            "nothing else. Choose a run on one of these."
+        )
+    if issubclass(adaptation, Frozen):
+        raise ValueError(
+            f"{shown}nothing in it was trained, so it is still {config['upstream'].get('checkpoint', 'what it was')}. "
+            "Give that as upstream.checkpoint, or choose a run with adaptation=full, partial or lora."
+        )
+    if issubclass(adaptation, QLoRA):
+        raise ValueError(
+            f"{shown}its updates were trained beside weights of 4 bits, and merging rounds their sum to 4 bits again or "
+            "puts them beside weights that they never saw; either way the layers would be others. Train with "
+            "adaptation=lora (same rank and alpha), or use peft_adapter/ in the run's folder with a 4-bit base."
+        )
+    if issubclass(adaptation, BottleneckAdaptation):
+        raise ValueError(
+            f"{shown}its bottlenecks are modules of their own, for which transformers' model has no place. Use the run "
+            "itself (mlsuperb.transcribe, mlsuperb.evaluate), or train with adaptation=lora, partial or full."
+        )
+
+
+def merge_lora(model: nn.Module) -> None:
+    """Put peft's updates (LoRA, rsLoRA, DoRA) into the weights of their layers, and the layers where they were."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    wrapped = [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
+    for name, module in wrapped:
+        module.merge(safe_merge=True)  # raises at NaN
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, module.get_base_layer())
+    if wrapped:
+        del model.peft_config
+
+
+def _preprocessor(upstream: SelfSupervised) -> dict[str, Any]:
+    """As transformers' feature extractors write it, so that other programs prepare waves as the run did."""
+    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
+
+    if upstream.model.config.model_type == "wav2vec2-bert":
+        return dict(SeamlessM4TFeatureExtractor().to_dict())
+    normalise = upstream.normalise if isinstance(upstream, S3prl) else upstream.input.normalise
+    extractor = Wav2Vec2FeatureExtractor(
+        do_normalize=bool(normalise),
+        sampling_rate=SAMPLE_RATE_HZ,
+        return_attention_mask=upstream.model.config.feat_extract_norm
+        == "layer",  # as the published models of either kind
+    )
+    return dict(extractor.to_dict())
+
+
+def _noise() -> tuple[Tensor, Tensor]:
+    """A second and a half second of noise, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    return 0.1 * torch.randn(2, SAMPLE_RATE_HZ, generator=generator), torch.tensor(
+        [SAMPLE_RATE_HZ, SAMPLE_RATE_HZ // 2]
+    )
+
+
+@torch.inference_mode()
+def _layers(upstream: Upstream, wave_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, ...]:
+    return upstream.eval()(wave_BT, lengths_B).layers
+
+
+def _difference(before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -> float:
+    assert len(before) == len(after)
+    return max(
+        float((one - other).abs().max() / one.abs().max().clamp(min=1e-9))
+        for one, other in zip(before, after, strict=True)
+    )

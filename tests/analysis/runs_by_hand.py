@@ -1,0 +1,85 @@
+"""Finished runs that were never trained: folders with a result and hypotheses, made from texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlsuperb.scoring.hypotheses import write_hypotheses
+from mlsuperb.scoring.result import build_result, write_result
+from mlsuperb.scoring.score import score
+from mlsuperb.types import Hypothesis
+
+CONFIG: dict[str, Any] = {
+    "upstream": {"name": "tiny"},
+    "adaptation": {"name": "frozen"},
+    "featurizer": {"name": "weighted_sum"},
+    "task": {"name": "asr_lid"},
+    "decoding": {"name": "greedy"},
+    "data": {"name": "by_hand"},
+    "seed": 0,
+}
+
+
+def hypothesis(language: str, number: int, reference: str, output: str, *, dataset: str = "mls") -> Hypothesis:
+    return Hypothesis(
+        id=f"{dataset}_{language}_{number:06d}",
+        dataset=dataset,
+        language=language,
+        split="test",
+        audio="a.wav",
+        start_s=0.0,
+        duration_s=1.0,
+        reference=reference,
+        hypothesis=output,
+        predicted_language=language,
+    )
+
+
+def make_run(
+    folder: Path,
+    hypotheses: Sequence[Hypothesis],
+    *,
+    weights: Sequence[float] | None = (0.2, 0.3, 0.5),
+    num_layers: int = 3,
+    task: str = "asr",
+    benchmark: dict[str, Any] | None = None,
+    **config: Any,
+) -> Path:
+    """Write a run and return its folder. `config` replaces groups of the configuration."""
+    folder.mkdir(parents=True)
+    full = CONFIG | {"task": {"name": task}, "run_id": folder.name} | config
+    write_hypotheses(folder / "hypotheses.jsonl", hypotheses)
+    (folder / "config.yaml").write_text(yaml.safe_dump(full))
+    counted = {"sha256": "1" * 64, "num_utterances": len(hypotheses), "duration_s": 1.0}
+    result = build_result(
+        run_id=folder.name,
+        task=task,  # type: ignore[arg-type]
+        normaliser="v1",
+        units="char",
+        data={"name": "by_hand", "synthetic": False, "splits": {"test": counted}},
+        protocols=score(hypotheses, task=task, protocols=["v1"]),  # type: ignore[arg-type]
+        hypotheses=folder / "hypotheses.jsonl",
+        upstream=full["upstream"],
+        adaptation=full["adaptation"],
+        head={"name": "transformer"},
+        featurizer={
+            "name": full["featurizer"]["name"],
+            "num_layers": num_layers,
+            "layer_weights": None if weights is None else list(weights),
+        },
+        num_trainable=1,
+        num_total=2,
+        config=full,
+        seed=full["seed"],
+        environment={"package_version": "0", "code": {"commit": None, "dirty": False}},
+        training={},
+        cost={},
+        date="2026-01-01T00:00:00+00:00",
+        benchmark=benchmark,
+    )
+    write_result(folder / "result.json", result)
+    return folder
