@@ -54,6 +54,14 @@ def test_own_configuration_folders(flag: str, tmp_path: Path) -> None:
     assert found.name.startswith("mine-")
 
 
+def test_a_group_that_is_in_an_own_folder_alone(tmp_path: Path) -> None:
+    (tmp_path / "flavour").mkdir()
+    for seed in (5, 6):
+        (tmp_path / "flavour" / f"s{seed}.yaml").write_text(f"# @package _global_\nseed: {seed}\n")
+    found = run_folders(["--config-dir", str(tmp_path), "-m", "+flavour=s5,s6"])
+    assert found == [folder_of("seed=5"), folder_of("seed=6")]
+
+
 def main(*arguments: str) -> str | int | None:
     """What the command line ends with."""
     try:

@@ -16,6 +16,7 @@ from mlsuperb.options import check_overrides
 ROOT = Path(__file__).resolve().parents[1]
 SHELL_FILES = sorted((ROOT / "recipes").glob("*.sh"))
 RECIPES = [path.name for path in SHELL_FILES if path.name != "common.sh"]
+FEWER_RUNS = {"layer_sweep.sh": ["--num-blocks", "2"], "peft_study.sh": ["--adaptation", "frozen"]}
 MODULES = {"analyse", "data", "evaluate", "export", "leaderboard", "report", "run", "score", "table"}
 
 
@@ -34,7 +35,7 @@ def dry_run(recipe: str, *flags: str) -> list[list[str]]:
 
 
 def test_recipes_are_valid_bash() -> None:
-    assert len(RECIPES) >= 4
+    assert len(RECIPES) == 10
     for path in SHELL_FILES:
         assert call("-n", str(path)).returncode == 0
         assert (path.name == "common.sh") != os.access(path, os.X_OK)
@@ -55,7 +56,8 @@ def test_shellcheck_has_nothing_to_say() -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_dry_run_prints_commands_that_exist(recipe: str, tmp_path: Path) -> None:
     data = str(tmp_path / "none")
-    commands = dry_run(recipe, "--data-root", data, "--upstream", "tiny", "--out", str(tmp_path), "--head", "linear")
+    flags = ["--data-root", data, "--upstream", "tiny", "--out", str(tmp_path), "--head", "linear"]
+    commands = dry_run(recipe, *flags, *FEWER_RUNS.get(recipe, []))
     assert {command[0].split(".")[1] for command in commands} <= MODULES
     runs = [command[1:] for command in commands if command[0] == "mlsuperb.run"]
     assert commands[0][:2] == ["mlsuperb.data", "check"]
@@ -67,7 +69,7 @@ def test_a_dry_run_prints_commands_that_exist(recipe: str, tmp_path: Path) -> No
         assert check_overrides(words) == []
     assert not list(tmp_path.iterdir())
     tables = [command for command in commands if command[0] == "mlsuperb.table"]
-    assert all(word.startswith(f"{tmp_path}/tiny-") for word in tables[0][1:] if not word.startswith("-"))
+    assert all(word.startswith(f"{tmp_path}/") and "tiny-" in word for word in tables[0][1:])
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -86,32 +88,36 @@ def lid(*flags: str) -> list[str]:
     return words[1:]
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--size", "1h"], ["data=ml_superb_1h"]),
-        (["--data", "ml_superb_1h"], ["data=ml_superb_1h"]),
-        (["--size=1h", "--upstream=tiny"], ["data=ml_superb_1h", "upstream=tiny"]),
-        (["--upstream", "tiny,fbank", "--adaptation", "frozen,full"], ["upstream=tiny,fbank", "adaptation=frozen,full"]),
-        (["--languages", "deu,nan"], ['data.languages=["deu","nan"]']),
-        (["--datasets", "fleurs"], ['data.datasets=["fleurs"]']),
-        (["--trainer", "debug"], ["trainer=debug"]),
-        (["--seeds", "0,1,2"], ["seed=0,1,2"]),
-        (["--lr-sweep"], ["trainer.optimizer.lr=1e-2,1e-3,1e-4,1e-5,1e-6"]),
-        (["--lr-sweep", "--size", "10min"], ["trainer.optimizer.lr=1e-2,1e-3,1e-4,1e-5,1e-6"]),
-        (["--lr-sweep", "3e-3,1e-4"], ["trainer.optimizer.lr=3e-3,1e-4"]),
-        (["--lr-sweep", "head=linear"], ["trainer.optimizer.lr=1e-2,1e-3,1e-4,1e-5,1e-6", "head=linear"]),
-        (["--launcher", "slurm", "--hydra.launcher.partition", "gpu"], ["hydra/launcher=slurm", "hydra.launcher.partition=gpu"]),
-        (["--head.size", "64", "--featurizer", "one_layer", "--featurizer.layer", "-1"], ["head.size=64", "featurizer.layer=-1"]),
-        (["--trainer.optimizer.lr", "1e-3", "loading.num_workers=0"], ["trainer.optimizer.lr=1e-3", "loading.num_workers=0"]),
-        (["output_root=there", "seed=3", "upstream=tiny"], ["output_root=there", "seed=3", "upstream=tiny"]),
-    ],
-)  # fmt: skip
-def test_flags_become_words(flags: list[str], words: list[str]) -> None:
-    given = lid(*flags)
-    assert set(words) <= set(given)
+LR_SWEEP = "trainer.optimizer.lr=1e-2,1e-3,1e-4,1e-5,1e-6"
+FLAGS = [  # several in one call, for speed
+    ("--size 1h", "data=ml_superb_1h"),
+    ("--data ml_superb_1h", "data=ml_superb_1h"),
+    ("--data synthetic --size 1h head=linear", "data=synthetic data.size=1h head=linear"),
+    ("output_root=there seed=3 upstream=tiny data.size=1h", "output_root=there seed=3 upstream=tiny data=ml_superb_1h"),
+    ("--size=1h --upstream=tiny --trainer debug --seeds 0,1", "data=ml_superb_1h upstream=tiny trainer=debug seed=0,1"),
+    ("--upstream tiny,fbank --adaptation frozen,full", "upstream=tiny,fbank adaptation=frozen,full"),
+    ("--languages deu,nan --datasets fleurs", """'data.languages=["deu","nan"]' 'data.datasets=["fleurs"]'"""),
+    ("--lr-sweep --size 10min", f"{LR_SWEEP} data=ml_superb_10min"),
+    ("--lr-sweep 3e-3,1e-4 --launcher slurm", "trainer.optimizer.lr=3e-3,1e-4 hydra/launcher=slurm"),
+    ("--lr-sweep head=linear --data.pairs [[deu,mls]]", f"{LR_SWEEP} head=linear 'data.pairs=[[deu,mls]]'"),
+    ("--head.size 64 --featurizer one_layer --featurizer.layer -1", "head.size=64 featurizer=one_layer featurizer.layer=-1"),
+    ("--trainer.optimizer.lr 1e-3 loading.num_workers=0", "trainer.optimizer.lr=1e-3 loading.num_workers=0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "words"), FLAGS)
+def test_flags_become_words(flags: str, words: str) -> None:
+    given = lid(*shlex.split(flags))
+    assert set(shlex.split(words)) <= set(given)
     keys = [word.partition("=")[0] for word in given]
     assert len(keys) == len(set(keys))
+
+
+def test_tables_know_of_sweeps() -> None:
+    flags = ["--data-root", "nowhere", "--seeds", "0,1", "--lr-sweep", "1e-3,1e-4"]
+    [table] = [words for words in dry_run("lid.sh", *flags) if words[0] == "mlsuperb.table"]
+    assert table[-3:] == ["--over-seeds", "--best", "trainer.optimizer.lr"]
+    assert len(set(table[1:-3])) == 4
 
 
 def test_own_configuration_folders_are_passed_on(tmp_path: Path) -> None:
@@ -177,3 +183,42 @@ def test_a_real_corpus_needs_its_place() -> None:
     done = call("recipes/lid.sh")
     assert done.returncode == 2
     assert "--data-root is missing" in done.stderr
+
+
+def test_a_layer_sweep_covers_every_layer_and_slides_a_window() -> None:
+    commands = dry_run(
+        "layer_sweep.sh", "--data-root", "x", "--num-blocks", "24", "--upstream", "tiny", "--stop-stage", "2"
+    )
+    layers, windows = (words[3] for words in commands if words[0] == "mlsuperb.run")
+    assert layers == "featurizer.layer=range(25)"
+    assert windows == "adaptation.layers=1-6,4-9,7-12,10-15,13-18,16-21,19-24"  # as conf/exp/v2/sweep/layer_window.yaml
+
+
+def test_transfer_tests_every_model_on_all() -> None:
+    flags = ["--data-root", "x", "--upstream", "tiny", "--languages", "deu,nan", "--datasets", "fleurs"]
+    commands = dry_run("transfer.sh", *flags)
+    [train] = [words for words in commands if words[0] == "mlsuperb.run"]
+    assert 'data.languages=["deu"],["nan"]' in train
+    tests = [words[2:] for words in commands if words[0] == "mlsuperb.evaluate"]
+    assert len(tests) == 2
+    for words in tests:
+        assert {'data.languages=["deu","nan"]', 'data.datasets=["fleurs"]', "data.root=x"} < set(words)
+        assert check_overrides(words) == []
+    done = call("recipes/transfer.sh", "--data-root", "x", "--across", "oceans")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--across oceans: there are languages, datasets" in done.stderr
+
+
+def test_v2_experiments_that_are_sweeps_stay_sweeps_of_their_own() -> None:
+    flags = ["--data-root", "x", "--upstream", "tiny", "--experiments", "frozen,first/middle_against_full,lora"]
+    commands = [words[2] for words in dry_run("v2.sh", *flags) if words[0] == "mlsuperb.run"]
+    assert commands == ["+exp=v2/first/middle_against_full", "+exp=v2/frozen,v2/lora"]
+
+
+def test_the_whole_row_is_16_runs_and_its_check_an_argument_of_the_leaderboard() -> None:
+    commands = dry_run(
+        "all_v1.sh", "--data-root", "x", "--size", "1h", "--check", "--tolerance", "2", "--stop-stage", "3"
+    )
+    assert len(next(words for words in commands if words[0] == "mlsuperb.table")[1:]) == 16
+    [board] = [words for words in commands if words[0] == "mlsuperb.leaderboard"]
+    assert board[1:] == ["exp", "--board", "2024", "--size", "1h", "--check", "--tolerance", "2"]
