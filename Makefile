@@ -4,7 +4,7 @@ CONSTRAINTS ?= -c constraints.txt
 EXTRAS ?= synthetic,dev
 BIN := .venv/bin
 
-.PHONY: demo test lint format parity constraints clean
+.PHONY: demo test test-browser lint format parity constraints clean
 
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -16,6 +16,10 @@ demo: .venv/.ready  ## train, decode and score on the built-in corpus
 
 test: .venv/.ready  ## all tests, on the CPU, without a network
 	$(BIN)/python -m pytest -n 2
+
+test-browser: .venv/.ready  ## open reports in the system's Chromium; screenshots in .screenshots
+	$(BIN)/pip install --quiet $(CONSTRAINTS) -e '.[$(EXTRAS),browser]'
+	$(BIN)/python -m pytest tests/browser -rs
 
 lint: .venv/.ready  ## style, types
 	$(BIN)/ruff check .
@@ -43,4 +47,4 @@ constraints:  ## write constraints.txt anew from the newest releases that pyproj
 	rm -rf .venv-constraints
 
 clean:  ## remove environments, runs and caches
-	rm -rf .venv .venv-espnet .venv-constraints exp build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv-espnet .venv-constraints exp build dist .screenshots .pytest_cache .ruff_cache .mypy_cache

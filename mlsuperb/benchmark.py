@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlsuperb.experiment import science
+from mlsuperb.scoring.board_entries import shown_deviations
 from mlsuperb.settings import compose
 
 # What may differ without a deviation: ML-SUPERB 1.0 leaves upstream and learning rate to the user (README of ESPnet's
 # egs2/ml_superb/asr1); a seed and the place of the data are no settings of an experiment.
 FREE = ("upstream", "trainer.optimizer.lr", "seed", "data.root", "data.audio_folder")
 FOLLOWED = ("size", "mono")  # settings of the data that an experiment is published for several values of
+# Experiments that were published with several adaptations (tables 2 and 3 of the PEFT study); others fix theirs.
+ADAPTATIONS = {"peft_study": ("frozen", "lora_peft_study", "qlora_peft_study")}
 
 
 def describe(config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -19,28 +22,44 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
     The published experiment is composed with the same corpus option, size and monolingual run, so that what follows from
     them (phonemes for jpn, iterations for 1h) is no deviation. Where another option was chosen for a group, the group
-    stands with both names beside its settings.
+    stands with both names beside its settings. `upstream`: the same of the upstream's settings against its option; no
+    deviation, but with another checkpoint it is another model than its name says.
     """
     node = config.get("benchmark")
     if not node:
         return None
-    data = config["data"]
-    overrides = [f"+exp={node['experiment']}", f"data={data['name']}"]
-    overrides += [f"data.{key}={data[key]}" for key in FOLLOWED if data.get(key) is not None]
+    overrides = _published_overrides(config)
     try:
         published = compose(overrides)
     except (
         ValueError
     ) as error:  # a corpus option from a folder that is no longer given: a result is written all the same
-        return {**node, "deviations": {"benchmark": [" ".join(overrides), f"could not be composed: {error}"]}}
+        return {
+            **node,
+            "deviations": {"benchmark": [" ".join(overrides), f"could not be composed: {error}"]},
+            "upstream": {},
+        }
     chosen = {
         group: [published[group]["name"], config[group]["name"]]
         for group in published
         if isinstance(published[group], Mapping) and group not in FREE and "_target_" in published[group]
         if published[group]["_target_"] != config[group]["_target_"]
     }
-    leaves = dict(_differences(science(published), science(config)))
-    return {**node, "deviations": {**chosen, **leaves}}
+    ours, theirs = science(config), science(published)
+    leaves = dict(_differences(theirs, ours))
+    changed = dict(_differences(theirs["upstream"], ours["upstream"]))
+    return {**node, "deviations": {**chosen, **leaves}, "upstream": changed}
+
+
+def _published_overrides(config: Mapping[str, Any]) -> list[str]:
+    """What composes the published experiment for a run's corpus, size, monolingual run and upstream."""
+    node, data, adaptation = config["benchmark"], config["data"], config["adaptation"]["name"]
+    found = [f"+exp={node['experiment']}", f"data={data['name']}", f"upstream={config['upstream']['name']}"]
+    found += [f"data.{key}={data[key]}" for key in FOLLOWED if data.get(key) is not None]
+    found += [f"benchmark.run={node['run']}"] if node["run"] else []
+    return found + (
+        [f"adaptation={adaptation}"] if adaptation in ADAPTATIONS.get(node["experiment"].split("/")[0], ()) else []
+    )
 
 
 def against_official(
@@ -63,15 +82,6 @@ def against_official(
     elif release is not None and not release["whole"]:
         reasons.append(f"the {release['name']} release is not whole: {release['why']}")
     return reasons
-
-
-def shown_deviations(deviations: Mapping[str, Sequence[Any]]) -> list[str]:
-    """`head transformer -> linear`, one text a deviation; the settings of a group whose option is another go unsaid."""
-    return [
-        f"{path} {published} -> {here}"
-        for path, (published, here) in deviations.items()
-        if "." not in path or path.partition(".")[0] not in deviations
-    ]
 
 
 def _differences(published: Any, here: Any, *, path: str = "") -> Iterator[tuple[str, list[Any]]]:

@@ -59,6 +59,7 @@ PRESETS = (
     "partial_bottom",
     "partial_middle",
     "partial_top",
+    "qlora_peft_study",
 )  # tried with one head
 UTTERANCES = tuple(
     Utterance(id=code, audio="", start_s=0, duration_s=1, text=text, language=code, dataset="noise", split="train")

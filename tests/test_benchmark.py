@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from mlsuperb.benchmark import against_official, describe, shown_deviations
+from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import science
 from mlsuperb.options import conf_dir, options
+from mlsuperb.scoring.board_entries import shown_deviations
 from mlsuperb.settings import TRACKS, compose, find_problems
 
 PUBLISHED = [
@@ -31,8 +32,8 @@ def test_a_published_experiment_names_itself_and_deviates_in_nothing(name: str) 
     assert node is not None
     assert node["experiment"] == name
     assert node["track"] in TRACKS
-    assert set(node) == {"experiment", "track", "size", "run", "deviations"}
-    assert node["deviations"] == {}
+    assert set(node) == {"experiment", "track", "size", "run", "deviations", "upstream"}
+    assert node["deviations"] == node["upstream"] == {}
 
 
 def test_the_loop_above_saw_them_all() -> None:
@@ -47,6 +48,9 @@ def test_the_loop_above_saw_them_all() -> None:
         (["+exp=v1/mono_asr", "data.mono=eng1"], ("mono_asr", "10min", "eng1")),
         (["+exp=v1/lid", "data=ml_superb_hf"], ("lid", None, None)),
         (["+exp=v2/lora"], ("asr_lid", "1h", None)),
+        (["+exp=peft_study/mono_asr"], ("mono_asr", "10min", "eng")),
+        (["+exp=peft_study/mono_asr", "benchmark.run=xty"], ("mono_asr", "10min", "xty")),
+        (["+exp=peft_study/lid"], ("lid", "10min", None)),
     ],
 )
 def test_track_size_and_run(overrides: list[str], expected: tuple[str, str | None, str | None]) -> None:
@@ -63,6 +67,8 @@ def test_no_part_of_a_runs_identity() -> None:
 def test_what_follows_from_the_monolingual_run_or_the_size_is_no_deviation(run: str) -> None:
     assert deviations("+exp=v1/mono_asr", f"data.mono={run}", "data.root=.") == {}
     assert deviations("+exp=v1/asr_lid", "data=ml_superb_1h", "data.root=.") == {}
+    assert deviations("+exp=peft_study/mono_asr", "benchmark.run=swa", "data.root=.") == {}
+    assert deviations("+exp=peft_study/mono_asr", "benchmark.run=swa", "data=synthetic") == {}
 
 
 def test_settings_that_differ_are_named_with_both_values() -> None:
@@ -88,6 +94,13 @@ def test_another_optimiser_is_a_deviation() -> None:
 def test_the_adaptation_of_the_experiment_is_none() -> None:
     assert deviations("+exp=v2/lora", "data.root=.", "upstream=tiny") == {}
     assert deviations("+exp=v2/lora", "data.root=.", "adaptation=houlsby")["adaptation"] == ["lora_v2", "houlsby"]
+
+
+def test_another_checkpoint_under_the_name_of_an_option_is_told() -> None:
+    node = describe(compose(["+exp=v1/lid", "data.root=.", "upstream=hubert_base", "upstream.checkpoint=some/other"]))
+    assert node is not None
+    assert node["deviations"] == {}
+    assert node["upstream"] == {"checkpoint": ["facebook/hubert-base-ls960", "some/other"]}
 
 
 def test_no_experiment_no_benchmark() -> None:

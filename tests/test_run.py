@@ -65,6 +65,7 @@ def test_a_run_leaves_everything_behind(finished: tuple[Path, list[str], str]) -
         "curves",
         "data.json",
         "environment.json",
+        "README.md",
         "hypotheses.jsonl",
         "model.safetensors",
         "result.json",

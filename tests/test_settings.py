@@ -206,6 +206,69 @@ def test_jpn_and_cmn_are_monolingual_runs_in_phonemes(mono: str, units: str) -> 
     assert f"mono_asr-{mono}-ml_superb_1h" in config["run_id"]
 
 
+# papers/peft-and-layer-analysis.md, section 2.2; the pairs are those of the study's code
+PEFT_PAIRS = {
+    "eng": "mls", "fra": "mls", "deu": "swc", "rus": "M-AILABS", "swa": "ALFFA", "swe": "NST", "xty": "mexico-el"
+}  # fmt: skip
+PEFT_STUDY: dict[str, Any] = {
+    "upstream.name": "hubert_base",
+    "adaptation.name": "frozen",
+    "featurizer.name": "weighted_sum",
+    "head.frontend": "conv1d2",
+    "head.num_blocks": 2,
+    "head.size": 256,
+    "head.num_heads": 8,
+    "head.ffn_size": 1024,
+    "loading.train.batch_size": 8,
+    "trainer.optimizer._target_": "torch.optim.Adam",
+    "trainer.optimizer.lr": 1e-4,
+    "trainer.optimizer.weight_decay": 1e-6,
+    "trainer.accumulate": 4,
+    "data.size": "10min",
+}
+
+
+@pytest.mark.parametrize("track", ["mono_asr", "multi_asr", "lid", "asr_lid"])
+def test_the_peft_study_is_the_documented_one(track: str) -> None:
+    config = compose([f"+exp=peft_study/{track}", "data.root=."])
+    expected = PEFT_STUDY | {"task.name": track.removeprefix("mono_").removeprefix("multi_")}
+    assert {key: _at(config, key) for key in expected} == expected
+    iterations = config["trainer"]["iterations_per_epoch"] * config["trainer"]["max_epochs"]
+    assert iterations == (15_000 if track == "mono_asr" else 30_000)
+    assert config["objective"]["name"] == ("classifier" if track == "lid" else "ctc")
+    for adaptation in ("lora_peft_study", "qlora_peft_study"):
+        node = compose([f"adaptation={adaptation}"])["adaptation"]
+        assert (node["rank"], node["alpha"], node["attention"]) == (8, 32, ["k", "q", "v"])
+
+
+def test_the_pairs_of_the_peft_study_follow_the_run_and_the_corpus() -> None:
+    for language, dataset in PEFT_PAIRS.items():
+        overrides = ["+exp=peft_study/mono_asr", f"benchmark.run={language}"]
+        assert compose([*overrides, "data.root=."])["data"]["pairs"] == [[language, dataset]]
+        assert compose([*overrides, "data=synthetic"])["data"]["pairs"] == [[language, "studio"]]
+    for track in ("multi_asr", "lid", "asr_lid"):
+        config = compose([f"+exp=peft_study/{track}", "data.root=."])
+        assert config["data"]["pairs"] == [list(pair) for pair in PEFT_PAIRS.items()]
+        config = compose([f"+exp=peft_study/{track}", "data=synthetic", "upstream=tiny", "trainer=debug"])
+        assert config["data"]["pairs"] == [[language, "studio"] for language in PEFT_PAIRS]
+        assert config["trainer"]["iterations_per_epoch"] == 2
+        assert find_problems(config) == []
+
+
+def test_transfer_trains_on_one_language_or_one_dataset() -> None:
+    for overrides, datasets, train in [
+        (["+exp=transfer", "data.root=."], ["mls"], None),
+        (["+exp=transfer", "data=synthetic", "upstream=tiny"], ["studio"], None),
+        (["+exp=transfer_datasets", "data.root=."], None, ["mls"]),
+        (["+exp=transfer_datasets", "data=synthetic", "upstream=tiny"], None, ["studio"]),
+    ]:
+        config = compose([*overrides, "data.languages=[por]"])
+        data = config["data"]
+        assert (data["languages"], data["datasets"], data["train_datasets"]) == (["por"], datasets, train)
+        assert "-por-" in config["run_name"]
+        assert config["benchmark"] is None
+
+
 def test_a_debug_trainer_replaces_the_published_schedule() -> None:
     config = compose(["+exp=v1/multi_asr", "data=synthetic", "upstream=tiny", "trainer=debug"])
     assert config["trainer"]["iterations_per_epoch"] == 2

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"upstreams", "featurizer", "heads", "objectives"},
     "inference": {"data", "decoding", "model", "scoring", "tasks", "training"},
     "settings": {"experiment", "options", "scoring"},
-    "benchmark": {"experiment", "settings"},
+    "benchmark": {"experiment", "scoring", "settings"},
     "analysis": {"analysis", "data", "files", "inference", "masks", "scoring"},
     "summary": {"analysis", "benchmark", "experiment", "model", "scoring", "training"},
     "espnet": {"espnet", "files", "training"},

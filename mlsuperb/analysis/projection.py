@@ -114,7 +114,7 @@ def points_table(
     correct = [str(one == code) if predicted else UNKNOWN for code, one in zip(languages, named, strict=True)]
     tables = []
     for stage, vectors_ND in stages.items():
-        xy_N2 = tsne(vectors_ND, seed=seed).round(3)
+        xy_N2 = tsne(vectors_ND, seed=seed).astype(np.float64).round(3)
         shown = {"stage": stage, "id": ids, "language": languages, "predicted": [one or "" for one in named]}
         tables.append(pd.DataFrame({**shown, "correct": correct, "x": xy_N2[:, 0], "y": xy_N2[:, 1]}))
     return pd.concat(tables, ignore_index=True)

@@ -34,7 +34,8 @@ KNN_NOTE = (
 
 def read_table(path: Path) -> pd.DataFrame:
     """A table that one of these charts has saved. `nan` is Min Nan Chinese, no missing value."""
-    return pd.read_csv(path, keep_default_na=False, na_values={"accuracy_other_speakers": [""]})
+    texts = dict.fromkeys(("stage", "id", "language", "predicted", "correct"), str)
+    return pd.read_csv(path, keep_default_na=False, na_values={"accuracy_other_speakers": [""]}, dtype=texts)
 
 
 def tsne_chart(

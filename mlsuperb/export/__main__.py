@@ -25,6 +25,15 @@ def upstream(options: argparse.Namespace) -> str:
     )
 
 
+def challenge(options: argparse.Namespace) -> str:
+    """A submission folder of the ML-SUPERB 2.0 challenge."""
+    from mlsuperb.export.challenge import export_challenge
+
+    folder = export_challenge(options.run, options.folder)
+    size_mb = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    return f"{folder} is the submission ({size_mb:,.0f} MB); {folder / 'README.md'} says what could not be verified"
+
+
 def card(options: argparse.Namespace) -> str:
     """RUN/README.md, written anew from RUN/result.json."""
     from mlsuperb.analysis.card import write_card
@@ -32,7 +41,7 @@ def card(options: argparse.Namespace) -> str:
     return f"{write_card(options.run)} is the model card; its licence is yours to fill in"
 
 
-COMMANDS = {"upstream": upstream, "card": card}
+COMMANDS = {"upstream": upstream, "challenge": challenge, "card": card}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -48,14 +48,15 @@ def shown_difference(interval: Interval | None, first: float | None, second: flo
 
 
 def verdict(rows: Sequence[PairedRow], *, task: TaskName, confidence: float) -> str:
-    """What the marks mean, and how many would be there by chance."""
+    """What the marks mean, how many would be there by chance, and what they do not say."""
     field = "lid_accuracy" if task == "lid" else "error_rate"
     known = [interval for row in rows[:-1] if (interval := getattr(row, field)) is not None]
     marked = sum(interval.excludes_zero for interval in known)
     chance = (1 - confidence) * len(known)
     return (
         f"{MARK} the {100 * confidence:g} % interval (paired bootstrap over utterances) excludes 0: {marked} of {len(known)} "
-        f"groups; about {chance:.1f} would be marked if the runs did not differ at all."
+        f"groups; about {chance:.1f} would be marked if the runs did not differ at all. "
+        "Intervals tell of other utterances, not of other seeds, and are too narrow over a few utterances."
     )
 
 

@@ -54,8 +54,8 @@ class Reference:
 class Board:
     """A table that systems can stand in.
 
-    `experiments` begins the names of the experiments that make its runs; `mono` lists the runs of every language of the
-    monolingual average; `release` or else `data` is what its runs are made on.
+    `experiments` begins the names of the experiments that make its runs, `runs` what starts one of a track; `mono` lists the
+    runs of every language of the monolingual average; `release` or else `data` is what its runs are made on.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Board:
     title: str
     source: str
     experiments: str
+    runs: Mapping[str, str]
     protocol: str
     protocol_version: str
     scorer_version: str
@@ -73,6 +74,7 @@ class Board:
     mono: Mapping[str, tuple[str, ...]]
     phonemes: tuple[str, ...]
     references: Mapping[str, Reference]
+    decimals: int = 1
 
     @property
     def sizes(self) -> tuple[str, ...]:
@@ -88,6 +90,10 @@ class Board:
     def mono_runs(self) -> tuple[str, ...]:
         """All monolingual runs."""
         return tuple(run for runs in self.mono.values() for run in runs)
+
+    def language_of(self, run: str) -> str:
+        """The language of a monolingual run."""
+        return next(language for language, runs in self.mono.items() if run in runs)
 
     def check_size(self, size: str | None) -> str:
         """`size`, or the first of the board.

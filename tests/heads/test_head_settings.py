@@ -21,6 +21,7 @@ PARAMETERS = {  # with 1024 features; those of ESPnet's own encoders, see script
     "bilstm": 43_025_408,
     "transformer": 4_679_760,
     "transformer_light": 1_920_592,
+    "transformer_conv1d": 2_366_720,
     "transformer_deep": 87_805_008,
     "transformer_small": 12_577_360,
     "conformer": 87_934_032,

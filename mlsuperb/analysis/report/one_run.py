@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 
 from mlsuperb.analysis.chart import Chart
 from mlsuperb.analysis.languages import language_bars
 from mlsuperb.analysis.layer_weights import layer_weights_chart, why_no_weights
 from mlsuperb.analysis.report import details, overview, pictures, utterances
-from mlsuperb.analysis.report.blocks import Figures, Note, Page, Section
+from mlsuperb.analysis.report.blocks import Block, Figures, Note, Page, Section
 from mlsuperb.analysis.report.loaded import ANALYSIS, LoadedRun
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.stage_charts import knn_chart, read_table, tsne_chart
@@ -28,7 +28,7 @@ def one_run_page(run: LoadedRun, *, max_audio: int) -> Page:
         pictures.reasons(run),
         pictures.confusion(run),
         _layers(run),
-        _embeddings(run.folder),
+        _embeddings(run),
         utterances.examples(run, sounds=SoundBox(max_num=max_audio)),
         details.data(run),
         details.settings(run),
@@ -63,12 +63,26 @@ def _layers(run: LoadedRun) -> Section:
     return pictures.layers([layer_weights_chart([run.result], labels=[str(run.result["upstream"]["name"])])], [])
 
 
-def _embeddings(folder: Path) -> Section:
+def _embeddings(run: LoadedRun) -> Section:
     """t-SNE and nearest neighbours by stage, where `mlsuperb.analyse` has left them."""
-    paths = [folder / ANALYSIS / name for name in ("tsne.csv", "knn.csv")]
+    paths = [run.folder / ANALYSIS / name for name in ("tsne.csv", "knn.csv")]
+    title, command = "Language in the layers", f"python -m mlsuperb.analyse tsne {run.folder}"
     if not all(path.is_file() for path in paths):
-        text = "Not made yet: python -m mlsuperb.analyse tsne RUN writes them, then make this report again."
-        return Section(id="embeddings", title="Language in the layers", blocks=(Note(text=text),))
+        text = (
+            f"t-SNE and nearest neighbours by layer are not there. {command} makes them; then make this report again."
+        )
+        return Section(id="embeddings", title=title, blocks=(Note(text=text),))
+    stamp = run.folder / ANALYSIS / "tsne.json"
+    stored = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
+    made_of = stored.get("made_of", {}).get("hypotheses")
     points, neighbours = map(read_table, paths)
-    charts = (tsne_chart(points, neighbours), knn_chart(neighbours))
-    return Section(id="embeddings", title="Language in the layers", blocks=(Figures(charts=charts, wide=True),))
+    constant = stored.get("constant", ())
+    charts = (
+        tsne_chart(points, neighbours, names_language=run.task != "asr", constant=constant),
+        knn_chart(neighbours, constant=constant),
+    )
+    blocks: list[Block] = [Figures(charts=charts, wide=True)]
+    if made_of not in (None, run.result["hypotheses"]["sha256"]):
+        text = f"These figures were made of other hypotheses than this result; {command} makes them again."
+        blocks.insert(0, Note(text=text, tone="warning"))
+    return Section(id="embeddings", title=title, blocks=tuple(blocks))

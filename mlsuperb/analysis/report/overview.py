@@ -38,6 +38,7 @@ MEANINGS = {  # of metrics, by what stands behind the subset
     "dialect_lid_accuracy": "the same as standard_lid_accuracy, on the dialect data",
 }
 SUBSETS = {"trained": "trained", "reserved": "few-shot", "all": "all"}
+SIGNS = {"shows": "▲", "does not show": "○", "cannot be told": "–"}
 HEADLINES = {  # protocol -> metric -> what it is called in the summary
     "v1": {
         "trained_cer": "CER",
@@ -140,7 +141,7 @@ def signatures(run: LoadedRun) -> Section:
 
 
 def _signature_row(one: Signature) -> tuple[Cell, ...]:
-    state = {"shows": "▲ shows", "does not show": "○ does not show", "cannot be told": "– cannot be told"}[one.state]
+    state = f"{SIGNS[one.state]} {one.state}".replace(" ", "\u00a0")  # on one line
     return (
         Cell(text=one.name, sub=f"suggests {one.meaning}"),
         Cell(text=state, tone="bad" if one.state == "shows" else "weak" if one.state == "cannot be told" else ""),
@@ -167,13 +168,21 @@ def _metrics(name: str, section: Mapping[str, Any]) -> Table:
             entries = [metrics.get(f"{subset}_{kind}" if subset else kind) for subset in subsets]
             arrow = next(ARROWS[entry["better"]] for entry in entries if entry)
             cells = tuple(_metric_cell(entry) for entry in entries)
-            rows.append((Cell(text=f"{kind} {arrow}", sub=MEANINGS.get(kind, "")), Cell(text=split), *cells))
+            place = () if len(section["metrics"]) == 1 else (Cell(text=split),)
+            rows.append((Cell(text=f"{kind} {arrow}", sub=MEANINGS.get(kind, "")), *place, *cells))
+    one = len(section["metrics"]) == 1
+    splits = f" Split {next(iter(section['metrics']))}." if one else ""
     return Table(
         name=f"scores-{name}",
-        title=f"Protocol {name} (version {section['version']}). {PROTOCOLS.get(name, '')}",
-        columns=("metric", "split", *(f"{SUBSETS[subset]} %" if subset else "%" for subset in subsets)),
+        title=f"Protocol {name} (version {section['version']})",
+        note=f"{PROTOCOLS.get(name, '')}.{splits}",
+        columns=(
+            "metric",
+            *([] if one else ["split"]),
+            *(f"{SUBSETS[subset]} %" if subset else "%" for subset in subsets),
+        ),
         rows=tuple(rows),
-        numeric=(False, False, *(True for _ in subsets)),
+        numeric=(False, *([] if one else [False]), *(True for _ in subsets)),
     )
 
 

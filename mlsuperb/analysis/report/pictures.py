@@ -55,7 +55,9 @@ def datasets(run: LoadedRun) -> Section:
     chart = dataset_ranges(run.language_scores(), rate=run.rate)
     missing = Note(text="No language has error rates in more than one dataset, so there is no range to show.")
     return Section(
-        id="datasets", title="Datasets of a language", blocks=(Figures(charts=(chart,)) if chart else missing,)
+        id="datasets",
+        title="Datasets of a language",
+        blocks=(Figures(charts=(chart,), wide=True) if chart else missing,),
     )
 
 

@@ -1,0 +1,150 @@
+"""The submission folder of the ML-SUPERB 2.0 challenge (Interspeech 2025).
+
+Its form is that of the challenge's own template (`wanchichen/ml_superb_dynabench_submission`, `submission_template/
+dynalab-mlsuperb-base`): `requirements.txt`, and `app/` with the web service, `ModelController` and the schemas; what the
+model needs lies in `app/resources`. How it is called is in `mlcommons/dynabench` (`backend/app/domain/services/
+builder_and_evaluation/{builder,evaluation}.py`, `backend/dockerfiles/Dockerfile`).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import mlsuperb
+from mlsuperb import build
+from mlsuperb.experiment import write_json
+from mlsuperb.export.folder import new_folder
+from mlsuperb.export.origin import origin
+from mlsuperb.export.readme import submission_readme
+from mlsuperb.files import write_atomic
+from mlsuperb.inference import Recogniser
+from mlsuperb.scoring.hypotheses import read_hypotheses
+from mlsuperb.upstreams.huggingface import EXPORT_FILE
+
+TEMPLATE = Path(__file__).with_name("submission")
+HYPOTHESES_FILE = "hypotheses.jsonl"
+NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc")
+# In the template's requirements.txt, of which its README says not to take any away
+SERVER_PACKAGES = (
+    "fastapi",
+    "mangum",
+    "pydantic",
+    "python-dotenv",
+    "typing-extensions",
+    "uvicorn",
+    "jwt",
+    "torch",
+    "torchaudio",
+)
+CHECKPOINT_FILES = ("*.json", "model*.safetensors", "pytorch_model*.bin")
+RUN_FILES = ("tokens.txt", "model.safetensors", "training.json")
+
+
+def export_challenge(run: Path, folder: Path) -> Path:
+    """Write the submission of `run` to `folder`: everything that answers without a network, the run's hypotheses in the
+    lines that the public scorer reads (`<utterance> [iso] text`), and a README that says what could not be verified.
+
+    Raises:
+        ValueError: the run does not name languages and transcribe, its upstream cannot be taken along, or `folder` is
+            somebody else's.
+    """
+    config = build.load_config(run)
+    if config["task"]["name"] != "asr_lid":
+        raise ValueError(
+            f"{run} is a run of task={config['task']['name']}, but the challenge asks for the language and the text of every "
+            "recording: choose a run of task=asr_lid"
+        )
+    recogniser = build.load_recogniser(run, _on_cpu(config))
+    with new_folder(folder) as unfinished:
+        shutil.copytree(TEMPLATE / "app", unfinished / "app", ignore=NOT_COPIED)
+        resources = unfinished / "app" / "resources"
+        shutil.copytree(Path(mlsuperb.__file__).parent, resources / "mlsuperb", ignore=NOT_COPIED)
+        _copy_run(run, resources / "run", config, recogniser)
+        write_atomic(unfinished / "requirements.txt", [f"{line}\n" for line in requirements()])
+        splits = _write_hypotheses(run, unfinished / "hypotheses")
+        about = origin(run, config, what="challenge")
+        write_json(unfinished / EXPORT_FILE, about)
+        write_atomic(unfinished / "README.md", [submission_readme(about, name=folder.name, splits=splits)])
+    return folder
+
+
+def _on_cpu(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, "trainer": {**config["trainer"], "device": "cpu"}}
+
+
+def _copy_run(run: Path, folder: Path, config: dict[str, Any], recogniser: Recogniser) -> None:
+    """The run without what its corpus and its machine were, its upstream beside it; loaded once from there."""
+    folder.mkdir()
+    for name in RUN_FILES:
+        shutil.copyfile(run / name, folder / name)
+    moved = {key: value for key, value in config.items() if key not in ("data", "manifests", "output_root", "hydra")}
+    moved["trainer"] = config["trainer"] | {"device": "auto", "trackers": []}
+    if "checkpoint" in config["upstream"]:
+        _copy_checkpoint(recogniser, folder / build.UPSTREAM, name=config["upstream"]["name"])
+        moved["upstream"] = config["upstream"] | {"checkpoint": build.UPSTREAM, "revision": "main"}
+    write_atomic(folder / "config.yaml", [yaml.safe_dump(moved, allow_unicode=True, sort_keys=False)])
+    write_json(folder / f"{build.UPSTREAM}.json", {})  # for load_config; of another place, so it cannot be the run's
+    here = build.load_config(folder)
+    again = build.build_recogniser(_on_cpu(here), vocabulary=recogniser.vocabulary)
+    write_json(folder / f"{build.UPSTREAM}.json", build.upstream_record(again))
+    build.load_recogniser(folder, _on_cpu(here))
+
+
+def _copy_checkpoint(recogniser: Recogniser, folder: Path, *, name: str) -> None:
+    """The files that the upstream was loaded from, whether they lie in a folder or in the hub's cache.
+
+    Raises:
+        ValueError: it is none that transformers reads.
+    """
+    from huggingface_hub import snapshot_download
+
+    record = recogniser.model.upstream.record()
+    checkpoint, commit = str(record["checkpoint"]), record.get("commit")
+    source = (
+        Path(snapshot_download(checkpoint, revision=str(commit), local_files_only=True)) if commit else Path(checkpoint)
+    )
+    files = [path for pattern in CHECKPOINT_FILES for path in sorted(source.glob(pattern))]
+    if not {path.suffix for path in files} & {".safetensors", ".bin"}:
+        raise ValueError(
+            f"upstream={name} cannot be taken along: {source} holds no weights in the format of transformers "
+            f"({', '.join(CHECKPOINT_FILES[1:])}). Choose a run on a checkpoint of that format"
+        )
+    if any(path.suffix == ".safetensors" for path in files):
+        files = [path for path in files if path.suffix != ".bin"]  # the same weights, which are not read then
+    folder.mkdir()
+    for path in files:
+        shutil.copyfile(path, folder / path.name)
+
+
+def requirements() -> list[str]:
+    """The template's packages and ours, with our bounds where both name one."""
+    stated = [line for line in importlib.metadata.requires("mlsuperb") or () if "extra ==" not in line]
+    own = {_package(line): line.split(";")[0].strip() for line in stated}
+    return [own.pop(name, name) for name in SERVER_PACKAGES] + [own[name] for name in sorted(own)]
+
+
+def _package(requirement: str) -> str:
+    name = requirement.split(";")[0]
+    for sign in "<>=!~[ ":
+        name = name.split(sign)[0]
+    return name.strip().lower()
+
+
+def _write_hypotheses(run: Path, folder: Path) -> dict[str, int]:
+    """One file a split, as ESPnet's `egs2/ml_superb2/asr1/local/score.py` reads hypotheses; how many lines each has. A run
+    without hypotheses (an imported one) has none."""
+    if not (run / HYPOTHESES_FILE).is_file():
+        return {}
+    lines: dict[str, list[str]] = {}
+    for one in read_hypotheses(run / HYPOTHESES_FILE):
+        lines.setdefault(one.split, []).append(f"{one.id} {' '.join(one.hypothesis.split())}\n")
+    folder.mkdir()
+    for split, found in lines.items():
+        write_atomic(folder / f"{split}.txt", found)
+    return {split: len(found) for split, found in lines.items()}

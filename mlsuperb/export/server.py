@@ -1,0 +1,56 @@
+"""What a submission does with the audio that the evaluation server of the 2025 challenge sends."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+from mlsuperb.build import load_config, load_recogniser
+
+MIN_DURATION_S = 0.1  # shorter audio is followed by silence; the heads' front ends need some frames
+UNKNOWN = "[unk]"  # where the model names no language: never right, as it should be
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """`language` in brackets (`[eng]`), and the text without it."""
+
+    language: str
+    text: str
+
+
+class Server:
+    """A trained run that answers. `run`: its folder, upstream included (`mlsuperb.export.challenge`)."""
+
+    def __init__(self, run: Path, *, device: str = "auto") -> None:
+        config = load_config(run)
+        self.recogniser = load_recogniser(run, config | {"trainer": config["trainer"] | {"device": device}})
+
+    def __call__(self, recordings: Sequence[tuple[Sequence[float], int]]) -> list[Answer]:
+        """Of (samples in [-1, 1], samples a second) each; in their order."""
+        if not recordings:
+            return []
+        with tempfile.TemporaryDirectory() as place:
+            rows = []
+            for number, (samples, rate_hz) in enumerate(recordings):
+                path, wave_T = Path(place) / f"{number:06d}.wav", np.asarray(samples, np.float32)
+                wave_T = np.pad(wave_T, (0, max(0, round(MIN_DURATION_S * rate_hz) - len(wave_T))))
+                soundfile.write(path, wave_T, rate_hz, subtype="FLOAT")
+                rows.append(
+                    {"id": path.stem, "audio": str(path), "start_s": 0.0, "duration_s": len(wave_T) / rate_hz, "text": "",
+                     "language": "", "dataset": "", "split": "challenge", "speaker": ""}
+                )  # fmt: skip
+            dataset = self.recogniser.loading.dataset(pd.DataFrame(rows), encode=None, resample=True)
+            hypotheses = self.recogniser.decode(dataset, Path(place) / "hypotheses.jsonl")
+        return [_answer(one.hypothesis, one.predicted_language) for one in hypotheses]
+
+
+def _answer(text: str, language: str | None) -> Answer:
+    named = f"[{language}]" if language else UNKNOWN
+    return Answer(language=named, text=text.removeprefix(named).strip())

@@ -1,0 +1,1 @@
+"""Files of a challenge submission as the evaluation server looks for them; copied as they are."""

@@ -1,0 +1,99 @@
+"""A board as tables: our rows beside published ones where they may stand there, all else apart and said why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlsuperb.scoring.board_blocks import Block, BlockMaker, Facts, labels_of
+from mlsuperb.scoring.board_commands import commands
+from mlsuperb.scoring.board_entries import LeftOut, take
+from mlsuperb.scoring.board_rows import Row, make_rows
+from mlsuperb.scoring.superb_s import FORMULA, Board
+
+OFFICIAL = (
+    "Official: settings as published but for upstream and learning rate, the whole release, every utterance recognised, code as "
+    "committed"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """All there is to show. `lists` have a title each; `records` are the rows of all blocks as plain values."""
+
+    title: str
+    about: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    lists: Mapping[str, tuple[str, ...]]
+    records: tuple[dict[str, str], ...]
+    rows: tuple[Row, ...]
+
+
+def leaderboard(
+    results: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    board: Board,
+    size: str,
+    left_out: Sequence[LeftOut] = (),
+    facts: Facts | None = None,
+) -> Leaderboard:
+    """The board of `results` (folder, result).
+
+    Args:
+        left_out: runs without a result.
+        facts: of a row, heading -> text, for further columns.
+    """
+    entries, others = take(results, board=board, size=size)
+    rows = make_rows(entries, board=board, size=size)
+    labels = labels_of(rows, board=board)
+    maker = BlockMaker(board=board, size=size, labels=labels, facts=facts or (lambda _: {}))
+    blocks = list(maker.blocks(rows))
+    return Leaderboard(
+        title=f"{board.title}: {size}",
+        about=tuple(_about(board, size)),
+        blocks=tuple(block for block, _ in blocks),
+        lists=_lists(rows, labels, board=board, left_out=[*left_out, *others]),
+        records=tuple(record for _, records in blocks for record in records),
+        rows=tuple(rows),
+    )
+
+
+def _about(board: Board, size: str) -> Iterator[str]:
+    yield f"Board {board.name}, version {board.version}, {size}. Source: {board.source}."
+    if size in board.references:
+        reference = board.references[size]
+        for name, values in (("SOTA", reference.sota), ("FBANK", reference.fbank)):
+            yield f"{name}: " + ", ".join(f"{column.title} {values[column.name]:g}" for column in board.columns) + "."
+        yield f"SUPERB_s = {FORMULA}. SOTA is that of this board and stays what it is: a better system is above 1000."
+    if board.mono:
+        phonemes = f"; {', '.join(board.phonemes)} in phonemes" if board.phonemes else ""
+        yield f"Mono: runs averaged within a language, then over {', '.join(board.mono)}, unweighted{phonemes}."
+    yield (
+        f"Ours stand beside published rows only on the same data ({board.release or board.data}"
+        f"{' release, whole' if board.release else ''}), protocol and scorer, without a deviation. {OFFICIAL}."
+    )
+
+
+def _lists(
+    rows: Sequence[Row], labels: Mapping[int, str], *, board: Board, left_out: Sequence[LeftOut]
+) -> dict[str, tuple[str, ...]]:
+    missing = []
+    for row in rows:
+        if row.holes:
+            missing.append(f"{labels[id(row)]}, {row.adaptation}, seed {row.seeds[0].seed}: {'; '.join(row.holes)}")
+            missing += [f"  {command}" for command in commands(row, board=board)]
+    unofficial = {
+        f"{labels[id(row)]}, {row.adaptation}: {reason}"
+        for row in rows
+        if not row.synthetic
+        for entry in row.entries
+        for reason in entry.result["not_official_because"]
+    }
+    lists = {
+        "Incomplete rows (no score, no average over a hole), and what would fill them": tuple(missing),
+        "Runs that are not averaged in": tuple(f"{one.place}: {one.reason}" for row in rows for one in row.set_aside),
+        "Not official": tuple(sorted(unofficial)),
+        "Left out": tuple(f"{one.place}: {one.reason}" for one in left_out),
+    }
+    return {title: lines for title, lines in lists.items() if lines}

@@ -1,0 +1,70 @@
+"""Curves, languages, confusions: what is in the figures' numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from mlsuperb.analysis.confusion import NONE, NUM_LANGUAGES, confusions
+from mlsuperb.analysis.curves import training_curves
+from mlsuperb.analysis.languages import dataset_ranges, language_bars, language_scores
+
+ROWS = [  # language, dataset, named, errors, length
+    ("eng", "a", "eng", 1, 10),
+    ("eng", "b", "deu", 6, 10),
+    ("deu", "a", "deu", 0, 20),
+    ("deu", "a", "", 5, 20),
+    ("nan", "a", "nan", 0, 0),
+]
+TABLE = pd.DataFrame(ROWS, columns=["language", "dataset", "named", "errors", "length"])
+
+
+def test_rates_are_pooled_by_label() -> None:
+    found = {one.code: one for one in language_scores(TABLE, task="asr_lid")}
+    assert list(found) == ["deu", "eng", "nan"]
+    assert found["eng"].rate == pytest.approx(35.0)
+    assert found["eng"].datasets == {"a": 10.0, "b": 60.0}
+    assert found["eng"].spread == 50.0
+    assert found["deu"].lid_accuracy == 50.0
+    assert found["deu"].spread is None
+    assert found["nan"].rate is None
+    assert found["nan"].name == "Min Nan Chinese"
+    assert {one.rate for one in language_scores(TABLE, task="lid")} == {None}
+
+
+def test_figures_of_languages_hold_every_language() -> None:
+    scores = language_scores(TABLE, task="asr_lid")
+    chart = language_bars(scores, rate="CER %")
+    assert chart.data["language"].tolist() == ["deu", "eng", "nan"]
+    assert dataset_ranges(scores, rate="CER %").data["rate"].tolist() == [10.0, 60.0]
+    assert dataset_ranges(scores[:1], rate="CER %") is None
+    assert "<svg" in chart.svg()
+
+
+def test_confusions_are_counted() -> None:
+    found = confusions(TABLE)
+    pairs = [tuple(row) for row in found.pairs[["language", "named", "num", "share"]].to_numpy().tolist()]
+    assert pairs == [("deu", NONE, 1, 50.0), ("eng", "deu", 1, 50.0)]
+    assert found.num_pairs == 2
+    assert found.chart.data["num"].sum() == len(TABLE)
+
+
+def test_of_many_languages_the_most_confused_are_drawn() -> None:
+    codes = [f"l{number:02d}" for number in range(60)]
+    rows = pd.DataFrame({"language": codes * 2, "named": codes + ["l59"] * 60})
+    found = confusions(rows)
+    assert (found.num_languages, found.num_shown) == (60, NUM_LANGUAGES)
+    assert "24 of 60 languages" in found.chart.note
+    assert found.num_pairs == 59
+    assert len(found.pairs) == 30
+    assert found.chart.data["language"].nunique() == 60
+
+
+def test_curves_of_runs_share_a_figure() -> None:
+    history = [{"epoch": 1, "train_loss": 3.0, "valid_loss": 4.0, "valid_token_error_rate": 0.9}]
+    charts = training_curves({"a": history, "b$": history, "none": []})
+    assert [chart.name for chart in charts] == ["curve_losses", "curve_valid_token_error_rate"]
+    assert set(charts[0].data["run"]) == {"a", "b$"}
+    assert len(charts[0].data) == 4
+    assert charts[0].svg()  # a dollar sign is no formula
+    assert training_curves({"a": []}) == []
