@@ -91,7 +91,7 @@ def layer_weights_chart(results: Sequence[Mapping[str, Any]], *, labels: Sequenc
 
 def _heat_map(axis: Axes, weights: np.ndarray, labels: list[str]) -> Any:
     rows, columns = weights.shape
-    highest = max(2 / columns, weights.max())  # equal weights, where training starts, are the middle of the scale
+    highest = max(2 / columns, weights.max())  # equal weights, where training starts, are never its end
     image = axis.imshow(weights, cmap=COLOUR_MAP, vmin=0, vmax=highest, aspect="auto", interpolation="nearest")
     axis.set_yticks(range(rows), labels, fontsize=8)
     axis.set_xticks(range(0, columns, 1 if columns <= 2 * NUMBERS_FIT else 4))
