@@ -71,8 +71,8 @@ def _about(board: Board, size: str) -> Iterator[str]:
         yield f"Mono: runs averaged within a language, then over {', '.join(board.mono)}, unweighted{phonemes}."
     yield (
         f"Ours stand beside published rows only on the same data ({board.release or board.data}"
-        f"{' release, whole' if board.release else ''}), protocol and scorer, without a deviation; in brackets ours minus what was "
-        f"published of the same upstream and adaptation. {OFFICIAL}."
+        f"{' release, whole' if board.release else ''}), protocol and scorer, without a deviation; in brackets "
+        f"ours minus what was published of the same upstream and adaptation. {OFFICIAL}."
     )
 
 

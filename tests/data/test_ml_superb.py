@@ -193,3 +193,76 @@ def test_check_release(tmp_path):
     assert (found.missing_pairs, found.additional_pairs) == (["mls/eng"], ["mine/eng"])
     assert found.missing_transcripts == [str(tmp_path / "swc" / "eng" / "transcript_1h_train.txt")]
     assert (found.num_missing_audio, len(found.missing_audio)) == (1, 1)
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """A tree with every pair of the 8th archive, one utterance for each transcript of some."""
+    names = ("10min_train", "1h_train", "10min_dev", "10min_test")
+    for language, dataset in published_pairs("8th"):
+        folder = tmp_path / dataset / language
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / f"transcript_{name}.txt").write_text("")
+    for dataset in ("swc", "mls"):
+        write_pair(tmp_path, dataset, "eng", {name: [f"{dataset}_eng_00000{i} 1 t"] for i, name in enumerate(names)})
+    return tmp_path
+
+
+def release(root, **settings):
+    return MLSuperb(root=str(root), **{"size": "10min", **settings}).release()
+
+
+def test_a_whole_tree_is_its_release(whole):
+    assert release(whole) == {"name": "8th", "whole": True, "why": "all 269 pairs, transcripts and audio"}
+    for dataset, language in [("NST", "nor"), ("mexico-el", "azz")]:
+        names = ("10min_train", "1h_train", "10min_dev", "10min_test")
+        write_pair(whole, dataset, language, {name: ["x_y_000001 1 t"] for name in names})
+    assert (release(whole)["name"], release(whole)["whole"]) == ("7th", True)
+    shutil.rmtree(whole / "NST" / "nor")
+    assert (release(whole)["name"], release(whole)["whole"]) == ("7th", False)
+    assert "missing pairs: NST/nor" in release(whole)["why"]
+
+
+def test_restrictions_are_what_was_asked_for_and_are_named(whole):
+    for settings, why in [
+        ({"mono": "eng1"}, "all 9 pairs with data.mono=eng1, transcripts and audio"),
+        ({"languages": ["jpn"]}, "all 2 pairs with data.languages=['jpn'], transcripts and audio"),
+        ({"pairs": [["eng", "mls"]]}, "all 1 pairs with data.pairs=[['eng', 'mls']], transcripts and audio"),
+        ({"few_shot": "all", "languages": ["eng"]}, "all 9 pairs with data.languages=['eng'], transcripts and audio"),
+    ]:
+        assert release(whole, **settings) == {"name": "8th", "whole": True, "why": why}
+    (whole / "swc" / "eng" / "wav" / "swc_eng_000003.wav").unlink()
+    assert release(whole, pairs=[["eng", "mls"]])["whole"]
+    found = release(whole, mono="eng1")
+    assert not found["whole"]
+    assert found["why"] == "of 9 pairs with data.mono=eng1: missing audio: swc_eng_000003"
+
+
+def test_other_data_than_published_are_no_whole_release(whole):
+    for settings, change in [
+        ({"max_train_hours": 0.1}, "data.max_train_hours=0.1"),
+        ({"max_duration_s": 30.0}, "data.max_duration_s=30.0"),
+        ({"few_shot": "all"}, "data.few_shot=all"),
+    ]:
+        found = release(whole, **settings)
+        assert (found["whole"], found["why"]) == (False, f"of 269 pairs: other data than published: {change}")
+
+
+def test_what_a_release_lacks_is_named(whole):
+    (whole / "mls" / "eng" / "transcript_1h_train.txt").unlink()
+    assert release(whole)["whole"], "which the 10min set does not read"
+    assert "missing transcripts: mls/eng/transcript_1h_train.txt" in release(whole, size="1h")["why"]
+    write_pair(whole, "mine", "eng", {"10min_train": ["m_eng_000001 1 t"]})
+    found = release(whole)
+    assert not found["whole"]
+    assert "pairs of no release: mine/eng" in found["why"]
+    assert "missing transcripts: mine/eng/transcript_10min_dev.txt, mine/eng/transcript_10min_test.txt" in found["why"]
+
+
+def test_a_part_of_a_tree_may_be_of_either_release(whole):
+    shutil.rmtree(whole / "fleurs")
+    found = release(whole, mono="rus", languages=None)
+    assert not found["whole"]
+    assert "102 of all 269 pairs are absent, so that it may be a part of the 7th archive" in found["why"]
+    assert "missing pairs: fleurs/rus" in found["why"]

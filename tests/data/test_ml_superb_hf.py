@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from corpus_trees import write_wave
 
+from mlsuperb.data.corpora import ml_superb_hf
 from mlsuperb.data.corpora.ml_superb_hf import MLSuperbHF, mend_label
 from mlsuperb.data.manifest import prepare, utterances
 
@@ -126,3 +127,21 @@ def test_an_id_cannot_leave_its_folder(root):
     pq.write_table(table, root / "data" / "train-00000-of-00002.parquet")
     with pytest.raises(ValueError, match=r"'\.\./x' cannot be a file name"):
         prepare(corpus_of(root), folder=None)
+
+
+def test_its_release_is_the_challenge(root, monkeypatch):
+    found = corpus_of(root).release()
+    assert (found["name"], found["whole"], found["labels"]) == ("challenge", False, "cleaned")
+    assert "rows {'train': 4, 'dev': 2, 'dev_dialect': 3}, published {'train': 122890" in found["why"]
+    monkeypatch.setattr(ml_superb_hf, "PUBLISHED_ROWS", {"train": 4, "dev": 2, "dev_dialect": 3})
+    assert corpus_of(root).release()["whole"]
+    assert "data.languages=['jpn']" in corpus_of(root, languages=["jpn"]).release()["why"]
+    assert not corpus_of(root, max_train_hours=1.0).release()["whole"]
+    assert MLSuperbHF().release() == {
+        "name": "challenge",
+        "whole": True,
+        "why": "cleaned labels, test_from=dev, every row",
+        "revision": MLSuperbHF.revision,
+        "labels": "cleaned",
+    }
+    assert not MLSuperbHF(revision="0" * 40).release()["whole"]

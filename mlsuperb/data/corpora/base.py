@@ -87,6 +87,22 @@ class Corpus(ABC):
             and (self.pairs is None or [language, dataset] in [list(pair) for pair in self.pairs])
         )
 
+    def _restrictions(self, *names: str) -> str:
+        """` with data.languages=[...]` and so on, for the restrictions among `names` and the common ones that are set."""
+        given = {name: getattr(self, name) for name in ("languages", "datasets", "pairs", *names)}
+        texts = [f"data.{name}={value}" for name, value in given.items() if value]
+        return f" with {' '.join(texts)}" if texts else ""
+
+    def _changes(self) -> list[str]:
+        """The filters that make other data of a release than those that were published with it (ESPnet's)."""
+        as_published = {
+            "max_train_hours": None,
+            "max_duration_s": Corpus.max_duration_s,
+            "min_duration_s": Corpus.min_duration_s,
+        }
+        given = {name: getattr(self, name) for name in as_published}
+        return [f"data.{name}={value}" for name, value in given.items() if value != as_published[name]]
+
     @classmethod
     def problems(cls, **settings: Any) -> list[str]:
         """What is wrong with the settings, found without reading the corpus: a full sentence each."""

@@ -25,6 +25,8 @@ from mlsuperb.types import Utterance
 Labels = Literal["raw", "cleaned"]
 
 HF_SPLITS = ("train", "dev", "dev_dialect")
+# Rows of the known revision: sums of a public count by language (train, dev); models' cards (dev, dev_dialect)
+PUBLISHED_ROWS = {"train": 122_890, "dev": 23_892, "dev_dialect": 7_095}
 UNNAMED_DATASET = "ml_superb_hf"  # of an id that does not begin with a dataset's name
 # `raw`: ESPnet egs2/ml_superb2 local/download.py, what the challenge baseline was trained and scored on.
 # `cleaned`: local/download_refined.py (PR #6449), the recipe's default since 2026.
@@ -75,6 +77,23 @@ class MLSuperbHF(Corpus):
                 f"or a tag can change under a finished run. The known one is {cls.revision}."
             )
         return found
+
+    def release(self) -> dict[str, Any] | None:
+        """The challenge's data: whole if the download is of the known commit, or local files have as many rows."""
+        flaws = [f"other data than published: {', '.join(changes)}"] if (changes := self._changes()) else []
+        if self.root is not None:
+            rows = {
+                split: sum(pq.read_metadata(path).num_rows for path in _shards(Path(self.root), split))
+                for split in HF_SPLITS
+            }
+            if rows != PUBLISHED_ROWS:
+                flaws.append(f"rows {rows}, published {PUBLISHED_ROWS}")
+        elif self.revision != type(self).revision:
+            flaws.append(f"commit {self.revision}, known is {type(self).revision}")
+        asked = f"{self.labels} labels{self._restrictions()}, test_from={self.test_from}"
+        why = f"{asked}: {'; '.join(flaws)}" if flaws else f"{asked}, every row"
+        revision = self.revision if self.root is None else None
+        return {"name": "challenge", "whole": not flaws, "why": why, "revision": revision, "labels": self.labels}
 
     def evaluation_splits(self) -> tuple[str, ...]:
         return ("dev", "dev_dialect") if self.test_from == "dev" else ("dev_dialect",)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -121,10 +121,57 @@ def check_release(root: Path) -> ReleaseCheck:
     )
 
 
-def _transcribed(folder: Path) -> set[str]:
+@dataclass(frozen=True, kw_only=True)
+class AskedFor:
+    """What a tree has of the pairs that were asked for, against the published archives: `flaws` are clauses, none where
+    everything is there; `num_pairs` is how many of the release were asked for."""
+
+    release: Literal["7th", "8th"]
+    num_pairs: int
+    flaws: list[str]
+
+
+def check_asked_for(root: Path, *, wants: Callable[[str, str], bool], size: Literal["10min", "1h"]) -> AskedFor:
+    """Set the (language, dataset) pairs that `wants` lets through against the release that the whole tree is nearest to.
+
+    A tree is the 7th archive if it has one of the two pairs that only this one has, the 8th if it has all of that; the
+    lists do not tell any other part of one from a part of the other, and that is a flaw. Looks for files; opens no audio.
+    """
+    folders = {(language, dataset): folder for dataset, language, folder in pair_folders(root)}
+    seventh, eighth = published_pairs("7th"), published_pairs("8th")
+    release: Literal["7th", "8th"] = "7th" if folders.keys() & (seventh - eighth) else "8th"
+    published = frozenset(pair for pair in published_pairs(release) if wants(*pair))
+    present = {pair: folder for pair, folder in folders.items() if wants(*pair)}
+    flaws = []
+    if release == "8th" and (num_absent := len(eighth - folders.keys())):
+        flaws.append(f"{num_absent} of all {len(eighth)} pairs are absent, so that it may be a part of the 7th archive")
+    needed = (f"transcript_{size}_train.txt", "transcript_10min_dev.txt", "transcript_10min_test.txt")
+    found = {
+        "missing pairs": _names(published - present.keys()),
+        "pairs of no release": _names(present.keys() - published),
+        "missing transcripts": [
+            f"{folder.relative_to(root)}/{name}"
+            for folder in present.values()
+            for name in needed
+            if not (folder / name).is_file()
+        ],
+        "missing audio": [
+            name
+            for folder in present.values()
+            for name in sorted(_transcribed(folder, needed) - audio_files(folder).keys())
+        ],
+    }
+    for what, names in found.items():
+        if names:
+            more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+            flaws.append(f"{what}: {', '.join(names[:3])}{more}")
+    return AskedFor(release=release, num_pairs=len(published), flaws=flaws)
+
+
+def _transcribed(folder: Path, names: tuple[str, ...] = TRANSCRIPTS) -> set[str]:
     """Every utterance id of a pair's transcripts."""
     ids: set[str] = set()
-    for name in TRANSCRIPTS:
+    for name in names:
         if (folder / name).is_file():
             with open(folder / name, encoding="utf-8-sig", errors="replace") as lines:
                 ids.update(line.split(maxsplit=1)[0] for line in lines if line.strip())
