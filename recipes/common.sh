@@ -228,7 +228,7 @@ mono_runs() {
     local one language found=()
     for one in eng1 eng2 eng3 fra1 fra2 deu1 deu2 rus swa swe jpn cmn xty; do
         for language in ${languages//,/ }; do
-            if [[ $language == "$one" || $language == "${one%[0-9]}" ]]; then found+=("$one"); fi
+            if [[ $language == "$one" || $language == "${one%[0-9]}" ]]; then found+=("$one") && break; fi
         done
         if [[ -z $languages ]]; then found+=("$one"); fi
     done

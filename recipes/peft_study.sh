@@ -11,10 +11,22 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 option=([adaptation]="frozen,lora_peft_study,qlora_peft_study")
 parse "$@"
 : "${upstream:=hubert_base,xls_r_300m}"
+[[ -z $datasets ]] || die "--datasets: the study has one dataset a language"
+declare -A dataset=([eng]=mls [fra]=mls [deu]=swc [rus]=M-AILABS [swa]=ALFFA [swe]=NST [xty]=mexico-el) # as conf/exp/peft_study
+pairs=""
+for language in ${languages//,/ }; do
+    name=${dataset[$language]:-}
+    [[ -n $name ]] || die "--languages $language: the study has eng, fra, deu, rus, swa, swe, xty"
+    if [[ $data == synthetic ]]; then name=studio; fi
+    pairs+=",[$language,$name]"
+done
+language_words=()
+if [[ -n $pairs ]]; then language_words=("data.pairs=[${pairs#,}]"); fi
 experiment +exp=peft_study/multi_asr "adaptation=${option[adaptation]}"
 experiment +exp=peft_study/lid,peft_study/asr_lid "adaptation=${option[adaptation]}"
-language_words=()
+pair_words=("${language_words[@]}") language_words=()
 experiment +exp=peft_study/mono_asr "benchmark.run=${languages:-eng,fra,deu,rus,swa,swe,xty}" "adaptation=${option[adaptation]}"
+language_words=("${pair_words[@]}") # for the check
 names_language=1 mono=2 # numbers of these sweeps
 
 if stage 1; then check_data; fi

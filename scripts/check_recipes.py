@@ -2,8 +2,8 @@
 
     python scripts/check_recipes.py [FOLDER] [--only RECIPE ...] [--lanes 2]
 
-Prints a line a call with its seconds; what a call printed lies in FOLDER/<recipe>-<call>.log. Exits 1 where a call failed, trained
-what it had trained before, or left out a table. `make check-recipes` and CI run it.
+Prints a line a call with its seconds; what a call printed lies in FOLDER/<recipe>-<call>.log. Exits 1 where a call failed,
+trained what it had trained before, or left out a table. `make check-recipes` and CI run it.
 """
 
 from __future__ import annotations
@@ -23,25 +23,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [
-    "--data",
-    "synthetic",
-    "--upstream",
-    "tiny",
-    "--trainer",
-    "debug",
-    "--data.minutes",
-    "0.2",
-    "--data.test_minutes",
-    "0.1",
-    "--head.num_blocks",
-    "1",
-    "--head.size",
-    "16",
-    "--head.num_heads",
-    "2",
-    "--head.ffn_size",
-    "32",
-]
+    *("--data", "synthetic", "--data.minutes", "0.2", "--data.test_minutes", "0.1", "--upstream", "tiny", "--trainer", "debug"),
+    *("--head.num_blocks", "1", "--head.size", "16", "--head.num_heads", "2", "--head.ffn_size", "32"),
+]  # fmt: skip
 ROW = ["--languages", "eng,fra,deu,rus,swa,swe,jpn,cmn,xty,dan"]  # of the monolingual track, and one reserved
 TWO = ["--languages", "deu,spa"]
 KILLED = 137
@@ -78,7 +62,12 @@ LANES = (
         Recipe(name="challenge", flags=TWO, num_runs=1, shows=("Protocol challenge",)),
     ),
     (
-        Recipe(name="peft_study", flags=["--languages", "eng,swa"], num_runs=15, shows=("15 runs on synthetic", "SUPERB_s")),
+        Recipe(
+            name="peft_study",
+            flags=["--adaptation", "frozen,qlora_peft_study"],
+            num_runs=20,
+            shows=("20 runs on synthetic", "SUPERB_s"),
+        ),
         Recipe(name="v2", flags=TWO, num_runs=13, shows=("13 runs on synthetic",)),
         Recipe(name="layer_sweep", flags=[*TWO, "--num-blocks", "3"], num_runs=7, shows=("7 runs on synthetic",)),
         Recipe(name="transfer", flags=["--languages", "spa,fra"], num_runs=2, shows=("2 runs on synthetic",)),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlsuperb.options import check_overrides
+from mlsuperb.settings import compose
 
 ROOT = Path(__file__).resolve().parents[1]
 SHELL_FILES = sorted((ROOT / "recipes").glob("*.sh"))
@@ -207,6 +208,22 @@ def test_transfer_tests_every_model_on_all() -> None:
     done = call("recipes/transfer.sh", "--data-root", "x", "--across", "oceans")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--across oceans: there are languages, datasets" in done.stderr
+
+
+def test_the_peft_study_has_the_pairs_of_its_experiments() -> None:
+    languages = ["eng", "fra", "deu", "rus", "swa", "swe", "xty"]
+    flags = ["--data-root", "x", "--upstream", "tiny", "--adaptation", "frozen", "--stop-stage", "2"]
+    whole = [words[1:] for words in dry_run("peft_study.sh", *flags) if words[0] == "mlsuperb.run"]
+    given = dry_run("peft_study.sh", *flags, "--languages", ",".join(languages))
+    multi, _, mono = (words[1:] for words in given if words[0] == "mlsuperb.run")
+    assert not any("data.pairs" in word for words in [*whole, mono] for word in words)
+    assert f"benchmark.run={','.join(languages)}" in mono
+    published = compose(["+exp=peft_study/multi_asr", "data.root=x"])["data"]["pairs"]
+    assert compose(multi[1:])["data"]["pairs"] == published
+    assert [language for language, _ in published] == languages
+    for language, dataset in published:
+        one = compose(["+exp=peft_study/mono_asr", "data.root=x", f"benchmark.run={language}"])
+        assert one["data"]["pairs"] == [[language, dataset]]
 
 
 def test_v2_experiments_that_are_sweeps_stay_sweeps_of_their_own() -> None:
