@@ -22,26 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = [
-    "--data",
-    "synthetic",
-    "--upstream",
-    "tiny",
-    "--trainer",
-    "debug",
-    "--data.minutes",
-    "0.2",
-    "--data.test_minutes",
-    "0.1",
-    "--head.num_blocks",
-    "1",
-    "--head.size",
-    "16",
-    "--head.num_heads",
-    "2",
-    "--head.ffn_size",
-    "32",
-]
+SMALL = """--data synthetic --upstream tiny --trainer debug --data.minutes 0.2 --data.test_minutes 0.1
+    --head.num_blocks 1 --head.size 16 --head.num_heads 2 --head.ffn_size 32""".split()
 ROW = ["--languages", "eng,fra,deu,rus,swa,swe,jpn,cmn,xty,dan"]  # of the monolingual track, and one reserved
 TWO = ["--languages", "deu,spa"]
 KILLED = 137
