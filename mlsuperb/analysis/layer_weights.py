@@ -53,19 +53,6 @@ def layer_weights_chart(results: Sequence[Mapping[str, Any]], *, labels: Sequenc
     """
     if not results:
         raise ValueError("there is no run with layer weights to show: train some with featurizer=weighted_sum")
-    table = pd.DataFrame(
-        {
-            "run_id": result["run_id"],
-            "label": label,
-            "subject": subject(result),
-            "upstream": result["upstream"]["name"],
-            "adaptation": result["adaptation"]["name"],
-            "layer": layer,
-            "weight": weight,
-        }
-        for result, label in zip(results, labels, strict=True)
-        for layer, weight in enumerate(result["featurizer"]["layer_weights"])
-    )
     panels: dict[int, list[int]] = {}
     for row, result in enumerate(results):
         panels.setdefault(len(result["featurizer"]["layer_weights"]), []).append(row)
@@ -85,7 +72,24 @@ def layer_weights_chart(results: Sequence[Mapping[str, Any]], *, labels: Sequenc
         title="Weights of the upstream's layers",
         note=NOTE + (" Panels have scales of their own." if len(panels) > 1 else ""),
         figure=figure,
-        data=table,
+        data=weights_table(results, labels=labels),
+    )
+
+
+def weights_table(results: Sequence[Mapping[str, Any]], *, labels: Sequence[str]) -> pd.DataFrame:
+    """A row a run and layer."""
+    return pd.DataFrame(
+        {
+            "run_id": result["run_id"],
+            "label": label,
+            "subject": subject(result),
+            "upstream": result["upstream"]["name"],
+            "adaptation": result["adaptation"]["name"],
+            "layer": layer,
+            "weight": weight,
+        }
+        for result, label in zip(results, labels, strict=True)
+        for layer, weight in enumerate(result["featurizer"]["layer_weights"])
     )
 
 

@@ -111,23 +111,7 @@ def measure(rows: Sequence[Row], *, by: By) -> Transfer:
             no text, or other utterances in a column.
     """
     _check(rows)
-    found: dict[tuple[str, str], tuple[Test, list[Hypothesis]]] = {}
-    remarks = []
-    for row in rows:
-        for test in row.tests:
-            if reasons := _differences(row.tests[0], test):
-                remarks.append(f"not shown: {test.place} ({'; '.join(reasons)})")
-                continue
-            for column in sorted({name_of(one, by=by) for one in test.hypotheses}):
-                utterances = [one for one in test.hypotheses if name_of(one, by=by) == column]
-                key = (row.label, column)
-                if key not in found:
-                    found[key] = (test, utterances)
-                    continue
-                _same_utterances(found[key], (test, utterances), column)
-                remarks.append(
-                    f"{row.label} on {column} was measured twice; shown is {found[key][0].place}, not {test.place}"
-                )
+    found, remarks = _collect(rows, by=by)
     columns = sorted({column for _, column in found})
     for column in columns:
         tested = [one for (_, other), one in found.items() if other == column]
@@ -151,6 +135,28 @@ def measure(rows: Sequence[Row], *, by: By) -> Transfer:
         empty=tuple((row.label, column) for row in rows for column in ordered if (row.label, column) not in cells),
         remarks=tuple(remarks),
     )
+
+
+def _collect(rows: Sequence[Row], *, by: By) -> tuple[dict[tuple[str, str], tuple[Test, list[Hypothesis]]], list[str]]:
+    """The test and the utterances of every cell that was measured, and what was left out."""
+    found: dict[tuple[str, str], tuple[Test, list[Hypothesis]]] = {}
+    remarks = []
+    for row in rows:
+        for test in row.tests:
+            if reasons := _differences(row.tests[0], test):
+                remarks.append(f"not shown: {test.place} ({'; '.join(reasons)})")
+                continue
+            for column in sorted({name_of(one, by=by) for one in test.hypotheses}):
+                utterances = [one for one in test.hypotheses if name_of(one, by=by) == column]
+                key = (row.label, column)
+                if key not in found:
+                    found[key] = (test, utterances)
+                    continue
+                _same_utterances(found[key], (test, utterances), column)
+                remarks.append(
+                    f"{row.label} on {column} was measured twice; shown is {found[key][0].place}, not {test.place}"
+                )
+    return found, remarks
 
 
 def _check(rows: Sequence[Row]) -> None:
