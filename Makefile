@@ -4,7 +4,7 @@ CONSTRAINTS ?= -c constraints.txt
 EXTRAS ?= synthetic,dev
 BIN := .venv/bin
 
-.PHONY: demo test test-browser lint format parity constraints clean
+.PHONY: demo check-recipes test test-browser lint format parity constraints clean
 
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -13,6 +13,9 @@ BIN := .venv/bin
 
 demo: .venv/.ready  ## train, decode and score on the built-in corpus
 	$(BIN)/python -m mlsuperb.run +exp=demo
+
+check-recipes: .venv/.ready  ## every recipe on the built-in corpus, a few steps: killed, carried on, called again
+	$(BIN)/python scripts/check_recipes.py
 
 test: .venv/.ready  ## all tests, on the CPU, without a network
 	$(BIN)/python -m pytest -n 2

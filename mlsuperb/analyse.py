@@ -88,10 +88,9 @@ def tsne(run: Path, *, out: Path, device: str, **settings: Any) -> Outcome:
         remarks, stored = [], {"made_of": made_of, "constant": constant, "date": now()}
         stamp.unlink(missing_ok=True)  # until the new tables are there, none is known to be whole
     constant = stored["constant"]
-    names_language = result["task"]["name"] != "asr"
     return Outcome(
         charts=[
-            tsne_chart(points, neighbours, names_language=names_language, constant=constant),
+            tsne_chart(points, neighbours, constant=constant),
             knn_chart(neighbours, constant=constant),
         ],
         table=summary(neighbours),
@@ -223,6 +222,25 @@ def save(outcome: Outcome, folder: Path, *, console: Console) -> None:
     console.print("\n" + "\n".join(map(str, paths)), highlight=False, soft_wrap=True)
 
 
+def _each_tsne(runs: Sequence[Path], *, out: Path | None, console: Console, **options: Any) -> None:
+    """Run after run; those that show nothing are named at the end.
+
+    Raises:
+        ValueError: none shows anything.
+    """
+    refused = {}
+    for run in runs:
+        place = run / FOLDER if out is None else out if len(runs) == 1 else out / run.name
+        try:
+            save(tsne(run, out=place, **options), place, console=console)
+        except ValueError as error:
+            refused[run] = str(error)
+    if len(refused) == len(runs):
+        raise ValueError("\n".join(refused.values()))
+    for reason in refused.values():
+        console.print(f"no figure: {reason}", highlight=False, soft_wrap=True)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mlsuperb.analyse", description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
@@ -263,9 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for path in unfinished:
             console.print(f"not looked at, since it has no result: {path}", highlight=False, soft_wrap=True)
         if what == "tsne":
-            for run in runs:
-                place = run / FOLDER if out is None else out if len(runs) == 1 else out / run.name
-                save(tsne(run, out=place, **options), place, console=console)
+            _each_tsne(runs, out=out, console=console, **options)
             return
         if what == "layer_sweep":
             options["unfinished"] = unfinished

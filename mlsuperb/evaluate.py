@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.options import check_overrides
+from mlsuperb.scoring.result import read_result
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ CHANGEABLE = ("data", "decoding", "scoring", "loading")
 
 def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Path:
     """Decode every split of the given data that is neither `train` nor `dev`, score it, and return the folder of the
-    result: `<run>/evaluations/<data>-<signature of what was given>`.
+    result: `<run>/evaluations/<data>-<signature of what was given>`. What was evaluated before is not decoded again.
 
     Raises:
         ValueError: the run holds no trained model, or the data cannot be read.
@@ -33,14 +34,17 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
 
     config = build.load_config(run) | _changes(overrides) | {"benchmark": None}  # it was of the run's own data
     check(config)
+    given = signature({name: config[name] for name in CHANGEABLE})
+    folder = run / "evaluations" / f"{config['data']['name']}-{given}"
+    if _evaluated(folder, config["scoring"]):
+        log.info("evaluated before; here is its result (remove %s to do it again)", folder)
+        return folder
     recogniser = build.load_recogniser(run, config | {"trainer": config["trainer"] | {"device": device}})
     manifest, record = build.read_data(config)
     test = build.test_rows(config, manifest)
     unknown = sorted(set(test["language"]) - {token.strip("[]") for token in recogniser.vocabulary.tokens})
     if recogniser.task.has_language and unknown:
         log.warning("not heard in training, so never recognised: %s", ", ".join(unknown))
-    given = signature({name: config[name] for name in CHANGEABLE})
-    folder = run / "evaluations" / f"{config['data']['name']}-{given}"
     with held(folder):
         dataset = recogniser.loading.dataset(test, encode=None, resample=build.build_corpus(config).resample)
         hypotheses = recogniser.decode(dataset, folder / summary.HYPOTHESES_FILE)
@@ -54,6 +58,12 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
             environment=environment(),
         )
     return folder
+
+
+def _evaluated(folder: Path, scoring: dict[str, Any]) -> bool:
+    """Whether the result is there, scored like this: protocols are no part of the folder's name."""
+    path = folder / "result.json"
+    return path.is_file() and read_result(path)["config"]["scoring"] == scoring
 
 
 def _changes(overrides: Sequence[str]) -> dict[str, Any]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+# conf/hydra/launcher/slurm.yaml builds on it, and Hydra's own message would not name it
+SUBMITIT = ("hydra/launcher=slurm", "hydra_plugins.hydra_submitit_launcher")
 
 _OVERRIDE = re.compile(r"^(?P<prefix>\+{0,2}|~)(?P<key>[\w/.@-]+)=(?P<value>.*)$")
 
@@ -44,6 +48,10 @@ def check_overrides(arguments: Sequence[str]) -> list[str]:
         {path.name for folder in folders for path in folder.iterdir() if path.is_dir() and path.name != "hydra"}
     )
     messages = []
+    if SUBMITIT[0] in arguments and not _is_installed(SUBMITIT[1]):
+        messages.append(
+            f"{SUBMITIT[0]} needs hydra-submitit-launcher, which is not installed here: pip install 'mlsuperb[slurm]'"
+        )
     for argument in arguments:
         match = _OVERRIDE.match(argument)
         if match is None or match["prefix"] == "~" or match["key"].startswith("hydra"):
@@ -54,6 +62,13 @@ def check_overrides(arguments: Sequence[str]) -> list[str]:
         elif match["prefix"] == "" and (m := _check_key(key, groups, folders)):
             messages.append(m)
     return messages
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
 
 
 def _config_dirs(arguments: Sequence[str]) -> Iterator[Path]:

@@ -309,8 +309,14 @@ def test_tsne_of_a_trained_run(trained: Path, capsys: pytest.CaptureFixture[str]
     assert stages[:4] == [f"upstream layer {number}" for number in range(4)]
 
 
-def test_tsne_refuses(trained: Path, tmp_path: Path) -> None:
+def test_tsne_refuses(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no utterance of the split 'dev'; there are test" in refused("tsne", trained, "--split", "dev", "--k", 2)
     assert "gives 4 utterances, too few" in refused("tsne", trained, "--num-utterances", 4)
     bare = make_run(tmp_path / "bare", [*spoken("fra", wrong=1), *spoken("spa", wrong=1)])
     assert "is not the folder of a trained run" in refused("tsne", bare)
+    one_language = make_run(tmp_path / "one", spoken("fra", wrong=1, num=20))
+    assert "one language (fra)" in refused("tsne", one_language)
+    capsys.readouterr()
+    analyse("tsne", bare, trained, "--num-utterances", 9, "--k", 3, "--device", "cpu", "--out", tmp_path / "out")
+    assert f"no figure: {bare} is not the folder" in capsys.readouterr().out
+    assert (tmp_path / "out" / trained.name / "tsne.png").is_file()

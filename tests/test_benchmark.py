@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mlsuperb import evaluate
 from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import science
 from mlsuperb.options import conf_dir, options
+from mlsuperb.run import run_experiment
 from mlsuperb.scoring.board_entries import shown_deviations
 from mlsuperb.settings import TRACKS, compose, find_problems
 
@@ -103,6 +107,13 @@ def test_another_checkpoint_under_the_name_of_an_option_is_told() -> None:
     assert node["upstream"] == {"checkpoint": ["facebook/hubert-base-ls960", "some/other"]}
 
 
+def test_the_study_was_published_with_three_adaptations_and_seven_runs() -> None:
+    study = ["+exp=peft_study/mono_asr", "data.root=.", "benchmark.run=swe"]
+    assert deviations(*study, "adaptation=lora_peft_study") == {}
+    assert deviations(*study, "adaptation=lora_peft_study", "adaptation.rank=16") == {"adaptation.rank": [8, 16]}
+    assert deviations(*study, "adaptation=houlsby")["adaptation"] == ["frozen", "houlsby"]
+
+
 def test_no_experiment_no_benchmark() -> None:
     assert describe(compose(["+exp=demo"])) is None
     assert describe({}) is None, "settings from before the node was there"
@@ -138,3 +149,21 @@ def test_a_node_that_was_typed_wrong_is_refused() -> None:
     node = {"experiment": "v1/lid", "track": "speech", "size": None, "run": None}
     (found,) = find_problems(config | {"benchmark": node})
     assert "benchmark.track='speech' must be one of mono_asr" in found
+
+
+def test_a_run_records_it_and_an_evaluation_on_other_data_is_none_of_it(tmp_path: Path) -> None:
+    corpus = ["data=synthetic", f"data.root={tmp_path / 'data'}", "data.minutes=0.2", "data.test_minutes=0.1"]
+    small = ["upstream=tiny", "trainer=debug", "decoding=greedy", f"output_root={tmp_path / 'exp'}"]
+    config = compose(["+exp=v1/lid", *corpus, "data.languages=[deu,swa]", *small])
+    run_experiment(config)
+    folder = tmp_path / "exp" / config["run_id"]
+    result = json.loads((folder / "result.json").read_text())
+    node = result["benchmark"]
+    assert (node["experiment"], node["track"], node["size"], node["run"]) == ("v1/lid", "lid", "10min", None)
+    assert node["deviations"]["decoding"] == ["prefix_beam", "greedy"]
+    assert node["deviations"]["data.minutes"] == [None, 0.2]
+    assert not result["official"]
+    assert result["not_official_because"][0].startswith("not as +exp=v1/lid: decoding prefix_beam -> greedy")
+    assert "synthetic data" in result["not_official_because"]
+    other = evaluate.evaluate(folder, [*corpus, "data.languages=[swa]"], device="cpu")
+    assert json.loads((other / "result.json").read_text())["benchmark"] is None

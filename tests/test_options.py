@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mlsuperb import options as module
 from mlsuperb.options import check_overrides, conf_dir, options
 
 
@@ -74,3 +75,13 @@ print("torch" in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "upstream has no option 'hubrt'; nearest: " in done.stdout
     assert done.stdout.rstrip().endswith("False")
+
+
+def test_slurm_without_its_plugin_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    assert check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=slurm"]) == [
+        "hydra/launcher=slurm needs hydra-submitit-launcher, which is not installed here: pip install 'mlsuperb[slurm]'"
+    ]
+    assert check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=basic"]) == []
+    monkeypatch.setattr(module, "find_spec", lambda name: name)
+    assert check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=slurm"]) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +12,13 @@ from pathlib import Path
 import pytest
 
 from mlsuperb.options import check_overrides
+from mlsuperb.settings import compose
 
 ROOT = Path(__file__).resolve().parents[1]
-RECIPES = sorted((ROOT / "recipes").glob("*.sh"))
+SHELL_FILES = sorted((ROOT / "recipes").glob("*.sh"))
+RECIPES = [path.name for path in SHELL_FILES if path.name != "common.sh"]
+FEWER_RUNS = {"layer_sweep.sh": ["--num-blocks", "2"], "peft_study.sh": ["--adaptation", "frozen"]}
+MODULES = {"analyse", "data", "evaluate", "export", "leaderboard", "report", "run", "score", "table"}
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -20,33 +26,216 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", *arguments], capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
 
 
-def test_recipes_are_valid_bash() -> None:
-    assert len(RECIPES) >= 1
-    for recipe in RECIPES:
-        assert call("-n", str(recipe)).returncode == 0
-
-
-def test_a_dry_run_prints_commands_that_exist(tmp_path: Path) -> None:
-    flags = ["--track", "lid", "--size", "1h", "--data-root", str(tmp_path), "--upstream", "tiny", "--dry-run"]
-    done = call("recipes/v1.sh", *flags, "seed=3")
+def dry_run(recipe: str, *flags: str) -> list[list[str]]:
+    """The commands that a recipe would run, each from its module on."""
+    done = call(f"recipes/{recipe}", "--dry-run", *flags)
+    assert done.returncode == 0, done.stderr
     commands = [shlex.split(line.removeprefix("+ ")) for line in done.stdout.splitlines() if line.startswith("+ ")]
-    assert [command[2] for command in commands] == ["mlsuperb.data", "mlsuperb.run", "mlsuperb.score"]
-    train = commands[1][3:]
-    assert train == ["+exp=v1/lid", "data=ml_superb_1h", f"data.root={tmp_path}", "upstream=tiny", "seed=3"]
-    assert check_overrides(train) == []
-    assert commands[2][3].startswith("exp/tiny-frozen-lid-ml_superb_1h-s3-")
+    assert all(command[:2] == [sys.executable, "-m"] for command in commands)
+    return [command[2:] for command in commands]
 
 
-def test_stages_choose_what_is_done(tmp_path: Path) -> None:
-    done = call("recipes/v1.sh", "--data-root", str(tmp_path), "--dry-run", "--stage", "2", "--stop-stage", "2")
-    assert sum(line.startswith("+ ") for line in done.stdout.splitlines()) == 1
-    assert "mlsuperb.run" in done.stdout
+def test_recipes_are_valid_bash() -> None:
+    assert len(RECIPES) == 10
+    for path in SHELL_FILES:
+        assert call("-n", str(path)).returncode == 0
+        assert (path.name == "common.sh") != os.access(path, os.X_OK)
+
+
+def test_shellcheck_has_nothing_to_say() -> None:
+    program = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert program, "shellcheck comes with pip install -e '.[dev]'"
+    done = subprocess.run(
+        [program, "-x", "-P", str(ROOT / "recipes"), *map(str, SHELL_FILES)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_dry_run_prints_commands_that_exist(recipe: str, tmp_path: Path) -> None:
+    data = str(tmp_path / "none")
+    flags = ["--data-root", data, "--upstream", "tiny", "--out", str(tmp_path), "--head", "linear"]
+    commands = dry_run(recipe, *flags, *FEWER_RUNS.get(recipe, []))
+    assert {command[0].split(".")[1] for command in commands} <= MODULES
+    runs = [command[1:] for command in commands if command[0] == "mlsuperb.run"]
+    assert commands[0][:2] == ["mlsuperb.data", "check"]
+    assert f"data.root={data}" in commands[0]
+    assert runs
+    for words in runs:
+        assert words[0] == "-m"
+        assert {"upstream=tiny", f"output_root={tmp_path}", "head=linear"} < set(words)
+        assert check_overrides(words) == []
+    assert not list(tmp_path.iterdir())
+    tables = [command for command in commands if command[0] == "mlsuperb.table"]
+    assert all(word.startswith(f"{tmp_path}/") and "tiny-" in word for word in tables[0][1:])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_help_shows_every_flag(recipe: str) -> None:
+    done = call(f"recipes/{recipe}", "--help")
+    assert done.returncode == 0
+    assert f"recipes/{recipe} " in done.stdout
+    assert "--lr-sweep [LIST]" in done.stdout
+    own = (ROOT / "recipes" / recipe).read_text(encoding="utf-8").partition("option=(")[2].partition(")\n")[0]
+    for word in own.split("["):
+        assert word.partition("]")[0] in done.stdout
+
+
+def lid(*flags: str) -> list[str]:
+    [words] = [words for words in dry_run("lid.sh", "--data-root", "nowhere", *flags) if words[0] == "mlsuperb.run"]
+    return words[1:]
+
+
+LR_SWEEP = "trainer.optimizer.lr=1e-2,1e-3,1e-4,1e-5,1e-6"
+FLAGS = [  # several in one call, for speed
+    ("--size 1h", "data=ml_superb_1h"),
+    ("--data ml_superb_1h", "data=ml_superb_1h"),
+    ("--data synthetic --size 1h head=linear", "data=synthetic data.size=1h head=linear"),
+    ("output_root=there seed=3 upstream=tiny data.size=1h", "output_root=there seed=3 upstream=tiny data=ml_superb_1h"),
+    ("--size=1h --upstream=tiny --trainer debug --seeds 0,1", "data=ml_superb_1h upstream=tiny trainer=debug seed=0,1"),
+    ("--upstream tiny,fbank --adaptation frozen,full", "upstream=tiny,fbank adaptation=frozen,full"),
+    ("--languages deu,nan --datasets fleurs", """'data.languages=["deu","nan"]' 'data.datasets=["fleurs"]'"""),
+    ("--lr-sweep --size 10min", f"{LR_SWEEP} data=ml_superb_10min"),
+    ("--lr-sweep 3e-3,1e-4 --launcher slurm", "trainer.optimizer.lr=3e-3,1e-4 hydra/launcher=slurm"),
+    ("--lr-sweep head=linear --data.pairs [[deu,mls]]", f"{LR_SWEEP} head=linear 'data.pairs=[[deu,mls]]'"),
+    ("--head.size 64 --featurizer one_layer --featurizer.layer -1", "head.size=64 featurizer=one_layer featurizer.layer=-1"),
+    ("--trainer.optimizer.lr 1e-3 loading.num_workers=0", "trainer.optimizer.lr=1e-3 loading.num_workers=0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "words"), FLAGS)
+def test_flags_become_words(flags: str, words: str) -> None:
+    given = lid(*shlex.split(flags))
+    assert set(shlex.split(words)) <= set(given)
+    keys = [word.partition("=")[0] for word in given]
+    assert len(keys) == len(set(keys))
+
+
+def test_tables_know_of_sweeps() -> None:
+    flags = ["--data-root", "nowhere", "--seeds", "0,1", "--lr-sweep", "1e-3,1e-4"]
+    [table] = [words for words in dry_run("lid.sh", *flags) if words[0] == "mlsuperb.table"]
+    assert table[-3:] == ["--over-seeds", "--best", "trainer.optimizer.lr"]
+    assert len(set(table[1:-3])) == 4
+
+
+def test_own_configuration_folders_are_passed_on(tmp_path: Path) -> None:
+    (tmp_path / "upstream").mkdir()
+    shutil.copy(ROOT / "conf" / "upstream" / "tiny.yaml", tmp_path / "upstream" / "mine.yaml")
+    assert lid("--config-dir", str(tmp_path), "--upstream", "mine")[:2] == ["--config-dir", str(tmp_path)]
+
+
+def test_stages_choose_what_is_done() -> None:
+    flags = ["--data-root", "nowhere", "--stage", "2", "--stop-stage", "3"]
+    assert [words[0] for words in dry_run("lid.sh", *flags)] == [
+        "mlsuperb.run",
+        "mlsuperb.table",
+        "mlsuperb.leaderboard",
+    ]
+
+
+def test_the_monolingual_track_is_13_runs_or_those_asked_for() -> None:
+    def runs(*flags: str) -> set[str]:
+        [words] = [
+            words for words in dry_run("monolingual.sh", "--data-root", "x", *flags) if words[0] == "mlsuperb.run"
+        ]
+        [mono] = [word.partition("=")[2] for word in words if word.startswith("data.mono=")]
+        assert not any(word.startswith("data.languages") for word in words)
+        return set(mono.split(","))
+
+    assert len(runs()) == 13
+    assert runs("--languages", "eng,deu2,swa,kor") == {"eng1", "eng2", "eng3", "deu2", "swa"}
+    done = call("recipes/monolingual.sh", "--data-root", "x", "--languages", "kor")
+    assert done.returncode == 2
+    assert "--languages kor: the monolingual track has eng (eng1 eng2 eng3)" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"), [(["--trak", "x"], "unknown flag --trak"), ([], "--data-root is missing")]
+    ("flags", "message"),
+    [
+        (["--trak", "x"], "there is no setting 'trak'; nearest: "),
+        (["--upstream", "hubert_bas"], "upstream has no option 'hubert_bas'; nearest: hubert_base"),
+        (["--size"], "--size needs a value"),
+        (["--size", "--dry-run"], "--size needs a value"),
+        (["--out", ""], "--out needs a value"),
+        (["--size", "5h"], "--size 5h: there are 10min and 1h"),
+        (["--data", "ml_superb_1h", "--size", "10min"], "--data ml_superb_1h is not --size 10min"),
+        (["--stage", "9"], "there is no stage 9: stages are 1 data, 2 train, 3 tables"),
+        (["--stage", "two"], "there is no stage two"),
+        (["--stage", "3", "--stop-stage", "2"], "--stage 3 comes after --stop-stage 2"),
+        (["--seeds", "a"], "--seeds a: give whole numbers"),
+        (["--seeds", "0,1,"], "--seeds 0,1,: give whole numbers"),
+        (["--lr-sweep", "1e-2,big"], "--lr-sweep 1e-2,big: give numbers"),
+        (["-x"], "there is no flag -x"),
+        (["hubert_base"], "'hubert_base' is neither a flag nor setting=value"),
+    ],
 )
-def test_wrong_flags_are_refused(flags: list[str], message: str) -> None:
-    done = call("recipes/v1.sh", *flags)
+def test_wrong_flags_are_refused(flags: list[str], message: str, tmp_path: Path) -> None:
+    done = call("recipes/lid.sh", "--data-root", str(tmp_path), *flags)
     assert done.returncode == 2
     assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_a_real_corpus_needs_its_place() -> None:
+    done = call("recipes/lid.sh")
+    assert done.returncode == 2
+    assert "--data-root is missing" in done.stderr
+
+
+def test_a_layer_sweep_covers_every_layer_and_slides_a_window() -> None:
+    commands = dry_run(
+        "layer_sweep.sh", "--data-root", "x", "--num-blocks", "24", "--upstream", "tiny", "--stop-stage", "2"
+    )
+    layers, windows = (words[3] for words in commands if words[0] == "mlsuperb.run")
+    assert layers == "featurizer.layer=range(25)"
+    assert windows == "adaptation.layers=1-6,4-9,7-12,10-15,13-18,16-21,19-24"  # as conf/exp/v2/sweep/layer_window.yaml
+
+
+def test_transfer_tests_every_model_on_all() -> None:
+    flags = ["--data-root", "x", "--upstream", "tiny", "--languages", "deu,nan", "--datasets", "fleurs"]
+    commands = dry_run("transfer.sh", *flags)
+    [train] = [words for words in commands if words[0] == "mlsuperb.run"]
+    assert 'data.languages=["deu"],["nan"]' in train
+    tests = [words[2:] for words in commands if words[0] == "mlsuperb.evaluate"]
+    assert len(tests) == 2
+    for words in tests:
+        assert {'data.languages=["deu","nan"]', 'data.datasets=["fleurs"]', "data.root=x"} < set(words)
+        assert check_overrides(words) == []
+    done = call("recipes/transfer.sh", "--data-root", "x", "--across", "oceans")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--across oceans: there are languages, datasets" in done.stderr
+
+
+def test_the_peft_study_has_the_pairs_of_its_experiments() -> None:
+    languages = ["eng", "fra", "deu", "rus", "swa", "swe", "xty"]
+    flags = ["--data-root", "x", "--upstream", "tiny", "--adaptation", "frozen", "--stop-stage", "2"]
+    whole = [words[1:] for words in dry_run("peft_study.sh", *flags) if words[0] == "mlsuperb.run"]
+    given = dry_run("peft_study.sh", *flags, "--languages", ",".join(languages))
+    multi, _, mono = (words[1:] for words in given if words[0] == "mlsuperb.run")
+    assert not any("data.pairs" in word for words in [*whole, mono] for word in words)
+    assert f"benchmark.run={','.join(languages)}" in mono
+    published = compose(["+exp=peft_study/multi_asr", "data.root=x"])["data"]["pairs"]
+    assert compose(multi[1:])["data"]["pairs"] == published
+    assert [language for language, _ in published] == languages
+    for language, dataset in published:
+        one = compose(["+exp=peft_study/mono_asr", "data.root=x", f"benchmark.run={language}"])
+        assert one["data"]["pairs"] == [[language, dataset]]
+
+
+def test_v2_experiments_that_are_sweeps_stay_sweeps_of_their_own() -> None:
+    flags = ["--data-root", "x", "--upstream", "tiny", "--experiments", "frozen,first/middle_against_full,lora"]
+    commands = [words[2] for words in dry_run("v2.sh", *flags) if words[0] == "mlsuperb.run"]
+    assert commands == ["+exp=v2/first/middle_against_full", "+exp=v2/frozen,v2/lora"]
+
+
+def test_the_whole_row_is_16_runs_and_its_check_an_argument_of_the_leaderboard() -> None:
+    commands = dry_run(
+        "all_v1.sh", "--data-root", "x", "--size", "1h", "--check", "--tolerance", "2", "--stop-stage", "3"
+    )
+    assert len(next(words for words in commands if words[0] == "mlsuperb.table")[1:]) == 16
+    [board] = [words for words in commands if words[0] == "mlsuperb.leaderboard"]
+    assert board[1:] == ["exp", "--board", "2024", "--size", "1h", "--check", "--tolerance", "2"]

@@ -105,6 +105,12 @@ def test_evaluate_scores_other_data(finished: tuple[Path, list[str], str], corpu
     others = read_hypotheses(other / "hypotheses.jsonl")
     assert others
     assert all(one.hypothesis == heard[one.id] for one in others)
+    again = [*CORPUS, *corpus, "data.languages=[swa]"]
+    written = (other / "hypotheses.jsonl").stat().st_mtime_ns
+    assert evaluate.evaluate(folder, again, device="cpu") == other
+    assert (other / "hypotheses.jsonl").stat().st_mtime_ns == written
+    assert evaluate.evaluate(folder, [*again, "scoring=default", "scoring.protocols=[v2]"], device="cpu") == other
+    assert "v1" not in json.loads((other / "result.json").read_text())["protocols"]
 
 
 def test_evaluate_takes_another_decoder_and_refuses_the_rest(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
 
 from mlsuperb.options import conf_dir, options
-from mlsuperb.settings import GROUPS, check, compose, find_problems
+from mlsuperb.settings import GROUPS, check, compose, find_problems, register_resolvers
 
 CONF = [conf_dir()]
 GROUP_CHOICES = [(group, option) for group in GROUPS for option in options(group, CONF)]
@@ -24,7 +30,7 @@ NEEDED = {  # what has no default, and a stand-in
 
 
 def test_every_yaml_is_composed_by_the_tests_below() -> None:
-    others = {"config"}
+    others = {"config", "hydra/launcher/slurm"}
     files = {path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml")}
     covered = (
         {f"{group}/{option}" for group, option in GROUP_CHOICES} | {f"exp/{name}" for name in EXPERIMENTS} | others
@@ -32,6 +38,28 @@ def test_every_yaml_is_composed_by_the_tests_below() -> None:
     assert files == covered
     print(f"{len(files)} YAML files")
     assert len(files) >= 60
+
+
+def test_the_slurm_launcher_composes_on_the_settings_of_its_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ConfigStore.instance()
+    monkeypatch.setattr(store, "repo", copy.deepcopy(store.repo))
+    defaults = {  # SlurmQueueConf of hydra-submitit-launcher 1.2.0, what is used here of it
+        "_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+        **dict.fromkeys(("partition", "cpus_per_task", "gpus_per_node", "mem_gb")),
+        "submitit_folder": "${hydra.sweep.dir}/.submitit/%j",
+        "timeout_min": 60,
+        "max_num_timeout": 0,
+        "array_parallelism": 256,
+    }
+    store.store(group="hydra/launcher", name="submitit_slurm", node=OmegaConf.create(defaults, flags={"struct": True}))
+    register_resolvers()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        words = ["hydra/launcher=slurm", "hydra.launcher.partition=gpu"]
+        launcher = hydra_compose("config", overrides=words, return_hydra_config=True).hydra.launcher
+        with pytest.raises(ConfigCompositionException):
+            hydra_compose("config", overrides=["hydra/launcher=slurm", "hydra.launcher.patrition=gpu"])
+    assert set(launcher) == set(defaults)
+    assert (launcher.partition, launcher.timeout_min, launcher.gpus_per_node) == ("gpu", 2880, 1)
 
 
 @pytest.mark.parametrize(("group", "option"), GROUP_CHOICES)

@@ -49,7 +49,7 @@ def _what(result: Mapping[str, Any]) -> str:
     first = f"**{SYNTHETIC}**\n\n" if result["synthetic"] else ""
     return (
         f"{first}A model that {TASKS[result['task']['name']]}: a `{result['head']['name']}` head on the layers of "
-        f"`{upstream['name']}`{_checkpoint(upstream)}, which was adapted by `{adaptation['name']}`. {trained} are its own. "
+        f"`{upstream['name']}`{_checkpoint(upstream)}, adaptation `{adaptation['name']}`. {trained} were trained. "
         f"Trained and scored with mlsuperb {result['code']['package_version']}, a toolkit for the ML-SUPERB benchmarks "
         "(arXiv 2305.10615, 2406.08641)."
     )
@@ -77,7 +77,11 @@ def _limits(result: Mapping[str, Any], training: Mapping[str, Any] | None) -> It
     trained = (training or {"data": {}})["data"].get("languages", {}).get("train")
     if trained:
         named = ", ".join(f"{language_name(code)} (`{code}`)" for code in trained)
-        yield f"Languages heard in training ({len(trained)}): {named}. It cannot name another one, and writes it badly if at all."
+        task = result["task"]["name"]
+        others = {"lid": "cannot name", "asr": "writes badly, if at all,", "asr_lid": "cannot name, and writes badly,"}[
+            task
+        ]
+        yield f"Languages heard in training ({len(trained)}): {named}. It {others} any other."
     else:
         yield "Which languages it was trained on is not recorded; the table below has those it was tested on."
     yield f"Speech heard by the upstream before: {_pretrained(result)}"

@@ -91,14 +91,15 @@ def layer_weights_chart(results: Sequence[Mapping[str, Any]], *, labels: Sequenc
 
 def _heat_map(axis: Axes, weights: np.ndarray, labels: list[str]) -> Any:
     rows, columns = weights.shape
-    image = axis.imshow(weights, cmap=COLOUR_MAP, vmin=0, vmax=weights.max(), aspect="auto", interpolation="nearest")
+    highest = max(2 / columns, weights.max())  # equal weights, where training starts, are never its end
+    image = axis.imshow(weights, cmap=COLOUR_MAP, vmin=0, vmax=highest, aspect="auto", interpolation="nearest")
     axis.set_yticks(range(rows), labels, fontsize=8)
     axis.set_xticks(range(0, columns, 1 if columns <= 2 * NUMBERS_FIT else 4))
     axis.tick_params(axis="x", labelsize=8)
     axis.grid(False)
     if columns <= NUMBERS_FIT:
         for row, column in np.ndindex(rows, columns):
-            dark = weights[row, column] < 0.6 * weights.max()
+            dark = weights[row, column] < 0.6 * highest
             text = f"{weights[row, column]:.2f}".lstrip("0")
             axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
     return image

@@ -38,25 +38,23 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values={"accuracy_other_speakers": [""]}, dtype=texts)
 
 
-def tsne_chart(
-    points: pd.DataFrame, neighbours: pd.DataFrame, *, names_language: bool, constant: Sequence[str] = ()
-) -> Chart:
+def tsne_chart(points: pd.DataFrame, neighbours: pd.DataFrame, *, constant: Sequence[str] = ()) -> Chart:
     """A panel a stage, a colour a language, a cross where the language was wrong.
 
     Args:
         points, neighbours: of `points_table` and `knn_table`.
-        names_language: whether the run's task does; else there is no circle and no cross.
         constant: stages that were left out.
     """
     stages = list(dict.fromkeys(points["stage"]))
+    names_language = bool((points["correct"] != "").any())
     accuracy = dict(zip(neighbours["stage"], neighbours["accuracy"], strict=True))
-    columns = min(len(stages), 3 if len(stages) <= 9 else 4)
+    columns = 2 if len(stages) in (2, 4) else min(len(stages), 3 if len(stages) <= 9 else 4)
     rows = ceil(len(stages) / columns)
-    figure, axes = new_figure(height_in=rows * 6.6 / columns + 0.9, rows=rows, columns=columns)
+    figure, axes = new_figure(height_in=rows * (6.6 / columns + 0.2) + 0.9, rows=rows, columns=columns)
     shades = colours(sorted(set(points["language"])))
     for axis, stage in zip(axes, stages, strict=False):
         _panel(axis, points[points["stage"] == stage], shades)
-        axis.set_title(f"{stage}: kNN {accuracy[stage]:.0f} %", fontsize=9)
+        axis.set_title(f"{stage}\nkNN {accuracy[stage]:.0f} %", fontsize=9)
     for axis in axes[len(stages) :]:
         axis.set_axis_off()
     _legend(figure, shades, marks=names_language)
@@ -84,8 +82,10 @@ def _panel(axis: Axes, points: pd.DataFrame, shades: dict[str, str]) -> None:
     if len(shades) <= MOST_NAMES:  # names stand on their clusters: colours need not be told apart
         for code in shades:
             x, y = _densest(points.loc[points["language"] == code, ["x", "y"]].to_numpy())
-            text = axis.text(x, y, code, fontsize=8, weight="bold", ha="center", va="center")
+            text = axis.annotate(code, (x, y), xytext=(0, 8), textcoords="offset points", ha="center", va="center")
+            text.set(fontsize=8, weight="bold")
             text.set_path_effects([withStroke(linewidth=2, foreground="white")])
+    axis.margins(0.08)
     axis.set_xticks([])
     axis.set_yticks([])
     for side in ("top", "right", "bottom", "left"):
@@ -103,7 +103,7 @@ def _legend(figure: Any, shades: dict[str, str], *, marks: bool) -> None:
     from matplotlib.lines import Line2D
 
     few = len(shades) <= MOST_NAMES
-    named = {code: f"{code} {language_name(code)}"[:24] if few else code for code in shades}
+    named = {code: f"{code} {language_name(code).partition(' (')[0]}"[:24] if few else code for code in shades}
     handles = [
         Line2D([], [], marker="o", linestyle="", markersize=5, color=colour, label=named[code])
         for code, colour in shades.items()

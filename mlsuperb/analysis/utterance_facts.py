@@ -30,7 +30,8 @@ BANDWIDTH_SHARE = 0.99  # of the energy that lies below the bandwidth
 ROUNDING_ENERGY = (1 / 32768) ** 2 / 12
 SNR_TEXT = (
     f"energy-percentile estimate: the energies of {1000 * FRAME_S:.0f} ms frames, {NOISE_PERCENTILE}th percentile taken as "
-    f"noise, {SPEECH_PERCENTILE}th as speech and noise; it is too low for speech without pauses"
+    f"noise, {SPEECH_PERCENTILE}th as speech and noise; too low for speech "
+    "without pauses; digital silence counts as 16-bit rounding noise"
 )
 BANDWIDTH_TEXT = f"the frequency below which {100 * BANDWIDTH_SHARE:.0f} % of the energy lies, of 16 kHz audio"
 WHERE = ("split", "id", "audio", "start_s", "duration_s")  # what a cached measurement is of

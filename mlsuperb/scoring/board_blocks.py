@@ -16,6 +16,7 @@ from mlsuperb.scoring.superb_s import Board, superb_s
 from mlsuperb.scoring.table import ABSENT, SYNTHETIC, Cells
 
 OURS, PUBLISHED, ORIGIN = "ours", "published", "from"
+SYNTHETIC_TABLE = "Synthetic data"
 Facts = Callable[[Row], dict[str, str]]
 
 
@@ -66,7 +67,7 @@ class BlockMaker:
         for group in _comparable_groups([row for row in rows if row.synthetic]):
             deviating = [row for row in group if row.deviations]
             notes = [f"{self.labels[id(row)]}: {'; '.join(shown_deviations(row.deviations))}" for row in deviating]
-            yield self._block("Synthetic data", group, notes=[SYNTHETIC, *notes])
+            yield self._block(SYNTHETIC_TABLE, group, notes=[SYNTHETIC, *notes])
 
     def _block(
         self, title: str, rows: Sequence[Row], *, published: bool = False, notes: Sequence[str] = ()
@@ -158,7 +159,7 @@ class BlockMaker:
     def _record(self, title: str, line: _Line) -> dict[str, str]:
         """For CSV: numbers in columns of their own."""
         record = {"board": self.board.name, "size": self.size, "table": title, "row": line.whose, "system": line.system}
-        record |= {"adaptation": line.adaptation}
+        record |= {"synthetic": "yes" if title == SYNTHETIC_TABLE else "no", "adaptation": line.adaptation}
         for name in [*(column.name for column in self.board.columns), *(["superb_s"] if self.scored else [])]:
             value = line.superb_s if name == "superb_s" else line.values.get(name)
             record[name] = "" if value is None else f"{value.mean:.4f}"
@@ -172,8 +173,8 @@ def labels_of(rows: Sequence[Row], *, board: Board) -> dict[int, str]:
     """Name of each row by its id: the upstream, the experiment where a board is of one run, and what tells it from a namesake."""
     names = {id(row): f"{row.upstream}{'' if len(board.tracks) > 1 else f', {row.experiment}'}" for row in rows}
     for name in set(names.values()):
-        namesakes = [row for row in rows if names[id(row)] == name]
-        results = [row.entries[0].result for row in namesakes if row.entries]
+        namesakes = [row for row in rows if names[id(row)] == name and row.entries]
+        results = [row.entries[0].result for row in namesakes]
         if len(results) < 2:
             continue
         settings = [

@@ -126,7 +126,7 @@ def mono_column(run: str) -> str:
 def shown_deviations(deviations: Mapping[str, Sequence[Any]]) -> list[str]:
     """`head transformer -> linear`, one text a deviation; the settings of a group whose option is another go unsaid."""
     return [
-        f"{path} {published} -> {here}"
+        " ".join(f"{path} {published} -> {here}".split())
         for path, (published, here) in deviations.items()
         if "." not in path or path.partition(".")[0] not in deviations
     ]

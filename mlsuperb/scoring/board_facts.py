@@ -29,9 +29,8 @@ def _memory(row: Row) -> dict[str, str]:
 def _hours(row: Row) -> dict[str, str]:
     seconds = [entry.result["cost"].get("train_wall_s") for entry in row.entries]
     known = [one for one in seconds if one is not None]
-    return {
-        "hours of training, all runs": f"{sum(known) / 3600:.1f}" if known and len(known) == len(seconds) else UNKNOWN
-    }
+    text = f"{sum(known) / 3600:,.2f}" if known and len(known) == len(seconds) else UNKNOWN
+    return {"hours of training, all runs": text}
 
 
 def _overlap(row: Row) -> dict[str, str]:

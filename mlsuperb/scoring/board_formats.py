@@ -26,6 +26,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem
 .table { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right; }
+th { white-space: normal; vertical-align: bottom; }
 .name { text-align: left; }
 .ours { background: #eef4ff; font-weight: 600; }
 .synthetic { color: #8a4b00; font-weight: 600; }
@@ -168,7 +169,7 @@ def _html_table(block: Block) -> Iterable[str]:
         return f"<tr{kind}>{''.join(inner)}</tr>"
 
     yield f"<h2>{html.escape(cells.title)}</h2>"
-    yield '<div class="table"><table><thead>'
+    yield '<div class="table" tabindex="0"><table><thead>'
     yield row(cells.columns, "th", "")
     yield "</thead><tbody>"
     yield from (row(one, "td", " class=ours" if one[0].startswith(OURS) else "") for one in cells.rows)

@@ -71,7 +71,8 @@ def _about(board: Board, size: str) -> Iterator[str]:
         yield f"Mono: runs averaged within a language, then over {', '.join(board.mono)}, unweighted{phonemes}."
     yield (
         f"Ours stand beside published rows only on the same data ({board.release or board.data}"
-        f"{' release, whole' if board.release else ''}), protocol and scorer, without a deviation. {OFFICIAL}."
+        f"{' release, whole' if board.release else ''}), protocol and scorer, without a deviation; in brackets "
+        f"ours minus what was published of the same upstream and adaptation. {OFFICIAL}."
     )
 
 
@@ -94,6 +95,6 @@ def _lists(
         "Incomplete rows (no score, no average over a hole), and what would fill them": tuple(missing),
         "Runs that are not averaged in": tuple(f"{one.place}: {one.reason}" for row in rows for one in row.set_aside),
         "Not official": tuple(sorted(unofficial)),
-        "Left out": tuple(f"{one.place}: {one.reason}" for one in left_out),
+        "Left out": tuple(f"{one.place}: {' '.join(one.reason.split())}" for one in left_out),
     }
     return {title: lines for title, lines in lists.items() if lines}

@@ -128,7 +128,7 @@ def test_the_text_says_what_one_needs_to_know(result: dict[str, Any]) -> None:
     text = model_card(result, run="RUN", training=result).partition("\n---\n")[2]
     for expected in (
         "`hubert_base` (`facebook/hubert-base-ls960`, dba3bb02",
-        "4,700,000 of 99,000,000 parameters",
+        "4,700,000 of 99,000,000 parameters were trained",
         "Languages heard in training (3): Danish (`dan`), English (`eng`), Japanese",
         "LibriSpeech; by their names none of the corpora tested on",
         "python -m mlsuperb.transcribe RUN recording.wav",

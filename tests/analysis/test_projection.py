@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlsuperb.analysis.palette import colours
 from mlsuperb.analysis.projection import check_utterances, knn, knn_table, points_table, tsne, unit_directions
 from mlsuperb.analysis.stage_charts import knn_chart, read_table, summary, tsne_chart
 
@@ -110,7 +111,7 @@ def test_tables_and_pictures_survive_their_files(tmp_path: Path) -> None:
     assert neighbours.columns.tolist()[:5] == ["stage", "k", "accuracy", "num_utterances", "chance"]
 
     def saved(points: pd.DataFrame, neighbours: pd.DataFrame, *, folder: Path) -> dict[str, bytes]:
-        charts = [tsne_chart(points, neighbours, names_language=True), knn_chart(neighbours, constant=["front end"])]
+        charts = [tsne_chart(points, neighbours), knn_chart(neighbours, constant=["front end"])]
         assert "front end" in charts[1].note
         return {path.name: path.read_bytes() for chart in charts for path in chart.save(folder)}
 
@@ -127,6 +128,12 @@ def test_a_task_without_languages_has_no_marks() -> None:
     points = points_table({"x": vectors_ND}, ids=ids, languages=languages, predicted=None, seed=0)
     assert set(points["correct"]) == set(points["predicted"]) == {""}
     neighbours = knn_table({"x": vectors_ND}, languages, speakers=[""] * len(ids), k=3)
-    chart = tsne_chart(points, neighbours, names_language=False)
+    chart = tsne_chart(points, neighbours)
     assert "no point is right or wrong" in chart.note
     assert ">wrong<" not in chart.svg()
+
+
+def test_twenty_names_have_colours_of_their_own() -> None:
+    for num in (1, 8, 9, 20):
+        assert len(set(colours([f"l{number:02d}" for number in range(num)]).values())) == num
+    assert len(colours([f"l{number:03d}" for number in range(143)])) == 143

@@ -160,6 +160,15 @@ def test_two_runs_for_one_place_on_different_data_are_a_hole() -> None:
     assert "lid_accuracy" not in row.scores
 
 
+def test_a_row_of_conflicting_runs_alone_is_shown_empty() -> None:
+    lid = {"trained_lid_accuracy": 90.0}
+    results = [(f"exp/{name}", run("lid", metrics=lid, data_seed=name)) for name in ("a", "b")]
+    found = board_of([*results, ("exp/c", run("lid", metrics=lid, lr=1.0))])
+    ((_, row),) = lines(found)
+    assert set(row[3:11]) == {"n.a."}
+    assert len(found.lists["Runs that are not averaged in"]) == 3
+
+
 def test_a_seed_on_other_data_is_not_averaged_in() -> None:
     found = board_of([*whole_row(), *whole_row(seed=1, data_seed="other")])
     ((_, row),) = lines(found)

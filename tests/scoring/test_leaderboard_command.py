@@ -80,6 +80,12 @@ def test_csv_has_numbers_of_their_own_and_every_row(exp, capsys) -> None:
     assert (ours["multi_cer"], ours["multi_cer_difference"], ours["board"]) == ("40.0000", "0.2000", "2024")
 
 
+def test_csv_tells_synthetic_rows(tmp_path, capsys) -> None:
+    exp = write(tmp_path, whole_row(synthetic=True))
+    rows = list(csv.DictReader(io.StringIO(shown(capsys, exp, "--format", "csv"))))
+    assert {row["row"]: row["synthetic"] for row in rows} == {"published": "no", "ours": "yes"}
+
+
 def test_markdown_marks_our_rows_and_escapes(tmp_path, capsys) -> None:
     exp = write(tmp_path, whole_row(upstream="a|b_*c"))
     text = shown(capsys, exp, "--format", "md")

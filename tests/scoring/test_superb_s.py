@@ -109,6 +109,10 @@ def test_the_boards_are_about_the_protocols_of_today() -> None:
     for board in boards().values():
         assert (board.protocol_version, board.scorer_version) == (versions[board.protocol], SCORER_VERSION)
         assert all(column.metric or column.track == "mono_asr" for column in board.columns)
+    for board in boards().values():
+        for track, words in board.runs.items():
+            assert track in board.tracks
+            assert words.split()[0].removeprefix("+exp=") in options("exp", [conf_dir()])
     runs = {run: language for language, runs in boards()["2024"].mono.items() for run in runs}
     assert runs == {run: language for run, (language, _) in mono_settings().items()}
 
@@ -124,7 +128,7 @@ def test_every_published_row_is_whole_and_has_its_source() -> None:
         assert row.source
         assert row.upstream is None or row.upstream in upstreams
         assert row.experiment is None or row.experiment in experiments
-        assert row.adaptation in [*adaptations, "qlora_peft_study"]
+        assert row.adaptation in adaptations
         assert (row.protocol, row.release) in [("v1", "7th"), ("challenge", None)]
         assert all(0 <= value <= 100 for value in row.scores.values())
         assert set(row.scores) - {name for name in row.scores if name.startswith("mono_")} <= known

@@ -36,7 +36,7 @@ def align(reference: str, hypothesis: str, *, units: str = "char", who: str = ""
     if any(len(side) > MAX_UNITS for side in sides):
         sides = [side[:MAX_UNITS] for side in sides]
         facts = f"{facts}; only the first {MAX_UNITS} characters are shown".lstrip("; ")
-    joined = _is_joined(reference + hypothesis)
+    joined = _is_joined(reference or hypothesis)
     words = tuple(
         Word(pieces=tuple(_merged(pieces, between) if joined else pieces), joined=joined)
         for pieces in _words(_pieces(*sides), spaced=units == "phoneme", joined=joined)

@@ -78,7 +78,7 @@ def _embeddings(run: LoadedRun) -> Section:
     points, neighbours = map(read_table, paths)
     constant = stored.get("constant", ())
     charts = (
-        tsne_chart(points, neighbours, names_language=run.task != "asr", constant=constant),
+        tsne_chart(points, neighbours, constant=constant),
         knn_chart(neighbours, constant=constant),
     )
     blocks: list[Block] = [Figures(charts=charts, wide=True)]

@@ -63,6 +63,7 @@ def headline(run: LoadedRun) -> Section:
         ("Upstream", str(result["upstream"]["name"])),
         ("Adaptation", str(result["adaptation"]["name"])),
         ("Head", str(result["head"]["name"])),
+        ("Published experiment", _experiment(result)),
         ("Task", f"{result['task']['name']} ({result['task']['units']})"),
         ("Data", str(result["data"]["name"])),
         ("Test utterances", f"{len(run.hypotheses):,} of the split {run.split}"),
@@ -74,6 +75,12 @@ def headline(run: LoadedRun) -> Section:
     what = Pairs(title="What was run", pairs=facts, closed=False)
     blocks: tuple[Block, ...] = (Facts(facts=tuple(_headline_facts(run))), Warnings(texts=warnings(run)), what)
     return Section(id="summary", title="Summary", blocks=blocks)
+
+
+def _experiment(result: Mapping[str, Any]) -> str:
+    """What the run is a run of; where it differs stands among the warnings."""
+    found = result.get("benchmark") or {}
+    return ", ".join(str(found[key]) for key in ("experiment", "size", "run") if found.get(key)) or "none"
 
 
 def _headline_facts(run: LoadedRun) -> Iterator[Fact]:

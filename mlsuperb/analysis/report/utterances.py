@@ -19,9 +19,9 @@ NUM_SHOWN = 10  # worst ones, and as many median ones
 MOST_OF_A_LANGUAGE = 2  # of the worst, so that one language does not fill the list
 KEY = (
     "Marked by colour, line and sign: a substituted character is underlined with a wave, a deleted one is struck through over "
-    "a dash, an inserted one stands under a plus, underlined twice; ␣ is a space. Texts are as the scorer compares them. The "
-    "picture pairs what a reader takes for one character by the fewest edits; error rates count code points by the scorer's "
-    "weights, so the two may differ by a few."
+    "a dash, an inserted one stands under a plus, underlined twice; ␣ is a space. Scripts whose letters join are not cut into "
+    "columns, and have no dash and no plus. Texts are as the scorer compares them. The picture pairs what a reader takes for "
+    "one character by the fewest edits; error rates count code points by the scorer's weights, so the two may differ by a few."
 )
 
 

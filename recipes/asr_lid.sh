@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# ML-SUPERB 1.0, multilingual ASR and language identification at once.
+#   recipes/asr_lid.sh --upstream hubert_base --size 10min --data-root DIR
+# Stages: 1 check the data, 2 train, decode and score, 3 tables, 4 report.
+# Own flags:
+#   --board YEAR          published rows to stand beside (2024)
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+option=([board]=2024)
+parse "$@"
+experiment +exp=v1/asr_lid
+
+if stage 1; then check_data; fi
+if stage 2; then train; fi
+if stage 3; then table; leaderboard --board "${option[board]}" --size "$size"; fi
+if stage 4; then report; fi
+finish

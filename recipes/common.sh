@@ -1,0 +1,314 @@
+# shellcheck shell=bash
+# What every recipe shares: flags, commands, stages. Sourced; a recipe then says
+#   option=([experiments]="")         its own flags, --experiments VALUE, with their defaults; those that begin with false
+#                                     or true are switches
+#   parse "$@"                        reads the flags
+#   experiment +exp=v1/lid ...        once for each sweep; looks up the names, collects the folders in runs=()
+#   if stage 2; then train; fi        and so on
+#   finish
+set -euo pipefail
+
+COMMON_FLAGS="Common flags:
+  --upstream a,b        what is benchmarked; several are a sweep
+  --adaptation a,b      what is trained inside it
+  --data NAME           ml_superb, synthetic, or another option of data=
+  --data-root DIR       where the corpus lies
+  --size 10min|1h       training set of ml_superb and synthetic
+  --languages a,b       instead of the published ones
+  --datasets a,b        instead of the published ones
+  --trainer NAME        instead of the published one (debug: a few steps on the CPU)
+  --seeds 0,1,2         repeats, shown as mean and standard deviation
+  --lr-sweep [LIST]     learning rates, of which the tables take the best on dev (without LIST: 1e-2 to 1e-6 in decades)
+  --launcher slurm      a job a run, through submitit
+  --config-dir DIR      your own YAML files
+  --out DIR             where runs go (exp)
+  --stage N --stop-stage N
+  --dry-run             print the commands, run nothing
+  --GROUP VALUE, --GROUP.SETTING VALUE, setting=value    anything else that mlsuperb.run takes
+Given again, finished runs are shown and interrupted ones carried on."
+
+# read by the recipes, too
+# shellcheck disable=SC2034
+{
+    python=${PYTHON:-python}
+    data=ml_superb data_root="" size=10min out=exp languages="" datasets="" seeds="" lr_sweep="" upstream="" launcher=""
+    first_stage=1 last_stage=4 dry_run=false failed=false
+    run_starts=() run_counts=() some=() own_words=() config_dir=() data_words=() language_words=() dataset_words=() own_data_words=() runs=() commands=() starts=() lengths=()
+    declare -A option=() given=()
+    stage_names=("" data train tables report)
+}
+
+# One clear sentence, and the exit status of a wrong call.
+die() {
+    printf '%s: %s (--help lists the flags)\n' "${0##*/}" "$*" >&2
+    exit 2
+}
+
+usage() {
+    sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"
+    printf '\n%s\n' "$COMMON_FLAGS"
+}
+
+# Words as they can be pasted into a shell.
+quoted() {
+    local word
+    for word in "$@"; do
+        if [[ $word =~ ^[A-Za-z0-9_@%+=:,./-]+$ ]]; then
+            printf '%s ' "$word"
+        elif [[ $word != *\'* ]]; then
+            printf "'%s' " "$word"
+        else
+            printf '%q ' "$word"
+        fi
+    done
+}
+
+# Show a command and run it. What was killed or interrupted ends the recipe; what failed is told of at the end.
+run() {
+    local line status=0
+    line=$(quoted "$@")
+    printf '+ %s\n' "${line% }"
+    if $dry_run; then return; fi
+    "$@" || status=$?
+    if ((status >= 128)); then
+        printf '%s\n' "killed ($status): give the same command again, it goes on from the last checkpoint" >&2
+        exit "$status"
+    elif ((status)); then
+        failed=true
+    fi
+    return "$status"
+}
+
+# A list of texts for Hydra: ["deu","nan"]. Quoted, since nan would be a number.
+list() {
+    printf '["%s"]' "${1//,/'","'}"
+}
+
+parse() {
+    while (($#)); do
+        case $1 in
+            -h | --help) usage; exit 0 ;;
+            --dry-run) dry_run=true; shift ;;
+            --lr-sweep)
+                lr_sweep=1e-2,1e-3,1e-4,1e-5,1e-6 && shift
+                if [[ ${1:-} =~ ^[0-9.][^=]*$ ]]; then lr_sweep=$1 && shift; fi
+                ;;
+            --lr-sweep=* | --[!-]*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+            --[!-]*)
+                if [[ ${option[${1#--}]:-} =~ ^(true|false)$ ]]; then
+                    option[${1#--}]=true && given[${1#--}]=1 && shift
+                    continue
+                fi
+                if (($# < 2)) || [[ $2 =~ ^-($|[^0-9.]) || -z $2 ]]; then die "$1 needs a value"; fi
+                take "${1#--}" "$2"
+                shift 2
+                ;;
+            -*) die "there is no flag $1" ;;
+            *=* | ~*) word "$1"; shift ;;
+            *) die "'$1' is neither a flag nor setting=value" ;;
+        esac
+    done
+    checked
+}
+
+# One flag with its value.
+take() {
+    given[$1]=1
+    case $1 in
+        upstream | data | size | languages | datasets | seeds | launcher | out) printf -v "$1" '%s' "$2" ;;
+        data-root) data_root=$2 ;;
+        stage) first_stage=$2 ;;
+        stop-stage) last_stage=$2 ;;
+        config-dir) config_dir=(--config-dir "$2") ;;
+        *) if [[ -v option[$1] ]]; then option[$1]=$2; else word "$1=$2"; fi ;;
+    esac
+}
+
+# One setting=value; what a flag says, too, is taken as the flag.
+word() {
+    case ${1%%=*} in
+        upstream | data) take "${1%%=*}" "${1#*=}" ;;
+        data.root) take data-root "${1#*=}" ;;
+        data.size) take size "${1#*=}" ;;
+        seed) take seeds "${1#*=}" ;;
+        output_root) take out "${1#*=}" ;;
+        hydra/launcher) take launcher "${1#*=}" ;;
+        *) own_words+=("$1") ;;
+    esac
+}
+
+checked() {
+    local number word
+    for number in "$first_stage" "$last_stage"; do
+        if [[ ! $number =~ ^[1-9]$ ]] || ((number >= ${#stage_names[@]})); then
+            die "there is no stage $number: stages are $(stages)"
+        fi
+    done
+    if ((first_stage > last_stage)); then die "--stage $first_stage comes after --stop-stage $last_stage"; fi
+    [[ $size =~ ^(10min|1h)$ ]] || die "--size $size: there are 10min and 1h"
+    [[ -z $seeds || $seeds =~ ^[0-9]+(,[0-9]+)*$ ]] || die "--seeds $seeds: give whole numbers, such as 0,1,2"
+    [[ -z $lr_sweep || $lr_sweep =~ ^[0-9.eE+,-]+$ ]] || die "--lr-sweep $lr_sweep: give numbers, such as 1e-3,1e-4"
+    case $data in
+        ml_superb) data_words=("data=ml_superb_$size") ;;
+        ml_superb_10min | ml_superb_1h)
+            [[ -z ${given[size]:-} || $data == "ml_superb_$size" ]] || die "--data $data is not --size $size"
+            size=${data#ml_superb_} && data_words=("data=$data")
+            ;;
+        synthetic) data_words=(data=synthetic "data.size=$size") ;;
+        *)
+            [[ -z ${given[size]:-} ]] || die "--size goes with --data ml_superb and synthetic, not with $data"
+            data_words=("data=$data")
+            ;;
+    esac
+    if [[ -n $data_root ]]; then
+        data_words+=("data.root=$data_root")
+    elif [[ $data == ml_superb* && $data != ml_superb_hf ]]; then
+        die "--data-root is missing: the folder of the corpus (data/README.md), or --data synthetic"
+    fi
+    if [[ -n $languages ]]; then language_words=("data.languages=$(list "$languages")"); fi
+    if [[ -n $datasets ]]; then dataset_words=("data.datasets=$(list "$datasets")"); fi
+    for word in "${own_words[@]}"; do # settings of the data that are no sweep: for what is not mlsuperb.run
+        if [[ $word == data.* && ($word != *,* || $word == *[*) ]]; then own_data_words+=("$word"); fi
+    done
+}
+
+stages() {
+    local number text=""
+    for ((number = 1; number < ${#stage_names[@]}; number++)); do text+=", $number ${stage_names[number]}"; done
+    printf '%s' "${text#, }"
+}
+
+# Whether a stage was asked for, with its title.
+stage() {
+    if ((first_stage > $1 || $1 > last_stage)); then return 1; fi
+    printf '== Stage %s: %s\n' "$1" "${stage_names[$1]}"
+}
+
+# A sweep of mlsuperb.run: its words, then what the flags say. Unknown names end the recipe before anything has begun.
+experiment() {
+    local words=("${config_dir[@]}" -m "$@" "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}") folders
+    if [[ -n $upstream ]]; then words+=("upstream=$upstream"); fi
+    if [[ -n $seeds ]]; then words+=("seed=$seeds"); fi
+    if [[ -n $lr_sweep ]]; then words+=("trainer.optimizer.lr=$lr_sweep"); fi
+    if [[ -n $launcher ]]; then words+=("hydra/launcher=$launcher"); fi
+    words+=("output_root=$out" "${own_words[@]}")
+    folders=$("$python" -m mlsuperb.folders "${words[@]}") || exit 2
+    run_starts+=("${#runs[@]}")
+    mapfile -t -O "${#runs[@]}" runs <<<"$folders"
+    run_counts+=($((${#runs[@]} - run_starts[-1])))
+    starts+=("${#commands[@]}") lengths+=("${#words[@]}") commands+=("${words[@]}")
+}
+
+all_finished() {
+    local folder
+    for folder in "${runs[@]}"; do
+        if [[ ! -f $folder/result.json ]]; then return 1; fi
+    done
+}
+
+# Is the copy of the corpus whole? Asked while there is something to train.
+check_data() {
+    local status=0
+    if [[ $data == synthetic ]]; then
+        echo "the built-in corpus needs no check"
+        return
+    elif ! $dry_run && all_finished; then
+        echo "every run has its result: no check"
+        return
+    fi
+    run "$python" -m mlsuperb.data check "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" "${own_data_words[@]}" ||
+        status=$?
+    if ((status > 1)); then exit "$status"; fi
+    failed=false
+    if ((status)); then echo "The copy is not whole: its numbers are not comparable with published ones." >&2; fi
+}
+
+# The 13 runs of the monolingual track (run_mono.sh of the original), or those of --languages, such as eng,rus or eng1,rus.
+mono_runs() {
+    local one language found=()
+    for one in eng1 eng2 eng3 fra1 fra2 deu1 deu2 rus swa swe jpn cmn xty; do
+        for language in ${languages//,/ }; do
+            if [[ $language == "$one" || $language == "${one%[0-9]}" ]]; then found+=("$one") && break; fi
+        done
+        if [[ -z $languages ]]; then found+=("$one"); fi
+    done
+    if ((${#found[@]} == 0)); then
+        die "--languages $languages: the monolingual track has eng (eng1 eng2 eng3), fra (fra1 fra2), deu (deu1 deu2), rus, swa," \
+            "swe, jpn, cmn, xty"
+    fi
+    local IFS=,
+    # shellcheck disable=SC2034  # read by the recipes
+    mono="${found[*]}"
+}
+
+# Each word of a,b as a list of its own, for a sweep over lists: ["a"],["b"].
+lists() {
+    printf '["%s"]' "${1//,/'"],["'}"
+}
+
+# Every sweep. A run that fails does not end its sweep, nor a sweep the recipe.
+train() {
+    local number
+    for number in "${!starts[@]}"; do
+        run "$python" -m mlsuperb.run "${commands[@]:starts[number]:lengths[number]}" || true
+    done
+}
+
+# Runs beside each other.
+table() {
+    local flags=()
+    if [[ $seeds == *,* ]]; then flags+=(--over-seeds); fi
+    if [[ -n $lr_sweep ]]; then flags+=(--best trainer.optimizer.lr); fi
+    run "$python" -m mlsuperb.table "${runs[@]}" "${flags[@]}" || true
+}
+
+# Our rows beside published ones.
+leaderboard() {
+    run "$python" -m mlsuperb.leaderboard "$out" "$@" || true
+}
+
+# `some` becomes the runs of sweep number $1, or of `all`, that have a result; in a dry run whether or not they have.
+finished() {
+    local folder from=0 count=${#runs[@]}
+    if [[ $1 != all ]]; then from=${run_starts[$1]} count=${run_counts[$1]}; fi
+    some=()
+    for folder in "${runs[@]:from:count}"; do
+        if $dry_run || [[ -f $folder/result.json ]]; then some+=("$folder"); fi
+    done
+    if ((${#some[@]} == 0)); then echo "no run has finished: nothing to show" >&2 && failed=true; fi
+    ((${#some[@]}))
+}
+
+# A folder in $out/reports, of its own for what was asked for: WHAT-UPSTREAM-SIZE.
+report_folder() {
+    local recipe="${0##*/}"
+    printf '%s/reports/%s-%s-%s' "$out" "${1:-${recipe%.sh}}" "${upstream:-default}" "$size"
+}
+
+# Figures of runs, with their numbers.
+analyse() {
+    run "$python" -m mlsuperb.analyse "$@" || true
+}
+
+# One page of everything that the runs show.
+report() {
+    if finished all; then run "$python" -m mlsuperb.report "${some[@]}" --out "$(report_folder)/report.html" || true; fi
+}
+
+# What went wrong, and what to do.
+finish() {
+    local number
+    if $dry_run || ! $failed; then return; fi
+    if all_finished; then
+        echo "A command above failed, though every run has its result." >&2
+    else
+        echo "Runs without a result:" >&2
+        for number in "${!starts[@]}"; do
+            "$python" -m mlsuperb.folders --unfinished "${commands[@]:starts[number]:lengths[number]}" >&2 || true
+        done
+        echo "Give the same command again: what has finished stays, the rest is carried on." >&2
+    fi
+    exit 1
+}
+
+trap 'echo "interrupted: give the same command again, it goes on from the last checkpoint" >&2; exit 130' INT TERM
