@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Any
 
@@ -15,7 +14,6 @@ from mlsuperb.options import check_overrides, conf_dir
 from mlsuperb.settings import check, plain, register_resolvers
 
 register_resolvers()
-log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
@@ -27,7 +25,6 @@ def main(cfg: DictConfig) -> None:
         sys.exit("\ninterrupted: give the same command again, it goes on from the last checkpoint")
     except (ValueError, OSError) as error:  # for the user to mend; what else is raised is ours, and shows its traceback
         if HydraConfig.get().mode is RunMode.MULTIRUN:
-            log.error("%s failed: %s", cfg.run_id, error)  # Hydra shows one of a sweep's errors, after the last run
             raise  # a sweep goes on with its next job
         sys.exit(f"\n{error}\n(traceback in {cfg.output_root}/{cfg.run_id}/run.log)")
 

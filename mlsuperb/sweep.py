@@ -16,6 +16,7 @@ from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -49,6 +50,11 @@ class SweepTable(Callback):
         if path := os.environ.get(SWEEP):
             with Path(path).open("a", encoding="utf-8") as file:
                 file.write(f"{Path(config.output_root).resolve() / config.run_id}\n")
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Name a run that failed: Hydra shows one of a sweep's errors, after the last run."""
+        if job_return.status is JobStatus.FAILED and SWEEP in os.environ:
+            log.error("%s failed: %s", config.run_id, job_return._return_value)  # `return_value` raises it
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Every run has finished."""
