@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlsuperb.experiment import science
-from mlsuperb.scoring.board_entries import shown_deviations
+from mlsuperb.scoring.boards.entries import shown_deviations
 from mlsuperb.settings import compose
 
 # What may differ without a deviation: ML-SUPERB 1.0 leaves upstream and learning rate to the user (README of ESPnet's

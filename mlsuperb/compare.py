@@ -13,18 +13,18 @@ from rich.console import Console
 
 from mlsuperb.experiment import NOT_SCIENCE
 from mlsuperb.files import write_atomic
-from mlsuperb.scoring.comparison import differences
-from mlsuperb.scoring.files import strict_json
-from mlsuperb.scoring.hypotheses import read_hypotheses
-from mlsuperb.scoring.language_facts import GROUPINGS, By
-from mlsuperb.scoring.paired import (
+from mlsuperb.scoring.comparison.language_facts import GROUPINGS, By
+from mlsuperb.scoring.comparison.paired import (
     PairedRow,
     PairedUtterance,
     largest_differences,
     pair_utterances,
     paired_rows,
 )
-from mlsuperb.scoring.paired_view import LEGEND, paired_cells, to_json, utterance_lines, verdict
+from mlsuperb.scoring.comparison.paired_view import LEGEND, paired_cells, to_json, utterance_lines, verdict
+from mlsuperb.scoring.comparison.runs import differences
+from mlsuperb.scoring.files import strict_json
+from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.result import comparable, read_result
 from mlsuperb.scoring.table import SYNTHETIC, Cells
 from mlsuperb.table import PIPE_WIDTH, RESULT_FILE

@@ -17,20 +17,20 @@ from typing import Any
 from rich.console import Console
 
 from mlsuperb.files import write_atomic
-from mlsuperb.scoring import board_formats
-from mlsuperb.scoring.board_entries import LeftOut
-from mlsuperb.scoring.board_facts import FACTS, facts_of
-from mlsuperb.scoring.board_published import check
-from mlsuperb.scoring.leaderboard import Leaderboard, leaderboard
+from mlsuperb.scoring.boards import formats
+from mlsuperb.scoring.boards.beside import check
+from mlsuperb.scoring.boards.entries import LeftOut
+from mlsuperb.scoring.boards.facts import FACTS, facts_of
+from mlsuperb.scoring.boards.leaderboard import Leaderboard, leaderboard
+from mlsuperb.scoring.boards.superb_s import board_named, boards
 from mlsuperb.scoring.result import read_result
-from mlsuperb.scoring.superb_s import board_named, boards
 
 RESULT_FILE, STATUS_FILE, EVALUATIONS = "result.json", "status.json", "evaluations"
 FORMATS: dict[str, Callable[[Leaderboard], str]] = {
-    "md": board_formats.to_markdown,
-    "csv": board_formats.to_csv,
-    "latex": board_formats.to_latex,
-    "html": board_formats.to_html,
+    "md": formats.to_markdown,
+    "csv": formats.to_csv,
+    "latex": formats.to_latex,
+    "html": formats.to_html,
 }
 TOLERANCE = 3.0  # points: seeds, library versions and mixed precision move a column by about one
 PIPE_WIDTH = 240  # columns of a table that no terminal bounds
@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> bool:
     console = Console()
     if options.format is None:
         console = console if console.is_terminal else Console(width=PIPE_WIDTH)
-        board_formats.show(found, console)
+        formats.show(found, console)
     text = FORMATS[options.format or "md"](found)
     if options.out is not None:
         write_atomic(options.out, [text])

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from mlsuperb.data.text import NORMALISERS, first_language
 from mlsuperb.files import write_atomic
+from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.files import strict_json
 from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.result import read_result
-from mlsuperb.scoring.run_facts import above_cap
 from mlsuperb.scoring.score import NOT_APPLICABLE, PROTOCOLS, score
 from mlsuperb.scoring.table import SYNTHETIC, protocol_tables
 from mlsuperb.types import Hypothesis

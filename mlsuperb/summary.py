@@ -13,10 +13,10 @@ from mlsuperb.analysis.card import write_card
 from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import now
 from mlsuperb.model import SpeechModel
+from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.result import build_result, read_result, write_result
-from mlsuperb.scoring.run_facts import above_cap
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from mlsuperb.experiment import NOT_SCIENCE
 from mlsuperb.files import write_atomic
-from mlsuperb.scoring.comparison import FACTS, Fact, runs_table
-from mlsuperb.scoring.groups import groups_table
-from mlsuperb.scoring.language_facts import GROUPINGS, By
+from mlsuperb.scoring.comparison.groups import groups_table
+from mlsuperb.scoring.comparison.language_facts import GROUPINGS, By
+from mlsuperb.scoring.comparison.runs import FACTS, Fact, runs_table
+from mlsuperb.scoring.comparison.seeds import Seeds
+from mlsuperb.scoring.comparison.selection import LEARNING_RATE, choose_on_dev, dev_figure, value_of
 from mlsuperb.scoring.result import read_result
-from mlsuperb.scoring.seeds import Seeds
-from mlsuperb.scoring.selection import LEARNING_RATE, choose_on_dev, dev_figure, value_of
 from mlsuperb.scoring.table import SYNTHETIC, Cells
 
 RESULT_FILE = "result.json"

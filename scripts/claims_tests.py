@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from claims_runs import Run, paired_counts, pairs, select
 
-from mlsuperb.scoring.bootstrap import Interval, Rate, difference_interval, rate_interval
+from mlsuperb.scoring.boards.published import PublishedRow, published_rows
+from mlsuperb.scoring.boards.superb_s import Column, board_named
+from mlsuperb.scoring.comparison.bootstrap import Interval, Rate, difference_interval, rate_interval
 from mlsuperb.scoring.counts import Counts
-from mlsuperb.scoring.published import PublishedRow, published_rows
-from mlsuperb.scoring.superb_s import Column, board_named
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN = "supported", "contradicted", "undecided", "not run"
 RATES: dict[str, Rate] = {"cer": "error_rate", "lid_accuracy": "lid_accuracy"}

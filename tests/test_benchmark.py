@@ -13,7 +13,7 @@ from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import science
 from mlsuperb.options import conf_dir, options
 from mlsuperb.run import run_experiment
-from mlsuperb.scoring.board_entries import shown_deviations
+from mlsuperb.scoring.boards.entries import shown_deviations
 from mlsuperb.settings import TRACKS, compose, find_problems
 
 PUBLISHED = [

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from mlsuperb.options import conf_dir, options
-from mlsuperb.scoring.bootstrap import Interval
+from mlsuperb.scoring.boards.published import published_rows
+from mlsuperb.scoring.comparison.bootstrap import Interval
 from mlsuperb.scoring.hypotheses import write_hypotheses
-from mlsuperb.scoring.published import published_rows
 from mlsuperb.scoring.result import build_result, write_result
 from mlsuperb.scoring.score import score
 from mlsuperb.types import Hypothesis

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from mlsuperb.data.languages import language_name
-from mlsuperb.scoring.run_facts import NONE, UNKNOWN, overlap
+from mlsuperb.scoring.comparison.run_facts import NONE, UNKNOWN, overlap
 from mlsuperb.scoring.score import NOT_APPLICABLE
 from mlsuperb.scoring.table import SYNTHETIC, protocol_tables
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from mlsuperb.analysis.chart import Chart, new_figure
-from mlsuperb.scoring.bootstrap import Rate, rate_interval
-from mlsuperb.scoring.comparison import differences
+from mlsuperb.scoring.comparison.bootstrap import Rate, rate_interval
+from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import total
 from mlsuperb.scoring.result import comparable
 from mlsuperb.scoring.table import Cells, percent

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.data.languages import language_name
-from mlsuperb.scoring.comparison import differences
+from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.score import NOT_APPLICABLE
 
 Result = Mapping[str, Any]

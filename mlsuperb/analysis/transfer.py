@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mlsuperb.analysis.runs import pairs_of
-from mlsuperb.scoring.bootstrap import Interval, rate_interval
+from mlsuperb.scoring.comparison.bootstrap import Interval, rate_interval
 from mlsuperb.scoring.counts import Counts, total
 from mlsuperb.scoring.result import same_scoring
 from mlsuperb.scoring.utterances import utterance_counts

@@ -8,10 +8,10 @@ from typing import Any, Literal, cast
 from mlsuperb.analysis.failures import Signature, failure_signatures
 from mlsuperb.analysis.report.blocks import Block, Cell, Fact, Facts, Note, Pairs, Section, Table, Warnings
 from mlsuperb.analysis.report.loaded import LoadedRun
-from mlsuperb.scoring.bootstrap import Interval, rate_interval
+from mlsuperb.scoring.comparison.bootstrap import Interval, rate_interval
+from mlsuperb.scoring.comparison.run_facts import above_cap, trained_params
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
-from mlsuperb.scoring.run_facts import above_cap, trained_params
 from mlsuperb.scoring.score import NOT_APPLICABLE
 from mlsuperb.scoring.table import ARROWS
 

@@ -29,10 +29,10 @@ from mlsuperb.analysis.report.one_run import section_charts
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.report.utterances import KEY, aligned_output, example, rate_text, scoring_settings
 from mlsuperb.data.languages import language_name
-from mlsuperb.scoring.bootstrap import Interval
-from mlsuperb.scoring.comparison import runs_table
+from mlsuperb.scoring.comparison.bootstrap import Interval
+from mlsuperb.scoring.comparison.paired import PairedRow, PairedUtterance, most_different, paired_table
+from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.counts import Counts
-from mlsuperb.scoring.paired import PairedRow, PairedUtterance, most_different, paired_table
 from mlsuperb.scoring.result import comparable
 from mlsuperb.scoring.table import SYNTHETIC
 from mlsuperb.types import Hypothesis

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from mlsuperb.scoring.board_rows import Row
-from mlsuperb.scoring.run_facts import UNKNOWN, run_facts, trained_params
+from mlsuperb.scoring.boards.rows import Row
+from mlsuperb.scoring.comparison.run_facts import UNKNOWN, run_facts, trained_params
 
 
 def _params(row: Row) -> dict[str, str]:

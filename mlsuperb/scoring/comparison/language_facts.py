@@ -35,7 +35,7 @@ class LanguageFacts:
 @cache
 def language_facts() -> Mapping[str, LanguageFacts]:
     """Facts of every language label of ML-SUPERB."""
-    text = files("mlsuperb.scoring").joinpath("language_facts.csv").read_text(encoding="utf-8")
+    text = files("mlsuperb.scoring.comparison").joinpath("language_facts.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
     return {
         row["code"]: LanguageFacts(

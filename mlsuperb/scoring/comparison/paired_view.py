@@ -9,9 +9,9 @@ from typing import Any
 from rapidfuzz.distance import Levenshtein
 
 from mlsuperb.data.text import first_language
-from mlsuperb.scoring.bootstrap import Interval
-from mlsuperb.scoring.language_facts import TITLES, By
-from mlsuperb.scoring.paired import PairedRow, PairedUtterance
+from mlsuperb.scoring.comparison.bootstrap import Interval
+from mlsuperb.scoring.comparison.language_facts import TITLES, By
+from mlsuperb.scoring.comparison.paired import PairedRow, PairedUtterance
 from mlsuperb.scoring.table import ABSENT, Cells, percent
 from mlsuperb.scoring.utterances import TaskName, UnitName, compared_texts
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from mlsuperb.scoring.superb_s import read_published
+from mlsuperb.scoring.boards.superb_s import read_published
 
 ROW_FILES = (
     "board_2024.yaml",

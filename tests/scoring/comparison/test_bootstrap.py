@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from mlsuperb.scoring.bootstrap import Interval, difference_interval, rate_interval
+from mlsuperb.scoring.comparison.bootstrap import Interval, difference_interval, rate_interval
 from mlsuperb.scoring.counts import Counts, total
 
 

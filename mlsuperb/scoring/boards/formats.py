@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mlsuperb.scoring.board_blocks import ORIGIN, OURS, Block
-from mlsuperb.scoring.leaderboard import Leaderboard
+from mlsuperb.scoring.boards.blocks import ORIGIN, OURS, Block
+from mlsuperb.scoring.boards.leaderboard import Leaderboard
 from mlsuperb.scoring.table import SYNTHETIC
 
 _LATEX = {

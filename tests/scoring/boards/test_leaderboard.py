@@ -7,11 +7,11 @@ from statistics import fmean
 import pytest
 from board_runs import run, whole_row
 
-from mlsuperb.scoring.board_entries import take
-from mlsuperb.scoring.board_published import check
-from mlsuperb.scoring.board_rows import make_rows, slots
-from mlsuperb.scoring.leaderboard import leaderboard
-from mlsuperb.scoring.superb_s import board_named, superb_s
+from mlsuperb.scoring.boards.beside import check
+from mlsuperb.scoring.boards.entries import take
+from mlsuperb.scoring.boards.leaderboard import leaderboard
+from mlsuperb.scoring.boards.rows import make_rows, slots
+from mlsuperb.scoring.boards.superb_s import board_named, superb_s
 from mlsuperb.scoring.table import SYNTHETIC
 
 BOARD = board_named("2024")

@@ -5,12 +5,12 @@ from functools import partial
 import pytest
 
 from mlsuperb.experiment import NOT_SCIENCE
-from mlsuperb.scoring import comparison
-from mlsuperb.scoring.run_facts import trained_params
+from mlsuperb.scoring.comparison import runs
+from mlsuperb.scoring.comparison.run_facts import trained_params
 from mlsuperb.scoring.score import score
 
-differences = partial(comparison.differences, hidden=NOT_SCIENCE)
-runs_table = partial(comparison.runs_table, hidden=NOT_SCIENCE)
+differences = partial(runs.differences, hidden=NOT_SCIENCE)
+runs_table = partial(runs.runs_table, hidden=NOT_SCIENCE)
 
 
 def config(adaptation: dict[str, object], *, seed: int = 0, lr: float = 1e-4) -> dict[str, object]:

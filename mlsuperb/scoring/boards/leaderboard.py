@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlsuperb.scoring.board_blocks import Block, BlockMaker, Facts, labels_of
-from mlsuperb.scoring.board_commands import commands
-from mlsuperb.scoring.board_entries import LeftOut, take
-from mlsuperb.scoring.board_rows import Row, make_rows
-from mlsuperb.scoring.superb_s import FORMULA, Board
+from mlsuperb.scoring.boards.blocks import Block, BlockMaker, Facts, labels_of
+from mlsuperb.scoring.boards.commands import commands
+from mlsuperb.scoring.boards.entries import LeftOut, take
+from mlsuperb.scoring.boards.rows import Row, make_rows
+from mlsuperb.scoring.boards.superb_s import FORMULA, Board
 
 OFFICIAL = (
     "Official: settings as published but for upstream and learning rate, the whole release, every utterance recognised, code as "

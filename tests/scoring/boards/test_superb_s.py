@@ -10,10 +10,10 @@ import pytest
 
 from mlsuperb.data.corpora.ml_superb_release import mono_settings
 from mlsuperb.options import conf_dir, options
+from mlsuperb.scoring.boards.published import ROW_FILES, other_numbers, published_rows
+from mlsuperb.scoring.boards.superb_s import board_named, boards, superb_s
 from mlsuperb.scoring.protocols import challenge, v1
-from mlsuperb.scoring.published import ROW_FILES, other_numbers, published_rows
 from mlsuperb.scoring.result import SCORER_VERSION
-from mlsuperb.scoring.superb_s import board_named, boards, superb_s
 
 SCORED = [row for row in published_rows() if row.superb_s is not None]
 
@@ -119,7 +119,7 @@ def test_the_boards_are_about_the_protocols_of_today() -> None:
 
 def test_every_published_row_is_whole_and_has_its_source() -> None:
     assert set(ROW_FILES) | {"boards.yaml", "other.yaml"} == {
-        path.name for path in files("mlsuperb.scoring").joinpath("published").iterdir()
+        path.name for path in files("mlsuperb.scoring.boards").joinpath("published").iterdir()
     }
     known = {column.name for board in boards().values() for column in board.columns}
     upstreams, adaptations, experiments = (options(group, [conf_dir()]) for group in ("upstream", "adaptation", "exp"))

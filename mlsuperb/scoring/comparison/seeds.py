@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
-from mlsuperb.scoring.selection import SEED
+from mlsuperb.scoring.comparison.selection import SEED
 from mlsuperb.scoring.table import ABSENT
 
 Seeds = Literal["each", "mean", "each_and_mean"]

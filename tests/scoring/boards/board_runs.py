@@ -6,7 +6,7 @@ import copy
 import hashlib
 from typing import Any
 
-from mlsuperb.scoring.superb_s import Board, board_named
+from mlsuperb.scoring.boards.superb_s import Board, board_named
 
 # HuBERT-base on the 2024 board's columns, 10min, near its published 42.8 39.8 44.5 61.2 71.5 39.2 43.8
 SCORES = {"mono": 42.8, "multi": (40.0, 44.5), "lid": 61.2, "joint": (71.5, 39.2, 43.8)}

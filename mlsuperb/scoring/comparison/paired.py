@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlsuperb.scoring.bootstrap import Interval, Rate, difference_interval
+from mlsuperb.scoring.comparison.bootstrap import Interval, Rate, difference_interval
+from mlsuperb.scoring.comparison.language_facts import By, group_of
 from mlsuperb.scoring.counts import Counts, total
-from mlsuperb.scoring.language_facts import By, group_of
 from mlsuperb.scoring.utterances import TaskName, UnitName, utterance_counts
 from mlsuperb.types import Hypothesis
 

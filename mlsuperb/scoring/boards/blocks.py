@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlsuperb.scoring.board_entries import Entry, shown_deviations
-from mlsuperb.scoring.board_published import differences, rows_of, same_system, why_not_beside
-from mlsuperb.scoring.board_rows import Row, Statistic
-from mlsuperb.scoring.comparison import differences as settings_that_differ
-from mlsuperb.scoring.published import PublishedRow
+from mlsuperb.scoring.boards.beside import differences, rows_of, same_system, why_not_beside
+from mlsuperb.scoring.boards.entries import Entry, shown_deviations
+from mlsuperb.scoring.boards.published import PublishedRow
+from mlsuperb.scoring.boards.rows import Row, Statistic
+from mlsuperb.scoring.boards.superb_s import Board, superb_s
+from mlsuperb.scoring.comparison.runs import differences as settings_that_differ
 from mlsuperb.scoring.result import comparable
-from mlsuperb.scoring.superb_s import Board, superb_s
 from mlsuperb.scoring.table import ABSENT, SYNTHETIC, Cells
 
 OURS, PUBLISHED, ORIGIN = "ours", "published", "from"

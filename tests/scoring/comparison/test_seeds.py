@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlsuperb.scoring.seeds import TableRun, seed_rows
+from mlsuperb.scoring.comparison.seeds import TableRun, seed_rows
 
 
 def run(seed, *, lr="0.1", loss=1.0, cer=10.0, hours="1.00"):

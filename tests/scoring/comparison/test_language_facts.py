@@ -7,7 +7,7 @@ import pytest
 
 from mlsuperb.data.corpora.ml_superb_release import published_pairs
 from mlsuperb.data.languages import is_language
-from mlsuperb.scoring.language_facts import group_of, language_facts
+from mlsuperb.scoring.comparison.language_facts import group_of, language_facts
 
 
 def test_every_label_of_both_archives_has_a_row():
@@ -55,7 +55,7 @@ def test_an_unknown_grouping_is_explained():
 
 
 def test_every_class_names_its_entry_and_every_family_its_code():
-    text = files("mlsuperb.scoring").joinpath("language_facts.csv").read_text(encoding="utf-8")
+    text = files("mlsuperb.scoring.comparison").joinpath("language_facts.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
     assert len(rows) == 143
     for row in rows:

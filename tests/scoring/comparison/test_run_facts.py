@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import mlsuperb
-from mlsuperb.scoring.run_facts import run_facts
+from mlsuperb.scoring.comparison.run_facts import run_facts
 
 UPSTREAMS = Path(mlsuperb.__file__).parent.parent / "conf" / "upstream"
 

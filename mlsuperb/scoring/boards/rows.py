@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from mlsuperb.scoring.board_entries import Entry, LeftOut, mono_column
+from mlsuperb.scoring.boards.entries import Entry, LeftOut, mono_column
+from mlsuperb.scoring.boards.superb_s import MONO, Board, superb_s
 from mlsuperb.scoring.result import comparable
-from mlsuperb.scoring.superb_s import MONO, Board, superb_s
 
 Slot = tuple[str, str | None]  # a track, and of the monolingual one a run
 # What each track of one row may set its own way on the built-in corpus, which has no fixed languages.

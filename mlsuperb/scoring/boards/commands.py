@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from mlsuperb.scoring.board_entries import Entry
-from mlsuperb.scoring.board_rows import Row
-from mlsuperb.scoring.superb_s import MONO, Board
+from mlsuperb.scoring.boards.entries import Entry
+from mlsuperb.scoring.boards.rows import Row
+from mlsuperb.scoring.boards.superb_s import MONO, Board
 
 _SETTING = re.compile(r"^(\+{0,2})([\w/.@-]+)=(.*)$", re.DOTALL)
 NOT_TAKEN = ("exp", "data.mono", "benchmark.run", "seed", "run_name")  # of a sister run: they say which run it is

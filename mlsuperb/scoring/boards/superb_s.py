@@ -158,7 +158,7 @@ def superb_s(scores: Mapping[str, float | None], *, board: Board, size: str) -> 
 def read_published(name: str) -> dict[str, Any]:
     """A file of `published/`."""
     content: dict[str, Any] = yaml.safe_load(
-        files("mlsuperb.scoring").joinpath("published", name).read_text(encoding="utf-8")
+        files("mlsuperb.scoring.boards").joinpath("published", name).read_text(encoding="utf-8")
     )
     return content
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlsuperb.scoring.board_rows import Row, slot_name
-from mlsuperb.scoring.published import PublishedRow, published_rows
-from mlsuperb.scoring.superb_s import Board, boards
+from mlsuperb.scoring.boards.published import PublishedRow, published_rows
+from mlsuperb.scoring.boards.rows import Row, slot_name
+from mlsuperb.scoring.boards.superb_s import Board, boards
 
 # Settings of an upstream that leave its weights what they are
 SAME_WEIGHTS = ("revision", "dropout_while_frozen")

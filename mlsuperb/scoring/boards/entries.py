@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlsuperb.scoring.superb_s import ANY_SIZE, MONO, Board
+from mlsuperb.scoring.boards.superb_s import ANY_SIZE, MONO, Board
 
 FINISHED = "finished"
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from mlsuperb.scoring import paired_view
-from mlsuperb.scoring.bootstrap import difference_interval
-from mlsuperb.scoring.paired import most_different, paired_table
+from mlsuperb.scoring.comparison import paired_view
+from mlsuperb.scoring.comparison.bootstrap import difference_interval
+from mlsuperb.scoring.comparison.paired import most_different, paired_table
 from mlsuperb.scoring.utterances import utterance_counts
 
 

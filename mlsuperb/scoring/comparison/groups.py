@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from mlsuperb.scoring.comparison import differences
+from mlsuperb.scoring.comparison.language_facts import TITLES, By, group_of
+from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import Counts, total
-from mlsuperb.scoring.language_facts import TITLES, By, group_of
 from mlsuperb.scoring.table import Cells, percent
 
 TOTAL = "total"

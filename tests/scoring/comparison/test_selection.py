@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlsuperb.scoring.selection import choose_on_dev, dev_figure
+from mlsuperb.scoring.comparison.selection import choose_on_dev, dev_figure
 
 HIDDEN = ("run_id",)
 LR = "trainer.optimizer.lr"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlsuperb.scoring.groups import groups_table
+from mlsuperb.scoring.comparison.groups import groups_table
 from mlsuperb.scoring.score import score
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-from mlsuperb.scoring.run_facts import run_facts, trained_params
-from mlsuperb.scoring.seeds import Seeds, TableRun, seed_rows
-from mlsuperb.scoring.selection import SEED, alike
+from mlsuperb.scoring.comparison.run_facts import run_facts, trained_params
+from mlsuperb.scoring.comparison.seeds import Seeds, TableRun, seed_rows
+from mlsuperb.scoring.comparison.selection import SEED, alike
 from mlsuperb.scoring.table import ARROWS, Cells
 
 Fact = Literal["params", "memory", "hours", "overlap"]

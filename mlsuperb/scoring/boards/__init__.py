@@ -1,0 +1,1 @@
+"""Boards of published scores, and where our runs stand on them."""
