@@ -79,7 +79,7 @@ def run_folders(arguments: Sequence[str]) -> list[Path]:
     register_resolvers()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
+            loader: Any = GlobalHydra.instance().config_loader()
             for folder in config_dirs:  # as Hydra's command line does
                 loader.get_search_path().prepend("command-line", f"file://{folder}", anchor="schema")
             loader.repository.initialize_sources(loader.get_search_path())
