@@ -121,10 +121,13 @@ class Check:
         environment = os.environ | {"PYTHON": python, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         start = time.monotonic()
         with log.open("w") as file:
-            done = subprocess.run(command, stdout=file, stderr=file, cwd=ROOT, env=environment, check=False)
-        sys.stdout.write(f"{self.label:18} {kind:8} exit {done.returncode:3} {time.monotonic() - start:6.1f} s\n")
+            process = subprocess.Popen(command, stdout=file, stderr=file, cwd=ROOT, env=environment)
+            _, code, used = os.wait4(process.pid, 0)
+        status, taken = os.waitstatus_to_exitcode(code), time.monotonic() - start
+        cpu = used.ru_utime + used.ru_stime
+        sys.stdout.write(f"{self.label:18} {kind:8} exit {status:3} {taken:6.1f} s, {cpu:5.1f} s of CPU\n")
         sys.stdout.flush()
-        return done.returncode, log.read_text(encoding="utf-8")
+        return status, log.read_text(encoding="utf-8")
 
     def problems(self) -> list[str]:
         """What is wrong with the recipe."""

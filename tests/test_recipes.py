@@ -7,12 +7,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from mlsuperb.options import check_overrides
 from mlsuperb.settings import compose
+from mlsuperb.sweep import run_folders
 
 ROOT = Path(__file__).resolve().parents[1]
 SHELL_FILES = sorted((ROOT / "recipes").glob("*.sh"))
@@ -26,6 +28,7 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", *arguments], capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
 
 
+@cache
 def dry_run(recipe: str, *flags: str) -> list[list[str]]:
     """The commands that a recipe would run, each from its module on."""
     done = call(f"recipes/{recipe}", "--dry-run", *flags)
@@ -239,3 +242,71 @@ def test_the_whole_row_is_16_runs_and_its_check_an_argument_of_the_leaderboard()
     assert len(next(words for words in commands if words[0] == "mlsuperb.table")[1:]) == 16
     [board] = [words for words in commands if words[0] == "mlsuperb.leaderboard"]
     assert board[1:] == ["exp", "--board", "2024", "--size", "1h", "--check", "--tolerance", "2"]
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """An interpreter that names folders, and of all else says only that it was called; $FAKE_mlsuperb_run is its status."""
+    path = tmp_path / "python"
+    path.write_text(
+        "#!/bin/bash\n"
+        f'if [[ $2 == mlsuperb.folders ]]; then exec {sys.executable} "$@"; fi\n'
+        'status="FAKE_${2/./_}"; exit "${!status:-0}"\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+def call_with(python: Path, *, statuses: dict[str, int] | None = None) -> subprocess.CompletedProcess[str]:
+    """recipes/lid.sh with the interpreter of `python`, which ends with the status of each module."""
+    environment = {"PYTHON": str(python), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    environment |= {f"FAKE_mlsuperb_{module}": str(status) for module, status in (statuses or {}).items()}
+    command = ["bash", "recipes/lid.sh", "--data-root", "x", "--seeds", "0,1", "--out", str(python.parent / "exp")]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+
+
+def modules(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line.split()[3].partition(".")[2] for line in done.stdout.splitlines() if line.startswith("+ ")]
+
+
+def finish_runs(folder: Path) -> list[Path]:
+    """Leave a result of both runs."""
+    runs = run_folders(["-m", "+exp=v1/lid", "data.root=x", "seed=0,1", f"output_root={folder}"])
+    for run in runs:
+        run.mkdir(parents=True)
+        (run / "result.json").write_text("{}")
+    return runs
+
+
+def test_a_failed_run_does_not_end_the_recipe_and_is_named_at_the_end(python: Path) -> None:
+    done = call_with(python, statuses={"run": 1, "table": 1})
+    assert modules(done) == ["data", "run", "table", "leaderboard"]  # without a finished run there is no report
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert sum(line.endswith(" not started") for line in lines) == 2
+    assert lines[-1].startswith("Give the same command again")
+
+
+def test_what_is_killed_ends_the_recipe(python: Path) -> None:
+    done = call_with(python, statuses={"run": 137})
+    assert (modules(done), done.returncode) == (["data", "run"], 137)
+    assert "killed (137): give the same command again, it goes on from the last checkpoint" in done.stderr
+
+
+def test_data_that_are_not_whole_are_trained_on_with_a_warning_and_wrong_ones_are_not(python: Path) -> None:
+    finish_runs(python.parent / "exp")[0].joinpath("result.json").unlink()
+    done = call_with(python, statuses={"data": 1})
+    assert (modules(done), done.returncode) == (["data", "run", "table", "leaderboard", "report"], 0)
+    assert "not comparable with published ones" in done.stderr
+    done = call_with(python, statuses={"data": 2})
+    assert (modules(done), done.returncode) == (["data"], 2)
+
+
+def test_finished_runs_need_no_check_of_the_data_and_are_shown(python: Path) -> None:
+    runs = finish_runs(python.parent / "exp")
+    done = call_with(python, statuses={"leaderboard": 1})
+    assert modules(done) == ["run", "table", "leaderboard", "report"]
+    assert all(str(run) in done.stdout.splitlines()[-1] for run in runs)
+    assert done.returncode == 1
+    assert "A command above failed, though every run has its result." in done.stderr
+    assert call_with(python).returncode == 0
