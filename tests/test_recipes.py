@@ -19,7 +19,14 @@ from mlsuperb.sweep import run_folders
 ROOT = Path(__file__).resolve().parents[1]
 SHELL_FILES = sorted((ROOT / "recipes").glob("*.sh"))
 RECIPES = [path.name for path in SHELL_FILES if path.name != "common.sh"]
-FEWER_RUNS = {"layer_sweep.sh": ["--num-blocks", "2"], "peft_study.sh": ["--adaptation", "frozen"]}
+BASE = ("--data-root", "no/data", "--upstream", "tiny", "--out", "no/runs", "--head", "linear")
+OWN_FLAGS = {
+    "all_v1.sh": ("--size", "1h", "--check", "--tolerance", "2"),
+    "layer_sweep.sh": ("--num-blocks", "24"),
+    "peft_study.sh": ("--adaptation", "frozen", "--languages", "eng,fra,deu,rus,swa,swe,xty"),
+    "transfer.sh": ("--languages", "deu,nan", "--datasets", "fleurs"),
+    "v2.sh": ("--experiments", "frozen,first/middle_against_full,lora"),
+}
 MODULES = {"analyse", "data", "evaluate", "export", "leaderboard", "report", "run", "score", "table"}
 
 
@@ -57,23 +64,31 @@ def test_shellcheck_has_nothing_to_say() -> None:
     assert done.stdout == ""
 
 
+def commands_of(recipe: str) -> list[list[str]]:
+    """Of a dry run with flags of all kinds."""
+    return dry_run(recipe, *BASE, *OWN_FLAGS.get(recipe, ()))
+
+
+def of_module(recipe: str, module: str) -> list[list[str]]:
+    """The words behind the module in those commands."""
+    return [words[1:] for words in commands_of(recipe) if words[0] == f"mlsuperb.{module}"]
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_dry_run_prints_commands_that_exist(recipe: str, tmp_path: Path) -> None:
-    data = str(tmp_path / "none")
-    flags = ["--data-root", data, "--upstream", "tiny", "--out", str(tmp_path), "--head", "linear"]
-    commands = dry_run(recipe, *flags, *FEWER_RUNS.get(recipe, []))
-    assert {command[0].split(".")[1] for command in commands} <= MODULES
-    runs = [command[1:] for command in commands if command[0] == "mlsuperb.run"]
+def test_a_dry_run_prints_commands_that_exist(recipe: str) -> None:
+    commands = commands_of(recipe)
+    assert {words[0].split(".")[1] for words in commands} <= MODULES
     assert commands[0][:2] == ["mlsuperb.data", "check"]
-    assert f"data.root={data}" in commands[0]
+    assert "data.root=no/data" in commands[0]
+    runs = of_module(recipe, "run")
     assert runs
     for words in runs:
         assert words[0] == "-m"
-        assert {"upstream=tiny", f"output_root={tmp_path}", "head=linear"} < set(words)
+        assert {"upstream=tiny", "output_root=no/runs", "head=linear"} < set(words)
         assert check_overrides(words) == []
-    assert not list(tmp_path.iterdir())
-    tables = [command for command in commands if command[0] == "mlsuperb.table"]
-    assert all(word.startswith(f"{tmp_path}/") and "tiny-" in word for word in tables[0][1:])
+    [table] = of_module(recipe, "table")
+    assert all(word.startswith("no/runs/") and "tiny-" in word for word in table)
+    assert not (ROOT / "no").exists()
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -94,18 +109,16 @@ def lid(*flags: str) -> list[str]:
 
 LR_SWEEP = "trainer.optimizer.lr=1e-2,1e-3,1e-4,1e-5,1e-6"
 FLAGS = [  # several in one call, for speed
-    ("--size 1h", "data=ml_superb_1h"),
-    ("--data ml_superb_1h", "data=ml_superb_1h"),
-    ("--data synthetic --size 1h head=linear", "data=synthetic data.size=1h head=linear"),
+    ("--data ml_superb_1h --trainer debug --seeds 0,1", "data=ml_superb_1h trainer=debug seed=0,1"),
+    ("--data synthetic --size=1h head=linear", "data=synthetic data.size=1h head=linear"),
     ("output_root=there seed=3 upstream=tiny data.size=1h", "output_root=there seed=3 upstream=tiny data=ml_superb_1h"),
-    ("--size=1h --upstream=tiny --trainer debug --seeds 0,1", "data=ml_superb_1h upstream=tiny trainer=debug seed=0,1"),
-    ("--upstream tiny,fbank --adaptation frozen,full", "upstream=tiny,fbank adaptation=frozen,full"),
-    ("--languages deu,nan --datasets fleurs", """'data.languages=["deu","nan"]' 'data.datasets=["fleurs"]'"""),
+    (
+        "--upstream tiny,fbank --languages deu,nan --datasets fleurs --head.size 64 --featurizer one_layer --featurizer.layer -1",
+        """upstream=tiny,fbank 'data.languages=["deu","nan"]' 'data.datasets=["fleurs"]' head.size=64 featurizer.layer=-1""",
+    ),
     ("--lr-sweep --size 10min", f"{LR_SWEEP} data=ml_superb_10min"),
     ("--lr-sweep 3e-3,1e-4 --launcher slurm", "trainer.optimizer.lr=3e-3,1e-4 hydra/launcher=slurm"),
     ("--lr-sweep head=linear --data.pairs [[deu,mls]]", f"{LR_SWEEP} head=linear 'data.pairs=[[deu,mls]]'"),
-    ("--head.size 64 --featurizer one_layer --featurizer.layer -1", "head.size=64 featurizer=one_layer featurizer.layer=-1"),
-    ("--trainer.optimizer.lr 1e-3 loading.num_workers=0", "trainer.optimizer.lr=1e-3 loading.num_workers=0"),
 ]  # fmt: skip
 
 
@@ -140,16 +153,11 @@ def test_stages_choose_what_is_done() -> None:
 
 
 def test_the_monolingual_track_is_13_runs_or_those_asked_for() -> None:
-    def runs(*flags: str) -> set[str]:
-        [words] = [
-            words for words in dry_run("monolingual.sh", "--data-root", "x", *flags) if words[0] == "mlsuperb.run"
-        ]
-        [mono] = [word.partition("=")[2] for word in words if word.startswith("data.mono=")]
-        assert not any(word.startswith("data.languages") for word in words)
-        return set(mono.split(","))
-
-    assert len(runs()) == 13
-    assert runs("--languages", "eng,deu2,swa,kor") == {"eng1", "eng2", "eng3", "deu2", "swa"}
+    assert len(of_module("monolingual.sh", "table")[0]) == 13
+    commands = dry_run("monolingual.sh", *BASE, "--languages", "eng,deu2,swa,kor")
+    [words] = [words for words in commands if words[0] == "mlsuperb.run"]
+    assert "data.mono=eng1,eng2,eng3,deu2,swa" in words
+    assert not any(word.startswith("data.languages") for word in words)
     done = call("recipes/monolingual.sh", "--data-root", "x", "--languages", "kor")
     assert done.returncode == 2
     assert "--languages kor: the monolingual track has eng (eng1 eng2 eng3)" in done.stderr
@@ -190,23 +198,19 @@ def test_a_real_corpus_needs_its_place() -> None:
 
 
 def test_a_layer_sweep_covers_every_layer_and_slides_a_window() -> None:
-    commands = dry_run(
-        "layer_sweep.sh", "--data-root", "x", "--num-blocks", "24", "--upstream", "tiny", "--stop-stage", "2"
-    )
-    layers, windows = (words[3] for words in commands if words[0] == "mlsuperb.run")
+    layers, windows = (words[2] for words in of_module("layer_sweep.sh", "run"))
     assert layers == "featurizer.layer=range(25)"
     assert windows == "adaptation.layers=1-6,4-9,7-12,10-15,13-18,16-21,19-24"  # as conf/exp/v2/sweep/layer_window.yaml
+    assert [len(words) for words in of_module("layer_sweep.sh", "analyse")] == [1 + 25 + 2, 1 + 7 + 2]
 
 
 def test_transfer_tests_every_model_on_all() -> None:
-    flags = ["--data-root", "x", "--upstream", "tiny", "--languages", "deu,nan", "--datasets", "fleurs"]
-    commands = dry_run("transfer.sh", *flags)
-    [train] = [words for words in commands if words[0] == "mlsuperb.run"]
-    assert 'data.languages=["deu"],["nan"]' in train
-    tests = [words[2:] for words in commands if words[0] == "mlsuperb.evaluate"]
+    [train] = of_module("transfer.sh", "run")
+    assert {'data.languages=["deu"],["nan"]', 'data.datasets=["fleurs"]'} < set(train)
+    tests = [words[1:] for words in of_module("transfer.sh", "evaluate")]
     assert len(tests) == 2
     for words in tests:
-        assert {'data.languages=["deu","nan"]', 'data.datasets=["fleurs"]', "data.root=x"} < set(words)
+        assert {'data.languages=["deu","nan"]', 'data.datasets=["fleurs"]', "data.root=no/data"} < set(words)
         assert check_overrides(words) == []
     done = call("recipes/transfer.sh", "--data-root", "x", "--across", "oceans")
     assert (done.returncode, done.stdout) == (2, "")
@@ -214,34 +218,36 @@ def test_transfer_tests_every_model_on_all() -> None:
 
 
 def test_the_peft_study_has_the_pairs_of_its_experiments() -> None:
-    languages = ["eng", "fra", "deu", "rus", "swa", "swe", "xty"]
-    flags = ["--data-root", "x", "--upstream", "tiny", "--adaptation", "frozen", "--stop-stage", "2"]
-    whole = [words[1:] for words in dry_run("peft_study.sh", *flags) if words[0] == "mlsuperb.run"]
-    given = dry_run("peft_study.sh", *flags, "--languages", ",".join(languages))
-    multi, _, mono = (words[1:] for words in given if words[0] == "mlsuperb.run")
-    assert not any("data.pairs" in word for words in [*whole, mono] for word in words)
-    assert f"benchmark.run={','.join(languages)}" in mono
+    multi, _, mono = of_module("peft_study.sh", "run")
     published = compose(["+exp=peft_study/multi_asr", "data.root=x"])["data"]["pairs"]
     assert compose(multi[1:])["data"]["pairs"] == published
-    assert [language for language, _ in published] == languages
-    for language, dataset in published:
-        one = compose(["+exp=peft_study/mono_asr", "data.root=x", f"benchmark.run={language}"])
-        assert one["data"]["pairs"] == [[language, dataset]]
+    languages = [language for language, _ in published]
+    assert f"benchmark.run={','.join(languages)}" in mono
+    assert not any("data.pairs" in word for word in mono)
+    assert len(of_module("peft_study.sh", "analyse")) == 1 + 2  # layer weights; t-SNE of LID and of ASR+LID
+    done = call("recipes/peft_study.sh", "--data-root", "x", "--languages", "eng,kor")
+    assert done.returncode == 2
+    assert "--languages kor: the study has eng, fra" in done.stderr
 
 
 def test_v2_experiments_that_are_sweeps_stay_sweeps_of_their_own() -> None:
-    flags = ["--data-root", "x", "--upstream", "tiny", "--experiments", "frozen,first/middle_against_full,lora"]
-    commands = [words[2] for words in dry_run("v2.sh", *flags) if words[0] == "mlsuperb.run"]
-    assert commands == ["+exp=v2/first/middle_against_full", "+exp=v2/frozen,v2/lora"]
+    assert [words[1] for words in of_module("v2.sh", "run")] == [
+        "+exp=v2/first/middle_against_full",
+        "+exp=v2/frozen,v2/lora",
+    ]
+    assert len(of_module("v2.sh", "table")[0]) == 4
 
 
 def test_the_whole_row_is_16_runs_and_its_check_an_argument_of_the_leaderboard() -> None:
-    commands = dry_run(
-        "all_v1.sh", "--data-root", "x", "--size", "1h", "--check", "--tolerance", "2", "--stop-stage", "3"
-    )
-    assert len(next(words for words in commands if words[0] == "mlsuperb.table")[1:]) == 16
-    [board] = [words for words in commands if words[0] == "mlsuperb.leaderboard"]
-    assert board[1:] == ["exp", "--board", "2024", "--size", "1h", "--check", "--tolerance", "2"]
+    assert len(of_module("all_v1.sh", "table")[0]) == 16
+    [board] = of_module("all_v1.sh", "leaderboard")
+    assert board == ["no/runs", "--board", "2024", "--size", "1h", "--check", "--tolerance", "2"]
+
+
+def test_the_challenge_is_scored_as_such_and_handed_in() -> None:
+    [run] = of_module("challenge.sh", "table")[0]
+    assert of_module("challenge.sh", "score") == [[run, "--protocol", "challenge"]]
+    assert of_module("challenge.sh", "export") == [["challenge", run, f"{run}/submission"]]
 
 
 @pytest.fixture
