@@ -15,7 +15,7 @@ COMMON_FLAGS="Common flags:
   --data-root DIR       where the corpus lies
   --size 10min|1h       training set of ml_superb and synthetic
   --languages a,b       instead of the published ones
-  --datasets a,b        instead of the published ones
+  --datasets a,b        instead of the published ones; all: every one that the tree has of the languages
   --trainer NAME        instead of the published one (debug: a few steps on the CPU)
   --seeds 0,1,2         repeats, shown as mean and standard deviation
   --lr-sweep [LIST]     learning rates, of which the tables take the best on dev (without LIST: 1e-2 to 1e-6 in decades)
@@ -79,9 +79,9 @@ run() {
     return "$status"
 }
 
-# A list of texts for Hydra: ["deu","nan"]. Quoted, since nan would be a number.
+# A list of texts for Hydra: ["deu","nan"]. Quoted, since nan would be a number. `all` is no restriction.
 list() {
-    printf '["%s"]' "${1//,/'","'}"
+    if [[ $1 == all ]]; then printf null; else printf '["%s"]' "${1//,/'","'}"; fi
 }
 
 parse() {

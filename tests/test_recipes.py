@@ -213,20 +213,44 @@ def test_transfer_tests_every_model_on_all() -> None:
     assert "--across oceans: there are languages, datasets" in done.stderr
 
 
+PEFT_LANGUAGES = ["eng", "fra", "deu", "rus", "swa", "swe", "xty"]
+
+
+def peft_study(*flags: str) -> list[list[str]]:
+    """The words of its three sweeps: multilingual, those that name languages, monolingual."""
+    common = ["--data-root", "x", "--upstream", "tiny", "--adaptation", "frozen", "--stop-stage", "2"]
+    return [words[2:] for words in dry_run("peft_study.sh", *common, *flags) if words[0] == "mlsuperb.run"]
+
+
 def test_the_peft_study_has_the_pairs_of_its_experiments() -> None:
-    languages = ["eng", "fra", "deu", "rus", "swa", "swe", "xty"]
-    flags = ["--data-root", "x", "--upstream", "tiny", "--adaptation", "frozen", "--stop-stage", "2"]
-    whole = [words[1:] for words in dry_run("peft_study.sh", *flags) if words[0] == "mlsuperb.run"]
-    given = dry_run("peft_study.sh", *flags, "--languages", ",".join(languages))
-    multi, _, mono = (words[1:] for words in given if words[0] == "mlsuperb.run")
-    assert not any("data.pairs" in word for words in [*whole, mono] for word in words)
-    assert f"benchmark.run={','.join(languages)}" in mono
-    published = compose(["+exp=peft_study/multi_asr", "data.root=x"])["data"]["pairs"]
-    assert compose(multi[1:])["data"]["pairs"] == published
-    assert [language for language, _ in published] == languages
+    multi, _, mono = peft_study()
+    assert not any(word.startswith(("data.pairs", "data.languages")) for word in [*multi, *mono])
+    assert f"benchmark.run={','.join(PEFT_LANGUAGES)}" in mono
+    published = compose(multi)["data"]["pairs"]
+    assert [language for language, _ in published] == PEFT_LANGUAGES
     for language, dataset in published:
         one = compose(["+exp=peft_study/mono_asr", "data.root=x", f"benchmark.run={language}"])
-        assert one["data"]["pairs"] == [[language, dataset]]
+        assert (one["data"]["pairs"], one["data"]["languages"]) == ([[language, dataset]], [language])
+
+
+def test_the_peft_study_on_some_of_its_languages_and_on_another_tree() -> None:
+    multi, _, mono = peft_study("--languages", "fra,deu")
+    assert 'data.languages=["fra","deu"]' in multi
+    assert not any(word.startswith("data.pairs") for word in [*multi, *mono])
+    for datasets, expected in (("all", None), ("asterisk,kerstin", ["asterisk", "kerstin"])):
+        multi, joint, mono = peft_study("--languages", "fra,spa", "--datasets", datasets)
+        assert "benchmark.run=fra,spa" in mono
+        alone = compose(["benchmark.run=spa" if word.startswith("benchmark.run") else word for word in mono])["data"]
+        assert (alone["languages"], alone["datasets"], alone["pairs"]) == (["spa"], expected, None)
+        for words in (multi, ["+exp=peft_study/lid", *joint[1:]]):
+            data = compose(words)["data"]
+            assert (data["languages"], data["datasets"], data["pairs"]) == (["fra", "spa"], expected, None)
+    done = call("recipes/peft_study.sh", "--data-root", "x", "--languages", "spa")
+    assert done.returncode == 2
+    assert (
+        "--languages spa: the study has eng, fra, deu, rus, swa, swe, xty; other languages need --datasets"
+        in done.stderr
+    )
 
 
 def test_v2_experiments_that_are_sweeps_stay_sweeps_of_their_own() -> None:
