@@ -33,7 +33,8 @@ Given again, finished runs are shown and interrupted ones carried on."
     python=${PYTHON:-python}
     data=ml_superb data_root="" size=10min out=exp languages="" datasets="" seeds="" lr_sweep="" upstream="" launcher=""
     first_stage=1 last_stage=4 dry_run=false failed=false
-    run_starts=() run_counts=() some=() own_words=() config_dir=() data_words=() language_words=() dataset_words=() own_data_words=() runs=() commands=() starts=() lengths=()
+    run_starts=() run_counts=() some=() own_words=() config_dir=() data_words=() language_words=() dataset_words=()
+    own_data_words=() runs=() commands=() starts=() lengths=() board_flags=()
     declare -A option=() given=()
     stage_names=("" data train tables report)
 }
@@ -262,9 +263,15 @@ table() {
     run "$python" -m mlsuperb.table "${runs[@]}" "${flags[@]}" || true
 }
 
+# What the leaderboard is asked for; said before anything has begun, since a wrong name would come out after the training.
+board() {
+    board_flags=("$@")
+    "$python" -m mlsuperb.leaderboard "$@" --format csv >/dev/null || exit 2
+}
+
 # Our rows beside published ones.
 leaderboard() {
-    run "$python" -m mlsuperb.leaderboard "$out" "$@" || true
+    run "$python" -m mlsuperb.leaderboard "$out" "${board_flags[@]}" || true
 }
 
 # `some` becomes the runs of sweep number $1, or of `all`, that have a result; in a dry run whether or not they have.

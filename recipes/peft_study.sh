@@ -12,6 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 option=([adaptation]="frozen,lora_peft_study,qlora_peft_study")
 parse "$@"
+board --board peft_study --size "$size"
 : "${upstream:=hubert_base,xls_r_300m}"
 seven=eng,fra,deu,rus,swa,swe,xty
 if [[ -z $datasets ]]; then
@@ -33,10 +34,7 @@ names_language=1 mono=2           # numbers of these sweeps
 
 if stage 1; then check_data; fi
 if stage 2; then train; fi
-if stage 3; then
-    table
-    leaderboard --board peft_study --size "$size"
-fi
+if stage 3; then table; leaderboard; fi
 if stage 4; then
     if finished "$mono"; then analyse layer_weights "${some[@]}" --out "$(report_folder)"; fi
     if finished "$names_language"; then

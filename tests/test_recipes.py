@@ -183,6 +183,23 @@ def test_wrong_flags_are_refused(flags: list[str], message: str, tmp_path: Path)
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("recipe", "flags", "message"),
+    [
+        ("lid.sh", ["--board", "2025"], "there is no board '2025'; choose one of 2024, 2023"),
+        ("all_v1.sh", ["--tolerance", "much"], "argument --tolerance: invalid float value: 'much'"),
+        ("peft_study.sh", ["--size", "1h"], "board peft_study has no size 1h; it has 10min"),
+        ("transfer.sh", ["--across", "datasets", "--datasets", "all"], "name them, such as --datasets mls,nchlt"),
+    ],
+)
+def test_what_the_tables_cannot_do_is_said_before_anything_is_trained(
+    recipe: str, flags: list[str], message: str
+) -> None:
+    done = call(f"recipes/{recipe}", "--data-root", "x", *flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
 def test_a_real_corpus_needs_its_place() -> None:
     done = call("recipes/lid.sh")
     assert done.returncode == 2
@@ -265,7 +282,7 @@ def test_the_whole_row_is_16_runs_and_its_check_an_argument_of_the_leaderboard()
     )
     assert len(next(words for words in commands if words[0] == "mlsuperb.table")[1:]) == 16
     [board] = [words for words in commands if words[0] == "mlsuperb.leaderboard"]
-    assert board[1:] == ["exp", "--board", "2024", "--size", "1h", "--check", "--tolerance", "2"]
+    assert board[1:] == ["exp", "--board", "2024", "--size", "1h", "--tolerance", "2", "--check"]
 
 
 @pytest.fixture
@@ -328,7 +345,7 @@ def test_data_that_are_not_whole_are_trained_on_with_a_warning_and_wrong_ones_ar
 
 def test_finished_runs_need_no_check_of_the_data_and_are_shown(python: Path) -> None:
     runs = finish_runs(python.parent / "exp")
-    done = call_with(python, statuses={"leaderboard": 1})
+    done = call_with(python, statuses={"table": 1})
     assert modules(done) == ["run", "table", "leaderboard", "report"]
     assert all(str(run) in done.stdout.splitlines()[-1] for run in runs)
     assert done.returncode == 1

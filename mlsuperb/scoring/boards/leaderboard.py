@@ -92,7 +92,7 @@ def _lists(
     unofficial = {
         f"{labels[id(row)]}, {row.adaptation}: {reason}"
         for row in rows
-        if not row.synthetic
+        if not row.synthetic and not row.deviations  # which their table names
         for entry in row.entries
         for reason in entry.result["not_official_because"]
     }
@@ -108,6 +108,8 @@ def _lists(
 def _commands(row: Row, *, board: Board) -> list[str]:
     """What would fill a row's holes, one command a track that lacks runs, with the settings that a sister run of the row was
     started with."""
+    if not row.synthetic and any(path in CHOICE for path in row.deviations):
+        return []  # other languages than the board's: no settings that we could name make one row of it
     found = []
     for track in dict.fromkeys(track for track, _ in row.missing):
         if track not in board.runs or not row.entries:
