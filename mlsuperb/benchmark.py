@@ -31,14 +31,9 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any] | None:
     overrides = _published_overrides(config)
     try:
         published = compose(overrides)
-    except (
-        ValueError
-    ) as error:  # a corpus option from a folder that is no longer given: a result is written all the same
-        return {
-            **node,
-            "deviations": {"benchmark": [" ".join(overrides), f"could not be composed: {error}"]},
-            "upstream": {},
-        }
+    except ValueError as error:  # an option from a folder that is no longer given: a result is written all the same
+        failed = {"benchmark": [" ".join(overrides), f"could not be composed: {error}"]}
+        return {**node, "deviations": failed, "upstream": {}}
     chosen = {
         group: [published[group]["name"], config[group]["name"]]
         for group in published
@@ -57,9 +52,8 @@ def _published_overrides(config: Mapping[str, Any]) -> list[str]:
     found = [f"+exp={node['experiment']}", f"data={data['name']}", f"upstream={config['upstream']['name']}"]
     found += [f"data.{key}={data[key]}" for key in FOLLOWED if data.get(key) is not None]
     found += [f"benchmark.run={node['run']}"] if node["run"] else []
-    return found + (
-        [f"adaptation={adaptation}"] if adaptation in ADAPTATIONS.get(node["experiment"].split("/")[0], ()) else []
-    )
+    several = ADAPTATIONS.get(node["experiment"].split("/")[0], ())
+    return [*found, f"adaptation={adaptation}"] if adaptation in several else found
 
 
 def against_official(

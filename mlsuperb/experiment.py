@@ -121,6 +121,25 @@ def set_seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def why_unfinished(folder: Path) -> str | None:
+    """Why a run's folder has no result, in words; None where it has one."""
+    if (folder / "result.json").is_file():
+        return None
+    path = folder / "status.json"
+    if not path.is_file():
+        return "not started"
+    try:
+        status = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return f"{path.name} cannot be read"
+    # a process that was killed had no time to say so
+    words = "not finished" if status["state"] == "running" else str(status["state"])
+    if "num_iterations" in status:
+        words += f" after {status['iteration']:,} of {status['num_iterations']:,} iterations"
+    lines = str(status.get("error", "")).strip().splitlines()
+    return words + (f": {lines[0]}" if lines else "") + (" ... (run.log has it all)" if len(lines) > 1 else "")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` atomically.
 

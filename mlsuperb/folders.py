@@ -6,29 +6,12 @@ those of them alone that have no result, each with the reason; exit status 1 if 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from mlsuperb.experiment import why_unfinished
 from mlsuperb.options import check_overrides
 from mlsuperb.sweep import run_folders
-
-RESULT_FILE, STATUS_FILE = "result.json", "status.json"
-
-
-def state(folder: Path) -> str | None:
-    """Why a run has no result, in words; None where it has one."""
-    if (folder / RESULT_FILE).is_file():
-        return None
-    if not (folder / STATUS_FILE).is_file():
-        return "not started"
-    status = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
-    # a process that was killed had no time to say so
-    words = "not finished" if status["state"] == "running" else str(status["state"])
-    if "iteration" in status:
-        words += f" after {status['iteration']:,} of {status['num_iterations']:,} iterations"
-    return f"{words}: {status['error']}" if "error" in status else words
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not unfinished:
         sys.stdout.writelines(f"{folder}\n" for folder in folders)
         return
-    reasons = {folder: reason for folder in folders if (reason := state(folder))}
+    reasons = {folder: reason for folder in folders if (reason := why_unfinished(folder))}
     sys.stdout.writelines(f"{folder} {reason}\n" for folder, reason in reasons.items())
     sys.exit(1 if reasons else 0)
 

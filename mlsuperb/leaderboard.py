@@ -7,15 +7,15 @@ and multi_asr, lid, asr_lid. What is missing, or may not stand beside the others
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from mlsuperb.experiment import why_unfinished
 from mlsuperb.files import write_atomic
 from mlsuperb.scoring.boards import formats
 from mlsuperb.scoring.boards.beside import check
@@ -56,7 +56,7 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[tuple[str, dict[str, Any]]]
             except ValueError as error:
                 left_out.append(LeftOut(place=str(folder), reason=str(error)))
         else:
-            left_out.append(LeftOut(place=str(folder), reason=f"not finished ({_state(folder / STATUS_FILE)})"))
+            left_out.append(LeftOut(place=str(folder), reason=str(why_unfinished(folder))))
     return results, left_out
 
 
@@ -67,17 +67,6 @@ def _run_folders(folder: Path) -> Iterator[Path]:
         if RESULT_FILE in files or STATUS_FILE in files:
             yield Path(name)
             folders[:] = [one for one in folders if one == EVALUATIONS]
-
-
-def _state(path: Path) -> str:
-    try:
-        status: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return f"{path.name} cannot be read"
-    done = f", {status['iteration']:,} of {status['num_iterations']:,} iterations" if "num_iterations" in status else ""
-    lines = str(status.get("error", "")).strip().splitlines()
-    error = f": {lines[0]}{' ... (run.log has it all)' if len(lines) > 1 else ''}" if lines else ""
-    return f"{status.get('state')}{done}{error}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

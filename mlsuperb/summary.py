@@ -69,16 +69,20 @@ def save_result(
         benchmark=benchmark,
         not_official_because=against_official(benchmark, record.get("release"), synthetic=record["synthetic"]),
         training={**progress.counts, "history": progress.history, "averaged": progress.best},
-        cost={
-            "iterations": progress.iteration,
-            "utterances": progress.num_utterances,
-            "train_wall_s": round(progress.wall_s, 1),
-            "peak_memory_gb": round(peak_memory_gb(next(model.parameters()).device), 2),
-        },
+        cost=_cost(progress, model),
         date=now(),
     )
     write_result(folder / RESULT_FILE, result)
     save_card(folder)
+
+
+def _cost(progress: Progress, model: SpeechModel) -> dict[str, Any]:
+    return {
+        "iterations": progress.iteration,
+        "utterances": progress.num_utterances,
+        "train_wall_s": round(progress.wall_s, 1),
+        "peak_memory_gb": round(peak_memory_gb(next(model.parameters()).device), 2),
+    }
 
 
 def save_card(folder: Path) -> None:

@@ -21,8 +21,6 @@ from mlsuperb.scoring.result import read_result
 from mlsuperb.scoring.table import SYNTHETIC, Cells
 
 RESULT_FILE = "result.json"
-
-
 PIPE_WIDTH = 200  # columns of a table that no terminal bounds
 
 
@@ -47,14 +45,7 @@ def show_runs(
     Raises:
         ValueError: none has finished, or none has the split.
     """
-    finished = [path.parent for folder in folders for path in _results(folder)]
-    if not finished:
-        raise ValueError(
-            f"no finished run in {', '.join(map(str, folders))}: give folders that hold a {RESULT_FILE}, or the folder "
-            "that they are in"
-        )
-    results: Sequence[Mapping[str, Any]] = [read_result(folder / RESULT_FILE) for folder in finished]
-    notes = [f"not in the table, since it has no result: {folder}" for folder in folders if not _results(folder)]
+    results, notes = _read(folders)
     if best is not None:
         selection = choose_on_dev(results, hidden=NOT_SCIENCE, setting=best)
         results = selection.chosen
@@ -82,6 +73,19 @@ def show_runs(
     if file is not None:
         write_atomic(file, ["\n".join([*pages, *(f"- {note}" for note in notes)])])
         console.print(f"Written to {file}", highlight=False, soft_wrap=True)
+
+
+def _read(folders: Sequence[Path]) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
+    """Results, and a note on each folder without one."""
+    files = {folder: _results(folder) for folder in folders}
+    finished = dict.fromkeys(path for found in files.values() for path in found)
+    if not finished:
+        raise ValueError(
+            f"no finished run in {', '.join(map(str, folders))}: give folders that hold a {RESULT_FILE}, or the folder "
+            "that they are in"
+        )
+    notes = [f"not in the table, since it has no result: {folder}" for folder, found in files.items() if not found]
+    return [read_result(path) for path in finished], notes
 
 
 def _results(folder: Path) -> list[Path]:

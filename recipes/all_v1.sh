@@ -7,21 +7,20 @@
 #   --languages a,b       of the multilingual tracks; of the monolingual one those that it has
 #   --board YEAR          published rows to stand beside, and the references of SUPERB_s (2024)
 #   --check               hold the row against the published one of this upstream; exit status 1 if it is further away
-#   --tolerance X         than this, in points of a rate
+#   --tolerance X         than this, in points of a rate (3)
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-option=([board]=2024 [check]=false [tolerance]="")
+option=([board]=2024 [check]=false [tolerance]=3)
 parse "$@"
+board --board "${option[board]}" --size "$size" --tolerance "${option[tolerance]}"
 mono_runs
 experiment +exp=v1/multi_asr,v1/lid,v1/asr_lid
 language_words=()
 experiment +exp=v1/mono_asr "data.mono=$mono"
-flags=(--board "${option[board]}" --size "$size")
-if ${option[check]}; then flags+=(--check); fi
-if [[ -n ${option[tolerance]} ]]; then flags+=(--tolerance "${option[tolerance]}"); fi
+if ${option[check]}; then board_flags+=(--check); fi
 
 if stage 1; then check_data; fi
 if stage 2; then train; fi
-if stage 3; then table; leaderboard "${flags[@]}"; fi
+if stage 3; then table; leaderboard; fi
 if stage 4; then report; fi
 finish

@@ -8,10 +8,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 option=([board]=2024)
 parse "$@"
+board --board "${option[board]}" --size "$size"
 experiment +exp=v1/asr_lid
 
 if stage 1; then check_data; fi
 if stage 2; then train; fi
-if stage 3; then table; leaderboard --board "${option[board]}" --size "$size"; fi
+if stage 3; then table; leaderboard; fi
 if stage 4; then report; fi
 finish

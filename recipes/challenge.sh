@@ -13,6 +13,7 @@ stage_names=("" data train tables submission report)
 last_stage=5
 option=([experiments]=frozen)
 parse "$@"
+board_flags=(--board challenge --size all)
 experiment "+exp=v2/${option[experiments]//,/,v2/}"
 
 if stage 1; then check_data; fi
@@ -22,7 +23,7 @@ if stage 3; then
     if finished all; then
         for folder in "${some[@]}"; do run "$python" -m mlsuperb.score "$folder" --protocol challenge || true; done
     fi
-    leaderboard --board challenge --size all
+    leaderboard
 fi
 if stage 4 && finished all; then
     for folder in "${some[@]}"; do run "$python" -m mlsuperb.export challenge "$folder" "$folder/submission" || true; done

@@ -15,7 +15,7 @@ COMMON_FLAGS="Common flags:
   --data-root DIR       where the corpus lies
   --size 10min|1h       training set of ml_superb and synthetic
   --languages a,b       instead of the published ones
-  --datasets a,b        instead of the published ones
+  --datasets a,b        instead of the published ones; all: every one that the tree has of the languages
   --trainer NAME        instead of the published one (debug: a few steps on the CPU)
   --seeds 0,1,2         repeats, shown as mean and standard deviation
   --lr-sweep [LIST]     learning rates, of which the tables take the best on dev (without LIST: 1e-2 to 1e-6 in decades)
@@ -33,7 +33,8 @@ Given again, finished runs are shown and interrupted ones carried on."
     python=${PYTHON:-python}
     data=ml_superb data_root="" size=10min out=exp languages="" datasets="" seeds="" lr_sweep="" upstream="" launcher=""
     first_stage=1 last_stage=4 dry_run=false failed=false
-    run_starts=() run_counts=() some=() own_words=() config_dir=() data_words=() language_words=() dataset_words=() own_data_words=() runs=() commands=() starts=() lengths=()
+    run_starts=() run_counts=() some=() own_words=() config_dir=() data_words=() language_words=() dataset_words=()
+    own_data_words=() runs=() commands=() starts=() lengths=() board_flags=()
     declare -A option=() given=()
     stage_names=("" data train tables report)
 }
@@ -79,9 +80,9 @@ run() {
     return "$status"
 }
 
-# A list of texts for Hydra: ["deu","nan"]. Quoted, since nan would be a number.
+# A list of texts for Hydra: ["deu","nan"]. Quoted, since nan would be a number. `all` is no restriction.
 list() {
-    printf '["%s"]' "${1//,/'","'}"
+    if [[ $1 == all ]]; then printf null; else printf '["%s"]' "${1//,/'","'}"; fi
 }
 
 parse() {
@@ -262,9 +263,15 @@ table() {
     run "$python" -m mlsuperb.table "${runs[@]}" "${flags[@]}" || true
 }
 
+# What the leaderboard is asked for; said before anything has begun, since a wrong name would come out after the training.
+board() {
+    board_flags=("$@")
+    "$python" -m mlsuperb.leaderboard "$@" --format csv >/dev/null || exit 2
+}
+
 # Our rows beside published ones.
 leaderboard() {
-    run "$python" -m mlsuperb.leaderboard "$out" "$@" || true
+    run "$python" -m mlsuperb.leaderboard "$out" "${board_flags[@]}" || true
 }
 
 # `some` becomes the runs of sweep number $1, or of `all`, that have a result; in a dry run whether or not they have.

@@ -10,12 +10,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 option=([board]=2024)
 parse "$@"
+board --board "${option[board]}" --size "$size"
 mono_runs
 language_words=()
 experiment +exp=v1/mono_asr "data.mono=$mono"
 
 if stage 1; then check_data; fi
 if stage 2; then train; fi
-if stage 3; then table; leaderboard --board "${option[board]}" --size "$size"; fi
+if stage 3; then table; leaderboard; fi
 if stage 4; then report; fi
 finish

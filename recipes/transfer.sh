@@ -25,6 +25,7 @@ case ${option[across]} in
         language_words=("${tests[0]}") # for the check
         ;;
     datasets)
+        [[ $datasets != all ]] || die "--across datasets trains on each: name them, such as --datasets mls,nchlt"
         : "${languages:=eng}"
         if [[ $data == synthetic ]]; then : "${datasets:=studio,phone,room}"; else : "${datasets:=mls,nchlt,voxpopuli}"; fi
         language_words=("data.languages=$(lists "$languages")")

@@ -191,6 +191,23 @@ def test_wrong_flags_are_refused(flags: list[str], message: str, tmp_path: Path)
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("recipe", "flags", "message"),
+    [
+        ("lid.sh", ["--board", "2025"], "there is no board '2025'; choose one of 2024, 2023"),
+        ("all_v1.sh", ["--tolerance", "much"], "argument --tolerance: invalid float value: 'much'"),
+        ("peft_study.sh", ["--size", "1h"], "board peft_study has no size 1h; it has 10min"),
+        ("transfer.sh", ["--across", "datasets", "--datasets", "all"], "name them, such as --datasets mls,nchlt"),
+    ],
+)
+def test_what_the_tables_cannot_do_is_said_before_anything_is_trained(
+    recipe: str, flags: list[str], message: str
+) -> None:
+    done = call(f"recipes/{recipe}", "--data-root", "x", *flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
 def test_a_real_corpus_needs_its_place() -> None:
     done = call("recipes/lid.sh")
     assert done.returncode == 2
@@ -217,17 +234,44 @@ def test_transfer_tests_every_model_on_all() -> None:
     assert "--across oceans: there are languages, datasets" in done.stderr
 
 
+PEFT_LANGUAGES = ["eng", "fra", "deu", "rus", "swa", "swe", "xty"]
+
+
+def peft_study(*flags: str) -> list[list[str]]:
+    """The words of its three sweeps: multilingual, those that name languages, monolingual."""
+    common = ["--data-root", "x", "--upstream", "tiny", "--adaptation", "frozen", "--stop-stage", "2"]
+    return [words[2:] for words in dry_run("peft_study.sh", *common, *flags) if words[0] == "mlsuperb.run"]
+
+
 def test_the_peft_study_has_the_pairs_of_its_experiments() -> None:
-    multi, _, mono = of_module("peft_study.sh", "run")
-    published = compose(["+exp=peft_study/multi_asr", "data.root=x"])["data"]["pairs"]
-    assert compose(multi[1:])["data"]["pairs"] == published
-    languages = [language for language, _ in published]
-    assert f"benchmark.run={','.join(languages)}" in mono
-    assert not any("data.pairs" in word for word in mono)
-    assert len(of_module("peft_study.sh", "analyse")) == 1 + 2  # layer weights; t-SNE of LID and of ASR+LID
-    done = call("recipes/peft_study.sh", "--data-root", "x", "--languages", "eng,kor")
+    multi, _, mono = peft_study()
+    assert not any(word.startswith(("data.pairs", "data.languages")) for word in [*multi, *mono])
+    assert f"benchmark.run={','.join(PEFT_LANGUAGES)}" in mono
+    published = compose(multi)["data"]["pairs"]
+    assert [language for language, _ in published] == PEFT_LANGUAGES
+    for language, dataset in published:
+        one = compose(["+exp=peft_study/mono_asr", "data.root=x", f"benchmark.run={language}"])
+        assert (one["data"]["pairs"], one["data"]["languages"]) == ([[language, dataset]], [language])
+
+
+def test_the_peft_study_on_some_of_its_languages_and_on_another_tree() -> None:
+    multi, _, mono = peft_study("--languages", "fra,deu")
+    assert 'data.languages=["fra","deu"]' in multi
+    assert not any(word.startswith("data.pairs") for word in [*multi, *mono])
+    for datasets, expected in (("all", None), ("asterisk,kerstin", ["asterisk", "kerstin"])):
+        multi, joint, mono = peft_study("--languages", "fra,spa", "--datasets", datasets)
+        assert "benchmark.run=fra,spa" in mono
+        alone = compose(["benchmark.run=spa" if word.startswith("benchmark.run") else word for word in mono])["data"]
+        assert (alone["languages"], alone["datasets"], alone["pairs"]) == (["spa"], expected, None)
+        for words in (multi, ["+exp=peft_study/lid", *joint[1:]]):
+            data = compose(words)["data"]
+            assert (data["languages"], data["datasets"], data["pairs"]) == (["fra", "spa"], expected, None)
+    done = call("recipes/peft_study.sh", "--data-root", "x", "--languages", "spa")
     assert done.returncode == 2
-    assert "--languages kor: the study has eng, fra" in done.stderr
+    assert (
+        "--languages spa: the study has eng, fra, deu, rus, swa, swe, xty; other languages need --datasets"
+        in done.stderr
+    )
 
 
 def test_v2_experiments_that_are_sweeps_stay_sweeps_of_their_own() -> None:
@@ -241,7 +285,7 @@ def test_v2_experiments_that_are_sweeps_stay_sweeps_of_their_own() -> None:
 def test_the_whole_row_is_16_runs_and_its_check_an_argument_of_the_leaderboard() -> None:
     assert len(of_module("all_v1.sh", "table")[0]) == 16
     [board] = of_module("all_v1.sh", "leaderboard")
-    assert board == ["no/runs", "--board", "2024", "--size", "1h", "--check", "--tolerance", "2"]
+    assert board == ["no/runs", "--board", "2024", "--size", "1h", "--tolerance", "2", "--check"]
 
 
 def test_the_challenge_is_scored_as_such_and_handed_in() -> None:
@@ -310,7 +354,7 @@ def test_data_that_are_not_whole_are_trained_on_with_a_warning_and_wrong_ones_ar
 
 def test_finished_runs_need_no_check_of_the_data_and_are_shown(python: Path) -> None:
     runs = finish_runs(python.parent / "exp")
-    done = call_with(python, statuses={"leaderboard": 1})
+    done = call_with(python, statuses={"table": 1})
     assert modules(done) == ["run", "table", "leaderboard", "report"]
     assert all(str(run) in done.stdout.splitlines()[-1] for run in runs)
     assert done.returncode == 1

@@ -177,11 +177,12 @@ def labels_of(rows: Sequence[Row], *, board: Board) -> dict[int, str]:
         results = [row.entries[0].result for row in namesakes]
         if len(results) < 2:
             continue
+        paths = dict.fromkeys(path for row in namesakes for path in row.deviations if "adaptation" not in path)
         settings = [
             {
                 "upstream": {**result["upstream"].get("settings", {}), **result["upstream"].get("loaded", {})},
                 "adaptation": result["adaptation"].get("settings", {}),
-                "settings": {path: here for path, (_, here) in row.deviations.items() if "adaptation" not in path},
+                "settings": {path: row.deviations.get(path, ("", "as published"))[1] for path in paths},
                 "data": {"release": str((result["data"].get("release") or {}).get("name"))},
             }
             for row, result in zip(namesakes, results, strict=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlsuperb.scoring.boards.superb_s import ANY_SIZE, MONO, Board
+from mlsuperb.scoring.comparison.selection import LEARNING_RATE, dev_figure, value_of
 
 FINISHED = "finished"
 
@@ -44,14 +45,16 @@ class Entry:
     @property
     def learning_rate(self) -> float | None:
         """Of the optimiser."""
-        rate: float | None = self.result["config"].get("trainer", {}).get("optimizer", {}).get("lr")
+        rate: float | None = value_of(self.result["config"], LEARNING_RATE)
         return rate
 
     @property
-    def valid_loss(self) -> float:
-        """The lowest of the training; infinite where none was taken."""
-        history = self.result["training"].get("history", [])
-        return min((epoch["valid_loss"] for epoch in history if "valid_loss" in epoch), default=float("inf"))
+    def dev_figure(self) -> float:
+        """What `python -m mlsuperb.table --best` goes by; infinite where the training took none."""
+        try:
+            return dev_figure(self.result)
+        except ValueError:
+            return float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +101,9 @@ def _why_not(result: Mapping[str, Any], *, board: Board, size: str) -> str:
 
 def _entry(place: str, result: Mapping[str, Any], *, board: Board) -> Entry:
     splits = result["protocols"][board.protocol]["metrics"]
-    first: Mapping[str, Any] = next(iter(splits.values()), {})  # of the built-in corpus, on the challenge's board
-    metrics = splits.get(board.split) or first
+    metrics = splits.get(board.split, {})
+    if result["synthetic"] and not metrics:
+        metrics = next(iter(splits.values()), {})  # the built-in corpus has not the challenge's splits
     scores, holes = {}, {}
     for column, metric in _metrics(result["benchmark"], board=board).items():
         found = metrics.get(metric, {})

@@ -8,6 +8,7 @@ from typing import Any
 from mlsuperb.scoring.comparison.language_facts import TITLES, By, group_of
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import Counts, total
+from mlsuperb.scoring.result import same_scoring
 from mlsuperb.scoring.table import Cells, percent
 
 TOTAL = "total"
@@ -51,16 +52,16 @@ def groups_table(results: Sequence[Result], *, by: By, hidden: Collection[str], 
 
 
 def _check(results: Sequence[Result], split: str) -> None:
-    found = {
-        (str(one["data"]["splits"].get(split, {}).get("sha256")), one["task"]["name"], one["task"]["units"])
-        for one in results
-    }
-    if len(found) > 1:
-        shown = "; ".join(f"data {sha[:10]}, task {task}, {units}s" for sha, task, units in sorted(found))
-        raise ValueError(
-            f"the runs were not tested alike on split {split!r} ({shown}), so their groups are not comparable; give runs of "
-            "one task and one test set"
-        )
+    first = results[0]
+    for other in results[1:]:
+        reasons = same_scoring(first, other)
+        if len({str(one["data"]["splits"].get(split, {}).get("sha256")) for one in (first, other)}) > 1:
+            reasons.append(f"the data of split {split!r} differ")
+        if reasons:
+            raise ValueError(
+                f"{first['run_id']} and {other['run_id']} cannot stand in one table of groups: {'; '.join(reasons)}; give runs "
+                "of one task and one test set"
+            )
 
 
 def _cells(result: Result, split: str) -> Iterator[tuple[str, str, Counts]]:

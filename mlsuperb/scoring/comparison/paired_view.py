@@ -55,7 +55,7 @@ def verdict(rows: Sequence[PairedRow], *, task: TaskName, confidence: float) -> 
     chance = (1 - confidence) * len(known)
     return (
         f"{MARK} the {100 * confidence:g} % interval (paired bootstrap over utterances) excludes 0: {marked} of {len(known)} "
-        f"groups; about {chance:.1f} would be marked if the runs did not differ at all. "
+        f"groups; about {chance:.1f} would be marked by chance if both runs were equally good. "
         "Intervals tell of other utterances, not of other seeds, and are too narrow over a few utterances."
     )
 

@@ -11,9 +11,8 @@ from mlsuperb.scoring.comparison.selection import SEED, alike
 from mlsuperb.scoring.table import ARROWS, Cells
 
 Fact = Literal["params", "memory", "hours", "overlap"]
-FACTS: Mapping[
-    Fact, tuple[str, str]
-] = {  # what `--show` takes -> key of `run_facts`, column; "trained" is always there
+# What `--show` takes -> key of `run_facts`, column; "trained" is always there
+FACTS: Mapping[Fact, tuple[str, str]] = {
     "params": ("total", "total"),
     "memory": ("memory", "peak memory"),
     "hours": ("hours", "hours"),
@@ -72,23 +71,26 @@ def runs_table(
         for name, title in MAIN_METRICS[protocol].items()
         if any(_value(found, name) is not None for found in metrics)
     }
-    runs = []
-    for index, (result, found) in enumerate(zip(results, metrics, strict=True)):
-        known_facts = run_facts(result) if facts else {}
-        runs.append(
-            TableRun(
-                settings={key: settings[key][index] for key in settings},
-                facts=(trained_params(result["num_trainable"]), *(known_facts[FACTS[fact][0]] for fact in facts)),
-                loss=_best_loss(result),
-                scores=tuple(_value(found, name) for name in columns),
-            )
+    runs = [
+        TableRun(
+            settings={key: values[index] for key, values in settings.items()},
+            facts=_facts(result, facts),
+            loss=_best_loss(result),
+            scores=tuple(_value(found, name) for name in columns),
         )
+        for index, (result, found) in enumerate(zip(results, metrics, strict=True))
+    ]
     groups = alike(results, hidden=hidden, but=(SEED,)) if SEED in settings else []
     rows = seed_rows(runs, groups=groups, seeds=seeds)
     data = ", ".join(sorted({result["data"]["name"] for result in results}))
     title = f"{len(results)} run{'s' if len(results) > 1 else ''} on {data}, split {split}, protocol {protocol}"
     titles = (*settings, "trained", *(FACTS[fact][1] for fact in facts), "valid loss ↓", *columns.values())
     return Cells(title, titles, rows, num_names=len(settings))
+
+
+def _facts(result: Mapping[str, Any], names: Sequence[Fact]) -> tuple[str, ...]:
+    known = run_facts(result) if names else {}
+    return (trained_params(result["num_trainable"]), *(known[FACTS[name][0]] for name in names))
 
 
 def differences(

@@ -124,11 +124,27 @@ def test_of_several_learning_rates_the_best_on_dev_is_taken_whatever_the_test_sa
     ((_, row),) = lines(found)
     assert row[6] == "60.0 (-1.2)"
     assert set(found.lists["Runs that are not averaged in"]) == {
-        "exp/high: not chosen on dev: learning rate 0.01, best valid loss 5.000; "
-        "taken: exp/good, learning rate 0.001, best valid loss 1.000",
-        "exp/hubert_base-s0-lid: not chosen on dev: learning rate 0.0001, best valid loss 2.000; "
-        "taken: exp/good, learning rate 0.001, best valid loss 1.000",
+        "exp/high: not chosen on dev: learning rate 0.01, dev figure 5; "
+        "taken: exp/good, learning rate 0.001, dev figure 1",
+        "exp/hubert_base-s0-lid: not chosen on dev: learning rate 0.0001, dev figure 2; "
+        "taken: exp/good, learning rate 0.001, dev figure 1",
     }
+
+
+def test_one_learning_rate_is_chosen_over_the_seeds_and_a_seed_without_it_is_incomplete() -> None:
+    def lids(seed, *losses):
+        rates = zip((1e-2, 1e-3), losses, strict=False)
+        return [
+            (f"exp/{seed}-{lr}", run("lid", metrics={"trained_lid_accuracy": 100 * lr}, lr=lr, loss=loss, seed=seed))
+            for lr, loss in rates
+        ]
+
+    rest = [one for seed in (0, 1, 2) for one in whole_row(seed=seed) if not one[0].endswith("-lid")]
+    # the rate 1e-3 is better on average over the seeds 0 and 1, 1e-2 for seed 1 alone; seed 2 has only 1e-2
+    (row,) = rows_of([*rest, *lids(0, 5.0, 1.0), *lids(1, 2.0, 3.0), *lids(2, 0.1)])
+    assert row.scores["lid_accuracy"].values == pytest.approx((0.1, 0.1))
+    assert [seed.seed for seed in row.seeds] == [0, 1]
+    assert any("lid: no run with learning rate 0.001, which is the best on dev" in one.reason for one in row.set_aside)
 
 
 def test_seeds_give_mean_and_sd_and_an_incomplete_one_has_no_part() -> None:

@@ -58,8 +58,8 @@ def test_runs_that_have_no_result_and_evaluations_are_listed(exp, capsys) -> Non
     (exp / "c").mkdir()
     (exp / "c" / "result.json").write_text("{}")
     text = shown(capsys, exp)
-    assert "a: not finished (running, 1,000 of 15,000 iterations)" in text
-    assert "b: not finished (failed: ValueError: no ... (run.log has it all))" in text
+    assert "a: not finished after 1,000 of 15,000 iterations" in text
+    assert "b: failed: ValueError: no ... (run.log has it all)" in text
     assert "evaluations/x: an evaluation of a trained run" in text
     assert "schema_version is None" in text
     assert "ours (official)" in text

@@ -6,7 +6,7 @@ from mlsuperb.scoring.comparison.groups import groups_table
 from mlsuperb.scoring.score import score
 
 
-def run(utterance, *, seed=0, task="asr_lid", sha="a", extra=(), protocols=("v1", "v2")):
+def run(utterance, *, seed=0, task="asr_lid", sha="a", normaliser="v1", extra=(), protocols=("v1", "v2")):
     """Two languages of one family, one of a family of its own, one of which nothing is known."""
     ones = [
         utterance("deu", "abcd", "[deu] ABCD"),
@@ -19,6 +19,9 @@ def run(utterance, *, seed=0, task="asr_lid", sha="a", extra=(), protocols=("v1"
         "run_id": f"r{seed}",
         "config": {"seed": seed},
         "task": {"name": task, "units": "char"},
+        "normaliser": {"name": normaliser, "version": "1"},
+        "scorer": {"version": "1"},
+        "synthetic": False,
         "data": {"splits": {"test": {"sha256": sha}}},
         "protocols": score(ones, task=task, protocols=protocols),
     }
@@ -68,10 +71,12 @@ def test_without_v1_the_counts_of_v2_do(utterance):
 
 
 def test_what_cannot_be_grouped_is_refused(utterance):
-    with pytest.raises(
-        ValueError, match=r"not tested alike on split 'test' .*data a, task asr_lid.* data b, task asr_lid"
+    for other, reason in (
+        ({"sha": "b"}, "the data of split 'test' differ"),
+        ({"normaliser": "v2"}, "normaliser differs"),
     ):
-        groups_table([run(utterance), run(utterance, sha="b")], by="family", hidden=())
+        with pytest.raises(ValueError, match=f"r0 and r1 cannot stand in one table of groups: {reason}"):
+            groups_table([run(utterance), run(utterance, seed=1, **other)], by="family", hidden=())
     with pytest.raises(ValueError, match="has no scores of split 'dev'; it has test"):
         groups_table([run(utterance)], by="family", hidden=(), split="dev")
     with pytest.raises(ValueError, match="r0 has no counts of protocol v1 or v2"):
