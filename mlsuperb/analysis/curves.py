@@ -8,19 +8,13 @@ from typing import Any
 import pandas as pd
 
 from mlsuperb.analysis.chart import Chart, new_figure
+from mlsuperb.analysis.palette import EIGHT
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart, without its yellow (too pale on white)
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-DASHES = ("-", "--", ":", "-.")
+DASHES = ("-", "--")  # validation, training
 NAMES = {
     "valid_token_error_rate": "token error rate in validation",
     "valid_lid_error_rate": "language error rate in validation",
 }
-
-
-def plain(text: str) -> str:
-    """`text` for a figure: a dollar sign is no formula."""
-    return text.replace("$", r"\$")
 
 
 def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Chart]:
@@ -42,16 +36,19 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> lis
     for measure in measures:
         title = NAMES.get(measure, measure.replace("_", " "))
         part = table[table["measure"] == measure]
-        charts.append(_chart(part, name=measure, title=f"{title[:1].upper()}{title[1:]} by epoch", axis="error rate"))
+        rate = measure.endswith("_error_rate")
+        part = part.assign(value=100 * part["value"]) if rate else part
+        axis = "error rate %" if rate else title
+        charts.append(_chart(part, name=measure, title=f"{title[:1].upper()}{title[1:]} by epoch", axis=axis))
     return charts
 
 
 def _chart(table: pd.DataFrame, *, name: str, title: str, axis: str) -> Chart:
     from matplotlib.ticker import MaxNLocator
 
-    figure, (axes,) = new_figure(width_in=4.6, height_in=3.0)
     runs = list(table["run"].unique())
     measures = list(table["measure"].unique())
+    figure, (axes,) = new_figure(width_in=4.6, height_in=3.0 if len(runs) == 1 else 3.0 + 0.2 * len(runs))
     for (run, measure), part in table.groupby(["run", "measure"], sort=False):
         index = runs.index(run)
         label = [str(run)] if len(runs) > 1 else []
@@ -59,15 +56,19 @@ def _chart(table: pd.DataFrame, *, name: str, title: str, axis: str) -> Chart:
         axes.plot(
             part["epoch"],
             part["value"],
-            color=COLOURS[index % len(COLOURS)],
+            color=EIGHT[index % len(EIGHT)],
             linestyle=DASHES[1] if measure == "train_loss" else DASHES[0],
             marker="o" if len(part) <= 30 else None,
             markersize=3,
-            label=plain(", ".join(label)),
+            label=", ".join(label),
         )
     axes.set(xlabel="epoch", ylabel=axis)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if len(runs) > 1 or len(measures) > 1:
+    if axis.startswith("error rate"):  # an error rate that hardly moves is not to look as if it did
+        axes.set_ylim(bottom=0)
+    if len(runs) > 1:  # beside the lines, of which there are too many to leave room
+        figure.legend(loc="outside lower center", ncols=len(measures), fontsize=8, frameon=False)
+    elif len(measures) > 1:
         axes.legend(fontsize=8, frameon=False)
     return Chart(
         name=f"curve_{name}",
