@@ -138,5 +138,7 @@ def show(folder: Path, console: Console | None = None) -> None:
     others = ", ".join(other for other in result["scorer"]["protocols"] if other != name)
     if others:
         console.print(f"Scores of {others}: python -m mlsuperb.score {folder}", highlight=False, soft_wrap=True)
-    console.print(f"One page with pictures and sound: python -m mlsuperb.report {folder}", highlight=False, soft_wrap=True)
+    console.print(
+        f"One page with pictures and sound: python -m mlsuperb.report {folder}", highlight=False, soft_wrap=True
+    )
     console.print(f"Everything is in {folder}", highlight=False, soft_wrap=True)

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "analysis"))
 from fake_runs import make_run
 
 from mlsuperb import report
+from mlsuperb.analysis.chart import Chart
 from mlsuperb.report import main, write_report
 
 EVIL = '<img src=x onerror="alert(1)"><script>alert(2)</script>&"\''
@@ -56,7 +57,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of figures take most of a report's time."""
-    monkeypatch.setattr(report, "_save_figures", lambda page, folder: None)
+    monkeypatch.setattr(Chart, "save", lambda chart, folder: [])
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +117,11 @@ def test_what_others_wrote_is_text(tmp_path, no_figures) -> None:
 
 def test_runs_stand_side_by_side(runs, tmp_path, capsys) -> None:
     out = tmp_path / "set" / "report.html"
-    main([*map(str, runs), "--out", str(out), "--max-audio", "3"])
-    assert "Written to" in capsys.readouterr().out
+    (tmp_path / "unfinished").mkdir()
+    main([str(runs[0].parent), str(tmp_path / "unfinished"), "--out", str(out), "--max-audio", "3"])
+    printed = capsys.readouterr().out
+    assert f"not in the report, since it has no result: {tmp_path / 'unfinished'}" in printed
+    assert "Written to" in printed
     page = read(out)
     text = " ".join(page.text.split())
     assert "may not be compared with frozen-s0 and is in no table of scores: data differ in split test" in text
@@ -132,6 +136,12 @@ def test_runs_stand_side_by_side(runs, tmp_path, capsys) -> None:
         "lora-s1",
         "full-s2",
     }
+
+
+def test_another_page_of_a_folder_keeps_the_figures_of_the_first(runs, tmp_path) -> None:
+    path = write_report(runs[:1], out=tmp_path / "b.html", max_audio=0)
+    assert ">b_figures/curve_losses.csv<" in path.read_text(encoding="utf-8")
+    assert (tmp_path / "b_figures" / "curve_losses.csv").is_file()
 
 
 def test_every_task_has_a_page(tmp_path, no_figures) -> None:
@@ -161,7 +171,7 @@ def test_a_page_keeps_its_size(runs, tmp_path, monkeypatch, no_figures) -> None:
 
 
 def test_mistakes_are_explained(runs, tmp_path) -> None:
-    with pytest.raises(SystemExit, match=r"there is no file .*result\.json; a run writes it"):
+    with pytest.raises(SystemExit, match=r"no finished run in .*give folders that hold a result\.json"):
         main([str(tmp_path)])
     with pytest.raises(
         SystemExit, match=r"no hypotheses of the split 'dev_dialect'; it has test: give one with --split"
