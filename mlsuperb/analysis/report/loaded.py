@@ -14,7 +14,7 @@ from mlsuperb.analysis.utterance_facts import add_sound, text_facts
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.hypotheses import read_hypotheses
-from mlsuperb.scoring.result import read_result
+from mlsuperb.scoring.result import read_result, scoring_settings
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis
 
@@ -80,11 +80,7 @@ def load_run(
     if not hypotheses:
         known = ", ".join(sorted({one.split for one in everything}))
         raise ValueError(f"{folder} has no hypotheses of the split {split!r}; it has {known}: give one with --split")
-    settings: dict[str, Any] = {
-        "task": result["task"]["name"],
-        "normaliser": result["normaliser"]["name"],
-        "units": result["task"]["units"],
-    }
+    settings = scoring_settings(result)
     counts = utterance_counts(hypotheses, **settings)
     tokens = folder / "tokens.txt"
     known_tokens = Vocabulary.load(tokens).tokens if tokens.is_file() else None

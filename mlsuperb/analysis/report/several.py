@@ -27,13 +27,13 @@ from mlsuperb.analysis.report.blocks import (
 from mlsuperb.analysis.report.loaded import LoadedRun, short_names
 from mlsuperb.analysis.report.one_run import section_charts
 from mlsuperb.analysis.report.sound import SoundBox
-from mlsuperb.analysis.report.utterances import KEY, aligned_output, example, rate_text, scoring_settings
+from mlsuperb.analysis.report.utterances import KEY, aligned_output, example, rate_text
 from mlsuperb.data.languages import language_name
 from mlsuperb.scoring.comparison.bootstrap import Interval
 from mlsuperb.scoring.comparison.paired import PairedRow, PairedUtterance, most_different, paired_table
 from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.counts import Counts
-from mlsuperb.scoring.result import comparable
+from mlsuperb.scoring.result import comparable, scoring_settings
 from mlsuperb.scoring.table import SYNTHETIC
 from mlsuperb.types import Hypothesis
 
@@ -93,7 +93,7 @@ def _comparable_sides(runs: Sequence[LoadedRun], names: Sequence[str]) -> tuple[
         why = comparable(first.result, run.result)
         if not why:
             try:
-                rows = paired_table(first.hypotheses, run.hypotheses, **scoring_settings(first))
+                rows = paired_table(first.hypotheses, run.hypotheses, **scoring_settings(first.result))
                 sides.append(_Side(name, run, {row.group: row for row in rows[:-1]}, rows[-1]))
             except ValueError as error:  # not the same utterances: says which
                 why = [str(error)]
@@ -197,7 +197,8 @@ def _languages(sides: Sequence[_Side]) -> Section:
         left_out=left_out,
         note=(
             f"A full bar is {full:.0f} %. Differences in points with 95 % intervals (paired bootstrap over the language's "
-            f"utterances); of many languages, one in twenty such intervals misses 0 by chance.{more}"
+            f"utterances); of many languages, one in twenty such intervals misses 0 by chance, and of a handful of "
+            f"utterances they are too narrow.{more}"
         ),
     )
     return Section(id="languages", title="Languages", blocks=(table,))
@@ -225,7 +226,7 @@ def _utterances(sides: Sequence[_Side], *, sounds: SoundBox) -> Section:
     blocks: list[Block] = [Note(text=KEY)]
     shown: set[str] = set()
     for side in shown_sides[1:]:
-        settings = scoring_settings(first)
+        settings = scoring_settings(first.result)
         pairs = most_different(first.hypotheses, side.run.hypotheses, n=NUM_UTTERANCES, **settings)
         new = [pair for pair in pairs if pair.first.id not in shown][:share]
         shown |= {pair.first.id for pair in new}
@@ -251,4 +252,6 @@ def _heading(pair: PairedUtterance, task: str) -> str:
 
 def _aligned(side: _Side, output: tuple[Hypothesis, Counts]) -> Aligned:
     one, count = output
-    return aligned_output(one, **scoring_settings(side.run), who=side.name, facts=rate_text(count, side.run.task))
+    return aligned_output(
+        one, **scoring_settings(side.run.result), who=side.name, facts=rate_text(count, side.run.task)
+    )
