@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import sys
 from html.parser import HTMLParser
@@ -151,6 +152,25 @@ def test_every_task_has_a_page(tmp_path, no_figures) -> None:
         assert ("confusion" in sections) == (task == "lid")
     both = [make_run(tmp_path / f"lid{n}", languages=("eng", "fra"), task="lid", audio=False, seed=n) for n in (0, 1)]
     assert "LID % by language" in read(write_report(both, out=tmp_path / "both.html")).text
+
+
+def test_the_stages_of_the_model_are_shown_where_they_were_analysed(tmp_path, no_figures) -> None:
+    run = make_run(tmp_path / "run", languages=("eng", "fra"), audio=False)
+    folder = run / "analysis"
+    folder.mkdir(exist_ok=True)
+    points = "stage,id,language,predicted,correct,x,y\nblock 1,a,eng,eng,True,0,0\nblock 1,b,fra,eng,False,1,1\n"
+    neighbours = (
+        "stage,k,accuracy,num_utterances,chance,accuracy_other_speakers,num_other_speakers\nblock 1,5,75,2,50,,0\n"
+    )
+    (folder / "tsne.csv").write_text(points, encoding="utf-8")
+    (folder / "knn.csv").write_text(neighbours, encoding="utf-8")
+    assert "are not there" in read(write_report([run])).text  # no stamp: the analysis was cut off
+    stored = {"made_of": {"hypotheses": "others"}, "constant": ["head output"]}
+    (folder / "tsne.json").write_text(json.dumps(stored), encoding="utf-8")
+    text = " ".join(read(write_report([run])).text.split())
+    assert "Languages at each stage of the model (t-SNE of 2 utterances)" in text
+    assert "its mean is the same for all utterances: head output" in text
+    assert "made of other hypotheses than this result" in text
 
 
 def test_audio_that_is_gone_is_counted(tmp_path, no_figures) -> None:

@@ -93,7 +93,8 @@ def dataset_ranges(scores: Sequence[LanguageScore], *, rate: str) -> Chart | Non
         axes.plot([min(values), max(values)], [place, place], color="#9aa5b1", linewidth=2, zorder=1)
         axes.scatter(values, [place] * len(values), color=EIGHT[1], s=18, zorder=2)
     axes.set_yticks(range(len(several)), [one.code for one in several], fontsize=8)
-    axes.set(xlabel=rate, ylim=(-0.7, len(several) - 0.3))
+    highest = max(100.0, *(value for one in several for value in one.datasets.values()))  # or any gap would look wide
+    axes.set(xlabel=rate, xlim=(0, 1.02 * highest), ylim=(-0.7, len(several) - 0.3))
     return Chart(
         name="dataset_range",
         title="Range over the datasets of a language",
