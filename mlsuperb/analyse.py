@@ -172,7 +172,10 @@ def transfer(runs: Sequence[Path], *, by: Any, split: str) -> Outcome:
         rows.append(matrix.Row(label=label, heard=names, tests=[_scored(place, split) for place in places]))
     measured = matrix.measure(rows, by=by)
     samples = tables.samples_table(measured, dict(zip(labels, results, strict=True)))
-    remarks = [*measured.remarks, *(f"not measured: {row} on {column}" for row, column in measured.empty)]
+    remarks = list(measured.remarks)
+    if measured.empty:
+        cells = ", ".join(f"{row} on {column}" for row, column in measured.empty)
+        remarks.append(f"not measured: {cells}; python -m mlsuperb.evaluate RUN data=... does")
     return Outcome(
         charts=[matrix_chart(measured), bars_chart(measured)],
         table=tables.summary(measured),

@@ -7,6 +7,7 @@ import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from fake_runs import make_run
 
 from mlsuperb import report
 from mlsuperb.analysis.chart import Chart
+from mlsuperb.analysis.report.loaded import short_names
 from mlsuperb.report import main, write_report
 
 EVIL = '<img src=x onerror="alert(1)"><script>alert(2)</script>&"\''
@@ -143,6 +145,20 @@ def test_another_page_of_a_folder_keeps_the_figures_of_the_first(runs, tmp_path)
     path = write_report(runs[:1], out=tmp_path / "b.html", max_audio=0)
     assert ">b_figures/curve_losses.csv<" in path.read_text(encoding="utf-8")
     assert (tmp_path / "b_figures" / "curve_losses.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("ids", "names"),
+    [
+        (("h-frozen-asr-s0-1a", "h-lora-asr-s1-2b"), ["frozen-s0", "lora-s1"]),
+        (("h-frozen-mono_asr-eng-s0-1a", "h-frozen-lid-s0-2b"), ["mono_asr-eng", "lid"]),
+        (("h-lid-s0-1a", "h-lid-s0-2b"), ["1a", "2b"]),
+        (("mine", "yours"), ["mine", "yours"]),
+        (("h-lid-1a", "h-lid-1a"), ["1: h-lid-1a", "2: h-lid-1a"]),
+    ],
+)
+def test_names_are_what_tells_runs_apart(ids, names) -> None:
+    assert short_names([SimpleNamespace(result={"run_id": one}) for one in ids]) == names
 
 
 def test_every_task_has_a_page(tmp_path, no_figures) -> None:

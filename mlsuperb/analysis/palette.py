@@ -19,6 +19,6 @@ def colours(names: Sequence[str]) -> dict[str, str]:
     if len(names) <= len(EIGHT):
         return dict(zip(names, EIGHT, strict=False))
     num = min(len(names), len(TWENTY))
-    spread = [TWENTY[index * len(TWENTY) // num] for index in range(num)]  # as far apart as they can be
+    spread = [TWENTY[(2 * index + 1) * len(TWENTY) // (2 * num)] for index in range(num)]  # as far apart as they can be
     ordered = [*spread[::2], *spread[1::2]]  # and none beside its neighbour in the legend
     return {name: ordered[index % num] for index, name in enumerate(names)}

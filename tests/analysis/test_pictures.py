@@ -81,3 +81,11 @@ def test_curves_of_runs_share_a_figure() -> None:
     assert len(charts[0].data) == 4
     assert charts[1].data["value"].tolist() == [90.0, 90.0]  # in %, as all error rates
     assert training_curves({"a": []}) == []
+
+
+def test_a_run_keeps_its_colour_and_its_name_where_it_is_alone() -> None:
+    loss = {"epoch": 1, "train_loss": 3.0, "valid_loss": 4.0}
+    charts = training_curves({"a": [loss], "b": [loss | {"valid_lid_error_rate": 0.5}]})
+    alone = charts[1].figure
+    assert [text.get_text() for text in alone.legends[0].get_texts()] == ["b"]
+    assert alone.axes[0].lines[0].get_color() == charts[0].figure.axes[0].lines[-1].get_color()
