@@ -20,7 +20,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from mlsuperb.options import conf_dir
@@ -95,9 +95,10 @@ def run_folders(arguments: Sequence[str]) -> list[Path]:
                 configs = iter([compose(run_mode=RunMode.RUN)])
             else:
                 params = [f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items()]
-                sweep = OverridesParser.create(config_loader=loader).parse_overrides(
-                    [*params, *master.hydra.overrides.task]
-                )
+                task: Any = OmegaConf.to_container(
+                    master.hydra.overrides.task, resolve=False
+                )  # `${...}` is a job's own
+                sweep = OverridesParser.create(config_loader=loader).parse_overrides([*params, *task])
                 [jobs] = BasicSweeper.split_arguments(sweep, max_batch_size=None)
                 configs = _compose_jobs(loader, master, jobs)
             return list(dict.fromkeys(Path(config.output_root) / config.run_id for config in configs))

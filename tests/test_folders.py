@@ -39,6 +39,12 @@ def test_an_experiment_that_is_a_sweep_by_itself() -> None:
     assert run_folders(["-m", *overrides, "adaptation.rank=2"]) == [folder_of(*overrides, "adaptation.rank=2")]
 
 
+def test_an_interpolation_is_resolved_in_each_job() -> None:
+    flags = ["+exp=v1/lid", 'data.languages=["${upstream.name}"]']
+    found = run_folders(["-m", *flags, "upstream=fbank,tiny"])
+    assert found == [folder_of(*flags, f"upstream={one}") for one in ("fbank", "tiny")]
+
+
 def test_the_same_run_is_named_once_and_the_launcher_makes_no_difference() -> None:
     found = run_folders(
         ["-m", "+exp=v1/lid", "trainer.device=cpu,cuda", "hydra/launcher=slurm", "hydra.launcher.nodes=1"]
