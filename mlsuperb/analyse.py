@@ -15,7 +15,7 @@ import yaml
 from rich.console import Console
 
 from mlsuperb.analysis.chart import Chart
-from mlsuperb.analysis.runs import FOLDER, finished_runs, folder_for, run_labels, subject
+from mlsuperb.analysis.runs import FOLDER, ScoredRun, finished_runs, folder_for, run_labels, subject
 from mlsuperb.experiment import NOT_SCIENCE, now
 from mlsuperb.files import write_atomic
 from mlsuperb.scoring.hypotheses import read_hypotheses
@@ -149,6 +149,10 @@ def _of_split(run: Path, split: str) -> list[Hypothesis]:
     return found
 
 
+def _scored(run: Path, split: str) -> ScoredRun:
+    return ScoredRun(place=str(run), result=read_result(run / RESULT_FILE), hypotheses=_of_split(run, split))
+
+
 def transfer(runs: Sequence[Path], *, by: Any, split: str) -> Outcome:
     """The matrix of what runs heard in training and what they were tested on.
 
@@ -165,14 +169,13 @@ def transfer(runs: Sequence[Path], *, by: Any, split: str) -> Outcome:
     rows = []
     for run, label, names in zip(runs, labels, heard, strict=True):
         places = [run, *(path.parent for path in sorted(run.glob(f"evaluations/*/{RESULT_FILE}")))]
-        tests = [
-            matrix.Test(place=str(place), result=read_result(place / RESULT_FILE), hypotheses=_of_split(place, split))
-            for place in places
-        ]
-        rows.append(matrix.Row(label=label, heard=names, tests=tests))
+        rows.append(matrix.Row(label=label, heard=names, tests=[_scored(place, split) for place in places]))
     measured = matrix.measure(rows, by=by)
     samples = tables.samples_table(measured, dict(zip(labels, results, strict=True)))
-    remarks = [*measured.remarks, *(f"not measured: {row} on {column}" for row, column in measured.empty)]
+    remarks = list(measured.remarks)
+    if measured.empty:
+        cells = ", ".join(f"{row} on {column}" for row, column in measured.empty)
+        remarks.append(f"not measured: {cells}; python -m mlsuperb.evaluate RUN data=... does")
     return Outcome(
         charts=[matrix_chart(measured), bars_chart(measured)],
         table=tables.summary(measured),
@@ -191,12 +194,9 @@ def layer_sweep(runs: Sequence[Path], *, split: str, unfinished: Sequence[Path])
     Raises:
         ValueError: runs that are not of one sweep.
     """
-    from mlsuperb.analysis.layer_sweep import SweepRun, summary, sweep, sweep_chart
+    from mlsuperb.analysis.layer_sweep import summary, sweep, sweep_chart
 
-    shown = [
-        SweepRun(place=str(run), result=read_result(run / RESULT_FILE), hypotheses=_of_split(run, split))
-        for run in runs
-    ]
+    shown = [_scored(run, split) for run in runs]
     started = [path / CONFIG_FILE for path in unfinished if (path / CONFIG_FILE).is_file()]
     configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in started]
     found = sweep(shown, hidden=NOT_SCIENCE, unfinished=configs)

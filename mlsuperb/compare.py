@@ -25,7 +25,7 @@ from mlsuperb.scoring.comparison.paired_view import LEGEND, paired_cells, to_jso
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.files import strict_json
 from mlsuperb.scoring.hypotheses import read_hypotheses
-from mlsuperb.scoring.result import comparable, read_result
+from mlsuperb.scoring.result import comparable, read_result, scoring_settings
 from mlsuperb.scoring.table import SYNTHETIC, Cells
 from mlsuperb.table import PIPE_WIDTH, RESULT_FILE
 from mlsuperb.types import Hypothesis
@@ -62,14 +62,8 @@ def compare_runs(
     results = [read_result(folder / RESULT_FILE) for folder in (first, second)]
     if reasons := comparable(*results):
         raise ValueError(f"{first} and {second} cannot be compared: {'; '.join(reasons)}")
-    settings: dict[str, Any] = {
-        "task": results[0]["task"]["name"],
-        "normaliser": results[0]["normaliser"]["name"],
-        "units": results[0]["task"]["units"],
-    }
-    pairs = pair_utterances(
-        *(_hypotheses(*one, split) for one in zip((first, second), results, strict=True)), **settings
-    )
+    hypotheses = (_hypotheses(*one, split) for one in zip((first, second), results, strict=True))
+    pairs = pair_utterances(*hypotheses, **scoring_settings(results[0]))
     return Comparison(
         first=results[0],
         second=results[1],

@@ -1,4 +1,7 @@
-"""`python -m mlsuperb.report RUN [RUN...]`: one page of a finished run, or of several side by side."""
+"""`python -m mlsuperb.report RUN [RUN...]`: one page of a finished run, or of several side by side.
+
+A folder of runs stands for those in it that have finished.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from typing import Any
 from rich.console import Console
 from tqdm import tqdm
 
-from mlsuperb.analysis.report.blocks import Page
 from mlsuperb.analysis.report.loaded import load_run
 from mlsuperb.analysis.report.one_run import one_run_page
 from mlsuperb.analysis.report.page import render
 from mlsuperb.analysis.report.several import several_runs_page
+from mlsuperb.analysis.runs import finished_runs
 from mlsuperb.experiment import NOT_SCIENCE
 from mlsuperb.files import write_atomic
 
@@ -26,9 +29,10 @@ MAX_AUDIO = 20
 def write_report(
     folders: Sequence[Path], *, out: Path | None = None, split: str = "test", max_audio: int = MAX_AUDIO
 ) -> Path:
-    """Write the page and, in `figures` beside it, every figure as SVG, PNG and CSV.
+    """Write the page and, in a folder beside it (`figures_folder`), every figure as SVG, PNG and CSV.
 
     Args:
+        folders: of finished runs (`finished_runs`).
         out: the page (default: `report.html` in the folder of the run; of several runs, in the current folder).
         split: whose utterances.
         max_audio: utterances with audio.
@@ -48,14 +52,16 @@ def write_report(
     )
     out = out or (folders[0] / REPORT if single else Path(REPORT))
     out.parent.mkdir(parents=True, exist_ok=True)
-    _save_figures(page, out.parent / FIGURES)
-    write_atomic(out, [render(page)])
+    figures = figures_folder(out)
+    for chart in page.charts:
+        chart.save(figures)
+    write_atomic(out, [render(page, figures=figures.name)])
     return out
 
 
-def _save_figures(page: Page, folder: Path) -> None:
-    for chart in page.charts:
-        chart.save(folder)
+def figures_folder(out: Path) -> Path:
+    """Beside the page: `figures` of report.html, `NAME_figures` of another, so that two pages of a folder keep theirs."""
+    return out.with_name(FIGURES if out.name == REPORT else f"{out.stem}_{FIGURES}")
 
 
 def _bar(rows: Iterable[Any], number: int) -> Any:
@@ -65,7 +71,7 @@ def _bar(rows: Iterable[Any], number: int) -> Any:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m mlsuperb.report", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run, or of runs")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="default: RUN/report.html; of several runs, report.html"
     )
@@ -74,13 +80,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--max-audio", type=int, default=MAX_AUDIO, metavar="N", help=f"utterances with audio (default: {MAX_AUDIO})"
     )
     options = parser.parse_args(arguments)
+    console = Console()
     try:
-        path = write_report(options.runs, out=options.out, split=options.split, max_audio=options.max_audio)
+        runs, unfinished = finished_runs(options.runs)
+        for folder in unfinished:
+            console.print(f"not in the report, since it has no result: {folder}", highlight=False, soft_wrap=True)
+        path = write_report(runs, out=options.out, split=options.split, max_audio=options.max_audio)
     except (ValueError, OSError) as error:
         sys.exit(str(error))
-    console = Console()
     console.print(f"Written to {path} ({path.stat().st_size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
-    console.print(f"Its figures as SVG, PNG and CSV: {path.parent / FIGURES}", highlight=False, soft_wrap=True)
+    console.print(f"Its figures as SVG, PNG and CSV: {figures_folder(path)}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.files import strict_json
 from mlsuperb.scoring.hypotheses import read_hypotheses
-from mlsuperb.scoring.result import read_result
+from mlsuperb.scoring.result import read_result, scoring_settings
 from mlsuperb.scoring.score import NOT_APPLICABLE, PROTOCOLS, score
 from mlsuperb.scoring.table import SYNTHETIC, protocol_tables
 from mlsuperb.types import Hypothesis
@@ -35,12 +35,7 @@ def settings_of(source: Path, hypotheses: Sequence[Hypothesis]) -> dict[str, Any
     source = source.parent if source.name == HYPOTHESES else source
     if (source / RESULT).is_file():
         result = read_result(source / RESULT)
-        return {
-            "task": result["task"]["name"],
-            "normaliser": result["normaliser"]["name"],
-            "units": result["task"]["units"],
-            "synthetic": result["synthetic"],
-        }
+        return scoring_settings(result) | {"synthetic": result["synthetic"]}
     if (source / CONFIG).is_file():
         return _from_config(source / CONFIG)
     return {"task": infer_task(hypotheses), "normaliser": "v1", "units": "char", "synthetic": False}

@@ -16,7 +16,7 @@ from mlsuperb.model import SpeechModel
 from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.hypotheses import read_hypotheses
-from mlsuperb.scoring.result import build_result, read_result, write_result
+from mlsuperb.scoring.result import build_result, read_result, scoring_settings, write_result
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
@@ -119,9 +119,7 @@ def show(folder: Path, console: Console | None = None) -> None:
         show_examples(
             hypotheses,
             3,
-            task=result["task"]["name"],
-            normaliser=result["normaliser"]["name"],
-            units=result["task"]["units"],
+            **scoring_settings(result),
             colour=console.is_terminal and not console.no_color,
         ),
         soft_wrap=True,

@@ -13,7 +13,7 @@ from mlsuperb.scoring.comparison.paired import PairedUtterance, pair_utterances
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
-from mlsuperb.scoring.result import read_result
+from mlsuperb.scoring.result import read_result, scoring_settings
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis
 
@@ -76,12 +76,7 @@ class Run:
     @property
     def scoring(self) -> dict[str, Any]:
         """How they are scored."""
-        result = self.result
-        return {
-            "task": result["task"]["name"],
-            "normaliser": result["normaliser"]["name"],
-            "units": result["task"]["units"],
-        }
+        return scoring_settings(self.result)
 
     def counts(self, subset: str = "all") -> list[tuple[Hypothesis, Counts]]:
         """Utterances of a subset of languages with their counts."""

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -14,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent / "analysis"))
 from fake_runs import make_run
 
 from mlsuperb import report
+from mlsuperb.analysis.chart import Chart
+from mlsuperb.analysis.report.loaded import short_names
 from mlsuperb.report import main, write_report
 
 EVIL = '<img src=x onerror="alert(1)"><script>alert(2)</script>&"\''
@@ -56,7 +60,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of figures take most of a report's time."""
-    monkeypatch.setattr(report, "_save_figures", lambda page, folder: None)
+    monkeypatch.setattr(Chart, "save", lambda chart, folder: [])
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +120,11 @@ def test_what_others_wrote_is_text(tmp_path, no_figures) -> None:
 
 def test_runs_stand_side_by_side(runs, tmp_path, capsys) -> None:
     out = tmp_path / "set" / "report.html"
-    main([*map(str, runs), "--out", str(out), "--max-audio", "3"])
-    assert "Written to" in capsys.readouterr().out
+    (tmp_path / "unfinished").mkdir()
+    main([str(runs[0].parent), str(tmp_path / "unfinished"), "--out", str(out), "--max-audio", "3"])
+    printed = capsys.readouterr().out
+    assert f"not in the report, since it has no result: {tmp_path / 'unfinished'}" in printed
+    assert "Written to" in printed
     page = read(out)
     text = " ".join(page.text.split())
     assert "may not be compared with frozen-s0 and is in no table of scores: data differ in split test" in text
@@ -134,6 +141,26 @@ def test_runs_stand_side_by_side(runs, tmp_path, capsys) -> None:
     }
 
 
+def test_another_page_of_a_folder_keeps_the_figures_of_the_first(runs, tmp_path) -> None:
+    path = write_report(runs[:1], out=tmp_path / "b.html", max_audio=0)
+    assert ">b_figures/curve_losses.csv<" in path.read_text(encoding="utf-8")
+    assert (tmp_path / "b_figures" / "curve_losses.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("ids", "names"),
+    [
+        (("h-frozen-asr-s0-1a", "h-lora-asr-s1-2b"), ["frozen-s0", "lora-s1"]),
+        (("h-frozen-mono_asr-eng-s0-1a", "h-frozen-lid-s0-2b"), ["mono_asr-eng", "lid"]),
+        (("h-lid-s0-1a", "h-lid-s0-2b"), ["1a", "2b"]),
+        (("mine", "yours"), ["mine", "yours"]),
+        (("h-lid-1a", "h-lid-1a"), ["1: h-lid-1a", "2: h-lid-1a"]),
+    ],
+)
+def test_names_are_what_tells_runs_apart(ids, names) -> None:
+    assert short_names([SimpleNamespace(result={"run_id": one}) for one in ids]) == names
+
+
 def test_every_task_has_a_page(tmp_path, no_figures) -> None:
     for task in ("asr", "lid"):
         page = read(write_report([make_run(tmp_path / task, languages=("eng", "fra"), task=task, audio=False)]))
@@ -141,6 +168,25 @@ def test_every_task_has_a_page(tmp_path, no_figures) -> None:
         assert ("confusion" in sections) == (task == "lid")
     both = [make_run(tmp_path / f"lid{n}", languages=("eng", "fra"), task="lid", audio=False, seed=n) for n in (0, 1)]
     assert "LID % by language" in read(write_report(both, out=tmp_path / "both.html")).text
+
+
+def test_the_stages_of_the_model_are_shown_where_they_were_analysed(tmp_path, no_figures) -> None:
+    run = make_run(tmp_path / "run", languages=("eng", "fra"), audio=False)
+    folder = run / "analysis"
+    folder.mkdir(exist_ok=True)
+    points = "stage,id,language,predicted,correct,x,y\nblock 1,a,eng,eng,True,0,0\nblock 1,b,fra,eng,False,1,1\n"
+    neighbours = (
+        "stage,k,accuracy,num_utterances,chance,accuracy_other_speakers,num_other_speakers\nblock 1,5,75,2,50,,0\n"
+    )
+    (folder / "tsne.csv").write_text(points, encoding="utf-8")
+    (folder / "knn.csv").write_text(neighbours, encoding="utf-8")
+    assert "are not there" in read(write_report([run])).text  # no stamp: the analysis was cut off
+    stored = {"made_of": {"hypotheses": "others"}, "constant": ["head output"]}
+    (folder / "tsne.json").write_text(json.dumps(stored), encoding="utf-8")
+    text = " ".join(read(write_report([run])).text.split())
+    assert "Languages at each stage of the model (t-SNE of 2 utterances)" in text
+    assert "its mean is the same for all utterances: head output" in text
+    assert "made of other hypotheses than this result" in text
 
 
 def test_audio_that_is_gone_is_counted(tmp_path, no_figures) -> None:
@@ -161,7 +207,7 @@ def test_a_page_keeps_its_size(runs, tmp_path, monkeypatch, no_figures) -> None:
 
 
 def test_mistakes_are_explained(runs, tmp_path) -> None:
-    with pytest.raises(SystemExit, match=r"there is no file .*result\.json; a run writes it"):
+    with pytest.raises(SystemExit, match=r"no finished run in .*give folders that hold a result\.json"):
         main([str(tmp_path)])
     with pytest.raises(
         SystemExit, match=r"no hypotheses of the split 'dev_dialect'; it has test: give one with --split"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +60,20 @@ class Chart:
     figure: Figure
     data: pd.DataFrame
 
+    def __post_init__(self) -> None:
+        """Freeze the figure: every constrained layout starts from the last one, so that a second picture would differ."""
+        from matplotlib.text import Text
+
+        for text in self.figure.findobj(Text):
+            text.set_parse_math(False)  # names of runs and languages: a dollar sign is no formula
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+
     def svg(self) -> str:
-        """The picture for the inside of an HTML page: no prologue, ids that no other chart of the page has."""
+        """The picture for the inside of an HTML page: no prologue, ids that no other chart of the page has, one image named
+        by the title for those who do not see it."""
         text = self._rendered("svg").decode("utf-8")
-        text = text[text.index("<svg") :]
+        text = f'<svg role="img" aria-label="{escape(self.title)}"' + text[text.index("<svg") + len("<svg") :]
         return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
 
     def save(self, folder: Path) -> list[Path]:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from mlsuperb.analysis.chart import Chart, new_figure
-from mlsuperb.analysis.curves import plain
 
 NONE = "(none)"  # no language named
 OTHER = "(other)"
@@ -71,8 +70,8 @@ def _chart(matrix: pd.DataFrame, counts: pd.DataFrame, *, num_languages: int) ->
     figure, (axes,) = new_figure(width_in=side + 0.8, height_in=side)
     axes.grid(False)
     image = axes.imshow(matrix.to_numpy(dtype=float), cmap="Blues", vmin=0, vmax=100, aspect="equal")
-    axes.set_xticks(range(matrix.shape[1]), [plain(str(name)) for name in matrix.columns], rotation=90, fontsize=8)
-    axes.set_yticks(range(matrix.shape[0]), [plain(str(name)) for name in matrix.index], fontsize=8)
+    axes.set_xticks(range(matrix.shape[1]), list(matrix.columns), rotation=90, fontsize=8)
+    axes.set_yticks(range(matrix.shape[0]), list(matrix.index), fontsize=8)
     axes.set(xlabel="language named", ylabel="language")
     if len(matrix) <= 12:
         for (row, column), value in np.ndenumerate(matrix.to_numpy(dtype=float)):

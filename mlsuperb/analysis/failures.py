@@ -110,11 +110,11 @@ def _ranges(scores: Sequence[LanguageScore]) -> Signature:
     if not several:
         finding = "no language has error rates in more than one dataset"
     elif not wide:
-        finding = f"in none of {len(several)} languages with several datasets"
+        finding = f"in none of the languages with several datasets ({len(several)})"
     else:
         shown = [f"{one.code} ({min(one.datasets.values()):.1f} to {max(one.datasets.values()):.1f} %)" for one in wide]
         more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
-        finding = f"in {len(wide)} of {len(several)} languages with several datasets: {', '.join(shown[:5])}{more}"
+        finding = f"in {len(wide)} of the {len(several)} with several datasets: {', '.join(shown[:5])}{more}"
     return Signature(
         name="A large range within a language across datasets",
         meaning="sensitivity to the domain",

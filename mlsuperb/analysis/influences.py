@@ -79,16 +79,22 @@ def _influence(table: pd.DataFrame, column: str, *, rate: str) -> Influence:
     )
 
 
-def rank_correlation(first: pd.Series, second: pd.Series) -> Correlation | None:
+def rank_correlation(first: pd.Series, second: pd.Series, *, num_means: int = 1) -> Correlation | None:
     """Spearman's, ties at their mean rank; interval by Fisher's transformation with the standard error of Bonett and Wright
-    (Psychometrika 65, 2000). None where one of them never changes or there are fewer than four."""
+    (Psychometrika 65, 2000). None where one of them never changes or there are too few.
+
+    Args:
+        num_means: that were taken away from the numbers, each of which leaves one less to vary: a partial correlation given
+            k variables has n - k - 3 in place of n - 3 (Fisher, Metron 3, 1924), here k = `num_means` - 1.
+    """
+    effective = len(first) - num_means - 2
     ranks = [series.rank().to_numpy(dtype=float) for series in (first, second)]
-    if len(first) < 4 or min(np.ptp(rank) for rank in ranks) == 0:
+    if effective < 1 or min(np.ptp(rank) for rank in ranks) == 0:
         return None
     rho = float(np.clip(np.corrcoef(ranks[0], ranks[1])[0, 1], -1, 1))
     if abs(rho) > 1 - 1e-9:
         return Correlation(rho=rho, low=rho, high=rho, num=len(first))
-    error = 1.96 * sqrt((1 + rho**2 / 2) / (len(first) - 3))
+    error = 1.96 * sqrt((1 + rho**2 / 2) / effective)
     return Correlation(rho=rho, low=tanh(atanh(rho) - error), high=tanh(atanh(rho) + error), num=len(first))
 
 
@@ -100,7 +106,7 @@ def _within(known: pd.DataFrame, column: str) -> Correlation | None:
         return None  # the same as overall
     ranks = groups.rank(pct=True).loc[kept.index]
     centred = ranks - ranks.groupby(kept["language"]).transform("mean")
-    return rank_correlation(centred[column], centred["score"])
+    return rank_correlation(centred[column], centred["score"], num_means=kept["language"].nunique())
 
 
 def _chart(known: pd.DataFrame, column: str, *, rate: str) -> Chart:
@@ -117,7 +123,8 @@ def _chart(known: pd.DataFrame, column: str, *, rate: str) -> Chart:
     axes.set(xlabel=label, ylabel=rate, ylim=(0, 1.04 * top))
     outside = int((drawn["score"] > 1.04 * top).sum())
     note = (
-        f"{name.capitalize()}: {definition}. Line: all errors over all reference units of each tenth of the utterances."
+        f"{name.capitalize()}: {definition}. Line: all errors over all reference units, for each tenth of the "
+        "utterances (for fewer and larger parts where many have the same value)."
     )
     if len(drawn) < len(known):
         note += f" {len(drawn):,} of {len(known):,} utterances are drawn."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mlsuperb.analysis.chart import Chart, new_figure
-from mlsuperb.analysis.curves import COLOURS, plain
+from mlsuperb.analysis.palette import EIGHT
 from mlsuperb.data.languages import language_name
 
 NUM_BARS = 150  # languages in a figure
@@ -64,8 +64,8 @@ def language_bars(scores: Sequence[LanguageScore], *, rate: str) -> Chart | None
         return None
     shown = known[:NUM_BARS][::-1]
     figure, (axes,) = new_figure(width_in=5.5, height_in=max(1.5, 0.6 + 0.18 * len(shown)))
-    axes.barh(range(len(shown)), [value for value, _ in shown], color=COLOURS[0], height=0.7)
-    axes.set_yticks(range(len(shown)), [plain(code) for _, code in shown], fontsize=8)
+    axes.barh(range(len(shown)), [value for value, _ in shown], color=EIGHT[0], height=0.7)
+    axes.set_yticks(range(len(shown)), [code for _, code in shown], fontsize=8)
     axes.set(xlabel=rate if has_text else "language accuracy %", ylim=(-0.6, len(shown) - 0.4))
     left_out = len(known) - len(shown)
     return Chart(
@@ -91,9 +91,10 @@ def dataset_ranges(scores: Sequence[LanguageScore], *, rate: str) -> Chart | Non
     for place, one in enumerate(several):
         values = list(one.datasets.values())
         axes.plot([min(values), max(values)], [place, place], color="#9aa5b1", linewidth=2, zorder=1)
-        axes.scatter(values, [place] * len(values), color=COLOURS[1], s=18, zorder=2)
-    axes.set_yticks(range(len(several)), [plain(one.code) for one in several], fontsize=8)
-    axes.set(xlabel=rate, ylim=(-0.7, len(several) - 0.3))
+        axes.scatter(values, [place] * len(values), color=EIGHT[1], s=18, zorder=2)
+    axes.set_yticks(range(len(several)), [one.code for one in several], fontsize=8)
+    highest = max(100.0, *(value for one in several for value in one.datasets.values()))  # or any gap would look wide
+    axes.set(xlabel=rate, xlim=(0, 1.02 * highest), ylim=(-0.7, len(several) - 0.3))
     return Chart(
         name="dataset_range",
         title="Range over the datasets of a language",

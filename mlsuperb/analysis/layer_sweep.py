@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from mlsuperb.analysis.chart import Chart, new_figure
+from mlsuperb.analysis.runs import ScoredRun
 from mlsuperb.scoring.comparison.bootstrap import Rate, rate_interval
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import total
-from mlsuperb.scoring.result import comparable
+from mlsuperb.scoring.result import comparable, scoring_settings
 from mlsuperb.scoring.table import Cells, percent
 from mlsuperb.scoring.utterances import utterance_counts
-from mlsuperb.types import Hypothesis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,15 +30,6 @@ NOTE = (
     "Every point is one run, its bar the 95 % bootstrap interval over test utterances; the line goes through the mean of the "
     "runs of a {what}. The interval says nothing of other seeds: for that, train several."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepRun:
-    """One run of a sweep; `place` is its folder, for messages."""
-
-    place: str
-    result: Mapping[str, Any]
-    hypotheses: Sequence[Hypothesis]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +70,7 @@ def place_of(position: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"-?\d+" if position.startswith("-") else r"\d+", position))
 
 
-def sweep(runs: Sequence[SweepRun], *, hidden: Collection[str], unfinished: Sequence[Mapping[str, Any]] = ()) -> Sweep:
+def sweep(runs: Sequence[ScoredRun], *, hidden: Collection[str], unfinished: Sequence[Mapping[str, Any]] = ()) -> Sweep:
     """The points of a sweep.
 
     Args:
@@ -114,7 +105,7 @@ def sweep(runs: Sequence[SweepRun], *, hidden: Collection[str], unfinished: Sequ
 
 
 def _check_settings(
-    runs: Sequence[SweepRun], positions: Sequence[str | None], *, kind: Kind, hidden: Collection[str]
+    runs: Sequence[ScoredRun], positions: Sequence[str | None], *, kind: Kind, hidden: Collection[str]
 ) -> None:
     """Nothing but layers and seeds may differ; a run that has no layer of its own is a level to compare with, and may
     have another featurizer (adaptation)."""
@@ -136,11 +127,11 @@ def _check_settings(
         )
 
 
-def _rows(run: SweepRun, position: str | None, *, kind: Kind) -> Iterator[dict[str, Any]]:
+def _rows(run: ScoredRun, position: str | None, *, kind: Kind) -> Iterator[dict[str, Any]]:
     """One for each measure that the task has."""
     result = run.result
     task, units = result["task"]["name"], result["task"]["units"]
-    counts = utterance_counts(run.hypotheses, task=task, normaliser=result["normaliser"]["name"], units=units)
+    counts = utterance_counts(run.hypotheses, **scoring_settings(result))
     measures: dict[str, Rate] = {} if task == "lid" else {f"{'PER' if units == 'phoneme' else 'CER'} %": "error_rate"}
     if task != "asr":
         measures["LID accuracy %"] = "lid_accuracy"

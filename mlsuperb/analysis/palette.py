@@ -12,11 +12,13 @@ TWENTY = (
     *("#CAACCB", "#BA8DB4", "#AA6F9E", "#994F88", "#882E72", "#1965B0", "#437DBF", "#6195CF", "#7BAFDE", "#4EB265"),
     *("#90C987", "#CAE0AB", "#F7CB45", "#F4A736", "#EE8026", "#E65518", "#DC050C", "#A5170E", "#72190E", "#42150A"),
 )
-STEP = 7  # through the rainbow, so that names that follow each other look different; it has no factor in common with 20
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each name, always the same for the same names. After twenty they come again."""
     if len(names) <= len(EIGHT):
         return dict(zip(names, EIGHT, strict=False))
-    return {name: TWENTY[STEP * index % len(TWENTY)] for index, name in enumerate(names)}
+    num = min(len(names), len(TWENTY))
+    spread = [TWENTY[(2 * index + 1) * len(TWENTY) // (2 * num)] for index in range(num)]  # as far apart as they can be
+    ordered = [*spread[::2], *spread[1::2]]  # and none beside its neighbour in the legend
+    return {name: ordered[index % num] for index, name in enumerate(names)}

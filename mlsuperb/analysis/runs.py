@@ -5,15 +5,26 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlsuperb.data.languages import language_name
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.score import NOT_APPLICABLE
+from mlsuperb.types import Hypothesis
 
 Result = Mapping[str, Any]
 RESULT_FILE, CONFIG_FILE, FOLDER = "result.json", "config.yaml", "analysis"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRun:
+    """A result and the hypotheses it was made of, of one split; `place` is their folder, for messages."""
+
+    place: str
+    result: Result
+    hypotheses: Sequence[Hypothesis]
 
 
 def finished_runs(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:

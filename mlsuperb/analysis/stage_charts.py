@@ -124,12 +124,15 @@ def knn_chart(neighbours: pd.DataFrame, *, constant: Sequence[str] = ()) -> Char
     stages = neighbours["stage"].tolist()
     places = range(len(stages))
     figure, (axis,) = new_figure(height_in=0.35 * len(stages) + 1.6)
-    axis.plot(neighbours["accuracy"], places, "o-", color="#0072B2", label="all neighbours")
-    others = neighbours["accuracy_other_speakers"]
     counted, total = int(neighbours["num_other_speakers"].iloc[0]), int(neighbours["num_utterances"].iloc[0])
+    axis.plot(neighbours["accuracy"], places, "o-", color="#0072B2", label=f"all neighbours ({total} utterances)")
+    others = neighbours["accuracy_other_speakers"]
     if others.notna().any():
         axis.plot(others, places, "s--", color="#D55E00", label=f"of other speakers ({counted} utterances)")
-        why = f"the second line leaves neighbours of the own speaker out ({counted} of {total} utterances have others)."
+        why = (
+            f"the second line leaves neighbours of the own speaker out, and is of the {counted} of {total} utterances whose "
+            "language somebody else speaks, so that the lines differ in their utterances too."
+        )
     else:
         why = "here speakers are not known, or each language has one, so that it cannot be told apart."
     chance = float(neighbours["chance"].iloc[0])
@@ -137,8 +140,8 @@ def knn_chart(neighbours: pd.DataFrame, *, constant: Sequence[str] = ()) -> Char
     axis.set_yticks(list(places), stages)
     axis.invert_yaxis()
     axis.set_xlim(0, 102)
-    axis.set_xlabel(f"own language among the {neighbours['k'].iloc[0]} nearest, % of {total} utterances")
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    axis.set_xlabel(f"utterances whose {neighbours['k'].iloc[0]} nearest are mostly of their own language, %")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return Chart(
         name="knn",
         title="Languages of nearest neighbours at each stage of the model",

@@ -11,23 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mlsuperb.analysis.runs import pairs_of
+from mlsuperb.analysis.runs import ScoredRun, pairs_of
 from mlsuperb.scoring.comparison.bootstrap import Interval, rate_interval
 from mlsuperb.scoring.counts import Counts, total
-from mlsuperb.scoring.result import same_scoring
+from mlsuperb.scoring.result import same_scoring, scoring_settings
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis
 
 By = Literal["language", "dataset"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Test:
-    """A result and the hypotheses it was made of, of one split; `place` is its folder, for messages."""
-
-    place: str
-    result: Mapping[str, Any]
-    hypotheses: Sequence[Hypothesis]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +32,7 @@ class Row:
 
     label: str
     heard: frozenset[str]
-    tests: Sequence[Test]
+    tests: Sequence[ScoredRun]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +128,11 @@ def measure(rows: Sequence[Row], *, by: By) -> Transfer:
     )
 
 
-def _collect(rows: Sequence[Row], *, by: By) -> tuple[dict[tuple[str, str], tuple[Test, list[Hypothesis]]], list[str]]:
+def _collect(
+    rows: Sequence[Row], *, by: By
+) -> tuple[dict[tuple[str, str], tuple[ScoredRun, list[Hypothesis]]], list[str]]:
     """The test and the utterances of every cell that was measured, and what was left out."""
-    found: dict[tuple[str, str], tuple[Test, list[Hypothesis]]] = {}
+    found: dict[tuple[str, str], tuple[ScoredRun, list[Hypothesis]]] = {}
     remarks = []
     for row in rows:
         for test in row.tests:
@@ -175,7 +168,7 @@ def _check(rows: Sequence[Row]) -> None:
             )
 
 
-def _differences(first: Test, second: Test) -> list[str]:
+def _differences(first: ScoredRun, second: ScoredRun) -> list[str]:
     reasons = same_scoring(first.result, second.result)
     if first.result["config"].get("decoding") != second.result["config"].get("decoding"):
         reasons.append("the decoder differs")
@@ -183,7 +176,7 @@ def _differences(first: Test, second: Test) -> list[str]:
 
 
 def _same_utterances(
-    first: tuple[Test, Sequence[Hypothesis]], second: tuple[Test, Sequence[Hypothesis]], column: str
+    first: tuple[ScoredRun, Sequence[Hypothesis]], second: tuple[ScoredRun, Sequence[Hypothesis]], column: str
 ) -> None:
     spoken = [{(one.split, one.id, one.reference) for one in utterances} for _, utterances in (first, second)]
     if spoken[0] != spoken[1]:
@@ -195,7 +188,7 @@ def _same_utterances(
 
 
 def _cell(label: str, column: str, utterances: list[Hypothesis], *, heard: bool, result: Mapping[str, Any]) -> Cell:
-    counts = utterance_counts(utterances, **score_settings(result))
+    counts = utterance_counts(utterances, **scoring_settings(result))
     rates = [rate for one in counts if (rate := one.error_rate) is not None]
     return Cell(
         trained_on=label,
@@ -209,12 +202,3 @@ def _cell(label: str, column: str, utterances: list[Hypothesis], *, heard: bool,
         sd=statistics.stdev(rates) if len(rates) > 1 else None,
         num_no_reference=len(counts) - len(rates),
     )
-
-
-def score_settings(result: Mapping[str, Any]) -> dict[str, Any]:
-    """How the texts of a result are compared."""
-    return {
-        "task": result["task"]["name"],
-        "normaliser": result["normaliser"]["name"],
-        "units": result["task"]["units"],
-    }

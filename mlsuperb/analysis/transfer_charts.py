@@ -55,16 +55,10 @@ def matrix_chart(transfer: Transfer) -> Chart:
     return Chart(
         name="transfer_matrix",
         title=f"{transfer.unit} on what was heard in training and what was not",
-        note=MATRIX_NOTE.format(by=transfer.by) + _empty_note(transfer),
+        note=MATRIX_NOTE.format(by=transfer.by),
         figure=figure,
         data=cells_table(transfer),
     )
-
-
-def _empty_note(transfer: Transfer) -> str:
-    if not transfer.empty:
-        return ""
-    return " Not measured: " + ", ".join(f"{row} on {column}" for row, column in transfer.empty) + "."
 
 
 def _number(axis: Axes, row: int, column: int, transfer: Transfer, *, label: str, code: str, highest: float) -> None:
@@ -114,7 +108,8 @@ def bars_chart(transfer: Transfer) -> Chart:
     return Chart(
         name="transfer_bars",
         title=f"{transfer.unit} of utterances: mean and standard deviation",
-        note=BARS_NOTE.format(by=transfer.by) + _empty_note(transfer),
+        note=BARS_NOTE.format(by=transfer.by)
+        + (" Where a bar is missing, nothing was measured." if transfer.empty else ""),
         figure=figure,
         data=data,
     )

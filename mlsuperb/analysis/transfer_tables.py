@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from mlsuperb.analysis.transfer import Cell, Transfer, score_settings
+from mlsuperb.analysis.transfer import Cell, Transfer
+from mlsuperb.scoring.result import scoring_settings
 from mlsuperb.scoring.table import Cells, percent
 from mlsuperb.scoring.utterances import compared_texts
 
@@ -53,7 +54,7 @@ def samples_table(transfer: Transfer, results: Mapping[str, Mapping[str, Any]]) 
         )
         for place in dict.fromkeys(round(share * (len(ranked) - 1)) for share in PLACES if ranked):
             rate, _, one = ranked[place]
-            texts = compared_texts(one, **score_settings(results[cell.trained_on]))
+            texts = compared_texts(one, **scoring_settings(results[cell.trained_on]))
             rows.append(
                 {
                     "trained_on": cell.trained_on,

@@ -50,6 +50,15 @@ SCHEMA: dict[str, tuple[str, ...]] = {
 OPTIONAL: dict[str, tuple[str, ...]] = {"featurizer": ("name", "layer_weights")}
 
 
+def scoring_settings(result: Mapping[str, Any]) -> dict[str, Any]:
+    """How the texts of a result are compared: `task`, `normaliser` and `units`, as `mlsuperb.scoring.utterances` takes them."""
+    return {
+        "task": result["task"]["name"],
+        "normaliser": result["normaliser"]["name"],
+        "units": result["task"]["units"],
+    }
+
+
 def build_result(
     *,
     run_id: str,

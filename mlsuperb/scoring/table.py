@@ -81,10 +81,11 @@ def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield f"{key[0]}_*", ABSENT, key[1]
             continue
         for name, entry in entries.items():
-            yield f"{name} {ARROWS[entry['better']]}", percent(entry["value"]), _note(entry)
+            yield f"{name} {ARROWS[entry['better']]}", percent(entry["value"]), taken_over(entry)
 
 
-def _note(entry: Mapping[str, Any]) -> str:
+def taken_over(entry: Mapping[str, Any]) -> str:
+    """What a metric was taken over, or why there is none."""
     if entry["value"] is None:
         return str(entry["reason"])
     named = entry.get("languages")
@@ -93,7 +94,8 @@ def _note(entry: Mapping[str, Any]) -> str:
     if named:
         return ", ".join(named)
     num = entry.get("num_languages", 0)
-    return f"{num} language{'' if num == 1 else 's'}"
+    summed = f", the rates of {entry['num_summed']} summed" if "num_summed" in entry else ""
+    return f"{num} language{'' if num == 1 else 's'}{summed}"
 
 
 _Column = tuple[str, Callable[[Mapping[str, Any]], str]]

@@ -36,6 +36,17 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
     assert 0.92 < covered / 300 < 0.98
 
 
+def test_the_interval_knows_of_means_that_were_taken_away() -> None:
+    generator = np.random.default_rng(3)
+    covered = 0
+    for _ in range(300):
+        x_GN, y_GN = generator.standard_normal((2, 30, 2))  # of 30 languages, two utterances each
+        x, y = (pd.Series((one - one.mean(1, keepdims=True)).ravel()) for one in (x_GN, y_GN))
+        found = rank_correlation(x, y, num_means=30)
+        covered += found.low < 0 < found.high
+    assert 0.92 < covered / 300 < 0.98
+
+
 def test_differences_between_languages_can_be_taken_out() -> None:
     generator = np.random.default_rng(0)
     language = np.repeat(["eng", "fra"], 100)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -60,11 +62,30 @@ def test_of_many_languages_the_most_confused_are_drawn() -> None:
     assert found.chart.data["language"].nunique() == 60
 
 
+def test_a_figure_twice_is_the_same_and_has_no_formulas(tmp_path: Path) -> None:
+    history = [{"epoch": number, "train_loss": 3.0, "valid_loss": 4.0} for number in (1, 2)]
+    chart = training_curves({"a": history, r"b$\frac{$": history})[0]
+    assert r"b$\frac{$" in chart.svg()
+    assert chart.svg() == chart.svg()
+    first, second = ([path.read_bytes() for path in chart.save(tmp_path)] for _ in range(2))
+    assert len(first) == 3
+    assert first == second
+    assert chart.svg().startswith('<svg role="img" aria-label="Loss by epoch"')
+
+
 def test_curves_of_runs_share_a_figure() -> None:
     history = [{"epoch": 1, "train_loss": 3.0, "valid_loss": 4.0, "valid_token_error_rate": 0.9}]
     charts = training_curves({"a": history, "b$": history, "none": []})
     assert [chart.name for chart in charts] == ["curve_losses", "curve_valid_token_error_rate"]
     assert set(charts[0].data["run"]) == {"a", "b$"}
     assert len(charts[0].data) == 4
-    assert charts[0].svg()  # a dollar sign is no formula
+    assert charts[1].data["value"].tolist() == [90.0, 90.0]  # in %, as all error rates
     assert training_curves({"a": []}) == []
+
+
+def test_a_run_keeps_its_colour_and_its_name_where_it_is_alone() -> None:
+    loss = {"epoch": 1, "train_loss": 3.0, "valid_loss": 4.0}
+    charts = training_curves({"a": [loss], "b": [loss | {"valid_lid_error_rate": 0.5}]})
+    alone = charts[1].figure
+    assert [text.get_text() for text in alone.legends[0].get_texts()] == ["b"]
+    assert alone.axes[0].lines[0].get_color() == charts[0].figure.axes[0].lines[-1].get_color()

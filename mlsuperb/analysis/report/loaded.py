@@ -14,7 +14,7 @@ from mlsuperb.analysis.utterance_facts import add_sound, text_facts
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.hypotheses import read_hypotheses
-from mlsuperb.scoring.result import read_result
+from mlsuperb.scoring.result import read_result, scoring_settings
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis
 
@@ -80,11 +80,7 @@ def load_run(
     if not hypotheses:
         known = ", ".join(sorted({one.split for one in everything}))
         raise ValueError(f"{folder} has no hypotheses of the split {split!r}; it has {known}: give one with --split")
-    settings: dict[str, Any] = {
-        "task": result["task"]["name"],
-        "normaliser": result["normaliser"]["name"],
-        "units": result["task"]["units"],
-    }
+    settings = scoring_settings(result)
     counts = utterance_counts(hypotheses, **settings)
     tokens = folder / "tokens.txt"
     known_tokens = Vocabulary.load(tokens).tokens if tokens.is_file() else None
@@ -95,15 +91,12 @@ def load_run(
 
 
 def short_names(runs: Sequence[LoadedRun]) -> list[str]:
-    """Names for tables and legends, all different: what is not the same in all run ids, without the hash of the settings
-    where it is not needed; numbered where one run is given twice."""
-    parts = [str(run.result["run_id"]).split("-") for run in runs]
-    if len(runs) > 1 and len({len(part) for part in parts}) == 1:
-        kept = [place for place in range(len(parts[0])) if len({part[place] for part in parts}) > 1]
-        last = len(parts[0]) - 1
-        for places in (kept[:-1] if kept[-1:] == [last] else kept, kept):
-            names = ["-".join(part[place] for place in places) for part in parts]
-            if all(names) and len(set(names)) == len(names):
-                return names
+    """Names for tables and legends, all different: of each run id the parts that not all of them have, without the last one
+    (the hash of the settings) where it is not needed; numbered where one run is given twice."""
     ids = [str(run.result["run_id"]) for run in runs]
-    return ids if len(set(ids)) == len(ids) else [f"{number}: {one}" for number, one in enumerate(ids, start=1)]
+    common = set.intersection(*(set(one.split("-")) for one in ids))
+    parts = [[part for part in one.split("-") if part not in common] for one in ids]
+    for names in (["-".join(kept[:-1]) for kept in parts], ["-".join(kept) for kept in parts], ids):
+        if all(names) and len(set(names)) == len(names):
+            return names
+    return [f"{number}: {one}" for number, one in enumerate(ids, start=1)]

@@ -65,24 +65,24 @@ def _layers(run: LoadedRun) -> Section:
 
 def _embeddings(run: LoadedRun) -> Section:
     """t-SNE and nearest neighbours by stage, where `mlsuperb.analyse` has left them."""
-    paths = [run.folder / ANALYSIS / name for name in ("tsne.csv", "knn.csv")]
+    tables = [run.folder / ANALYSIS / name for name in ("tsne.csv", "knn.csv")]
+    stamp = run.folder / ANALYSIS / "tsne.json"  # written last: without it the tables may be of two analyses
     title, command = "Language in the layers", f"python -m mlsuperb.analyse tsne {run.folder}"
-    if not all(path.is_file() for path in paths):
+    if not all(path.is_file() for path in (*tables, stamp)):
         text = (
-            f"t-SNE and nearest neighbours by layer are not there. {command} makes them; then make this report again."
+            f"t-SNE and nearest neighbours by layer are not there. {command} makes them (with --all-layers of every layer of "
+            "the upstream, not of the last alone); then make this report again."
         )
         return Section(id="embeddings", title=title, blocks=(Note(text=text),))
-    stamp = run.folder / ANALYSIS / "tsne.json"
-    stored = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
-    made_of = stored.get("made_of", {}).get("hypotheses")
-    points, neighbours = map(read_table, paths)
-    constant = stored.get("constant", ())
+    stored = json.loads(stamp.read_text(encoding="utf-8"))
+    points, neighbours = map(read_table, tables)
+    constant = stored["constant"]
     charts = (
         tsne_chart(points, neighbours, constant=constant),
         knn_chart(neighbours, constant=constant),
     )
     blocks: list[Block] = [Figures(charts=charts, wide=True)]
-    if made_of not in (None, run.result["hypotheses"]["sha256"]):
+    if stored["made_of"]["hypotheses"] != run.result["hypotheses"]["sha256"]:
         text = f"These figures were made of other hypotheses than this result; {command} makes them again."
         blocks.insert(0, Note(text=text, tone="warning"))
     return Section(id="embeddings", title=title, blocks=tuple(blocks))

@@ -13,7 +13,7 @@ from mlsuperb.scoring.comparison.run_facts import above_cap, trained_params
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
 from mlsuperb.scoring.score import NOT_APPLICABLE
-from mlsuperb.scoring.table import ARROWS
+from mlsuperb.scoring.table import ARROWS, taken_over
 
 PROTOCOLS = {
     "v1": "ML-SUPERB 1.0: all utterances pooled",
@@ -33,7 +33,7 @@ MEANINGS = {  # of metrics, by what stands behind the subset
     "macro_lid_accuracy": "mean of the languages' accuracies",
     "standard_cer": "mean of the languages' mean utterance error rates",
     "standard_lid_accuracy": "mean of the languages' accuracies",
-    "worst_15_cer": "sum of the 15 highest error rates of languages, over 15",
+    "worst_15_cer": "sum of the 15 highest error rates of languages, over 15 (also where there are fewer: then it is too low)",
     "dialect_cer": "the same as standard_cer, on the dialect data",
     "dialect_lid_accuracy": "the same as standard_lid_accuracy, on the dialect data",
 }
@@ -94,7 +94,8 @@ def _headline_facts(run: LoadedRun) -> Iterator[Fact]:
             subset, _, kind = name.partition("_")
             interval = _interval(run, subset, kind) if protocol == "v1" else None
             certain = f"95 % interval {interval.low:.1f} to {interval.high:.1f}. " if interval else ""
-            meaning = f"{certain}{MEANINGS[kind][:1].upper()}{MEANINGS[kind][1:]} ({protocol})."
+            which = f", {', '.join(languages)}" if isinstance(languages := metrics[name].get("languages"), list) else ""
+            meaning = f"{certain}{MEANINGS[kind][:1].upper()}{MEANINGS[kind][1:]}{which} ({protocol})."
             yield Fact(label=label, value=f"{value:.1f}", unit="%", meaning=meaning)
 
 
@@ -204,16 +205,4 @@ def _metric_cell(entry: Mapping[str, Any] | None) -> Cell:
         return Cell(text="")
     value = entry["value"]
     text, tone = ("n.a.", "weak") if value is None else (f"{value:.1f}", "")
-    return Cell(text=text, value=value, sub=_over(entry), tone=cast(Literal["", "weak"], tone))
-
-
-def _over(entry: Mapping[str, Any]) -> str:
-    """What a metric was taken over, or why there is none."""
-    if entry["value"] is None:
-        return str(entry["reason"])
-    named = entry.get("languages")
-    if isinstance(named, Mapping):
-        return "; ".join(f"{language}: {at['lowest']} to {at['highest']}" for language, at in named.items())
-    if named:
-        return ", ".join(named)
-    return f"{entry['num_languages']} languages" if "num_languages" in entry else ""
+    return Cell(text=text, value=value, sub=taken_over(entry), tone=cast(Literal["", "weak"], tone))

@@ -9,9 +9,9 @@ from importlib.resources import files
 from mlsuperb.analysis.report.blocks import Page
 
 
-def render(page: Page) -> str:
+def render(page: Page, *, figures: str) -> str:
     """The whole page: no link, font, picture or script from anywhere else, and a policy that forbids them. All text is
-    escaped; figures are the only markup that comes from outside the template."""
+    escaped; figures are the only markup that comes from outside the template. `figures`: folder of their files."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -24,6 +24,7 @@ def render(page: Page) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     return environment.from_string(template).render(
         page=page,
+        folder=figures,
         style=Markup(style),
         script=Markup(script),
         script_hash=digest,

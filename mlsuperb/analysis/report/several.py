@@ -27,18 +27,22 @@ from mlsuperb.analysis.report.blocks import (
 from mlsuperb.analysis.report.loaded import LoadedRun, short_names
 from mlsuperb.analysis.report.one_run import section_charts
 from mlsuperb.analysis.report.sound import SoundBox
-from mlsuperb.analysis.report.utterances import KEY, aligned_output, example, rate_text, scoring_settings
+from mlsuperb.analysis.report.utterances import KEY, aligned_output, example, rate_text
 from mlsuperb.data.languages import language_name
 from mlsuperb.scoring.comparison.bootstrap import Interval
 from mlsuperb.scoring.comparison.paired import PairedRow, PairedUtterance, most_different, paired_table
 from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.counts import Counts
-from mlsuperb.scoring.result import comparable
+from mlsuperb.scoring.result import comparable, scoring_settings
 from mlsuperb.scoring.table import SYNTHETIC
 from mlsuperb.types import Hypothesis
 
 MOST_RUNS = 6  # side by side in the table of languages and under an utterance
 NUM_UTTERANCES = 12
+LANGUAGES_NOTE = (
+    " Differences in points with 95 % intervals (paired bootstrap over the language's utterances); of many languages, one in "
+    "twenty such intervals misses 0 by chance, and of a handful of utterances they are too narrow."
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def several_runs_page(runs: Sequence[LoadedRun], *, max_audio: int, hidden: Coll
     sides, reasons = _comparable_sides(runs, names)
     split = runs[0].split
     sections = [
-        _runs(sides, reasons, hidden=hidden, split=split),
+        _runs(runs, names, sides, reasons, hidden=hidden),
         *([_differences(sides)] if len(sides) > 1 else []),
         _languages(sides),
         pictures.training(
@@ -93,7 +97,7 @@ def _comparable_sides(runs: Sequence[LoadedRun], names: Sequence[str]) -> tuple[
         why = comparable(first.result, run.result)
         if not why:
             try:
-                rows = paired_table(first.hypotheses, run.hypotheses, **scoring_settings(first))
+                rows = paired_table(first.hypotheses, run.hypotheses, **scoring_settings(first.result))
                 sides.append(_Side(name, run, {row.group: row for row in rows[:-1]}, rows[-1]))
             except ValueError as error:  # not the same utterances: says which
                 why = [str(error)]
@@ -102,18 +106,29 @@ def _comparable_sides(runs: Sequence[LoadedRun], names: Sequence[str]) -> tuple[
     return sides, reasons
 
 
-def _runs(sides: Sequence[_Side], reasons: dict[str, list[str]], *, hidden: Collection[str], split: str) -> Section:
-    cells = runs_table([side.run.result for side in sides], hidden=hidden, split=split)
+def _runs(
+    runs: Sequence[LoadedRun],
+    names: Sequence[str],
+    sides: Sequence[_Side],
+    reasons: dict[str, list[str]],
+    *,
+    hidden: Collection[str],
+) -> Section:
+    cells = runs_table([side.run.result for side in sides], hidden=hidden, split=runs[0].split)
     blocks: list[Block] = [from_cells(cells, name="runs", note="Only settings that differ have a column.")]
     for name, why in reasons.items():
         text = f"{name} may not be compared with {sides[0].name} and is in no table of scores: {'; '.join(why)}."
         blocks.append(Note(text=text, tone="warning"))
+    if reasons:
+        blocks.append(
+            Note(text="Differences are to the run that is given first; give another first for the other runs.")
+        )
     texts: dict[str, list[str]] = {}
     for side in sides:
         for text in overview.warnings(side.run):
             texts.setdefault(text, []).append(side.name)
     blocks.append(Warnings(texts=tuple(f"{', '.join(names)}: {text}" for text, names in texts.items())))
-    named = tuple((side.name, str(side.run.result["run_id"])) for side in sides)
+    named = tuple((name, str(run.result["run_id"])) for name, run in zip(names, runs, strict=True))
     blocks.append(Pairs(title="Names on this page", pairs=named, closed=False))
     return Section(id="runs", title="Runs", blocks=tuple(blocks))
 
@@ -195,10 +210,7 @@ def _languages(sides: Sequence[_Side]) -> Section:
         filterable=True,
         label="languages",
         left_out=left_out,
-        note=(
-            f"A full bar is {full:.0f} %. Differences in points with 95 % intervals (paired bootstrap over the language's "
-            f"utterances); of many languages, one in twenty such intervals misses 0 by chance.{more}"
-        ),
+        note=f"A full bar is {full:.0f} %.{LANGUAGES_NOTE if len(shown) > 1 else ''}{more}",
     )
     return Section(id="languages", title="Languages", blocks=(table,))
 
@@ -225,7 +237,7 @@ def _utterances(sides: Sequence[_Side], *, sounds: SoundBox) -> Section:
     blocks: list[Block] = [Note(text=KEY)]
     shown: set[str] = set()
     for side in shown_sides[1:]:
-        settings = scoring_settings(first)
+        settings = scoring_settings(first.result)
         pairs = most_different(first.hypotheses, side.run.hypotheses, n=NUM_UTTERANCES, **settings)
         new = [pair for pair in pairs if pair.first.id not in shown][:share]
         shown |= {pair.first.id for pair in new}
@@ -251,4 +263,6 @@ def _heading(pair: PairedUtterance, task: str) -> str:
 
 def _aligned(side: _Side, output: tuple[Hypothesis, Counts]) -> Aligned:
     one, count = output
-    return aligned_output(one, **scoring_settings(side.run), who=side.name, facts=rate_text(count, side.run.task))
+    return aligned_output(
+        one, **scoring_settings(side.run.result), who=side.name, facts=rate_text(count, side.run.task)
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from mlsuperb.analysis.report.alignment import align
 from mlsuperb.analysis.report.blocks import Aligned, Block, Example, Examples, Note, Section
@@ -12,6 +11,7 @@ from mlsuperb.analysis.report.loaded import LoadedRun
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.data.text import first_language
 from mlsuperb.scoring.counts import Counts
+from mlsuperb.scoring.result import scoring_settings
 from mlsuperb.scoring.utterances import TaskName, UnitName, compared_texts
 from mlsuperb.types import Hypothesis
 
@@ -61,18 +61,13 @@ def _varied(run: LoadedRun, ranked: Sequence[int]) -> list[int]:
 def _list(run: LoadedRun, places: Sequence[int], *, title: str, sounds: SoundBox) -> Examples | Note:
     if not places:
         return Note(text=f"{title}: none.")
-    settings = scoring_settings(run)
+    settings = scoring_settings(run.result)
     made = []
     for place in places:
         one, count = run.hypotheses[place], run.counts[place]
         aligned = aligned_output(one, **settings)
         made.append(example(one, heading=rate_text(count, run.task), aligned=(aligned,), sounds=sounds))
     return Examples(title=title, examples=tuple(made))
-
-
-def scoring_settings(run: LoadedRun) -> dict[str, Any]:
-    """How the run's texts are compared."""
-    return {"task": run.task, "normaliser": run.result["normaliser"]["name"], "units": run.units}
 
 
 def rate_text(count: Counts, task: str) -> str:
