@@ -18,16 +18,15 @@ from mlsuperb.analysis.chart import Chart
 from mlsuperb.analysis.runs import FOLDER, ScoredRun, finished_runs, folder_for, run_labels, subject
 from mlsuperb.experiment import NOT_SCIENCE, now
 from mlsuperb.files import write_atomic
-from mlsuperb.scoring.hypotheses import read_hypotheses
-from mlsuperb.scoring.result import read_result
-from mlsuperb.scoring.table import SYNTHETIC, Cells
+from mlsuperb.scoring.hypotheses import HYPOTHESES_FILE, read_hypotheses
+from mlsuperb.scoring.result import RESULT_FILE, read_result
+from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console
 from mlsuperb.types import Hypothesis
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESULT_FILE, HYPOTHESES_FILE, CONFIG_FILE = "result.json", "hypotheses.jsonl", "config.yaml"
-PIPE_WIDTH = 200  # columns of a table that no terminal bounds
+CONFIG_FILE = "config.yaml"
 TSNE_FILE = "tsne.json"  # what the stored numbers of t-SNE were made of
 
 
@@ -273,9 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = vars(_parser().parse_args(arguments))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     what, folders, out = (options.pop(name) for name in ("what", "runs", "out"))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+    console = table_console()
     try:
         runs, unfinished = finished_runs(folders)
         for path in unfinished:

@@ -25,9 +25,8 @@ from mlsuperb.scoring.comparison.paired_view import LEGEND, paired_cells, to_jso
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.files import strict_json
 from mlsuperb.scoring.hypotheses import read_hypotheses
-from mlsuperb.scoring.result import comparable, read_result, scoring_settings
-from mlsuperb.scoring.table import SYNTHETIC, Cells
-from mlsuperb.table import PIPE_WIDTH, RESULT_FILE
+from mlsuperb.scoring.result import RESULT_FILE, comparable, read_result, scoring_settings
+from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console
 from mlsuperb.types import Hypothesis
 
 CONFIDENCE = 0.95
@@ -122,9 +121,7 @@ def markdown(found: Comparison) -> str:
 
 def show(found: Comparison, console: Console | None = None) -> None:
     """Print it."""
-    console = console or Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+    console = console or table_console()
     for line in legend(found):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(table(found).to_rich())

@@ -23,9 +23,10 @@ from mlsuperb.scoring.boards.entries import LeftOut
 from mlsuperb.scoring.boards.facts import FACTS, facts_of
 from mlsuperb.scoring.boards.leaderboard import Leaderboard, leaderboard
 from mlsuperb.scoring.boards.superb_s import board_named, boards
-from mlsuperb.scoring.result import read_result
+from mlsuperb.scoring.result import RESULT_FILE, read_result
+from mlsuperb.scoring.table import table_console
 
-RESULT_FILE, STATUS_FILE, EVALUATIONS = "result.json", "status.json", "evaluations"
+STATUS_FILE, EVALUATIONS = "status.json", "evaluations"
 FORMATS: dict[str, Callable[[Leaderboard], str]] = {
     "md": formats.to_markdown,
     "csv": formats.to_csv,
@@ -33,7 +34,6 @@ FORMATS: dict[str, Callable[[Leaderboard], str]] = {
     "html": formats.to_html,
 }
 TOLERANCE = 3.0  # points: seeds, library versions and mixed precision move a column by about one
-PIPE_WIDTH = 240  # columns of a table that no terminal bounds
 
 
 def read_runs(folders: Sequence[Path]) -> tuple[list[tuple[str, dict[str, Any]]], list[LeftOut]]:
@@ -86,14 +86,12 @@ def _run(options: argparse.Namespace) -> bool:
     size = board.check_size(options.size)
     results, left_out = read_runs(options.runs)
     found = leaderboard(results, board=board, size=size, left_out=left_out, facts=facts_of(_names(options.show)))
-    console = Console()
     if options.format is None:
-        console = console if console.is_terminal else Console(width=PIPE_WIDTH)
-        formats.show(found, console)
+        formats.show(found, table_console())
     text = FORMATS[options.format or "md"](found)
     if options.out is not None:
         write_atomic(options.out, [text])
-        console.print(f"Written to {options.out}", highlight=False, soft_wrap=True)
+        Console().print(f"Written to {options.out}", highlight=False, soft_wrap=True)
     elif options.format is not None:
         sys.stdout.write(text)
     if not options.check:

@@ -16,13 +16,13 @@ from mlsuperb.files import write_atomic
 from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.files import strict_json
-from mlsuperb.scoring.hypotheses import read_hypotheses
-from mlsuperb.scoring.result import read_result, scoring_settings
+from mlsuperb.scoring.hypotheses import HYPOTHESES_FILE, read_hypotheses
+from mlsuperb.scoring.result import RESULT_FILE, read_result, scoring_settings
 from mlsuperb.scoring.score import NOT_APPLICABLE, PROTOCOLS, score
 from mlsuperb.scoring.table import SYNTHETIC, protocol_tables
 from mlsuperb.types import Hypothesis
 
-HYPOTHESES, RESULT, CONFIG = "hypotheses.jsonl", "result.json", "config.yaml"
+CONFIG_FILE = "config.yaml"
 
 
 def settings_of(source: Path, hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:
@@ -32,18 +32,18 @@ def settings_of(source: Path, hypotheses: Sequence[Hypothesis]) -> dict[str, Any
     the task is inferred: `asr` if no hypothesis names a language, `lid` if nothing but languages is there, else `asr_lid`;
     `v1` and `char` are assumed.
     """
-    source = source.parent if source.name == HYPOTHESES else source
-    if (source / RESULT).is_file():
-        result = read_result(source / RESULT)
+    source = source.parent if source.name == HYPOTHESES_FILE else source
+    if (source / RESULT_FILE).is_file():
+        result = read_result(source / RESULT_FILE)
         return scoring_settings(result) | {"synthetic": result["synthetic"]}
-    if (source / CONFIG).is_file():
-        return _from_config(source / CONFIG)
+    if (source / CONFIG_FILE).is_file():
+        return _from_config(source / CONFIG_FILE)
     return {"task": infer_task(hypotheses), "normaliser": "v1", "units": "char", "synthetic": False}
 
 
 def _num_trained(source: Path) -> int:
     """Of a finished run; 0 where it is not known."""
-    path = (source if source.is_dir() else source.parent) / RESULT
+    path = (source if source.is_dir() else source.parent) / RESULT_FILE
     return int(read_result(path)["num_trainable"]) if path.is_file() else 0
 
 
@@ -71,7 +71,7 @@ def _from_config(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} does not say task.name, task.normaliser and task.units ({error}); give --task, --normaliser and "
-            f"--units with the file {HYPOTHESES} instead of the folder"
+            f"--units with the file {HYPOTHESES_FILE} instead of the folder"
         ) from error
 
 
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     source: Path = options.source
-    path = source / HYPOTHESES if source.is_dir() else source
+    path = source / HYPOTHESES_FILE if source.is_dir() else source
     hypotheses = read_hypotheses(path)
     settings = settings_of(source, hypotheses)
     given = {name: getattr(options, name) for name in ("task", "normaliser", "units")}

@@ -15,8 +15,8 @@ from mlsuperb.experiment import now
 from mlsuperb.model import SpeechModel
 from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
-from mlsuperb.scoring.hypotheses import read_hypotheses
-from mlsuperb.scoring.result import build_result, read_result, scoring_settings, write_result
+from mlsuperb.scoring.hypotheses import HYPOTHESES_FILE, read_hypotheses
+from mlsuperb.scoring.result import RESULT_FILE, build_result, read_result, scoring_settings, write_result
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
@@ -24,8 +24,6 @@ from mlsuperb.training.progress import Progress, peak_memory_gb
 from mlsuperb.types import Hypothesis
 
 log = logging.getLogger(__name__)
-
-RESULT_FILE, HYPOTHESES_FILE = "result.json", "hypotheses.jsonl"
 
 
 def save_result(

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mlsuperb.experiment import NOT_SCIENCE
 from mlsuperb.files import write_atomic
 from mlsuperb.scoring.comparison.groups import groups_table
@@ -17,11 +15,8 @@ from mlsuperb.scoring.comparison.language_facts import GROUPINGS, By
 from mlsuperb.scoring.comparison.runs import FACTS, Fact, runs_table
 from mlsuperb.scoring.comparison.seeds import Seeds
 from mlsuperb.scoring.comparison.selection import LEARNING_RATE, choose_on_dev, dev_figure, value_of
-from mlsuperb.scoring.result import read_result
-from mlsuperb.scoring.table import SYNTHETIC, Cells
-
-RESULT_FILE = "result.json"
-PIPE_WIDTH = 200  # columns of a table that no terminal bounds
+from mlsuperb.scoring.result import RESULT_FILE, read_result
+from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console
 
 
 def show_runs(
@@ -50,9 +45,7 @@ def show_runs(
         selection = choose_on_dev(results, hidden=NOT_SCIENCE, setting=best)
         results = selection.chosen
         notes += [_passed_over(one, best) for one in selection.others]
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+    console = table_console()
     pages = []
     for synthetic in (False, True):
         kind = [one for one in results if one["synthetic"] is synthetic]

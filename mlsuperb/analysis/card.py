@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from mlsuperb.analysis.card_text import body
 from mlsuperb.data.languages import BENCHMARK_LABELS
 from mlsuperb.files import write_atomic
-from mlsuperb.scoring.result import read_result
+from mlsuperb.scoring.result import RESULT_FILE, read_result
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-CARD_FILE, RESULT_FILE = "README.md", "result.json"
+CARD_FILE = "README.md"
 TASK_TAGS = {
     "asr": "automatic-speech-recognition",
     "asr_lid": "automatic-speech-recognition",

@@ -11,11 +11,12 @@ from typing import Any
 
 from mlsuperb.data.languages import language_name
 from mlsuperb.scoring.comparison.runs import differences
+from mlsuperb.scoring.result import RESULT_FILE
 from mlsuperb.scoring.score import NOT_APPLICABLE
 from mlsuperb.types import Hypothesis
 
 Result = Mapping[str, Any]
-RESULT_FILE, CONFIG_FILE, FOLDER = "result.json", "config.yaml", "analysis"
+CONFIG_FILE, FOLDER = "config.yaml", "analysis"
 
 
 @dataclass(frozen=True, kw_only=True)

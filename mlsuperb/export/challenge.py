@@ -24,11 +24,10 @@ from mlsuperb.export.origin import origin
 from mlsuperb.export.readme import submission_readme
 from mlsuperb.files import write_atomic
 from mlsuperb.inference import Recogniser
-from mlsuperb.scoring.hypotheses import read_hypotheses
+from mlsuperb.scoring.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.upstreams.huggingface import EXPORT_FILE
 
 TEMPLATE = Path(__file__).with_name("submission")
-HYPOTHESES_FILE = "hypotheses.jsonl"
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc")
 # In the template's requirements.txt, of which its README says not to take any away
 SERVER_PACKAGES = (

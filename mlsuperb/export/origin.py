@@ -9,8 +9,7 @@ from typing import Any
 
 import mlsuperb
 from mlsuperb.experiment import now
-
-RESULT_FILE = "result.json"
+from mlsuperb.scoring.result import RESULT_FILE
 
 
 def origin(run: Path, config: Mapping[str, Any], *, what: str) -> dict[str, Any]:

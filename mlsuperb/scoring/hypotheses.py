@@ -11,6 +11,7 @@ from mlsuperb.files import write_atomic
 from mlsuperb.scoring.files import load_strict_json, strict_json
 from mlsuperb.types import Hypothesis
 
+HYPOTHESES_FILE = "hypotheses.jsonl"
 _FIELDS = {field.name: field.type for field in fields(Hypothesis)}  # types as text: `str`, `float`, `str | None`
 _ACCEPTED: dict[str, tuple[type, ...]] = {"str": (str,), "float": (float, int), "str | None": (str, type(None))}
 

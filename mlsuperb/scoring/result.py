@@ -14,6 +14,7 @@ from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.score import NOT_APPLICABLE
 from mlsuperb.scoring.utterances import TaskName, UnitName
 
+RESULT_FILE = "result.json"
 SCHEMA_VERSION = 1
 # Of everything in this package that is not a protocol's own: alignment, counts. Raise it when a number may change.
 SCORER_VERSION = "1"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from mlsuperb.scoring.counts import Counts, total
@@ -14,7 +15,14 @@ from mlsuperb.scoring.score import NOT_APPLICABLE
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 ABSENT = "n.a."
+PIPE_WIDTH = 240  # columns of a table that no terminal bounds
 SYNTHETIC = "Synthetic data: these numbers say nothing about real speech."
+
+
+def table_console() -> Console:
+    """A console as wide as the terminal; in a pipe or a file, wide enough for tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,8 @@ class Cells:
     def to_markdown(self) -> str:
         """With the title as a line of its own."""
         rule = tuple("---" if number < self.num_names else "---:" for number in range(len(self.columns)))
-        lines = ("| " + " | ".join(row) + " |" for row in (self.columns, rule, *self.rows))
+        rows = ([cell.replace("|", "\\|") for cell in row] for row in (self.columns, rule, *self.rows))
+        lines = ("| " + " | ".join(row) + " |" for row in rows)
         return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
 
 

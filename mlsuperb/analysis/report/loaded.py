@@ -14,7 +14,7 @@ from mlsuperb.analysis.utterance_facts import add_sound, text_facts
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.hypotheses import read_hypotheses
-from mlsuperb.scoring.result import read_result, scoring_settings
+from mlsuperb.scoring.result import RESULT_FILE, read_result, scoring_settings
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis
 
@@ -74,7 +74,7 @@ def load_run(
         ValueError: no finished run, or no hypothesis of the split.
         OSError: the folder cannot be written.
     """
-    result = read_result(folder / "result.json")
+    result = read_result(folder / RESULT_FILE)
     everything = read_hypotheses(folder / result["hypotheses"]["path"])
     hypotheses = [one for one in everything if one.split == split]
     if not hypotheses:
