@@ -14,7 +14,7 @@ option=([board]=2024 [check]=false [tolerance]=3)
 parse "$@"
 board --board "${option[board]}" --size "$size" --tolerance "${option[tolerance]}"
 mono_runs
-experiment +exp=v1/multi_asr,v1/lid,v1/asr_lid
+multilingual +exp=v1/multi_asr,v1/lid,v1/asr_lid
 language_words=()
 experiment +exp=v1/mono_asr "data.mono=$mono"
 if ${option[check]}; then board_flags+=(--check); fi

@@ -224,6 +224,13 @@ check_data() {
     if ((status)); then echo "The copy is not whole: its numbers are not comparable with published ones." >&2; fi
 }
 
+# A sweep of the multilingual tracks. The built-in corpus speaks two few-shot languages beside its six there, so that no column
+# of a board stays empty.
+multilingual() {
+    if [[ $data == synthetic && -z $languages ]]; then language_words=("data.languages=$(list deu,ell,hin,kat,spa,swa,dan,tur)"); fi
+    experiment "$@"
+}
+
 # The 13 runs of the monolingual track (run_mono.sh of the original), or those of --languages, such as eng,rus or eng1,rus.
 mono_runs() {
     local one language found=()

@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 option=([board]=2024)
 parse "$@"
 board --board "${option[board]}" --size "$size"
-experiment +exp=v1/multi_asr
+multilingual +exp=v1/multi_asr
 
 if stage 1; then check_data; fi
 if stage 2; then train; fi

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlsuperb.options import check_overrides
+from mlsuperb.scoring.protocols.v1 import RESERVED_LANGUAGES
 from mlsuperb.settings import compose
 from mlsuperb.sweep import run_folders
 
@@ -105,6 +106,16 @@ def test_help_shows_every_flag(recipe: str) -> None:
 def lid(*flags: str) -> list[str]:
     [words] = [words for words in dry_run("lid.sh", "--data-root", "nowhere", *flags) if words[0] == "mlsuperb.run"]
     return words[1:]
+
+
+@pytest.mark.parametrize("recipe", ["all_v1.sh", "asr_lid.sh", "lid.sh", "multilingual_asr.sh"])
+def test_the_built_in_corpus_fills_the_few_shot_columns(recipe: str) -> None:
+    words = next(
+        words for words in dry_run(recipe, "--data", "synthetic", "--stage", "2") if words[0] == "mlsuperb.run"
+    )
+    languages = compose([word for word in words[2:] if not word.startswith("+exp")])["data"]["languages"]
+    assert len(set(languages) & RESERVED_LANGUAGES) == 2
+    assert len(languages) == 8
 
 
 LR_SWEEP = "trainer.optimizer.lr=1e-2,1e-3,1e-4,1e-5,1e-6"
