@@ -141,12 +141,18 @@ def _refuse_bad(frame: pd.DataFrame, state: pd.Series) -> None:
 
 
 def _refuse_absent_names(corpus: Corpus, frame: pd.DataFrame, skipped: SkipReport) -> None:
-    """Whatever was asked for by name must be there."""
+    """Whatever was asked for by name must be there. Of the pairs, those that the languages and datasets let through."""
     pairs = set(zip(frame["language"], frame["dataset"], strict=True))
+    languages, datasets = corpus.languages, corpus.datasets
+    asked_pairs = [
+        (language, dataset)
+        for language, dataset in corpus.pairs or []
+        if (languages is None or language in languages) and (datasets is None or dataset in datasets)
+    ]
     wanted = {
         "languages": (corpus.languages or [], {language for language, _ in pairs}),
         "datasets": (corpus.datasets or [], {dataset for _, dataset in pairs}),
-        "pairs": ([tuple(pair) for pair in corpus.pairs or []], pairs),
+        "pairs": (asked_pairs, pairs),
     }
     absent = [
         f"data.{setting}={_some([str(name) for name in names if name not in present])}"

@@ -194,6 +194,9 @@ def test_selection(tmp_path):
     assert ids(datasets=["e"]) == ["enge", "nane"]
     assert ids(pairs=[["nan", "e"], ["eng", "d"]]) == ["engd", "nane"]
     assert ids(languages=["eng"], datasets=["e"]) == ["enge"]
+    assert ids(pairs=[["nan", "e"], ["eng", "d"]], languages=["eng"]) == ["engd"]  # the other pair is not asked for
+    with pytest.raises(ValueError, match=r"data\.pairs=\('eng', 'x'\)\."):
+        ids(pairs=[["nan", "x"], ["eng", "x"], ["eng", "d"]], languages=["eng"])
 
 
 def test_max_train_hours_takes_the_first_of_every_pair(tmp_path):
