@@ -17,8 +17,9 @@ demo: .venv/.ready  ## train, decode and score on the built-in corpus
 check-recipes: .venv/.ready  ## every recipe on the built-in corpus, a few steps: killed, carried on, called again
 	$(BIN)/python scripts/check_recipes.py
 
+# one thread a worker: two workers of two threads on two cores slow each other manifold
 test: .venv/.ready  ## all tests, on the CPU, without a network
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2  # one thread a worker: two of two threads on two cores slow each other manifold
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-browser: .venv/.ready  ## open reports in the system's Chromium; screenshots in .screenshots
 	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then \

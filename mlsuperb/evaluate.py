@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.options import check_overrides
-from mlsuperb.scoring.result import read_result
+from mlsuperb.scoring.result import RESULT_FILE, read_result
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
 
 def _evaluated(folder: Path, scoring: dict[str, Any]) -> bool:
     """Whether the result is there, scored like this: protocols are no part of the folder's name."""
-    path = folder / "result.json"
+    path = folder / RESULT_FILE
     return path.is_file() and read_result(path)["config"]["scoring"] == scoring
 
 

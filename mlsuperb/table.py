@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlsuperb.analysis.runs import finished_runs
 from mlsuperb.experiment import NOT_SCIENCE
 from mlsuperb.files import write_atomic
 from mlsuperb.scoring.comparison.groups import groups_table
@@ -69,21 +70,10 @@ def show_runs(
 
 
 def _read(folders: Sequence[Path]) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
-    """Results, and a note on each folder without one."""
-    files = {folder: _results(folder) for folder in folders}
-    finished = dict.fromkeys(path for found in files.values() for path in found)
-    if not finished:
-        raise ValueError(
-            f"no finished run in {', '.join(map(str, folders))}: give folders that hold a {RESULT_FILE}, or the folder "
-            "that they are in"
-        )
-    notes = [f"not in the table, since it has no result: {folder}" for folder, found in files.items() if not found]
-    return [read_result(path) for path in finished], notes
-
-
-def _results(folder: Path) -> list[Path]:
-    own = folder / RESULT_FILE
-    return [own] if own.is_file() else sorted(folder.glob(f"*/{RESULT_FILE}"))
+    """Results, and a note on each run without one."""
+    finished, unfinished = finished_runs(folders)
+    notes = [f"not in the table, since it has no result: {folder}" for folder in unfinished]
+    return [read_result(folder / RESULT_FILE) for folder in finished], notes
 
 
 def _passed_over(result: Mapping[str, Any], setting: str) -> str:
