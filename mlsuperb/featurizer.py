@@ -52,7 +52,8 @@ class WeightedSum(Featurizer):
             # a softmax over one scalar is 1; kept in the graph, so that a distributed run sees every parameter used
             return first_BFD * self.logits_L.softmax(0)
         # One product over the layer axis: no L weighted copies of the stack. In fp32, also for layers cached in bf16.
-        stack_LN = torch.stack([layer_BFD.flatten() for layer_BFD in features.layers])
+        layers = features.layers
+        stack_LN = (layers if isinstance(layers, Tensor) else torch.stack(layers)).flatten(1)
         with torch.autocast(stack_LN.device.type, enabled=False):
             return (self.logits_L.softmax(0) @ stack_LN.to(self.logits_L.dtype)).view(first_BFD.shape)
 

@@ -58,7 +58,7 @@ class Recogniser:
         for batch in self.loading.inference(dataset):
             moved = batch.to(self.device)
             with autocast(self.device, self.precision):
-                encoded = self.model.encode(moved.wave_BT, moved.lengths_B)
+                encoded = self.model.encode(moved)
                 result = self.model.objective(encoded, moved.targets_BS, moved.target_lengths_B)
                 posteriors = self.model.objective.log_probs(encoded)
             loss += float(result.loss) * len(batch.ids)
@@ -120,7 +120,7 @@ class Recogniser:
             for index, batch in zip(waiting, loader, strict=True):
                 moved = batch.to(self.device)
                 with autocast(self.device, self.precision):
-                    encoded = self.model.encode(moved.wave_BT, moved.lengths_B)
+                    encoded = self.model.encode(moved)
                     posteriors = self.model.objective.log_probs(encoded)
                 attention = self.model.objective.attention(encoded)
                 decoded = self.decoder(posteriors.values, posteriors.lengths_B, attention)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mlsuperb.featurizer import Featurizer
 from mlsuperb.heads.base import Head
@@ -51,16 +51,18 @@ class SpeechModel(nn.Module):
             set_train_mode(self.upstream, trained=self.trained)
         return self
 
-    def encode(self, wave_BT: Tensor, lengths_B: Tensor) -> Encoded:
-        """The head's output for a batch of 16 kHz waves."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features = self.upstream(wave_BT, lengths_B)
+    def encode(self, batch: Batch) -> Encoded:
+        """The head's output for a batch, from its features where it brings them, else from its waves."""
+        features = batch.features
+        if features is None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+                features = self.upstream(batch.wave_BT, batch.lengths_B)
         feats_BFD = self.specaug(self.featurizer(features), features.lengths_B)
         encoded: Encoded = self.head(feats_BFD, features.lengths_B)
         return encoded
 
     def forward(self, batch: Batch) -> Loss:
         """The loss of a batch."""
-        encoded = self.encode(batch.wave_BT, batch.lengths_B)
+        encoded = self.encode(batch)
         loss: Loss = self.objective(encoded, batch.targets_BS, batch.target_lengths_B)
         return loss

@@ -38,7 +38,9 @@ class Utterance:
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """What a model sees: `wave_BT` float32 at 16 kHz, zero-padded to the longest; `lengths_B` valid samples;
-    `targets_BS` token indices, zero-padded; `target_lengths_B` valid tokens."""
+    `targets_BS` token indices, zero-padded; `target_lengths_B` valid tokens. Where the layers of a frozen upstream are known
+    already, `features` holds them and the wave is not looked at. `share`: how much of a batch this is, if it is dealt out
+    among several processes (by utterances)."""
 
     ids: tuple[str, ...]
     languages: tuple[str, ...]
@@ -46,6 +48,8 @@ class Batch:
     lengths_B: Tensor
     targets_BS: Tensor
     target_lengths_B: Tensor
+    features: Features | None = None
+    share: float = 1.0
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on `device`."""
@@ -57,17 +61,25 @@ class Batch:
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> Batch:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        changed: dict[str, Any] = {name: change(value) for name, value in values.items() if hasattr(value, "to")}
+        changed: dict[str, Any] = {name: change(value) for name, value in values.items() if hasattr(value, "ndim")}
+        if self.features is not None:
+            changed["features"] = self.features.each_tensor(change)
         return replace(self, **changed)
 
 
 @dataclass(frozen=True)
 class Features:
-    """All layers of an upstream: `layers` holds L tensors (B, F, D), zero beyond `lengths_B` frames."""
+    """All layers of an upstream: `layers` holds L tensors (B, F, D), or is one tensor (L, B, F, D); zero beyond `lengths_B`
+    frames."""
 
-    layers: tuple[Tensor, ...]
+    layers: tuple[Tensor, ...] | Tensor
     lengths_B: Tensor
     frame_rate_hz: float
+
+    def each_tensor(self, change: Callable[[Tensor], Tensor]) -> Features:
+        """The same features with every tensor changed."""
+        layers = tuple(map(change, self.layers)) if isinstance(self.layers, tuple) else change(self.layers)
+        return replace(self, layers=layers, lengths_B=change(self.lengths_B))
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def embed(recogniser: Recogniser, dataset: SpeechDataset, *, all_layers: bool = 
     with _watched(recogniser, all_layers=all_layers) as seen:
         for batch in tqdm(recogniser.loading.inference(dataset), desc="embed", unit="batch", dynamic_ncols=True):
             moved = batch.to(recogniser.device)
-            encoded = model.encode(moved.wave_BT, moved.lengths_B)
+            encoded = model.encode(moved)
             seen.add("head output", encoded)
             seen.add("log posteriors", model.objective.log_probs(encoded))
             for name, (mean_BD, square) in seen.take().items():
