@@ -145,7 +145,7 @@ def posteriors(model: SpeechModel, samples: int = 16_000) -> Encoded:
         target_lengths_B=torch.zeros(1, dtype=torch.long),
     )  # fmt: skip
     with torch.no_grad():
-        return model.objective.log_probs(model.encode(batch.wave_BT, batch.lengths_B))
+        return model.objective.log_probs(model.encode(batch))
 
 
 def check_same(run: Path, model: SpeechModel) -> None:

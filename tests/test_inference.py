@@ -31,7 +31,7 @@ from mlsuperb.settings import compose
 from mlsuperb.tasks.asr import ASR
 from mlsuperb.tasks.asr_lid import ASRLID
 from mlsuperb.tasks.lid import LID
-from mlsuperb.types import Encoded, Loss, Utterance
+from mlsuperb.types import Batch, Encoded, Loss, Utterance
 
 TOKENS = ["<blank>", "<unk>", "<space>", "[deu]", "[eng]", "A", "B", "C", "<sos/eos>"]
 FRAME = 160
@@ -46,7 +46,8 @@ class Levels(nn.Module):
         super().__init__()
         self.objective = self
 
-    def encode(self, wave_BT: Tensor, lengths_B: Tensor) -> Encoded:
+    def encode(self, batch: Batch) -> Encoded:
+        wave_BT, lengths_B = batch.wave_BT, batch.lengths_B
         num_frames = wave_BT.shape[1] // FRAME
         frames_BFT = wave_BT[:, : num_frames * FRAME].reshape(len(wave_BT), num_frames, FRAME)
         return Encoded((10 * frames_BFT.mean(-1)).round().long(), lengths_B // FRAME)

@@ -145,7 +145,7 @@ def train(model: SpeechModel, optimizer: torch.optim.Optimizer, steps: range) ->
 @torch.no_grad()
 def evaluate(model: SpeechModel) -> Tensor:
     batch = make_batch()
-    encoded = model.eval().encode(batch.wave_BT, batch.lengths_B)
+    encoded = model.eval().encode(batch)
     return model.objective.log_probs(encoded).values
 
 
