@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from mlsuperb import ranks
 from mlsuperb.options import check_overrides, conf_dir
 from mlsuperb.settings import check, plain, register_resolvers
 
@@ -34,7 +35,7 @@ def run_experiment(config: dict[str, Any]) -> None:
     from mlsuperb import build, summary
     from mlsuperb.experiment import Run
 
-    with Run(config) as run:
+    with ranks.joined(), Run(config) as run:
         if not run.finished:
             check(config)
             run.begin()

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mlsuperb.training.device import device_problem
+from mlsuperb.training.distributed import Parallel
 from mlsuperb.training.loop import Batches, Loop
 from mlsuperb.training.progress import Progress
 from mlsuperb.training.schedules import Constant, Schedule
@@ -38,7 +39,9 @@ class Trainer:
         max_trainable_params: refuse to train more; None for no limit. ML-SUPERB 2.0 allows 100 million.
         grad_clip: largest L2 norm of the gradient; None for no clipping.
         precision: `bf16` computes in bfloat16 where autocast allows, weights stay fp32.
-        device: `auto` takes the first CUDA device, else the CPU.
+        device: `auto` takes a free CUDA device, else the CPU.
+        parallel: what several processes do with a model: each has a copy (`ddp`), or a part of it and of the optimiser's state
+            (`fsdp`, for models that are too large otherwise). The numbers are the same, and so are the checkpoints.
         keep_best: epochs to average.
         select_by: the figure of the validation that says which epochs are best; lower is better.
         patience: stop after so many epochs without a better one; None for never.
@@ -58,6 +61,7 @@ class Trainer:
     grad_clip: PositiveFloat | None = 5.0
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"
+    parallel: Parallel = "ddp"
     keep_best: Annotated[int, Field(ge=1)] = 5
     select_by: str = "valid_loss"
     patience: PositiveInt | None = None
