@@ -265,5 +265,6 @@ class Loop:
         load_trained(self.model, self.folder / MODEL_FILE)
         put_together(self.model)
         self.model.eval()
-        self.accelerator.end_training()
+        for tracker in self.accelerator.trackers:  # `end_training` would part the ranks, who have to decode yet
+            tracker.finish()
         log.info("averaged the weights of epochs %s; peak memory %.1f GB", progress.best, peak_memory_gb(self.device))
