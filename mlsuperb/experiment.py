@@ -200,9 +200,10 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        first = ranks.first_failure(error) if error else None
         try:
             if ranks.is_main() and not self._was_finished:
-                self._record_end(error)
+                self._record_end(error, first)
         except OSError as failure:
             if error is None:
                 raise
@@ -210,10 +211,10 @@ class Run:
         finally:
             self._held.close()
 
-    def _record_end(self, error: BaseException | None) -> None:
+    def _record_end(self, error: BaseException | None, first: dict[str, Any] | None) -> None:
         if error is None:
             self.state = "finished"
-        elif (first := ranks.first_failure(error)) and first["rank"] != ranks.rank():  # `error` is only what came of it
+        elif first and first["rank"] != ranks.rank():  # `error` is only what came of it
             self._record_failure(f"{first['error']} (on rank {first['rank']})", first["traceback"])
         elif isinstance(error, (KeyboardInterrupt, SystemExit)):  # SystemExit: a queue wants its machine back
             self.state, self._progress["error"] = "interrupted", f"{type(error).__name__}: {error}"

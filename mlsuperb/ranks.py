@@ -23,7 +23,6 @@ Value = TypeVar("Value")
 
 # A rank that dies is noticed by the launcher, which ends the others; one that waits may wait for a corpus to be prepared.
 PATIENCE = timedelta(days=1)
-FIRST_ERROR = "first_error"
 
 
 @dataclass
@@ -31,6 +30,7 @@ class _Group:
     rank: int
     world: int
     store: Any
+    job: int = 0
     counting: bool = True
 
 
@@ -76,18 +76,14 @@ def joined() -> Iterator[None]:
     if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # submitit has a handler of its own
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     _ask_slurm()
-    if launched() == 1 or _group is not None:
+    if launched() == 1:
         yield
         return
-    import torch.distributed as dist
-    from torch.distributed.rendezvous import rendezvous
-
-    store, number, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
-    backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() and _has_gpu() else "gloo"
-    dist.init_process_group(backend, store=store, rank=number, world_size=size, timeout=PATIENCE)
-    _group = _Group(number, size, dist.PrefixStore("mlsuperb", store))
-    if not is_main():
-        logging.disable(logging.WARNING)  # what one says, all would say
+    if _group is not None:  # they are together already, for one run after the other
+        _group.job += 1
+        yield
+        return
+    _group = _join()
     try:
         yield
         wait()
@@ -98,15 +94,27 @@ def joined() -> Iterator[None]:
         raise
     finally:
         _group = None
-        logging.disable(logging.NOTSET)
-        if sys.exc_info()[0] is None:  # else it could wait for a rank that is gone
-            dist.destroy_process_group()
+    _part()
 
 
-def _has_gpu() -> bool:
+def _join() -> _Group:
     import torch
+    import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
-    return torch.cuda.is_available()
+    store, number, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=number, world_size=size, timeout=PATIENCE)
+    if number:
+        logging.disable(logging.WARNING)  # what one says, all would say
+    return _Group(number, size, dist.PrefixStore("mlsuperb", store))
+
+
+def _part() -> None:
+    import torch.distributed as dist
+
+    logging.disable(logging.NOTSET)
+    dist.destroy_process_group()
 
 
 def _ask_slurm() -> None:
@@ -124,13 +132,15 @@ def first_failure(error: BaseException) -> dict[str, Any] | None:
     because another one is gone. None where that cannot be known any more."""
     if _group is None:
         return None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of the launcher, who sees a rank end: this one is about to
     own = {
         "rank": rank(),
         "error": f"{type(error).__name__}: {error}",
         "traceback": "".join(traceback.format_exception(error)),
     }
     try:
-        found: dict[str, Any] = json.loads(_group.store.compare_set(FIRST_ERROR, "", json.dumps(own)))
+        found: dict[str, Any] = json.loads(_group.store.compare_set(f"first_error{_group.job}", "", json.dumps(own)))
     except RuntimeError:  # the process that keeps the store has ended
         return None
     return found

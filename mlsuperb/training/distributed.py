@@ -48,8 +48,7 @@ def copy(model: nn.Module, *, some_wait: bool) -> nn.Module:
     Args:
         some_wait: whether there are steps in which some trained parameters get no gradient.
     """
-    # statistics are taken over all ranks (`masked_batch_norm`), so buffers stay equal by themselves
-    return nn.parallel.DistributedDataParallel(model, find_unused_parameters=some_wait, broadcast_buffers=False)
+    return nn.parallel.DistributedDataParallel(model, find_unused_parameters=some_wait)
 
 
 @contextmanager

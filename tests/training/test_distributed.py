@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def said(runs: Runs) -> str:
         runs.arguments("to_fsdp", *FULL, "trainer.parallel=fsdp", way="two"),
         runs.arguments("from_fsdp", *FULL, "trainer.parallel=fsdp", way="two", stop_at=3),
         runs.arguments("odd", *ODD, way="two", stop_at=3),
-        runs.arguments("diverges", "trainer.optimizer.lr=1e30", "trainer.grad_clip=null", way="two", fails=True),
+        runs.arguments("poison", way="two", poison=True),
         runs.arguments("lone", way="two", lone=True),
     ]
     (runs.root / "runs.json").write_text(json.dumps(todo))
@@ -143,10 +144,10 @@ def test_rank_0_alone_writes(runs: Runs, said: str) -> None:
 
 
 def test_a_loss_that_is_no_number_is_one_error_on_all_ranks_and_names_the_batch(runs: Runs, said: str) -> None:
-    first, second = sorted(line for line in said.splitlines() if "says: the loss or its gradient became" in line)
-    assert (first[:6], second[:6]) == ("rank 0", "rank 1")
-    assert first[6:] == second[6:]
-    assert first.count("studio_") == 4
+    found = dict(re.findall(r"rank (\d) says: (the loss or its gradient became nan at iteration 1, .*)", said))
+    assert found.keys() == {"0", "1"}
+    assert found["0"] == found["1"]
+    assert found["0"].count("studio_") == 4
 
 
 def test_when_one_rank_fails_it_alone_says_why_and_the_run_records_it(runs: Runs, said: str) -> None:

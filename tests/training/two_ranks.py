@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,13 @@ def talkative(decoder: Greedy, log_probs_BFV: Tensor, lengths_B: Tensor, *others
     return plain_greedy(decoder, without_blank_BFV, lengths_B, *others)
 
 
-def run(overrides: list[str], *, stop_at: int | None = None, fails: bool = False, lone: bool = False) -> None:
+def run(overrides: list[str], *, stop_at: int | None = None, poison: bool = False, lone: bool = False) -> None:
     """One run without any dropout.
 
     Args:
         stop_at: as if someone had pressed Ctrl-C before this iteration.
-        fails: every rank runs into a mistake of the user's, and says so on stderr.
-        lone: only rank 1 does, and the job ends.
+        poison: the last rank gets a wave that is no number; all say what comes of it on stderr.
+        lone: the last rank cannot read a file, and the job ends.
     """
 
     def without_dropout(loop: Loop, batches: Batches) -> None:
@@ -49,7 +50,7 @@ def run(overrides: list[str], *, stop_at: int | None = None, fails: bool = False
                 module.p = 0.0
             elif isinstance(getattr(module, "dropout", None), float):  # attention of transformers
                 module.dropout = 0.0
-        plain_run(loop, lambda start: stopping(batches(start), stop_at, start, lone=lone))
+        plain_run(loop, lambda start: spoilt(batches(start), stop_at, start, poison=poison, lone=lone))
 
     Loop.run, Greedy.__call__ = without_dropout, talkative  # type: ignore[method-assign]
     try:
@@ -57,20 +58,21 @@ def run(overrides: list[str], *, stop_at: int | None = None, fails: bool = False
     except KeyboardInterrupt:
         assert stop_at is not None
     except ValueError as error:
-        if not fails:
+        if not poison:
             raise
         print(f"rank {ranks.rank()} says: {error}", file=sys.stderr, flush=True)
     finally:
         Loop.run, Greedy.__call__ = plain_run, plain_greedy  # type: ignore[method-assign]
 
 
-def stopping(batches: Iterator[Batch], stop_at: int | None, start: int, *, lone: bool) -> Iterator[Batch]:
+def spoilt(batches: Iterator[Batch], stop_at: int | None, start: int, *, poison: bool, lone: bool) -> Iterator[Batch]:
+    last = ranks.rank() == ranks.world() - 1
     for iteration, batch in enumerate(batches, start):
         if iteration == stop_at:
             raise KeyboardInterrupt
-        if lone and ranks.rank() == 1:
+        if lone and last:
             raise ValueError("one.wav cannot be read")
-        yield batch
+        yield replace(batch, wave_BT=batch.wave_BT * torch.nan) if poison and last else batch
 
 
 if __name__ == "__main__":
