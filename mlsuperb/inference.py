@@ -14,7 +14,7 @@ import torch
 from rapidfuzz.distance import Levenshtein
 from tqdm.auto import tqdm
 
-from mlsuperb.data.dataset import SpeechDataset
+from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.vocabulary import IGNORED, Vocabulary
 from mlsuperb.decoding.base import Decoder
@@ -46,7 +46,7 @@ class Recogniser:
         return figure_names(has_language=self.task.has_language, rates=self.model.objective.rates)
 
     @torch.inference_mode()
-    def validate(self, dataset: SpeechDataset, *, quick_decoder: Decoder) -> dict[str, float]:
+    def validate(self, dataset: Speech, *, quick_decoder: Decoder) -> dict[str, float]:
         """Mean loss an utterance, the rate of token errors (and of wrong languages) under `quick_decoder`, and the error
         rates that the objective counts itself.
 
@@ -82,7 +82,7 @@ class Recogniser:
         values = (loss / len(dataset), errors / max(1.0, tokens), *lid, *rates)
         return dict(zip(self.figures, values, strict=True))
 
-    def decode(self, dataset: SpeechDataset, path: Path) -> list[Hypothesis]:
+    def decode(self, dataset: Speech, path: Path) -> list[Hypothesis]:
         """Decode every utterance of `dataset` into `path` (`hypotheses.jsonl`), in the order of the manifest.
 
         What a killed run had decoded lies in `<path>.partial` and is not decoded again; nor is what is there whole.
@@ -106,7 +106,7 @@ class Recogniser:
         return ordered
 
     @torch.inference_mode()
-    def _decode_batches(self, dataset: SpeechDataset, *, skip: set[tuple[str, str]]) -> Iterator[list[Hypothesis]]:
+    def _decode_batches(self, dataset: Speech, *, skip: set[tuple[str, str]]) -> Iterator[list[Hypothesis]]:
         loader = self.loading.inference(dataset)
         sampler = loader.batch_sampler
         assert sampler is not None
