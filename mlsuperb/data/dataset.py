@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,9 +12,8 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from mlsuperb.data.audio import load_audio
+from mlsuperb.data.rows import Rows
 from mlsuperb.types import Batch, Utterance
-
-_COLUMNS = [field.name for field in fields(Utterance)]
 
 
 class Example(NamedTuple):
@@ -68,28 +66,28 @@ class SpeechDataset(Dataset[Example]):
         resample: bool = True,
         keep_gb: float = 0.0,
     ) -> None:
-        self._columns = {name: manifest[name].to_numpy() for name in _COLUMNS}
+        self._rows = Rows(manifest)
         self._encode = encode
         self._resample = resample
         self._room = int(keep_gb * 2**30)
         self._kept: dict[int, Example] = {}
 
     def __len__(self) -> int:
-        return len(self._columns["id"])
+        return len(self._rows)
 
     @property
     def durations_s(self) -> np.ndarray:
         """Seconds of each utterance, in manifest order."""
-        return self._columns["duration_s"].astype(float)
+        return self._rows.durations_s
 
     @property
     def languages(self) -> np.ndarray:
         """The language of each utterance, in manifest order."""
-        return self._columns["language"]
+        return self._rows.languages
 
     def utterance(self, index: int) -> Utterance:
         """The manifest row at `index`."""
-        return Utterance(**{name: column[index] for name, column in self._columns.items()})
+        return self._rows.utterance(index)
 
     def __getitem__(self, index: int) -> Example:
         if index in self._kept:
