@@ -7,7 +7,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ from mlsuperb.scoring.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import disk_errors_named
 from mlsuperb.training.device import autocast
+from mlsuperb.training.progress import Speed
 from mlsuperb.types import AttentionDecoder, Batch, Encoded, Hypothesis, Utterance, figure_names
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ class _Heard:
     posteriors: Encoded
     attention: AttentionDecoder | None
     made: torch.cuda.Event | None
+    audio_s: float
+    cached_s: float
 
 
 @dataclass(kw_only=True)
@@ -51,6 +54,7 @@ class Recogniser:
     loading: Loading
     device: torch.device
     precision: str
+    decoding: Speed = field(default_factory=Speed)  # of what was decoded
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -133,6 +137,7 @@ class Recogniser:
             # the model goes one batch ahead of search, texts and file, so that on a GPU neither waits for the other
             for index, heard in zip(waiting, _one_ahead(map(self._hear, loader)), strict=True):
                 decoded = self._search(heard, stream)
+                self.decoding.add(audio_s=heard.audio_s, cached_s=heard.cached_s)
                 texts = [self.task.text(self.vocabulary.decode(one.tokens)) for one in decoded]
                 yield [
                     Hypothesis(
@@ -159,7 +164,9 @@ class Recogniser:
             posteriors = self.model.objective.log_probs(encoded)
         attention = self.model.objective.attention(encoded)
         made = torch.cuda.current_stream(self.device).record_event() if self.device.type == "cuda" else None
-        return _Heard(posteriors=posteriors, attention=attention, made=made)
+        return _Heard(
+            posteriors=posteriors, attention=attention, made=made, audio_s=batch.audio_s, cached_s=batch.cached_s
+        )
 
     def _search(self, heard: _Heard, stream: torch.cuda.Stream | None) -> list[Decoded]:
         """The decoder's texts; on a GPU in a stream of its own, beside the model's work on the next batch."""

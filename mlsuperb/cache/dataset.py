@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from mlsuperb.cache.codec import Kept
 from mlsuperb.cache.store import KEY_BYTES, Store, audio_key
+from mlsuperb.data.audio import RATE_HZ
 from mlsuperb.data.dataset import Example, SpeechDataset, collate
 from mlsuperb.types import Batch, Utterance
 
@@ -110,9 +111,12 @@ class CachedSpeech(Dataset[CachedExample]):
         kept = [one.kept for one in examples if one.kept is not None]
         missing = tuple(row for row, one in enumerate(examples) if len(one.example.wave_T))
         indices = tuple(one.number for one in examples)
-        batch = collate([one.example for one in examples])
+        batch = collate([one.example for one in examples])  # its audio is what has to be computed
+        lengths_B = self._samples_N[list(indices)]
+        audio_s = int(lengths_B.sum()) / RATE_HZ
+        facts: dict[str, Any] = {"lengths_B": lengths_B, "audio_s": audio_s, "cached_s": audio_s - batch.audio_s}
         return PartBatch(
-            batch=replace(batch, wave_BT=batch.wave_BT[list(missing)], lengths_B=self._samples_N[list(indices)]),
+            batch=replace(batch, wave_BT=batch.wave_BT[list(missing)], **facts),
             indices=indices,
             missing=missing,
             stored=tuple(row for row, one in enumerate(examples) if one.kept is not None),

@@ -19,7 +19,7 @@ from mlsuperb.cache.store import Store
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.training.device import autocast
 from mlsuperb.types import Batch, Features
-from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
+from mlsuperb.upstreams.base import Upstream
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class FeatureCache:
     ) -> None:
         self.upstream, self.precision, self.dtype, self.store = upstream, precision, dtype, store
         self.device = next(upstream.parameters()).device
-        self.kept_s = self.computed_s = 0.0  # audio whose features came from the cache, and did not
+        self._seen_s = self._cached_s = 0.0  # audio
         self.room_bytes = device_bytes
         self._resident: dict[str, Kept] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="cache")
@@ -62,6 +62,8 @@ class FeatureCache:
         """The dataset whose batches bring features."""
         return CachedSpeech(speech, store=self.store, complete=self.complete)
 
+    @torch.inference_mode(False)  # what validation keeps is trained on, too
+    @torch.no_grad()
     def complete(self, dataset: CachedSpeech, part: PartBatch) -> Batch:
         """The batch with the features of all its rows; no wave."""
         blocks = []
@@ -76,21 +78,19 @@ class FeatureCache:
         for row in sorted(set(range(len(part.indices))) - fresh):
             kept = self._resident[dataset.key(part.indices[row])]
             blocks.append(_Block((row,), (kept.values.shape[1],), kept.each_tensor(lambda tensor: tensor[:, None])))
-        computed_s = part.batch.lengths_B[list(part.missing)].sum().item() / SAMPLE_RATE_HZ
-        self.computed_s += computed_s
-        self.kept_s += part.batch.lengths_B.sum().item() / SAMPLE_RATE_HZ - computed_s
+        self._seen_s += part.batch.audio_s
+        self._cached_s += part.batch.cached_s
         return replace(part.batch.to(self.device), features=self._joined(blocks, num_rows=len(part.indices)))
 
     def close(self) -> None:
         """Write what waits to be written, and say what the cache was good for."""
         self._writer.shutdown()
-        total_s = max(self.kept_s + self.computed_s, 1e-9)
-        log.info("features of %.1f %% of the audio that was seen came from the cache", 100 * self.kept_s / total_s)
+        share = 100 * self._cached_s / max(self._seen_s, 1e-9)
+        log.info("features of %.1f %% of the audio that was seen came from the cache", share)
         if self.store:
             log.info("%s: %.2f GB", self.store.folder.parent, self.store.used_bytes / 1e9)
             self.store.close()
 
-    @torch.no_grad()
     def _computed(self, part: PartBatch) -> _Block:
         wave_MT = part.batch.wave_BT.to(self.device, non_blocking=True)
         lengths_M = part.batch.lengths_B[list(part.missing)].to(self.device, non_blocking=True)

@@ -11,7 +11,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from mlsuperb.data.audio import load_audio
+from mlsuperb.data.audio import RATE_HZ, load_audio
 from mlsuperb.data.rows import Rows
 from mlsuperb.types import Batch, Utterance
 
@@ -125,12 +125,14 @@ class SpeechDataset(Dataset[Example]):
 def collate(examples: Sequence[Example]) -> Batch:
     """Pad to the longest wave and the longest target, both with zeros."""
     waves = [torch.from_numpy(example.wave_T) for example in examples]
+    num_samples = [len(wave) for wave in waves]
     targets = [torch.tensor(example.target, dtype=torch.long) for example in examples]
     return Batch(
         ids=tuple(example.utterance.id for example in examples),
         languages=tuple(example.utterance.language for example in examples),
         wave_BT=pad_sequence(waves, batch_first=True),
-        lengths_B=torch.tensor([len(wave) for wave in waves]),
+        lengths_B=torch.tensor(num_samples),
         targets_BS=pad_sequence(targets, batch_first=True),
         target_lengths_B=torch.tensor([len(target) for target in targets]),
+        audio_s=sum(num_samples) / RATE_HZ,
     )
