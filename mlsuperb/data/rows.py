@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
 
+from mlsuperb.data.arrow import text_array
 from mlsuperb.data.manifest import COLUMNS, SECONDS
 from mlsuperb.types import Utterance
 
@@ -22,6 +24,21 @@ class Rows:
 
     def __init__(self, manifest: pd.DataFrame) -> None:
         self._columns = {name: _column(manifest[name]) for name in COLUMNS}
+        self._sent: torch.Tensor | None = None
+
+    def __getstate__(self) -> torch.Tensor:
+        """What a worker process is sent where processes are not forked (macOS; Python 3.14 on Linux): a tensor, for torch
+        sends each of them the same memory."""
+        if self._sent is None:
+            batch, sink = pa.record_batch(self._columns), pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+            self._sent = torch.frombuffer(bytearray(sink.getvalue()), dtype=torch.uint8)
+        return self._sent
+
+    def __setstate__(self, sent: torch.Tensor) -> None:
+        batch = pa.ipc.open_stream(pa.py_buffer(sent.numpy())).read_next_batch()
+        self._columns, self._sent = dict(zip(batch.schema.names, batch.columns, strict=True)), sent
 
     def __len__(self) -> int:
         return len(self._columns["id"])
@@ -45,7 +62,5 @@ class Rows:
 def _column(values: pd.Series) -> pa.Array:
     if values.name in SECONDS:
         return pa.array(values.to_numpy(dtype=float))
-    array = pa.array(values.astype("str"))
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()  # the latter copies
+    array = text_array(values)
     return array.dictionary_encode() if values.name in _FEW_VALUES else array
