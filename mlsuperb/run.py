@@ -41,8 +41,9 @@ def run_experiment(config: dict[str, Any]) -> None:
             data = build.build_data(config, run=run)
             recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
             build.pin_upstream(recogniser, run)
-            progress = build.train(config, recogniser, data=data, run=run)
-            hypotheses = recogniser.decode(data.test, run.folder / summary.HYPOTHESES_FILE)
+            with build.features_kept(config, recogniser, data.train, data.dev, data.test) as (train, dev, test):
+                progress = build.train(config, recogniser, train=train, dev=dev, run=run)
+                hypotheses = recogniser.decode(test, run.folder / summary.HYPOTHESES_FILE)
             summary.save_result(
                 config,
                 run.folder,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,30 @@ class Example(NamedTuple):
     utterance: Utterance
     wave_T: np.ndarray
     target: list[int]
+
+
+class Speech(Protocol):
+    """What a loader takes: a `SpeechDataset`, or one that brings features (`mlsuperb.cache`)."""
+
+    @property
+    def durations_s(self) -> np.ndarray: ...
+
+    @property
+    def languages(self) -> np.ndarray: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+    def utterance(self, index: int) -> Utterance: ...
+
+    def collate(self, examples: Sequence[Any]) -> Any:
+        """What a worker makes of the items of a batch."""
+        ...
+
+    def finish(self, batch: Any) -> Batch:
+        """The batch that a model sees, of what `collate` made; called in the main process."""
+        ...
 
 
 class SpeechDataset(Dataset[Example]):
@@ -75,11 +99,27 @@ class SpeechDataset(Dataset[Example]):
             duration_s=utterance.duration_s,
             resample=self._resample,
         )
-        example = Example(utterance, wave_T, self._encode(utterance) if self._encode else [])
+        example = Example(utterance, wave_T, self._target(utterance))
         if wave_T.nbytes <= self._room:
             self._room -= wave_T.nbytes
             self._kept[index] = example
         return example
+
+    def without_wave(self, index: int) -> Example:
+        """The example at `index` with an empty wave: no audio is decoded."""
+        utterance = self.utterance(index)
+        return Example(utterance, np.zeros(0, np.float32), self._target(utterance))
+
+    def _target(self, utterance: Utterance) -> list[int]:
+        return self._encode(utterance) if self._encode else []
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """A batch of some of its examples; see `collate`."""
+        return collate(examples)
+
+    def finish(self, batch: Batch) -> Batch:
+        """What is left to do in the main process: nothing."""
+        return batch
 
 
 def collate(examples: Sequence[Example]) -> Batch:
