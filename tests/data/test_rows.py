@@ -33,7 +33,9 @@ def test_rows_are_the_utterances_that_went_in(frame: pd.DataFrame) -> None:
     chosen = Rows(frame[frame["language"] == "eng"])
     assert [chosen.utterance(index) for index in range(len(chosen))] == [GIVEN[1], GIVEN[5]]
     again = pickle.loads(pickle.dumps(rows))
-    assert again.utterance(np.int64(3)) == GIVEN[3]
+    assert [again.utterance(np.int64(index)) for index in range(len(again))] == GIVEN
+    assert again.languages.tolist() == rows.languages.tolist()
+    assert again.durations_s.tolist() == rows.durations_s.tolist()
 
 
 def test_a_manifest_without_rows() -> None:
