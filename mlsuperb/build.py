@@ -283,6 +283,8 @@ def features_kept(config: Mapping[str, Any], one: Recogniser, *datasets: SpeechD
 def train(config: Mapping[str, Any], recogniser: Recogniser, *, train: Speech, dev: Speech, run: Run) -> Progress:
     """Train the recogniser's model in the run's folder, and leave it with the averaged weights."""
     trainer: Trainer = instantiate(config["trainer"])
+    if trainer.compile:
+        recogniser.model.upstream.compile_blocks()
     quick = Argmax() if recogniser.model.objective.utterance_level else Greedy()
 
     def on_progress(progress: Progress) -> None:
