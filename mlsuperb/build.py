@@ -286,16 +286,14 @@ def train(config: Mapping[str, Any], recogniser: Recogniser, *, train: Speech, d
     if trainer.compile:
         recogniser.model.upstream.compile_blocks()
     quick = Argmax() if recogniser.model.objective.utterance_level else Greedy()
-
-    def on_progress(progress: Progress) -> None:
-        run.status(iteration=progress.iteration, num_iterations=trainer.num_iterations, epoch=progress.epoch)
-
     progress = trainer.fit(
         recogniser.model,
         batches=recogniser.loading.training(train, seed=config["seed"]),
         validate=lambda: recogniser.validate(dev, quick_decoder=quick),
         folder=run.folder,
-        on_progress=on_progress,
+        on_progress=lambda now: run.status(
+            iteration=now.iteration, num_iterations=trainer.num_iterations, epoch=now.epoch
+        ),
     )
     instantiate(config["adaptation"]).export(recogniser.model.upstream, run.folder)
     return progress
