@@ -133,6 +133,7 @@ class FeatureCache:
             device=self.device,
         )
         for block in blocks:
-            for name, tensor in block.kept.tensors.items():
-                whole.tensors[name][:, list(block.rows), : tensor.shape[2]] = tensor
+            for column, row in enumerate(block.rows):  # slices: an index would have to be sent to the device
+                for name, tensor in block.kept.tensors.items():
+                    whole.tensors[name][:, row, : tensor.shape[2]] = tensor[:, column]
         return Features(decode(whole), lengths_B, self.upstream.frame_rate_hz)

@@ -16,6 +16,7 @@ import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
+import mlsuperb
 from mlsuperb.cache.budget import LEFT_FREE
 from mlsuperb.cache.codec import DType, bytes_per_second
 from mlsuperb.cache.features import FeatureCache
@@ -134,13 +135,13 @@ class Cache:
 
 def upstream_identity(upstream: Upstream, settings: Mapping[str, Any]) -> dict[str, Any]:
     """All that the features of an upstream depend on: its class, settings and checkpoint, the weights that it really has, the
-    library that runs it."""
+    code that runs it."""
     return {
         "class": f"{type(upstream).__module__}.{type(upstream).__qualname__}",
         "settings": {key: value for key, value in settings.items() if key not in ("name", "card")},
         "loaded": upstream.record(),
         "weights": fingerprint(upstream.state_dict().items()),
-        "transformers": importlib.metadata.version("transformers"),
+        "code": {"mlsuperb": mlsuperb.__version__, "transformers": importlib.metadata.version("transformers")},
     }
 
 
