@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
 
+from mlsuperb.cache.settings import Cache
 from mlsuperb.data.corpora.base import Corpus
-from mlsuperb.data.dataset import SpeechDataset
+from mlsuperb.data.dataset import Speech, SpeechDataset
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.manifest import prepare, split_hash
 from mlsuperb.data.skips import drop_counted
@@ -43,6 +45,11 @@ log = logging.getLogger(__name__)
 TRAIN, DEV = "train", "dev"
 TOKENS_FILE = "tokens.txt"
 EMPTY_AFTER = "empty text after normalisation"
+OFF = {
+    "_target_": "mlsuperb.cache.settings.Cache",
+    "dtype": None,
+    "folder": "",
+}  # of a run from before there was a cache
 UPSTREAM = "upstream"  # the file that says which weights were loaded; the folder with them, in an imported run
 
 
@@ -235,10 +242,8 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
         ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
     """
     recogniser = build_recogniser(config, vocabulary=Vocabulary.load(folder / TOKENS_FILE))
-    trained_on, loaded = (
-        json.loads((folder / f"{UPSTREAM}.json").read_text(encoding="utf-8")),
-        upstream_record(recogniser),
-    )
+    trained_on = json.loads((folder / f"{UPSTREAM}.json").read_text(encoding="utf-8"))
+    loaded = upstream_record(recogniser)
     if _weights(trained_on) != _weights(loaded):
         raise ValueError(
             f"the upstream of {folder} was {trained_on} when it was trained, and is {loaded} now: its head would hear "
@@ -264,7 +269,18 @@ def upstream_record(recogniser: Recogniser) -> dict[str, Any]:
     return record
 
 
-def train(config: Mapping[str, Any], recogniser: Recogniser, *, data: Data, run: Run) -> Progress:
+@contextmanager
+def features_kept(config: Mapping[str, Any], one: Recogniser, *datasets: SpeechDataset) -> Iterator[tuple[Speech, ...]]:
+    """Inside, the features of the datasets are computed once for each utterance, where the upstream is frozen."""
+    cache: Cache = instantiate(config.get("cache", OFF))
+    settings, trained = config["upstream"], not one.model.frozen
+    with cache.opened(
+        one.model.upstream, settings, precision=one.precision, trained=trained, datasets=datasets
+    ) as speech:
+        yield speech
+
+
+def train(config: Mapping[str, Any], recogniser: Recogniser, *, train: Speech, dev: Speech, run: Run) -> Progress:
     """Train the recogniser's model in the run's folder, and leave it with the averaged weights."""
     trainer: Trainer = instantiate(config["trainer"])
     quick = Argmax() if recogniser.model.objective.utterance_level else Greedy()
@@ -274,8 +290,8 @@ def train(config: Mapping[str, Any], recogniser: Recogniser, *, data: Data, run:
 
     progress = trainer.fit(
         recogniser.model,
-        batches=recogniser.loading.training(data.train, seed=config["seed"]),
-        validate=lambda: recogniser.validate(data.dev, quick_decoder=quick),
+        batches=recogniser.loading.training(train, seed=config["seed"]),
+        validate=lambda: recogniser.validate(dev, quick_decoder=quick),
         folder=run.folder,
         on_progress=on_progress,
     )

@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "options": set(),
     "experiment": {"files"},
     "data": {"data", "files"},
+    "cache": {"cache", "data", "files", "training", "upstreams"},
     "layers": {"layers", "masks"},
     "upstreams": {"upstreams", "layers", "masks", "espnet"},
     "adaptation": {"adaptation", "upstreams"},

@@ -60,6 +60,37 @@ def peak_memory_gb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
+@dataclass
+class Speed:
+    """Audio against time (RTFx: seconds of audio a second), the first `skip` batches left out, which pay for warming up."""
+
+    skip: int = 1
+    audio_s: float = 0.0
+    cached_s: float = 0.0
+    wall_s: float = 0.0
+    _seen: int = 0
+    _last: float = 0.0
+
+    def add(self, *, audio_s: float, cached_s: float = 0.0) -> None:
+        """Call when a batch is done; `cached_s` of its audio came from the feature cache."""
+        now = time.perf_counter()
+        if self._seen >= self.skip:
+            self.audio_s += audio_s
+            self.cached_s += cached_s
+            self.wall_s += now - self._last
+        self._seen, self._last = self._seen + 1, now
+
+    @property
+    def rtfx(self) -> float | None:
+        """Seconds of audio a second; None before anything was timed."""
+        return self.audio_s / self.wall_s if self.wall_s else None
+
+    @property
+    def cached_share(self) -> float | None:
+        """Share of the timed audio whose features came from the cache."""
+        return self.cached_s / self.audio_s if self.audio_s else None
+
+
 class Estimate:
     """Tells how long a training will take, once its first steps have been timed.
 

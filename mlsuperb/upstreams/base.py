@@ -53,6 +53,7 @@ class Upstream(nn.Module, ABC):
         dropout_while_frozen: keep the model's own dropout on in training although nothing in it is trained, as the
             original ML-SUPERB recipe did.
         anatomy: where its parts are; None where there is nothing to adapt.
+        cheap: whether features are computed as fast as they could be read.
     """
 
     num_layers: int
@@ -60,6 +61,7 @@ class Upstream(nn.Module, ABC):
     frame_rate_hz: float
     dropout_while_frozen: bool = False
     anatomy: Anatomy | None = None
+    cheap: bool = False
 
     @abstractmethod
     def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
