@@ -112,7 +112,7 @@ class Cache:
         room_gb = cache.room_bytes / 1e9
         if cache.store:
             free_gb = (shutil.disk_usage(self.folder).free - LEFT_FREE) / 1e9
-            disk_gb = min(self.max_gb, free_gb + cache.store.used_bytes / 1e9)
+            disk_gb = max(0.0, min(self.max_gb, free_gb + cache.store.used_bytes / 1e9))
             places.append(f"{disk_gb:.0f} GB in {self.folder}")
             room_gb = max(room_gb, disk_gb)
         share = (
