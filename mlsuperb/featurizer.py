@@ -61,7 +61,7 @@ class WeightedSum(Featurizer):
 def _weighted_sum(stack_LN: Tensor, weights_L: Tensor) -> Tensor:
     """One product over the layer axis, no L weighted copies of the stack; in fp32, also for layers cached in bf16."""
     if stack_LN.device.type == "cpu" and stack_LN.dtype == torch.bfloat16 and not stack_LN.requires_grad:
-        total_N: Tensor = _BlockwiseSum.apply(stack_LN, weights_L)  # type: ignore[no-untyped-call]
+        total_N: Tensor = _BlockwiseSum.apply(stack_LN, weights_L)
         return total_N
     return weights_L @ stack_LN.to(weights_L.dtype)
 
@@ -79,7 +79,7 @@ class _BlockwiseSum(torch.autograd.Function):
         return torch.cat(tuple(sums))
 
     @staticmethod
-    def backward(ctx: Any, grad_N: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad_N: Tensor) -> tuple[None, Tensor]:
         (stack_LN,) = ctx.saved_tensors
         blocks = zip(stack_LN.split(_BlockwiseSum.BLOCK, dim=1), grad_N.split(_BlockwiseSum.BLOCK), strict=True)
         return None, torch.stack([block_LN.float() @ part_N for block_LN, part_N in blocks]).sum(0)
