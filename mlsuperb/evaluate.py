@@ -54,6 +54,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
             folder,
             record=record,
             model=recogniser.model,
+            decoding=recogniser.decoding,
             hypotheses=hypotheses,
             progress=Progress.load(run / PROGRESS_FILE),
             environment=environment(),

@@ -131,6 +131,7 @@ class Recogniser:
         waiting = [index for index, rows in enumerate(plan) if not all((row.split, row.id) in skip for row in rows)]
         sampler.batches = [sampler.batches[index] for index in waiting]  # type: ignore[attr-defined]
         stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        self.decoding = Speed()
         with tqdm(
             total=sum(len(plan[index]) for index in waiting), desc="decode", unit="utt", dynamic_ncols=True
         ) as bar:

@@ -46,6 +46,7 @@ def run_experiment(config: dict[str, Any]) -> None:
                 run.folder,
                 record=data.record,
                 model=recogniser.model,
+                decoding=recogniser.decoding,
                 hypotheses=hypotheses,
                 progress=progress,
                 environment=run.environment,

@@ -85,6 +85,8 @@ class FeatureCache:
     def close(self) -> None:
         """Write what waits to be written, and say what the cache was good for."""
         self._writer.shutdown()
+        for write in self._writes:
+            write.result()  # what `Store.write` does not expect is raised here
         share = 100 * self._cached_s / max(self._seen_s, 1e-9)
         log.info("features of %.1f %% of the audio that was seen came from the cache", share)
         if self.store:
@@ -133,6 +135,7 @@ class FeatureCache:
             device=self.device,
         )
         for block in blocks:
-            for name, tensor in block.kept.tensors.items():
-                whole.tensors[name][:, list(block.rows), : tensor.shape[2]] = tensor
+            for column, row in enumerate(block.rows):  # slices: an index would have to be sent to the device
+                for name, tensor in block.kept.tensors.items():
+                    whole.tensors[name][:, row, : tensor.shape[2]] = tensor[:, column]
         return Features(decode(whole), lengths_B, self.upstream.frame_rate_hz)

@@ -16,6 +16,7 @@ import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
+import mlsuperb
 from mlsuperb.cache.budget import LEFT_FREE
 from mlsuperb.cache.codec import DType, bytes_per_second
 from mlsuperb.cache.features import FeatureCache
@@ -111,7 +112,7 @@ class Cache:
         room_gb = cache.room_bytes / 1e9
         if cache.store:
             free_gb = (shutil.disk_usage(self.folder).free - LEFT_FREE) / 1e9
-            disk_gb = min(self.max_gb, free_gb + cache.store.used_bytes / 1e9)
+            disk_gb = max(0.0, min(self.max_gb, free_gb + cache.store.used_bytes / 1e9))
             places.append(f"{disk_gb:.0f} GB in {self.folder}")
             room_gb = max(room_gb, disk_gb)
         share = (
@@ -134,13 +135,13 @@ class Cache:
 
 def upstream_identity(upstream: Upstream, settings: Mapping[str, Any]) -> dict[str, Any]:
     """All that the features of an upstream depend on: its class, settings and checkpoint, the weights that it really has, the
-    library that runs it."""
+    code that runs it."""
     return {
         "class": f"{type(upstream).__module__}.{type(upstream).__qualname__}",
         "settings": {key: value for key, value in settings.items() if key not in ("name", "card")},
         "loaded": upstream.record(),
         "weights": fingerprint(upstream.state_dict().items()),
-        "transformers": importlib.metadata.version("transformers"),
+        "code": {"mlsuperb": mlsuperb.__version__, "transformers": importlib.metadata.version("transformers")},
     }
 
 

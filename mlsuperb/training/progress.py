@@ -62,32 +62,38 @@ def peak_memory_gb(device: torch.device) -> float:
 
 @dataclass
 class Speed:
-    """Audio against time (RTFx: seconds of audio a second), the first `skip` batches left out, which pay for warming up."""
+    """Audio against time. The first `skip` batches pay for warming up and are not timed; `total_s` has them, too, counted from
+    when this was made."""
 
     skip: int = 1
     audio_s: float = 0.0
     cached_s: float = 0.0
-    wall_s: float = 0.0
+    total_s: float = 0.0
+    _timed_audio_s: float = 0.0
+    _timed_s: float = 0.0
     _seen: int = 0
-    _last: float = 0.0
+    _last: float = field(default_factory=time.perf_counter)
 
     def add(self, *, audio_s: float, cached_s: float = 0.0) -> None:
         """Call when a batch is done; `cached_s` of its audio came from the feature cache."""
         now = time.perf_counter()
+        passed_s = now - self._last
         if self._seen >= self.skip:
-            self.audio_s += audio_s
-            self.cached_s += cached_s
-            self.wall_s += now - self._last
+            self._timed_audio_s += audio_s
+            self._timed_s += passed_s
+        self.audio_s += audio_s
+        self.cached_s += cached_s
+        self.total_s += passed_s
         self._seen, self._last = self._seen + 1, now
 
     @property
     def rtfx(self) -> float | None:
-        """Seconds of audio a second; None before anything was timed."""
-        return self.audio_s / self.wall_s if self.wall_s else None
+        """RTFx: seconds of audio a second; None if nothing was timed."""
+        return self._timed_audio_s / self._timed_s if self._timed_s else None
 
     @property
     def cached_share(self) -> float | None:
-        """Share of the timed audio whose features came from the cache."""
+        """Share of the audio whose features came from the cache; None if there was none."""
         return self.cached_s / self.audio_s if self.audio_s else None
 
 
