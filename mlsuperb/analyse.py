@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.console import Console
 
-from mlsuperb.analysis.chart import Chart
 from mlsuperb.analysis.runs import FOLDER, ScoredRun, finished_runs, folder_for, run_labels, subject
 from mlsuperb.experiment import NOT_SCIENCE, now
 from mlsuperb.files import write_atomic
@@ -25,6 +24,8 @@ from mlsuperb.types import Hypothesis
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mlsuperb.analysis.chart import Chart
 
 CONFIG_FILE = "config.yaml"
 TSNE_FILE = "tsne.json"  # what the stored numbers of t-SNE were made of

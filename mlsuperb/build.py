@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,9 @@ from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
 
 from mlsuperb import ranks
+from mlsuperb.cache.settings import Cache
 from mlsuperb.data.corpora.base import Corpus
-from mlsuperb.data.dataset import SpeechDataset
+from mlsuperb.data.dataset import Speech, SpeechDataset
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.manifest import prepare, split_hash
 from mlsuperb.data.skips import drop_counted
@@ -44,6 +46,11 @@ log = logging.getLogger(__name__)
 TRAIN, DEV = "train", "dev"
 TOKENS_FILE = "tokens.txt"
 EMPTY_AFTER = "empty text after normalisation"
+OFF = {
+    "_target_": "mlsuperb.cache.settings.Cache",
+    "dtype": None,
+    "folder": "",
+}  # of a run from before there was a cache
 UPSTREAM = "upstream"  # the file that says which weights were loaded; the folder with them, in an imported run
 
 
@@ -91,8 +98,7 @@ def manifest_folder(config: Mapping[str, Any]) -> Path:
 def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The manifest of a configuration's corpus, and its record for the result."""
     corpus = build_corpus(config)
-    with ranks.main_first():
-        prepared = prepare(corpus, folder=manifest_folder(config))
+    prepared = ranks.main_first(lambda: prepare(corpus, folder=manifest_folder(config)))
     splits = {
         str(split): {
             "sha256": split_hash(rows),
@@ -238,10 +244,8 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
         ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
     """
     recogniser = build_recogniser(config, vocabulary=Vocabulary.load(folder / TOKENS_FILE))
-    trained_on, loaded = (
-        json.loads((folder / f"{UPSTREAM}.json").read_text(encoding="utf-8")),
-        upstream_record(recogniser),
-    )
+    trained_on = json.loads((folder / f"{UPSTREAM}.json").read_text(encoding="utf-8"))
+    loaded = upstream_record(recogniser)
     if _weights(trained_on) != _weights(loaded):
         raise ValueError(
             f"the upstream of {folder} was {trained_on} when it was trained, and is {loaded} now: its head would hear "
@@ -267,20 +271,29 @@ def upstream_record(recogniser: Recogniser) -> dict[str, Any]:
     return record
 
 
-def train(config: Mapping[str, Any], recogniser: Recogniser, *, data: Data, run: Run) -> Progress:
+@contextmanager
+def features_kept(config: Mapping[str, Any], one: Recogniser, *datasets: SpeechDataset) -> Iterator[tuple[Speech, ...]]:
+    """Inside, the features of the datasets are computed once for each utterance, where the upstream is frozen."""
+    cache: Cache = instantiate(config.get("cache", OFF))
+    settings, trained = config["upstream"], not one.model.frozen
+    with cache.opened(
+        one.model.upstream, settings, precision=one.precision, trained=trained, datasets=datasets
+    ) as speech:
+        yield speech
+
+
+def train(config: Mapping[str, Any], recogniser: Recogniser, *, train: Speech, dev: Speech, run: Run) -> Progress:
     """Train the recogniser's model in the run's folder, and leave it with the averaged weights."""
     trainer: Trainer = instantiate(config["trainer"])
+    if trainer.compile:
+        recogniser.model.upstream.compile_blocks()
     quick = Argmax() if recogniser.model.objective.utterance_level else Greedy()
-
-    def on_progress(progress: Progress) -> None:
-        run.status(iteration=progress.iteration, num_iterations=trainer.num_iterations, epoch=progress.epoch)
-
     progress = trainer.fit(
         recogniser.model,
-        batches=recogniser.loading.training(data.train, seed=config["seed"]),
-        validate=lambda: recogniser.validate(data.dev, quick_decoder=quick),
+        batches=recogniser.loading.training(train, seed=config["seed"]),
+        validate=lambda: recogniser.validate(dev, quick_decoder=quick),
         folder=run.folder,
-        on_progress=on_progress,
+        on_progress=lambda p: run.status(iteration=p.iteration, num_iterations=trainer.num_iterations, epoch=p.epoch),
     )
     if ranks.is_main():
         instantiate(config["adaptation"]).export(recogniser.model.upstream, run.folder)

@@ -47,12 +47,14 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
         log.warning("not heard in training, so never recognised: %s", ", ".join(unknown))
     with held(folder):
         dataset = recogniser.loading.dataset(test, encode=None, resample=build.build_corpus(config).resample)
-        hypotheses = recogniser.decode(dataset, folder / summary.HYPOTHESES_FILE)
+        with build.features_kept(config, recogniser, dataset) as (speech,):
+            hypotheses = recogniser.decode(speech, folder / summary.HYPOTHESES_FILE)
         summary.save_result(
             config,
             folder,
             record=record,
             model=recogniser.model,
+            decoding=recogniser.decoding,
             hypotheses=hypotheses,
             progress=Progress.load(run / PROGRESS_FILE),
             environment=environment(),

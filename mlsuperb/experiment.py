@@ -12,7 +12,6 @@ import platform
 import random
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
@@ -39,8 +38,14 @@ NOT_SCIENCE = (
     "manifests",
     "hydra",
     "scoring",
+    "cache.folder",
+    "cache.max_gb",
+    "cache.device_gb",
     "trainer.device",
     "trainer.parallel",
+    "trainer.compile",
+    "trainer.optimizer.fused",
+    "adaptation.gradient_checkpointing",
     "trainer.max_trainable_params",
     "trainer.log_every",
     "trainer.checkpoint_every",
@@ -200,10 +205,10 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        first = ranks.first_failure(error) if error else None
+        failure = ranks.first_failure(error) if error else None
         try:
             if ranks.is_main() and not self._was_finished:
-                self._record_end(error, first)
+                self._record_end(failure)
         except OSError as failure:
             if error is None:
                 raise
@@ -211,21 +216,17 @@ class Run:
         finally:
             self._held.close()
 
-    def _record_end(self, error: BaseException | None, first: dict[str, Any] | None) -> None:
-        if error is None:
+    def _record_end(self, failure: ranks.Failure | None) -> None:
+        if failure is None:
             self.state = "finished"
-        elif first and first["rank"] != ranks.rank():  # `error` is only what came of it
-            self._record_failure(f"{first['error']} (on rank {first['rank']})", first["traceback"])
-        elif isinstance(error, (KeyboardInterrupt, SystemExit)):  # SystemExit: a queue wants its machine back
-            self.state, self._progress["error"] = "interrupted", f"{type(error).__name__}: {error}"
         else:
-            self._record_failure(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
+            self.state = "interrupted" if failure.interrupted else "failed"
+            where = f" (on rank {failure.rank})" if failure.rank > 0 else ""
+            self._progress["error"] = f"{failure.error}{where}"
+        if failure is not None and self.state == "failed":
+            with (self.folder / "run.log").open("a", encoding="utf-8") as file:  # Hydra shows an error but logs none
+                file.write(failure.traceback)
         self.status()
-
-    def _record_failure(self, words: str, details: str) -> None:
-        self.state, self._progress["error"] = "failed", words
-        with (self.folder / "run.log").open("a", encoding="utf-8") as file:  # Hydra shows an error but logs none
-            file.write(details)
 
     def begin(self) -> None:
         """Record settings and environment; seed everything.

@@ -6,6 +6,7 @@ Letters: L layers, B batch, F frames, D feature size.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,11 +52,37 @@ class WeightedSum(Featurizer):
         if len(features.layers) == 1:
             # a softmax over one scalar is 1; kept in the graph, so that a distributed run sees every parameter used
             return first_BFD * self.logits_L.softmax(0)
-        # One product over the layer axis: no L weighted copies of the stack. In fp32, also for layers cached in bf16.
         layers = features.layers
         stack_LN = (layers if isinstance(layers, Tensor) else torch.stack(layers)).flatten(1)
         with torch.autocast(stack_LN.device.type, enabled=False):
-            return (self.logits_L.softmax(0) @ stack_LN.to(self.logits_L.dtype)).view(first_BFD.shape)
+            return _weighted_sum(stack_LN, self.logits_L.softmax(0)).view(first_BFD.shape)
+
+
+def _weighted_sum(stack_LN: Tensor, weights_L: Tensor) -> Tensor:
+    """One product over the layer axis, no L weighted copies of the stack; in fp32, also for layers cached in bf16."""
+    if stack_LN.device.type == "cpu" and stack_LN.dtype == torch.bfloat16 and not stack_LN.requires_grad:
+        total_N: Tensor = _BlockwiseSum.apply(stack_LN, weights_L)
+        return total_N
+    return weights_L @ stack_LN.to(weights_L.dtype)
+
+
+class _BlockwiseSum(torch.autograd.Function):
+    """`weights_L @ stack_LN.float()` on a CPU without a copy of the stack in fp32, which takes longer to write than the sum
+    to compute: a part of it that fits the cache is made at a time. The stack has no gradient."""
+
+    BLOCK = 2**16  # 13 layers: 3.4 MB
+
+    @staticmethod
+    def forward(ctx: Any, stack_LN: Tensor, weights_L: Tensor) -> Tensor:
+        ctx.save_for_backward(stack_LN)
+        sums = (weights_L @ block_LN.float() for block_LN in stack_LN.split(_BlockwiseSum.BLOCK, dim=1))
+        return torch.cat(tuple(sums))
+
+    @staticmethod
+    def backward(ctx: Any, grad_N: Tensor) -> tuple[None, Tensor]:
+        (stack_LN,) = ctx.saved_tensors
+        blocks = zip(stack_LN.split(_BlockwiseSum.BLOCK, dim=1), grad_N.split(_BlockwiseSum.BLOCK), strict=True)
+        return None, torch.stack([block_LN.float() @ part_N for block_LN, part_N in blocks]).sum(0)
 
 
 class OneLayer(Featurizer):

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from mlsuperb.experiment import why_unfinished
 from mlsuperb.options import check_overrides
-from mlsuperb.sweep import run_folders
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # where runs are launched from makes no difference, and its plugin may not be here
     if messages := check_overrides([one for one in overrides if not one.startswith("hydra")]):
         sys.exit("\n".join(messages))
+    from mlsuperb.sweep import run_folders
+
     try:
         folders = run_folders(overrides)
     except (ValueError, OSError) as error:

@@ -14,24 +14,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from torch import Tensor
 
-from mlsuperb import build
-from mlsuperb.data.vocabulary import Vocabulary
-from mlsuperb.espnet.folder import choose_weights, open_folder, read_tokens, read_weights
-from mlsuperb.espnet.translate import Translation, translate
-from mlsuperb.espnet.weights import check_vocabulary, fill, upstream_weights, write_upstream
 from mlsuperb.experiment import environment, write_json
 from mlsuperb.files import write_atomic
 from mlsuperb.options import check_overrides
-from mlsuperb.settings import check, compose
-from mlsuperb.training.checkpoint import save_weights, trained_tensors
-from mlsuperb.training.loop import MODEL_FILE
-from mlsuperb.training.progress import PROGRESS_FILE, Progress
-from mlsuperb.upstreams.checkpoint import sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mlsuperb.espnet.translate import Translation
 
 IMPORT_FILE, ESPNET_FILE = "import.json", "espnet.yaml"
 HUGGING_FACE, S3PRL = "mlsuperb.upstreams.huggingface.HuggingFace", "mlsuperb.upstreams.s3prl.S3prl"
@@ -56,6 +50,11 @@ def import_espnet(folder: Path, wishes: Wishes | None = None) -> Path:
     Raises:
         ValueError: the model cannot be imported, or the run is there already.
     """
+    from mlsuperb.espnet.folder import choose_weights, open_folder, read_tokens, read_weights
+    from mlsuperb.espnet.translate import translate
+    from mlsuperb.espnet.weights import check_vocabulary, upstream_weights
+    from mlsuperb.upstreams.checkpoint import sha256
+
     wishes = wishes or Wishes()
     espnet = open_folder(folder)
     weights, tokens = choose_weights(espnet, wishes.weights), read_tokens(espnet)
@@ -87,6 +86,9 @@ def _config(run: Path, translation: Translation, wishes: Wishes, *, has_upstream
     Raises:
         ValueError: the upstream cannot be told, or is not what the user says.
     """
+    from mlsuperb.build import UPSTREAM
+    from mlsuperb.settings import check, compose
+
     known = translation.upstream
     if not known and (wishes.upstream or wishes.upstream_checkpoint):
         raise ValueError("this model reads log-mels: leave --upstream and --upstream-checkpoint out")
@@ -114,7 +116,7 @@ def _config(run: Path, translation: Translation, wishes: Wishes, *, has_upstream
     }
     if known:
         named = wishes.upstream_checkpoint or known.checkpoint or config["upstream"].get("checkpoint")
-        checkpoint = str(run / build.UPSTREAM) if has_upstream else named
+        checkpoint = str(run / UPSTREAM) if has_upstream else named
         if checkpoint in (None, OWN_CHECKPOINT):
             raise ValueError(
                 "the file of weights holds none of the upstream, whose name says no checkpoint either: give --upstream, an "
@@ -143,6 +145,13 @@ def _fill_folder(
     like: str | None,
 ) -> None:
     """All that `build.load_recogniser` asks for; `folder` will have the name that `config` knows."""
+    from mlsuperb import build
+    from mlsuperb.data.vocabulary import Vocabulary
+    from mlsuperb.espnet.weights import fill, upstream_weights, write_upstream
+    from mlsuperb.training.checkpoint import save_weights, trained_tensors
+    from mlsuperb.training.loop import MODEL_FILE
+    from mlsuperb.training.progress import PROGRESS_FILE, Progress
+
     here = dict(config) | {"trainer": config["trainer"] | {"device": "cpu"}}
     weights = upstream_weights(tensors)
     if translation.upstream and weights:

@@ -6,28 +6,42 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Container, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rapidfuzz.distance import Levenshtein
 from tqdm.auto import tqdm
 
 from mlsuperb import ranks
-from mlsuperb.data.dataset import SpeechDataset
+from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loader, Loading
 from mlsuperb.data.vocabulary import IGNORED, Vocabulary
-from mlsuperb.decoding.base import Decoder
+from mlsuperb.decoding.base import Decoded, Decoder
 from mlsuperb.model import SpeechModel
 from mlsuperb.scoring.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import disk_errors_named
 from mlsuperb.training.device import autocast
-from mlsuperb.types import Hypothesis, Utterance, figure_names
+from mlsuperb.training.progress import Speed
+from mlsuperb.types import AttentionDecoder, Batch, Encoded, Hypothesis, Utterance, figure_names
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Heard:
+    """What the model makes of a batch, before it is searched: posteriors, attention decoder; `made`: on a GPU, when they
+    are there."""
+
+    posteriors: Encoded
+    attention: AttentionDecoder | None
+    made: torch.cuda.Event | None
+    audio_s: float
+    cached_s: float
 
 
 @dataclass(kw_only=True)
@@ -41,6 +55,7 @@ class Recogniser:
     loading: Loading
     device: torch.device
     precision: str
+    decoding: Speed = field(default_factory=Speed)  # of what was decoded
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -48,7 +63,7 @@ class Recogniser:
         return figure_names(has_language=self.task.has_language, rates=self.model.objective.rates)
 
     @torch.inference_mode()
-    def validate(self, dataset: SpeechDataset, *, quick_decoder: Decoder) -> dict[str, float]:
+    def validate(self, dataset: Speech, *, quick_decoder: Decoder) -> dict[str, float]:
         """Mean loss an utterance, the rate of token errors (and of wrong languages) under `quick_decoder`, and the error
         rates that the objective counts itself. Whole batches are dealt out among the ranks of a job, and all get the sums.
 
@@ -88,7 +103,7 @@ class Recogniser:
         values = (sums["loss"] / num, sums["errors"] / max(1, sums["tokens"]), *lid, *own)
         return dict(zip(self.figures, values, strict=True))
 
-    def decode(self, dataset: SpeechDataset, path: Path) -> list[Hypothesis]:
+    def decode(self, dataset: Speech, path: Path) -> list[Hypothesis]:
         """Decode every utterance of `dataset` into `path` (`hypotheses.jsonl`), in the order of the manifest.
 
         What a killed run had decoded lies in `<path>.partial*`, a file a rank, and is not decoded again; nor is what is there
@@ -107,6 +122,7 @@ class Recogniser:
                 done |= new
                 file.writelines(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in new.values())
                 file.flush()
+        self.decoding.over(ranks.gather(self.decoding))
         done = {key: one for part in ranks.gather(done) for key, one in part.items()}
         ordered = [done[row.split, row.id] for row in rows]
         if ranks.is_main():
@@ -116,7 +132,7 @@ class Recogniser:
         return ordered
 
     def _batches_of_rank(
-        self, dataset: SpeechDataset, *, skip: Container[tuple[str, str]] = ()
+        self, dataset: Speech, *, skip: Container[tuple[str, str]] = ()
     ) -> tuple[Loader, list[list[Utterance]]]:
         """The batches of `dataset` that this rank computes, and their rows; without those that are in `skip` whole. Batches
         stay as they are, so that an interrupted decoding, and one on several ranks, gives the same bytes."""
@@ -129,18 +145,17 @@ class Recogniser:
         return loader, [plan[at] for at in mine]
 
     @torch.inference_mode()
-    def _decode_batches(self, dataset: SpeechDataset, *, skip: set[tuple[str, str]]) -> Iterator[list[Hypothesis]]:
+    def _decode_batches(self, dataset: Speech, *, skip: set[tuple[str, str]]) -> Iterator[list[Hypothesis]]:
         loader, plan = self._batches_of_rank(dataset, skip=skip)
+        stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        self.decoding = Speed()
         with tqdm(
             total=sum(map(len, plan)), desc="decode", unit="utt", dynamic_ncols=True, disable=not ranks.is_main()
         ) as bar:
-            for rows, batch in zip(plan, loader, strict=True):
-                moved = batch.to(self.device)
-                with autocast(self.device, self.precision):
-                    encoded = self.model.encode(moved)
-                    posteriors = self.model.objective.log_probs(encoded)
-                attention = self.model.objective.attention(encoded)
-                decoded = self.decoder(posteriors.values, posteriors.lengths_B, attention)
+            # the model goes one batch ahead of search, texts and file, so that on a GPU neither waits for the other
+            for rows, heard in zip(plan, _one_ahead(map(self._hear, loader)), strict=True):
+                decoded = self._search(heard, stream)
+                self.decoding.add(audio_s=heard.audio_s, cached_s=heard.cached_s)
                 texts = [self.task.text(self.vocabulary.decode(one.tokens)) for one in decoded]
                 yield [
                     Hypothesis(
@@ -158,6 +173,38 @@ class Recogniser:
                     for row, text in zip(rows, texts, strict=True)
                 ]
                 bar.update(len(texts))
+
+    def _hear(self, batch: Batch) -> _Heard:
+        """Posteriors of a batch; a GPU is not waited for."""
+        moved = batch.to(self.device)
+        with autocast(self.device, self.precision):
+            encoded = self.model.encode(moved)
+            posteriors = self.model.objective.log_probs(encoded)
+        attention = self.model.objective.attention(encoded)
+        made = torch.cuda.current_stream(self.device).record_event() if self.device.type == "cuda" else None
+        return _Heard(
+            posteriors=posteriors, attention=attention, made=made, audio_s=batch.audio_s, cached_s=batch.cached_s
+        )
+
+    def _search(self, heard: _Heard, stream: torch.cuda.Stream | None) -> list[Decoded]:
+        """The decoder's texts; on a GPU in a stream of its own, beside the model's work on the next batch."""
+        with torch.cuda.stream(stream):  # None: nothing changes
+            if stream is not None and heard.made is not None:
+                stream.wait_event(heard.made)
+            decoded = self.decoder(heard.posteriors.values, heard.posteriors.lengths_B, heard.attention)
+            if stream is not None:
+                stream.synchronize()  # the model's stream may reuse the posteriors' memory as soon as they are let go
+        return decoded
+
+
+def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Each item once the next one is there."""
+    waiting: list[Item] = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > 1:
+            yield waiting.pop(0)
+    yield from waiting
 
 
 def _spoken(one: Utterance | Hypothesis) -> tuple[str, ...]:

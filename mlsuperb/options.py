@@ -1,9 +1,11 @@
-"""Where `conf/` is, and the nearest names for an option that is not in it. Light: the command line asks before torch loads."""
+"""Where `conf/` is, `--help`, and the nearest names for an option that is not there. Light: the command line asks before
+Hydra, let alone torch, loads."""
 
 from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from itertools import zip_longest
@@ -38,12 +40,20 @@ def nearest(name: str, known: Iterable[str], number: int = 3) -> list[str]:
     return difflib.get_close_matches(name, list(known), n=number, cutoff=0.5)
 
 
+def answer(arguments: Sequence[str]) -> None:
+    """End the program with what needs no program: nothing was chosen, names do not exist, `--help`."""
+    if not arguments:
+        sys.exit("nothing was chosen: give an experiment, such as +exp=demo, or look at --help")
+    if messages := check_overrides(arguments):
+        sys.exit("\n".join(messages))
+    if {"--help", "-h"} & set(arguments):
+        sys.stdout.write(f"{help_text(arguments)}\n")
+        sys.exit()
+
+
 def check_overrides(arguments: Sequence[str]) -> list[str]:
     """One message for each override that names a choice or a setting that does not exist, with the nearest that do."""
-    folders = [
-        conf_dir(),
-        *(folder for folder in _config_dirs(arguments) if folder.is_dir()),
-    ]  # Hydra refuses the others
+    folders = _folders(arguments)
     groups = sorted(
         {path.name for folder in folders for path in folder.iterdir() if path.is_dir() and path.name != "hydra"}
     )
@@ -62,6 +72,27 @@ def check_overrides(arguments: Sequence[str]) -> list[str]:
         elif match["prefix"] == "" and (m := _check_key(key, groups, folders)):
             messages.append(m)
     return messages
+
+
+def help_text(arguments: Sequence[str]) -> str:
+    """What Hydra prints for `--help` by `hydra.help` of conf/config.yaml; loading it would take ten times as long."""
+    shown = _read(conf_dir() / "config.yaml")["hydra"]["help"]
+    found: dict[str, set[str]] = {}
+    for folder in _folders(arguments):
+        for path in folder.rglob("*.yaml"):
+            group = path.parent.relative_to(folder).as_posix()
+            if group.split("/")[0] not in (".", "hydra"):
+                found.setdefault(group, set()).add(path.stem)
+    groups = "\n".join(f"{group}: {', '.join(sorted(found[group]))}" for group in sorted(found))
+    text = str(shown["template"]).replace("$APP_CONFIG_GROUPS", f"{groups}\n")
+    for part in ("header", "footer"):
+        text = text.replace(f"${{hydra.help.{part}}}", shown[part])
+    return text
+
+
+def _folders(arguments: Sequence[str]) -> list[Path]:
+    """With YAML files: ours, and those of `--config-dir` that are there (Hydra refuses the others)."""
+    return [conf_dir(), *(folder for folder in _config_dirs(arguments) if folder.is_dir())]
 
 
 def _is_installed(module: str) -> bool:

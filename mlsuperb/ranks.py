@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -32,6 +32,16 @@ class _Group:
     store: Any
     job: int = 0
     counting: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What ended a job: on which rank (-1: on one that cannot tell any more), and whether someone wanted it to end."""
+
+    rank: int
+    error: str
+    traceback: str
+    interrupted: bool
 
 
 _group: _Group | None = None
@@ -88,8 +98,7 @@ def joined() -> Iterator[None]:
         yield
         wait()
     except BaseException as error:
-        first = first_failure(error)
-        if first is None or first["rank"] != rank():
+        if first_failure(error).rank != rank():
             sys.exit(1)
         raise
     finally:
@@ -127,23 +136,23 @@ def _ask_slurm() -> None:
             TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
 
 
-def first_failure(error: BaseException) -> dict[str, Any] | None:
-    """What went wrong first in this job: `rank`, `error`, `traceback`. `error` is what this process ran into, perhaps only
-    because another one is gone. None where that cannot be known any more."""
+def first_failure(error: BaseException) -> Failure:
+    """What went wrong first in this job. `error` is what this process ran into, perhaps only because another one is gone."""
+    own = Failure(
+        rank=rank(),
+        error=f"{type(error).__name__}: {error}",
+        traceback="".join(traceback.format_exception(error)),
+        interrupted=isinstance(error, (KeyboardInterrupt, SystemExit)),  # SystemExit: a queue wants its machine back
+    )
     if _group is None:
-        return None
+        return own
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of the launcher, who sees a rank end: this one is about to
-    own = {
-        "rank": rank(),
-        "error": f"{type(error).__name__}: {error}",
-        "traceback": "".join(traceback.format_exception(error)),
-    }
     try:
-        found: dict[str, Any] = json.loads(_group.store.compare_set(f"first_error{_group.job}", "", json.dumps(own)))
-    except RuntimeError:  # the process that keeps the store has ended
-        return None
-    return found
+        text = _group.store.compare_set(f"first_error{_group.job}", "", json.dumps(asdict(own)))
+    except RuntimeError:  # the process that kept the store has ended
+        return replace(own, rank=-1)
+    return Failure(**json.loads(text))
 
 
 def gather(value: Value) -> list[Value]:
@@ -168,14 +177,14 @@ def from_main(function: Callable[[], Value]) -> Value:
     return values[0]  # type: ignore[return-value]
 
 
-@contextmanager
-def main_first() -> Iterator[None]:
-    """Rank 0 goes through alone, then the others: they find what it wrote."""
+def main_first(function: Callable[[], Value]) -> Value:
+    """What `function` gives on each rank; rank 0 calls it alone, then the others, who find what it wrote."""
     if not is_main():
         wait()
-    yield
+    value = function()
     if is_main():
         wait()
+    return value
 
 
 def wait() -> None:

@@ -14,10 +14,6 @@ from typing import Any
 from rich.console import Console
 from tqdm import tqdm
 
-from mlsuperb.analysis.report.loaded import load_run
-from mlsuperb.analysis.report.one_run import one_run_page
-from mlsuperb.analysis.report.page import render
-from mlsuperb.analysis.report.several import several_runs_page
 from mlsuperb.analysis.runs import finished_runs
 from mlsuperb.experiment import NOT_SCIENCE
 from mlsuperb.files import write_atomic
@@ -43,6 +39,11 @@ def write_report(
     """
     if max_audio < 0:
         raise ValueError(f"--max-audio is {max_audio}; give 0 for a page without audio, or more")
+    from mlsuperb.analysis.report.loaded import load_run
+    from mlsuperb.analysis.report.one_run import one_run_page
+    from mlsuperb.analysis.report.page import render
+    from mlsuperb.analysis.report.several import several_runs_page
+
     single = len(folders) == 1
     runs = [load_run(folder, split=split, with_sound=single, progress=_bar) for folder in folders]
     page = (

@@ -5,21 +5,16 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
-from mlsuperb import ranks
-from mlsuperb.options import check_overrides, conf_dir
-from mlsuperb.settings import check, plain, register_resolvers
-
-register_resolvers()
+from mlsuperb.options import answer, conf_dir
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
-def main(cfg: DictConfig) -> None:
-    """Run one experiment. A second start with the same settings resumes, or shows the result."""
+def main(cfg: Any) -> None:
+    """Run the experiment of a Hydra configuration. A second start with the same settings resumes, or shows the result."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from mlsuperb.settings import plain
+
     try:
         run_experiment(plain(cfg))
     except KeyboardInterrupt:
@@ -32,8 +27,9 @@ def main(cfg: DictConfig) -> None:
 
 def run_experiment(config: dict[str, Any]) -> None:
     """The data flow of a run."""
-    from mlsuperb import build, summary
+    from mlsuperb import build, ranks, summary
     from mlsuperb.experiment import Run
+    from mlsuperb.settings import check
 
     with ranks.joined(), Run(config) as run:
         if not run.finished:
@@ -42,13 +38,15 @@ def run_experiment(config: dict[str, Any]) -> None:
             data = build.build_data(config, run=run)
             recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
             build.pin_upstream(recogniser, run)
-            progress = build.train(config, recogniser, data=data, run=run)
-            hypotheses = recogniser.decode(data.test, run.folder / summary.HYPOTHESES_FILE)
+            with build.features_kept(config, recogniser, data.train, data.dev, data.test) as (train, dev, test):
+                progress = build.train(config, recogniser, train=train, dev=dev, run=run)
+                hypotheses = recogniser.decode(test, run.folder / summary.HYPOTHESES_FILE)
             summary.save_result(
                 config,
                 run.folder,
                 record=data.record,
                 model=recogniser.model,
+                decoding=recogniser.decoding,
                 hypotheses=hypotheses,
                 progress=progress,
                 environment=run.environment,
@@ -57,12 +55,14 @@ def run_experiment(config: dict[str, Any]) -> None:
 
 
 def cli() -> None:
-    """Entry point: names that do not exist are answered with the nearest ones, before anything is loaded."""
-    if not sys.argv[1:]:
-        sys.exit("nothing was chosen: give an experiment, such as +exp=demo, or look at --help")
-    if messages := check_overrides(sys.argv[1:]):
-        sys.exit("\n".join(messages))
-    main()
+    """Entry point: help and names that do not exist are answered before anything is loaded."""
+    answer(sys.argv[1:])
+    import hydra
+
+    from mlsuperb.settings import register_resolvers
+
+    register_resolvers()
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(main)()
 
 
 if __name__ == "__main__":

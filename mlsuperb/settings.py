@@ -25,6 +25,7 @@ from mlsuperb.types import figure_names
 
 GROUPS = (
     "upstream",
+    "cache",
     "adaptation",
     "featurizer",
     "specaug",

@@ -69,10 +69,10 @@ class SpecAugment(nn.Module):
         if self.time_warp_window:
             feats_BFD = self._warp(feats_BFD, lengths_B)
         num_frames, num_features = feats_BFD.shape[1:]
-        masked_BFD = (
-            self._freq_mask(num_features, lengths_B)[:, None, :] | self._time_mask(num_frames, lengths_B)[:, :, None]
-        )
-        return feats_BFD.masked_fill(masked_BFD & valid_mask(lengths_B, num_frames)[:, :, None], 0)
+        # in this order one tensor of that size is made, and changed in place
+        masked_BFD = self._freq_mask(num_features, lengths_B)[:, None, :] & valid_mask(lengths_B, num_frames)[..., None]
+        masked_BFD |= self._time_mask(num_frames, lengths_B)[..., None]
+        return feats_BFD.masked_fill(masked_BFD, 0)
 
     def _freq_mask(self, num_features: int, lengths_B: Tensor) -> Tensor:
         sizes_B = torch.full_like(lengths_B, num_features)
@@ -92,15 +92,15 @@ class SpecAugment(nn.Module):
         frame_BF = torch.arange(feats_BFD.shape[1], device=feats_BFD.device).expand(feats_BFD.shape[:2])
         left_BF = frame_BF < warped_B[:, None]
         centre_B1, warped_B1, length_B1 = centre_B[:, None], warped_B[:, None], lengths_B[:, None]
-        resampled_BFD = _resample(
+        moved_BF = (length_B1 > 2 * window) & (frame_BF < length_B1)
+        return _resample(
             feats_BFD,
+            moved_BF=moved_BF,
             out_frame_BF=torch.where(left_BF, frame_BF, frame_BF - warped_B1),
             out_size_BF=torch.where(left_BF, warped_B1, length_B1 - warped_B1),
             in_start_BF=torch.where(left_BF, 0, centre_B1),
             in_size_BF=torch.where(left_BF, centre_B1, length_B1 - centre_B1),
         )
-        moved_BF = (length_B1 > 2 * window) & (frame_BF < length_B1)
-        return torch.where(moved_BF[..., None], resampled_BFD, feats_BFD)
 
 
 def _randint(upper: Tensor) -> Tensor:
@@ -119,22 +119,29 @@ def _spans(sizes_B: Tensor, width_limits_B: Tensor, *, num_masks: int, size: int
 
 
 def _resample(
-    feats_BFD: Tensor, *, out_frame_BF: Tensor, out_size_BF: Tensor, in_start_BF: Tensor, in_size_BF: Tensor
+    feats_BFD: Tensor,
+    *,
+    moved_BF: Tensor,
+    out_frame_BF: Tensor,
+    out_size_BF: Tensor,
+    in_start_BF: Tensor,
+    in_size_BF: Tensor,
 ) -> Tensor:
     """Cubic interpolation in time inside segments, as `interpolate(mode="bicubic", align_corners=False)` does:
-    cubic convolution with a = -0.75, edges of a segment repeated."""
+    cubic convolution with a = -0.75, edges of a segment repeated. Frames that are not in `moved_BF` stay as they are."""
     scale_BF = in_size_BF.float() / out_size_BF.clamp(min=1)
     source_BF = (out_frame_BF.float() + 0.5) * scale_BF - 0.5
     before_BF = source_BF.floor()
     num_rows, num_frames, num_features = feats_BFD.shape
-    rows_B1 = torch.arange(num_rows, device=feats_BFD.device)[:, None] * num_frames
+    place_BF = torch.arange(num_rows * num_frames, device=feats_BFD.device).view(num_rows, num_frames)
     flat_ND = feats_BFD.reshape(-1, num_features)
     total_ND = torch.zeros_like(flat_ND)
     for tap in (-1, 0, 1, 2):
-        weight_BF = _cubic(source_BF - before_BF - tap)
+        # one that stays is 1 times itself, 0 times itself, ...: cheaper than to choose between two streams afterwards
+        weight_BF = torch.where(moved_BF, _cubic(source_BF - before_BF - tap), float(tap == 0)).to(flat_ND.dtype)
         within_BF = (before_BF.long() + tap).clamp(min=0).minimum(in_size_BF - 1)
-        index_BF = rows_B1 + (in_start_BF + within_BF).clamp(0, num_frames - 1)
-        total_ND = total_ND + flat_ND.index_select(0, index_BF.flatten()) * weight_BF.flatten()[:, None].to(flat_ND)
+        index_BF = torch.where(moved_BF, place_BF[:, :1] + in_start_BF + within_BF, place_BF)
+        total_ND = total_ND.addcmul(flat_ND.index_select(0, index_BF.flatten()), weight_BF.flatten()[:, None])
     return total_ND.view(feats_BFD.shape)
 
 

@@ -21,7 +21,7 @@ from mlsuperb.scoring.result import RESULT_FILE, build_result, read_result, scor
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
-from mlsuperb.training.progress import Progress, peak_memory_gb
+from mlsuperb.training.progress import Progress, Speed, peak_memory_gb
 from mlsuperb.types import Hypothesis
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ def save_result(
     *,
     record: Mapping[str, Any],
     model: SpeechModel,
+    decoding: Speed,
     hypotheses: Sequence[Hypothesis],
     progress: Progress,
     environment: Mapping[str, Any],
@@ -41,6 +42,7 @@ def save_result(
 
     Args:
         record: of the data they were decoded from (`mlsuperb.build.read_data`).
+        decoding: how fast that went.
         progress: of the training.
         environment: of the process that decoded.
     """
@@ -70,18 +72,21 @@ def save_result(
         benchmark=benchmark,
         not_official_because=against_official(benchmark, record.get("release"), synthetic=record["synthetic"]),
         training={**progress.counts, "history": progress.history, "averaged": progress.best},
-        cost=_cost(progress, model),
+        cost=_cost(progress, decoding, model),
         date=now(),
     )
     write_result(folder / RESULT_FILE, result)
     save_card(folder)
 
 
-def _cost(progress: Progress, model: SpeechModel) -> dict[str, Any]:
+def _cost(progress: Progress, decoding: Speed, model: SpeechModel) -> dict[str, Any]:
     return {
         "iterations": progress.iteration,
         "utterances": progress.num_utterances,
         "train_wall_s": round(progress.wall_s, 1),
+        "decode_wall_s": round(decoding.total_s, 1),
+        "rtfx": decoding.rtfx,
+        "cached_share": decoding.cached_share,
         "peak_memory_gb": round(peak_memory_gb(next(model.parameters()).device), 2),
     }
 

@@ -10,9 +10,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from mlsuperb.data.audio import audio_info
 from mlsuperb.types import Hypothesis
 
 
@@ -22,6 +19,8 @@ def transcribe(run: Path, files: Sequence[Path], *, device: str = "auto") -> lis
     Raises:
         ValueError: `run` holds no trained model, or a file cannot be read; all unreadable files are named.
     """
+    from mlsuperb.data.audio import audio_info
+
     problems, rows = [], []
     for file in files:
         if not file.is_file():
@@ -40,6 +39,8 @@ def transcribe(run: Path, files: Sequence[Path], *, device: str = "auto") -> lis
         )  # fmt: skip
     if problems:
         raise ValueError("; ".join(problems))
+    import pandas as pd
+
     from mlsuperb.build import load_config, load_recogniser
 
     config = load_config(run)

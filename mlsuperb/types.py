@@ -40,7 +40,8 @@ class Batch:
     """What a model sees: `wave_BT` float32 at 16 kHz, zero-padded to the longest; `lengths_B` valid samples;
     `targets_BS` token indices, zero-padded; `target_lengths_B` valid tokens. Where the layers of a frozen upstream are known
     already, `features` holds them and the wave is not looked at. `share`: how much of a batch this is, if it is dealt out
-    among several processes (by utterances)."""
+    among several processes (by utterances). `audio_s`: seconds of speech in it; of `cached_s` of them the features were known
+    before."""
 
     ids: tuple[str, ...]
     languages: tuple[str, ...]
@@ -50,6 +51,8 @@ class Batch:
     target_lengths_B: Tensor
     features: Features | None = None
     share: float = 1.0
+    audio_s: float = 0.0
+    cached_s: float = 0.0
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on `device`."""

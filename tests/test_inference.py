@@ -179,6 +179,21 @@ def test_hypotheses_stand_in_the_order_of_the_manifest(manifest: pd.DataFrame, b
     assert [file.name for file in tmp_path.glob("*hypotheses*")] == ["hypotheses.jsonl"]
 
 
+def test_the_model_works_on_a_batch_while_the_one_before_it_is_searched(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    """On a GPU the model's work is only given out: the search of a batch then goes on beside that of the next one."""
+    done: list[str] = []
+
+    class Noted(Greedy):
+        def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: Any = None) -> list[Decoded]:
+            done.append("search")
+            return super().__call__(log_probs_BFV, lengths_B)
+
+    one = recogniser(decoder=Noted(), batch_s=0.1)
+    one.model.encode = lambda batch: done.append("model") or Levels.encode(one.model, batch)  # type: ignore
+    one.decode(dataset(manifest, one), tmp_path / "hypotheses.jsonl")
+    assert done == ["model", *["model", "search"] * 5, "search"]
+
+
 class Killed(BaseException):
     """Stands for SIGKILL."""
 

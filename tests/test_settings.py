@@ -41,6 +41,7 @@ def test_every_yaml_is_composed_by_the_tests_below() -> None:
 
 
 def test_the_slurm_launcher_composes_on_the_settings_of_its_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose([])  # Hydra's own launchers come into the store with the first call, and must outlast the copy
     store = ConfigStore.instance()
     monkeypatch.setattr(store, "repo", copy.deepcopy(store.repo))
     defaults = {  # SlurmQueueConf of hydra-submitit-launcher 1.2.0, what is used here of it

@@ -11,17 +11,18 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from mlsuperb.data.checks import AUDIO_FAULTS
-from mlsuperb.data.corpora.base import Corpus
-from mlsuperb.data.corpora.ml_superb import MLSuperb
-from mlsuperb.data.corpora.ml_superb_release import ReleaseCheck, check_release
 from mlsuperb.data.languages import language_name
-from mlsuperb.data.manifest import Prepared, prepare, skip_text, summary
+from mlsuperb.options import check_overrides
+
+if TYPE_CHECKING:
+    from mlsuperb.data.corpora.base import Corpus
+    from mlsuperb.data.corpora.ml_superb_release import ReleaseCheck
+    from mlsuperb.data.manifest import Prepared
 
 WIDTH_WITHOUT_TERMINAL = 200  # columns: a file or pipe should get the whole table
 NUM_SHOWN = 12
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
     try:
         corpus, folder = _corpus(options.overrides)
+        from mlsuperb.data.manifest import prepare, skip_text, summary
+
         if options.command == "check":
             return run_check(corpus, console=console, as_json=options.json)
         prepared = prepare(corpus, folder=folder)
@@ -52,11 +55,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def description(prepared: Prepared, *, folder: Path) -> dict[str, Any]:
     """Sizes, skips and the manifest's place, for JSON."""
+    from mlsuperb.data.manifest import summary
+
     return {"manifest": str(folder / "manifest.parquet"), **summary(prepared.manifest), "skipped": prepared.skipped}
 
 
 def show(prepared: Prepared, *, synthetic: bool, split: str | None, console: Console) -> None:
     """Print hours a split, minutes a language and dataset (of one split, or of all), and what was skipped."""
+    from mlsuperb.data.manifest import skip_text, summary
+
     sizes = summary(prepared.manifest)
     if split is not None and split not in sizes["splits"]:
         raise SystemExit(f"--split {split}: there is none. Splits are {', '.join(sizes['splits'])}.")
@@ -67,6 +74,11 @@ def show(prepared: Prepared, *, synthetic: bool, split: str | None, console: Con
 
 def run_check(corpus: Corpus, *, console: Console, as_json: bool) -> int:
     """Open every audio header; set an ML-SUPERB tree against the published archives. 0 if the copy is whole, else 1."""
+    from mlsuperb.data.checks import AUDIO_FAULTS
+    from mlsuperb.data.corpora.ml_superb import MLSuperb
+    from mlsuperb.data.corpora.ml_superb_release import check_release
+    from mlsuperb.data.manifest import prepare, skip_text
+
     prepared = prepare(corpus, folder=None)
     faults = {reason: prepared.skipped[reason] for reason in AUDIO_FAULTS if reason in prepared.skipped}
     # A subclass is a corpus of its own, such as the synthetic one, and no copy of the archives
@@ -85,12 +97,11 @@ def run_check(corpus: Corpus, *, console: Console, as_json: bool) -> int:
 
 def _corpus(overrides: Sequence[str]) -> tuple[Corpus, Path]:
     """The corpus of a configuration, and where runs keep its manifest."""
-    from mlsuperb.build import build_corpus, manifest_folder
-    from mlsuperb.options import check_overrides
-    from mlsuperb.settings import check, compose
-
     if messages := check_overrides(overrides):
         raise ValueError("\n".join(messages))
+    from mlsuperb.build import build_corpus, manifest_folder
+    from mlsuperb.settings import check, compose
+
     config = compose(overrides)
     check(config, ("data",))
     return build_corpus(config), manifest_folder(config)

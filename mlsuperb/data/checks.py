@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from mlsuperb.data.arrow import repeated
 from mlsuperb.data.audio import END_TOLERANCE_S, RATE_HZ, audio_info, wrong_rate
 from mlsuperb.data.languages import language_problems
 from mlsuperb.data.skips import SkipReport
@@ -76,13 +77,13 @@ def _refuse_unknown_languages(corpus: Corpus, frame: pd.DataFrame) -> None:
 
 
 def _refuse_duplicates(frame: pd.DataFrame) -> None:
-    repeated = frame[frame.duplicated(["split", "id"], keep=False)]
-    if len(repeated):
-        ids = _some(repeated["id"].drop_duplicates())
-        places = _some((repeated["dataset"] + "/" + repeated["language"]).drop_duplicates())
+    again = frame[repeated(frame)]
+    if len(again):
+        ids = _some(again["id"].drop_duplicates())
+        places = _some((again["dataset"] + "/" + again["language"]).drop_duplicates())
         raise ValueError(
-            f"{repeated.drop_duplicates(['split', 'id']).shape[0]} utterance ids occur more than once in split "
-            f"{_some(repeated['split'].drop_duplicates())}: {ids} (in {places}). An id must name one utterance: take "
+            f"{again.drop_duplicates(['split', 'id']).shape[0]} utterance ids occur more than once in split "
+            f"{_some(again['split'].drop_duplicates())}: {ids} (in {places}). An id must name one utterance: take "
             "the repeated lines out of the corpus, or leave one of the places out with data.languages or data.datasets."
         )
 

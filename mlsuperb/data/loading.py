@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import torch
@@ -14,17 +14,17 @@ from torch.utils.data import DataLoader, Sampler
 
 from mlsuperb import ranks
 from mlsuperb.data.batching import Batching, DealtBatches, InferenceBatches, TrainingBatches, language_repeats
-from mlsuperb.data.dataset import Example, SpeechDataset, collate
+from mlsuperb.data.dataset import Speech, SpeechDataset
 from mlsuperb.types import Batch, Utterance
 
 
-class Loader(DataLoader[Example]):
+class Loader(DataLoader[Any]):
     """A loader whose worker processes report a user's mistake as the one paragraph it is: torch puts their traceback
     before it."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         try:
-            yield from super().__iter__()
+            yield from map(self.dataset.finish, super().__iter__())  # type: ignore[attr-defined]
         except ValueError as error:
             raise ValueError(str(error).rpartition("\nValueError: ")[2].rstrip()) from error
 
@@ -60,7 +60,7 @@ class Loading:
         keep_gb = self.keep_audio_gb / max(1, self._workers())
         return SpeechDataset(manifest, encode=encode, resample=resample, keep_gb=keep_gb)
 
-    def training(self, dataset: SpeechDataset, *, seed: int) -> Callable[[int], Iterator[Batch]]:
+    def training(self, dataset: Speech, *, seed: int) -> Callable[[int], Iterator[Batch]]:
         """Endless training batches, from a given iteration on; of each what this rank computes (`deal`)."""
 
         repeats = None
@@ -74,15 +74,15 @@ class Loading:
 
         return batches
 
-    def inference(self, dataset: SpeechDataset) -> Loader:
+    def inference(self, dataset: Speech) -> Loader:
         """Every utterance once, in batches of similar length."""
         return self._loader(dataset, InferenceBatches(dataset.durations_s, max_batch_s=self.eval_batch_s))
 
-    def _loader(self, dataset: SpeechDataset, sampler: Sampler[list[int]]) -> Loader:
+    def _loader(self, dataset: Speech, sampler: Sampler[list[int]]) -> Loader:
         return Loader(
-            dataset,
+            dataset,  # type: ignore[arg-type]
             batch_sampler=sampler,
-            collate_fn=collate,
+            collate_fn=dataset.collate,
             num_workers=self._workers(),
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_leave_signals_to_main,

@@ -6,8 +6,10 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlsuperb.data.arrow import repeated, sorted_rows_digest, text_array
 from mlsuperb.data.checks import usable_rows
 from mlsuperb.data.skips import SkipReport, skip_text
 from mlsuperb.types import Utterance
@@ -34,6 +37,7 @@ SPLIT_HASH_VERSION = 1
 MANIFEST_VERSION = 1  # raise it when the same corpus and settings would give another manifest
 
 _SCHEMA = pa.schema([(name, pa.float64() if name in SECONDS else pa.string()) for name in COLUMNS])
+_ROW_GROUP = 2**20  # rows written at a time: text of 2 GB and more has no `pa.string` array
 _FINGERPRINT = b"mlsuperb.fingerprint"
 _log = logging.getLogger(__name__)
 
@@ -94,14 +98,15 @@ def validate(frame: pd.DataFrame) -> None:
     """
     if missing := [name for name in COLUMNS if name not in frame.columns]:
         raise ValueError(f"this table is no manifest: it lacks {', '.join(missing)}. Needed are {', '.join(COLUMNS)}.")
-    flaws = {
-        "holds an empty cell": frame[list(COLUMNS)].isna().any(axis=1),
-        f"has a split that is none of {', '.join(SPLITS)}": ~frame["split"].isin(SPLITS),
-        "has no positive duration": ~(frame["duration_s"] > 0),
-        "starts before its file": frame["start_s"] < 0,
-        "has the id of another row of its split": frame.duplicated(["split", "id"]),
+    flaws: dict[str, Callable[[], pd.Series]] = {  # a mask at a time: each is as long as the manifest
+        "holds an empty cell": lambda: _any(frame[name].isna() for name in COLUMNS),
+        f"has a split that is none of {', '.join(SPLITS)}": lambda: ~frame["split"].isin(SPLITS),
+        "has no positive duration": lambda: ~(frame["duration_s"] > 0),
+        "starts before its file": lambda: frame["start_s"] < 0,
+        "has the id of another row of its split": lambda: repeated(frame),
     }
-    for flaw, mask in flaws.items():
+    for flaw, find in flaws.items():
+        mask = find()
         if mask.any():
             row = frame[mask].iloc[0]
             raise ValueError(
@@ -110,12 +115,20 @@ def validate(frame: pd.DataFrame) -> None:
             )
 
 
+def _any(masks: Iterable[pd.Series]) -> pd.Series:
+    return reduce(or_, masks)
+
+
 def write_manifest(frame: pd.DataFrame, path: Path, *, fingerprint: str = "") -> None:
     """Write a manifest as Parquet, in one step: a killed run leaves the old file or the new one."""
     validate(frame)
-    table = pa.Table.from_pandas(frame[list(COLUMNS)], schema=_SCHEMA, preserve_index=False)
     scratch = _scratch(path)
-    pq.write_table(table.replace_schema_metadata({_FINGERPRINT: fingerprint.encode()}), scratch)
+    schema = _SCHEMA.with_metadata({_FINGERPRINT: fingerprint.encode()})
+    with pq.ParquetWriter(scratch, schema) as writer:
+        for first in range(0, max(1, len(frame)), _ROW_GROUP):
+            rows = frame[list(COLUMNS)].iloc[first : first + _ROW_GROUP]
+            table = pa.Table.from_pandas(rows, schema=_SCHEMA, preserve_index=False)
+            writer.write_table(table.replace_schema_metadata(schema.metadata))
     os.replace(scratch, path)
 
 
@@ -128,7 +141,8 @@ def read_manifest(path: Path) -> pd.DataFrame:
     if not Path(path).is_file():
         raise ValueError(f"{path}: there is no such manifest. Write it with python -m mlsuperb.data prepare.")
     try:
-        frame = pq.read_table(path).to_pandas()
+        # column by column into pandas' own form, each freed once it is there: 25 million rows are several GB
+        frame = pq.read_table(path).to_pandas(split_blocks=True, self_destruct=True)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: this is no Parquet file ({error}). Delete it and prepare the data again.") from error
     validate(frame)
@@ -139,12 +153,11 @@ def split_hash(frame: pd.DataFrame) -> str:
     """What makes two copies of one split comparable: `<version>:<sha256>` over id, dataset, language, duration to 10 ms
     and transcript of every row, whatever their order and wherever the audio lies."""
     assert frame["split"].nunique() <= 1, "split_hash takes the rows of one split"
-    durations = [f"{duration_s:.2f}" for duration_s in frame["duration_s"]]
-    rows = sorted(zip(frame["id"], frame["dataset"], frame["language"], durations, frame["text"], strict=True))
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    return f"{SPLIT_HASH_VERSION}:{digest.hexdigest()}"
+    seconds = pa.array(frame["duration_s"].to_numpy(dtype=float)).dictionary_encode()
+    rounded = pa.array([f"{duration_s:.2f}" for duration_s in seconds.dictionary.to_pylist()], pa.large_string())
+    names = [text_array(frame[name]) for name in ("id", "dataset", "language")]
+    digest = sorted_rows_digest([*names, rounded.take(seconds.indices), text_array(frame["text"])])
+    return f"{SPLIT_HASH_VERSION}:{digest}"
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import string
 from collections.abc import Callable
 
 _BRACKETS = re.compile(r"\[[^()]*\]")  # greedy: from the first `[` to the last `]` with no parenthesis between
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]+")  # `str.translate` looks every letter up
 
 
 def raw(text: str) -> str:
@@ -18,12 +18,12 @@ def raw(text: str) -> str:
 def v1(text: str) -> str:
     """ML-SUPERB multilingual tracks (ESPnet `egs2/ml_superb/asr1/local/data_prep.py`): bracketed stretches out, ASCII
     punctuation out, upper case. Everything else stays: no Unicode normalisation, no other punctuation."""
-    return _BRACKETS.sub("", text).translate(_PUNCTUATION).upper()
+    return _PUNCTUATION.sub("", _BRACKETS.sub("", text)).upper()
 
 
 def v1_mono(text: str) -> str:
     """ML-SUPERB monolingual track (`single_lang_data_prep.py`): like `v1`, but brackets lose only their signs."""
-    return text.translate(_PUNCTUATION).upper()
+    return _PUNCTUATION.sub("", text).upper()
 
 
 NORMALISERS: dict[str, Callable[[str], str]] = {"raw": raw, "v1": v1, "v1_mono": v1_mono}

@@ -75,9 +75,15 @@ class StridedConv2d(Frontend):
         missing = MIN_CONV2D - feats_BFD.shape[1]
         if missing > 0:
             feats_BFD = nn.functional.pad(feats_BFD, (0, 0, 0, missing))
-        maps_BHFD = self.conv2(self.conv1(feats_BFD[:, None]).relu()).relu()
-        values_BFH: Tensor = self.out(maps_BHFD.transpose(1, 2).flatten(2))
-        return values_BFH
+        # Channels last, from the strides of the input on: a view here, no copy before the linear layer, and what oneDNN
+        # and tensor cores like best. The maps are large, so the ReLUs write in place (a convolution keeps its input alone).
+        maps_BHFD = self.conv1(feats_BFD[..., None].permute(0, 3, 1, 2)).relu_()
+        maps_BFDH = self.conv2(maps_BHFD).relu_().permute(0, 2, 3, 1)
+        return nn.functional.linear(maps_BFDH.flatten(2), self._out_weight(), self.out.bias)
+
+    def _out_weight(self) -> Tensor:
+        """The weight of `out` for maps in channels-last order. The parameter itself is ordered as ESPnet's, channels first."""
+        return self.out.weight.unflatten(1, (self.conv2.out_channels, -1)).transpose(1, 2).flatten(1)
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         return self._outputs(lengths_B.clamp(min=MIN_CONV2D))

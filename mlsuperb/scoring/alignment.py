@@ -41,8 +41,9 @@ def edit_counts(references: Sequence[Units], hypotheses: Sequence[Units]) -> lis
     waiting = [index for index, edits in enumerate(found) if edits is None]
     codes: dict[str, int] = {}
     pairs = {index: (_encode(references[index], codes), _encode(hypotheses[index], codes)) for index in waiting}
-    # pairs of about equal lengths go together; steps of 4 so that hypothesis lengths get sorted as well
-    waiting.sort(key=lambda index: (len(pairs[index][0]) // 4, len(pairs[index][1])))
+    # pairs of about equal lengths go together, the longest first, as it sets the size of a batch; steps of 4 so that
+    # hypothesis lengths get sorted as well
+    waiting.sort(key=lambda index: (len(pairs[index][0]) // 4, len(pairs[index][1])), reverse=True)
     while waiting:
         size = max(1, _CELLS_PER_DIAGONAL // (len(pairs[waiting[0]][0]) + 4))
         batch, waiting = waiting[:size], waiting[size:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def write_hypotheses(path: Path, hypotheses: Iterable[Hypothesis]) -> None:
         OSError: the file cannot be written (a full disk, for one).
         ValueError: a time is NaN or infinite.
     """
-    write_atomic(path, (strict_json(asdict(one), name=f"hypothesis {one.id!r}") + "\n" for one in hypotheses))
+    write_atomic(path, (strict_json(vars(one), name=f"hypothesis {one.id!r}") + "\n" for one in hypotheses))
 
 
 def read_hypotheses(path: Path) -> list[Hypothesis]:

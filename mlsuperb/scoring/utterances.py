@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -25,7 +24,6 @@ TaskName = Literal["asr", "lid", "asr_lid"]
 UnitName = Literal["char", "phoneme"]
 
 _LANGUAGE_TOKEN = re.compile(r"\[[a-z]{3}(?:_[a-z]{3})?\]")
-_LOWER_ASCII = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _NO_EDITS = Edits(0, 0, 0)
 
 
@@ -61,7 +59,7 @@ def compared_units(
 ) -> tuple[list[Units], list[Units]]:
     """References and hypotheses as they are aligned: characters or lists of phonemes, ASCII in lower case."""
     texts = [compared_texts(one, task=task, normaliser=normaliser, units=units) for one in hypotheses]
-    folded = [[text.translate(_LOWER_ASCII) for text in pair] for pair in texts]
+    folded = [[_lower_ascii(text) for text in pair] for pair in texts]
     if units == "phoneme":
         return [reference.split() for reference, _ in folded], [output.split() for _, output in folded]
     return [reference for reference, _ in folded], [output for _, output in folded]
@@ -80,6 +78,11 @@ def compared_texts(
     if task == "asr_lid":
         return (f" {reference}" if reference else ""), _LANGUAGE_TOKEN.sub("", output)
     return reference, output
+
+
+def _lower_ascii(text: str) -> str:
+    """The letters A to Z in lower case, and no others: in UTF-8, bytes below 128 stand for nothing else."""
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
 def _normalise(text: str, name: str) -> str:

@@ -19,7 +19,8 @@ Parallel = Literal["ddp", "fsdp"]
 
 def shard(model: nn.Module) -> None:
     """Leave each rank a part of every parameter (FSDP2, `torch.distributed.fsdp.fully_shard`): each Transformer block of the
-    upstream is put together when it computes, all else for the whole step. To be called before an optimiser is made.
+    upstream is put together when it computes, all else for the whole step. An upstream that is not trained stays as it is, so
+    that a rank can ask it for features alone. To be called before an optimiser is made.
 
     Raises:
         ValueError: it has 4-bit weights.
@@ -33,11 +34,14 @@ def shard(model: nn.Module) -> None:
             "trainer.parallel=fsdp cannot share out 4-bit weights (adaptation=qlora), give trainer.parallel=ddp"
         )
     mesh = init_device_mesh(parameters[0].device.type, (ranks.world(),))
-    upstream: Any = getattr(model, "upstream", None)
-    if upstream is not None and upstream.anatomy is not None:
-        for block in upstream.get_submodule(upstream.anatomy.blocks).children():
-            fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh, reshard_after_forward=False)
+    upstream: Any = getattr(model, "upstream", nn.Module())
+    own = set(upstream.parameters())
+    if any(parameter.requires_grad for parameter in own):
+        own = set()
+        if upstream.anatomy is not None:
+            for block in upstream.get_submodule(upstream.anatomy.blocks).children():
+                fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh, reshard_after_forward=False, ignored_params=own)
     if hasattr(model, "encode"):
         register_fsdp_forward_method(model, "encode")
 

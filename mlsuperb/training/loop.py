@@ -39,6 +39,7 @@ from mlsuperb.training.distributed import (
     whole,
 )
 from mlsuperb.training.losses import PendingLosses
+from mlsuperb.training.memory import memory_errors_named
 from mlsuperb.training.parameters import Unfreezing, check_cap, check_gradients, count_trained, parameter_groups
 from mlsuperb.training.progress import PROGRESS_FILE, Estimate, Progress, peak_memory_gb
 from mlsuperb.types import Batch, Loss
@@ -154,7 +155,8 @@ class Loop:
         if settings.grad_clip is not None:
             norm = self.accelerator.clip_grad_norm_(self.trained, settings.grad_clip)
             self.pending.add_gradient_norm(full(norm))
-        self.optimizer.step()
+        with memory_errors_named(None):  # Adam takes its memory at the first one
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.scheduler.step()
         bar.update(settings.accumulate)
@@ -172,9 +174,9 @@ class Loop:
 
     def _iteration(self, batch: Batch) -> None:
         """One batch forward and backward, or this rank's share of it: the gradient of the whole is the mean over ranks."""
-        with ranks.counting(batch.share > 0):
+        with memory_errors_named(batch), ranks.counting(batch.share > 0):
             result: Loss = self.wrapped(batch)
-        self.accelerator.backward(result.loss * (batch.share * ranks.world()) / self.settings.accumulate)
+            self.accelerator.backward(result.loss * (batch.share * ranks.world()) / self.settings.accumulate)
         self.progress.iteration += 1
         self.pending.add(self.progress.iteration, batch, result)
 

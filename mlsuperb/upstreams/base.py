@@ -53,6 +53,7 @@ class Upstream(nn.Module, ABC):
         dropout_while_frozen: keep the model's own dropout on in training although nothing in it is trained, as the
             original ML-SUPERB recipe did.
         anatomy: where its parts are; None where there is nothing to adapt.
+        cheap: whether features are computed as fast as they could be read.
     """
 
     num_layers: int
@@ -60,6 +61,7 @@ class Upstream(nn.Module, ABC):
     frame_rate_hz: float
     dropout_while_frozen: bool = False
     anatomy: Anatomy | None = None
+    cheap: bool = False
 
     @abstractmethod
     def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
@@ -68,6 +70,21 @@ class Upstream(nn.Module, ABC):
     @abstractmethod
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         """Valid frames for so many valid samples."""
+
+    def compile_blocks(self) -> None:
+        """Have `torch.compile` make faster code of each block when it is first called, shapes left open. Blocks stay where
+        they are and parameters keep their names.
+
+        Raises:
+            ValueError: there are no blocks.
+        """
+        if self.anatomy is None:
+            raise ValueError(
+                f"trainer.compile compiles Transformer blocks, but this upstream ({type(self).__name__}) has none. Set "
+                "trainer.compile=false."
+            )
+        for block in self.get_submodule(self.anatomy.blocks).children():
+            block.compile(dynamic=True)
 
     def record(self) -> dict[str, object]:
         """What a result should say of the weights that were really loaded (checkpoint, commit, ...)."""

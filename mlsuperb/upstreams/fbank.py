@@ -32,6 +32,7 @@ class Fbank(Upstream):
         log_floor: smallest filter output before the logarithm.
     """
 
+    cheap = True
     window_values: Tensor  # (W,)
     filters: Tensor  # (K, M): K frequencies, M mel filters
 

@@ -1,6 +1,6 @@
 """What padding must never touch: reflection at an utterance's own end, statistics over valid samples only.
 
-Letters: B batch, T samples or frames, C channels.
+Letters: B batch, T samples.
 """
 
 from __future__ import annotations
@@ -37,16 +37,3 @@ def normalise_wave(wave_BT: Tensor, lengths_B: Tensor, *, eps: float = 1e-7) -> 
     centred_BT = (wave_BT - mean_B1).masked_fill(~mask_BT, 0)
     variance_B1 = centred_BT.square().sum(1, keepdim=True) / count_B1
     return centred_BT * torch.rsqrt(variance_B1 + eps)
-
-
-def masked_channel_norm(hidden_BCT: Tensor, lengths_B: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """`norm`, a group norm with one group a channel, with its statistics over the valid frames only. In fp32, as
-    autocast runs norms."""
-    values_BCT = hidden_BCT.float()
-    mask_B1T = valid_mask(lengths_B, hidden_BCT.shape[-1])[:, None].float()
-    count_B11 = lengths_B[:, None, None].clamp(min=1)
-    mean_BC1 = (values_BCT * mask_B1T).sum(-1, keepdim=True) / count_B11
-    centred_BCT = (values_BCT - mean_BC1).mul_(mask_B1T)  # in place: this is the model's largest tensor
-    variance_BC1 = torch.linalg.vector_norm(centred_BCT, dim=-1, keepdim=True).square() / count_B11
-    scale_BC1 = torch.rsqrt(variance_BC1 + norm.eps) * norm.weight.float()[:, None]
-    return torch.addcmul(norm.bias.float()[:, None], centred_BCT, scale_BC1).to(hidden_BCT.dtype)

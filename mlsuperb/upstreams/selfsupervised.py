@@ -107,8 +107,9 @@ class SelfSupervised(Upstream):
     def _run(self, inputs: Tensor, lengths_B: Tensor) -> tuple[Tensor, ...]:
         if isinstance(self.input, WaveInput):
             front: Any = self.model.feature_extractor
-            # Else transformers makes the wave require a gradient in train mode, and a frozen front builds a graph.
-            front._requires_grad = any(parameter.requires_grad for parameter in front.parameters())
+            # Else transformers makes the wave require a gradient in train mode, which nobody reads, and a frozen front
+            # builds a graph.
+            front._requires_grad = False
             if self._has_group_norm:
                 front.conv_layers[0].num_samples_B = lengths_B
         mask = valid_mask(lengths_B, inputs.shape[1]).long()

@@ -3,7 +3,15 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 
-from mlsuperb.data.batching import BucketedBatches, InferenceBatches, SortedBatches, TrainingBatches, language_repeats
+from mlsuperb.data import batching as module
+from mlsuperb.data.batching import (
+    BucketedBatches,
+    InferenceBatches,
+    SortedBatches,
+    TrainingBatches,
+    cut,
+    language_repeats,
+)
 
 DURATIONS_S = np.random.default_rng(0).uniform(0.5, 12.0, size=203)
 
@@ -88,3 +96,57 @@ def test_a_tempered_stream_resumes_with_the_next_batch() -> None:
         return list(islice(iter(sampler), 30))
 
     assert stream(7)[:20] == stream(0)[7:27]
+
+
+def cut_one_by_one(
+    order: np.ndarray, durations_s: np.ndarray, max_batch_s: float, max_batch_size: int
+) -> list[list[int]]:
+    """What `cut` says in words: an utterance goes into the batch that is open, if it fits there."""
+    batches: list[list[int]] = []
+    for index in order.tolist():
+        longer = [*batches[-1], index] if batches else []
+        if longer and len(longer) <= max_batch_size and durations_s[longer].max() * len(longer) <= max_batch_s:
+            batches[-1] = longer
+        else:
+            batches.append([index])
+    return batches
+
+
+def test_cut_is_the_greedy_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, num_cases = np.random.default_rng(5), 0
+    monkeypatch.setattr(module, "_PIECE", 7)  # pieces of the work do not show in the batches
+    for size in (0, 1, 6, 7, 8, 150):
+        for kind in ("rounded", "whole", "equal"):
+            durations_s = {
+                "rounded": np.round(rng.lognormal(1, 0.8, size), 2) + 0.01,
+                "whole": rng.integers(1, 6, size).astype(float),  # padded seconds that meet the limit exactly
+                "equal": np.full(size, 2.5),
+            }[kind]
+            orders = [np.argsort(-durations_s, kind="stable"), rng.permutation(size), np.arange(size)[: size // 2]]
+            for order in orders:
+                for max_batch_s, max_batch_size in [(10.0, 64), (30.0, 3), (0.5, 8), (1000.0, 1), (1000.0, 40)]:
+                    found = [batch.tolist() for batch in cut(order, durations_s, max_batch_s, max_batch_size)]
+                    assert found == cut_one_by_one(order, durations_s, max_batch_s, max_batch_size)
+                    num_cases += 1
+    assert num_cases == 6 * 3 * 3 * 5
+
+
+def test_plans_are_those_of_a_list_of_batches() -> None:
+    """The plans that ESPnet's sampler and a list of batches give, in the order that the generator draws."""
+    for size in (1, 5, 8, 9, 203):
+        durations_s = np.round(DURATIONS_S[:size])  # with ties
+        order, number = np.argsort(durations_s, kind="stable").tolist(), max(1, size // 8)
+        edges = [part * size // number for part in range(number + 1)]
+        batches = [order[start:end][::-1] for start, end in pairwise(edges)]
+        chosen = np.random.default_rng(2).permutation(number)
+        plan = SortedBatches(batch_size=8).plan(durations_s, rng=np.random.default_rng(2))
+        assert [batch.tolist() for batch in plan] == [batches[index] for index in chosen]
+        rng = np.random.default_rng(2)
+        noisy = durations_s * (1 + rng.uniform(0, 0.2, size=size))
+        batches = cut_one_by_one(np.argsort(noisy, kind="stable"), durations_s, 40.0, 16)
+        expected = [batches[index] for index in rng.permutation(len(batches))]
+        bucketed = BucketedBatches(max_batch_s=40.0, max_batch_size=16)
+        plan = bucketed.plan(durations_s, rng=np.random.default_rng(2))
+        assert [batch.tolist() for batch in plan] == expected
+        assert [batch.tolist() for batch in plan[1:]] == expected[1:]
+        assert [batch.tolist() for batch in plan[1::2]] == expected[1::2]

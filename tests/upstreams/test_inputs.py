@@ -8,7 +8,6 @@ import torch
 from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from mlsuperb.upstreams.inputs import StackedMelInput, WaveInput
-from mlsuperb.upstreams.padding import masked_channel_norm
 
 LENGTHS = [16000, 15999, 4321, 16160, 800]  # even and odd numbers of mel frames
 KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
@@ -51,14 +50,3 @@ def test_one_frame_is_400_samples(num_samples: int) -> None:
     inputs_BT, lengths_B = wave(torch.ones(1, num_samples), torch.tensor([num_samples]))
     assert inputs_BT.shape[1] == lengths_B.item() == max(400, num_samples)
     assert wave.num_frames(torch.tensor([num_samples])).tolist() == [2 if num_samples == 720 else 1]
-
-
-def test_masked_channel_norm_is_the_group_norm_of_the_valid_part() -> None:
-    norm = torch.nn.GroupNorm(8, 8)
-    torch.nn.init.normal_(norm.weight)
-    torch.nn.init.normal_(norm.bias)
-    hidden_BCT, lengths = 3 + torch.randn(3, 8, 50), [50, 7, 20]
-    found_BCT = masked_channel_norm(hidden_BCT, torch.tensor(lengths), norm)
-    for row, length in enumerate(lengths):
-        expected = norm(hidden_BCT[row : row + 1, :, :length])
-        torch.testing.assert_close(found_BCT[row : row + 1, :, :length], expected, rtol=1e-4, atol=1e-5)

@@ -41,7 +41,18 @@ NUM_WORST = 15
 _NO_SPACES = frozenset({"cmn", "jpn", "tha", "yue"})
 _LEADING_TOKEN = re.compile(r"\s*\[[a-z]{3}(?:_[a-z]{3})?\]")
 # The server's own list: ASCII punctuation without + = | `
-_SERVER_PUNCTUATION = str.maketrans("", "", "!()-[]{};:'\"\\,<>./?@#$%^&*_~")
+_SERVER_PUNCTUATION = re.compile("[" + re.escape("!()-[]{};:'\"\\,<>./?@#$%^&*_~") + "]+")
+
+
+class _Punctuation(dict[int, int | None]):
+    """For `str.translate`: takes out every character whose Unicode category is a punctuation's; asked once for each."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = None if unicodedata.category(chr(code)).startswith("P") else code
+        return self[code]
+
+
+_PUBLIC_PUNCTUATION = _Punctuation()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +101,7 @@ def _public_pair(one: Hypothesis) -> _Pair:
 
     def normalise(text: str) -> str:
         joined = _join(text.strip(), language)
-        return "".join(c for c in joined if not unicodedata.category(c).startswith("P")).upper()
+        return joined.translate(_PUBLIC_PUNCTUATION).upper()
 
     return _Pair(
         normalise(_reference(one)),
@@ -103,7 +114,7 @@ def _server_pair(one: Hypothesis) -> _Pair:
     language = _language(one)
 
     def normalise(text: str) -> str:
-        return _join(text, language).translate(_SERVER_PUNCTUATION).upper()
+        return _SERVER_PUNCTUATION.sub("", _join(text, language)).upper()
 
     predicted, _, text = one.hypothesis.partition(" ")
     reference = " ".join(_reference(one).split())

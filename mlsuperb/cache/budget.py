@@ -1,0 +1,116 @@
+"""How much of a disk the cached features of all runs may take together, counted by all processes."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+log = logging.getLogger(__name__)
+
+LEFT_FREE = 2 * 10**9  # bytes of the disk that features never take: checkpoints and results come first
+IN_USE = ".in_use"  # locked by every process that reads or writes a folder; its time says when that was last
+SIZE, LOCK, DROPPED = ".size", ".lock", ".dropped-"
+
+
+class Budget:
+    """The bytes below `root`, of which there may be `max_bytes`.
+
+    `root` has a folder for each upstream. Where room is short, whole folders that no process uses give way, the one that
+    was used longest ago first; what is in `own` stays.
+    """
+
+    def __init__(self, root: Path, own: Path, *, max_bytes: float) -> None:
+        self.root, self.own, self.max_bytes = root, own, max_bytes
+        own.mkdir(parents=True, exist_ok=True)
+        self._in_use: IO[str] | None = (own / IN_USE).open("a")
+        fcntl.flock(self._in_use, fcntl.LOCK_SH)
+        os.utime(own / IN_USE)
+        with self._counted() as file:  # what a killed process had reserved and not written is forgotten here
+            _write(file, _size_of(root))
+
+    @property
+    def used_bytes(self) -> int:
+        """What all upstreams take now."""
+        with self._counted() as file:
+            return _read(file)
+
+    def reserve(self, num_bytes: int) -> str | None:
+        """Take room for a file that is about to be written; why there is none, else None."""
+        with self._counted() as file:
+            used = _read(file)
+            while used + num_bytes > self.max_bytes and (freed := self._drop_one()):
+                used = max(0, used - freed)
+            fits = used + num_bytes <= self.max_bytes
+            _write(file, used + num_bytes if fits else used)
+        if not fits:
+            return f"cache.max_gb={self.max_bytes / 1e9:g} is reached"
+        if shutil.disk_usage(self.root).free < LEFT_FREE + num_bytes:
+            self.release(num_bytes)
+            return f"the disk of {self.root} has less than {LEFT_FREE / 1e9:g} GB left, which features never take"
+        return None
+
+    def release(self, num_bytes: int) -> None:
+        """Give back what was reserved, or is no longer there."""
+        with self._counted() as file:
+            _write(file, max(0, _read(file) - num_bytes))
+
+    def close(self) -> None:
+        """Let others drop this upstream's folder."""
+        if self._in_use:
+            self._in_use.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_in_use": None}  # the process that started a worker holds the folder
+
+    @contextmanager
+    def _counted(self) -> Iterator[IO[str]]:
+        """The file with the number of bytes, for one process at a time."""
+        with (self.root / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with (self.root / SIZE).open("a+", encoding="utf-8") as file:
+                yield file
+
+    def _drop_one(self) -> int:
+        """Remove the folder of another upstream, unless it is in use; returns its bytes."""
+        others = [path.parent for path in self.root.glob(f"*/{IN_USE}") if path.parent != self.own]
+        for folder in sorted(others, key=lambda one: (one / IN_USE).stat().st_mtime):
+            with (folder / IN_USE).open("a") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    continue
+                freed = _size_of(folder)
+                dropped = folder.with_name(f"{DROPPED}{folder.name}")
+                folder.rename(dropped)
+            shutil.rmtree(dropped)
+            log.info("%s: features of an upstream not used lately gave way (%.1f GB)", folder, freed / 1e9)
+            return freed
+        return 0
+
+
+def _size_of(folder: Path) -> int:
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(path, name)).st_size
+            except FileNotFoundError:  # another process has just renamed or removed it
+                continue
+    return total
+
+
+def _read(file: IO[str]) -> int:
+    file.seek(0)
+    return int(file.read() or 0)
+
+
+def _write(file: IO[str], number: int) -> None:
+    file.truncate(0)
+    file.write(str(number))
+    file.flush()

@@ -1,0 +1,157 @@
+"""The settings of the feature cache, and whether there is anything to keep."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import NonNegativeFloat
+from torch import Tensor
+
+import mlsuperb
+from mlsuperb.cache.budget import LEFT_FREE
+from mlsuperb.cache.codec import DType, bytes_per_second
+from mlsuperb.cache.features import FeatureCache
+from mlsuperb.cache.store import Store
+from mlsuperb.data.dataset import Speech, SpeechDataset
+from mlsuperb.upstreams.base import Upstream
+
+log = logging.getLogger(__name__)
+
+DEVICE_SHARE = 0.5  # of the memory that is free on a GPU once the model is there; the rest is for training
+
+
+@dataclass(kw_only=True)
+class Cache:
+    """Where the features of a frozen upstream are kept.
+
+    Args:
+        dtype: bf16, fp32, or int8 with a scale a frame; null computes them each time.
+        folder: of the files, shared by all runs and processes that name it.
+        max_gb: files take no more than this (10^9 bytes), nor the last 2 GB of the disk; 0 for no files. Features that find no
+            room are computed each time, with the same numbers.
+        device_gb: features in a GPU's memory; auto is half of what is free. A CPU reads the files, which the system keeps in
+            memory while there is room.
+    """
+
+    dtype: DType | None
+    folder: str
+    max_gb: NonNegativeFloat = 100.0
+    device_gb: NonNegativeFloat | Literal["auto"] = "auto"
+
+    @contextmanager
+    def opened(
+        self,
+        upstream: Upstream,
+        settings: Mapping[str, Any],
+        *,
+        precision: str,
+        trained: bool,
+        datasets: Sequence[SpeechDataset],
+    ) -> Iterator[tuple[Speech, ...]]:
+        """The datasets as they bring the upstream's features, inside; as they are where none are kept. For the arguments see
+        `open`."""
+        cache = self.open(upstream, settings, precision=precision, trained=trained)
+        if cache is None:
+            yield tuple(datasets)
+            return
+        log.info(self.forecast(cache, audio_s=sum(float(one.durations_s.sum()) for one in datasets)))
+        with closing(cache):
+            yield tuple(cache.of(one) for one in datasets)
+
+    def open(
+        self, upstream: Upstream, settings: Mapping[str, Any], *, precision: str, trained: bool
+    ) -> FeatureCache | None:
+        """The cache of an upstream that is on its device; None, with the reason in the log, where features would change or
+        cost next to nothing.
+
+        Args:
+            settings: what it was built from, with its name.
+            precision: in which it computes.
+            trained: whether something in it is trained.
+        """
+        reasons = {
+            "cache=off": self.dtype is None,
+            "the upstream is trained": trained,
+            "upstream.dropout_while_frozen changes them each time": upstream.dropout_while_frozen,
+            "this upstream computes them as fast as they are read": upstream.cheap,
+        }
+        if found := [reason for reason, holds in reasons.items() if holds]:
+            log.info("features are not kept: %s", found[0])
+            return None
+        assert self.dtype is not None
+        identity = {**upstream_identity(upstream, settings), "precision": precision, "dtype": self.dtype}
+        root = Path(self.folder)
+        store = (
+            Store(root, name=settings["name"], identity=identity, max_bytes=self.max_gb * 1e9) if self.max_gb else None
+        )
+        device_bytes = self._device_bytes(next(upstream.parameters()).device)
+        return FeatureCache(upstream, precision=precision, dtype=self.dtype, store=store, device_bytes=device_bytes)
+
+    def forecast(self, cache: FeatureCache, *, audio_s: float) -> str:
+        """What the features of so much audio will take, and where."""
+        upstream = cache.upstream
+        per_second = bytes_per_second(
+            num_layers=upstream.num_layers,
+            size=upstream.layer_size,
+            frame_rate_hz=upstream.frame_rate_hz,
+            dtype=cache.dtype,
+        )
+        needed_gb = audio_s * per_second / 1e9
+        places = []
+        if cache.room_bytes:
+            places.append(f"{cache.room_bytes / 1e9:.0f} GB on the device")
+        room_gb = cache.room_bytes / 1e9
+        if cache.store:
+            free_gb = (shutil.disk_usage(self.folder).free - LEFT_FREE) / 1e9
+            disk_gb = max(0.0, min(self.max_gb, free_gb + cache.store.used_bytes / 1e9))
+            places.append(f"{disk_gb:.0f} GB in {self.folder}")
+            room_gb = max(room_gb, disk_gb)
+        share = (
+            "all of it fits"
+            if needed_gb <= room_gb
+            else f"{room_gb / needed_gb:.0%} fits, the rest is computed each time"
+        )
+        return (
+            f"features of {audio_s / 3600:.2f} h of audio take {needed_gb:.2f} GB ({upstream.num_layers} layers of "
+            f"{upstream.layer_size}, {cache.dtype}); {' and '.join(places) or 'no room is given'}: {share}"
+        )
+
+    def _device_bytes(self, device: torch.device) -> float:
+        if device.type != "cuda":
+            return 0.0
+        if self.device_gb == "auto":
+            return DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
+        return self.device_gb * 1e9
+
+
+def upstream_identity(upstream: Upstream, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the features of an upstream depend on: its class, settings and checkpoint, the weights that it really has, the
+    code that runs it."""
+    return {
+        "class": f"{type(upstream).__module__}.{type(upstream).__qualname__}",
+        "settings": {key: value for key, value in settings.items() if key not in ("name", "card")},
+        "loaded": upstream.record(),
+        "weights": fingerprint(upstream.state_dict().items()),
+        "code": {"mlsuperb": mlsuperb.__version__, "transformers": importlib.metadata.version("transformers")},
+    }
+
+
+def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Changes with the name, shape, type or any value of the tensors; the same on every device. Each tensor's bytes are added
+    up as whole numbers, which no order of adding changes, and at a device's full speed."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors:
+        raw = tensor.detach().contiguous().view(-1)
+        whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[raw.element_size()]
+        total = int(raw.view(whole).sum(dtype=torch.int64)) if raw.numel() else 0
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {total}\n".encode())
+    return digest.hexdigest()

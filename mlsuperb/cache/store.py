@@ -1,0 +1,158 @@
+"""Features on a disk: one file an utterance, shared by all processes, whole or not there.
+
+    <root>/<upstream>-<12 hex>/about.json                what the 12 digits stand for
+    <root>/<upstream>-<12 hex>/ab/ab01...ef.safetensors  the features of the audio with this hash
+
+A file is written under another name and renamed, so that a kill leaves none that is half written; it carries a checksum and
+what it is of, which are looked at when a process first reads it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import time
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from mlsuperb.cache.budget import Budget
+from mlsuperb.cache.codec import Kept
+from mlsuperb.files import write_atomic
+
+log = logging.getLogger(__name__)
+
+KEY_BYTES = 16
+FORMAT = 1  # raise it when the same upstream and audio would give other files
+LEFTOVER_S = 3600.0
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def audio_key(wave_T: np.ndarray) -> str:
+    """Of the samples as an upstream gets them: the same audio has the same key wherever it lies."""
+    return hashlib.blake2b(np.ascontiguousarray(wave_T).data, digest_size=KEY_BYTES).hexdigest()
+
+
+class Store:
+    """The features of one upstream in one dtype.
+
+    Args:
+        root: folder of all features.
+        name: of the upstream, for people.
+        identity: all that the features depend on beside the audio.
+        max_bytes: of everything below `root`.
+    """
+
+    def __init__(self, root: Path, *, name: str, identity: Mapping[str, Any], max_bytes: float) -> None:
+        about = {"format": FORMAT, **identity}
+        text = json.dumps(about, sort_keys=True, default=str)
+        self.identity = hashlib.sha256(text.encode()).hexdigest()
+        self.folder = root / f"{name}-{self.identity[:12]}"
+        self._budget = Budget(root, self.folder, max_bytes=max_bytes)
+        write_atomic(self.folder / "about.json", [json.dumps(about, indent=2, default=str), "\n"])
+        _remove_leftovers(self.folder)
+        self._trusted: set[str] = set()
+        self._refused: str | None = None  # why nothing more is written
+        self.problems: Counter[str] = Counter()
+
+    @property
+    def used_bytes(self) -> int:
+        """What the features of all upstreams take."""
+        return self._budget.used_bytes
+
+    def path(self, key: str) -> Path:
+        """The file of an audio."""
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    def read(self, key: str) -> Kept | None:
+        """Features, mapped into memory rather than copied; None where there are none. A file that is damaged, or of something
+        else, is removed with a warning."""
+        path = self.path(key)
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                about = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        except FileNotFoundError:  # given way to another upstream a moment ago
+            return None
+        except (SafetensorError, OSError) as error:
+            self._discard(path, "damaged", str(error))
+            return None
+        if key not in self._trusted:
+            if about.get("identity") != self.identity or about.get("key") != key:
+                self._discard(path, "stale", "it is of another upstream or other audio")
+                return None
+            if about.get("crc32") != _checksum(tensors):
+                self._discard(path, "damaged", "its checksum differs")
+                return None
+            self._trusted.add(key)
+        return Kept(**tensors)
+
+    def write(self, key: str, kept: Kept) -> None:
+        """Keep features, if there is room; where there is none any more, that is said once."""
+        path = self.path(key)
+        if self._refused or path.exists():
+            return
+        num_bytes = kept.num_bytes + 512  # the header is a little shorter
+        if reason := self._budget.reserve(num_bytes):
+            self._refuse(reason)
+            return
+        temporary = path.with_name(f".{key}.{os.getpid()}")
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in kept.tensors.items()}
+        about = {"identity": self.identity, "key": key, "crc32": _checksum(tensors)}
+        try:
+            path.parent.mkdir(exist_ok=True)
+            save_file(tensors, temporary, metadata=about)
+            os.replace(temporary, path)
+        except (OSError, SafetensorError) as error:
+            temporary.unlink(missing_ok=True)
+            self._budget.release(num_bytes)
+            full = getattr(error, "errno", None) in _FULL or "No space left" in str(error)
+            self._refuse("the disk is full" if full else f"it could not be written ({error})")
+
+    def close(self) -> None:
+        """Say that this process is done with the folder."""
+        self._budget.close()
+
+    def _discard(self, path: Path, kind: str, why: str) -> None:
+        log.warning("%s is %s (%s): it is removed and its features are computed again", path, kind, why)
+        self.problems[kind] += 1
+        try:
+            size = path.stat().st_size
+            path.unlink()
+            self._budget.release(size)
+        except FileNotFoundError:  # by another process
+            return
+
+    def _refuse(self, reason: str) -> None:
+        self._refused = reason
+        log.warning(
+            "no more features are kept in %s: %s. Those of other audio are computed each time; the numbers stay the same",
+            self.folder.parent,
+            reason,
+        )
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What killed processes had begun to write; not what a process may be writing now."""
+    for path in folder.glob("*/.*"):
+        if path.stat().st_mtime < time.time() - LEFTOVER_S:
+            path.unlink(missing_ok=True)
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    total = 0
+    for name in sorted(tensors):
+        total = zlib.crc32(tensors[name].view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"

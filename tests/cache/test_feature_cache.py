@@ -1,0 +1,265 @@
+"""Batches with features: the same numbers whether they were computed before or not, on disk, on the device or nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from torch import Tensor
+
+from mlsuperb.cache.codec import bytes_per_second
+from mlsuperb.cache.dataset import CachedSpeech
+from mlsuperb.cache.features import FeatureCache
+from mlsuperb.cache.settings import Cache, fingerprint
+from mlsuperb.data.batching import SortedBatches
+from mlsuperb.data.dataset import SpeechDataset
+from mlsuperb.data.loading import Loading
+from mlsuperb.types import Batch, Features, Utterance
+from mlsuperb.upstreams.fbank import Fbank
+from mlsuperb.upstreams.random_hubert import RandomHubert
+
+NUM = 7
+SETTINGS = {"name": "tiny", "_target_": "RandomHubert"}
+
+
+class Counting(RandomHubert):
+    """Counts the utterances it hears."""
+
+    num_heard = 0
+
+    def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
+        self.num_heard += len(wave_BT)
+        return super().forward(wave_BT, lengths_B)
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Counting:
+    return Counting(num_blocks=2, hidden_size=32, conv_channels=16).eval()
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    folder = tmp_path_factory.mktemp("audio")
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for number in range(NUM):
+        wave = 0.1 * torch.randn(4000 + 1600 * number, generator=generator)
+        path = folder / f"u{number}.wav"
+        soundfile.write(path, wave.numpy(), 16_000)
+        rows.append(
+            Utterance(
+                id=path.stem, audio=str(path), start_s=0.0, duration_s=len(wave) / 16_000, text="a" * number,
+                language="eng", dataset="d", split="train",
+            )
+        )  # fmt: skip
+    return pd.DataFrame([vars(row) for row in rows])
+
+
+@pytest.fixture
+def speech(manifest: pd.DataFrame) -> SpeechDataset:
+    return SpeechDataset(manifest, encode=lambda row: [1] * len(row.text))
+
+
+def loading(num_workers: int = 0) -> Loading:
+    return Loading(train=SortedBatches(batch_size=2), eval_batch_s=1.0, num_workers=num_workers)
+
+
+def open_cache(upstream: Counting, folder: Path, *, device_gb: float = 0.0, **settings: Any) -> FeatureCache:
+    cache = Cache(**{"dtype": "fp32", "folder": str(folder), "max_gb": 1.0, **settings})
+    opened = cache.open(upstream, SETTINGS, precision="fp32", trained=False)
+    assert opened is not None
+    opened.room_bytes = device_gb * 1e9  # a GPU's part, on the CPU
+    return opened
+
+
+def batches(data: Any, num_workers: int = 0) -> list[Batch]:
+    return list(loading(num_workers).inference(data))
+
+
+def layers_of(batch: Batch) -> list[Tensor]:
+    assert batch.features is not None
+    return list(batch.features.layers)
+
+
+def check_same(batch: Batch, plain: Batch, upstream: Counting, *, dtype: torch.dtype = torch.float32) -> None:
+    """As if the upstream had heard the batch now."""
+    with torch.no_grad():
+        wanted = upstream(plain.wave_BT, plain.lengths_B)
+    assert batch.features is not None
+    assert batch.ids == plain.ids
+    assert torch.equal(batch.lengths_B, plain.lengths_B)
+    assert torch.equal(batch.targets_BS, plain.targets_BS)
+    assert torch.equal(batch.features.lengths_B, wanted.lengths_B)
+    assert batch.audio_s == pytest.approx(plain.audio_s)
+    for got, expected in zip(layers_of(batch), wanted.layers, strict=True):
+        torch.testing.assert_close(got, expected.to(dtype), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("device_gb", [0.0, 1.0])
+def test_features_are_computed_once_and_stay_the_same(
+    upstream: Counting, speech: SpeechDataset, tmp_path: Path, device_gb: float, num_workers: int
+) -> None:
+    plain = batches(speech)
+    cache = open_cache(upstream, tmp_path, device_gb=device_gb)
+    upstream.num_heard = 0
+    data = cache.of(speech)
+    passes = []
+    for _ in range(3):
+        passes.append(batches(data, num_workers))
+        cache._writer.submit(lambda: None).result()  # what was computed is on disk
+    assert upstream.num_heard == NUM
+    cache.close()
+    again = open_cache(upstream, tmp_path)  # another run
+    passes.append(batches(again.of(speech), num_workers))
+    again.close()
+    assert upstream.num_heard == NUM
+    assert [sum(batch.cached_s for batch in one) > 0 for one in passes] == [False, True, True, True]
+    for one in passes:
+        for batch, wanted in zip(one, plain, strict=True):
+            check_same(batch, wanted, upstream)
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_a_hit_and_a_miss_give_the_same_rounded_numbers(
+    upstream: Counting, speech: SpeechDataset, tmp_path: Path, dtype: str
+) -> None:
+    cache = open_cache(upstream, tmp_path, dtype=dtype)
+    data = cache.of(speech)
+    first, second = batches(data), batches(data)
+    cache.close()
+    plain = batches(speech)
+    for miss, hit, wanted in zip(first, second, plain, strict=True):
+        assert all(map(torch.equal, layers_of(miss), layers_of(hit)))
+        if dtype == "bf16":
+            check_same(miss, wanted, upstream, dtype=torch.bfloat16)
+
+
+def test_a_partial_cache_computes_the_rest_alone(upstream: Counting, speech: SpeechDataset, tmp_path: Path) -> None:
+    """Room for about half: in the second pass the other half is computed, in batches with what is there."""
+    per_second = bytes_per_second(num_layers=3, size=32, frame_rate_hz=50, dtype="fp32")
+    half_gb = (speech.durations_s.sum() / 2 * per_second + 4 * 512) / 1e9
+    cache = open_cache(upstream, tmp_path, max_gb=half_gb)
+    data = cache.of(speech)
+    batches(data)
+    cache._writer.submit(lambda: None).result()
+    upstream.num_heard = 0
+    second = batches(data)
+    cache.close()
+    assert 0 < upstream.num_heard < NUM
+    cached_s = sum(batch.cached_s for batch in second)
+    assert 0.2 < cached_s / speech.durations_s.sum() < 0.8
+    for batch, wanted in zip(second, batches(speech), strict=True):
+        assert batch.features is not None
+        with torch.no_grad():
+            expected = upstream(wanted.wave_BT, wanted.lengths_B)
+        for got, layer in zip(layers_of(batch), expected.layers, strict=True):
+            torch.testing.assert_close(got, layer, rtol=1e-4, atol=1e-5)  # other neighbours, other rounding
+
+
+def test_partly_on_the_device(upstream: Counting, speech: SpeechDataset, tmp_path: Path) -> None:
+    cache = open_cache(upstream, tmp_path, device_gb=4e-5, max_gb=0)
+    data = cache.of(speech)
+    batches(data)
+    upstream.num_heard = 0
+    second = batches(data)
+    cache.close()
+    assert 0 < upstream.num_heard < NUM
+    for batch, wanted in zip(second, batches(speech), strict=True):
+        with torch.no_grad():
+            expected = upstream(wanted.wave_BT, wanted.lengths_B)
+        for got, layer in zip(layers_of(batch), expected.layers, strict=True):
+            torch.testing.assert_close(got, layer, rtol=1e-4, atol=1e-5)
+
+
+def test_a_damaged_file_is_computed_again_in_the_middle_of_a_run(
+    upstream: Counting, speech: SpeechDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = open_cache(upstream, tmp_path)
+    batches(cache.of(speech))
+    cache.close()
+    files = sorted(tmp_path.rglob("*.safetensors"))
+    assert len(files) == NUM
+    files[0].write_bytes(files[0].read_bytes()[:-8])
+    files[1].unlink()
+    again = open_cache(upstream, tmp_path)
+    upstream.num_heard = 0
+    second = batches(again.of(speech))
+    again.close()
+    assert upstream.num_heard == 2
+    assert "damaged" in caplog.text
+    for batch, wanted in zip(second, batches(speech), strict=True):
+        assert batch.ids == wanted.ids
+    assert len(list(tmp_path.rglob("*.safetensors"))) == NUM
+
+
+def test_what_validation_keeps_can_be_trained_on(upstream: Counting, speech: SpeechDataset, tmp_path: Path) -> None:
+    cache = open_cache(upstream, tmp_path, device_gb=1.0)
+    data = cache.of(speech)
+    with torch.inference_mode():
+        batches(data)
+    weight = torch.ones(3, requires_grad=True)
+    batch = batches(data)[0]
+    assert batch.features is not None
+    (weight @ batch.features.layers.flatten(1)).sum().backward()  # type: ignore[union-attr]
+    assert weight.grad is not None
+    cache.close()
+
+
+def test_nothing_is_kept_where_features_change_or_cost_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny = RandomHubert(num_blocks=1, hidden_size=32, conv_channels=16)
+    dropping = RandomHubert(num_blocks=1, hidden_size=32, conv_channels=16, dropout_while_frozen=True)
+    cases: list[tuple[Any, str | None, bool, str]] = [
+        (tiny, None, False, "cache=off"),
+        (tiny, "bf16", True, "trained"),
+        (dropping, "bf16", False, "dropout_while_frozen"),
+        (Fbank(), "bf16", False, "as fast as they are read"),
+    ]
+    for one, dtype, trained, reason in cases:
+        caplog.clear()
+        cache = Cache(dtype=dtype, folder=str(tmp_path))  # type: ignore[arg-type]
+        with caplog.at_level("INFO"):
+            assert cache.open(one, SETTINGS, precision="fp32", trained=trained) is None
+        assert reason in caplog.text
+    assert not list(tmp_path.iterdir())
+
+
+def weights(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return iter(model.state_dict().items())
+
+
+def test_the_fingerprint_knows_every_weight() -> None:
+    one = RandomHubert(num_blocks=1, hidden_size=32, conv_channels=16, seed=0)
+    same = RandomHubert(num_blocks=1, hidden_size=32, conv_channels=16, seed=0)
+    other = RandomHubert(num_blocks=1, hidden_size=32, conv_channels=16, seed=1)
+    assert fingerprint(weights(one)) == fingerprint(weights(same)) != fingerprint(weights(other))
+    with torch.no_grad():
+        next(same.model.encoder.layers[0].parameters())[0] += 1e-6  # type: ignore[union-attr]
+    assert fingerprint(weights(one)) != fingerprint(weights(same))
+
+
+def test_the_forecast_says_size_and_share(upstream: Counting, speech: SpeechDataset, tmp_path: Path) -> None:
+    settings = Cache(dtype="bf16", folder=str(tmp_path), max_gb=1.0)
+    cache = settings.open(upstream, SETTINGS, precision="fp32", trained=False)
+    assert cache is not None
+    # 3 layers x 32 x 2 bytes x 50 frames = 9,600 bytes a second
+    assert "take 0.03 GB (3 layers of 32, bf16)" in settings.forecast(cache, audio_s=3600)
+    assert "all of it fits" in settings.forecast(cache, audio_s=3600)
+    assert "29 % fits" in settings.forecast(cache, audio_s=100 * 3600).replace("29%", "29 %")
+    cache.close()
+
+
+def test_workers_need_no_model(upstream: Counting, speech: SpeechDataset, tmp_path: Path) -> None:
+    cache = open_cache(upstream, tmp_path)
+    data = cache.of(speech)
+    assert isinstance(data, CachedSpeech)
+    assert "_complete" in data.__getstate__()
+    assert data.__getstate__()["_complete"] is None
+    cache.close()

@@ -1,0 +1,208 @@
+"""Files of features: whole or not there, never believed blindly, within their room."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mlsuperb.cache import budget as budget_module
+from mlsuperb.cache import store as store_module
+from mlsuperb.cache.budget import IN_USE
+from mlsuperb.cache.codec import Kept, decode, encode
+from mlsuperb.cache.store import LEFTOVER_S, Store, audio_key
+
+GB = 10**9
+LAYERS = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0))
+KEY = audio_key(np.ones(7, np.float32))
+
+
+def store(root: Path, *, name: str = "tiny", revision: int = 0, max_bytes: float = GB) -> Store:
+    return Store(root, name=name, identity={"revision": revision}, max_bytes=max_bytes)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "int8"])
+def test_what_was_written_is_read_by_another_process_to_the_bit(tmp_path: Path, dtype: str) -> None:
+    kept = encode(LAYERS, dtype)  # type: ignore[arg-type]
+    store(tmp_path).write(KEY, kept)
+    read = pickle.loads(pickle.dumps(store(tmp_path))).read(KEY)  # as a worker process gets it
+    assert read is not None
+    assert read.tensors.keys() == kept.tensors.keys()
+    assert all(torch.equal(read.tensors[name], tensor) for name, tensor in kept.tensors.items())
+
+
+def test_rounding_is_that_of_the_dtype() -> None:
+    assert torch.equal(decode(encode(LAYERS, "fp32")), LAYERS)
+    assert torch.equal(decode(encode(LAYERS, "bf16")), LAYERS.bfloat16())
+    kept = encode(LAYERS, "int8")
+    assert kept.scales is not None
+    half_a_step = kept.scales[..., None] / 2
+    exact = kept.values.float() * kept.scales[..., None]
+    assert ((exact - LAYERS).abs() <= 1.001 * half_a_step).all()
+    assert (decode(kept).float() - exact).abs().max() <= 2**-6 * LAYERS.abs().max()
+    assert torch.equal(decode(encode(torch.zeros(1, 2, 4), "int8")), torch.zeros(1, 2, 4).bfloat16())
+
+
+def test_the_key_is_of_the_sound_alone() -> None:
+    wave = np.linspace(-1, 1, 100, dtype=np.float32)
+    assert audio_key(wave) == audio_key(np.repeat(wave, 2)[::2])
+    assert audio_key(wave) != audio_key(np.append(wave, np.float32(0)))
+
+
+def test_other_settings_are_another_folder(tmp_path: Path) -> None:
+    store(tmp_path, revision=1).write(KEY, encode(LAYERS, "fp32"))
+    assert store(tmp_path, revision=2).read(KEY) is None
+    assert len(list(tmp_path.glob("tiny-*/about.json"))) == 2
+
+
+def flip_a_byte(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 1
+    path.write_bytes(raw)
+
+
+def cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def no_header(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def of_other_audio(path: Path) -> None:
+    save_file(load_file(path), path, metadata={"identity": "0", "key": KEY, "crc32": "0"})
+
+
+@pytest.mark.parametrize(
+    ("harm", "kind"),
+    [(flip_a_byte, "damaged"), (cut_short, "damaged"), (no_header, "damaged"), (of_other_audio, "stale")],
+)
+def test_a_file_that_cannot_be_trusted_is_removed_with_a_message(
+    tmp_path: Path, harm: object, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = store(tmp_path)
+    one.write(KEY, encode(LAYERS, "bf16"))
+    harm(one.path(KEY))  # type: ignore[operator]
+    other = store(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert other.read(KEY) is None
+    assert f"{one.path(KEY)} is {kind}" in caplog.text
+    assert "computed again" in caplog.text
+    assert other.problems == {kind: 1}
+    other.write(KEY, encode(LAYERS, "bf16"))
+    assert other.read(KEY) is not None
+
+
+def test_a_killed_writer_leaves_nothing_that_is_read(tmp_path: Path) -> None:
+    """Killed at many moments while it writes one file after another."""
+    script = (
+        "import sys, torch; from pathlib import Path\n"
+        "from mlsuperb.cache.store import Store; from mlsuperb.cache.codec import Kept\n"
+        "one = Store(Path(sys.argv[1]), name='tiny', identity={'revision': 0}, max_bytes=1e9)\n"
+        "print('ready', flush=True)\n"
+        "for n in range(10**6): one.write(f'{n:032x}', Kept(torch.full((4, 50, 64), float(n))))\n"
+    )
+    for delay_s in (0.05, 0.2):
+        writer = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        time.sleep(delay_s)
+        writer.kill()
+        writer.wait()
+    one = store(tmp_path)
+    names = [path.stem for path in one.folder.glob("*/*.safetensors")]
+    assert len(names) > 10
+    for name in names:
+        kept = one.read(name)
+        assert kept is not None
+        assert (kept.values == int(name, 16)).all()
+
+
+def test_leftovers_of_killed_processes_are_removed_in_time(tmp_path: Path) -> None:
+    one = store(tmp_path)
+    one.write(KEY, encode(LAYERS, "bf16"))
+    old, new = (one.path(KEY).with_name(f".{name}.1") for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, time.time() - 2 * LEFTOVER_S))
+    store(tmp_path)
+    assert not old.exists()
+    assert new.exists()  # a process may be writing it
+
+
+def test_the_room_is_kept_to_and_that_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    size = encode(LAYERS, "fp32").num_bytes + 512
+    one = store(tmp_path, max_bytes=4.5 * size)
+    start = one.used_bytes
+    with caplog.at_level(logging.WARNING):
+        for number in range(8):
+            one.write(f"{number:032x}", encode(LAYERS, "fp32"))
+    assert start + 3 * size <= one.used_bytes <= 4.5 * size
+    kept = [one.read(f"{number:032x}") is not None for number in range(8)]
+    assert kept == sorted(kept, reverse=True)  # the first stay: each pass over a corpus needs all of them once
+    assert caplog.text.count("no more features are kept") == 1
+    assert "cache.max_gb" in caplog.text
+
+
+def test_an_upstream_that_nobody_uses_gives_way_and_one_in_use_does_not(tmp_path: Path) -> None:
+    size = encode(LAYERS, "fp32").num_bytes + 512
+
+    def fill(one: Store, number: int) -> int:
+        for index in range(number):
+            one.write(f"{index:032x}", encode(LAYERS, "fp32"))
+        return sum(one.read(f"{index:032x}") is not None for index in range(number))
+
+    unused, used = store(tmp_path, name="unused"), store(tmp_path, name="used")
+    assert fill(unused, 3) == fill(used, 3) == 3
+    unused.close()
+    os.utime(unused.folder / IN_USE, (0, 0))
+    third = store(tmp_path, name="third", max_bytes=7.5 * size)
+    assert fill(third, 4) == 4
+    assert not unused.folder.exists()
+    assert fill(used, 3) == 3
+
+
+def test_reserved_room_of_a_killed_process_comes_back(tmp_path: Path) -> None:
+    one = store(tmp_path)
+    used = one.used_bytes
+    one._budget.reserve(10**6)
+    assert store(tmp_path).used_bytes == pytest.approx(used, abs=2000)
+
+
+def test_a_full_disk_ends_keeping_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    one = store(tmp_path)
+    before = one.used_bytes
+    monkeypatch.setattr(store_module, "save_file", fail)
+    with caplog.at_level(logging.WARNING):
+        one.write(KEY, encode(LAYERS, "fp32"))
+        one.write(KEY, encode(LAYERS, "fp32"))
+    assert caplog.text.count("the disk is full") == 1
+    assert one.read(KEY) is None
+    assert one.used_bytes == before
+    assert not list(one.folder.glob("*/.*"))
+
+
+def test_the_last_gigabytes_of_a_disk_are_left_to_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(budget_module, "LEFT_FREE", 10**18)
+    one = store(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        one.write(KEY, Kept(LAYERS))
+    assert one.read(KEY) is None
+    assert "GB left, which features never take" in caplog.text
