@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "files": set(),
     "masks": set(),
-    "options": set(),
+    "options": {"ranks"},
     "ranks": set(),
     "experiment": {"files", "ranks"},
     "data": {"data", "files", "ranks"},
