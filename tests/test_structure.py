@@ -54,6 +54,7 @@ ENTRY_POINTS = {
     "folders",
     "evaluate",
     "transcribe",
+    "largest_batch",
     "import_espnet",
     "score",
     "data.__main__",

@@ -55,7 +55,7 @@ class Side:
             self.modules.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        return float(loss)
+        return float(loss.detach())
 
 
 def make_batch(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
@@ -101,33 +101,17 @@ def make_ours(batch: dict[str, Any], precision: str, device: Any) -> Side:
 
 def make_espnet(batch: dict[str, Any], precision: str, device: Any) -> Side:
     """ESPnet's modules, with the weights of ours."""
-    import torch
-    from espnet2.asr.specaug.specaug import SpecAug
-
-    from scripts.parity.heads import EspnetHead
+    from scripts.bench.ordinary import OrdinaryTop
 
     _, _, head, objective = make_ours(batch, "fp32", device).modules.cpu()
-    espnet = EspnetHead("transformer", head, objective, input_size=SIZE)
-    # egs2/ml_superb/asr1/conf/tuning/train_asr_s3prl_single.yaml, specaug_conf
-    specaug = SpecAug(
-        apply_time_warp=True, time_warp_window=5, time_warp_mode="bicubic", apply_freq_mask=True,
-        freq_mask_width_range=(0, 27), num_freq_mask=2, apply_time_mask=True, time_mask_width_ratio_range=(0.0, 0.05),
-        num_time_mask=10,
-    )  # fmt: skip
-    weights = torch.nn.ParameterList([torch.zeros(LAYERS)])
-    modules = torch.nn.ModuleList([espnet, specaug, weights]).to(device).train()
-    layers, lengths_B = list(batch["layers"]), batch["lengths_B"]
-
-    def loss() -> Any:
-        # s3prl.nn.Featurizer._weighted_sum
-        stacked = torch.stack(layers, dim=0).view(LAYERS, -1)
-        feats_BFD = (weights[0].softmax(-1)[:, None] * stacked).sum(0).view(layers[0].shape)
-        if modules.training:
-            feats_BFD, _ = specaug(feats_BFD, lengths_B)
-        values_BFH, frames_B = espnet(feats_BFD, lengths_B)
-        return espnet.ctc(values_BFH, frames_B, batch["targets_BS"], batch["target_lengths_B"])
-
-    return Side(modules, loss, precision, device)
+    top = OrdinaryTop(head, objective, num_layers=LAYERS, layer_size=SIZE).to(device).train()
+    layers = list(batch["layers"])  # as an upstream gives them
+    return Side(
+        top,
+        lambda: top(layers, batch["lengths_B"], batch["targets_BS"], batch["target_lengths_B"]),
+        precision,
+        device,
+    )
 
 
 def make_side(name: str, batch: dict[str, Any], device: Any) -> Side:

@@ -1,0 +1,43 @@
+"""The scripts that measure what large corpora cost, on a small one; the arithmetic of the cache's hours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlsuperb.data.manifest import read_manifest
+from scripts.bench.cache_hours import Rates, hours, table
+from scripts.bench.scale_corpus import NUM_DATASETS, NUM_LANGUAGES, write_corpus
+from scripts.bench.scale_stages import MANIFEST, MANY, MANY_STAGES, NUM_MANY, STAGES
+
+RATES = Rates(cached_step_s=0.5, uncached_step_s=8.0, step_audio_s=48.0, fill_s=0.1)
+BYTES_PER_S = 1e6  # 300 h take 1,080 GB
+
+
+def test_every_stage_runs(tmp_path: Path) -> None:
+    write_corpus(tmp_path, num_rows=900)
+    (tmp_path / NUM_MANY).write_text("3000")
+    for stage in (*STAGES.values(), *MANY_STAGES.values()):
+        stage(tmp_path)()
+    frame = read_manifest(tmp_path / MANIFEST)
+    assert len(frame) == 900
+    assert frame["language"].nunique() == NUM_LANGUAGES
+    assert frame["dataset"].nunique() == NUM_DATASETS
+    assert len(read_manifest(tmp_path / MANY)) == 3000
+    assert (tmp_path / "result.json").is_file()
+
+
+def test_hours_lie_between_those_without_a_cache_and_those_with_a_whole_one() -> None:
+    """600,000 steps of 8 x 6.3 s at 8 s for 48 s of audio are 1,405 h; half a cache is half of both steps."""
+    none, half, whole, more = (
+        hours(RATES, max_gb=max_gb, bytes_per_s=BYTES_PER_S) for max_gb in (0.0, 540.0, 1080.0, 5000.0)
+    )
+    assert none.train_h == pytest.approx(600_000 * 8 * (300 / 170_779) * 8.0 / 48.0)
+    assert (none.share, none.fill_h, half.share, whole.share) == (0.0, 0.0, 0.5, 1.0)
+    assert half.train_h == pytest.approx((none.train_h + whole.train_h) / 2)
+    assert none.train_h / whole.train_h == pytest.approx(16.0)
+    assert whole.fill_h == pytest.approx(30.0)
+    assert whole == more
+    assert whole.read_mb_per_s == pytest.approx(48.0 / 0.5)  # 48 MB for each step of half a second
+    assert len(table(RATES, num_layers=13, size=768, max_gb=[0.0, 200.0, 1100.0]).splitlines()) == 2 + 3 + 2
