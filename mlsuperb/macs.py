@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from mlsuperb.model import SpeechModel
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
@@ -23,6 +22,8 @@ def macs_per_second(model: SpeechModel) -> dict[str, int]:
     They are those of matrix products, convolutions and attention: half of the FLOPs that `torch.utils.flop_counter` counts.
     Fourier transforms, norms, activations and the weighted sum of layers as far as it is no product are left out, as usual.
     """
+    from torch.utils.flop_counter import FlopCounterMode
+
     parameter = next(model.parameters())
     mode = model.training
     model.eval()
