@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mlsuperb import ranks
 from mlsuperb.analysis.card import write_card
 from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import now
@@ -47,6 +48,8 @@ def save_result(
         progress: of the training.
         environment: of the process that decoded.
     """
+    if not ranks.is_main():
+        return
     task = config["task"]
     settings: dict[str, Any] = {"task": task["name"], "normaliser": task["normaliser"], "units": task["units"]}
     protocols = Scoring(protocols=config["scoring"]["protocols"]).score(hypotheses, **settings)
@@ -119,6 +122,8 @@ def _featurizer(node: Mapping[str, Any], model: SpeechModel) -> dict[str, Any]:
 
 def show(folder: Path, console: Console | None = None) -> None:
     """The result of a folder: scores by language and dataset, three utterances with their differences marked, the path."""
+    if not ranks.is_main():
+        return
     console = console or Console()
     result = read_result(folder / RESULT_FILE)
     hypotheses = read_hypotheses(folder / HYPOTHESES_FILE)

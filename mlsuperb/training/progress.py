@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,13 @@ class Speed:
         self.cached_s += cached_s
         self.total_s += passed_s
         self._seen, self._last = self._seen + 1, now
+
+    def over(self, ranks: Sequence[Speed]) -> None:
+        """Becomes that of a job: its ranks worked at the same time."""
+        for name in ("audio_s", "cached_s", "_timed_audio_s"):
+            setattr(self, name, sum(getattr(one, name) for one in ranks))
+        for name in ("total_s", "_timed_s"):
+            setattr(self, name, max(getattr(one, name) for one in ranks))
 
     @property
     def rtfx(self) -> float | None:
