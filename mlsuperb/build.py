@@ -283,17 +283,17 @@ def features_kept(config: Mapping[str, Any], one: Recogniser, *datasets: SpeechD
 def train(config: Mapping[str, Any], recogniser: Recogniser, *, train: Speech, dev: Speech, run: Run) -> Progress:
     """Train the recogniser's model in the run's folder, and leave it with the averaged weights."""
     trainer: Trainer = instantiate(config["trainer"])
+    if trainer.compile:
+        recogniser.model.upstream.compile_blocks()
     quick = Argmax() if recogniser.model.objective.utterance_level else Greedy()
-
-    def on_progress(progress: Progress) -> None:
-        run.status(iteration=progress.iteration, num_iterations=trainer.num_iterations, epoch=progress.epoch)
-
     progress = trainer.fit(
         recogniser.model,
         batches=recogniser.loading.training(train, seed=config["seed"]),
         validate=lambda: recogniser.validate(dev, quick_decoder=quick),
         folder=run.folder,
-        on_progress=on_progress,
+        on_progress=lambda now: run.status(
+            iteration=now.iteration, num_iterations=trainer.num_iterations, epoch=now.epoch
+        ),
     )
     instantiate(config["adaptation"]).export(recogniser.model.upstream, run.folder)
     return progress

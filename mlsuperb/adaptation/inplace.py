@@ -51,9 +51,10 @@ class BesideBottleneck(nn.Module):
 
 
 class Checkpointed(nn.Module):
-    """Gradient checkpointing, without reentrance: with it WavLM's recomputation never ends."""
+    """Gradient checkpointing, without reentrance: with it WavLM's recomputation never ends. Where no gradient will come by it
+    does nothing, since it would keep its input alive."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and any(getattr(one, "requires_grad", False) for one in (*args, *self.parameters())):
             return checkpoint(super().forward, *args, use_reentrant=False, **kwargs)
         return super().forward(*args, **kwargs)

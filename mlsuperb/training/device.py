@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sysconfig
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -19,6 +24,20 @@ def device_problem(name: str) -> str | None:
         return f"trainer.device={name} is not supported; give auto, cpu, cuda, cuda:1, ..."
     if kind == "cuda" and (torch.device(name).index or 0) >= torch.cuda.device_count():
         return f"trainer.device={name} was asked for, but there are {torch.cuda.device_count()} CUDA devices, counted from 0"
+    return None
+
+
+def compile_problem() -> str | None:
+    """Why `torch.compile` cannot work here, else None: it writes C++ with Python's headers, and on a GPU Triton."""
+    compiler, header = os.environ.get("CXX", "g++"), Path(sysconfig.get_path("include")) / "Python.h"
+    triton = not torch.cuda.is_available() or find_spec("triton") is not None
+    missing = {
+        f"a C++ compiler ({compiler}; the environment variable CXX names another)": shutil.which(compiler),
+        f"Python's headers ({header})": header.is_file(),
+        "the package triton": triton,
+    }
+    if lacking := [name for name, there in missing.items() if not there]:
+        return f"trainer.compile=true needs {' and '.join(lacking)}, not found here; install it, or set trainer.compile=false"
     return None
 
 

@@ -25,6 +25,7 @@ from mlsuperb.training.checkpoint import (
 )
 from mlsuperb.training.device import choose_device
 from mlsuperb.training.losses import PendingLosses
+from mlsuperb.training.memory import memory_errors_named
 from mlsuperb.training.parameters import Unfreezing, check_cap, check_gradients, count_trained, parameter_groups
 from mlsuperb.training.progress import PROGRESS_FILE, Estimate, Progress, peak_memory_gb
 from mlsuperb.types import Batch, Loss
@@ -124,7 +125,8 @@ class Loop:
             check_gradients(self.model)
         if settings.grad_clip is not None:
             self.pending.add_gradient_norm(self.accelerator.clip_grad_norm_(self.trained, settings.grad_clip))
-        self.optimizer.step()
+        with memory_errors_named(None):  # Adam takes its memory at the first one
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.scheduler.step()
         bar.update(settings.accumulate)
@@ -142,8 +144,9 @@ class Loop:
 
     def _iteration(self, batch: Batch) -> None:
         """One batch forward and backward."""
-        result: Loss = self.wrapped(batch)
-        self.accelerator.backward(result.loss / self.settings.accumulate)
+        with memory_errors_named(batch):
+            result: Loss = self.wrapped(batch)
+            self.accelerator.backward(result.loss / self.settings.accumulate)
         self.progress.iteration += 1
         self.progress.num_utterances += len(batch.ids)
         self.pending.add(self.progress.iteration, batch.ids, result)

@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 from torch.optim import Optimizer
 
-from mlsuperb.training.device import device_problem
+from mlsuperb.training.device import compile_problem, device_problem
 from mlsuperb.training.loop import Batches, Loop
 from mlsuperb.training.progress import Progress
 from mlsuperb.training.schedules import Constant, Schedule
@@ -38,6 +38,8 @@ class Trainer:
         max_trainable_params: refuse to train more; None for no limit. ML-SUPERB 2.0 allows 100 million.
         grad_clip: largest L2 norm of the gradient; None for no clipping.
         precision: `bf16` computes in bfloat16 where autocast allows, weights stay fp32.
+        compile: compile the upstream's Transformer blocks (`torch.compile`) in training and in the decoding after it: pays in
+            long trainings on a GPU, after a minute or more of compiling; dropout draws other numbers.
         device: `auto` takes the first CUDA device, else the CPU.
         keep_best: epochs to average.
         select_by: the figure of the validation that says which epochs are best; lower is better.
@@ -57,6 +59,7 @@ class Trainer:
     max_trainable_params: PositiveInt | None = None
     grad_clip: PositiveFloat | None = 5.0
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
     device: str = "auto"
     keep_best: Annotated[int, Field(ge=1)] = 5
     select_by: str = "valid_loss"
@@ -67,10 +70,12 @@ class Trainer:
 
     @classmethod
     def problems(
-        cls, *, iterations_per_epoch: int, accumulate: int, device: str, trackers: list[str], **_: Any
+        cls, *, iterations_per_epoch: int, accumulate: int, device: str, compile: bool, trackers: list[str], **_: Any
     ) -> list[str]:
         """What can be seen without a model."""
         found = [problem] if (problem := device_problem(device)) else []
+        if compile and (problem := compile_problem()):
+            found.append(problem)
         if iterations_per_epoch % accumulate:
             found.append(
                 f"trainer.iterations_per_epoch={iterations_per_epoch} must be a multiple of "

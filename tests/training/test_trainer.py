@@ -255,7 +255,14 @@ def test_bf16_keeps_weights_in_fp32(tmp_path: Path) -> None:
     ],
 )
 def test_problems_are_seen_before_training(settings: dict[str, object], message: str) -> None:
-    asked = {"iterations_per_epoch": 8, "accumulate": 4, "device": "cpu", "trackers": [], **settings}
+    asked = {
+        "iterations_per_epoch": 8,
+        "accumulate": 4,
+        "device": "cpu",
+        "compile": False,
+        "trackers": [],
+        **settings,
+    }
     (problem,) = Trainer.problems(**asked)  # type: ignore[arg-type]
     assert message in problem
 

@@ -1,0 +1,119 @@
+"""When the memory is too small: saying so, and how much there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mlsuperb.types import Batch
+
+RATE_HZ = 16_000
+_SIGNS = ("DefaultCPUAllocator", "not enough memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is torch's (or Python's) way to say that no memory is left."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+@contextmanager
+def memory_errors_named(batch: Batch | None) -> Iterator[None]:
+    """Turn running out of memory, while working on `batch`, into one paragraph.
+
+    Raises:
+        ValueError: the memory is too small.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        where = "at the update of the weights" if batch is None else f"on a batch of {_described(batch)}"
+        raise ValueError(
+            f"the memory is too small: it ran out {where} ({' '.join(str(error).split())[:120]} ...). Lower "
+            "loading.train.max_batch_s (or loading.train.batch_size), raising trainer.accumulate in turn; or set "
+            "adaptation.gradient_checkpointing=true where an upstream is trained, or trainer.precision=bf16 on a GPU. "
+            "`python -m mlsuperb.largest_batch` with the same settings measures what fits. Checkpoints are whole"
+        ) from error
+
+
+def _described(batch: Batch) -> str:
+    longest_s = batch.wave_BT.shape[1] / RATE_HZ
+    if batch.features is not None:
+        longest_s = batch.features.layers[0].shape[1] / batch.features.frame_rate_hz
+    num = len(batch.ids)
+    return f"{num} utterances, the longest of {longest_s:.1f} s ({num * longest_s:.0f} s with padding)"
+
+
+def free_gb(device: torch.device) -> float:
+    """What this process may still take, 10^9 bytes: of the GPU, or of the RAM."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (torch.cuda.mem_get_info(device)[0] + unused) / 1e9
+    lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    (available_kb,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    return available_kb * 1024 / 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One batch size: utterances, seconds with padding, seconds of a step, peak memory in 10^9 bytes."""
+
+    num_utterances: int
+    padded_s: float
+    step_s: float
+    peak_gb: float
+
+    @property
+    def rate(self) -> float:
+        """Audio seconds a second."""
+        return self.padded_s / self.step_s
+
+
+def find_largest(
+    measure: Callable[[int], Measured], *, start_gb: float, limit_gb: float, pays: float = 1.03
+) -> tuple[list[Measured], float]:
+    """Measure batches of 1, 2, 3, 5, ... utterances, each about half as large again, until the next would not fit in
+    `limit_gb` or two steps more are not `pays` times as fast; returns what was measured, and the padded seconds that fit.
+
+    Args:
+        measure: a batch of so many utterances of the greatest length; raises what torch does when memory runs out.
+        start_gb: memory in use before the first.
+
+    Raises:
+        ValueError: not even one utterance fits.
+    """
+    found: list[Measured] = []
+    num, limit_s = 1, float("inf")
+    while not found or found[0].padded_s * num <= (limit_s := _fitting_s(found, start_gb=start_gb, limit_gb=limit_gb)):
+        try:
+            found.append(measure(num))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            limit_s = found[-1].padded_s if found else 0.0
+            break
+        if len(found) > 2 and found[-1].rate < pays * found[-3].rate:
+            limit_s = _fitting_s(found, start_gb=start_gb, limit_gb=limit_gb)
+            break
+        num += max(1, num // 2)
+    if not found or found[0].peak_gb > limit_gb:
+        raise ValueError(
+            "not even one utterance of the greatest length fits into the memory: set "
+            "adaptation.gradient_checkpointing=true, trainer.precision=bf16 on a GPU, or choose a smaller upstream or head"
+        )
+    return found, limit_s
+
+
+def _fitting_s(found: Sequence[Measured], *, start_gb: float, limit_gb: float) -> float:
+    """Padded seconds that fit, by the line through the last two measurements; through the start where there is one."""
+    last = found[-1]
+    before_s, before_gb = (found[-2].padded_s, found[-2].peak_gb) if len(found) > 1 else (0.0, start_gb)
+    gb_per_s = max((last.peak_gb - before_gb) / (last.padded_s - before_s), 1e-6)
+    return last.padded_s + (limit_gb - last.peak_gb) / gb_per_s
