@@ -52,9 +52,11 @@ _MISSING = "???"
 
 
 def register_resolvers() -> None:
-    """`${run_signature:}`, and `${choose:key,{a: 1, b: 2}}`, which looks a value up (`default` where `key` is not in it)."""
+    """`${run_signature:}`, `${num_gpus:}` (1 where there is none), and `${choose:key,{a: 1, b: 2}}`, which looks a value up
+    (`default` where `key` is not in it)."""
     OmegaConf.register_new_resolver("run_signature", _run_signature, replace=True)
     OmegaConf.register_new_resolver("choose", _choose, replace=True)
+    OmegaConf.register_new_resolver("num_gpus", _num_gpus, replace=True)
 
 
 def _run_signature(*, _root_: DictConfig) -> str:
@@ -64,6 +66,12 @@ def _run_signature(*, _root_: DictConfig) -> str:
     resolved = OmegaConf.to_container(kept, resolve=True)
     assert isinstance(resolved, dict)
     return signature(resolved)  # type: ignore[arg-type]
+
+
+def _num_gpus() -> int:
+    import torch
+
+    return max(1, torch.cuda.device_count())
 
 
 def _choose(key: Any, table: Mapping[Any, Any]) -> Any:

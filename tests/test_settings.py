@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -32,7 +33,7 @@ NEEDED = {  # what has no default, and a stand-in
 
 
 def test_every_yaml_is_composed_by_the_tests_below() -> None:
-    others = {"config", "hydra/launcher/slurm"}
+    others = {"config", "hydra/launcher/local", "hydra/launcher/slurm"}
     files = {path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml")}
     covered = (
         {f"{group}/{option}" for group, option in GROUP_CHOICES} | {f"exp/{name}" for name in EXPERIMENTS} | others
@@ -53,6 +54,8 @@ def test_the_slurm_launcher_composes_on_the_settings_of_its_plugin(monkeypatch: 
         "timeout_min": 60,
         "max_num_timeout": 0,
         "array_parallelism": 256,
+        "signal_delay_s": 120,
+        "additional_parameters": {},
     }
     store.store(group="hydra/launcher", name="submitit_slurm", node=OmegaConf.create(defaults, flags={"struct": True}))
     register_resolvers()
@@ -62,7 +65,22 @@ def test_the_slurm_launcher_composes_on_the_settings_of_its_plugin(monkeypatch: 
         with pytest.raises(ConfigCompositionException):
             hydra_compose("config", overrides=["hydra/launcher=slurm", "hydra.launcher.patrition=gpu"])
     assert set(launcher) == set(defaults)
+    assert launcher.additional_parameters == {"requeue": True}
     assert (launcher.partition, launcher.timeout_min, launcher.gpus_per_node) == ("gpu", 2880, 1)
+
+
+def test_the_local_launcher_runs_as_many_at_a_time_as_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose([])
+    store = ConfigStore.instance()
+    monkeypatch.setattr(store, "repo", copy.deepcopy(store.repo))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    defaults = {"n_jobs": -1, "pre_dispatch": "2*n_jobs", "batch_size": "auto"}  # hydra-joblib-launcher 1.2.0, in part
+    store.store(group="hydra/launcher", name="joblib", node=OmegaConf.create(defaults, flags={"struct": True}))
+    register_resolvers()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        words = ["hydra/launcher=local"]
+        launcher = hydra_compose("config", overrides=words, return_hydra_config=True).hydra.launcher
+    assert (launcher.n_jobs, launcher.pre_dispatch, launcher.batch_size) == (3, 3, 1)
 
 
 @pytest.mark.parametrize(("group", "option"), GROUP_CHOICES)

@@ -72,6 +72,9 @@ class WhisperStack(Upstream):
 
     def __init__(self, model: WhisperEncoder, *, pad_to_30s: bool = False, dropout_while_frozen: bool = False) -> None:
         super().__init__()
+        from mlsuperb.upstreams.attention import use_fused_attention
+
+        use_fused_attention(model)
         model.layerdrop = model.config.encoder_layerdrop = 0.0
         self.num_layers = len(model.layers) + 1
         self.layer_size = model.config.d_model
