@@ -241,6 +241,7 @@ def _with_defaults(target: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     """Parts that are sound alone but do not go together."""
+    yield from _depth_problems(config, groups)
     if not {"head", "objective", "decoding", "task", "scoring"} <= set(groups):
         return
     objective, decoder = (get_object(config[group]["_target_"]) for group in ("objective", "decoding"))
@@ -267,6 +268,20 @@ def _misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
             f"decoding={config['decoding']['name']} searches with an attention decoder, which objective="
             f"{config['objective']['name']} does not have; use decoding=prefix_beam, or objective=ctc_attention"
         )
+
+
+def _depth_problems(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+    """Layers that the upstream has not, where its number of blocks is known without its weights."""
+    if "upstream" not in groups:
+        return
+    chosen = [group for group in ("upstream", "adaptation", "featurizer") if group in groups]
+    targets = {group: get_object(config[group]["_target_"]) for group in chosen}
+    given = {group: _with_defaults(target, config[group]) for group, target in targets.items()}
+    if (depth := targets["upstream"].depth(given["upstream"])) is None:
+        return
+    for group in chosen:
+        if hasattr(targets[group], "depth_problems"):
+            yield from targets[group].depth_problems(depth, **given[group])
 
 
 def _hint(name: str, known: Mapping[str, Any] | Sequence[str], path: str = "") -> str:

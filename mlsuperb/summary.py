@@ -13,6 +13,7 @@ from mlsuperb import ranks
 from mlsuperb.analysis.card import write_card
 from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import now
+from mlsuperb.macs import macs_per_second
 from mlsuperb.model import SpeechModel
 from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
@@ -20,6 +21,7 @@ from mlsuperb.scoring.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.scoring.result import RESULT_FILE, build_result, read_result, scoring_settings, write_result
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables
+from mlsuperb.training.device import describe_device
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
 from mlsuperb.training.progress import Progress, Speed, peak_memory_gb
 from mlsuperb.types import Hypothesis
@@ -80,14 +82,20 @@ def save_result(
 
 
 def _cost(progress: Progress, decoding: Speed, model: SpeechModel) -> dict[str, Any]:
+    device = next(model.parameters()).device
+    peak_gb = peak_memory_gb(device)  # before multiply-accumulates are counted, which takes some, too
     return {
         "iterations": progress.iteration,
         "utterances": progress.num_utterances,
         "train_wall_s": round(progress.wall_s, 1),
         "decode_wall_s": round(decoding.total_s, 1),
+        "train_rtfx": progress.rtfx,
         "rtfx": decoding.rtfx,
         "cached_share": decoding.cached_share,
-        "peak_memory_gb": round(peak_memory_gb(next(model.parameters()).device), 2),
+        "peak_memory_gb": round(peak_gb, 2),
+        "hours": round((progress.wall_s + decoding.total_s) / 3600, 4),  # of training and decoding
+        "macs_per_s": macs_per_second(model),
+        "device": describe_device(device),
     }
 
 

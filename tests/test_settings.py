@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -414,3 +416,54 @@ def test_a_text_cannot_be_longer_than_it_may_be() -> None:
 def test_an_unknown_choice_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="upstream/nonsense"):
         compose(["upstream=nonsense"])
+
+
+@pytest.mark.parametrize(
+    ("upstream", "said_by", "group", "chosen", "message"),
+    [
+        (
+            "tiny",
+            {},
+            "adaptation=partial",
+            "adaptation.layers=[2, 4]",
+            "adaptation.layers is [2, 4], but this upstream has 3",
+        ),
+        (
+            "hf",
+            {"hubert": "num_hidden_layers"},
+            "adaptation=lora",
+            "adaptation.layers=2-5",
+            "adaptation.layers is '2-5'",
+        ),
+        (
+            "hf",
+            {"hubert": "num_hidden_layers"},
+            "featurizer=one_layer",
+            "featurizer.layer=4",
+            "featurizer.layer is 4, but",
+        ),
+        (
+            "whisper",
+            {"whisper": "encoder_layers"},
+            "featurizer=one_layer",
+            "featurizer.layer=-5",
+            "featurizer.layer is -5",
+        ),
+        (
+            "seamless_m4t",
+            {"seamless_m4t_v2": "speech_encoder_layers"},
+            "adaptation=houlsby",
+            "adaptation.layers=4",
+            "is 4, but",
+        ),
+    ],
+)
+def test_layers_that_are_not_there_are_found_without_weights(
+    upstream: str, said_by: dict[str, str], group: str, chosen: str, message: str, tmp_path: Path
+) -> None:
+    for model_type, name in said_by.items():
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, name: 3, "decoder_layers": 9}))
+    checkpoint = [f"upstream.checkpoint={tmp_path}"] if said_by else []
+    assert not find_problems(compose([f"upstream={upstream}", *checkpoint, group, chosen.partition("=")[0] + "=3"]))
+    (problem,) = find_problems(compose([f"upstream={upstream}", *checkpoint, group, chosen]))
+    assert message in problem

@@ -33,11 +33,12 @@ ALLOWED: dict[str, set[str]] = {
     "scoring": {"scoring", "data", "files"},
     "training": {"training", "files", "ranks"},
     "model": {"upstreams", "featurizer", "heads", "objectives"},
+    "macs": {"model", "upstreams"},
     "inference": {"data", "decoding", "model", "ranks", "scoring", "tasks", "training"},
     "settings": {"experiment", "options", "scoring"},
     "benchmark": {"experiment", "scoring", "settings"},
     "analysis": {"analysis", "data", "files", "inference", "masks", "scoring"},
-    "summary": {"analysis", "benchmark", "experiment", "model", "ranks", "scoring", "training"},
+    "summary": {"analysis", "benchmark", "experiment", "macs", "model", "ranks", "scoring", "training"},
     "espnet": {"espnet", "files", "training"},
     "export": {"adaptation", "analysis", "build", "experiment", "export", "files", "inference", "scoring", "upstreams"},
 }

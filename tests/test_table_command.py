@@ -24,7 +24,7 @@ def test_facts_are_columns(folder, capsys):
     output = shown(capsys, folder, "--show", "overlap,hours")
     assert output.index("hours") < output.index("pre-training overlap")
     assert "peak memory" not in output
-    with pytest.raises(SystemExit, match="--show has no size; choose from params, memory, hours, overlap"):
+    with pytest.raises(SystemExit, match="--show has no size; choose from params, memory, hours, rtfx, macs, overlap"):
         main([str(folder), "--show", "size"])
 
 

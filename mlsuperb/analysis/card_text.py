@@ -160,9 +160,21 @@ def _training(result: Mapping[str, Any], training: Mapping[str, Any] | None) -> 
         f"Data: {_data(training['data'])}",
         f"Seed {training['seed']}, code {code}, {training['date']}",
         f"{cost.get('iterations', 0):,} iterations, {cost.get('train_wall_s', 0) / 3600:.2f} h, "
-        f"{cost.get('peak_memory_gb', 0)} GB of memory at most",
+        f"{cost.get('peak_memory_gb', 0)} GB of memory at most{_speed(cost)}",
     ]
     return _list([*lines, *parts])
+
+
+def _speed(cost: Mapping[str, Any]) -> str:
+    """What newer results say besides."""
+    counted, rtfx, device = cost.get("macs_per_s"), cost.get("rtfx"), cost.get("device")
+    macs = [f"{counted[part] / 1e9:,.2f} G ({part})" for part in ("upstream", "head")] if counted else []
+    said = [
+        f", decoding {rtfx:,.1f} s of audio a second" if rtfx else "",
+        f", on {device}" if device else "",
+        f"; multiply-accumulates for a second of audio: {', '.join(macs)}" if macs else "",
+    ]
+    return "".join(said)
 
 
 def _data(data: Mapping[str, Any]) -> str:

@@ -90,13 +90,18 @@ class BucketedBatches:
         return batches.take(rng.permutation(len(batches)))
 
 
-def cut(order: np.ndarray, durations_s: np.ndarray, max_batch_s: float, max_batch_size: int) -> Batches:
-    """Cut `order` into batches whose padded seconds stay within `max_batch_s`."""
-    edges = np.fromiter(_edges(order, durations_s, max_batch_s, max_batch_size), dtype=np.int64)
+def cut(
+    order: np.ndarray, durations_s: np.ndarray, max_batch_s: float, max_batch_size: int, min_share: float = 0.0
+) -> Batches:
+    """Cut `order` into batches whose padded seconds stay within `max_batch_s`, of utterances no shorter than `min_share` of
+    the longest before them in theirs."""
+    edges = np.fromiter(_edges(order, durations_s, max_batch_s, max_batch_size, min_share), dtype=np.int64)
     return Batches(order, starts=edges[:-1], ends=edges[1:])
 
 
-def _edges(order: np.ndarray, durations_s: np.ndarray, max_batch_s: float, max_batch_size: int) -> Iterator[int]:
+def _edges(
+    order: np.ndarray, durations_s: np.ndarray, max_batch_s: float, max_batch_size: int, min_share: float
+) -> Iterator[int]:
     """Where batches begin, and the end of the last. Python's own numbers, a piece at a time: with numpy's this loop takes
     six times as long."""
     longest_s, size, position = 0.0, 0, 0
@@ -106,7 +111,9 @@ def _edges(order: np.ndarray, durations_s: np.ndarray, max_batch_s: float, max_b
             size += 1
             if duration_s > longest_s:
                 longest_s = duration_s
-            if size > 1 and (longest_s * size > max_batch_s or size > max_batch_size):
+            if size > 1 and (
+                longest_s * size > max_batch_s or size > max_batch_size or duration_s < min_share * longest_s
+            ):
                 yield position
                 longest_s, size = duration_s, 1
             position += 1
@@ -115,11 +122,14 @@ def _edges(order: np.ndarray, durations_s: np.ndarray, max_batch_s: float, max_b
 
 
 class InferenceBatches(Sampler[list[int]]):
-    """Every utterance once, longest first: padding stays small and memory peaks at the start."""
+    """Every utterance once, longest first, so that memory peaks at the start. No utterance is padded by more than a ninth:
+    one shorter than 90 % of the longest of a batch begins another. That is 33 batches more at most, from 30 s down to 1 s."""
+
+    MIN_SHARE = 0.9
 
     def __init__(self, durations_s: np.ndarray, *, max_batch_s: float, max_batch_size: int = 256) -> None:
         order = np.argsort(-durations_s, kind="stable")
-        self.batches: Sequence[np.ndarray] = cut(order, durations_s, max_batch_s, max_batch_size)
+        self.batches: Sequence[np.ndarray] = cut(order, durations_s, max_batch_s, max_batch_size, self.MIN_SHARE)
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -128,7 +128,10 @@ class Loop:
                 if progress.iteration == (progress.epoch + 1) * settings.iterations_per_epoch:
                     self._end_epoch(bar)
                 else:
-                    self._update(stream, bar)
+                    audio_s = self._update(stream, bar)
+                    if estimate.is_warm:
+                        progress.timed_audio_s += audio_s
+                        progress.timed_s += time.perf_counter() - started
                     if progress.iteration % settings.checkpoint_every < settings.accumulate:
                         self._checkpoint()
                     if message := estimate.tick(progress.iteration, self.device):
@@ -144,13 +147,15 @@ class Loop:
             return False
         return progress.epoch - progress.best[0] >= settings.patience
 
-    def _update(self, stream: Iterator[Batch], bar: tqdm[Any]) -> None:
-        """One update of the weights: `accumulate` iterations."""
-        settings, progress = self.settings, self.progress
+    def _update(self, stream: Iterator[Batch], bar: tqdm[Any]) -> float:
+        """One update of the weights: `accumulate` iterations; returns the seconds of audio in them."""
+        settings, progress, audio_s = self.settings, self.progress, 0.0
         with self.unfreezing.held(progress.iteration // settings.accumulate):
             for left in reversed(range(settings.accumulate)):
+                batch = next(stream).to(self.device)
                 with unsynchronised(self.wrapped, left > 0):
-                    self._iteration(next(stream).to(self.device))
+                    self._iteration(batch)
+                audio_s += batch.audio_s * ranks.world()  # the others have as much: batches are dealt out equally
             check_gradients(self.model)
         if settings.grad_clip is not None:
             norm = self.accelerator.clip_grad_norm_(self.trained, settings.grad_clip)
@@ -165,6 +170,7 @@ class Loop:
             bar.set_postfix(loss=f"{loss:.3f}", epoch=progress.epoch + 1)
             self.accelerator.log({"train/loss": loss, **self._rates()}, progress.iteration)
             self.on_progress(progress)
+        return audio_s
 
     def _rates(self) -> dict[str, float]:
         """The learning rate of each group of parameters, as curves."""

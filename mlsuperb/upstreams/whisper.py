@@ -6,6 +6,7 @@ Letters: B batch, T samples, M mel frames, K mel filters, F encoder frames, D fe
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from mlsuperb.masks import valid_mask, zero_padding
 from mlsuperb.types import Features
 from mlsuperb.upstreams.base import Anatomy, Upstream, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, checkpoint_problems, load, type_problems
+from mlsuperb.upstreams.depth import known_depth
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.padding import pad_short
 
@@ -70,6 +72,9 @@ class WhisperStack(Upstream):
 
     def __init__(self, model: WhisperEncoder, *, pad_to_30s: bool = False, dropout_while_frozen: bool = False) -> None:
         super().__init__()
+        from mlsuperb.upstreams.attention import use_fused_attention
+
+        use_fused_attention(model)
         model.layerdrop = model.config.encoder_layerdrop = 0.0
         self.num_layers = len(model.layers) + 1
         self.layer_size = model.config.d_model
@@ -140,6 +145,10 @@ class Whisper(WhisperStack):
     def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
         """What can be said against the checkpoint without network or weights."""
         return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
+
+    @classmethod
+    def depth(cls, settings: Mapping[str, Any]) -> int | None:
+        return known_depth(settings["checkpoint"], settings["revision"])
 
     def record(self) -> dict[str, object]:
         """Checkpoint, revision asked for, commit or file hashes really loaded, size and type."""

@@ -64,8 +64,9 @@ def medians(cases: dict[str, dict[str, Any]], repeats: int) -> dict[str, dict[st
     for repeat in range(repeats):
         for name, settings in cases.items():
             found[name].append(run(settings | {"repeat": repeat}))
-            rate, gb = found[name][-1]["rate"], found[name][-1]["peak_gb"]
-            print(f"  {name}: {rate:.2f} audio s/s, {gb:.2f} GB", file=sys.stderr, flush=True)
+            figures = [f"{found[name][-1][key]:.2f}" for key in ("rate", "cpu_rate", "peak_gb")]
+            shown = "{} audio s/s, {} a processor second, {} GB".format(*figures)
+            print(f"  {name}: {shown}", file=sys.stderr, flush=True)
     return {
         name: {
             key: statistics.median(row[key] for row in rows) if rows[0][key] is not None else None for key in rows[0]

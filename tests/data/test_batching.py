@@ -73,6 +73,8 @@ def test_inference_sees_everything_once_longest_first() -> None:
     batches = list(InferenceBatches(DURATIONS_S, max_batch_s=60))
     assert sorted(index for batch in batches for index in batch) == list(range(203))
     assert batches[0][0] == DURATIONS_S.argmax()
+    assert all(DURATIONS_S[batch].min() >= 0.9 * DURATIONS_S[batch].max() for batch in batches)
+    assert all(len(batch) == 1 or len(batch) * DURATIONS_S[batch].max() <= 60 for batch in batches)
 
 
 def test_temperature_moves_shares_towards_equal_ones() -> None:

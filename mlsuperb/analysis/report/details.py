@@ -91,9 +91,17 @@ def _costs(cost: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "iterations": "iterations (batches forward and backward)",
         "utterances": "utterances seen in training",
         "train_wall_s": "training, seconds",
+        "decode_wall_s": "decoding, seconds",
+        "hours": "training and decoding, hours",
+        "train_rtfx": "seconds of audio a second, training (RTFx)",
+        "rtfx": "seconds of audio a second, decoding (RTFx)",
+        "cached_share": "share of the decoded audio whose features came from the cache",
         "peak_memory_gb": "peak memory, GB",
+        "macs_per_s.upstream": "multiply-accumulates for a second of audio, upstream",
+        "macs_per_s.head": "multiply-accumulates for a second of audio, all that follows",
     }
-    for name, value in cost.items():
+    macs = {f"macs_per_s.{part}": number for part, number in (cost.get("macs_per_s") or {}).items()}
+    for name, value in {**{name: value for name, value in cost.items() if name != "macs_per_s"}, **macs}.items():
         yield names.get(name, name), f"{value:,}" if isinstance(value, (int, float)) else _shown(value)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mlsuperb.scoring.boards.rows import Row
-from mlsuperb.scoring.comparison.run_facts import UNKNOWN, run_facts, trained_params
+from mlsuperb.scoring.comparison.run_facts import UNKNOWN, macs, run_facts, trained_params
 
 
 def _params(row: Row) -> dict[str, str]:
@@ -33,6 +33,13 @@ def _hours(row: Row) -> dict[str, str]:
     return {"hours of training, all runs": text}
 
 
+def _macs(row: Row) -> dict[str, str]:
+    """Of the largest run: heads differ by their vocabularies."""
+    counted = [entry.result["cost"].get("macs_per_s") for entry in row.entries]
+    largest = None if None in counted else max(counted, key=lambda one: sum(one.values()))
+    return {"multiply-accumulates for 1 s of audio": macs({"macs_per_s": largest})}
+
+
 def _overlap(row: Row) -> dict[str, str]:
     """By track, where tracks differ (a monolingual test is of one language)."""
     found: dict[str, str] = {}
@@ -46,6 +53,7 @@ FACTS: dict[str, Callable[[Row], dict[str, str]]] = {
     "params": _params,
     "memory": _memory,
     "hours": _hours,
+    "macs": _macs,
     "overlap": _overlap,
 }
 

@@ -23,19 +23,34 @@ ALIASES = {
 def run_facts(result: Mapping[str, Any]) -> dict[str, str]:
     """Facts of a run as they stand in a table; "unknown" where the result does not tell.
 
-    `trained` and `total` parameters, peak `memory`, `hours` of training (wall clock), and `overlap`: the test datasets
-    whose corpus the upstream was pre-trained on by its card, with their share of the test utterances. It goes by
-    the corpora's names: whether the test utterances themselves were heard is not known, nor are corpora of one origin
-    (Libri-Light and MLS are both LibriVox) taken for each other.
+    `trained` and `total` parameters, peak `memory`, `hours` of training and decoding (of training, in older results),
+    `rtfx`: seconds of audio decoded a second, and how much of them from the feature cache; `macs`: multiply-accumulates for
+    a second of audio, upstream and all that follows together; and `overlap`: the test datasets whose corpus the upstream was
+    pre-trained on by its card, with their share of the test utterances. It goes by the corpora's names: whether the test
+    utterances themselves were heard is not known, nor are corpora of one origin (Libri-Light and MLS are both LibriVox)
+    taken for each other.
     """
     cost = result.get("cost", {})
     return {
         "trained": trained_params(result["num_trainable"]),
         "total": f"{result['num_total'] / 1e6:,.2f} M",
         "memory": _number(cost.get("peak_memory_gb"), unit=" GB"),
-        "hours": _number(cost.get("train_wall_s"), per=3600),
+        "hours": _number(cost["hours"]) if "hours" in cost else _number(cost.get("train_wall_s"), per=3600),
+        "rtfx": _rtfx(cost),
+        "macs": macs(cost),
         "overlap": overlap(result),
     }
+
+
+def macs(cost: Mapping[str, Any]) -> str:
+    """`8.07 G` multiply-accumulates for a second of audio."""
+    counted = cost.get("macs_per_s")
+    return UNKNOWN if counted is None else f"{sum(counted.values()) / 1e9:,.2f} G"
+
+
+def _rtfx(cost: Mapping[str, Any]) -> str:
+    rtfx, cached = cost.get("rtfx"), cost.get("cached_share")
+    return UNKNOWN if rtfx is None else f"{rtfx:,.1f}{f' ({100 * cached:.0f} % cached)' if cached else ''}"
 
 
 def trained_params(number: int) -> str:

@@ -10,12 +10,14 @@ from mlsuperb.scoring.comparison.seeds import Seeds, TableRun, seed_rows
 from mlsuperb.scoring.comparison.selection import SEED, alike
 from mlsuperb.scoring.table import ARROWS, Cells
 
-Fact = Literal["params", "memory", "hours", "overlap"]
+Fact = Literal["params", "memory", "hours", "rtfx", "macs", "overlap"]
 # What `--show` takes -> key of `run_facts`, column; "trained" is always there
 FACTS: Mapping[Fact, tuple[str, str]] = {
     "params": ("total", "total"),
     "memory": ("memory", "peak memory"),
     "hours": ("hours", "hours"),
+    "rtfx": ("rtfx", "RTFx"),
+    "macs": ("macs", "MACs/s"),
     "overlap": ("overlap", "pre-training overlap"),
 }
 MAIN_METRICS = {  # by protocol: metric -> column

@@ -84,7 +84,11 @@ def run(
         "env": {"command": words},
         "protocols": {protocol: section, "not_applicable": {}},
         "training": {"history": [{"valid_loss": loss + 1}, {"valid_loss": loss}]},
-        "cost": {"train_wall_s": 3600.0, "peak_memory_gb": 7.25},
+        "cost": {
+            "train_wall_s": 3600.0,
+            "peak_memory_gb": 7.25,
+            "macs_per_s": {"upstream": 7_500_000_000, "head": 600_000_000},
+        },
         "hypotheses": {"path": "hypotheses.jsonl", "sha256": "0" * 64, "num_utterances": {}},
         "date": "2026-01-01T00:00:00+00:00",
     }

@@ -138,10 +138,14 @@ def test_a_file_is_written_in_the_format_asked_for(exp, tmp_path, capsys) -> Non
 
 
 def test_further_columns(exp, capsys) -> None:
-    text = shown(capsys, exp, "--show", "params,memory,hours,overlap", "--format", "md")
-    for heading in ("trained", "total", "peak memory", "hours of training, all runs", "test data seen in pre-training"):
+    text = shown(capsys, exp, "--show", "params,memory,hours,macs,overlap", "--format", "md")
+    headings = (
+        "trained", "total", "peak memory", "hours of training, all runs", "multiply-accumulates for 1 s of audio",
+        "test data seen in pre-training",
+    )  # fmt: skip
+    for heading in headings:
         assert f"| {heading} |" in text
-    assert "| **4.70 M** | **99.00 M** | **7.2 GB** | **16.00** |" in text
+    assert "| **4.70 M** | **99.00 M** | **7.2 GB** | **16.00** | **8.10 G** |" in text
 
 
 def test_the_check_exits_with_1_beyond_the_tolerance(exp, capsys) -> None:
@@ -159,7 +163,7 @@ def test_the_check_exits_with_1_beyond_the_tolerance(exp, capsys) -> None:
     [
         (["--board", "2022"], "there is no board '2022'; choose one of 2024, 2023"),
         (["--board", "peft_study", "--size", "1h"], "board peft_study has no size 1h; it has 10min"),
-        (["--show", "cost"], "--show has no cost; choose from params, memory, hours, overlap"),
+        (["--show", "cost"], "--show has no cost; choose from params, memory, hours, macs, overlap"),
         (["nowhere"], "there is no folder nowhere"),
     ],
 )

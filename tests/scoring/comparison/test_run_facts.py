@@ -25,9 +25,21 @@ def run(*, pretrained_on=(), datasets=("commonvoice", "mls"), synthetic=False, c
 
 def test_size_and_cost():
     facts = run_facts(run(pretrained_on=[]))
-    assert facts == {"trained": "5.76 M", "total": "321.00 M", "memory": "17.2 GB", "hours": "1.50", "overlap": "none"}
+    assert facts == {
+        "trained": "5.76 M", "total": "321.00 M", "memory": "17.2 GB", "hours": "1.50", "rtfx": "unknown", "macs": "unknown",
+        "overlap": "none",
+    }  # fmt: skip
     facts = run_facts(run(cost={"peak_memory_gb": None}))
     assert (facts["memory"], facts["hours"]) == ("unknown", "unknown")
+
+
+def test_what_newer_results_say_of_their_cost():
+    macs = {"upstream": 7_407_000_000, "head": 662_000_000}
+    cost = {"train_wall_s": 3600.0, "hours": 1.75, "rtfx": 1234.56, "macs_per_s": macs}
+    facts = run_facts(run(cost=cost))
+    assert (facts["hours"], facts["rtfx"], facts["macs"]) == ("1.75", "1,234.6", "8.07 G")
+    assert run_facts(run(cost=cost | {"cached_share": 0.5}))["rtfx"] == "1,234.6 (50 % cached)"
+    assert run_facts(run(cost={"rtfx": None, "cached_share": None}))["rtfx"] == "unknown"
 
 
 @pytest.mark.parametrize(
