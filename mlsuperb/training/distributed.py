@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from mlsuperb import ranks
@@ -73,9 +72,7 @@ def unsynchronised(wrapped: nn.Module, held_back: bool) -> Iterator[None]:
 
 def is_sharded(model: nn.Module) -> bool:
     """Whether `shard` was called."""
-    from torch.distributed.fsdp import FSDPModule
-
-    return isinstance(model, FSDPModule)
+    return model in _sharded(model)
 
 
 @contextmanager
@@ -98,6 +95,8 @@ def put_together(model: nn.Module) -> None:
 
 
 def _sharded(model: nn.Module) -> list[Any]:
+    if ranks.world() == 1:
+        return []
     from torch.distributed.fsdp import FSDPModule
 
     return [module for module in model.modules() if isinstance(module, FSDPModule)]
@@ -105,6 +104,10 @@ def _sharded(model: nn.Module) -> list[Any]:
 
 def full(value: Any) -> Any:
     """`value` with every shard in it replaced by the whole tensor; all ranks have to call it."""
+    if ranks.world() == 1:
+        return value
+    from torch.distributed.tensor import DTensor  # a second of imports
+
     if isinstance(value, DTensor):
         return value.full_tensor()
     if isinstance(value, Mapping):
@@ -114,6 +117,10 @@ def full(value: Any) -> Any:
 
 def like(tensor: Tensor, parameter: Tensor) -> Tensor:
     """The part of the whole `tensor` that this rank keeps of `parameter`."""
+    if ranks.world() == 1:
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
     if not isinstance(parameter, DTensor) or tensor.shape != parameter.shape:
         return tensor
     # every rank read the same file: nothing needs to be sent
