@@ -141,7 +141,11 @@ def test_a_training_leaves_the_folder_behind(tmp_path: Path, monkeypatch: pytest
     model = SimpleNamespace(upstream=upstream, objective=SimpleNamespace(utterance_level=False))
     loading = SimpleNamespace(training=lambda _, seed: None)
     recogniser: Any = SimpleNamespace(model=model, figures=["loss"], loading=loading)
-    data: Any = SimpleNamespace(train=None)
     run: Any = SimpleNamespace(folder=tmp_path)
-    assert build.train({**{one: one for one in parts}, "seed": 0}, recogniser, data=data, run=run).iteration == 1
+    assert (
+        build.train(
+            {**{one: one for one in parts}, "seed": 0}, recogniser, train=data.train, dev=data.dev, run=run
+        ).iteration
+        == 1
+    )
     assert (tmp_path / "peft_adapter" / "adapter_model.safetensors").is_file()
