@@ -17,6 +17,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
 
+from mlsuperb import ranks
 from mlsuperb.cache.settings import Cache
 from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.dataset import Speech, SpeechDataset
@@ -97,7 +98,7 @@ def manifest_folder(config: Mapping[str, Any]) -> Path:
 def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The manifest of a configuration's corpus, and its record for the result."""
     corpus = build_corpus(config)
-    prepared = prepare(corpus, folder=manifest_folder(config))
+    prepared = ranks.main_first(lambda: prepare(corpus, folder=manifest_folder(config)))
     splits = {
         str(split): {
             "sha256": split_hash(rows),
@@ -160,7 +161,8 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
         (task.target(utterances.utterance(index)) for index in range(len(utterances))),
         specials=get_object(config["objective"]["_target_"]).specials,
     )
-    vocabulary.save(run.folder / TOKENS_FILE)
+    if ranks.is_main():
+        vocabulary.save(run.folder / TOKENS_FILE)
     encode = partial(_token_indices, task=task, vocabulary=vocabulary)
     for name, split in record["splits"].items():
         log.info("%s: %s utterances, %.2f h", name, f"{split['num_utterances']:,}", split["duration_s"] / 3600)
@@ -291,9 +293,8 @@ def train(config: Mapping[str, Any], recogniser: Recogniser, *, train: Speech, d
         batches=recogniser.loading.training(train, seed=config["seed"]),
         validate=lambda: recogniser.validate(dev, quick_decoder=quick),
         folder=run.folder,
-        on_progress=lambda now: run.status(
-            iteration=now.iteration, num_iterations=trainer.num_iterations, epoch=now.epoch
-        ),
+        on_progress=lambda p: run.status(iteration=p.iteration, num_iterations=trainer.num_iterations, epoch=p.epoch),
     )
-    instantiate(config["adaptation"]).export(recogniser.model.upstream, run.folder)
+    if ranks.is_main():
+        instantiate(config["adaptation"]).export(recogniser.model.upstream, run.folder)
     return progress

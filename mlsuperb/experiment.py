@@ -12,9 +12,8 @@ import platform
 import random
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +22,7 @@ from typing import Any
 import yaml
 
 import mlsuperb
+from mlsuperb import ranks
 from mlsuperb.files import write_atomic
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ NOT_SCIENCE = (
     "cache.max_gb",
     "cache.device_gb",
     "trainer.device",
+    "trainer.parallel",
     "trainer.compile",
     "trainer.optimizer.fused",
     "adaptation.gradient_checkpointing",
@@ -91,6 +92,7 @@ def environment() -> dict[str, Any]:
         "gpus": gpus,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": ranks.world(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "started": now(),
     }
@@ -172,7 +174,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 class Run:
-    """A run's folder, held by one process at a time.
+    """A run's folder, held by one job at a time; rank 0 of the job writes.
 
     Used as a context: the status file says `running`, then `finished` or `failed`, and what failed stands in the log.
     The folder holds `config.yaml`, `environment.json` (of every start), `status.json`, `run.log` and what the run makes.
@@ -191,9 +193,11 @@ class Run:
         return (self.folder / "result.json").is_file()
 
     def __enter__(self) -> Run:
-        self._held = held(self.folder)
-        self._held.__enter__()
-        self._was_finished = self.finished
+        with ExitStack() as stack:
+            if ranks.is_main():
+                stack.enter_context(held(self.folder))
+            self._was_finished = ranks.from_main(lambda: self.finished)
+            self._held = stack.pop_all()
         if self._was_finished:
             log.info("this run has ended before; here is its result (remove %s to run it again)", self.folder)
         else:
@@ -201,25 +205,27 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        failure = ranks.first_failure(error) if error else None
         try:
-            if not self._was_finished:
-                self._record_end(error)
+            if ranks.is_main() and not self._was_finished:
+                self._record_end(failure)
         except OSError as failure:
             if error is None:
                 raise
             log.warning("the failure could not be recorded: %s", failure)  # it must not take the place of its cause
         finally:
-            self._held.__exit__(None, None, None)
+            self._held.close()
 
-    def _record_end(self, error: BaseException | None) -> None:
-        if error is not None:
-            self.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            self._progress["error"] = f"{type(error).__name__}: {error}"
-        if error is not None and self.state == "failed":
-            with (self.folder / "run.log").open("a", encoding="utf-8") as file:  # Hydra shows an error but logs none
-                traceback.print_exception(error, file=file)
-        elif error is None:
+    def _record_end(self, failure: ranks.Failure | None) -> None:
+        if failure is None:
             self.state = "finished"
+        else:
+            self.state = "interrupted" if failure.interrupted else "failed"
+            where = f" (on rank {failure.rank})" if failure.rank > 0 else ""
+            self._progress["error"] = f"{failure.error}{where}"
+        if failure is not None and self.state == "failed":
+            with (self.folder / "run.log").open("a", encoding="utf-8") as file:  # Hydra shows an error but logs none
+                file.write(failure.traceback)
         self.status()
 
     def begin(self) -> None:
@@ -228,6 +234,12 @@ class Run:
         Raises:
             ValueError: the folder holds a run with other settings.
         """
+        self.environment = environment()
+        if ranks.is_main():
+            self._record_start()
+        set_seed(self.config["seed"])
+
+    def _record_start(self) -> None:
         path = self.folder / "config.yaml"
         if path.exists():
             earlier = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -238,9 +250,7 @@ class Run:
         write_atomic(path, [yaml.safe_dump(dict(self.config), allow_unicode=True, sort_keys=False)])
         history = self.folder / "environment.json"
         starts = json.loads(history.read_text(encoding="utf-8")) if history.exists() else []
-        self.environment = environment()
         write_json(history, [*starts, self.environment])
-        set_seed(self.config["seed"])
 
     def pin(self, name: str, value: Any) -> None:
         """Record `value` at the first start; refuse another one later.
@@ -248,6 +258,8 @@ class Run:
         Raises:
             ValueError: it changed, so what was trained so far would not be what the result says.
         """
+        if not ranks.is_main():
+            return
         path = self.folder / f"{name}.json"
         if path.exists() and json.loads(path.read_text(encoding="utf-8")) != value:
             raise ValueError(
@@ -259,6 +271,8 @@ class Run:
     def status(self, **progress: Any) -> None:
         """Write the status file."""
         self._progress |= progress
+        if not ranks.is_main():
+            return
         write_json(
             self.folder / "status.json",
             {"run_id": self.id, "state": self.state, "pid": os.getpid(), "updated": now(), **self._progress},

@@ -97,13 +97,21 @@ class OneLayer(Featurizer):
 
     def __init__(self, layer: int, *, num_layers: int, layer_size: int) -> None:
         super().__init__()
-        if not -num_layers <= layer < num_layers:
-            raise ValueError(
-                f"featurizer.layer is {layer}, but this upstream returns {num_layers} layers: give a number from 0 to "
-                f"{num_layers - 1}, or from -{num_layers} to -1 to count from the last."
-            )
+        if found := self.depth_problems(num_layers - 1, layer=layer):
+            raise ValueError(found[0])
         self.output_size = layer_size
         self.layer = layer
+
+    @classmethod
+    def depth_problems(cls, depth: int, *, layer: int = -1) -> list[str]:
+        """What can be seen once the number of the upstream's blocks is known, before any weight is read."""
+        num_layers = depth + 1
+        if -num_layers <= layer < num_layers:
+            return []
+        return [
+            f"featurizer.layer is {layer}, but this upstream returns {num_layers} layers: give a number from 0 to "
+            f"{num_layers - 1}, or from -{num_layers} to -1 to count from the last."
+        ]
 
     def forward(self, features: Features) -> Tensor:
         return features.layers[self.layer]

@@ -6,17 +6,18 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from rapidfuzz.distance import Levenshtein
 from tqdm.auto import tqdm
 
+from mlsuperb import ranks
 from mlsuperb.data.dataset import Speech
-from mlsuperb.data.loading import Loading
+from mlsuperb.data.loading import Loader, Loading
 from mlsuperb.data.vocabulary import IGNORED, Vocabulary
 from mlsuperb.decoding.base import Decoded, Decoder
 from mlsuperb.model import SpeechModel
@@ -64,51 +65,56 @@ class Recogniser:
     @torch.inference_mode()
     def validate(self, dataset: Speech, *, quick_decoder: Decoder) -> dict[str, float]:
         """Mean loss an utterance, the rate of token errors (and of wrong languages) under `quick_decoder`, and the error
-        rates that the objective counts itself.
+        rates that the objective counts itself. Whole batches are dealt out among the ranks of a job, and all get the sums.
 
         Raises:
             ValueError: every utterance is too short for its text, so that the loss means nothing.
         """
-        loss = errors = tokens = wrong_languages = 0.0
-        counts: Counter[str] = Counter()
-        for batch in self.loading.inference(dataset):
+        sums: Counter[str] = Counter()
+        loader, _ = self._batches_of_rank(dataset)
+        for batch in loader:
             moved = batch.to(self.device)
             with autocast(self.device, self.precision):
                 encoded = self.model.encode(moved)
                 result = self.model.objective(encoded, moved.targets_BS, moved.target_lengths_B)
                 posteriors = self.model.objective.log_probs(encoded)
-            loss += float(result.loss) * len(batch.ids)
-            counts.update({name: int(number) for name, number in result.counts.items()})
+            sums["loss"] += float(result.loss) * len(batch.ids)  # type: ignore[assignment]
+            sums.update({name: int(number) for name, number in result.counts.items()})
             targets = zip(batch.targets_BS.tolist(), batch.target_lengths_B.tolist(), strict=True)
             decoded = quick_decoder(posteriors.values, posteriors.lengths_B)
             for (padded, length), hypothesis in zip(targets, decoded, strict=True):
                 target = padded[:length]  # may be empty: a transcript of punctuation alone
-                errors += Levenshtein.distance(target, hypothesis.tokens)
-                tokens += length
-                wrong_languages += hypothesis.tokens[:1] != target[:1] or target[:1] == [IGNORED]
-        if counts["num_unaligned"] == len(dataset):
+                sums["errors"] += Levenshtein.distance(target, hypothesis.tokens)
+                sums["tokens"] += length
+                sums["wrong_languages"] += hypothesis.tokens[:1] != target[:1] or target[:1] == [IGNORED]
+        return self._rates(ranks.gather(sums), num=len(dataset))
+
+    def _rates(self, sums_of_ranks: list[Counter[str]], *, num: int) -> dict[str, float]:
+        sums: Counter[str] = Counter()
+        for one in sums_of_ranks:
+            sums.update(one)
+        if sums["num_unaligned"] == num:
             raise ValueError(
                 "every utterance of the dev set is too short for its text once the head has shortened it: choose a front "
                 "end that keeps more frames (head.frontend=conv1d2 or linear), or an upstream with more frames a second"
             )
-        rates = [
-            counts[f"num_{name}_errors"] / max(1, counts[f"num_{name}_tokens"]) for name in self.model.objective.rates
-        ]
-        lid = [wrong_languages / len(dataset)] if self.task.has_language else []
-        values = (loss / len(dataset), errors / max(1.0, tokens), *lid, *rates)
+        own = [sums[f"num_{name}_errors"] / max(1, sums[f"num_{name}_tokens"]) for name in self.model.objective.rates]
+        lid = [sums["wrong_languages"] / num] if self.task.has_language else []
+        values = (sums["loss"] / num, sums["errors"] / max(1, sums["tokens"]), *lid, *own)
         return dict(zip(self.figures, values, strict=True))
 
     def decode(self, dataset: Speech, path: Path) -> list[Hypothesis]:
         """Decode every utterance of `dataset` into `path` (`hypotheses.jsonl`), in the order of the manifest.
 
-        What a killed run had decoded lies in `<path>.partial` and is not decoded again; nor is what is there whole.
+        What a killed run had decoded lies in `<path>.partial*`, a file a rank, and is not decoded again; nor is what is there
+        whole.
         """
         rows = [dataset.utterance(index) for index in range(len(dataset))]
-        there = read_hypotheses(path) if path.exists() else []
+        there = ranks.from_main(lambda: read_hypotheses(path) if path.exists() else [])
         if [_spoken(one) for one in there] == [_spoken(row) for row in rows]:
             return there
-        partial = path.with_name(f"{path.name}.partial")
-        done = {(one.split, one.id): one for one in _read_partial(partial)}
+        done = ranks.from_main(lambda: _collect_partials(path))
+        partial = _partial(path, ranks.rank())
         with disk_errors_named(partial), partial.open("a", encoding="utf-8") as file:
             for hypotheses in self._decode_batches(dataset, skip=set(done)):
                 # a batch of which a line was lost is decoded whole, but its other lines stand there already
@@ -116,27 +122,38 @@ class Recogniser:
                 done |= new
                 file.writelines(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in new.values())
                 file.flush()
+        self.decoding.over(ranks.gather(self.decoding))
+        done = {key: one for part in ranks.gather(done) for key, one in part.items()}
         ordered = [done[row.split, row.id] for row in rows]
-        write_hypotheses(path, ordered)
-        partial.unlink()
+        if ranks.is_main():
+            write_hypotheses(path, ordered)
+            for partial in _partials(path):
+                partial.unlink()
         return ordered
+
+    def _batches_of_rank(
+        self, dataset: Speech, *, skip: Container[tuple[str, str]] = ()
+    ) -> tuple[Loader, list[list[Utterance]]]:
+        """The batches of `dataset` that this rank computes, and their rows; without those that are in `skip` whole. Batches
+        stay as they are, so that an interrupted decoding, and one on several ranks, gives the same bytes."""
+        loader = self.loading.inference(dataset)
+        sampler: Any = loader.batch_sampler
+        plan = [[dataset.utterance(index) for index in batch] for batch in sampler.batches]
+        waiting = [at for at, rows in enumerate(plan) if not all((row.split, row.id) in skip for row in rows)]
+        mine = waiting[ranks.rank() :: ranks.world()]  # longest first, so each gets as much
+        sampler.batches = [sampler.batches[at] for at in mine]
+        return loader, [plan[at] for at in mine]
 
     @torch.inference_mode()
     def _decode_batches(self, dataset: Speech, *, skip: set[tuple[str, str]]) -> Iterator[list[Hypothesis]]:
-        loader = self.loading.inference(dataset)
-        sampler = loader.batch_sampler
-        assert sampler is not None
-        # batches stay as they are and are skipped whole, so that an interrupted decoding gives the same bytes
-        plan = [[dataset.utterance(index) for index in batch] for batch in sampler.batches]  # type: ignore[attr-defined]
-        waiting = [index for index, rows in enumerate(plan) if not all((row.split, row.id) in skip for row in rows)]
-        sampler.batches = [sampler.batches[index] for index in waiting]  # type: ignore[attr-defined]
+        loader, plan = self._batches_of_rank(dataset, skip=skip)
         stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         self.decoding = Speed()
         with tqdm(
-            total=sum(len(plan[index]) for index in waiting), desc="decode", unit="utt", dynamic_ncols=True
+            total=sum(map(len, plan)), desc="decode", unit="utt", dynamic_ncols=True, disable=not ranks.is_main()
         ) as bar:
             # the model goes one batch ahead of search, texts and file, so that on a GPU neither waits for the other
-            for index, heard in zip(waiting, _one_ahead(map(self._hear, loader)), strict=True):
+            for rows, heard in zip(plan, _one_ahead(map(self._hear, loader)), strict=True):
                 decoded = self._search(heard, stream)
                 self.decoding.add(audio_s=heard.audio_s, cached_s=heard.cached_s)
                 texts = [self.task.text(self.vocabulary.decode(one.tokens)) for one in decoded]
@@ -153,7 +170,7 @@ class Recogniser:
                         hypothesis=text,
                         predicted_language=self.task.language(text),
                     )
-                    for row, text in zip(plan[index], texts, strict=True)
+                    for row, text in zip(rows, texts, strict=True)
                 ]
                 bar.update(len(texts))
 
@@ -193,6 +210,19 @@ def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
 def _spoken(one: Utterance | Hypothesis) -> tuple[str, ...]:
     """What tells an utterance from another, and a changed corpus from what it was."""
     return one.split, one.id, one.audio, one.language, one.reference if isinstance(one, Hypothesis) else one.text
+
+
+def _partial(path: Path, rank: int) -> Path:
+    return path.with_name(f"{path.name}.partial{rank or ''}")
+
+
+def _partials(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.name}.partial*"))
+
+
+def _collect_partials(path: Path) -> dict[tuple[str, str], Hypothesis]:
+    """What an interrupted decoding left, on however many ranks."""
+    return {(one.split, one.id): one for partial in _partials(path) for one in _read_partial(partial)}
 
 
 def _read_partial(path: Path) -> list[Hypothesis]:

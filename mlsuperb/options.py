@@ -14,8 +14,13 @@ from typing import Any
 
 import yaml
 
-# conf/hydra/launcher/slurm.yaml builds on it, and Hydra's own message would not name it
-SUBMITIT = ("hydra/launcher=slurm", "hydra_plugins.hydra_submitit_launcher")
+from mlsuperb.ranks import launched
+
+# What the files in conf/hydra/launcher/ build on, a package each and our name for it; Hydra's own message names neither.
+LAUNCHERS = {
+    "hydra/launcher=slurm": ("hydra-submitit-launcher", "slurm"),
+    "hydra/launcher=local": ("hydra-joblib-launcher", "sweep"),
+}
 
 _OVERRIDE = re.compile(r"^(?P<prefix>\+{0,2}|~)(?P<key>[\w/.@-]+)=(?P<value>.*)$")
 
@@ -58,9 +63,13 @@ def check_overrides(arguments: Sequence[str]) -> list[str]:
         {path.name for folder in folders for path in folder.iterdir() if path.is_dir() and path.name != "hydra"}
     )
     messages = []
-    if SUBMITIT[0] in arguments and not _is_installed(SUBMITIT[1]):
+    for launcher, (package, extra) in LAUNCHERS.items():
+        if launcher in arguments and not _is_installed(f"hydra_plugins.{package.replace('-', '_')}"):
+            messages.append(f"{launcher} needs {package}, which is not installed here: pip install 'mlsuperb[{extra}]'")
+    if launched() > 1 and not {"-m", "--multirun"}.isdisjoint(arguments):
         messages.append(
-            f"{SUBMITIT[0]} needs hydra-submitit-launcher, which is not installed here: pip install 'mlsuperb[slurm]'"
+            f"a sweep (-m) is started once, not by {launched()} processes: give the command without torchrun or accelerate; "
+            "with hydra/launcher=slurm each of its runs can have several processes (docs/scaling.md)"
         )
     for argument in arguments:
         match = _OVERRIDE.match(argument)

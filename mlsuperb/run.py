@@ -27,11 +27,11 @@ def main(cfg: Any) -> None:
 
 def run_experiment(config: dict[str, Any]) -> None:
     """The data flow of a run."""
-    from mlsuperb import build, summary
+    from mlsuperb import build, ranks, summary
     from mlsuperb.experiment import Run
     from mlsuperb.settings import check
 
-    with Run(config) as run:
+    with ranks.joined(), Run(config) as run:
         if not run.finished:
             check(config)
             run.begin()

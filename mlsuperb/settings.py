@@ -52,9 +52,11 @@ _MISSING = "???"
 
 
 def register_resolvers() -> None:
-    """`${run_signature:}`, and `${choose:key,{a: 1, b: 2}}`, which looks a value up (`default` where `key` is not in it)."""
+    """`${run_signature:}`, `${num_gpus:}` (1 where there is none), and `${choose:key,{a: 1, b: 2}}`, which looks a value up
+    (`default` where `key` is not in it)."""
     OmegaConf.register_new_resolver("run_signature", _run_signature, replace=True)
     OmegaConf.register_new_resolver("choose", _choose, replace=True)
+    OmegaConf.register_new_resolver("num_gpus", _num_gpus, replace=True)
 
 
 def _run_signature(*, _root_: DictConfig) -> str:
@@ -64,6 +66,12 @@ def _run_signature(*, _root_: DictConfig) -> str:
     resolved = OmegaConf.to_container(kept, resolve=True)
     assert isinstance(resolved, dict)
     return signature(resolved)  # type: ignore[arg-type]
+
+
+def _num_gpus() -> int:
+    import torch
+
+    return max(1, torch.cuda.device_count())
 
 
 def _choose(key: Any, table: Mapping[Any, Any]) -> Any:
@@ -233,6 +241,7 @@ def _with_defaults(target: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     """Parts that are sound alone but do not go together."""
+    yield from _depth_problems(config, groups)
     if not {"head", "objective", "decoding", "task", "scoring"} <= set(groups):
         return
     objective, decoder = (get_object(config[group]["_target_"]) for group in ("objective", "decoding"))
@@ -259,6 +268,20 @@ def _misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
             f"decoding={config['decoding']['name']} searches with an attention decoder, which objective="
             f"{config['objective']['name']} does not have; use decoding=prefix_beam, or objective=ctc_attention"
         )
+
+
+def _depth_problems(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+    """Layers that the upstream has not, where its number of blocks is known without its weights."""
+    if "upstream" not in groups:
+        return
+    chosen = [group for group in ("upstream", "adaptation", "featurizer") if group in groups]
+    targets = {group: get_object(config[group]["_target_"]) for group in chosen}
+    given = {group: _with_defaults(target, config[group]) for group, target in targets.items()}
+    if (depth := targets["upstream"].depth(given["upstream"])) is None:
+        return
+    for group in chosen:
+        if hasattr(targets[group], "depth_problems"):
+            yield from targets[group].depth_problems(depth, **given[group])
 
 
 def _hint(name: str, known: Mapping[str, Any] | Sequence[str], path: str = "") -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mlsuperb import ranks
 from mlsuperb.analysis.card import write_card
 from mlsuperb.benchmark import against_official, describe
 from mlsuperb.experiment import now
@@ -47,6 +48,8 @@ def save_result(
         progress: of the training.
         environment: of the process that decoded.
     """
+    if not ranks.is_main():
+        return
     task = config["task"]
     settings: dict[str, Any] = {"task": task["name"], "normaliser": task["normaliser"], "units": task["units"]}
     protocols = Scoring(protocols=config["scoring"]["protocols"]).score(hypotheses, **settings)
@@ -86,6 +89,7 @@ def _cost(progress: Progress, decoding: Speed, model: SpeechModel) -> dict[str, 
         "utterances": progress.num_utterances,
         "train_wall_s": round(progress.wall_s, 1),
         "decode_wall_s": round(decoding.total_s, 1),
+        "train_rtfx": progress.rtfx,
         "rtfx": decoding.rtfx,
         "cached_share": decoding.cached_share,
         "peak_memory_gb": round(peak_gb, 2),
@@ -119,6 +123,8 @@ def _featurizer(node: Mapping[str, Any], model: SpeechModel) -> dict[str, Any]:
 
 def show(folder: Path, console: Console | None = None) -> None:
     """The result of a folder: scores by language and dataset, three utterances with their differences marked, the path."""
+    if not ranks.is_main():
+        return
     console = console or Console()
     result = read_result(folder / RESULT_FILE)
     hypotheses = read_hypotheses(folder / HYPOTHESES_FILE)

@@ -77,11 +77,21 @@ print("torch" in sys.modules)"""
     assert done.stdout.rstrip().endswith("False")
 
 
-def test_slurm_without_its_plugin_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launchers_without_their_plugin_are_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda _: None)
     assert check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=slurm"]) == [
         "hydra/launcher=slurm needs hydra-submitit-launcher, which is not installed here: pip install 'mlsuperb[slurm]'"
     ]
     assert check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=basic"]) == []
+    (local,) = check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=local"])
+    assert local.endswith("needs hydra-joblib-launcher, which is not installed here: pip install 'mlsuperb[sweep]'")
     monkeypatch.setattr(module, "find_spec", lambda name: name)
     assert check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=slurm"]) == []
+
+
+def test_a_sweep_is_not_started_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    assert check_overrides(["+exp=v1/lid", "upstream=fbank"]) == []
+    (message,) = check_overrides(["-m", "+exp=v1/lid", "upstream=fbank,tiny"])
+    assert message.startswith("a sweep (-m) is started once, not by 4 processes")

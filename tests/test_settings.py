@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -30,7 +33,7 @@ NEEDED = {  # what has no default, and a stand-in
 
 
 def test_every_yaml_is_composed_by_the_tests_below() -> None:
-    others = {"config", "hydra/launcher/slurm"}
+    others = {"config", "hydra/launcher/local", "hydra/launcher/slurm"}
     files = {path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml")}
     covered = (
         {f"{group}/{option}" for group, option in GROUP_CHOICES} | {f"exp/{name}" for name in EXPERIMENTS} | others
@@ -51,6 +54,8 @@ def test_the_slurm_launcher_composes_on_the_settings_of_its_plugin(monkeypatch: 
         "timeout_min": 60,
         "max_num_timeout": 0,
         "array_parallelism": 256,
+        "signal_delay_s": 120,
+        "additional_parameters": {},
     }
     store.store(group="hydra/launcher", name="submitit_slurm", node=OmegaConf.create(defaults, flags={"struct": True}))
     register_resolvers()
@@ -60,7 +65,22 @@ def test_the_slurm_launcher_composes_on_the_settings_of_its_plugin(monkeypatch: 
         with pytest.raises(ConfigCompositionException):
             hydra_compose("config", overrides=["hydra/launcher=slurm", "hydra.launcher.patrition=gpu"])
     assert set(launcher) == set(defaults)
+    assert launcher.additional_parameters == {"requeue": True}
     assert (launcher.partition, launcher.timeout_min, launcher.gpus_per_node) == ("gpu", 2880, 1)
+
+
+def test_the_local_launcher_runs_as_many_at_a_time_as_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose([])
+    store = ConfigStore.instance()
+    monkeypatch.setattr(store, "repo", copy.deepcopy(store.repo))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    defaults = {"n_jobs": -1, "pre_dispatch": "2*n_jobs", "batch_size": "auto"}  # hydra-joblib-launcher 1.2.0, in part
+    store.store(group="hydra/launcher", name="joblib", node=OmegaConf.create(defaults, flags={"struct": True}))
+    register_resolvers()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        words = ["hydra/launcher=local"]
+        launcher = hydra_compose("config", overrides=words, return_hydra_config=True).hydra.launcher
+    assert (launcher.n_jobs, launcher.pre_dispatch, launcher.batch_size) == (3, 3, 1)
 
 
 @pytest.mark.parametrize(("group", "option"), GROUP_CHOICES)
@@ -394,3 +414,54 @@ def test_a_text_cannot_be_longer_than_it_may_be() -> None:
 def test_an_unknown_choice_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="upstream/nonsense"):
         compose(["upstream=nonsense"])
+
+
+@pytest.mark.parametrize(
+    ("upstream", "said_by", "group", "chosen", "message"),
+    [
+        (
+            "tiny",
+            {},
+            "adaptation=partial",
+            "adaptation.layers=[2, 4]",
+            "adaptation.layers is [2, 4], but this upstream has 3",
+        ),
+        (
+            "hf",
+            {"hubert": "num_hidden_layers"},
+            "adaptation=lora",
+            "adaptation.layers=2-5",
+            "adaptation.layers is '2-5'",
+        ),
+        (
+            "hf",
+            {"hubert": "num_hidden_layers"},
+            "featurizer=one_layer",
+            "featurizer.layer=4",
+            "featurizer.layer is 4, but",
+        ),
+        (
+            "whisper",
+            {"whisper": "encoder_layers"},
+            "featurizer=one_layer",
+            "featurizer.layer=-5",
+            "featurizer.layer is -5",
+        ),
+        (
+            "seamless_m4t",
+            {"seamless_m4t_v2": "speech_encoder_layers"},
+            "adaptation=houlsby",
+            "adaptation.layers=4",
+            "is 4, but",
+        ),
+    ],
+)
+def test_layers_that_are_not_there_are_found_without_weights(
+    upstream: str, said_by: dict[str, str], group: str, chosen: str, message: str, tmp_path: Path
+) -> None:
+    for model_type, name in said_by.items():
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, name: 3, "decoder_layers": 9}))
+    checkpoint = [f"upstream.checkpoint={tmp_path}"] if said_by else []
+    assert not find_problems(compose([f"upstream={upstream}", *checkpoint, group, chosen.partition("=")[0] + "=3"]))
+    (problem,) = find_problems(compose([f"upstream={upstream}", *checkpoint, group, chosen]))
+    assert message in problem

@@ -12,7 +12,7 @@ import pytest
 HEAVY = ["torch", "transformers", "pandas", "pyarrow", "pydantic", "hydra", "matplotlib", "sklearn"]
 COMMANDS = (
     "run", "evaluate", "transcribe", "score", "table", "compare", "leaderboard", "report", "analyse", "import_espnet",
-    "export", "data", "folders",
+    "export", "data", "folders", "largest_batch",
 )  # fmt: skip
 
 SAY = """import json, runpy, sys

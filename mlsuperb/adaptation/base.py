@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from mlsuperb.adaptation.inplace import Checkpointed, change_class
-from mlsuperb.adaptation.layers import Layers, choose_blocks, layers_problems
+from mlsuperb.adaptation.layers import Layers, choose_blocks, depth_problems, layers_problems
 from mlsuperb.upstreams.base import Anatomy, Upstream
 
 
@@ -47,6 +47,11 @@ class BlockAdaptation(Adaptation):
     def problems(cls, *, layers: Layers = None, **_: Any) -> list[str]:
         """What can be seen without an upstream."""
         return layers_problems(layers)
+
+    @classmethod
+    def depth_problems(cls, depth: int, *, layers: Layers = None, **_: Any) -> list[str]:
+        """What can be seen once the number of blocks is known, before any weight is read."""
+        return depth_problems(layers, depth)
 
     def apply(self, upstream: Upstream) -> list[str]:
         """Changes the chosen blocks; see `Adaptation.apply`.

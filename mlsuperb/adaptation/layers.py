@@ -35,6 +35,17 @@ def layers_problems(layers: Layers) -> list[str]:
     ]
 
 
+def depth_problems(layers: Layers, depth: int) -> list[str]:
+    """What is wrong with a choice of blocks for an upstream that has `depth` of them."""
+    named = _ends(layers) if isinstance(layers, str) else layers  # "bottom" and the like name none
+    if (max(named) if isinstance(named, (list, tuple)) else named or 0) <= depth:
+        return []
+    return [
+        f"adaptation.layers is {layers!r}, but this upstream has {depth} Transformer blocks, which count from 1. Choose "
+        f"among 1-{depth}."
+    ]
+
+
 def choose_blocks(layers: Layers, upstream: Upstream) -> list[int]:
     """The chosen blocks of `upstream`, counted from 0, in order.
 
@@ -48,6 +59,8 @@ def choose_blocks(layers: Layers, upstream: Upstream) -> list[int]:
     assert upstream.anatomy is not None, "asked before"
     blocks = list(upstream.get_submodule(upstream.anatomy.blocks).children())
     depth = len(blocks)
+    if found := depth_problems(layers, depth):
+        raise ValueError(found[0])
     if layers is None:
         return list(range(depth))
     if isinstance(layers, str) and layers in PLACES:
@@ -62,11 +75,6 @@ def choose_blocks(layers: Layers, upstream: Upstream) -> list[int]:
         chosen = list(range(ends[0], ends[1] + 1))
     else:
         chosen = sorted(layers) if isinstance(layers, list) else [layers]
-    if chosen[-1] > depth:
-        raise ValueError(
-            f"adaptation.layers is {layers!r}, but this upstream has {depth} Transformer blocks, which count from 1. Choose "
-            f"among 1-{depth}."
-        )
     return [block - 1 for block in chosen]
 
 

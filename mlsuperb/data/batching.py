@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, overload
@@ -147,6 +148,33 @@ def language_repeats(durations_s: np.ndarray, languages: np.ndarray, *, temperat
     tempered = hours ** (1 / temperature)
     repeats: np.ndarray = (tempered / tempered.sum() * hours.sum() / hours)[codes]
     return repeats
+
+
+def deal(batch: list[int], durations_s: np.ndarray, *, rank: int, world: int) -> tuple[list[int], float]:
+    """The rows of `batch` that process `rank` of `world` computes, and the share of the batch that they are. Dealt out like
+    cards, longest first, there and back, so that each has as much to do. Of a batch that is smaller than `world`, who goes
+    empty-handed takes the shortest row, with share 0: every process has to take part in a step."""
+    if world == 1:
+        return batch, 1.0
+    ordered = sorted(batch, key=lambda index: -durations_s[index])
+    turns = [*range(world), *reversed(range(world))]
+    mine = [index for at, index in enumerate(ordered) if turns[at % len(turns)] == rank]
+    return (mine, len(mine) / len(batch)) if mine else (ordered[-1:], 0.0)
+
+
+class DealtBatches(Sampler[list[int]]):
+    """What one process sees of the batches of `whole`. `shares` has the shares of those that were dealt out and not taken
+    from it yet, oldest first: a loader hands out rows only, in the same order, and asks for some in advance."""
+
+    def __init__(self, whole: Sampler[list[int]], durations_s: np.ndarray, *, rank: int, world: int) -> None:
+        self._whole, self._durations_s, self._rank, self._world = whole, durations_s, rank, world
+        self.shares: deque[float] = deque()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self._whole:
+            mine, share = deal(batch, self._durations_s, rank=self._rank, world=self._world)
+            self.shares.append(share)
+            yield mine
 
 
 class TrainingBatches(Sampler[list[int]]):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import pandas as pd
@@ -11,7 +12,8 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch.utils.data import DataLoader, Sampler
 
-from mlsuperb.data.batching import Batching, InferenceBatches, TrainingBatches, language_repeats
+from mlsuperb import ranks
+from mlsuperb.data.batching import Batching, DealtBatches, InferenceBatches, TrainingBatches, language_repeats
 from mlsuperb.data.dataset import Speech, SpeechDataset
 from mlsuperb.types import Batch, Utterance
 
@@ -59,7 +61,7 @@ class Loading:
         return SpeechDataset(manifest, encode=encode, resample=resample, keep_gb=keep_gb)
 
     def training(self, dataset: Speech, *, seed: int) -> Callable[[int], Iterator[Batch]]:
-        """Endless training batches, from a given iteration on."""
+        """Endless training batches, from a given iteration on; of each what this rank computes (`deal`)."""
 
         repeats = None
         if self.language_temperature > 1:
@@ -67,7 +69,8 @@ class Loading:
 
         def batches(start: int) -> Iterator[Batch]:
             sampler = TrainingBatches(dataset.durations_s, batching=self.train, seed=seed, start=start, repeats=repeats)
-            return iter(self._loader(dataset, sampler))
+            dealt = DealtBatches(sampler, dataset.durations_s, rank=ranks.rank(), world=ranks.world())
+            return (replace(batch, share=dealt.shares.popleft()) for batch in self._loader(dataset, dealt))
 
         return batches
 
@@ -82,5 +85,13 @@ class Loading:
             collate_fn=dataset.collate,
             num_workers=self._workers(),
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_signals_to_main,
             generator=torch.Generator(),  # its own: a loader must not draw from the global one, which a resume restores
         )
+
+
+def _leave_signals_to_main(_: int) -> None:
+    """A queue's notice of its time limit reaches every process of a job; a worker must not answer it for the run."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mlsuperb.layers.norm import NORM_EPS
+from mlsuperb.layers.over_ranks import total
 
 
 def depthwise_conv(size: int, *, kernel: int) -> nn.Conv1d:
@@ -50,7 +51,8 @@ class ConvolutionalGating(nn.Module):
 
 
 def masked_batch_norm(norm: nn.BatchNorm1d, values_BFC: Tensor, valid_BF: Tensor) -> Tensor:
-    """`norm`, in training with the statistics of the valid frames alone (torch and ESPnet count padding, too). In fp32.
+    """`norm`, in training with the statistics of the valid frames alone (torch and ESPnet count padding, too), of all ranks
+    where a batch is dealt out. In fp32.
 
     Running statistics are updated as torch does: variance with count - 1 in the running one, with count in the other."""
     assert norm.running_mean is not None
@@ -61,10 +63,10 @@ def masked_batch_norm(norm: nn.BatchNorm1d, values_BFC: Tensor, valid_BF: Tensor
     mean_C, variance_C = norm.running_mean, norm.running_var
     if norm.training:
         values_BFC = values_BFC.masked_fill(~valid_BF[..., None], 0)
-        count = valid_BF.sum().clamp(min=1)
-        mean_C = values_BFC.sum((0, 1)) / count
+        count = total(valid_BF.sum()).clamp(min=1)
+        mean_C = total(values_BFC.sum((0, 1))) / count
         centred_BFC = (values_BFC - mean_C).masked_fill(~valid_BF[..., None], 0)
-        variance_C = centred_BFC.square().sum((0, 1)) / count
+        variance_C = total(centred_BFC.square().sum((0, 1))) / count
         with torch.no_grad():
             norm.num_batches_tracked += 1
             norm.running_mean.lerp_(mean_C, norm.momentum)

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar, get_args
 
 from torch import Tensor, nn
 
+from mlsuperb.layers.winograd import conv3x3
 from mlsuperb.masks import zero_padding
 
 FrontendName = Literal["conv2d2", "conv2d", "conv1d4", "conv1d2", "linear"]
@@ -75,11 +76,25 @@ class StridedConv2d(Frontend):
         missing = MIN_CONV2D - feats_BFD.shape[1]
         if missing > 0:
             feats_BFD = nn.functional.pad(feats_BFD, (0, 0, 0, missing))
-        # Channels last, from the strides of the input on: a view here, no copy before the linear layer, and what oneDNN
-        # and tensor cores like best. The maps are large, so the ReLUs write in place (a convolution keeps its input alone).
-        maps_BHFD = self.conv1(feats_BFD[..., None].permute(0, 3, 1, 2)).relu_()
-        maps_BFDH = self.conv2(maps_BHFD).relu_().permute(0, 2, 3, 1)
+        maps_BFDH = self._maps(feats_BFD).relu_()  # in place: maps are large, and a convolution keeps its input alone
         return nn.functional.linear(maps_BFDH.flatten(2), self._out_weight(), self.out.bias)
+
+    def _maps(self, feats_BFD: Tensor) -> Tensor:
+        """Both convolutions. Channels last from the strides of the input on: what oneDNN and tensor cores like best, and no copy
+        before the linear layer."""
+        fast = feats_BFD.device.type == "cpu" and self.second_stride == 1
+        height, width = ((size - 1) // 2 for size in feats_BFD.shape[1:])
+        if fast:  # wants an even number of rows and columns; what they are made from does not matter
+            wanted = [2 * (size + size % 2) + 1 for size in (height, width)]
+            missing_frames, missing_features = (n - size for n, size in zip(wanted, feats_BFD.shape[1:], strict=True))
+            feats_BFD = nn.functional.pad(feats_BFD, (0, missing_features, 0, missing_frames))
+        maps_BHFD = self.conv1(feats_BFD[..., None].permute(0, 3, 1, 2)).relu_()
+        if not fast:
+            convolved_BHFD: Tensor = self.conv2(maps_BHFD)
+            return convolved_BHFD.permute(0, 2, 3, 1)
+        assert self.conv2.bias is not None, "made with one"
+        maps_BFDH = maps_BHFD.permute(0, 2, 3, 1)
+        return conv3x3(maps_BFDH, self.conv2.weight, self.conv2.bias, height=height - 2, width=width - 2)
 
     def _out_weight(self) -> Tensor:
         """The weight of `out` for maps in channels-last order. The parameter itself is ordered as ESPnet's, channels first."""

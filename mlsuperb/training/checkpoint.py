@@ -17,11 +17,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mlsuperb.training.distributed import full, like
+
 WEIGHTS, STATE = "weights.safetensors", "state.pt"
 
 
 def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """What a checkpoint holds: trained parameters, and persistent buffers of modules that own no frozen parameter."""
+    """What a checkpoint holds: trained parameters, and persistent buffers of modules that own no frozen parameter; whole ones,
+    also of a sharded model, whose ranks have to call this together."""
+    tensors: dict[str, Tensor] = full(_trained(model))
+    return tensors
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
     names = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     for prefix, module in model.named_modules():
         if all(parameter.requires_grad for parameter in module.parameters(recurse=False)):
@@ -41,7 +49,7 @@ def load_trained(model: nn.Module, path: Path) -> None:
         raise ValueError(
             f"{path} cannot be read as safetensors weights ({error}); delete it or restore a copy"
         ) from error
-    own = trained_tensors(model)
+    own = _trained(model)
     missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     shapes = [n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape]
     if missing or unexpected or shapes:
@@ -52,7 +60,7 @@ def load_trained(model: nn.Module, path: Path) -> None:
         )
     with torch.no_grad():
         for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+            tensor.copy_(like(tensors[name], tensor))
 
 
 @contextmanager
@@ -98,7 +106,7 @@ def disk_forecast(model: nn.Module, folder: Path, *, keep_best: int) -> str:
     """What a training will need of the disk: weights and two optimiser moments, twice while a checkpoint is replaced; the
     best epochs, one more, and their average."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = sum(tensor.nbytes for tensor in trained_tensors(model).values())
+    weights = sum(tensor.nbytes for tensor in _trained(model).values())
     needed_gb, free_gb = weights * (6 + keep_best + 2) / 1e9, shutil.disk_usage(folder).free / 1e9
     remark = "" if needed_gb < free_gb else ": too little, it will stop when the disk is full"
     return f"checkpoints take up to {needed_gb:.2f} GB in {folder}, where {free_gb:.0f} GB are free{remark}"

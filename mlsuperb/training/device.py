@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
 import shutil
 import sysconfig
+import tempfile
 from contextlib import AbstractContextManager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 import torch
+
+from mlsuperb import ranks
+
+log = logging.getLogger(__name__)
+
+_taken: list[IO[str]] = []  # locks of GPUs; closed, they would be free
 
 
 def device_problem(name: str) -> str | None:
@@ -24,6 +35,8 @@ def device_problem(name: str) -> str | None:
         return f"trainer.device={name} is not supported; give auto, cpu, cuda, cuda:1, ..."
     if kind == "cuda" and (torch.device(name).index or 0) >= torch.cuda.device_count():
         return f"trainer.device={name} was asked for, but there are {torch.cuda.device_count()} CUDA devices, counted from 0"
+    if kind == "cuda" and torch.device(name).index is not None and ranks.launched() > 1:
+        return f"trainer.device={name} is one GPU, but there are {ranks.launched()} processes; give auto, each takes its own"
     return None
 
 
@@ -42,7 +55,8 @@ def compile_problem() -> str | None:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto` is the first CUDA device, or else the CPU.
+    """`auto` is a CUDA device that no other run of this user has taken, or else the CPU; of several processes of a job, each
+    takes the GPU of its number.
 
     Raises:
         ValueError: the device asked for is not there.
@@ -51,9 +65,40 @@ def choose_device(name: str = "auto") -> torch.device:
         raise ValueError(problem)
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
     if device.type == "cuda":
+        if ranks.launched() > 1:
+            device = torch.device("cuda", _gpu_of_rank())
+        elif name == "auto":
+            device = torch.device("cuda", _free_gpu())
         torch.cuda.set_device(device)  # accelerate takes the current one
         torch.backends.cudnn.allow_tf32 = False  # fp32 convolutions, as they are said to be
     return device
+
+
+def _gpu_of_rank() -> int:
+    if ranks.local_rank() >= torch.cuda.device_count():
+        raise ValueError(
+            f"process {ranks.local_rank()} of this machine has no GPU: there are {torch.cuda.device_count()}. Start as many "
+            "processes as there are GPUs (torchrun --nproc-per-node), or give trainer.device=cpu"
+        )
+    return ranks.local_rank()
+
+
+@cache
+def _free_gpu() -> int:
+    """The first GPU that no other process holds the lock of; held until this process ends. So the runs of a sweep, or those
+    that are started by hand, do not meet on one GPU while another is idle."""
+    for index in range(torch.cuda.device_count()):
+        name = f"mlsuperb-{os.getuid()}-{torch.cuda.get_device_properties(index).uuid}.lock"
+        lock = (Path(tempfile.gettempdir()) / name).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        _taken.append(lock)
+        return index
+    log.warning("every GPU has a run of yours already; this one shares the first with it")
+    return 0
 
 
 def describe_device(device: torch.device) -> str:

@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,15 @@ class Progress:
 
     `history` has one entry an epoch: its number, the training loss and every figure of its validation. `best` lists the
     epochs whose weights are kept, best first. `counts` adds up what the objective counts (`Loss.counts`). `wall_s` is time
-    spent training, over all starts.
+    spent training, over all starts; of `timed_audio_s` are the updates that took `timed_s`: all but the first few of each start.
     """
 
     iteration: int = 0
     num_utterances: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     wall_s: float = 0.0
+    timed_audio_s: float = 0.0
+    timed_s: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     best: list[int] = field(default_factory=list)
 
@@ -37,6 +40,11 @@ class Progress:
     def epoch(self) -> int:
         """Epochs finished, validation included."""
         return len(self.history)
+
+    @property
+    def rtfx(self) -> float | None:
+        """Seconds of audio a second, in updates; None before any was timed."""
+        return self.timed_audio_s / self.timed_s if self.timed_s else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for a checkpoint or JSON."""
@@ -86,6 +94,13 @@ class Speed:
         self.total_s += passed_s
         self._seen, self._last = self._seen + 1, now
 
+    def over(self, ranks: Sequence[Speed]) -> None:
+        """Becomes that of a job: its ranks worked at the same time."""
+        for name in ("audio_s", "cached_s", "_timed_audio_s"):
+            setattr(self, name, sum(getattr(one, name) for one in ranks))
+        for name in ("total_s", "_timed_s"):
+            setattr(self, name, max(getattr(one, name) for one in ranks))
+
     @property
     def rtfx(self) -> float | None:
         """RTFx: seconds of audio a second; None if nothing was timed."""
@@ -109,6 +124,11 @@ class Estimate:
     def __init__(self, *, total: int, skip: int = 3, sample: int = 12) -> None:
         self._total, self._skip, self._sample = total, skip, sample
         self._seen, self._start_s, self._start_iteration = 0, 0.0, 0
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the updates that do not count are over."""
+        return self._seen >= self._skip
 
     def tick(self, iteration: int, device: torch.device) -> str | None:
         """Call after every update with the iterations done so far; returns the message once."""

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mlsuperb.training.device import compile_problem, device_problem
+from mlsuperb.training.distributed import Parallel
 from mlsuperb.training.loop import Batches, Loop
 from mlsuperb.training.progress import Progress
 from mlsuperb.training.schedules import Constant, Schedule
@@ -40,7 +41,9 @@ class Trainer:
         precision: `bf16` computes in bfloat16 where autocast allows, weights stay fp32.
         compile: compile the upstream's Transformer blocks (`torch.compile`) in training and in the decoding after it: pays in
             long trainings on a GPU, after a minute or more of compiling; dropout draws other numbers.
-        device: `auto` takes the first CUDA device, else the CPU.
+        device: `auto` takes a free CUDA device, else the CPU.
+        parallel: what several processes do with a model: each has a copy (`ddp`), or a part of it and of the optimiser's state
+            (`fsdp`, for models that are too large otherwise). The numbers are the same, and so are the checkpoints.
         keep_best: epochs to average.
         select_by: the figure of the validation that says which epochs are best; lower is better.
         patience: stop after so many epochs without a better one; None for never.
@@ -61,6 +64,7 @@ class Trainer:
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
     device: str = "auto"
+    parallel: Parallel = "ddp"
     keep_best: Annotated[int, Field(ge=1)] = 5
     select_by: str = "valid_loss"
     patience: PositiveInt | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -85,6 +86,12 @@ class Upstream(nn.Module, ABC):
             )
         for block in self.get_submodule(self.anatomy.blocks).children():
             block.compile(dynamic=True)
+
+    @classmethod
+    def depth(cls, settings: Mapping[str, Any]) -> int | None:
+        """How many Transformer blocks an upstream of these settings will have, one fewer than its layers; None where only its
+        weights tell."""
+        return None
 
     def record(self) -> dict[str, object]:
         """What a result should say of the weights that were really loaded (checkpoint, commit, ...)."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, load, local_folder
+from mlsuperb.upstreams.depth import known_depth
 from mlsuperb.upstreams.selfsupervised import MODEL_CLASSES, SelfSupervised, config_problems
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,10 @@ class HuggingFace(SelfSupervised):
     def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
         """What can be said against the checkpoint without network or weights."""
         return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
+
+    @classmethod
+    def depth(cls, settings: Mapping[str, Any]) -> int | None:
+        return known_depth(settings["checkpoint"], settings["revision"])
 
     def record(self) -> dict[str, object]:
         """Checkpoint, revision asked for, commit or file hashes really loaded, wave normalisation, size and type; of a folder

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
@@ -51,6 +52,10 @@ class RandomHubert(SelfSupervised):
     def record(self) -> dict[str, object]:
         """Says that the weights are random, and which."""
         return dict(self._record)
+
+    @classmethod
+    def depth(cls, settings: Mapping[str, Any]) -> int | None:
+        return int(settings["num_blocks"])
 
 
 def _random_model(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from mlsuperb.masks import valid_mask, zero_padding
 from mlsuperb.types import Features
 from mlsuperb.upstreams.base import Anatomy, Upstream, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, checkpoint_problems, load, type_problems
+from mlsuperb.upstreams.depth import known_depth
 from mlsuperb.upstreams.inputs import StackedMelInput, mel_problems
 
 if TYPE_CHECKING:
@@ -141,6 +143,10 @@ class SeamlessM4T(SeamlessStack):
     def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
         """What can be said against the checkpoint without network or weights."""
         return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
+
+    @classmethod
+    def depth(cls, settings: Mapping[str, Any]) -> int | None:
+        return known_depth(settings["checkpoint"], settings["revision"])
 
     def record(self) -> dict[str, object]:
         """Checkpoint, revision asked for, commit or file hashes really loaded, size and type."""

@@ -6,6 +6,7 @@ Letters: B batch, T samples, M mel frames, K mel filters, F encoder frames, D fe
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from mlsuperb.masks import valid_mask, zero_padding
 from mlsuperb.types import Features
 from mlsuperb.upstreams.base import Anatomy, Upstream, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, checkpoint_problems, load, type_problems
+from mlsuperb.upstreams.depth import known_depth
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.padding import pad_short
 
@@ -143,6 +145,10 @@ class Whisper(WhisperStack):
     def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
         """What can be said against the checkpoint without network or weights."""
         return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
+
+    @classmethod
+    def depth(cls, settings: Mapping[str, Any]) -> int | None:
+        return known_depth(settings["checkpoint"], settings["revision"])
 
     def record(self) -> dict[str, object]:
         """Checkpoint, revision asked for, commit or file hashes really loaded, size and type."""

@@ -187,7 +187,7 @@ MANY_STAGES: dict[str, Stage] = {
     "load: read, validate, dataset": lambda folder: partial(many, folder),
     "hash": on_manifest(lambda frame, _: split_hash(frame), name=MANY),
     "bucketed, tempered: the first batch": on_many(lambda dataset: next(stream(dataset, "bucketed"))),
-    "bucketed, tempered: 100,000 batches": on_many(next_batches),
+    "bucketed, tempered: the first 100,000 batches": on_many(next_batches),
     f"bucketed, tempered: resumed after {RESUMED_PASSES} passes": on_many(resumed),
     "sorted, tempered: the first batch": on_many(lambda dataset: next(stream(dataset, "sorted"))),
     "batches for decoding": on_many(lambda one: len(InferenceBatches(one.durations_s, max_batch_s=EVAL_BATCH_S))),

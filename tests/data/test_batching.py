@@ -6,10 +6,12 @@ import pytest
 from mlsuperb.data import batching as module
 from mlsuperb.data.batching import (
     BucketedBatches,
+    DealtBatches,
     InferenceBatches,
     SortedBatches,
     TrainingBatches,
     cut,
+    deal,
     language_repeats,
 )
 
@@ -152,3 +154,31 @@ def test_plans_are_those_of_a_list_of_batches() -> None:
         assert [batch.tolist() for batch in plan] == expected
         assert [batch.tolist() for batch in plan[1:]] == expected[1:]
         assert [batch.tolist() for batch in plan[1::2]] == expected[1::2]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7, 16])
+def test_a_batch_is_dealt_out_whole_and_evenly(world: int) -> None:
+    batch = list(range(10, 26))
+    hands = [deal(batch, DURATIONS_S, rank=rank, world=world) for rank in range(world)]
+    assert sorted(row for rows, _ in hands for row in rows) == batch
+    assert sum(share for _, share in hands) == pytest.approx(1)
+    assert {len(rows) for rows, _ in hands} <= {16 // world, 16 // world + 1}
+    work_s = [DURATIONS_S[rows].sum() for rows, _ in hands]
+    assert max(work_s) - min(work_s) <= DURATIONS_S[batch].max()
+
+
+def test_one_process_has_its_batches_as_they_are() -> None:
+    assert deal([5, 3, 4], DURATIONS_S, rank=0, world=1) == ([5, 3, 4], 1.0)
+
+
+def test_who_goes_empty_handed_takes_part_with_the_shortest_row() -> None:
+    longest, shortest = sorted([0, 1], key=lambda index: -DURATIONS_S[index])
+    hands = [deal([0, 1], DURATIONS_S, rank=rank, world=4) for rank in range(4)]
+    assert hands == [([longest], 0.5), ([shortest], 0.5), ([shortest], 0.0), ([shortest], 0.0)]
+
+
+def test_shares_wait_for_batches_that_a_loader_has_in_advance() -> None:
+    whole = TrainingBatches(DURATIONS_S, batching=BucketedBatches(max_batch_s=30), seed=0)
+    dealt = DealtBatches(whole, DURATIONS_S, rank=0, world=2)
+    ahead = list(islice(dealt, 5))
+    assert [len(rows) / len(batch) for rows, batch in zip(ahead, islice(whole, 5), strict=True)] == list(dealt.shares)

@@ -1,0 +1,139 @@
+"""A model on several ranks: copies whose gradients are averaged (DDP), or shards of one (FSDP)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
+
+from mlsuperb import ranks
+
+Parallel = Literal["ddp", "fsdp"]
+
+
+def shard(model: nn.Module) -> None:
+    """Leave each rank a part of every parameter (FSDP2, `torch.distributed.fsdp.fully_shard`): each Transformer block of the
+    upstream is put together when it computes, all else for the whole step. An upstream that is not trained stays as it is, so
+    that a rank can ask it for features alone. To be called before an optimiser is made.
+
+    Raises:
+        ValueError: it has 4-bit weights.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+    parameters = list(model.parameters())
+    if any(hasattr(parameter, "quant_state") for parameter in parameters):
+        raise ValueError(
+            "trainer.parallel=fsdp cannot share out 4-bit weights (adaptation=qlora), give trainer.parallel=ddp"
+        )
+    mesh = init_device_mesh(parameters[0].device.type, (ranks.world(),))
+    upstream: Any = getattr(model, "upstream", nn.Module())
+    own = set(upstream.parameters())
+    if any(parameter.requires_grad for parameter in own):
+        own = set()
+        if upstream.anatomy is not None:
+            for block in upstream.get_submodule(upstream.anatomy.blocks).children():
+                fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh, reshard_after_forward=False, ignored_params=own)
+    if hasattr(model, "encode"):
+        register_fsdp_forward_method(model, "encode")
+
+
+def copy(model: nn.Module, *, some_wait: bool) -> nn.Module:
+    """`model` with its gradients averaged over the ranks.
+
+    Args:
+        some_wait: whether there are steps in which some trained parameters get no gradient.
+    """
+    return nn.parallel.DistributedDataParallel(model, find_unused_parameters=some_wait)
+
+
+@contextmanager
+def unsynchronised(wrapped: nn.Module, held_back: bool) -> Iterator[None]:
+    """Inside, if `held_back`, gradients are added up on each rank and not averaged: another backward pass will follow."""
+    if not held_back:
+        yield
+    elif isinstance(wrapped, nn.parallel.DistributedDataParallel):
+        with wrapped.no_sync():
+            yield
+    elif is_sharded(wrapped):
+        wrapped.set_requires_gradient_sync(False)  # type: ignore[operator]
+        yield
+        wrapped.set_requires_gradient_sync(True)  # type: ignore[operator]
+    else:
+        yield
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether `shard` was called."""
+    from torch.distributed.fsdp import FSDPModule
+
+    return isinstance(model, FSDPModule)
+
+
+@contextmanager
+def whole(model: nn.Module) -> Iterator[None]:
+    """Inside, each rank has all parameters of a sharded model, so that each can compute by itself."""
+    put_together(model)
+    try:
+        yield
+    finally:
+        for module in _sharded(model):
+            module.set_reshard_after_forward(module is not model, recurse=False)
+            module.reshard()
+
+
+def put_together(model: nn.Module) -> None:
+    """Give each rank all parameters of a sharded model, to stay."""
+    for module in _sharded(model):
+        module.set_reshard_after_forward(False, recurse=False)
+        module.unshard()
+
+
+def _sharded(model: nn.Module) -> list[Any]:
+    from torch.distributed.fsdp import FSDPModule
+
+    return [module for module in model.modules() if isinstance(module, FSDPModule)]
+
+
+def full(value: Any) -> Any:
+    """`value` with every shard in it replaced by the whole tensor; all ranks have to call it."""
+    if isinstance(value, DTensor):
+        return value.full_tensor()
+    if isinstance(value, Mapping):
+        return {key: full(one) for key, one in value.items()}
+    return [full(one) for one in value] if isinstance(value, list) else value
+
+
+def like(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """The part of the whole `tensor` that this rank keeps of `parameter`."""
+    if not isinstance(parameter, DTensor) or tensor.shape != parameter.shape:
+        return tensor
+    # every rank read the same file: nothing needs to be sent
+    return distribute_tensor(
+        tensor.to(parameter.device), parameter.device_mesh, parameter.placements, src_data_rank=None
+    )
+
+
+def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Set `optimizer` to what `full(optimizer.state_dict())` was, on however many ranks."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    moments = {
+        at: {key: like(value, parameters[at]) if isinstance(value, Tensor) else value for key, value in one.items()}
+        for at, one in state["state"].items()
+    }
+    optimizer.load_state_dict({**state, "state": moments})
+
+
+def seed_rank(iteration: int) -> None:
+    """Give each rank but the first random numbers of its own, which depend on the run's seed and the iteration."""
+    if not ranks.is_main():
+        (seed,) = np.random.SeedSequence([torch.initial_seed() % 2**64, ranks.rank(), iteration]).generate_state(1)
+        torch.manual_seed(int(seed))
