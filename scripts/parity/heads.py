@@ -17,9 +17,10 @@ from mlsuperb.options import conf_dir
 from mlsuperb.types import Encoded
 from scripts.parity.report import Check, close, relatively_close
 
-GRADIENT_TOLERANCE = (
-    3e-4  # fp32 sums over hundreds of frames in another order; a ReLU at zero may fall to the other side
-)
+# A ReLU whose input is zero but for rounding may fall to the other side: one of 1.4 million moved the gradient of oneDNN's
+# direct convolution by 1.4e-3 from its own in fp64, and moves ours, which rounds otherwise, as far from theirs. Where none does,
+# both are 2e-6 from fp64.
+GRADIENT_TOLERANCE = 3e-3
 VOCAB_SIZE = 60
 RATES = {"dropout_rate": 0.1, "positional_dropout_rate": 0.1, "attention_dropout_rate": 0.1}
 RELATIVE = {"rel_pos_type": "latest", "pos_enc_layer_type": "rel_pos"}
