@@ -29,7 +29,7 @@ def macs_per_second(model: SpeechModel) -> dict[str, int]:
     model.eval()
     wave_BT = torch.randn(1, AUDIO_S * SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0)).to(parameter.device)
     lengths_B = torch.tensor([wave_BT.shape[1]], device=parameter.device)
-    with torch.inference_mode():
+    with torch.inference_mode(), _untrained(model):
         with _unfused(model.upstream), FlopCounterMode(display=False) as upstream:
             features = model.upstream(wave_BT, lengths_B)
         with _unfused(model.head), FlopCounterMode(display=False) as head:
@@ -38,6 +38,19 @@ def macs_per_second(model: SpeechModel) -> dict[str, int]:
     model.train(mode)
     counted = {"upstream": upstream.get_total_flops(), "head": head.get_total_flops()}
     return {name: round(flops / 2 / AUDIO_S) for name, flops in counted.items()}
+
+
+@contextmanager
+def _untrained(model: nn.Module) -> Iterator[None]:
+    """The counter asks for the history of every trained parameter that a module is given, such as those of a weight norm."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

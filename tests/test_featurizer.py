@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mlsuperb.featurizer import LastLayer, OneLayer, WeightedSum
+from mlsuperb.featurizer import LastLayer, OneLayer, WeightedSum, _BlockwiseSum
 from mlsuperb.types import Features
 
 SIZES = {"num_layers": 4, "layer_size": 5}
@@ -41,6 +41,20 @@ def test_weighted_sum_of_bf16_layers_is_summed_in_fp32() -> None:
         feats_BFD = WeightedSum(**SIZES)(features)
     assert feats_BFD.dtype == torch.float32
     torch.testing.assert_close(feats_BFD, torch.stack([layer.float() for layer in features.layers]).mean(0))
+
+
+def test_a_bf16_stack_of_several_blocks_gives_the_gradient_of_its_fp32_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_BlockwiseSum, "BLOCK", 8)  # 30 features: three blocks and a part of one
+    stack_LBFD, target_BFD = torch.randn(4, 2, 3, 5).bfloat16(), torch.randn(2, 3, 5)
+    found = []
+    for layers in (stack_LBFD, stack_LBFD.float()):
+        featurizer = WeightedSum(**SIZES)
+        with torch.no_grad():
+            featurizer.logits_L.copy_(torch.tensor([0.0, 1.0, 2.0, -1.0]))
+        feats_BFD = featurizer(Features(layers, torch.tensor([3, 2]), 50.0))
+        (feats_BFD * target_BFD).sum().backward()
+        found.append((feats_BFD.detach(), featurizer.logits_L.grad))
+    torch.testing.assert_close(*found)
 
 
 def test_one_layer_and_last_layer() -> None:

@@ -49,6 +49,14 @@ def test_an_upstream_of_convolutions_and_attention() -> None:
     assert macs_per_second(speech)["upstream"] == pytest.approx(by_hand / AUDIO_S, rel=0.015)
 
 
+def test_a_trained_upstream_is_counted_as_a_frozen_one_and_stays_trained() -> None:
+    """Its weight norm gets trained parameters, which the counter wants to know the history of."""
+    speech = model("upstream=tiny", "adaptation=full", "head=linear")
+    trained = [name for name, parameter in speech.named_parameters() if parameter.requires_grad]
+    assert macs_per_second(speech) == macs_per_second(model("upstream=tiny", "head=linear"))
+    assert [name for name, parameter in speech.named_parameters() if parameter.requires_grad] == trained
+
+
 def test_an_lstm_is_counted_step_by_step_and_the_mode_stays() -> None:
     speech = model("upstream=fbank_10ms", "head=bilstm", "head.size=16", "head.num_layers=2").train()
     step = 2 * 4 * 16 * (16 + 16) + 2 * 4 * 16 * (32 + 16)  # both directions, four gates, of input and state

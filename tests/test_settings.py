@@ -57,7 +57,9 @@ def test_the_slurm_launcher_composes_on_the_settings_of_its_plugin(monkeypatch: 
         "signal_delay_s": 120,
         "additional_parameters": {},
     }
-    store.store(group="hydra/launcher", name="submitit_slurm", node=OmegaConf.create(defaults, flags={"struct": True}))
+    node = OmegaConf.create(defaults, flags={"struct": True})
+    OmegaConf.set_struct(node.additional_parameters, False)
+    store.store(group="hydra/launcher", name="submitit_slurm", node=node)
     register_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         words = ["hydra/launcher=slurm", "hydra.launcher.partition=gpu"]

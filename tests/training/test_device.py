@@ -46,7 +46,7 @@ def test_of_several_processes_each_takes_the_gpu_of_its_number(monkeypatch: pyte
         monkeypatch.setenv(name, value)
     assert choose_device("auto") == choose_device("cuda") == torch.device("cuda:1")
     assert choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(ValueError, match=r"trainer.device=cuda:0 is one GPU, but there are 6 processes"):
+    with pytest.raises(ValueError, match=r"trainer\.device=cuda:0 is one GPU, but there are 6 processes"):
         choose_device("cuda:0")
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ValueError, match="process 2 of this machine has no GPU: there are 2"):
