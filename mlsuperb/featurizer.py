@@ -6,6 +6,7 @@ Letters: L layers, B batch, F frames, D feature size.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -75,14 +76,27 @@ class _BlockwiseSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, stack_LN: Tensor, weights_L: Tensor) -> Tensor:
         ctx.save_for_backward(stack_LN)
-        sums = (weights_L @ block_LN.float() for block_LN in stack_LN.split(_BlockwiseSum.BLOCK, dim=1))
-        return torch.cat(tuple(sums))
+        total_N = weights_L.new_empty(stack_LN.shape[1])
+        for place, block_LN in _BlockwiseSum._blocks(stack_LN):
+            torch.mv(block_LN.T, weights_L, out=total_N[place])
+        return total_N
 
     @staticmethod
     def backward(ctx: Any, grad_N: Tensor) -> tuple[None, Tensor]:
         (stack_LN,) = ctx.saved_tensors
-        blocks = zip(stack_LN.split(_BlockwiseSum.BLOCK, dim=1), grad_N.split(_BlockwiseSum.BLOCK), strict=True)
-        return None, torch.stack([block_LN.float() @ part_N for block_LN, part_N in blocks]).sum(0)
+        grad_L = grad_N.new_zeros(len(stack_LN))
+        for place, block_LN in _BlockwiseSum._blocks(stack_LN):
+            grad_L.addmv_(block_LN, grad_N[place])
+        return None, grad_L
+
+    @staticmethod
+    def _blocks(stack_LN: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Parts of the stack in fp32, all in the same memory: to ask the system for more takes longer than to fill it."""
+        room_LN = torch.empty(len(stack_LN), _BlockwiseSum.BLOCK)
+        for start in range(0, stack_LN.shape[1], _BlockwiseSum.BLOCK):
+            part_LN = stack_LN[:, start : start + _BlockwiseSum.BLOCK]
+            size = part_LN.shape[1]
+            yield slice(start, start + size), room_LN[:, :size].copy_(part_LN)
 
 
 class OneLayer(Featurizer):

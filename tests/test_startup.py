@@ -89,7 +89,7 @@ try:
     check(compose(["upstream=hubert_base", "adaptation=lora", "head.num_heads=7", "trainer.max_epochs=many"]))
 except ValueError as error:
     print(error)
-heavy = "transformers", "peft", "torchaudio", "tensorboard", "matplotlib", "sklearn", "scipy", "bitsandbytes"
+heavy = "transformers", "peft", "torchaudio", "tensorboard", "matplotlib", "sklearn", "scipy", "bitsandbytes", "sympy"
 print([name for name in heavy if name in sys.modules])"""
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "choose a number of heads" in said

@@ -40,18 +40,25 @@ class FeatureCache:
     or not: what is in the cache never changes a result.
 
     Args:
-        upstream: on its device, with nothing to train.
+        upstream: with nothing to train.
+        device: where it is.
         precision: in which it computes (`mlsuperb.training.device.autocast`).
         dtype: in which features are kept.
         store: features on disk; None for none.
-        device_bytes: of features in the memory of the upstream's device.
+        device_bytes: of features in the memory of the device.
     """
 
     def __init__(
-        self, upstream: Upstream, *, precision: str, dtype: DType, store: Store | None, device_bytes: float
+        self,
+        upstream: Upstream,
+        *,
+        device: torch.device,
+        precision: str,
+        dtype: DType,
+        store: Store | None,
+        device_bytes: float,
     ) -> None:
-        self.upstream, self.precision, self.dtype, self.store = upstream, precision, dtype, store
-        self.device = next(upstream.parameters()).device
+        self.upstream, self.device, self.precision, self.dtype, self.store = upstream, device, precision, dtype, store
         self._seen_s = self._cached_s = 0.0  # audio
         self.room_bytes = device_bytes
         self._resident: dict[str, Kept] = {}

@@ -53,13 +53,14 @@ class Cache:
         upstream: Upstream,
         settings: Mapping[str, Any],
         *,
+        device: torch.device,
         precision: str,
         trained: bool,
         datasets: Sequence[SpeechDataset],
     ) -> Iterator[tuple[Speech, ...]]:
         """The datasets as they bring the upstream's features, inside; as they are where none are kept. For the arguments see
         `open`."""
-        cache = self.open(upstream, settings, precision=precision, trained=trained)
+        cache = self.open(upstream, settings, device=device, precision=precision, trained=trained)
         if cache is None:
             yield tuple(datasets)
             return
@@ -68,13 +69,14 @@ class Cache:
             yield tuple(cache.of(one) for one in datasets)
 
     def open(
-        self, upstream: Upstream, settings: Mapping[str, Any], *, precision: str, trained: bool
+        self, upstream: Upstream, settings: Mapping[str, Any], *, device: torch.device, precision: str, trained: bool
     ) -> FeatureCache | None:
-        """The cache of an upstream that is on its device; None, with the reason in the log, where features would change or
+        """The cache of an upstream; None, with the reason in the log, where features would change or
         cost next to nothing.
 
         Args:
             settings: what it was built from, with its name.
+            device: where it is.
             precision: in which it computes.
             trained: whether something in it is trained.
         """
@@ -93,8 +95,14 @@ class Cache:
         store = (
             Store(root, name=settings["name"], identity=identity, max_bytes=self.max_gb * 1e9) if self.max_gb else None
         )
-        device_bytes = self._device_bytes(next(upstream.parameters()).device)
-        return FeatureCache(upstream, precision=precision, dtype=self.dtype, store=store, device_bytes=device_bytes)
+        return FeatureCache(
+            upstream,
+            device=device,
+            precision=precision,
+            dtype=self.dtype,
+            store=store,
+            device_bytes=self._device_bytes(device),
+        )
 
     def forecast(self, cache: FeatureCache, *, audio_s: float) -> str:
         """What the features of so much audio will take, and where."""

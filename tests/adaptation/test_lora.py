@@ -131,7 +131,7 @@ def test_a_training_leaves_the_folder_behind(tmp_path: Path, monkeypatch: pytest
     class Learned:
         """A trainer that finds everything done."""
 
-        select_by, num_iterations = "loss", 1
+        select_by, num_iterations, compile = "loss", 1, False
 
         def fit(self, model: Any, **_: Any) -> Progress:
             return Progress(iteration=1)
@@ -141,7 +141,8 @@ def test_a_training_leaves_the_folder_behind(tmp_path: Path, monkeypatch: pytest
     model = SimpleNamespace(upstream=upstream, objective=SimpleNamespace(utterance_level=False))
     loading = SimpleNamespace(training=lambda _, seed: None)
     recogniser: Any = SimpleNamespace(model=model, figures=["loss"], loading=loading)
-    data: Any = SimpleNamespace(train=None)
     run: Any = SimpleNamespace(folder=tmp_path)
-    assert build.train({**{one: one for one in parts}, "seed": 0}, recogniser, data=data, run=run).iteration == 1
+    speech: Any = None
+    config = {**{one: one for one in parts}, "seed": 0}
+    assert build.train(config, recogniser, train=speech, dev=speech, run=run).iteration == 1
     assert (tmp_path / "peft_adapter" / "adapter_model.safetensors").is_file()

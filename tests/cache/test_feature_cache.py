@@ -23,7 +23,7 @@ from mlsuperb.types import Batch, Features, Utterance
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.random_hubert import RandomHubert
 
-NUM = 7
+NUM, CPU = 7, torch.device("cpu")
 SETTINGS = {"name": "tiny", "_target_": "RandomHubert"}
 
 
@@ -71,7 +71,7 @@ def loading(num_workers: int = 0) -> Loading:
 
 def open_cache(upstream: Counting, folder: Path, *, device_gb: float = 0.0, **settings: Any) -> FeatureCache:
     cache = Cache(**{"dtype": "fp32", "folder": str(folder), "max_gb": 1.0, **settings})
-    opened = cache.open(upstream, SETTINGS, precision="fp32", trained=False)
+    opened = cache.open(upstream, SETTINGS, device=CPU, precision="fp32", trained=False)
     assert opened is not None
     opened.room_bytes = device_gb * 1e9  # a GPU's part, on the CPU
     return opened
@@ -226,7 +226,7 @@ def test_nothing_is_kept_where_features_change_or_cost_nothing(
         caplog.clear()
         cache = Cache(dtype=dtype, folder=str(tmp_path))  # type: ignore[arg-type]
         with caplog.at_level("INFO"):
-            assert cache.open(one, SETTINGS, precision="fp32", trained=trained) is None
+            assert cache.open(one, SETTINGS, device=CPU, precision="fp32", trained=trained) is None
         assert reason in caplog.text
     assert not list(tmp_path.iterdir())
 
@@ -247,7 +247,7 @@ def test_the_fingerprint_knows_every_weight() -> None:
 
 def test_the_forecast_says_size_and_share(upstream: Counting, speech: SpeechDataset, tmp_path: Path) -> None:
     settings = Cache(dtype="bf16", folder=str(tmp_path), max_gb=1.0)
-    cache = settings.open(upstream, SETTINGS, precision="fp32", trained=False)
+    cache = settings.open(upstream, SETTINGS, device=CPU, precision="fp32", trained=False)
     assert cache is not None
     # 3 layers x 32 x 2 bytes x 50 frames = 9,600 bytes a second
     assert "take 0.03 GB (3 layers of 32, bf16)" in settings.forecast(cache, audio_s=3600)
