@@ -12,7 +12,7 @@ from mlsuperb.settings import compose
 # What may differ without a deviation: ML-SUPERB 1.0 leaves upstream and learning rate to the user (README of ESPnet's
 # egs2/ml_superb/asr1); a seed and the place of the data are no settings of an experiment.
 FREE = ("upstream", "trainer.optimizer.lr", "seed", "data.root", "data.audio_folder")
-EXACT_CACHES = ("bf16", "fp32", "off")  # the default one, and what rounds less: a choice among them is no deviation
+FREE_CACHES = ("bf16", "fp32", "off")  # the default one, and what rounds less: a choice among them is no deviation
 FOLLOWED = ("size", "mono")  # settings of the data that an experiment is published for several values of
 # Experiments that were published with several adaptations (tables 2 and 3 of the PEFT study); others fix theirs.
 ADAPTATIONS = {"peft_study": ("frozen", "lora_peft_study", "qlora_peft_study")}
@@ -53,7 +53,7 @@ def _published_overrides(config: Mapping[str, Any]) -> list[str]:
     found = [f"+exp={node['experiment']}", f"data={data['name']}", f"upstream={config['upstream']['name']}"]
     found += [f"data.{key}={data[key]}" for key in FOLLOWED if data.get(key) is not None]
     found += [f"benchmark.run={node['run']}"] if node["run"] else []
-    if "cache" in config and config["cache"]["name"] in EXACT_CACHES:
+    if "cache" in config and config["cache"]["name"] in FREE_CACHES:
         found.append(f"cache={config['cache']['name']}")
     several = ADAPTATIONS.get(node["experiment"].split("/")[0], ())
     return [*found, f"adaptation={adaptation}"] if adaptation in several else found

@@ -74,6 +74,7 @@ def _measurement(
     """What measures a batch of so many utterances: a step to get warm, another one timed."""
     import torch
 
+    from mlsuperb.data.audio import RATE_HZ
     from mlsuperb.training.device import autocast
     from mlsuperb.training.memory import Measured
     from mlsuperb.training.parameters import parameter_groups
@@ -82,8 +83,7 @@ def _measurement(
     model, device = recogniser.model.train(), recogniser.device
     if trainer.compile:
         model.upstream.compile_blocks()
-    groups = parameter_groups(model, trainer.learning_rates)
-    optimizer = trainer.optimizer(groups)
+    optimizer = trainer.optimizer(parameter_groups(model, trainer.learning_rates))
 
     def step(moved: Batch) -> None:
         with autocast(device, recogniser.precision):
@@ -101,7 +101,7 @@ def _measurement(
         start_s = time.perf_counter()
         step(moved)
         _wait(device)
-        padded_s = moved.wave_BT.numel() / 16_000
+        padded_s = moved.wave_BT.numel() / RATE_HZ
         found = Measured(
             num_utterances=num, padded_s=padded_s, step_s=time.perf_counter() - start_s, peak_gb=peak_memory_gb(device)
         )

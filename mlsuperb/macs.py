@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mlsuperb.layers.frontends import StridedConv2d
 from mlsuperb.model import SpeechModel
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
 
@@ -55,9 +56,14 @@ def _untrained(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _unfused(module: nn.Module) -> Iterator[None]:
-    """What is fused is not counted on every device: attention runs as two products here, an LSTM as one at each step."""
+    """The same count on every device, where what is fused would not be counted on some: attention runs as two products here,
+    an LSTM as one at each step, a front end's convolution directly, as a GPU's library is counted."""
     with ExitStack() as stack:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if any(isinstance(part, nn.RNNBase) for part in module.modules()):
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        for part in module.modules():
+            if isinstance(part, StridedConv2d):
+                stack.callback(setattr, part, "fewer_products", part.fewer_products)
+                part.fewer_products = False
         yield

@@ -64,3 +64,13 @@ def test_an_lstm_is_counted_step_by_step_and_the_mode_stays() -> None:
     assert macs_per_second(speech)["head"] == round(MEL_FRAMES * (step + outside) / AUDIO_S)
     assert speech.training
     assert not speech.upstream.training or speech.frozen
+
+
+def test_a_front_end_is_counted_as_on_a_gpu_though_a_cpu_multiplies_less() -> None:
+    speech = model("upstream=fbank_10ms", "head=bilstm", "head.size=16", "head.num_layers=2", "head.frontend=conv2d2")
+    rows, columns = (MEL_FRAMES - 1) // 2, (speech.featurizer.output_size - 1) // 2
+    frames = rows - 2
+    front = rows * columns * 9 * 16 + frames * (columns - 2) * (9 * 16 * 16 + 16 * 16)
+    step = 2 * 4 * 16 * (16 + 16) + 2 * 4 * 16 * (32 + 16)
+    assert macs_per_second(speech)["head"] == round((front + frames * (step + 32 * VOCAB_SIZE)) / AUDIO_S)
+    assert speech.head.frontend.fewer_products  # type: ignore[union-attr]

@@ -27,12 +27,16 @@ class Budget:
 
     def __init__(self, root: Path, own: Path, *, max_bytes: float) -> None:
         self.root, self.own, self.max_bytes = root, own, max_bytes
-        own.mkdir(parents=True, exist_ok=True)
-        self._in_use: IO[str] | None = (own / IN_USE).open("a")
-        fcntl.flock(self._in_use, fcntl.LOCK_SH)
-        os.utime(own / IN_USE)
-        with self._counted() as file:  # what a killed process had reserved and not written is forgotten here
-            _write(file, _size_of(root))
+        root.mkdir(parents=True, exist_ok=True)
+        with self.alone():  # or another process, short of room, could drop the folder between two lines
+            own.mkdir(exist_ok=True)
+            self._in_use: IO[str] | None = (own / IN_USE).open("a")
+            fcntl.flock(self._in_use, fcntl.LOCK_SH)
+            os.utime(own / IN_USE)
+            for leftover in root.glob(f"{DROPPED}*"):  # of a process that was killed while it made room
+                shutil.rmtree(leftover, ignore_errors=True)
+            with self._number() as file:  # what a killed process had reserved and not written is forgotten here
+                _write(file, _size_of(root))
 
     @property
     def used_bytes(self) -> int:
@@ -69,12 +73,24 @@ class Budget:
         return vars(self) | {"_in_use": None}  # the process that started a worker holds the folder
 
     @contextmanager
-    def _counted(self) -> Iterator[IO[str]]:
-        """The file with the number of bytes, for one process at a time."""
+    def alone(self) -> Iterator[None]:
+        """For one process at a time, of all that use `root`."""
         with (self.root / LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            with (self.root / SIZE).open("a+", encoding="utf-8") as file:
-                yield file
+            try:
+                yield
+            finally:  # closing would not do: a worker that is forked meanwhile has the file open, too
+                fcntl.flock(lock, fcntl.LOCK_UN)
+
+    def _number(self) -> IO[str]:
+        """The file with the number of bytes."""
+        return open(os.open(self.root / SIZE, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")
+
+    @contextmanager
+    def _counted(self) -> Iterator[IO[str]]:
+        """The file with the number of bytes, for one process at a time."""
+        with self.alone(), self._number() as file:
+            yield file
 
     def _drop_one(self) -> int:
         """Remove the folder of another upstream, unless it is in use; returns its bytes."""
@@ -111,6 +127,6 @@ def _read(file: IO[str]) -> int:
 
 
 def _write(file: IO[str], number: int) -> None:
-    file.truncate(0)
-    file.write(str(number))
+    file.seek(0)
+    file.write(f"{number:020d}")  # over the number before: it is there whole at any moment, also on a full disk
     file.flush()

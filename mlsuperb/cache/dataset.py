@@ -97,14 +97,16 @@ class CachedSpeech(Dataset[CachedExample]):
     def __getitem__(self, index: int) -> CachedExample:
         if self._state_N[index] == RESIDENT:
             return CachedExample(index, self.speech.without_wave(index), None)
+        example = None
         if self._state_N[index] == UNHEARD:
             example = self.speech[index]
             self._keys_NK[index] = torch.tensor(list(bytes.fromhex(audio_key(example.wave_T))), dtype=torch.uint8)
             self._samples_N[index] = len(example.wave_T)
             self._state_N[index] = HEARD
         kept = self._store.read(self.key(index)) if self._store else None
-        example = self.speech[index] if kept is None else self.speech.without_wave(index)
-        return CachedExample(index, example, kept)
+        if kept is not None:
+            return CachedExample(index, self.speech.without_wave(index), kept)
+        return CachedExample(index, example or self.speech[index], None)  # decoded once, not twice
 
     def collate(self, examples: Sequence[CachedExample]) -> PartBatch:
         """Pads waves, targets and features, each to its longest."""

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 KEY_BYTES = 16
 FORMAT = 1  # raise it when the same upstream and audio would give other files
+HEADER_BYTES = 512  # a little more than a file takes beside the features
 LEFTOVER_S = 3600.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -59,9 +60,8 @@ class Store:
         self.identity = hashlib.sha256(text.encode()).hexdigest()
         self.folder = root / f"{name}-{self.identity[:12]}"
         self._budget = Budget(root, self.folder, max_bytes=max_bytes)
-        temporary = self.folder / f".about.{os.getpid()}"  # several processes may begin at once
-        write_atomic(temporary, [json.dumps(about, indent=2, default=str), "\n"])
-        os.replace(temporary, self.folder / "about.json")
+        with self._budget.alone():  # ranks and runs that start together would take each other's temporary file
+            write_atomic(self.folder / "about.json", [json.dumps(about, indent=2, default=str), "\n"])
         _remove_leftovers(self.folder)
         self._trusted: set[str] = set()
         self._refused: str | None = None  # why nothing more is written
@@ -84,7 +84,7 @@ class Store:
             return None
         try:
             with safe_open(path, "pt") as file:
-                about = file.metadata()
+                about = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         except FileNotFoundError:  # given way to another upstream a moment ago
             return None
@@ -106,10 +106,18 @@ class Store:
         path = self.path(key)
         if self._refused or path.exists():
             return
-        num_bytes = kept.num_bytes + 512  # the header is a little shorter
-        if reason := self._budget.reserve(num_bytes):
+        try:
+            reason = self._budget.reserve(kept.num_bytes + HEADER_BYTES)
+            if reason is None:
+                self._save(path, kept, key=key)
+        except (OSError, SafetensorError) as error:
+            full = getattr(error, "errno", None) in _FULL or "No space left" in str(error)
+            reason = "the disk is full" if full else f"it could not be written ({error})"
+        if reason:
             self._refuse(reason)
-            return
+
+    def _save(self, path: Path, kept: Kept, *, key: str) -> None:
+        """Write what room was reserved for; give it back if that fails."""
         temporary = path.with_name(f".{key}.{os.getpid()}")
         tensors = {name: tensor.cpu().contiguous() for name, tensor in kept.tensors.items()}
         about = {"identity": self.identity, "key": key, "crc32": _checksum(tensors)}
@@ -117,11 +125,10 @@ class Store:
             path.parent.mkdir(exist_ok=True)
             save_file(tensors, temporary, metadata=about)
             os.replace(temporary, path)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError):
             temporary.unlink(missing_ok=True)
-            self._budget.release(num_bytes)
-            full = getattr(error, "errno", None) in _FULL or "No space left" in str(error)
-            self._refuse("the disk is full" if full else f"it could not be written ({error})")
+            self._budget.release(kept.num_bytes + HEADER_BYTES)
+            raise
 
     def close(self) -> None:
         """Say that this process is done with the folder."""
@@ -149,8 +156,11 @@ class Store:
 def _remove_leftovers(folder: Path) -> None:
     """What killed processes had begun to write; not what a process may be writing now."""
     for path in folder.glob("*/.*"):
-        if path.stat().st_mtime < time.time() - LEFTOVER_S:
-            path.unlink(missing_ok=True)
+        try:
+            if path.stat().st_mtime < time.time() - LEFTOVER_S:
+                path.unlink()
+        except FileNotFoundError:  # another process has just given it its name
+            continue
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor]) -> str:

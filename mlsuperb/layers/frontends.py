@@ -67,6 +67,7 @@ class StridedConv2d(Frontend):
     def __init__(self, input_size: int, output_size: int, *, second_stride: int) -> None:
         super().__init__()
         self.second_stride = second_stride
+        self.fewer_products = True  # by Winograd's algorithm, on a CPU
         self.conv1 = nn.Conv2d(1, output_size, kernel_size=3, stride=2)
         self.conv2 = nn.Conv2d(output_size, output_size, kernel_size=3, stride=second_stride)
         self.out = nn.Linear(output_size * self._outputs(input_size), output_size)
@@ -82,7 +83,7 @@ class StridedConv2d(Frontend):
     def _maps(self, feats_BFD: Tensor) -> Tensor:
         """Both convolutions. Channels last from the strides of the input on: what oneDNN and tensor cores like best, and no copy
         before the linear layer."""
-        fast = feats_BFD.device.type == "cpu" and self.second_stride == 1
+        fast = self.fewer_products and feats_BFD.device.type == "cpu" and self.second_stride == 1
         height, width = ((size - 1) // 2 for size in feats_BFD.shape[1:])
         if fast:  # wants an even number of rows and columns; what they are made from does not matter
             wanted = [2 * (size + size % 2) + 1 for size in (height, width)]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
+from mlsuperb.data.audio import RATE_HZ
 from mlsuperb.types import Batch
 
-RATE_HZ = 16_000
 _SIGNS = ("DefaultCPUAllocator", "not enough memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -37,7 +37,8 @@ def memory_errors_named(batch: Batch | None) -> Iterator[None]:
         where = "at the update of the weights" if batch is None else f"on a batch of {_described(batch)}"
         raise ValueError(
             f"the memory is too small: it ran out {where} ({' '.join(str(error).split())[:120]} ...). Lower "
-            "loading.train.max_batch_s (or loading.train.batch_size), raising trainer.accumulate in turn; or set "
+            "loading.train.max_batch_s (or loading.train.batch_size), raising trainer.accumulate in turn; or "
+            "cache.device_gb, where a GPU keeps the features of a frozen upstream; or set "
             "adaptation.gradient_checkpointing=true where an upstream is trained, or trainer.precision=bf16 on a GPU. "
             "`python -m mlsuperb.largest_batch` with the same settings measures what fits. Checkpoints are whole"
         ) from error

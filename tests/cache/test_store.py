@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from mlsuperb.cache import budget as budget_module
 from mlsuperb.cache import store as store_module
-from mlsuperb.cache.budget import IN_USE
+from mlsuperb.cache.budget import DROPPED, IN_USE, LOCK
 from mlsuperb.cache.codec import Kept, decode, encode
 from mlsuperb.cache.store import LEFTOVER_S, Store, audio_key
 
@@ -83,9 +86,19 @@ def of_other_audio(path: Path) -> None:
     save_file(load_file(path), path, metadata={"identity": "0", "key": KEY, "crc32": "0"})
 
 
+def of_another_program(path: Path) -> None:
+    save_file(load_file(path), path)
+
+
 @pytest.mark.parametrize(
     ("harm", "kind"),
-    [(flip_a_byte, "damaged"), (cut_short, "damaged"), (no_header, "damaged"), (of_other_audio, "stale")],
+    [
+        (flip_a_byte, "damaged"),
+        (cut_short, "damaged"),
+        (no_header, "damaged"),
+        (of_other_audio, "stale"),
+        (of_another_program, "stale"),
+    ],
 )
 def test_a_file_that_cannot_be_trusted_is_removed_with_a_message(
     tmp_path: Path, harm: object, kind: str, caplog: pytest.LogCaptureFixture
@@ -206,3 +219,45 @@ def test_the_last_gigabytes_of_a_disk_are_left_to_checkpoints(
         one.write(KEY, Kept(LAYERS))
     assert one.read(KEY) is None
     assert "GB left, which features never take" in caplog.text
+
+
+def test_a_disk_too_full_to_count_on_ends_keeping_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    one = store(tmp_path)
+    monkeypatch.setattr(budget_module, "_write", fail)
+    with caplog.at_level(logging.WARNING):
+        one.write(KEY, encode(LAYERS, "fp32"))
+    assert caplog.text.count("the disk is full") == 1
+
+
+def test_processes_that_start_together_share_a_folder(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:  # a lock of a file's is of whoever opened it, a thread as well
+        stores = list(threads.map(lambda _: store(tmp_path), range(32)))
+    assert len({one.folder for one in stores}) == 1
+
+
+def test_a_worker_forked_while_bytes_are_counted_does_not_keep_the_lock(tmp_path: Path) -> None:
+    one = store(tmp_path)
+    with one._budget.alone():
+        worker = os.fork()
+        if worker == 0:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with (tmp_path / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+
+
+def test_what_a_killed_process_was_dropping_is_gone_at_the_next_start(tmp_path: Path) -> None:
+    leftover = tmp_path / f"{DROPPED}other" / "ab"
+    leftover.mkdir(parents=True)
+    (leftover / "file").write_bytes(b"0" * 10**6)
+    assert store(tmp_path).used_bytes < 10**5
+    assert not leftover.parent.exists()
