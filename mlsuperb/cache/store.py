@@ -59,7 +59,9 @@ class Store:
         self.identity = hashlib.sha256(text.encode()).hexdigest()
         self.folder = root / f"{name}-{self.identity[:12]}"
         self._budget = Budget(root, self.folder, max_bytes=max_bytes)
-        write_atomic(self.folder / "about.json", [json.dumps(about, indent=2, default=str), "\n"])
+        temporary = self.folder / f".about.{os.getpid()}"  # several processes may begin at once
+        write_atomic(temporary, [json.dumps(about, indent=2, default=str), "\n"])
+        os.replace(temporary, self.folder / "about.json")
         _remove_leftovers(self.folder)
         self._trusted: set[str] = set()
         self._refused: str | None = None  # why nothing more is written

@@ -131,7 +131,7 @@ def test_a_training_leaves_the_folder_behind(tmp_path: Path, monkeypatch: pytest
     class Learned:
         """A trainer that finds everything done."""
 
-        select_by, num_iterations = "loss", 1
+        select_by, num_iterations, compile = "loss", 1, False
 
         def fit(self, model: Any, **_: Any) -> Progress:
             return Progress(iteration=1)

@@ -60,7 +60,7 @@ class Runs:
         first, second = self.training(name), self.training(other)
         assert len(first["history"]) == 2
         for mine, its in zip(first["history"], second["history"], strict=True):
-            assert its == pytest.approx(mine, abs=1e-4, rel=0)
+            assert its == pytest.approx(mine, abs=1e-4, rel=2e-6)  # of losses around 200; fp32 has 1e-7
         for key in ("iteration", "num_utterances", "counts", "best"):
             assert first[key] == second[key]
         texts = (self.root / name / "hypotheses.jsonl").read_text()
@@ -106,7 +106,7 @@ def said(runs: Runs) -> str:
         text=True,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=150,
+        timeout=600,
     )
     assert done.returncode != 0  # the last run fails
     assert (runs.root / "two" / "lone").is_dir(), done.stderr[-5000:]
