@@ -185,6 +185,8 @@ def _times(side: Any, speech: Any, batches: list[list[int]], *, num: int, warm_u
     shuffled = np.random.default_rng(0).permutation(chosen)  # a machine that slows down must not look like a slope
     visited = [*shuffled[:warm_up], *shuffled]
     seconds = [side.step(lambda index=index: collate([speech[one] for one in batches[index]])) for index in visited]
+    if len(np.unique(padded_s[shuffled])) == 1:  # a corpus of one batch
+        return np.tile(np.mean(seconds[warm_up:], axis=0), (len(batches), 1))
     lines = np.polyfit(padded_s[shuffled], np.array(seconds[warm_up:]), 1)
     return padded_s[:, None] * lines[0] + lines[1]
 
@@ -197,7 +199,7 @@ def child(arguments: argparse.Namespace, side: str) -> dict[str, Any]:
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "TRANSFORMERS_VERBOSITY": "error"},
     )  # fmt: skip
     if done.returncode:
-        raise SystemExit(f"{side}: {done.stderr[-3000:]}")
+        raise SystemExit(f"{side} ended with {done.returncode}: {done.stderr[-3000:]}")
     found: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
     return found
 
