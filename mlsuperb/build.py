@@ -275,8 +275,10 @@ def upstream_record(recogniser: Recogniser) -> dict[str, Any]:
 def features_kept(config: Mapping[str, Any], one: Recogniser, *datasets: SpeechDataset) -> Iterator[tuple[Speech, ...]]:
     """Inside, the features of the datasets are computed once for each utterance, where the upstream is frozen."""
     cache: Cache = instantiate(config.get("cache", OFF))
-    how: dict[str, Any] = {"device": one.device, "precision": one.precision, "trained": not one.model.frozen}
-    with cache.opened(one.model.upstream, config["upstream"], datasets=datasets, **how) as speech:
+    upstream, trained = one.model.upstream, not one.model.frozen
+    with cache.opened(
+        upstream, config["upstream"], device=one.device, precision=one.precision, trained=trained, datasets=datasets
+    ) as speech:
         yield speech
 
 

@@ -128,7 +128,7 @@ class OneLayer(Featurizer):
         ]
 
     def forward(self, features: Features) -> Tensor:
-        return features.layers[self.layer]
+        return features.layers[self.layer].float()  # as WeightedSum's, whatever the cache keeps them in
 
 
 class LastLayer(OneLayer):

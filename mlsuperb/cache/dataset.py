@@ -20,7 +20,8 @@ from mlsuperb.data.audio import RATE_HZ
 from mlsuperb.data.dataset import Example, SpeechDataset, collate
 from mlsuperb.types import Batch, Utterance
 
-UNHEARD, HEARD, RESIDENT = 0, 1, 2  # no key yet; a key; its features are in the main process's device memory
+# no key yet; a key; its file was found sound; its features are in the main process's device memory
+UNHEARD, HEARD, TRUSTED, RESIDENT = range(4)
 _NO_WAVE = np.zeros(0, np.float32)
 
 
@@ -103,8 +104,10 @@ class CachedSpeech(Dataset[CachedExample]):
             self._keys_NK[index] = torch.tensor(list(bytes.fromhex(audio_key(example.wave_T))), dtype=torch.uint8)
             self._samples_N[index] = len(example.wave_T)
             self._state_N[index] = HEARD
-        kept = self._store.read(self.key(index)) if self._store else None
+        trusted = bool(self._state_N[index] == TRUSTED)
+        kept = self._store.read(self.key(index), trusted=trusted) if self._store else None
         if kept is not None:
+            self._state_N[index] = TRUSTED
             return CachedExample(index, self.speech.without_wave(index), kept)
         return CachedExample(index, example or self.speech[index], None)  # decoded once, not twice
 

@@ -37,7 +37,8 @@ class _Block:
 
 class FeatureCache:
     """Gives each batch the features of its utterances, in the dtype in which they are kept, whether they were computed before
-    or not: what is in the cache never changes a result.
+    or not: what is in the cache changes a result by no more than the neighbours do in whose batch features were computed (the
+    last bits of fp32).
 
     Args:
         upstream: with nothing to train.

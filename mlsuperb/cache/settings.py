@@ -149,8 +149,15 @@ def upstream_identity(upstream: Upstream, settings: Mapping[str, Any]) -> dict[s
         "settings": {key: value for key, value in settings.items() if key not in ("name", "card")},
         "loaded": upstream.record(),
         "weights": fingerprint(upstream.state_dict().items()),
-        "code": {"mlsuperb": mlsuperb.__version__, "transformers": importlib.metadata.version("transformers")},
+        "code": {"mlsuperb": _code_digest(), "transformers": importlib.metadata.version("transformers")},
     }
+
+
+def _code_digest() -> str:
+    """Of the rooms that features are computed in: changed code is another cache, in a checkout too, whose version stays."""
+    package = Path(mlsuperb.__file__).parent
+    files = [package / "masks.py", *(package / "upstreams").glob("*.py"), *(package / "layers").glob("*.py")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
 
 
 def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -16,7 +16,6 @@ import logging
 import os
 import time
 import zlib
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,9 +62,7 @@ class Store:
         with self._budget.alone():  # ranks and runs that start together would take each other's temporary file
             write_atomic(self.folder / "about.json", [json.dumps(about, indent=2, default=str), "\n"])
         _remove_leftovers(self.folder)
-        self._trusted: set[str] = set()
         self._refused: str | None = None  # why nothing more is written
-        self.problems: Counter[str] = Counter()
 
     @property
     def used_bytes(self) -> int:
@@ -76,9 +73,9 @@ class Store:
         """The file of an audio."""
         return self.folder / key[:2] / f"{key}.safetensors"
 
-    def read(self, key: str) -> Kept | None:
+    def read(self, key: str, *, trusted: bool = False) -> Kept | None:
         """Features, mapped into memory rather than copied; None where there are none. A file that is damaged, or of something
-        else, is removed with a warning."""
+        else, is removed with a message; one that is `trusted` was found sound before."""
         path = self.path(key)
         if not path.exists():
             return None
@@ -88,17 +85,19 @@ class Store:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         except FileNotFoundError:  # given way to another upstream a moment ago
             return None
-        except (SafetensorError, OSError) as error:
+        except SafetensorError as error:
             self._discard(path, "damaged", str(error))
             return None
-        if key not in self._trusted:
+        except OSError as error:  # nothing is wrong with the file: rights, too many files, a network drive
+            log.error("%s cannot be read (%s): its features are computed again", path, error)
+            return None
+        if not trusted:
             if about.get("identity") != self.identity or about.get("key") != key:
                 self._discard(path, "stale", "it is of another upstream or other audio")
                 return None
             if about.get("crc32") != _checksum(tensors):
                 self._discard(path, "damaged", "its checksum differs")
                 return None
-            self._trusted.add(key)
         return Kept(**tensors)
 
     def write(self, key: str, kept: Kept) -> None:
@@ -135,14 +134,16 @@ class Store:
         self._budget.close()
 
     def _discard(self, path: Path, kind: str, why: str) -> None:
-        log.warning("%s is %s (%s): it is removed and its features are computed again", path, kind, why)
-        self.problems[kind] += 1
+        # an error, and no warning, since of several ranks only the first says warnings
+        log.error("%s is %s (%s): it is removed and its features are computed again", path, kind, why)
         try:
             size = path.stat().st_size
             path.unlink()
             self._budget.release(size)
         except FileNotFoundError:  # by another process
             return
+        except OSError as error:
+            log.error("%s cannot be removed (%s): remove it, or give another cache.folder", path, error)
 
     def _refuse(self, reason: str) -> None:
         self._refused = reason

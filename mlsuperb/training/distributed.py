@@ -45,7 +45,7 @@ def shard(model: nn.Module) -> None:
         register_fsdp_forward_method(model, "encode")
 
 
-def copy(model: nn.Module, *, some_wait: bool) -> nn.Module:
+def replicate(model: nn.Module, *, some_wait: bool) -> nn.Module:
     """`model` with its gradients averaged over the ranks.
 
     Args:

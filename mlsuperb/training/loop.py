@@ -28,11 +28,11 @@ from mlsuperb.training.checkpoint import (
 )
 from mlsuperb.training.device import choose_device
 from mlsuperb.training.distributed import (
-    copy,
     full,
     is_sharded,
     load_optimizer,
     put_together,
+    replicate,
     seed_rank,
     shard,
     unsynchronised,
@@ -84,8 +84,11 @@ class Loop:
             project_dir=self.folder,
         )
         self.model.to(self.device)
-        if ranks.world() > 1 and settings.parallel == "fsdp":
-            shard(self.model)
+        if settings.parallel == "fsdp":
+            if ranks.world() > 1:
+                shard(self.model)
+            else:
+                log.info("trainer.parallel=fsdp: there is one process, so nothing is shared out")
         groups = parameter_groups(self.model, settings.learning_rates)
         num_updates = settings.num_iterations // settings.accumulate
         self.unfreezing = Unfreezing(self.model, settings.unfreeze_after, num_updates=num_updates)
@@ -98,7 +101,7 @@ class Loop:
         # evaluation_mode: accelerate adds autocast and leaves the rest to us
         model = self.accelerator.prepare_model(self.model, evaluation_mode=True)
         if ranks.world() > 1 and not is_sharded(self.model):
-            model = copy(model, some_wait=any(self.settings.unfreeze_after.values()))
+            model = replicate(model, some_wait=any(self.settings.unfreeze_after.values()))
         return model, self.accelerator.prepare_optimizer(optimizer)
 
     def run(self, batches: Batches) -> None:

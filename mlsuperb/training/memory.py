@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -57,9 +56,9 @@ def free_gb(device: torch.device) -> float:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return (torch.cuda.mem_get_info(device)[0] + unused) / 1e9
-    lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    (available_kb,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    return available_kb * 1024 / 1e9
+    import psutil  # comes with accelerate
+
+    return float(psutil.virtual_memory().available) / 1e9
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,9 +111,24 @@ def test_a_file_that_cannot_be_trusted_is_removed_with_a_message(
         assert other.read(KEY) is None
     assert f"{one.path(KEY)} is {kind}" in caplog.text
     assert "computed again" in caplog.text
-    assert other.problems == {kind: 1}
+    assert not other.path(KEY).exists()
     other.write(KEY, encode(LAYERS, "bf16"))
     assert other.read(KEY) is not None
+
+
+def test_a_file_that_cannot_be_opened_stays_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    one = store(tmp_path)
+    one.write(KEY, encode(LAYERS, "bf16"))
+    with monkeypatch.context() as patched:
+        patched.setattr(store_module, "safe_open", refuse)
+        assert one.read(KEY) is None
+    assert "cannot be read" in caplog.text
+    assert one.read(KEY) is not None
 
 
 def test_a_killed_writer_leaves_nothing_that_is_read(tmp_path: Path) -> None:
