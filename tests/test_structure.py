@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "scoring": {"scoring", "data", "files"},
     "training": {"training", "files", "ranks"},
     "model": {"upstreams", "featurizer", "heads", "objectives"},
-    "macs": {"model", "upstreams"},
+    "macs": {"layers", "model", "upstreams"},
     "inference": {"data", "decoding", "model", "ranks", "scoring", "tasks", "training"},
     "settings": {"experiment", "options", "scoring"},
     "benchmark": {"experiment", "scoring", "settings"},

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from mlsuperb.data.audio import RATE_HZ
 from mlsuperb.types import Batch
 
+RATE_HZ = 16_000  # of `Batch.wave_BT`
 _SIGNS = ("DefaultCPUAllocator", "not enough memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
