@@ -1,11 +1,11 @@
-"""`python -m mlsuperb.run +exp=...`: train one model, decode its test sets, score them, write one result."""
+"""The door, `python -m mlsuperb.run +exp=...`: settings, then the job they choose, in the run's folder."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-from mlsuperb.options import answer, conf_dir
+from mlsuperb.config.options import answer, conf_dir
 
 
 def main(cfg: Any) -> None:
@@ -13,7 +13,7 @@ def main(cfg: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from mlsuperb.settings import plain
+    from mlsuperb.config.compose import plain
 
     try:
         run_experiment(plain(cfg))
@@ -26,32 +26,18 @@ def main(cfg: Any) -> None:
 
 
 def run_experiment(config: dict[str, Any]) -> None:
-    """The data flow of a run."""
-    from mlsuperb import build, ranks, summary
-    from mlsuperb.experiment import Run
-    from mlsuperb.settings import check
+    """Do the job of a configuration in the run's folder, and show its result."""
+    from mlsuperb.config.build import job_of
+    from mlsuperb.config.check import check
+    from mlsuperb.runs.run import Run
+    from mlsuperb.runtime import ranks
 
     with ranks.joined(), Run(config) as run:
         if not run.finished:
             check(config)
             run.begin()
-            data = build.build_data(config, run=run)
-            recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
-            build.pin_upstream(recogniser, run)
-            with build.features_kept(config, recogniser, data.train, data.dev, data.test) as (train, dev, test):
-                progress = build.train(config, recogniser, train=train, dev=dev, run=run)
-                hypotheses = recogniser.decode(test, run.folder / summary.HYPOTHESES_FILE)
-            summary.save_result(
-                config,
-                run.folder,
-                record=data.record,
-                model=recogniser.model,
-                decoding=recogniser.decoding,
-                hypotheses=hypotheses,
-                progress=progress,
-                environment=run.environment,
-            )
-        summary.show(run.folder)
+            job_of(config)(config, run)
+        job_of(config).show(run.folder)
 
 
 def cli() -> None:
@@ -59,7 +45,7 @@ def cli() -> None:
     answer(sys.argv[1:])
     import hydra
 
-    from mlsuperb.settings import register_resolvers
+    from mlsuperb.config.compose import register_resolvers
 
     register_resolvers()
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(main)()

@@ -102,6 +102,27 @@ class Loss:
     counts: dict[str, Tensor]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TaskFacts:
+    """What scores and tables have to know of a task; it travels with the result, so that nobody asks for a task's name.
+
+    Args:
+        name: for people.
+        has_text: whether its outputs hold a transcript.
+        has_language: whether they name a language.
+        units: what a transcript is compared in: `char`, `phoneme`.
+        unit_name: the error rate in these units, as tables call it: `CER`, `PER`.
+        normaliser: of the reference transcripts (`mlsuperb.data.text`).
+    """
+
+    name: str
+    has_text: bool
+    has_language: bool
+    units: str = "char"
+    unit_name: str = "CER"
+    normaliser: str = "v1"
+
+
 def figure_names(*, has_language: bool, rates: Iterable[str]) -> tuple[str, ...]:
     """What a validation measures, lower is better for each: of a task that names languages or not, with an objective that
     counts `rates` itself."""

@@ -21,12 +21,12 @@ if stage 2; then train; fi
 if stage 3; then
     table
     if finished all; then
-        for folder in "${some[@]}"; do run "$python" -m mlsuperb.score "$folder" --protocol challenge || true; done
+        for folder in "${some[@]}"; do run "$python" -m mlsuperb score "$folder" --protocol challenge || true; done
     fi
     leaderboard
 fi
 if stage 4 && finished all; then
-    for folder in "${some[@]}"; do run "$python" -m mlsuperb.export challenge "$folder" "$folder/submission" || true; done
+    for folder in "${some[@]}"; do run "$python" -m mlsuperb export challenge "$folder" "$folder/submission" || true; done
 fi
 if stage 5; then report; fi
 finish

@@ -193,7 +193,7 @@ experiment() {
     if [[ -n $lr_sweep ]]; then words+=("trainer.optimizer.lr=$lr_sweep"); fi
     if [[ -n $launcher ]]; then words+=("hydra/launcher=$launcher"); fi
     words+=("output_root=$out" "${own_words[@]}")
-    folders=$("$python" -m mlsuperb.folders "${words[@]}") || exit 2
+    folders=$("$python" -m mlsuperb folders "${words[@]}") || exit 2
     run_starts+=("${#runs[@]}")
     mapfile -t -O "${#runs[@]}" runs <<<"$folders"
     run_counts+=($((${#runs[@]} - run_starts[-1])))
@@ -217,7 +217,7 @@ check_data() {
         echo "every run has its result: no check"
         return
     fi
-    run "$python" -m mlsuperb.data check "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" "${own_data_words[@]}" ||
+    run "$python" -m mlsuperb data check "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" "${own_data_words[@]}" ||
         status=$?
     if ((status > 1)); then exit "$status"; fi
     failed=false
@@ -267,18 +267,18 @@ table() {
     local flags=()
     if [[ $seeds == *,* ]]; then flags+=(--over-seeds); fi
     if [[ -n $lr_sweep ]]; then flags+=(--best trainer.optimizer.lr); fi
-    run "$python" -m mlsuperb.table "${runs[@]}" "${flags[@]}" || true
+    run "$python" -m mlsuperb table "${runs[@]}" "${flags[@]}" || true
 }
 
 # What the leaderboard is asked for; said before anything has begun, since a wrong name would come out after the training.
 board() {
     board_flags=("$@")
-    "$python" -m mlsuperb.leaderboard "$@" --format csv >/dev/null || exit 2
+    "$python" -m mlsuperb leaderboard "$@" --format csv >/dev/null || exit 2
 }
 
 # Our rows beside published ones.
 leaderboard() {
-    run "$python" -m mlsuperb.leaderboard "$out" "${board_flags[@]}" || true
+    run "$python" -m mlsuperb leaderboard "$out" "${board_flags[@]}" || true
 }
 
 # `some` becomes the runs of sweep number $1, or of `all`, that have a result; in a dry run whether or not they have.
@@ -301,12 +301,12 @@ report_folder() {
 
 # Figures of runs, with their numbers.
 analyse() {
-    run "$python" -m mlsuperb.analyse "$@" || true
+    run "$python" -m mlsuperb analyse "$@" || true
 }
 
 # One page of everything that the runs show.
 report() {
-    if finished all; then run "$python" -m mlsuperb.report "${some[@]}" --out "$(report_folder)/report.html" || true; fi
+    if finished all; then run "$python" -m mlsuperb report "${some[@]}" --out "$(report_folder)/report.html" || true; fi
 }
 
 # What went wrong, and what to do.
@@ -318,7 +318,7 @@ finish() {
     else
         echo "Runs without a result:" >&2
         for number in "${!starts[@]}"; do
-            "$python" -m mlsuperb.folders --unfinished "${commands[@]:starts[number]:lengths[number]}" >&2 || true
+            "$python" -m mlsuperb folders --unfinished "${commands[@]:starts[number]:lengths[number]}" >&2 || true
         done
         echo "Give the same command again: what has finished stays, the rest is carried on." >&2
     fi

@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from claims_runs import Run, find_runs  # noqa: E402
 from claims_tests import KINDS, NEEDS, NOT_RUN, Verdict  # noqa: E402
 
-from mlsuperb.files import write_atomic  # noqa: E402
+from mlsuperb.runtime.files import write_atomic  # noqa: E402
 
 CLAIMS, PAGE = ROOT / "docs" / "claims.yaml", ROOT / "docs" / "claims.md"
 NEEDED = {"id", "claim", "source", "verified", "recipe", "tests"}

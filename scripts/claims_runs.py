@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.scoring.comparison.paired import PairedUtterance, pair_utterances
 from mlsuperb.scoring.counts import Counts
-from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
 from mlsuperb.scoring.result import read_result, scoring_settings
 from mlsuperb.scoring.utterances import utterance_counts

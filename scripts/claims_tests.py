@@ -131,7 +131,7 @@ def _transfer(run: Run, better: str, worse: str) -> tuple[str, str] | None:
 
 def published(test: Mapping[str, Any], runs: Sequence[Run]) -> Verdict:
     """Each column of a published row is met within `TOLERANCE` points, on the same release, whole. (Monolingual columns are
-    means over runs, whose interval is not taken here: `mlsuperb.leaderboard` shows them.)"""
+    means over runs, whose interval is not taken here: `mlsuperb.commands.leaderboard` shows them.)"""
     found, outcomes, used = [], [], []
     for row in (row for row in published_rows() if row.system == test["system"] and row.title == test["title"]):
         assert row.board is not None
@@ -186,7 +186,7 @@ def _mean_weight(weights: Sequence[float], places: Sequence[Sequence[float]]) ->
 
 def clusters(test: Mapping[str, Any], runs: Sequence[Run]) -> Verdict:
     """Languages are told apart by nearest neighbours better at the stage `after` than at `before` (analysis/knn.csv of
-    `mlsuperb.analyse`)."""
+    `mlsuperb.commands.analyse`)."""
     return _each(select(runs, test["runs"]), lambda run: _clusters(run.folder / "analysis" / "knn.csv", test))
 
 

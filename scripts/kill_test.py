@@ -39,8 +39,10 @@ def child(moment: str, overrides: list[str]) -> None:
     """Run, and die at `moment`."""
     import torch
 
-    from mlsuperb import inference, run
-    from mlsuperb.settings import compose
+    from mlsuperb import run
+    from mlsuperb.benchmark import recogniser as inference
+    from mlsuperb.config.compose import compose
+    from mlsuperb.runs import decoding
     from mlsuperb.training import checkpoint
 
     trainer = compose(overrides)["trainer"]
@@ -60,7 +62,7 @@ def child(moment: str, overrides: list[str]) -> None:
     elif moment == "checkpoint":  # the second one: weights are there under a temporary name, the rest is not
         checkpoint.torch.save = kill_after(2, torch.save)  # type: ignore[attr-defined]
     else:  # all is decoded, nothing written yet but the partial file
-        inference.write_hypotheses = kill_after(1, inference.write_hypotheses)
+        decoding.write_hypotheses = kill_after(1, decoding.write_hypotheses)
     sys.argv[1:] = overrides
     run.cli()
 

@@ -40,9 +40,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "upstreams"), str(ROOT / "script
 import matrix_report  # noqa: E402
 import tiny_checkpoints  # noqa: E402
 
-from mlsuperb import build  # noqa: E402
+from mlsuperb.benchmark import build  # noqa: E402
+from mlsuperb.config.check import find_problems  # noqa: E402
+from mlsuperb.config.compose import compose  # noqa: E402
 from mlsuperb.data.vocabulary import Vocabulary  # noqa: E402
-from mlsuperb.settings import GROUPS, compose, find_problems  # noqa: E402
 from mlsuperb.tasks.base import Task  # noqa: E402
 from mlsuperb.training.parameters import count_trained  # noqa: E402
 from mlsuperb.types import Batch, Utterance  # noqa: E402
@@ -120,7 +121,7 @@ def loaded(_: str, node: str) -> Upstream:
 def try_cell(names: dict[str, str], upstreams: dict[str, dict[str, Any]]) -> Cell:
     """Check, build, train."""
     config = configuration(names, upstreams)
-    if problems := find_problems(config, GROUPS):
+    if problems := find_problems(config):
         return Cell(**names, refusal=problems[0])
     task = build.instantiate(config["task"])
     specials = get_object(config["objective"]["_target_"]).specials
@@ -197,7 +198,7 @@ def tiny_upstreams(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def cells(arguments: argparse.Namespace, upstreams: Sequence[str]) -> list[dict[str, str]]:
     """The whole product, as far as it was asked for."""
-    from mlsuperb.options import conf_dir, options
+    from mlsuperb.config.options import conf_dir, options
 
     if unknown := set(arguments.upstream or ()) - set(upstreams):
         sys.exit(f"--upstream {', '.join(sorted(unknown))}: there are {', '.join(upstreams)}")

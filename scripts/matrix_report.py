@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import real_models
 import torch
 
-from mlsuperb import build
-from mlsuperb.options import conf_dir, options
-from mlsuperb.settings import compose
+from mlsuperb.benchmark import build
+from mlsuperb.config.compose import compose
+from mlsuperb.config.options import conf_dir, options
 from mlsuperb.training.parameters import count_trained, num_parameters
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlsuperb.scoring.hypotheses import write_hypotheses
+from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.scoring.result import build_result, write_result
 from mlsuperb.scoring.score import score
 from mlsuperb.types import Hypothesis

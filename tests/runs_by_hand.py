@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from mlsuperb.scoring.hypotheses import write_hypotheses
+from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.scoring.result import build_result, write_result
 from mlsuperb.scoring.score import score
 from mlsuperb.types import Hypothesis

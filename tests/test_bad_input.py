@@ -79,12 +79,13 @@ import soundfile
 import torch
 import transformers
 
-from mlsuperb import build
+from mlsuperb.benchmark import build
+from mlsuperb.config.check import find_problems
+from mlsuperb.config.compose import compose
 from mlsuperb.data import phonemes
-from mlsuperb.experiment import Run
 from mlsuperb.objectives.ctc import CTC
 from mlsuperb.run import run_experiment
-from mlsuperb.settings import compose, find_problems
+from mlsuperb.runs.run import Run
 from mlsuperb.tasks.asr import ASR
 from mlsuperb.types import Encoded
 from mlsuperb.upstreams.huggingface import HuggingFace

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from mlsuperb.options import conf_dir, options
+from mlsuperb.config.options import conf_dir, options
+from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.scoring.boards.published import published_rows
 from mlsuperb.scoring.comparison.bootstrap import Interval
-from mlsuperb.scoring.hypotheses import write_hypotheses
 from mlsuperb.scoring.result import build_result, write_result
 from mlsuperb.scoring.score import score
 from mlsuperb.types import Hypothesis

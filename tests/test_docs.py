@@ -23,9 +23,9 @@ import yaml
 from safetensors.torch import load_file
 
 import mlsuperb
+from mlsuperb.config.options import check_overrides, conf_dir, options
 from mlsuperb.data.corpora.synthetic import Synthetic
 from mlsuperb.data.manifest import prepare, utterances
-from mlsuperb.options import check_overrides, conf_dir, options
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
@@ -369,11 +369,11 @@ def test_a_wrong_command_is_found(module: str, arguments: list[str], problem: st
 
 def test_commands_are_taken_apart() -> None:
     text = """for x in a b; do
-  A=1 python -m mlsuperb.data describe data=table \\
+  A=1 mlsuperb data describe data=table \\
     'data.columns={audio: path, text: sentence}' | less   # look
 done && make lint"""
     assert [command for command in split_commands(text) if command[0] in ("python", "make")] == [
-        ["python", "-m", "mlsuperb.data", "describe", "data=table", "data.columns={audio: path, text: sentence}"],
+        ["python", "-m", "mlsuperb", "data", "describe", "data=table", "data.columns={audio: path, text: sentence}"],
         ["make", "lint"],
     ]
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-WHERE = "import mlsuperb, mlsuperb.options as o; print(mlsuperb.__file__, o.conf_dir(), sep='\\n')"
+WHERE = "import mlsuperb, mlsuperb.config.options as o; print(mlsuperb.__file__, o.conf_dir(), sep='\\n')"
 OWN_UPSTREAM = '''
 from mlsuperb.upstreams.fbank import Fbank
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mlsuperb.options import conf_dir, options
+from mlsuperb.config.options import conf_dir, options
 
 ROOT = Path(__file__).resolve().parents[1]
 

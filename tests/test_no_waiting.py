@@ -14,14 +14,14 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mlsuperb.featurizer import WeightedSum
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.conformer import ConformerHead
 from mlsuperb.heads.e_branchformer import EBranchformerHead
+from mlsuperb.heads.featurizer import WeightedSum
 from mlsuperb.heads.linear import LinearHead
+from mlsuperb.heads.specaug import SpecAugment
 from mlsuperb.heads.transformer import TransformerHead
 from mlsuperb.objectives.ctc import CTC
-from mlsuperb.specaug import SpecAugment
 from mlsuperb.types import Features
 
 LAYERS, BATCH, FRAMES, SIZE, VOCAB_SIZE = 5, 3, 40, 96, 20

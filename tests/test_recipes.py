@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from mlsuperb.options import check_overrides
+from mlsuperb.commands.sweep import run_folders
+from mlsuperb.config.compose import compose
+from mlsuperb.config.options import check_overrides
 from mlsuperb.scoring.protocols.v1 import RESERVED_LANGUAGES
-from mlsuperb.settings import compose
-from mlsuperb.sweep import run_folders
 
 ROOT = Path(__file__).resolve().parents[1]
 SHELL_FILES = sorted((ROOT / "recipes").glob("*.sh"))
@@ -143,7 +143,7 @@ def test_flags_become_words(flags: str, words: str) -> None:
 
 def test_tables_know_of_sweeps() -> None:
     flags = ["--data-root", "nowhere", "--seeds", "0,1", "--lr-sweep", "1e-3,1e-4"]
-    [table] = [words for words in dry_run("lid.sh", *flags) if words[0] == "mlsuperb.table"]
+    [table] = [words for words in dry_run("lid.sh", *flags) if words[0] == "mlsuperb.commands.table"]
     assert table[-3:] == ["--over-seeds", "--best", "trainer.optimizer.lr"]
     assert len(set(table[1:-3])) == 4
 
@@ -158,8 +158,8 @@ def test_stages_choose_what_is_done() -> None:
     flags = ["--data-root", "nowhere", "--stage", "2", "--stop-stage", "3"]
     assert [words[0] for words in dry_run("lid.sh", *flags)] == [
         "mlsuperb.run",
-        "mlsuperb.table",
-        "mlsuperb.leaderboard",
+        "mlsuperb.commands.table",
+        "mlsuperb.commands.leaderboard",
     ]
 
 
@@ -311,7 +311,7 @@ def python(tmp_path: Path) -> Path:
     path = tmp_path / "python"
     path.write_text(
         "#!/bin/bash\n"
-        f'if [[ $2 == mlsuperb.folders ]]; then exec {sys.executable} "$@"; fi\n'
+        f'if [[ $2 == mlsuperb.commands.folders ]]; then exec {sys.executable} "$@"; fi\n'
         'status="FAKE_${2/./_}"; exit "${!status:-0}"\n'
     )
     path.chmod(0o755)

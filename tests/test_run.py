@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mlsuperb import evaluate, transcribe
-from mlsuperb.scoring.hypotheses import read_hypotheses
+from mlsuperb.commands import evaluate, transcribe
+from mlsuperb.runs.hypotheses import read_hypotheses
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ["data=synthetic", "data.languages=[deu,swa]", "data.minutes=0.3", "data.test_minutes=0.1"]
@@ -139,7 +139,7 @@ def test_a_sweep_runs_one_experiment_a_seed_and_ends_with_their_table(corpus: li
     assert "2 runs on synthetic, split test, protocol v2" in written.read_text()
     assert "2 runs on synthetic" in done.stdout
     folders = [str(path.parent) for path in tmp_path.glob("*/result.json")]
-    again = run(*folders, str(tmp_path / "nothing"), module="mlsuperb.table").stdout
+    again = run(*folders, str(tmp_path / "nothing"), module="mlsuperb.commands.table").stdout
     assert "2 runs on synthetic" in again
     assert "has no result" in again
 

@@ -36,6 +36,7 @@ class BlockAdaptation(Adaptation):
     """
 
     label: ClassVar[str]
+    not_science: ClassVar = ("gradient_checkpointing",)
 
     def __init__(self, *, layers: Layers = None, gradient_checkpointing: bool = False) -> None:
         if found := layers_problems(layers):

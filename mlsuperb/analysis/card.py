@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlsuperb.analysis.card_text import body
 from mlsuperb.data.languages import BENCHMARK_LABELS
-from mlsuperb.files import write_atomic
+from mlsuperb.runtime.files import write_atomic
 from mlsuperb.scoring.result import RESULT_FILE, read_result
 
 if TYPE_CHECKING:

@@ -127,8 +127,8 @@ def _use(result: Mapping[str, Any], run: str) -> str:
         )
     )
     return (
-        f"With mlsuperb installed:\n\n```bash\npython -m mlsuperb.transcribe {run} recording.wav        # language and text\n"
-        f"python -m mlsuperb.evaluate {run} data=... data.root=DIR  # scores on other data\n```\n\n"
+        f"With mlsuperb installed:\n\n```bash\nmlsuperb transcribe {run} recording.wav        # language and text\n"
+        f"mlsuperb evaluate {run} data=... data.root=DIR  # scores on other data\n```\n\n"
         f"`{run}` is the folder with this file, `model.safetensors` (what was trained), `tokens.txt` and "
         f"`config.yaml`.{needs}"
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mlsuperb.files import write_atomic
+from mlsuperb.runtime.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

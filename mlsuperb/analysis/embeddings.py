@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.data.dataset import SpeechDataset
-from mlsuperb.inference import Recogniser
-from mlsuperb.masks import zero_padding
+from mlsuperb.layers.masks import zero_padding
 from mlsuperb.types import Encoded, Features
 
 # Utterances differ by less than this part of a frame's size: rounding. A linear head behind `input_norm=mean` gives all

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from mlsuperb.analysis.chart import Chart, new_figure
-from mlsuperb.analysis.runs import ScoredRun
+from mlsuperb.analysis.naming import ScoredRun
 from mlsuperb.scoring.comparison.bootstrap import Rate, rate_interval
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import total

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mlsuperb.analysis.chart import Chart, new_figure
-from mlsuperb.analysis.runs import subject
+from mlsuperb.analysis.naming import subject
 from mlsuperb.scoring.table import Cells
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mlsuperb.analysis.runs import ScoredRun, pairs_of
+from mlsuperb.analysis.naming import ScoredRun, pairs_of
 from mlsuperb.scoring.comparison.bootstrap import Interval, rate_interval
 from mlsuperb.scoring.counts import Counts, total
 from mlsuperb.scoring.result import same_scoring, scoring_settings
@@ -183,7 +183,7 @@ def _same_utterances(
         raise ValueError(
             f"{first[0].place} and {second[0].place} were tested on other utterances of {column} ({len(spoken[0]):,} and "
             f"{len(spoken[1]):,}, {len(spoken[0] & spoken[1]):,} in both), so that their error rates cannot be compared; "
-            "evaluate both on the same data with python -m mlsuperb.evaluate"
+            "evaluate both on the same data with mlsuperb evaluate"
         )
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from mlsuperb.data.audio import RATE_HZ, load_audio
 from mlsuperb.data.text import first_language
-from mlsuperb.files import write_atomic
+from mlsuperb.runtime.files import write_atomic
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.utterances import TaskName, UnitName, compared_texts
 from mlsuperb.types import Hypothesis

@@ -17,7 +17,7 @@ from mlsuperb.cache.codec import DType, Kept, decode, empty, encode
 from mlsuperb.cache.dataset import CachedSpeech, PartBatch
 from mlsuperb.cache.store import Store
 from mlsuperb.data.dataset import SpeechDataset
-from mlsuperb.training.device import autocast
+from mlsuperb.runtime.device import autocast
 from mlsuperb.types import Batch, Features
 from mlsuperb.upstreams.base import Upstream
 
@@ -43,7 +43,7 @@ class FeatureCache:
     Args:
         upstream: with nothing to train.
         device: where it is.
-        precision: in which it computes (`mlsuperb.training.device.autocast`).
+        precision: in which it computes (`mlsuperb.runtime.device.autocast`).
         dtype: in which features are kept.
         store: features on disk; None for none.
         device_bytes: of features in the memory of the device.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat
@@ -41,6 +41,8 @@ class Cache:
         device_gb: features in a GPU's memory; auto is half of what is free. A CPU reads the files, which the system keeps in
             memory while there is room.
     """
+
+    not_science: ClassVar = ("folder", "max_gb", "device_gb")
 
     dtype: DType | None
     folder: str
@@ -156,7 +158,7 @@ def upstream_identity(upstream: Upstream, settings: Mapping[str, Any]) -> dict[s
 def _code_digest() -> str:
     """Of the rooms that features are computed in: changed code is another cache, in a checkout too, whose version stays."""
     package = Path(mlsuperb.__file__).parent
-    files = [package / "masks.py", *(package / "upstreams").glob("*.py"), *(package / "layers").glob("*.py")]
+    files = [*(package / "upstreams").glob("*.py"), *(package / "layers").glob("*.py")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
 
 

@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 
 from mlsuperb.cache.budget import Budget
 from mlsuperb.cache.codec import Kept
-from mlsuperb.files import write_atomic
+from mlsuperb.runtime.files import write_atomic
 
 log = logging.getLogger(__name__)
 

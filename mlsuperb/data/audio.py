@@ -67,7 +67,7 @@ def load_audio(
         raise ValueError(
             f"{path}: {num_wanted / rate_hz:.2f} s of audio were asked for from {start_s:.2f} s on, but only "
             f"{len(samples_TC) / rate_hz:.2f} s could be read. The file is cut short or its segment is wrong: get it "
-            "again or correct the segment, then prepare the data again (python -m mlsuperb.data prepare)."
+            "again or correct the segment, then prepare the data again (mlsuperb data prepare)."
         )
     wave_T = samples_TC[:, 0] if samples_TC.shape[1] == 1 else samples_TC.mean(axis=1)
     if not np.isfinite(wave_T).all():

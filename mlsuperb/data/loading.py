@@ -5,16 +5,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch.utils.data import DataLoader, Sampler
 
-from mlsuperb import ranks
 from mlsuperb.data.batching import Batching, DealtBatches, InferenceBatches, TrainingBatches, language_repeats
 from mlsuperb.data.dataset import Speech, SpeechDataset
+from mlsuperb.runtime import ranks
 from mlsuperb.types import Batch, Utterance
 
 
@@ -41,6 +41,8 @@ class Loading:
         num_workers: processes that decode audio; `auto` is 4 beside a GPU and none on a CPU, which is busy training.
         keep_audio_gb: decoded waves are kept in memory up to this size (shared out among the workers).
     """
+
+    not_science: ClassVar = ("num_workers", "keep_audio_gb")
 
     train: Batching
     language_temperature: Annotated[float, Field(ge=1)] = 1.0

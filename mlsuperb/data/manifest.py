@@ -111,7 +111,7 @@ def validate(frame: pd.DataFrame) -> None:
             row = frame[mask].iloc[0]
             raise ValueError(
                 f"bad manifest: row {row['id']!r} of split {row['split']!r} {flaw} ({int(mask.sum())} such rows). "
-                "Prepare the data again: python -m mlsuperb.data prepare."
+                "Prepare the data again: mlsuperb data prepare."
             )
 
 
@@ -139,7 +139,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
         ValueError: the file is missing or is no manifest.
     """
     if not Path(path).is_file():
-        raise ValueError(f"{path}: there is no such manifest. Write it with python -m mlsuperb.data prepare.")
+        raise ValueError(f"{path}: there is no such manifest. Write it with mlsuperb data prepare.")
     try:
         # column by column into pandas' own form, each freed once it is there: 25 million rows are several GB
         frame = pq.read_table(path).to_pandas(split_blocks=True, self_destruct=True)

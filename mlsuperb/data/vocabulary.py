@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mlsuperb.files import write_atomic
+from mlsuperb.runtime.files import write_atomic
 
 UNKNOWN = "<unk>"
 IGNORED = -1  # the index of a token unknown to a vocabulary that has no `<unk>`; losses skip it
@@ -42,7 +42,7 @@ class Vocabulary:
         if not ranked:
             raise ValueError(
                 "the training split holds no text to build a vocabulary from; look at its skip report "
-                "(`python -m mlsuperb.data describe data=...`) and at the language and dataset filters"
+                "(`mlsuperb data describe data=...`) and at the language and dataset filters"
             )
         return cls([*specials[:-1], *ranked, *specials[-1:]])
 

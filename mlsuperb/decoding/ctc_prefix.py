@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mlsuperb.decoding.beam import ByRow
-from mlsuperb.masks import valid_mask
+from mlsuperb.layers.masks import valid_mask
 
 BLANK = 0
 FLOOR = -1e4  # log probability of the impossible: finite, so that running sums can be subtracted; its exp is 0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mlsuperb.decoding.base import Decoded
-from mlsuperb.masks import valid_mask
+from mlsuperb.layers.masks import valid_mask
 from mlsuperb.types import AttentionDecoder
 
 BLANK = 0

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mlsuperb.espnet.keys import EncoderKind, ctc_name, decoder_name, head_name
 from mlsuperb.espnet.upstreams import S3prlUpstream, config_from_shapes, to_transformers
-from mlsuperb.files import write_atomic
+from mlsuperb.runtime.files import write_atomic
 from mlsuperb.training.checkpoint import save_weights, trained_tensors
 
 # The second: s3prl before its `S3PRLUpstream`; ESPnet reads both (`AbsTask.build_model_from_file`)

@@ -17,14 +17,13 @@ from typing import Any
 import yaml
 
 import mlsuperb
-from mlsuperb import build
-from mlsuperb.experiment import write_json
+from mlsuperb.benchmark import build
+from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.export.folder import new_folder
 from mlsuperb.export.origin import origin
 from mlsuperb.export.readme import submission_readme
-from mlsuperb.files import write_atomic
-from mlsuperb.inference import Recogniser
-from mlsuperb.scoring.hypotheses import HYPOTHESES_FILE, read_hypotheses
+from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
+from mlsuperb.runtime.files import write_atomic, write_json
 from mlsuperb.upstreams.huggingface import EXPORT_FILE
 
 TEMPLATE = Path(__file__).with_name("submission")

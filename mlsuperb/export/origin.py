@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mlsuperb
-from mlsuperb.experiment import now
+from mlsuperb.runs.environment import now
 from mlsuperb.scoring.result import RESULT_FILE
 
 

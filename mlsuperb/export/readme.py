@@ -51,6 +51,6 @@ fetched from a network.
 - How the service is called was read in the public code of the server (mlcommons/dynabench). Its Dockerfile there starts from
   Python 3.8, and this code needs 3.10 or newer: ask the organisers which Python they run.
 - The evaluator that is known drops the first word of every text, taking it for a language. The template's README
-  asks for text alone, and so it is here; `mlsuperb.score` shows both scores (`challenge`, `challenge_server`).
+  asks for text alone, and so it is here; `mlsuperb.commands.score` shows both scores (`challenge`, `challenge_server`).
 - The limits are 24 GB of GPU memory and no network (arXiv 2506.01458); the size of this model was not held against them.
 """

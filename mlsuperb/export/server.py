@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from mlsuperb.build import load_config, load_recogniser
+from mlsuperb.config.build import job_of
+from mlsuperb.runs.decoding import decode
+from mlsuperb.runs.store import read_config
 
 MIN_DURATION_S = 0.1  # shorter audio is followed by silence; the heads' front ends need some frames
 UNKNOWN = "[unk]"  # where the model names no language: never right, as it should be
@@ -29,8 +31,7 @@ class Server:
     """A trained run that answers. `run`: its folder, upstream included (`mlsuperb.export.challenge`)."""
 
     def __init__(self, run: Path, *, device: str = "auto") -> None:
-        config = load_config(run)
-        self.recogniser = load_recogniser(run, config | {"trainer": config["trainer"] | {"device": device}})
+        self.transcriber = job_of(read_config(run)).load(run, device=device)
 
     def __call__(self, recordings: Sequence[tuple[Sequence[float], int]]) -> list[Answer]:
         """Of (samples in [-1, 1], samples a second) each; in their order."""
@@ -46,8 +47,8 @@ class Server:
                     {"id": path.stem, "audio": str(path), "start_s": 0.0, "duration_s": len(wave_T) / rate_hz, "text": "",
                      "language": "", "dataset": "", "split": "challenge", "speaker": ""}
                 )  # fmt: skip
-            dataset = self.recogniser.loading.dataset(pd.DataFrame(rows), encode=None, resample=True)
-            hypotheses = self.recogniser.decode(dataset, Path(place) / "hypotheses.jsonl")
+            dataset = self.transcriber.loading.dataset(pd.DataFrame(rows), encode=None, resample=True)
+            hypotheses = decode(dataset, Path(place) / "hypotheses.jsonl", self.transcriber).hypotheses
         return [_answer(one.hypothesis, one.predicted_language) for one in hypotheses]
 
 

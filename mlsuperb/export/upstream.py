@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mlsuperb import build
 from mlsuperb.adaptation.bottleneck import BottleneckAdaptation
 from mlsuperb.adaptation.frozen import Frozen
 from mlsuperb.adaptation.qlora import QLoRA
-from mlsuperb.experiment import write_json
+from mlsuperb.benchmark import build
 from mlsuperb.export.folder import new_folder
 from mlsuperb.export.origin import origin
+from mlsuperb.runtime.files import write_json
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
 from mlsuperb.upstreams.checkpoint import hash_files
 from mlsuperb.upstreams.huggingface import EXPORT_FILE, HuggingFace
@@ -98,7 +98,7 @@ def refuse(config: dict[str, Any]) -> None:
     if issubclass(adaptation, BottleneckAdaptation):
         raise ValueError(
             f"{shown}its bottlenecks are modules of their own, for which transformers' model has no place. Use the run "
-            "itself (mlsuperb.transcribe, mlsuperb.evaluate), or train with adaptation=lora, partial or full."
+            "itself (mlsuperb.commands.transcribe, mlsuperb.commands.evaluate), or train with adaptation=lora, partial or full."
         )
 
 

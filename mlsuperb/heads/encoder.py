@@ -13,9 +13,9 @@ from mlsuperb.heads.base import Head
 from mlsuperb.heads.inputs import InputNorm, UtteranceNorm, make_projection
 from mlsuperb.layers.attention import PositionKind
 from mlsuperb.layers.frontends import FrontendName, make_frontend, too_narrow
+from mlsuperb.layers.masks import valid_mask, zero_padding
 from mlsuperb.layers.norm import NORM_EPS
 from mlsuperb.layers.positions import Positions, RelativePositions
-from mlsuperb.masks import valid_mask, zero_padding
 from mlsuperb.types import Encoded
 
 

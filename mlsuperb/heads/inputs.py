@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mlsuperb.masks import zero_padding
+from mlsuperb.layers.masks import zero_padding
 
 InputNorm = Literal["mean", "mean_var", "none"]
 

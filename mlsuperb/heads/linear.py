@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.inputs import InputNorm, UtteranceNorm
-from mlsuperb.masks import zero_padding
+from mlsuperb.layers.masks import zero_padding
 from mlsuperb.types import Encoded
 
 

@@ -11,8 +11,8 @@ from typing import Literal, TypeVar, get_args
 
 from torch import Tensor, nn
 
+from mlsuperb.layers.masks import zero_padding
 from mlsuperb.layers.winograd import conv3x3
-from mlsuperb.masks import zero_padding
 
 FrontendName = Literal["conv2d2", "conv2d", "conv1d4", "conv1d2", "linear"]
 MIN_CONV2D = 7  # frames and features that two 3 x 3 convolutions, the first with stride 2, need

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlsuperb import ranks
+from mlsuperb.runtime import ranks
 
 
 def total(values: Tensor) -> Tensor:

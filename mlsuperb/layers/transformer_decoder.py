@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from mlsuperb.layers.attention import Attention
 from mlsuperb.layers.feed_forward import feed_forward
+from mlsuperb.layers.masks import valid_mask
 from mlsuperb.layers.norm import NORM_EPS
 from mlsuperb.layers.positions import Positions
-from mlsuperb.masks import valid_mask
 
 KeysValues = tuple[Tensor, Tensor]  # (B, N, anything, D) each
 TIDY_EVERY = 4  # steps between two removals of tokens that no hypothesis has any more

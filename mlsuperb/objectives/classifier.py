@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from mlsuperb.masks import zero_padding
+from mlsuperb.layers.masks import zero_padding
 from mlsuperb.objectives.base import Objective
 from mlsuperb.types import Encoded, Loss
 

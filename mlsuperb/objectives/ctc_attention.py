@@ -13,8 +13,8 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
+from mlsuperb.layers.masks import valid_mask
 from mlsuperb.layers.transformer_decoder import PartialTexts, TransformerDecoder
-from mlsuperb.masks import valid_mask
 from mlsuperb.objectives.base import Objective
 from mlsuperb.objectives.ctc import CTC
 from mlsuperb.types import Encoded, Loss

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.data.text import VERSIONS
-from mlsuperb.files import write_atomic
-from mlsuperb.scoring.files import load_strict_json, strict_json
-from mlsuperb.scoring.hypotheses import read_hypotheses
+from mlsuperb.runs.hypotheses import read_hypotheses
+from mlsuperb.runtime.files import load_strict_json, strict_json, write_atomic
 from mlsuperb.scoring.score import NOT_APPLICABLE
 from mlsuperb.scoring.utterances import TaskName, UnitName
 
@@ -240,7 +239,7 @@ def _check(result: Any, *, place: str) -> None:
     if result.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
             f"{place}: schema_version is {result.get('schema_version')!r}, this code reads {SCHEMA_VERSION}; score the "
-            "hypotheses again with python -m mlsuperb.score, or use the package version that wrote the file"
+            "hypotheses again with mlsuperb score, or use the package version that wrote the file"
         )
     missing = [key for key in SCHEMA if key not in result]
     missing += [f"{key}.{part}" for key in SCHEMA if key in result for part in SCHEMA[key] if part not in result[key]]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mlsuperb.runtime.files import disk_errors_named
 from mlsuperb.training.distributed import full, like
 
 WEIGHTS, STATE = "weights.safetensors", "state.pt"
@@ -61,27 +60,6 @@ def load_trained(model: nn.Module, path: Path) -> None:
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(like(tensors[name], tensor))
-
-
-@contextmanager
-def disk_errors_named(path: Path) -> Iterator[None]:
-    """Turn a full disk into one clear error; what was saved before stays whole, since writes go to a temporary name."""
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        if not (full or (isinstance(error, RuntimeError) and _is_full(path.parent))):
-            raise
-        raise OSError(
-            errno.ENOSPC,
-            f"no space left on the disk while writing {path}. What was saved before is whole: free some space and give "
-            "the same command again, it resumes from there",
-        ) from error
-
-
-def _is_full(folder: Path) -> bool:
-    """torch reports a failed write without its cause."""
-    return shutil.disk_usage(folder).free < 2**20
 
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mlsuperb import ranks
+from mlsuperb.runtime import ranks
 
 Parallel = Literal["ddp", "fsdp"]
 

@@ -16,7 +16,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
-from mlsuperb import ranks
+from mlsuperb.runtime import ranks
+from mlsuperb.runtime.device import choose_device
+from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.training.checkpoint import (
     CheckpointFolder,
     average,
@@ -26,7 +28,6 @@ from mlsuperb.training.checkpoint import (
     save_weights,
     trained_tensors,
 )
-from mlsuperb.training.device import choose_device
 from mlsuperb.training.distributed import (
     full,
     is_sharded,
@@ -41,7 +42,7 @@ from mlsuperb.training.distributed import (
 from mlsuperb.training.losses import PendingLosses
 from mlsuperb.training.memory import memory_errors_named
 from mlsuperb.training.parameters import Unfreezing, check_cap, check_gradients, count_trained, parameter_groups
-from mlsuperb.training.progress import PROGRESS_FILE, Estimate, Progress, peak_memory_gb
+from mlsuperb.training.progress import PROGRESS_FILE, Estimate, Progress
 from mlsuperb.types import Batch, Loss
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mlsuperb import ranks
+from mlsuperb.runtime import ranks
 from mlsuperb.training.progress import Progress
 from mlsuperb.types import Batch, Loss
 

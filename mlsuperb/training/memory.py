@@ -39,7 +39,7 @@ def memory_errors_named(batch: Batch | None) -> Iterator[None]:
             "loading.train.max_batch_s (or loading.train.batch_size), raising trainer.accumulate in turn; or "
             "cache.device_gb, where a GPU keeps the features of a frozen upstream; or set "
             "adaptation.gradient_checkpointing=true where an upstream is trained, or trainer.precision=bf16 on a GPU. "
-            "`python -m mlsuperb.largest_batch` with the same settings measures what fits. Checkpoints are whole"
+            "`mlsuperb largest_batch` with the same settings measures what fits. Checkpoints are whole"
         ) from error
 
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 from torch.optim import Optimizer
 
-from mlsuperb.training.device import compile_problem, device_problem
+from mlsuperb.runtime.device import compile_problem, device_problem
 from mlsuperb.training.distributed import Parallel
 from mlsuperb.training.loop import Batches, Loop
 from mlsuperb.training.progress import Progress
@@ -51,6 +51,10 @@ class Trainer:
         log_every: iterations between points of the training curve.
         trackers: where curves go: tensorboard, wandb.
     """
+
+    not_science: ClassVar = (
+        "device", "parallel", "compile", "optimizer.fused", "max_trainable_params", "log_every", "checkpoint_every", "trackers",
+    )  # fmt: skip
 
     optimizer: Callable[..., Optimizer]
     iterations_per_epoch: PositiveInt

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from mlsuperb.masks import zero_padding
+from mlsuperb.layers.masks import zero_padding
 from mlsuperb.types import Features
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
 from mlsuperb.upstreams.padding import reflect_ends

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mlsuperb.masks import valid_mask
+from mlsuperb.layers.masks import valid_mask
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
 from mlsuperb.upstreams.padding import normalise_wave, pad_short
 

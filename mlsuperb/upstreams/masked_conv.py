@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from mlsuperb.masks import valid_mask
+from mlsuperb.layers.masks import valid_mask
 
 
 class MaskedFirstConv(GradientCheckpointingLayer):

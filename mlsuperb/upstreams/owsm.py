@@ -16,9 +16,9 @@ from mlsuperb.espnet.folder import CONFIG, read_weights
 from mlsuperb.espnet.keys import espnet_head_name
 from mlsuperb.layers.e_branchformer import EBranchformerBlock
 from mlsuperb.layers.frontends import StridedConv2d
+from mlsuperb.layers.masks import valid_mask, zero_padding
 from mlsuperb.layers.norm import NORM_EPS
 from mlsuperb.layers.positions import Positions
-from mlsuperb.masks import valid_mask, zero_padding
 from mlsuperb.types import Features
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Anatomy, Upstream, size_and_type
 from mlsuperb.upstreams.checkpoint import listed

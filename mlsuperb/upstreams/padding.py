@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mlsuperb.masks import valid_mask
+from mlsuperb.layers.masks import valid_mask
 
 
 def pad_short(wave_BT: Tensor, lengths_B: Tensor, *, min_samples: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mlsuperb.masks import valid_mask, zero_padding
+from mlsuperb.layers.masks import valid_mask, zero_padding
 from mlsuperb.types import Features
 from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.inputs import WaveInput

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mlsuperb.masks import valid_mask, zero_padding
+from mlsuperb.layers.masks import valid_mask, zero_padding
 from mlsuperb.types import Features
 from mlsuperb.upstreams.base import Anatomy, Upstream, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, checkpoint_problems, load, type_problems

@@ -34,7 +34,7 @@ VARIANTS = {
 
 def run(overrides: list[str]) -> dict[str, Any]:
     """The result of a run, with the history of its training."""
-    from mlsuperb.settings import compose
+    from mlsuperb.config.compose import compose
 
     config = compose(overrides)
     folder = Path(config["output_root"]) / config["run_id"]

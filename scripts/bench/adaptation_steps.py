@@ -38,11 +38,11 @@ def measure(model_name: str, adaptation: str, settings: dict[str, Any]) -> dict[
     import real_models
     import torch
 
-    from mlsuperb import build
-    from mlsuperb.settings import compose
-    from mlsuperb.training.device import autocast, choose_device, describe_device
+    from mlsuperb.benchmark import build
+    from mlsuperb.config.compose import compose
+    from mlsuperb.runtime.device import autocast, choose_device, describe_device
+    from mlsuperb.runtime.speed import peak_memory_gb
     from mlsuperb.training.parameters import count_trained
-    from mlsuperb.training.progress import peak_memory_gb
     from mlsuperb.types import Batch
 
     device = choose_device(settings["device"])

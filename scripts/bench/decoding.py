@@ -135,7 +135,7 @@ def measure(settings: dict[str, Any]) -> dict[str, Any]:
     import torch
     from machine import describe_machine
 
-    from mlsuperb.training.progress import peak_memory_gb
+    from mlsuperb.runtime.speed import peak_memory_gb
 
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(settings["threads"])

@@ -55,11 +55,11 @@ def measure(overrides: list[str], target: Path) -> None:
     """Run an experiment in this process and write its figures to `target`."""
     import torch
 
-    from mlsuperb import build
+    from mlsuperb.benchmark import build
+    from mlsuperb.config.compose import compose
     from mlsuperb.run import run_experiment
-    from mlsuperb.settings import compose
-    from mlsuperb.training.device import describe_device
-    from mlsuperb.training.progress import peak_memory_gb
+    from mlsuperb.runtime.device import describe_device
+    from mlsuperb.runtime.speed import peak_memory_gb
 
     config = compose(overrides)
     assert config["trainer"]["accumulate"] == ACCUMULATE, "the official settings changed"

@@ -121,7 +121,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     import torch
 
-    from mlsuperb.training.device import choose_device, describe_device
+    from mlsuperb.runtime.device import choose_device, describe_device
 
     device = choose_device(arguments.device)
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if device.type == "cpu" else ""

@@ -47,7 +47,7 @@ class Clock:
         self.wall_s, self.cpu_s = time.perf_counter(), time.process_time()
 
     def stop(self) -> dict[str, float]:
-        from mlsuperb.training.progress import peak_memory_gb
+        from mlsuperb.runtime.speed import peak_memory_gb
 
         self._wait()
         wall_s, cpu_s = time.perf_counter() - self.wall_s, time.process_time() - self.cpu_s
@@ -79,10 +79,10 @@ def measure_ours(settings: dict[str, Any]) -> dict[str, Any]:
     """Our loop, in this process."""
     import numpy as np
 
-    from mlsuperb import build
+    from mlsuperb.benchmark import build
+    from mlsuperb.config.compose import compose
     from mlsuperb.data.batching import BucketedBatches
-    from mlsuperb.settings import compose
-    from mlsuperb.training.device import choose_device
+    from mlsuperb.runtime.device import choose_device
     from mlsuperb.types import Batch
 
     lengths_s, rng = durations(settings), np.random.default_rng(settings["repeat"])

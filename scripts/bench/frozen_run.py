@@ -93,11 +93,12 @@ def measure_ours(arguments: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from mlsuperb import build
-    from mlsuperb.experiment import Run
-    from mlsuperb.inference import Recogniser
-    from mlsuperb.settings import check, compose
-    from mlsuperb.training.progress import peak_memory_gb
+    from mlsuperb.benchmark import build
+    from mlsuperb.benchmark.recogniser import Recogniser
+    from mlsuperb.config.check import check
+    from mlsuperb.config.compose import compose
+    from mlsuperb.runs.run import Run
+    from mlsuperb.runtime.speed import peak_memory_gb
     from scripts.bench.machine import clocks, describe_machine
 
     torch.set_num_threads(arguments.threads)
@@ -131,10 +132,10 @@ def measure_ordinary(arguments: argparse.Namespace) -> dict[str, Any]:
     """Some steps of the ordinary way, and from them the whole run."""
     import torch
 
-    from mlsuperb import build
-    from mlsuperb.experiment import Run
-    from mlsuperb.settings import compose
-    from mlsuperb.training.progress import peak_memory_gb
+    from mlsuperb.benchmark import build
+    from mlsuperb.config.compose import compose
+    from mlsuperb.runs.run import Run
+    from mlsuperb.runtime.speed import peak_memory_gb
     from scripts.bench.ordinary import OrdinaryTraining
 
     torch.set_num_threads(arguments.threads)
@@ -165,7 +166,7 @@ def measure_ordinary(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _batches(config: dict[str, Any], speech: Any, *, num: int) -> list[list[int]]:
     """The first batches of a run; of one pass for the dev set."""
-    from mlsuperb.build import instantiate
+    from mlsuperb.config.build import instantiate
     from mlsuperb.data.batching import TrainingBatches
 
     batching = instantiate(config["loading"]["train"])

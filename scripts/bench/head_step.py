@@ -78,8 +78,8 @@ def make_ours(batch: dict[str, Any], precision: str, device: Any) -> Side:
     """Our parts, from `conf/`. Layers lie in the cache in the precision of the training."""
     import torch
 
-    from mlsuperb.build import instantiate
-    from mlsuperb.settings import compose
+    from mlsuperb.config.build import instantiate
+    from mlsuperb.config.compose import compose
     from mlsuperb.types import Features
 
     config = compose(["+exp=v1/mono_asr", "data.root=."])
@@ -123,7 +123,7 @@ def set_up(arguments: argparse.Namespace) -> Any:
     """Threads and device."""
     import torch
 
-    from mlsuperb.training.device import choose_device
+    from mlsuperb.runtime.device import choose_device
 
     logging.getLogger().setLevel(logging.ERROR)
     torch.set_num_threads(arguments.threads)
@@ -132,7 +132,7 @@ def set_up(arguments: argparse.Namespace) -> Any:
 
 def peaks_gb(name: str, arguments: argparse.Namespace) -> tuple[float, float]:
     """Peak memory of one side after three steps, and what it was before the first; in this process."""
-    from mlsuperb.training.progress import peak_memory_gb
+    from mlsuperb.runtime.speed import peak_memory_gb
 
     device = set_up(arguments)
     side = make_side(name, make_batch(arguments, device), device)

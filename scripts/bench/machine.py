@@ -13,7 +13,7 @@ def describe_machine(device: Any) -> str:
     """Device, threads, what it multiplies bfloat16 with, torch's version."""
     import torch
 
-    from mlsuperb.training.device import describe_device
+    from mlsuperb.runtime.device import describe_device
 
     parts = [describe_device(device)]
     if device.type == "cpu":

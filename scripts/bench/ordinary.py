@@ -13,8 +13,8 @@ import transformers
 from espnet2.asr.specaug.specaug import SpecAug
 from torch import Tensor, nn
 
+from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.heads.encoder import EncoderHead
-from mlsuperb.model import SpeechModel
 from mlsuperb.objectives.ctc import CTC
 from mlsuperb.types import Batch
 from scripts.bench.machine import clocks

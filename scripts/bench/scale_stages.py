@@ -25,8 +25,8 @@ from mlsuperb.data.manifest import (
     write_manifest,
 )
 from mlsuperb.data.vocabulary import Vocabulary
-from mlsuperb.experiment import environment, now
-from mlsuperb.scoring.hypotheses import read_hypotheses, write_hypotheses
+from mlsuperb.runs.environment import environment, now
+from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.scoring.result import build_result, write_result
 from mlsuperb.scoring.score import score
 from mlsuperb.scoring.table import protocol_tables

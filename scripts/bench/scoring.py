@@ -143,7 +143,7 @@ def align(side: str, num_characters: int) -> dict[str, Any]:
 
 def whole(num: int) -> dict[str, Any]:
     """Seconds of each stage of a test set's way through scoring, in this process."""
-    from mlsuperb.scoring.hypotheses import read_hypotheses, write_hypotheses
+    from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
     from mlsuperb.scoring.score import score
 
     hypotheses = make_hypotheses(num)

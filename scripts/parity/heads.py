@@ -9,11 +9,11 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from mlsuperb.build import instantiate
+from mlsuperb.config.build import instantiate
+from mlsuperb.config.options import conf_dir
 from mlsuperb.espnet.keys import EncoderKind, espnet_ctc_name, espnet_head_name, head_name
 from mlsuperb.heads.encoder import EncoderHead
 from mlsuperb.objectives.ctc import CTC
-from mlsuperb.options import conf_dir
 from mlsuperb.types import Encoded
 from scripts.parity.report import Check, close, relatively_close
 

@@ -20,9 +20,9 @@ from mlsuperb.adaptation.full import Full
 from mlsuperb.adaptation.lora import LoRA
 from mlsuperb.adaptation.partial import Partial
 from mlsuperb.adaptation.qlora import QLoRA
-from mlsuperb.featurizer import WeightedSum
+from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.heads.base import Head
-from mlsuperb.model import SpeechModel
+from mlsuperb.heads.featurizer import WeightedSum
 from mlsuperb.objectives.ctc import CTC
 from mlsuperb.training.checkpoint import load_trained, save_weights, trained_tensors
 from mlsuperb.training.parameters import check_gradients

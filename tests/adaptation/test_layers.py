@@ -15,7 +15,8 @@ from mlsuperb.adaptation.layers import choose_blocks, layers_problems
 from mlsuperb.adaptation.lora import LoRA
 from mlsuperb.adaptation.partial import Partial
 from mlsuperb.adaptation.qlora import QLoRA
-from mlsuperb.settings import compose, find_problems
+from mlsuperb.config.check import find_problems
+from mlsuperb.config.compose import compose
 from mlsuperb.training.parameters import num_parameters
 from mlsuperb.upstreams.base import Upstream
 from mlsuperb.upstreams.random_hubert import RandomHubert

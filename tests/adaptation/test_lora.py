@@ -13,11 +13,12 @@ import torch
 from peft import PeftModel
 from transformers import HubertModel
 
-from mlsuperb import build
 from mlsuperb.adaptation.base import Adaptation
 from mlsuperb.adaptation.frozen import Frozen
 from mlsuperb.adaptation.lora import LoRA
-from mlsuperb.settings import compose, find_problems
+from mlsuperb.benchmark import build
+from mlsuperb.config.check import find_problems
+from mlsuperb.config.compose import compose
 from mlsuperb.training.progress import Progress
 from mlsuperb.upstreams.random_hubert import RandomHubert
 from mlsuperb.upstreams.selfsupervised import SelfSupervised

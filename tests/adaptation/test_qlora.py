@@ -13,7 +13,8 @@ from torch import nn
 from mlsuperb.adaptation import qlora
 from mlsuperb.adaptation.lora import LoRA
 from mlsuperb.adaptation.qlora import QLoRA
-from mlsuperb.settings import compose, find_problems
+from mlsuperb.config.check import find_problems
+from mlsuperb.config.compose import compose
 from mlsuperb.training.parameters import num_parameters
 from mlsuperb.upstreams.random_hubert import RandomHubert
 

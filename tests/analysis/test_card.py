@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard, metadata_load
+from mlsuperb.export.__main__ import main
 
-from mlsuperb import summary
 from mlsuperb.analysis import card
 from mlsuperb.analysis.card import eval_results, model_card, write_card
-from mlsuperb.export.__main__ import main
-from mlsuperb.scoring.hypotheses import write_hypotheses
+from mlsuperb.benchmark import result as summary
+from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.scoring.result import build_result, write_result
 from mlsuperb.scoring.score import score
 from mlsuperb.types import Hypothesis
@@ -131,7 +131,7 @@ def test_the_text_says_what_one_needs_to_know(result: dict[str, Any]) -> None:
         "4,700,000 of 99,000,000 parameters were trained",
         "Languages heard in training (3): Danish (`dan`), English (`eng`), Japanese",
         "LibriSpeech; by their names none of the corpora tested on",
-        "python -m mlsuperb.transcribe RUN recording.wav",
+        "mlsuperb transcribe RUN recording.wav",
         "fetched from the hub",
         "`v1` pools all utterances",
         "| eng | mls | 1 |",
@@ -185,7 +185,7 @@ def test_an_evaluation_says_what_the_run_was_trained_on(result: dict[str, Any], 
     text = write_card(folder).read_text()
     assert "# hubert_base-frozen-1a2b3c4d on table" in text
     assert "Languages heard in training (3): Danish" in text
-    assert f"mlsuperb.transcribe {tmp_path.name} recording.wav" in text
+    assert f"mlsuperb.commands.transcribe {tmp_path.name} recording.wav" in text
     assert "Data: `ml_superb_10min`" in text
     (tmp_path / "result.json").unlink()  # as of an imported model
     text = write_card(folder).read_text()

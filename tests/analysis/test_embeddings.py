@@ -13,25 +13,25 @@ import soundfile
 import torch
 
 from mlsuperb.analysis.embeddings import balanced, embed
+from mlsuperb.benchmark.model import SpeechModel
+from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.data.batching import SortedBatches
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.greedy import Greedy
-from mlsuperb.featurizer import Featurizer, LastLayer, OneLayer, WeightedSum
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.bilstm import BiLSTMHead
 from mlsuperb.heads.conformer import ConformerHead
 from mlsuperb.heads.e_branchformer import EBranchformerHead
+from mlsuperb.heads.featurizer import Featurizer, LastLayer, OneLayer, WeightedSum
 from mlsuperb.heads.linear import LinearHead
+from mlsuperb.heads.specaug import Identity
 from mlsuperb.heads.transformer import TransformerHead
-from mlsuperb.inference import Recogniser
-from mlsuperb.model import SpeechModel
 from mlsuperb.objectives.base import Objective
 from mlsuperb.objectives.classifier import UtteranceClassifier
 from mlsuperb.objectives.ctc import CTC
 from mlsuperb.objectives.ctc_attention import CTCAttention
-from mlsuperb.specaug import Identity
 from mlsuperb.tasks.asr_lid import ASRLID
 from mlsuperb.upstreams.random_hubert import RandomHubert
 

@@ -80,7 +80,7 @@ def test_what_the_text_tells() -> None:
 
 
 def table_of(folder: Path) -> pd.DataFrame:
-    from mlsuperb.scoring.hypotheses import read_hypotheses
+    from mlsuperb.runs.hypotheses import read_hypotheses
 
     ones = read_hypotheses(folder / "hypotheses.jsonl")
     settings = {"task": "asr_lid", "normaliser": "v1", "units": "char"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_runs import make_run
 
-from mlsuperb.report import write_report
+from mlsuperb.commands.report import write_report
 
 WIDTHS = (1280, 390)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mlsuperb.cache import store as store_module
+from mlsuperb.config.compose import compose
 from mlsuperb.run import run_experiment
-from mlsuperb.settings import compose
 
 SETTINGS = [
     "+exp=v1/asr_lid", "data=synthetic", "data.languages=[deu,swa]", "data.minutes=0.3", "data.test_minutes=0.1",

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import soundfile
 import torch
+from mlsuperb.export.__main__ import main
 from tiny_checkpoints import write_checkpoint
 from trained_runs import add_result, trained_run
 
-from mlsuperb.export.__main__ import main
+from mlsuperb.commands.transcribe import transcribe
 from mlsuperb.export.challenge import SERVER_PACKAGES, export_challenge
-from mlsuperb.scoring.hypotheses import write_hypotheses
-from mlsuperb.transcribe import transcribe
+from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.types import Hypothesis
 
 # As the server does it: the schema file alone says which columns are sent, then the service is asked. fastapi stands in for

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 import yaml
 
-from mlsuperb import build
+from mlsuperb.benchmark import build
+from mlsuperb.config.compose import compose
 from mlsuperb.data.vocabulary import Vocabulary
-from mlsuperb.experiment import write_json
-from mlsuperb.settings import compose
+from mlsuperb.runtime.files import write_json
 from mlsuperb.training.checkpoint import save_weights, trained_tensors
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 import yaml
 
-from mlsuperb.build import instantiate
+from mlsuperb.config.build import instantiate
+from mlsuperb.config.check import find_problems
+from mlsuperb.config.compose import compose
+from mlsuperb.config.options import conf_dir, options
 from mlsuperb.heads.conformer import ConformerHead
 from mlsuperb.heads.e_branchformer import EBranchformerHead
-from mlsuperb.options import conf_dir, options
-from mlsuperb.settings import compose, find_problems
 
 CAP, VOCAB_SIZE = (
     100_000_000,

@@ -16,7 +16,7 @@ import json
 
 import pytest
 
-from mlsuperb.scoring.hypotheses import read_hypotheses
+from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.scoring.score import NOT_APPLICABLE, PROTOCOLS, score
 from mlsuperb.scoring.utterances import utterance_counts
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from mlsuperb.scoring.hypotheses import write_hypotheses
+from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.scoring.result import OPTIONAL, SCHEMA, build_result, comparable, read_result, write_result
 from mlsuperb.scoring.score import score
 

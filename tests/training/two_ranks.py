@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mlsuperb import ranks
+from mlsuperb.config.compose import compose
 from mlsuperb.decoding.base import Decoded
 from mlsuperb.decoding.greedy import Greedy
 from mlsuperb.run import run_experiment
-from mlsuperb.settings import compose
+from mlsuperb.runtime import ranks
 from mlsuperb.training.loop import Batches, Loop
 from mlsuperb.types import Batch
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mlsuperb.options import conf_dir, options
-from mlsuperb.settings import compose
+from mlsuperb.config.compose import compose
+from mlsuperb.config.options import conf_dir, options
 
 UPSTREAMS = {name: compose([f"upstream={name}"])["upstream"] for name in options("upstream", [conf_dir()])}
 

@@ -12,8 +12,8 @@ import pandas as pd
 from mlsuperb.analysis.languages import LanguageScore, language_scores
 from mlsuperb.analysis.utterance_facts import add_sound, text_facts
 from mlsuperb.data.vocabulary import Vocabulary
+from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.scoring.counts import Counts
-from mlsuperb.scoring.hypotheses import read_hypotheses
 from mlsuperb.scoring.result import RESULT_FILE, read_result, scoring_settings
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis

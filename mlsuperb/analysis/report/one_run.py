@@ -64,10 +64,10 @@ def _layers(run: LoadedRun) -> Section:
 
 
 def _embeddings(run: LoadedRun) -> Section:
-    """t-SNE and nearest neighbours by stage, where `mlsuperb.analyse` has left them."""
+    """t-SNE and nearest neighbours by stage, where `mlsuperb.commands.analyse` has left them."""
     tables = [run.folder / ANALYSIS / name for name in ("tsne.csv", "knn.csv")]
     stamp = run.folder / ANALYSIS / "tsne.json"  # written last: without it the tables may be of two analyses
-    title, command = "Language in the layers", f"python -m mlsuperb.analyse tsne {run.folder}"
+    title, command = "Language in the layers", f"mlsuperb analyse tsne {run.folder}"
     if not all(path.is_file() for path in (*tables, stamp)):
         text = (
             f"t-SNE and nearest neighbours by layer are not there. {command} makes them (with --all-layers of every layer of "

@@ -63,7 +63,7 @@ def several_runs_page(runs: Sequence[LoadedRun], *, max_audio: int, hidden: Coll
     """Runs that may not be compared with the first are in no table of scores; why stands on the page.
 
     Args:
-        hidden: settings that are no column (`mlsuperb.experiment.NOT_SCIENCE`).
+        hidden: settings that are no column (`mlsuperb.runs.run.NOT_SCIENCE`).
     """
     names = short_names(runs)
     sides, reasons = _comparable_sides(runs, names)

@@ -50,7 +50,7 @@ class Entry:
 
     @property
     def dev_figure(self) -> float:
-        """What `python -m mlsuperb.table --best` goes by; infinite where the training took none."""
+        """What `mlsuperb table --best` goes by; infinite where the training took none."""
         try:
             return dev_figure(self.result)
         except ValueError:

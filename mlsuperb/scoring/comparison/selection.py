@@ -29,7 +29,7 @@ def choose_on_dev(results: Sequence[Result], *, hidden: Collection[str], setting
     wins.
 
     Args:
-        hidden: settings in which the runs of a group may differ (`mlsuperb.experiment.NOT_SCIENCE`).
+        hidden: settings in which the runs of a group may differ (`mlsuperb.runs.run.NOT_SCIENCE`).
         setting: path of the setting to choose, such as `trainer.optimizer.lr`.
 
     Raises:

@@ -8,8 +8,8 @@ from statistics import fmean
 
 import pytest
 
+from mlsuperb.config.options import conf_dir, options
 from mlsuperb.data.corpora.ml_superb_release import mono_settings
-from mlsuperb.options import conf_dir, options
 from mlsuperb.scoring.boards.published import ROW_FILES, other_numbers, published_rows
 from mlsuperb.scoring.boards.superb_s import board_named, boards, superb_s
 from mlsuperb.scoring.protocols import challenge, v1

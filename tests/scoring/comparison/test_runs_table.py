@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from mlsuperb.experiment import NOT_SCIENCE
+from mlsuperb.runs.identity import NOT_SCIENCE
 from mlsuperb.scoring.comparison import runs
 from mlsuperb.scoring.comparison.run_facts import trained_params
 from mlsuperb.scoring.score import score

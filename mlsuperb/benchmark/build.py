@@ -1,0 +1,281 @@
+"""From a plain configuration to objects. Sizes flow from part to part here; nobody types one."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from hydra.utils import get_object
+
+from mlsuperb.benchmark.model import SpeechModel
+from mlsuperb.benchmark.recogniser import Recogniser
+from mlsuperb.cache.settings import Cache
+from mlsuperb.config.build import instantiate
+from mlsuperb.data.corpora.base import Corpus
+from mlsuperb.data.dataset import Speech, SpeechDataset
+from mlsuperb.data.loading import Loading
+from mlsuperb.data.manifest import prepare, split_hash
+from mlsuperb.data.skips import drop_counted
+from mlsuperb.data.vocabulary import Vocabulary
+from mlsuperb.decoding.argmax import Argmax
+from mlsuperb.decoding.greedy import Greedy
+from mlsuperb.runs.identity import signature
+from mlsuperb.runs.run import Run
+from mlsuperb.runs.store import read_config
+from mlsuperb.runtime import ranks
+from mlsuperb.runtime.device import choose_device, describe_device
+from mlsuperb.tasks.base import Task
+from mlsuperb.training.checkpoint import load_trained
+from mlsuperb.training.loop import MODEL_FILE
+from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
+from mlsuperb.training.progress import PROGRESS_FILE, Progress
+from mlsuperb.training.trainer import Trainer
+from mlsuperb.types import Utterance
+from mlsuperb.upstreams.base import Upstream
+
+log = logging.getLogger(__name__)
+
+TRAIN, DEV = "train", "dev"
+TOKENS_FILE = "tokens.txt"
+EMPTY_AFTER = "empty text after normalisation"
+OFF = {
+    "_target_": "mlsuperb.cache.settings.Cache",
+    "dtype": None,
+    "folder": "",
+}  # of a run from before there was a cache
+UPSTREAM = "upstream"  # the file that says which weights were loaded; the folder with them, in an imported run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A prepared corpus, ready to train and test on. `record` goes into the result: hash, size and hours of each split,
+    what was skipped."""
+
+    train: SpeechDataset
+    dev: SpeechDataset
+    test: SpeechDataset
+    vocabulary: Vocabulary
+    record: dict[str, Any]
+
+
+def build_corpus(config: Mapping[str, Any]) -> Corpus:
+    """The corpus reader of a configuration."""
+    corpus: Corpus = instantiate(config["data"])
+    return corpus
+
+
+def manifest_folder(config: Mapping[str, Any]) -> Path:
+    """Where the prepared corpus of a configuration is kept, for every run that uses it."""
+    return Path(config["manifests"]) / f"{config['data']['name']}-{signature({'data': config['data']})}"
+
+
+def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The manifest of a configuration's corpus, and its record for the result."""
+    corpus = build_corpus(config)
+    prepared = ranks.main_first(lambda: prepare(corpus, folder=manifest_folder(config)))
+    splits = {
+        str(split): {
+            "sha256": split_hash(rows),
+            "num_utterances": len(rows),
+            "duration_s": round(float(rows["duration_s"].sum()), 2),
+        }
+        for split, rows in prepared.manifest.groupby("split", sort=True)
+    }
+    for asked, (other, why) in corpus.stand_ins().items():
+        log.warning("%s stands in for %s: %s", other, asked, why)
+    record = {
+        "name": config["data"]["name"],
+        "synthetic": corpus.synthetic,
+        "release": corpus.release(),
+        "stand_ins": {asked: other for asked, (other, _) in corpus.stand_ins().items()},
+        "splits": splits,
+        "languages": {str(split): sorted(set(rows["language"])) for split, rows in prepared.manifest.groupby("split")},
+        "skipped": prepared.skipped,
+    }
+    return prepared.manifest, record
+
+
+def test_rows(config: Mapping[str, Any], manifest: pd.DataFrame) -> pd.DataFrame:
+    """The rows that results are made of.
+
+    Raises:
+        ValueError: there is none.
+    """
+    splits = build_corpus(config).evaluation_splits()
+    rows = manifest[manifest["split"].isin(splits)]
+    if rows.empty:
+        raise ValueError(
+            f"data={config['data']['name']} has no utterance to test on ({' or '.join(splits)}) after filtering; look at "
+            "data.languages, data.datasets and `mlsuperb data describe data=...`"
+        )
+    return rows
+
+
+def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
+    """Prepare the corpus, count the vocabulary, pin both to the run."""
+    manifest, record = read_data(config)
+    run.pin("data", record["splits"])
+    parts = {name: manifest[manifest["split"] == name] for name in (TRAIN, DEV)}
+    for name, rows in parts.items():
+        if rows.empty:
+            raise ValueError(
+                f"data={config['data']['name']} has no {name} utterance after filtering; look at data.languages, "
+                "data.datasets and `mlsuperb data describe data=...`"
+            )
+    parts["test"] = test_rows(config, manifest)
+    task: Task = instantiate(config["task"])
+    task.check_languages(set(manifest["language"]))
+    loading: Loading = instantiate(config["loading"])
+    resample = build_corpus(config).resample
+    for name in (TRAIN, DEV):
+        kept = [task.keeps(text) for text in parts[name]["text"]]  # ESPnet's `asr.sh` stage 4 drops the others, too
+        parts[name] = drop_counted(parts[name], kept, EMPTY_AFTER, record["skipped"])
+    utterances = loading.dataset(parts[TRAIN], encode=None, resample=resample)
+    vocabulary = Vocabulary.build(
+        (task.target(utterances.utterance(index)) for index in range(len(utterances))),
+        specials=get_object(config["objective"]["_target_"]).specials,
+    )
+    if ranks.is_main():
+        vocabulary.save(run.folder / TOKENS_FILE)
+    encode = partial(_token_indices, task=task, vocabulary=vocabulary)
+    for name, split in record["splits"].items():
+        log.info("%s: %s utterances, %.2f h", name, f"{split['num_utterances']:,}", split["duration_s"] / 3600)
+    return Data(
+        **{name: loading.dataset(rows, encode=encode, resample=resample) for name, rows in parts.items()},
+        vocabulary=vocabulary,
+        record=record,
+    )
+
+
+def _token_indices(utterance: Utterance, *, task: Task, vocabulary: Vocabulary) -> list[int]:
+    """At module level, so that a worker process can be sent it where processes are not forked."""
+    return vocabulary.encode(task.target(utterance))
+
+
+def build_model(config: Mapping[str, Any], *, vocab_size: int) -> SpeechModel:
+    """Upstream, adapted, and everything on top of it."""
+    return assemble(config, instantiate(config["upstream"]), vocab_size=vocab_size)
+
+
+def assemble(config: Mapping[str, Any], upstream: Upstream, *, vocab_size: int) -> SpeechModel:
+    """The model around an upstream that is there; `upstream` is adapted in place."""
+    featurizer = instantiate(config["featurizer"], num_layers=upstream.num_layers, layer_size=upstream.layer_size)
+    head = instantiate(config["head"], input_size=featurizer.output_size)
+    objective = instantiate(config["objective"], input_size=head.output_size, vocab_size=vocab_size)
+    # the adaptation last: what it draws must not change what the others start from, or seeds could not be compared
+    trained = instantiate(config["adaptation"]).apply(upstream)
+    return SpeechModel(
+        upstream,
+        trained=trained,
+        featurizer=featurizer,
+        specaug=instantiate(config["specaug"]),
+        head=head,
+        objective=objective,
+    )
+
+
+def build_recogniser(config: Mapping[str, Any], *, vocabulary: Vocabulary) -> Recogniser:
+    """The model with its task, vocabulary and decoder, on the device of the configuration."""
+    device = choose_device(config["trainer"]["device"])
+    model = build_model(config, vocab_size=len(vocabulary))
+    counts = {name: num_parameters(part.parameters()) for name, part in model.named_children()}
+    log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
+    log.info("parameters: %s", ", ".join(f"{name} {count:,}" for name, count in counts.items() if count))
+    log.info("%s", describe_trained(count_trained(model)))
+    return Recogniser(
+        model=model.to(device).eval(),
+        task=instantiate(config["task"]),
+        vocabulary=vocabulary,
+        decoder=instantiate(config["decoding"]),
+        loading=instantiate(config["loading"]),
+        device=device,
+        precision=config["trainer"]["precision"],
+    )
+
+
+def load_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a trained run.
+
+    Raises:
+        ValueError: the folder holds no training that has ended.
+    """
+    needed = ("config.yaml", TOKENS_FILE, MODEL_FILE, PROGRESS_FILE, f"{UPSTREAM}.json")
+    if missing := [name for name in needed if not (folder / name).is_file()]:
+        raise ValueError(
+            f"{folder} is not the folder of a trained run: {', '.join(missing)} missing. Give the folder that "
+            "`python -m mlsuperb.run` printed, after its training has ended"
+        )
+    config = read_config(folder)
+    if (folder / UPSTREAM).is_dir():  # an imported run brings its upstream along, wherever it was moved
+        config["upstream"]["checkpoint"] = str(folder / UPSTREAM)
+    return config
+
+
+def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
+    """The trained recogniser of a run folder; `config` is `load_config(folder)`, perhaps with another decoder or device.
+
+    Raises:
+        ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
+    """
+    recogniser = build_recogniser(config, vocabulary=Vocabulary.load(folder / TOKENS_FILE))
+    trained_on = json.loads((folder / f"{UPSTREAM}.json").read_text(encoding="utf-8"))
+    loaded = upstream_record(recogniser)
+    if _weights(trained_on) != _weights(loaded):
+        raise ValueError(
+            f"the upstream of {folder} was {trained_on} when it was trained, and is {loaded} now: its head would hear "
+            "another model. Restore the checkpoint, or give its commit as upstream.revision in config.yaml"
+        )
+    load_trained(recogniser.model, folder / MODEL_FILE)
+    return recogniser
+
+
+def _weights(record: Mapping[str, Any]) -> dict[str, Any]:
+    """An upstream's record; a folder's files are known by their hashes, wherever it lies."""
+    return {key: value for key, value in record.items() if not (key == "checkpoint" and record.get("sha256"))}
+
+
+def pin_upstream(recogniser: Recogniser, run: Run) -> None:
+    """Hold a run to the weights that it was started with: a branch of a hub can move."""
+    run.pin(UPSTREAM, upstream_record(recogniser))
+
+
+def upstream_record(recogniser: Recogniser) -> dict[str, Any]:
+    """What is held against `upstream.json` when a run is loaded again."""
+    record: dict[str, Any] = json.loads(json.dumps(recogniser.model.upstream.record()))
+    return record
+
+
+@contextmanager
+def features_kept(config: Mapping[str, Any], one: Recogniser, *datasets: SpeechDataset) -> Iterator[tuple[Speech, ...]]:
+    """Inside, the features of the datasets are computed once for each utterance, where the upstream is frozen."""
+    cache: Cache = instantiate(config.get("cache", OFF))
+    upstream, trained = one.model.upstream, not one.model.frozen
+    with cache.opened(
+        upstream, config["upstream"], device=one.device, precision=one.precision, trained=trained, datasets=datasets
+    ) as speech:
+        yield speech
+
+
+def train(config: Mapping[str, Any], recogniser: Recogniser, *, train: Speech, dev: Speech, run: Run) -> Progress:
+    """Train the recogniser's model in the run's folder, and leave it with the averaged weights."""
+    trainer: Trainer = instantiate(config["trainer"])
+    if trainer.compile:
+        recogniser.model.upstream.compile_blocks()
+    quick = Argmax() if recogniser.model.objective.utterance_level else Greedy()
+    progress = trainer.fit(
+        recogniser.model,
+        batches=recogniser.loading.training(train, seed=config["seed"]),
+        validate=lambda: recogniser.validate(dev, quick_decoder=quick),
+        folder=run.folder,
+        on_progress=lambda p: run.status(iteration=p.iteration, num_iterations=trainer.num_iterations, epoch=p.epoch),
+    )
+    if ranks.is_main():
+        instantiate(config["adaptation"]).export(recogniser.model.upstream, run.folder)
+    return progress

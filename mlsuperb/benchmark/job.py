@@ -1,0 +1,72 @@
+"""The job that is ML-SUPERB: train one model on one upstream, decode its test sets, score them, write one result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from mlsuperb.benchmark.recogniser import Recogniser
+    from mlsuperb.runs.run import Run
+
+
+class Benchmark:
+    """See `mlsuperb.runs.job.Job`."""
+
+    groups: ClassVar = (
+        "upstream", "cache", "adaptation", "featurizer", "specaug", "head", "objective", "task", "data", "loading",
+        "decoding", "scoring", "trainer",
+    )  # fmt: skip
+    settings: ClassVar = ("benchmark",)
+    runtime: ClassVar = {
+        "featurizer": frozenset({"num_layers", "layer_size"}),
+        "head": frozenset({"input_size"}),
+        "objective": frozenset({"input_size", "vocab_size"}),
+    }
+
+    @classmethod
+    def misfits(cls, config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+        """Parts that are sound alone but do not go together."""
+        from mlsuperb.benchmark.misfits import misfits
+
+        return misfits(config, groups)
+
+    def __call__(self, config: Mapping[str, Any], run: Run) -> None:
+        """The data flow."""
+        from mlsuperb.benchmark import build, result
+        from mlsuperb.runs.decoding import decode
+        from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
+
+        data = build.build_data(config, run=run)
+        recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
+        build.pin_upstream(recogniser, run)
+        with build.features_kept(config, recogniser, data.train, data.dev, data.test) as (train, dev, test):
+            progress = build.train(config, recogniser, train=train, dev=dev, run=run)
+            decoded = decode(test, run.folder / HYPOTHESES_FILE, recogniser)
+        result.save_result(
+            config,
+            run.folder,
+            record=data.record,
+            model=recogniser.model,
+            decoded=decoded,
+            progress=progress,
+            environment=run.environment,
+        )
+
+    def load(self, folder: Path, *, device: str) -> Recogniser:
+        """The trained recogniser of a run.
+
+        Raises:
+            ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
+        """
+        from mlsuperb.benchmark.build import load_config, load_recogniser
+
+        config = load_config(folder)
+        return load_recogniser(folder, config | {"trainer": config["trainer"] | {"device": device}})
+
+    def show(self, folder: Path) -> None:
+        """Scores by language and dataset, three utterances with their differences marked, the path."""
+        from mlsuperb.benchmark.result import show
+
+        show(folder)

@@ -1,0 +1,71 @@
+"""Parts of a benchmark run that are sound alone but do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.utils import get_object
+
+from mlsuperb.config.check import with_defaults
+from mlsuperb.scoring.score import applies
+from mlsuperb.types import figure_names
+
+BENCHMARK = ("experiment", "track", "size", "run")
+TRACKS = ("mono_asr", "multi_asr", "lid", "asr_lid")
+
+
+def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+    """See `Job.misfits`."""
+    yield from _benchmark_problems(config.get("benchmark"))
+    yield from _depth_problems(config, groups)
+    if not {"head", "objective", "decoding", "task", "scoring"} <= set(groups):
+        return
+    objective, decoder = (get_object(config[group]["_target_"]) for group in ("objective", "decoding"))
+    task = get_object(config["task"]["_target_"])
+    if objective.utterance_level and task.has_text:
+        yield f"objective={config['objective']['name']} gives one label an utterance, task={task.name} has text; use task=lid"
+    norm, linear = config["head"].get("input_norm"), getattr(get_object(config["head"]["_target_"]), "linear", False)
+    if objective.utterance_level and linear and norm in ("mean", "mean_var"):
+        yield (
+            f"objective={config['objective']['name']} sees the mean over an utterance, of which head.input_norm={norm} and "
+            f"head={config['head']['name']} leave nothing; use head.input_norm=none"
+        )
+    figures = figure_names(has_language=task.has_language, rates=objective.rates)
+    if (chosen := config.get("trainer", {}).get("select_by", figures[0])) not in figures:
+        yield f"trainer.select_by={chosen} is no figure of this validation; use one of {', '.join(figures)}"
+    protocols, units = config["scoring"]["protocols"], config["task"]["units"]
+    if not any(applies(protocol, task=task.name, units=units) for protocol in protocols):
+        yield f"scoring.protocols={protocols} has nothing to say of task={task.name}; add v1, which always has"
+    if objective.utterance_level != decoder.utterance_level:
+        fitting = "argmax" if objective.utterance_level else "greedy or prefix_beam"
+        yield f"decoding={config['decoding']['name']} does not read objective={config['objective']['name']}; use {fitting}"
+    elif decoder.needs_attention and not objective.has_attention:
+        yield (
+            f"decoding={config['decoding']['name']} searches with an attention decoder, which objective="
+            f"{config['objective']['name']} does not have; use decoding=prefix_beam, or objective=ctc_attention"
+        )
+
+
+def _depth_problems(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+    """Layers that the upstream has not, where its number of blocks is known without its weights."""
+    if "upstream" not in groups:
+        return
+    chosen = [group for group in ("upstream", "adaptation", "featurizer") if group in groups]
+    targets = {group: get_object(config[group]["_target_"]) for group in chosen}
+    given = {group: with_defaults(target, config[group]) for group, target in targets.items()}
+    if (depth := targets["upstream"].depth(given["upstream"])) is None:
+        return
+    for group in chosen:
+        if hasattr(targets[group], "depth_problems"):
+            yield from targets[group].depth_problems(depth, **given[group])
+
+
+def _benchmark_problems(node: Any) -> Iterator[str]:
+    """The node is written by published experiments; a table of runs believes it."""
+    if node is None:
+        return
+    if not isinstance(node, Mapping) or set(node) != set(BENCHMARK):
+        yield f"benchmark={node!r} must be null or have the keys {', '.join(BENCHMARK)}; leave it to +exp=v1/... and others"
+    elif node["track"] not in TRACKS:
+        yield f"benchmark.track={node['track']!r} must be one of {', '.join(TRACKS)}"

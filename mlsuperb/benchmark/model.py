@@ -1,0 +1,68 @@
+"""The model of a benchmark run: upstream, featurizer, SpecAugment, head, objective."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from mlsuperb.heads.base import Head
+from mlsuperb.heads.featurizer import Featurizer
+from mlsuperb.objectives.base import Objective
+from mlsuperb.types import Batch, Encoded, Loss
+from mlsuperb.upstreams.base import Upstream
+from mlsuperb.upstreams.modes import set_train_mode
+
+
+class SpeechModel(nn.Module):
+    """Upstream -> featurizer -> SpecAugment (training only) -> head -> objective, the order of the ML-SUPERB recipe
+    (utterance normalisation is the head's first step).
+
+    Args:
+        upstream: after its adaptation was applied.
+        trained: names of the upstream's parameters that the adaptation trains. Parts of the upstream without one stay in
+            eval mode (see `set_train_mode`), and where there is none at all it builds no graph.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        trained: Iterable[str],
+        featurizer: Featurizer,
+        specaug: nn.Module,
+        head: Head,
+        objective: Objective,
+    ) -> None:
+        super().__init__()
+        self.upstream = upstream
+        self.featurizer = featurizer
+        self.specaug = specaug
+        self.head = head
+        self.objective = objective
+        self.trained = frozenset(trained)
+        self.frozen = not self.trained
+
+    def train(self, mode: bool = True) -> SpeechModel:
+        """Frozen means frozen: what of the upstream is not trained has no dropout in training either."""
+        super().train(mode)
+        if mode:
+            set_train_mode(self.upstream, trained=self.trained)
+        return self
+
+    def encode(self, batch: Batch) -> Encoded:
+        """The head's output for a batch, from its features where it brings them, else from its waves."""
+        features = batch.features
+        if features is None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+                features = self.upstream(batch.wave_BT, batch.lengths_B)
+        feats_BFD = self.specaug(self.featurizer(features), features.lengths_B)
+        encoded: Encoded = self.head(feats_BFD, features.lengths_B)
+        return encoded
+
+    def forward(self, batch: Batch) -> Loss:
+        """The loss of a batch."""
+        encoded = self.encode(batch)
+        loss: Loss = self.objective(encoded, batch.targets_BS, batch.target_lengths_B)
+        return loss

@@ -1,0 +1,113 @@
+"""Run a model over speech: validation metrics during training, texts and languages afterwards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from rapidfuzz.distance import Levenshtein
+
+from mlsuperb.benchmark.model import SpeechModel
+from mlsuperb.data.dataset import Speech
+from mlsuperb.data.loading import Loading
+from mlsuperb.data.vocabulary import IGNORED, Vocabulary
+from mlsuperb.decoding.base import Decoder
+from mlsuperb.runs.decoding import batches_of_rank
+from mlsuperb.runtime import ranks
+from mlsuperb.runtime.device import autocast
+from mlsuperb.tasks.base import Task
+from mlsuperb.types import AttentionDecoder, Batch, Encoded, figure_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """What the model makes of a batch before it is searched: posteriors and attention decoder; `ready`: on a GPU, the event
+    after which they are there."""
+
+    posteriors: Encoded
+    attention: AttentionDecoder | None
+    ready: torch.cuda.Event | None
+
+
+@dataclass(kw_only=True)
+class Recogniser:
+    """A model with all it takes to turn audio into text and language."""
+
+    model: SpeechModel
+    task: Task
+    vocabulary: Vocabulary
+    decoder: Decoder
+    loading: Loading
+    device: torch.device
+    precision: str
+
+    def __post_init__(self) -> None:
+        self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of what `validate` returns; lower is better for each."""
+        return figure_names(has_language=self.task.has_language, rates=self.model.objective.rates)
+
+    @torch.inference_mode()
+    def validate(self, dataset: Speech, *, quick_decoder: Decoder) -> dict[str, float]:
+        """Mean loss an utterance, the rate of token errors (and of wrong languages) under `quick_decoder`, and the error
+        rates that the objective counts itself. Whole batches are dealt out among the ranks of a job, and all get the sums.
+
+        Raises:
+            ValueError: every utterance is too short for its text, so that the loss means nothing.
+        """
+        sums: Counter[str] = Counter()
+        for batch in batches_of_rank(dataset, self.loading).loader:
+            moved = batch.to(self.device)
+            with autocast(self.device, self.precision):
+                encoded = self.model.encode(moved)
+                result = self.model.objective(encoded, moved.targets_BS, moved.target_lengths_B)
+                posteriors = self.model.objective.log_probs(encoded)
+            sums["loss"] += float(result.loss) * len(batch.ids)  # type: ignore[assignment]
+            sums.update({name: int(number) for name, number in result.counts.items()})
+            targets = zip(batch.targets_BS.tolist(), batch.target_lengths_B.tolist(), strict=True)
+            decoded = quick_decoder(posteriors.values, posteriors.lengths_B)
+            for (padded, length), hypothesis in zip(targets, decoded, strict=True):
+                target = padded[:length]  # may be empty: a transcript of punctuation alone
+                sums["errors"] += Levenshtein.distance(target, hypothesis.tokens)
+                sums["tokens"] += length
+                sums["wrong_languages"] += hypothesis.tokens[:1] != target[:1] or target[:1] == [IGNORED]
+        return self._rates(ranks.gather(sums), num=len(dataset))
+
+    def _rates(self, sums_of_ranks: list[Counter[str]], *, num: int) -> dict[str, float]:
+        sums: Counter[str] = Counter()
+        for one in sums_of_ranks:
+            sums.update(one)
+        if sums["num_unaligned"] == num:
+            raise ValueError(
+                "every utterance of the dev set is too short for its text once the head has shortened it: choose a front "
+                "end that keeps more frames (head.frontend=conv1d2 or linear), or an upstream with more frames a second"
+            )
+        own = [sums[f"num_{name}_errors"] / max(1, sums[f"num_{name}_tokens"]) for name in self.model.objective.rates]
+        lid = [sums["wrong_languages"] / num] if self.task.has_language else []
+        values = (sums["loss"] / num, sums["errors"] / max(1, sums["tokens"]), *lid, *own)
+        return dict(zip(self.figures, values, strict=True))
+
+    def encode(self, batch: Batch) -> Encoding:
+        """Posteriors of a batch; a GPU is not waited for."""
+        moved = batch.to(self.device)
+        with autocast(self.device, self.precision):
+            encoded = self.model.encode(moved)
+            posteriors = self.model.objective.log_probs(encoded)
+        attention = self.model.objective.attention(encoded)
+        ready = torch.cuda.current_stream(self.device).record_event() if self.device.type == "cuda" else None
+        return Encoding(posteriors=posteriors, attention=attention, ready=ready)
+
+    def texts(self, encoded: Encoding) -> list[tuple[str, str | None]]:
+        """Search for the raw output of each utterance; on a GPU in a stream of its own, beside the model's work on the next
+        batch. Beside each stands the language that it names."""
+        with torch.cuda.stream(self._stream):  # None: nothing changes
+            if self._stream is not None and encoded.ready is not None:
+                self._stream.wait_event(encoded.ready)
+            decoded = self.decoder(encoded.posteriors.values, encoded.posteriors.lengths_B, encoded.attention)
+            if self._stream is not None:
+                self._stream.synchronize()  # the model's stream may reuse the posteriors' memory once they are let go
+        texts = (self.task.text(self.vocabulary.decode(one.tokens)) for one in decoded)
+        return [(text, self.task.language(text)) for text in texts]

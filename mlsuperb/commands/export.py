@@ -1,0 +1,63 @@
+"""`mlsuperb export upstream|challenge|card RUN ...`: what others can use of a finished run.
+
+mlsuperb export upstream RUN DIR     the trained upstream as a Hugging Face folder, for upstream=hf
+mlsuperb export challenge RUN DIR    a submission folder of the ML-SUPERB 2.0 challenge
+mlsuperb export card RUN             RUN/README.md, the model card, once more
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def upstream(options: argparse.Namespace) -> str:
+    """The upstream, and how to use it."""
+    from mlsuperb.export.upstream import export_upstream
+
+    done = export_upstream(options.run, options.folder)
+    return (
+        f"{done.folder} holds the trained upstream of {options.run} (loaded again, its layers differ by {done.difference:.1e} "
+        f"at most). Use it: python -m mlsuperb.run {done.overrides} ..."
+    )
+
+
+def challenge(options: argparse.Namespace) -> str:
+    """A submission folder of the ML-SUPERB 2.0 challenge."""
+    from mlsuperb.export.challenge import export_challenge
+
+    folder = export_challenge(options.run, options.folder)
+    size_mb = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    return f"{folder} is the submission ({size_mb:,.0f} MB); {folder / 'README.md'} says what could not be verified"
+
+
+def card(options: argparse.Namespace) -> str:
+    """RUN/README.md, written anew from RUN/result.json."""
+    from mlsuperb.analysis.card import write_card
+
+    return f"{write_card(options.run)} is the model card; its licence is yours to fill in"
+
+
+COMMANDS = {"upstream": upstream, "challenge": challenge, "card": card}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="mlsuperb export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="upstream|challenge|card")
+    for name, command in COMMANDS.items():
+        one = commands.add_parser(name, help=command.__doc__)
+        one.add_argument("run", type=Path, metavar="RUN", help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
+        if name != "card":
+            one.add_argument("folder", type=Path, metavar="DIR", help="folder to make")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        sys.stdout.write(COMMANDS[options.command](options) + "\n")
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))

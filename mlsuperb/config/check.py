@@ -1,0 +1,158 @@
+"""Every problem of a configuration at once, before anything is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, get_type_hints
+
+from hydra.utils import get_object
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from mlsuperb.config.build import NOT_ARGUMENTS
+from mlsuperb.config.options import nearest
+from mlsuperb.runs.job import Job
+
+RUN_SETTINGS = ("seed", "job", "output_root", "manifests", "run_name", "run_id")
+_MISSING = "???"
+
+
+def job_class(config: Mapping[str, Any]) -> type[Job]:
+    """The job of a configuration.
+
+    Raises:
+        ValueError: it names none.
+    """
+    node = config.get("job")
+    try:
+        found: type[Job] = get_object(node["_target_"])  # type: ignore[index]
+    except (ImportError, AttributeError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"job={node} names no job: choose one of conf/job/ (job=benchmark); {error}") from error
+    return found
+
+
+def check(config: Mapping[str, Any], groups: Sequence[str] | None = None) -> None:
+    """Refuse a configuration that cannot run; with `groups`, look at these alone.
+
+    Raises:
+        ValueError: lists everything that is wrong with it.
+    """
+    if problems := find_problems(config, groups):
+        listed = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
+        raise ValueError(f"this configuration cannot run:\n{listed}")
+
+
+def find_problems(config: Mapping[str, Any], groups: Sequence[str] | None = None) -> list[str]:
+    """Everything that is wrong with a configuration: settings that nothing reads, missing values, wrong types and
+    ranges, and whatever a part can see for itself (`problems`). Imports the parts; builds none."""
+    job = job_class(config)
+    known = (*job.groups, *job.settings, *RUN_SETTINGS)
+    problems = [
+        f"nothing reads the setting '{key}'{_hint(key, known)}; remove it" for key in config if key not in known
+    ]
+    seed = config.get("seed")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        problems.append(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1")
+    for group in job.groups if groups is None else groups:
+        node = config.get(group)
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            problems.append(f"{group} has no _target_: choose one of its options (`python -m mlsuperb.run --help`)")
+        else:
+            problems += _node_problems(group, node, job.runtime.get(group, frozenset()))
+    return problems or list(job.misfits(config, job.groups if groups is None else groups))
+
+
+def _node_problems(path: str, node: Mapping[str, Any], runtime: Collection[str]) -> Iterator[str]:
+    try:
+        target = get_object(node["_target_"])
+    except (ImportError, AttributeError, ValueError) as error:
+        yield f"{path}._target_={node['_target_']} cannot be imported: {error}"
+        return
+    given = {key: value for key, value in node.items() if key not in NOT_ARGUMENTS}
+    parameters = inspect.signature(target).parameters
+    hints = _hints(target)
+    before = True
+    for key, value in given.items():
+        if key in runtime:
+            yield f"{path}.{key} is known from the other parts; remove it"
+        elif key not in parameters:
+            yield f"nothing reads the setting '{path}.{key}'{_hint(key, parameters, path)}; remove it"
+        elif problem := _value_problem(f"{path}.{key}", value, hints.get(key, Any)):
+            yield problem
+        elif isinstance(value, Mapping) and "_target_" in value:
+            yield from _node_problems(f"{path}.{key}", value, ())
+            continue
+        else:
+            continue
+        before = False
+    for name, parameter in parameters.items():
+        required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+        if required and name not in given and name not in runtime and not node.get("_partial_"):
+            yield f"{path}.{name} is missing: give {path}.{name}=..."
+            before = False
+    if before:
+        yield from _own_problems(target, with_defaults(target, given))
+
+
+def _own_problems(target: Any, settings: Mapping[str, Any]) -> list[str]:
+    """What a part sees for itself. A check inherited by a class whose constructor takes other settings does not apply."""
+    if not hasattr(target, "problems"):
+        return []
+    try:
+        inspect.signature(target.problems).bind(**settings)
+    except TypeError:
+        if "problems" in vars(target):
+            raise
+        return []
+    found: list[str] = target.problems(**settings)
+    return found
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    owner = target if dataclasses.is_dataclass(target) or not inspect.isclass(target) else target.__init__
+    return get_type_hints(owner, include_extras=True)
+
+
+def _value_problem(path: str, value: Any, hint: Any) -> str | None:
+    if value == _MISSING:
+        return f"{path} is missing: give {path}=..."
+    if isinstance(value, Mapping) and "_target_" in value:
+        return None
+    try:
+        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return None  # a type that pydantic cannot judge, such as a tensor
+    try:
+        adapter.validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        found = {str(detail["msg"]).lower().removeprefix("input ") for detail in error.errors()}
+        reasons = sorted(reason for reason in found if "isinstance" not in reason)  # says nothing to a user
+        return f"{path}={value!r} {' or '.join(reasons)}"
+    return None
+
+
+def with_defaults(target: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `target`: those given, and its own defaults for the others."""
+    settings = {}
+    factories = {
+        field.name: field.default_factory
+        for field in (dataclasses.fields(target) if dataclasses.is_dataclass(target) else ())
+        if field.default_factory is not dataclasses.MISSING
+    }
+    for name, parameter in inspect.signature(target).parameters.items():
+        if name in given:
+            settings[name] = given[name]
+        elif name in factories:
+            settings[name] = factories[name]()
+        elif parameter.default is not parameter.empty:
+            settings[name] = parameter.default
+    return settings
+
+
+def _hint(name: str, known: Mapping[str, Any] | Sequence[str], path: str = "") -> str:
+    close = nearest(name, known)
+    prefix = f"{path}." if path else ""
+    return f" (nearest: {', '.join(prefix + one for one in close)})" if close else ""

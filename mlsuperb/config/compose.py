@@ -1,0 +1,75 @@
+"""Hydra's side: from overrides and YAML files to a plain dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mlsuperb.config.options import conf_dir
+from mlsuperb.runs.identity import present, signature
+
+
+def register_resolvers() -> None:
+    """`${run_signature:}`, `${num_gpus:}` (1 where there is none), and `${choose:key,{a: 1, b: 2}}`, which looks a value up
+    (`default` where `key` is not in it)."""
+    OmegaConf.register_new_resolver("run_signature", _run_signature, replace=True)
+    OmegaConf.register_new_resolver("choose", _choose, replace=True)
+    OmegaConf.register_new_resolver("num_gpus", _num_gpus, replace=True)
+
+
+def _run_signature(*, _root_: DictConfig) -> str:
+    raw = OmegaConf.to_container(_root_, resolve=False)
+    assert isinstance(raw, dict)
+    kept = OmegaConf.create({key: value for key, value in raw.items() if key not in ("run_id", "run_name", "hydra")})
+    resolved = OmegaConf.to_container(kept, resolve=True)
+    assert isinstance(resolved, dict)
+    return signature(resolved)  # type: ignore[arg-type]
+
+
+def _num_gpus() -> int:
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def _choose(key: Any, table: Mapping[Any, Any]) -> Any:
+    if key not in table and "default" not in table:
+        raise ValueError(f"{key!r} is not one of {', '.join(map(str, table))}")
+    return table.get(key, table.get("default"))
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as plain Python types.
+
+    Raises:
+        ValueError: it cannot be resolved.
+    """
+    try:
+        container = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"the configuration cannot be resolved: {error}") from error
+    assert isinstance(container, dict)
+    return present(container)  # type: ignore[arg-type]
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration that `python -m mlsuperb.run OVERRIDES` would run.
+
+    Raises:
+        ValueError: there is no such choice or setting.
+    """
+    register_resolvers()
+    try:
+        if GlobalHydra.instance().is_initialized():  # inside a run
+            return plain(hydra_compose("config", overrides=list(overrides)))
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return plain(hydra_compose("config", overrides=list(overrides)))
+    except HydraException as error:
+        raise ValueError(str(error)) from error

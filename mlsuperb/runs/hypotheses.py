@@ -1,0 +1,76 @@
+"""`hypotheses.jsonl`: one decoded utterance a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from mlsuperb.runtime.files import load_strict_json, strict_json, write_atomic
+from mlsuperb.types import Hypothesis
+
+HYPOTHESES_FILE = "hypotheses.jsonl"
+_FIELDS = {field.name: field.type for field in fields(Hypothesis)}  # types as text: `str`, `float`, `str | None`
+_ACCEPTED: dict[str, tuple[type, ...]] = {"str": (str,), "float": (float, int), "str | None": (str, type(None))}
+
+
+def write_hypotheses(path: Path, hypotheses: Iterable[Hypothesis]) -> None:
+    """Write one JSON object a line, whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written (a full disk, for one).
+        ValueError: a time is NaN or infinite.
+    """
+    write_atomic(path, (strict_json(vars(one), name=f"hypothesis {one.id!r}") + "\n" for one in hypotheses))
+
+
+def read_hypotheses(path: Path) -> list[Hypothesis]:
+    """All hypotheses of a file, in its order.
+
+    Raises:
+        ValueError: no such file, no line, a line that is not a hypothesis, or the same (split, id) twice; the message
+            names file and line.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; a run writes hypotheses.jsonl when it has decoded its test data")
+    found: list[Hypothesis] = []
+    first_line: dict[tuple[str, str], int] = {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            one = _parse(line, place=f"{path}, line {number}")
+            earlier = first_line.setdefault((one.split, one.id), number)
+            if earlier != number:
+                raise ValueError(
+                    f"{path}, line {number}: utterance {one.id!r} of split {one.split!r} stands already in line "
+                    f"{earlier}; every utterance of a split is scored once, so remove one of the lines"
+                )
+            found.append(one)
+    if not found:
+        raise ValueError(
+            f"{path} holds no hypothesis; decode again (start the run again, or mlsuperb.commands.evaluate)"
+        )
+    return found
+
+
+def _parse(line: str, *, place: str) -> Hypothesis:
+    try:
+        row = load_strict_json(line)
+    except ValueError as error:
+        raise ValueError(f"{place}: not a JSON object ({error}); was the file cut off or edited?") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"{place}: not a JSON object; a hypothesis has the fields {', '.join(_FIELDS)}")
+    if missing := [name for name in _FIELDS if name not in row]:
+        raise ValueError(f"{place}: missing {', '.join(missing)}; a hypothesis has the fields {', '.join(_FIELDS)}")
+    if unknown := [name for name in row if name not in _FIELDS]:
+        raise ValueError(f"{place}: unknown {', '.join(unknown)}; a hypothesis has the fields {', '.join(_FIELDS)}")
+    for name, expected in _FIELDS.items():
+        _check_type(row[name], str(expected), name=name, place=place)
+    return Hypothesis(**row)
+
+
+def _check_type(value: Any, expected: str, *, name: str, place: str) -> None:
+    if not isinstance(value, _ACCEPTED[expected]) or isinstance(value, bool):
+        raise ValueError(f"{place}: {name} is {value!r}, expected {expected.replace('None', 'null')}")

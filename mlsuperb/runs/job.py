@@ -1,0 +1,46 @@
+"""What a run does, chosen like everything else (`conf/job/`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from mlsuperb.runs.decoding import Transcriber
+    from mlsuperb.runs.run import Run
+
+
+class Job(Protocol):
+    """A kind of run. `conf/job/<name>.yaml` names its class and brings the groups of its configuration.
+
+    Attributes:
+        groups: the groups whose options are its parts.
+        settings: further settings at the top of its configuration.
+        runtime: by group, arguments that only the running program knows (sizes); nobody types them.
+    """
+
+    groups: ClassVar[tuple[str, ...]]
+    settings: ClassVar[tuple[str, ...]]
+    runtime: ClassVar[Mapping[str, frozenset[str]]]
+
+    @classmethod
+    def misfits(cls, config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+        """Parts among `groups` that are sound alone but do not go together, a sentence each."""
+        ...
+
+    def __call__(self, config: Mapping[str, Any], run: Run) -> None:
+        """Do the work in the run's folder, from wherever an earlier start left it, and end by writing the result."""
+        ...
+
+    def load(self, folder: Path, *, device: str) -> Transcriber:
+        """What a finished run has trained, for `evaluate` and `transcribe`.
+
+        Raises:
+            ValueError: the run makes nothing that transcribes, or the folder does not hold what it made.
+        """
+        ...
+
+    def show(self, folder: Path) -> None:
+        """Print the result of a finished run."""
+        ...

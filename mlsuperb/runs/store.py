@@ -1,0 +1,197 @@
+"""The runs on disk: what lies in their folders, which of them have finished."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic
+
+import yaml
+from pydantic import ValidationError
+
+from mlsuperb.runs.identity import present
+from mlsuperb.runs.result import SCHEMA_VERSION, Kind, Result
+from mlsuperb.runtime.files import load_strict_json, strict_json, write_atomic
+
+RESULT_FILE, CONFIG_FILE, STATUS_FILE = "result.json", "config.yaml", "status.json"
+EVALUATIONS = "evaluations"  # in a run's folder
+BENCHMARK = {"name": "benchmark", "_target_": "mlsuperb.benchmark.job.Benchmark"}  # of runs from before there were jobs
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a run, as this version reads it.
+
+    Raises:
+        ValueError: the folder is not that of a run.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} is not the folder of a run: {CONFIG_FILE} missing. Give the folder that a run printed"
+        )
+    config: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return present({"job": BENCHMARK, **config})
+
+
+def why_unfinished(folder: Path) -> str | None:
+    """Why a run's folder has no result, in words; None where it has one."""
+    if (folder / RESULT_FILE).is_file():
+        return None
+    path = folder / STATUS_FILE
+    if not path.is_file():
+        return "not started"
+    try:
+        status = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return f"{path.name} cannot be read"
+    # a process that was killed had no time to say so
+    words = "not finished" if status["state"] == "running" else str(status["state"])
+    if "num_iterations" in status:
+        words += f" after {status['iteration']:,} of {status['num_iterations']:,} iterations"
+    lines = str(status.get("error", "")).strip().splitlines()
+    return words + (f": {lines[0]}" if lines else "") + (" ... (run.log has it all)" if len(lines) > 1 else "")
+
+
+def finished_runs(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The finished runs among `folders`, and those that have no result. A folder of runs stands for those in it.
+
+    Raises:
+        ValueError: none has finished.
+    """
+    finished: list[Path] = []
+    unfinished: list[Path] = []
+    for folder in folders:
+        if (folder / RESULT_FILE).is_file():
+            finished.append(folder)
+            continue
+        inside = sorted(path.parent for path in folder.glob(f"*/{RESULT_FILE}"))
+        started = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
+        finished += inside
+        unfinished += [path for path in started if path not in inside] if inside or started else [folder]
+    if not finished:
+        raise ValueError(
+            f"no finished run in {', '.join(map(str, folders))}: give folders that hold a {RESULT_FILE}, or the folder that "
+            "they are in"
+        )
+    return list(dict.fromkeys(finished)), unfinished
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unread:
+    """A folder that gives no result, and why."""
+
+    folder: Path
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found(Generic[Kind]):
+    """What a search for runs found: `runs` have a result of the kind that was asked for, by their folders in alphabetical
+    order within each folder given; `left_out` have none, or one of another job."""
+
+    runs: Mapping[Path, Kind]
+    left_out: tuple[Unread, ...]
+
+    def required(self) -> Found[Kind]:
+        """This, if there is a run in it.
+
+        Raises:
+            ValueError: there is none; names every folder and its reason.
+        """
+        if not self.runs:
+            reasons = "; ".join(f"{one.folder}: {one.reason}" for one in self.left_out) or "the folders hold no run"
+            raise ValueError(
+                f"no finished run: {reasons}. Give folders of runs, or a folder that they are in, such as exp"
+            )
+        return self
+
+
+def find(folders: Sequence[Path], kind: type[Kind]) -> Found[Kind]:
+    """The finished runs in `folders`, however deep: each may be a run or hold runs. Evaluations in a run's folder are left
+    out, unless given themselves.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if absent := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise ValueError(f"there is no folder {', '.join(absent)}; give folders of runs, such as exp")
+    runs: dict[Path, Kind] = {}
+    left_out: list[Unread] = []
+    for given in folders:
+        for folder in _run_folders(given):
+            if folder in runs:
+                continue
+            if folder.parent.name == EVALUATIONS and folder != given:
+                left_out.append(
+                    Unread(folder=folder, reason="an evaluation of a trained run on data it was given later")
+                )
+            elif why := why_unfinished(folder):
+                left_out.append(Unread(folder=folder, reason=why))
+            else:
+                try:
+                    runs[folder] = read(folder, kind)
+                except ValueError as error:
+                    left_out.append(Unread(folder=folder, reason=str(error)))
+    return Found(runs=runs, left_out=tuple(dict.fromkeys(left_out)))
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    """Folders of runs and of their evaluations, in alphabetical order. What else a run holds is not looked through."""
+    for name, folders, files in os.walk(folder):
+        folders.sort()
+        if not {RESULT_FILE, STATUS_FILE, CONFIG_FILE}.isdisjoint(files):
+            yield Path(name)
+            folders[:] = [one for one in folders if one == EVALUATIONS]
+
+
+def read(folder: Path, kind: type[Kind]) -> Kind:
+    """The result in a folder.
+
+    Raises:
+        ValueError: there is none, it is of another job or of another version, or something is missing in it.
+    """
+    path = folder / RESULT_FILE
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; a run writes it when it has finished")
+    try:
+        content = load_strict_json(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} is not a result ({error}); was the file edited? Start its run again") from error
+    return validated(content, kind, place=str(path))
+
+
+def validated(content: Any, kind: type[Kind], *, place: str) -> Kind:
+    """`content` as a result of `kind`; `place` is named in errors.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{place} is not a result: expected a JSON object")
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(
+            f"{place}: schema_version is {content.get('schema_version')!r}, this version of mlsuperb reads {SCHEMA_VERSION}"
+        )
+    if kind.kind and (job := content.get("job", "benchmark")) != kind.kind:
+        raise ValueError(f"{place} is a result of job {job}, not of {kind.kind}")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}" for one in error.errors()[:5])
+        raise ValueError(f"{place} is not a whole result: {problems}. Start its run again") from error
+
+
+def write(folder: Path, result: Result) -> None:
+    """Write `result.json`, whole or not at all.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+        OSError: the file cannot be written.
+    """
+    path = folder / RESULT_FILE
+    write_atomic(
+        path, [strict_json(result.model_dump(mode="python", exclude_unset=True), name=str(path), indent=2), "\n"]
+    )

@@ -1,0 +1,126 @@
+"""Where to compute, and in which precision."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import logging
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from contextlib import AbstractContextManager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from mlsuperb.runtime import ranks
+
+log = logging.getLogger(__name__)
+
+_taken: list[IO[str]] = []  # locks of GPUs; closed, they would be free
+
+
+def device_problem(name: str) -> str | None:
+    """Why `name` cannot be used here, else None. `auto` always can."""
+    try:
+        kind = "cpu" if name == "auto" else torch.device(name).type
+    except RuntimeError:
+        return f"trainer.device={name} is no device; give auto, cpu, cuda, cuda:1, ..."
+    if kind == "cuda" and not torch.cuda.is_available():
+        return f"trainer.device={name} was asked for, but torch {torch.__version__} sees no CUDA device here; give auto or cpu"
+    if kind not in ("cpu", "cuda"):
+        return f"trainer.device={name} is not supported; give auto, cpu, cuda, cuda:1, ..."
+    if kind == "cuda" and (torch.device(name).index or 0) >= torch.cuda.device_count():
+        return f"trainer.device={name} was asked for, but there are {torch.cuda.device_count()} CUDA devices, counted from 0"
+    if kind == "cuda" and torch.device(name).index is not None and ranks.launched() > 1:
+        return f"trainer.device={name} is one GPU, but there are {ranks.launched()} processes; give auto, each takes its own"
+    return None
+
+
+def compile_problem() -> str | None:
+    """Why `torch.compile` cannot work here, else None: it writes C++ with Python's headers, and on a GPU Triton."""
+    compiler, header = os.environ.get("CXX", "g++"), Path(sysconfig.get_path("include")) / "Python.h"
+    triton = not torch.cuda.is_available() or find_spec("triton") is not None
+    missing = {
+        f"a C++ compiler ({compiler}; the environment variable CXX names another)": shutil.which(compiler),
+        f"Python's headers ({header})": header.is_file(),
+        "the package triton": triton,
+    }
+    if lacking := [name for name, there in missing.items() if not there]:
+        return f"trainer.compile=true needs {' and '.join(lacking)}, not found here; install it, or set trainer.compile=false"
+    return None
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` is a CUDA device that no other run of this user has taken, or else the CPU; of several processes of a job, each
+    takes the GPU of its number.
+
+    Raises:
+        ValueError: the device asked for is not there.
+    """
+    if problem := device_problem(name):
+        raise ValueError(problem)
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    if device.type == "cuda":
+        if ranks.launched() > 1:
+            device = torch.device("cuda", _gpu_of_rank())
+        elif name == "auto":
+            device = torch.device("cuda", _free_gpu())
+        torch.cuda.set_device(device)  # accelerate takes the current one
+        torch.backends.cudnn.allow_tf32 = False  # fp32 convolutions, as they are said to be
+    if device.type == "cpu":
+        _keep_freed_memory()
+    return device
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep up to 1 GiB of what is freed for the next tensors of up to 32 MiB: to give them back to the system and to
+    ask for them again, page by page, took 8 % of a training step. (mallopt(3); other C libraries are left alone.)"""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(-1, 2**30)  # M_TRIM_THRESHOLD of malloc.h
+        libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD; where glibc's own adjustment of it ends
+
+
+def _gpu_of_rank() -> int:
+    if ranks.local_rank() >= torch.cuda.device_count():
+        raise ValueError(
+            f"process {ranks.local_rank()} of this machine has no GPU: there are {torch.cuda.device_count()}. Start as many "
+            "processes as there are GPUs (torchrun --nproc-per-node), or give trainer.device=cpu"
+        )
+    return ranks.local_rank()
+
+
+@cache
+def _free_gpu() -> int:
+    """The first GPU that no other process holds the lock of; held until this process ends. So the runs of a sweep, or those
+    that are started by hand, do not meet on one GPU while another is idle."""
+    for index in range(torch.cuda.device_count()):
+        name = f"mlsuperb-{os.getuid()}-{torch.cuda.get_device_properties(index).uuid}.lock"
+        lock = (Path(tempfile.gettempdir()) / name).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        _taken.append(lock)
+        return index
+    log.warning("every GPU has a run of yours already; this one shares the first with it")
+    return 0
+
+
+def describe_device(device: torch.device) -> str:
+    """For people: `cuda (NVIDIA H200, 140 GB)`, `cpu (2 threads)`."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{device} ({properties.name}, {properties.total_memory / 1e9:.0f} GB)"
+    return f"{device} ({torch.get_num_threads()} threads)"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Inference in the precision of training: bf16 autocast, or nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

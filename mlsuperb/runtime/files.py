@@ -1,0 +1,111 @@
+"""Files that are written whole or not at all, and folders that one process holds at a time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+
+def write_atomic(path: Path, pieces: Iterable[str]) -> None:
+    """Write `pieces` one after the other to a temporary name beside `path`, then give it its name.
+
+    Raises:
+        OSError: the disk is full, the folder cannot be written, ...; an earlier file at `path` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f"could not write {path}: {error.strerror}. An earlier file of that name is untouched; free some space or "
+            "write elsewhere, then start the same command again",
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` atomically.
+
+    Raises:
+        OSError: it cannot be written (a full disk, for one).
+    """
+    write_atomic(path, [json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), "\n"])
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder, made if need be, for one process at a time.
+
+    Raises:
+        ValueError: another process is at work in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ValueError(f"another process is at work in {folder}; wait for it, or change the settings") from error
+        yield
+
+
+@contextmanager
+def disk_errors_named(path: Path) -> Iterator[None]:
+    """Turn a full disk into one clear error; what was saved before stays whole, since writes go to a temporary name."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        if not (full or (isinstance(error, RuntimeError) and _is_full(path.parent))):
+            raise
+        raise OSError(
+            errno.ENOSPC,
+            f"no space left on the disk while writing {path}. What was saved before is whole: free some space and give "
+            "the same command again, it resumes from there",
+        ) from error
+
+
+def _is_full(folder: Path) -> bool:
+    """torch reports a failed write without its cause."""
+    return shutil.disk_usage(folder).free < 2**20
+
+
+def strict_json(value: Any, *, name: str, indent: int | None = None) -> str:
+    """`value` as JSON that any reader takes: no NaN, no infinity.
+
+    Raises:
+        ValueError: it holds one, or something that is not JSON; `name` says what was to be written.
+    """
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be written as JSON: {error}. An undefined number must be null") from error
+
+
+def load_strict_json(text: str) -> Any:
+    """Parse JSON in which NaN and infinity are errors.
+
+    Raises:
+        ValueError: `text` is no such JSON.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON; if it stands for the language `nan`, quote it")
+
+    return json.loads(text, parse_constant=refuse)

@@ -1,0 +1,190 @@
+"""The result of a benchmark run: its numbers with everything needed to trust, recompute and compare them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from mlsuperb.runs.result import Record, Result
+from mlsuperb.types import TaskFacts
+
+# Of everything in this package that is not a protocol's own: alignment, counts. Raise it when a number may change.
+SCORER_VERSION = "1"
+# Facts of the tasks that results named before results held them: has_text, has_language.
+_NAMED_TASKS = {"asr": (True, False), "lid": (False, True), "asr_lid": (True, True)}
+
+
+class Named(Record):
+    """Something that has a version."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+class TaskRecord(Record):
+    """See `mlsuperb.types.TaskFacts`."""
+
+    name: str
+    units: str
+    has_text: bool
+    has_language: bool
+    unit_name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _facts_of_older_results(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping) or "has_text" in content or content.get("name") not in _NAMED_TASKS:
+            return content
+        has_text, has_language = _NAMED_TASKS[content["name"]]
+        unit_name = "PER" if content.get("units") == "phoneme" else "CER"
+        return {**content, "has_text": has_text, "has_language": has_language, "unit_name": unit_name}
+
+
+class Split(Record):
+    """The utterances of a split: `sha256` is `mlsuperb.data.manifest.split_hash`."""
+
+    sha256: str | None = None
+    num_utterances: int = 0
+    duration_s: float = 0.0
+
+
+class Release(Record):
+    """A published release of a corpus; `why` says what is missing of it."""
+
+    name: str
+    whole: bool
+    why: str = ""
+
+
+class DataRecord(Record):
+    """What the run was trained and tested on, and what was skipped on the way."""
+
+    name: str
+    splits: dict[str, Split]
+    synthetic: bool = False
+    release: Release | None = None
+    stand_ins: dict[str, str] = Field(default_factory=dict)
+    languages: dict[str, list[str]] = Field(default_factory=dict)
+    skipped: dict[str, Any] = Field(default_factory=dict)
+
+
+class Scorer(Record):
+    """Versions of the scoring code: of what all protocols share, and of each protocol."""
+
+    version: str
+    protocols: dict[str, str]
+
+
+class Part(Record):
+    """A part of the model: its name, facts (card) and settings. An upstream says what was `loaded`, an adaptation how many
+    parameters of each part of the model it `trained`."""
+
+    name: str = ""
+    card: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    loaded: dict[str, Any] = Field(default_factory=dict)
+    trained: dict[str, int] = Field(default_factory=dict)
+
+
+class FeaturizerRecord(Record):
+    """`layer_weights`: the share of each layer; null where the featurizer learns none."""
+
+    name: str
+    layer_weights: list[float] | None
+    num_layers: int | None = None
+
+
+class Published(Record):
+    """The published experiment that a run is of, and its deviations: setting -> [published, here]; `upstream`: the same of the
+    upstream's settings against those of its option."""
+
+    experiment: str
+    track: str
+    size: str | None = None
+    run: str | None = None
+    deviations: dict[str, list[Any]] = Field(default_factory=dict)
+    upstream: dict[str, list[Any]] = Field(default_factory=dict)
+
+
+class Metric(Record):
+    """One number of a protocol; null with a reason where it cannot be had."""
+
+    value: float | None
+    better: Literal["lower", "higher"]
+    unit: str = "%"
+    reason: str = ""
+
+
+class Section(Record):
+    """What one protocol says. `counts`: split -> dataset -> language -> counts; `metrics`: split -> name -> metric;
+    `per_language`: split -> language -> rates."""
+
+    protocol: str
+    version: str
+    normaliser: Named
+    units: str
+    counts: dict[str, dict[str, dict[str, dict[str, Any]]]]
+    metrics: dict[str, dict[str, Metric]]
+    per_language: dict[str, dict[str, dict[str, Any]]]
+
+
+class Protocols(Record):
+    """The sections by the names of their protocols, and why the other protocols do not apply."""
+
+    __pydantic_extra__: dict[str, Section]
+
+    not_applicable: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def sections(self) -> Mapping[str, Section]:
+        """Protocol -> section."""
+        return self.__pydantic_extra__
+
+
+class HypothesesRecord(Record):
+    """The file that was scored; utterances by split."""
+
+    path: str
+    sha256: str
+    num_utterances: dict[str, int]
+
+
+class BenchmarkResult(Result):
+    """Of job `benchmark`."""
+
+    kind: ClassVar[str] = "benchmark"
+
+    official: bool
+    not_official_because: list[str]
+    synthetic: bool
+    benchmark: Published | None
+    task: TaskRecord
+    normaliser: Named
+    data: DataRecord
+    scorer: Scorer
+    upstream: Part
+    adaptation: Part
+    head: Part
+    featurizer: FeaturizerRecord | None = None
+    num_trainable: int
+    num_total: int
+    protocols: Protocols
+    hypotheses: HypothesesRecord
+
+    @property
+    def facts(self) -> TaskFacts:
+        """How its texts are compared."""
+        task = self.task
+        return TaskFacts(
+            name=task.name,
+            has_text=task.has_text,
+            has_language=task.has_language,
+            units=task.units,
+            unit_name=task.unit_name,
+            normaliser=self.normaliser.name,
+        )

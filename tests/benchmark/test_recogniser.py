@@ -1,0 +1,339 @@
+"""What a trained model says, on a model whose output can be worked out by hand: every 10 ms of constant level k / 10 is the
+token k."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from torch import Tensor, nn
+
+from mlsuperb.benchmark import build
+from mlsuperb.benchmark.recogniser import Recogniser
+from mlsuperb.config.compose import compose
+from mlsuperb.data.batching import SortedBatches
+from mlsuperb.data.dataset import SpeechDataset
+from mlsuperb.data.loading import Loading
+from mlsuperb.data.manifest import to_frame
+from mlsuperb.data.vocabulary import Vocabulary
+from mlsuperb.decoding.argmax import Argmax
+from mlsuperb.decoding.base import Decoded
+from mlsuperb.decoding.greedy import Greedy
+from mlsuperb.runs import decoding
+from mlsuperb.runs.decoding import decode
+from mlsuperb.runs.hypotheses import read_hypotheses
+from mlsuperb.tasks.asr import ASR
+from mlsuperb.tasks.asr_lid import ASRLID
+from mlsuperb.tasks.lid import LID
+from mlsuperb.types import Batch, Encoded, Loss, Utterance
+
+TOKENS = ["<blank>", "<unk>", "<space>", "[deu]", "[eng]", "A", "B", "C", "<sos/eos>"]
+FRAME = 160
+
+
+class Levels(nn.Module):
+    """Encoder and objective in one; the loss of an utterance is the number of its tokens."""
+
+    rates = ("silly",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.objective = self
+
+    def encode(self, batch: Batch) -> Encoded:
+        wave_BT, lengths_B = batch.wave_BT, batch.lengths_B
+        num_frames = wave_BT.shape[1] // FRAME
+        frames_BFT = wave_BT[:, : num_frames * FRAME].reshape(len(wave_BT), num_frames, FRAME)
+        return Encoded((10 * frames_BFT.mean(-1)).round().long(), lengths_B // FRAME)
+
+    def forward(self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor) -> Loss:
+        counts = {"num_silly_errors": len(targets_BS), "num_silly_tokens": target_lengths_B.sum()}
+        return Loss(target_lengths_B.float().mean(), counts)
+
+    def attention(self, encoded: Encoded) -> None:
+        return None
+
+    def log_probs(self, encoded: Encoded) -> Encoded:
+        posteriors = nn.functional.one_hot(encoded.values, len(TOKENS)).float()
+        return Encoded((9 * posteriors).log_softmax(-1), encoded.lengths_B)
+
+
+# what is written, what is said, its language, frames a token
+SPOKEN = [
+    ("a b", "[eng] <space> A <space> B", "eng", 2),
+    ("ab", "[eng] <space> A B", "deu", 7),  # another language: 1 substitution
+    ("c", "", "eng", 4),  # nothing: 3 deletions
+    ("a", "[deu] <space> A B", "deu", 3),  # 1 insertion
+    ("cc", "[deu] <space> C <blank> C", "deu", 5),
+    ("b", "[eng] <space> B", "eng", 9),
+]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> pd.DataFrame:
+    rows = []
+    for number, (text, said, language, num_frames) in enumerate(SPOKEN):
+        tokens = said.split() or ["<blank>"]
+        levels = np.repeat([TOKENS.index(token) / 10 for token in tokens], num_frames * FRAME)
+        path = tmp_path / f"u{number}.wav"
+        soundfile.write(path, levels, 16_000)
+        split = "dev" if number % 2 else "test"
+        rows.append(
+            Utterance(
+                id=path.stem,
+                audio=str(path),
+                start_s=0.0,
+                duration_s=len(levels) / 16_000,
+                text=text,
+                language=language,
+                dataset="d",
+                split=split,
+            )
+        )
+    return to_frame(rows)
+
+
+def recogniser(
+    *, task: Any = None, tokens: list[str] = TOKENS, decoder: Any = None, batch_s: float = 0.5
+) -> Recogniser:
+    return Recogniser(
+        model=Levels(),  # type: ignore[arg-type]
+        task=task or ASRLID(),
+        vocabulary=Vocabulary(tokens),
+        decoder=decoder or Greedy(),
+        loading=Loading(train=SortedBatches(batch_size=2), eval_batch_s=batch_s, num_workers=0),
+        device=torch.device("cpu"),
+        precision="fp32",
+    )
+
+
+def dataset(manifest: pd.DataFrame, one: Recogniser) -> SpeechDataset:
+    return one.loading.dataset(
+        manifest, encode=lambda row: one.vocabulary.encode(one.task.target(row)), resample=True
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_s", [0.1, 0.5, 100.0])
+def test_validation_figures_are_those_counted_by_hand(manifest: pd.DataFrame, batch_s: float) -> None:
+    one = recogniser(batch_s=batch_s)
+    figures = one.validate(dataset(manifest, one), quick_decoder=Greedy())
+    lengths = [5, 4, 3, 3, 4, 3]  # [eng] <space> A <space> B, ...
+    assert figures == {
+        "valid_loss": pytest.approx(sum(lengths) / 6),  # a mean over utterances, however they are batched
+        "valid_token_error_rate": pytest.approx((1 + 3 + 1) / sum(lengths)),
+        "valid_lid_error_rate": pytest.approx(2 / 6),  # the wrong one and the silent one
+        "valid_silly_error_rate": pytest.approx(6 / sum(lengths)),  # the objective's own: one error an utterance
+    }
+
+
+def test_a_task_without_language_has_no_language_figure(manifest: pd.DataFrame) -> None:
+    one = recogniser(task=ASR())
+    figures = one.validate(dataset(manifest, one), quick_decoder=Greedy())
+    assert set(figures) == {"valid_loss", "valid_token_error_rate", "valid_silly_error_rate"}
+    # "A B": the spoken [eng] <space> are 2 insertions; c: 1 deletion; ...
+    assert figures["valid_token_error_rate"] == pytest.approx((2 + 2 + 1 + 3 + 2 + 2) / (3 + 2 + 1 + 1 + 2 + 1))
+
+
+def test_a_language_that_training_did_not_have_is_always_wrong(manifest: pd.DataFrame) -> None:
+    """Its target is no class at all, so nothing that is decoded may count as right."""
+    one = recogniser(task=LID(), tokens=["[eng]"])
+    figures = one.validate(dataset(manifest, one), quick_decoder=FirstClass())
+    assert figures["valid_lid_error_rate"] == figures["valid_token_error_rate"] == 3 / 6
+
+
+class FirstClass(Argmax):
+    """Says the first class of everything."""
+
+    def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: Any = None) -> list[Decoded]:
+        return [Decoded([0], 0.0) for _ in lengths_B]
+
+
+def test_texts_without_any_token_can_be_validated(manifest: pd.DataFrame) -> None:
+    """A transcript may be nothing but punctuation, and a model may say nothing to it."""
+    one = recogniser(task=ASR(), batch_s=100.0)
+    silent = manifest.iloc[[2]].assign(text="?!")
+    figures = one.validate(dataset(silent, one), quick_decoder=Greedy())
+    assert figures == {"valid_loss": 0.0, "valid_token_error_rate": 0.0, "valid_silly_error_rate": 1.0}
+
+
+@pytest.mark.parametrize("batch_s", [0.1, 0.5, 100.0])
+def test_hypotheses_stand_in_the_order_of_the_manifest(manifest: pd.DataFrame, batch_s: float, tmp_path: Path) -> None:
+    one = recogniser(batch_s=batch_s)
+    path = tmp_path / "hypotheses.jsonl"
+    decoded = decode(dataset(manifest, one), path, one).hypotheses
+    assert read_hypotheses(path) == decoded
+    said = ["[eng] A B", "[eng] AB", "", "[deu] AB", "[deu] CC", "[eng] B"]
+    assert [row.hypothesis for row in decoded] == said
+    assert [row.predicted_language for row in decoded] == ["eng", "eng", None, "deu", "deu", "eng"]
+    for row, (_, expected) in zip(decoded, manifest.iterrows(), strict=True):
+        assert (row.id, row.reference, row.split) == (expected["id"], expected["text"], expected["split"])
+        assert (row.language, row.audio, row.duration_s) == (
+            expected["language"], expected["audio"], expected["duration_s"]
+        )  # fmt: skip
+    assert [file.name for file in tmp_path.glob("*hypotheses*")] == ["hypotheses.jsonl"]
+
+
+def test_the_model_works_on_a_batch_while_the_one_before_it_is_searched(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    """On a GPU the model's work is only given out: the search of a batch then goes on beside that of the next one."""
+    done: list[str] = []
+
+    class Noted(Greedy):
+        def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: Any = None) -> list[Decoded]:
+            done.append("search")
+            return super().__call__(log_probs_BFV, lengths_B)
+
+    one = recogniser(decoder=Noted(), batch_s=0.1)
+    one.model.encode = lambda batch: done.append("model") or Levels.encode(one.model, batch)  # type: ignore
+    decode(dataset(manifest, one), tmp_path / "hypotheses.jsonl", one)
+    assert done == ["model", *["model", "search"] * 5, "search"]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+class DyingGreedy(Greedy):
+    """Counts utterances, and dies at the given batch."""
+
+    def __init__(self, at_batch: int | None = None) -> None:
+        self.left, self.num_decoded = at_batch, 0
+
+    def __call__(self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: Any = None) -> list[Decoded]:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+        self.num_decoded += len(lengths_B)
+        return super().__call__(log_probs_BFV, lengths_B)
+
+
+def cut_nothing(text: str) -> str:
+    return text
+
+
+def cut_last_line(text: str) -> str:
+    return text[:-20]
+
+
+def cut_to_half_a_line(text: str) -> str:
+    return text[:30]
+
+
+@pytest.mark.parametrize("cut", [cut_nothing, cut_last_line, cut_to_half_a_line])
+def test_an_interrupted_decoding_goes_on_where_it_was(
+    manifest: pd.DataFrame, cut: Callable[[str], str], tmp_path: Path
+) -> None:
+    whole = recogniser()
+    decode(dataset(manifest, whole), tmp_path / "whole.jsonl", whole)
+    path, partial = tmp_path / "hypotheses.jsonl", tmp_path / "hypotheses.jsonl.partial"
+    dying = recogniser(decoder=DyingGreedy(at_batch=2))
+    with pytest.raises(Killed):
+        decode(dataset(manifest, dying), path, dying)
+    text = partial.read_text(encoding="utf-8")
+    assert not path.exists()
+    assert 1 < text.count("\n") == dying.decoder.num_decoded < 6  # type: ignore[attr-defined]
+    partial.write_text(cut(text), encoding="utf-8")
+    resumed = recogniser(decoder=DyingGreedy())
+    decode(dataset(manifest, resumed), path, resumed)
+    assert path.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    if cut is cut_nothing:
+        assert resumed.decoder.num_decoded == 6 - text.count("\n")  # type: ignore[attr-defined]
+    assert not partial.exists()
+
+
+def test_a_line_may_be_cut_within_a_letter(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    one = recogniser(batch_s=100.0)
+    texts = manifest.assign(text="жжжж")
+    decode(dataset(texts, one), tmp_path / "whole.jsonl", one)
+    lines = (tmp_path / "whole.jsonl").read_bytes().splitlines(keepends=True)
+    cut = lines[1][: lines[1].index("ж".encode()) + 1]
+    (tmp_path / "hypotheses.jsonl.partial").write_bytes(lines[0] + cut)
+    decode(dataset(texts, one), tmp_path / "hypotheses.jsonl", one)
+    assert (tmp_path / "hypotheses.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_a_decoding_may_be_interrupted_again_and_again(
+    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of which a line was lost is decoded again; its other lines must not stand there twice."""
+    one = recogniser(batch_s=100.0)
+    decode(dataset(manifest, one), tmp_path / "whole.jsonl", one)
+    path, partial = tmp_path / "hypotheses.jsonl", tmp_path / "hypotheses.jsonl.partial"
+    partial.write_bytes((tmp_path / "whole.jsonl").read_bytes()[:-5])
+    monkeypatch.setattr(decoding, "write_hypotheses", die)
+    with pytest.raises(Killed):
+        decode(dataset(manifest, one), path, one)
+    monkeypatch.undo()
+    assert len(read_hypotheses(partial)) == 6
+    decode(dataset(manifest, one), path, one)
+    assert path.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def die(*_: object) -> None:
+    raise Killed
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_while_decoding_names_the_file(
+    manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, path = recogniser(), tmp_path / "hypotheses.jsonl"
+    open_file = Path.open
+
+    def open_full(self: Path, mode: str = "r", **settings: Any) -> Any:
+        name = {"a": "hypotheses.jsonl.partial", "w": ".hypotheses.jsonl.tmp"}.get(mode)
+        return open_file(Path("/dev/full") if self.name == name == full else self, mode, **settings)
+
+    monkeypatch.setattr(Path, "open", open_full)
+    for full in ("hypotheses.jsonl.partial", ".hypotheses.jsonl.tmp"):  # noqa: B007 (read by `open_full`)
+        with pytest.raises(OSError, match=r"hypotheses\.jsonl.*free some space") as raised:
+            decode(dataset(manifest, one), path, one)
+        assert raised.value.errno == errno.ENOSPC
+        assert not path.exists()
+    full = ""
+    decode(dataset(manifest, one), path, one)
+    assert len(read_hypotheses(path)) == 6
+
+
+def test_batches_of_a_real_model_do_not_touch_each_other(tmp_path: Path) -> None:
+    """Tiny HuBERT, head, CTC with random weights: alone or together, an utterance gives the same text and figures."""
+    config = compose(
+        ["+exp=v1/asr_lid", "data=synthetic", "upstream=tiny", "head.size=32", "head.num_heads=2", "decoding=greedy"]
+    )
+    torch.manual_seed(0)
+    model = build.build_model(config, vocab_size=len(TOKENS)).eval()
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, duration_s in enumerate([0.4, 1.7, 0.9, 2.0, 0.6]):
+        soundfile.write(tmp_path / f"{number}.wav", rng.normal(0, 0.1, round(duration_s * 16_000)), 16_000)
+        rows.append(
+            Utterance(
+                id=str(number),
+                audio=str(tmp_path / f"{number}.wav"),
+                start_s=0.0,
+                duration_s=duration_s,
+                text="a",
+                language="eng",
+                dataset="d",
+                split="test",
+            )
+        )
+    found, figures = [], []
+    for batch_s in (0.1, 100.0):
+        one = recogniser(batch_s=batch_s)
+        one.model = model
+        data = dataset(to_frame(rows), one)
+        decode(data, tmp_path / f"{batch_s}.jsonl", one)
+        found.append((tmp_path / f"{batch_s}.jsonl").read_text(encoding="utf-8"))
+        figures.append(one.validate(data, quick_decoder=Greedy()))
+    assert found[0] == found[1]
+    assert figures[0] == pytest.approx(figures[1], rel=1e-4)
+    assert any(json.loads(line)["hypothesis"] for line in found[0].splitlines())

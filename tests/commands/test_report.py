@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "analysis"))
+from fake_runs import make_run
+
+from mlsuperb.analysis.chart import Chart
+from mlsuperb.analysis.report.loaded import short_names
+from mlsuperb.commands import report
+from mlsuperb.commands.report import main, write_report
+
+EVIL = '<img src=x onerror="alert(1)"><script>alert(2)</script>&"\''
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, and the text outside style and script."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.inside = tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data if self.inside not in ("style", "script") else ""
+
+
+def read(path: Path) -> Reader:
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    few = ("eng", "nan", "ara", "hin", "tha")
+    return [
+        make_run(folder / "a", languages=few),
+        make_run(folder / "b", languages=few, seed=1, setting="lora", noise=0.05),
+        make_run(folder / "c", languages=few, seed=2, setting="full", same_data="other"),
+    ]
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of figures take most of a report's time."""
+    monkeypatch.setattr(Chart, "save", lambda chart, folder: [])
+
+
+@pytest.fixture(scope="module")
+def single(runs: list[Path]) -> Path:
+    return write_report(runs[:1])
+
+
+def test_a_run_gets_a_page_and_figures(runs, single) -> None:
+    assert single == runs[0] / "report.html"
+    page = read(single)
+    titles = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    assert titles == [
+        *("summary", "signatures", "scores", "languages", "datasets", "training", "influences", "confusion"),
+        *("layers", "embeddings", "utterances", "data", "settings", "cost"),
+    ]
+    assert "Synthetic data: these numbers say nothing about real speech." in page.text
+    assert "mlsuperb.commands.analyse tsne" in page.text
+    assert sum(tag == "audio" for tag, _ in page.tags) == sum(a.get("class") == "words" for _, a in page.tags) == 16
+    drawn = sum(tag == "svg" for tag, _ in page.tags)
+    for suffix in ("svg", "png", "csv"):
+        assert (
+            len(list((runs[0] / "figures").glob(f"*.{suffix}"))) == drawn + 1
+        )  # bars of languages are a table in the page
+    assert len(pd.read_csv(runs[0] / "analysis" / "utterances.csv")) == 20
+
+
+def test_the_page_is_whole_in_itself(single) -> None:
+    page = read(single)
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "data", "action"):
+            value = attributes.get(name) or "#"
+            assert value.startswith(("#", "data:")), (tag, name, value[:60])
+    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    text = single.read_text(encoding="utf-8")
+    script = re.search(r"<script>(.*?)</script>", text, re.S).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert not re.search(r"url\((?!#)|@import", text)
+
+
+def test_what_others_wrote_is_text(tmp_path, no_figures) -> None:
+    run = make_run(tmp_path / "run", languages=("eng", "fra"), audio=False)
+    path = run / "hypotheses.jsonl"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("[eng] ", f"[eng] {EVIL}".replace('"', '\\"')), encoding="utf-8"
+    )
+    result = run / "result.json"
+    result.write_text(result.read_text(encoding="utf-8").replace("hubert_base", "<b>$hubert_base$"), encoding="utf-8")
+    page = read(write_report([run]))
+    assert sum(tag == "script" for tag, _ in page.tags) == 1
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+    assert not [attributes for _, attributes in page.tags if any(name.startswith("on") for name in attributes)]
+    assert "<script>" in page.text
+    assert "<b>$hubert_base$" in page.text
+
+
+def test_runs_stand_side_by_side(runs, tmp_path, capsys) -> None:
+    out = tmp_path / "set" / "report.html"
+    (tmp_path / "unfinished").mkdir()
+    main([str(runs[0].parent), str(tmp_path / "unfinished"), "--out", str(out), "--max-audio", "3"])
+    printed = capsys.readouterr().out
+    assert f"not in the report, since it has no result: {tmp_path / 'unfinished'}" in printed
+    assert "Written to" in printed
+    page = read(out)
+    text = " ".join(page.text.split())
+    assert "may not be compared with frozen-s0 and is in no table of scores: data differ in split test" in text
+    assert sum(tag == "audio" for tag, _ in page.tags) == 3
+    assert "to keep the page small (at most 3" in text
+    languages = re.search(r'<table id="table-languages".*?</table>', out.read_text(encoding="utf-8"), re.S).group(0)
+    assert "lora-s1" in languages
+    assert "full-s2" not in languages
+    assert (tmp_path / "set" / "figures" / "layer_weights.csv").is_file()
+    assert set(pd.read_csv(tmp_path / "set" / "figures" / "curve_losses.csv")["run"]) == {
+        "frozen-s0",
+        "lora-s1",
+        "full-s2",
+    }
+
+
+def test_another_page_of_a_folder_keeps_the_figures_of_the_first(runs, tmp_path) -> None:
+    path = write_report(runs[:1], out=tmp_path / "b.html", max_audio=0)
+    assert ">b_figures/curve_losses.csv<" in path.read_text(encoding="utf-8")
+    assert (tmp_path / "b_figures" / "curve_losses.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("ids", "names"),
+    [
+        (("h-frozen-asr-s0-1a", "h-lora-asr-s1-2b"), ["frozen-s0", "lora-s1"]),
+        (("h-frozen-mono_asr-eng-s0-1a", "h-frozen-lid-s0-2b"), ["mono_asr-eng", "lid"]),
+        (("h-lid-s0-1a", "h-lid-s0-2b"), ["1a", "2b"]),
+        (("mine", "yours"), ["mine", "yours"]),
+        (("h-lid-1a", "h-lid-1a"), ["1: h-lid-1a", "2: h-lid-1a"]),
+    ],
+)
+def test_names_are_what_tells_runs_apart(ids, names) -> None:
+    assert short_names([SimpleNamespace(result={"run_id": one}) for one in ids]) == names
+
+
+def test_every_task_has_a_page(tmp_path, no_figures) -> None:
+    for task in ("asr", "lid"):
+        page = read(write_report([make_run(tmp_path / task, languages=("eng", "fra"), task=task, audio=False)]))
+        sections = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+        assert ("confusion" in sections) == (task == "lid")
+    both = [make_run(tmp_path / f"lid{n}", languages=("eng", "fra"), task="lid", audio=False, seed=n) for n in (0, 1)]
+    assert "LID % by language" in read(write_report(both, out=tmp_path / "both.html")).text
+
+
+def test_the_stages_of_the_model_are_shown_where_they_were_analysed(tmp_path, no_figures) -> None:
+    run = make_run(tmp_path / "run", languages=("eng", "fra"), audio=False)
+    folder = run / "analysis"
+    folder.mkdir(exist_ok=True)
+    points = "stage,id,language,predicted,correct,x,y\nblock 1,a,eng,eng,True,0,0\nblock 1,b,fra,eng,False,1,1\n"
+    neighbours = (
+        "stage,k,accuracy,num_utterances,chance,accuracy_other_speakers,num_other_speakers\nblock 1,5,75,2,50,,0\n"
+    )
+    (folder / "tsne.csv").write_text(points, encoding="utf-8")
+    (folder / "knn.csv").write_text(neighbours, encoding="utf-8")
+    assert "are not there" in read(write_report([run])).text  # no stamp: the analysis was cut off
+    stored = {"made_of": {"hypotheses": "others"}, "constant": ["head output"]}
+    (folder / "tsne.json").write_text(json.dumps(stored), encoding="utf-8")
+    text = " ".join(read(write_report([run])).text.split())
+    assert "Languages at each stage of the model (t-SNE of 2 utterances)" in text
+    assert "its mean is the same for all utterances: head output" in text
+    assert "made of other hypotheses than this result" in text
+
+
+def test_audio_that_is_gone_is_counted(tmp_path, no_figures) -> None:
+    page = read(write_report([make_run(tmp_path / "run", languages=("eng", "fra"), audio=False)]))
+    text = " ".join(page.text.split())
+    assert "The audio of 8 utterances was not measured: there is no such file." in text
+    assert "whose audio is gone or cannot be read" in text
+    assert not [tag for tag, _ in page.tags if tag == "audio"]
+
+
+def test_a_page_keeps_its_size(runs, tmp_path, monkeypatch, no_figures) -> None:
+    monkeypatch.setattr("mlsuperb.analysis.report.sound.MAX_BYTES", 10_000)
+    page = read(write_report(runs[:1], out=tmp_path / "small.html"))
+    assert 0 < sum(tag == "audio" for tag, _ in page.tags) < 4
+    monkeypatch.setattr("mlsuperb.analysis.report.blocks.MAX_ROWS", 3)
+    text = " ".join(read(write_report(runs[:1], out=tmp_path / "small.html")).text.split())
+    assert "2 more languages are left out to keep the page small" in text
+
+
+def test_mistakes_are_explained(runs, tmp_path) -> None:
+    with pytest.raises(SystemExit, match=r"no finished run in .*give folders that hold a result\.json"):
+        main([str(tmp_path)])
+    with pytest.raises(
+        SystemExit, match=r"no hypotheses of the split 'dev_dialect'; it has test: give one with --split"
+    ):
+        main([str(runs[0]), "--split", "dev_dialect"])
+    with pytest.raises(SystemExit, match=r"--max-audio is -1; give 0"):
+        main([str(runs[0]), "--max-audio", "-1"])
+    assert report.MAX_AUDIO == 20

@@ -1,0 +1,82 @@
+"""The command line: score again without torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from mlsuperb.commands import score as command
+from mlsuperb.runs.hypotheses import write_hypotheses
+from mlsuperb.types import Hypothesis
+
+
+def hypothesis(id, reference, text, *, language="eng", split="test"):
+    return Hypothesis(
+        id=id, dataset="fleurs", language=language, split=split, audio="a.wav", start_s=0.0, duration_s=1.0,
+        reference=reference, hypothesis=text, predicted_language=None,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def jsonl(tmp_path):
+    path = tmp_path / "hypotheses.jsonl"
+    write_hypotheses(
+        path,
+        [
+            hypothesis("fleurs_eng_000001", "abcd", "[eng] ABCX"),
+            hypothesis("fleurs_nan_000001", "abcd", "[nan] ABCD", language="nan"),
+        ],
+    )
+    return path
+
+
+def test_neither_torch_nor_hydra_is_imported(jsonl):
+    code = (
+        "import sys; from mlsuperb.commands.score import main; main(sys.argv[1:]); "
+        "heavy = {'torch', 'hydra', 'omegaconf', 'transformers', 'torchaudio', 'pandas'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(jsonl), "--examples", "2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "trained_cer ↓" in done.stdout
+    assert "ABC{X}" in done.stdout
+
+
+def test_json_has_everything(jsonl, tmp_path, capsys):
+    out = tmp_path / "scores.json"
+    command.main([str(jsonl), "--protocol", "v2", "--protocol", "v1", "--json", str(out)])
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert (found["task"], found["normaliser"], found["units"]) == ("asr_lid", "v1", "char")
+    assert found["protocols"].keys() == {"v2", "v1", "not_applicable"}
+    assert found["protocols"]["v2"]["metrics"]["test"]["all_macro_cer"]["value"] == pytest.approx(10.0)
+    assert "Protocol v2" in capsys.readouterr().out
+
+
+def test_a_run_folder_says_how_it_is_scored(jsonl, tmp_path, capsys):
+    config = {"task": {"name": "asr", "normaliser": "v1_mono", "units": "char"}, "data": {"name": "synthetic"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    command.main([str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert "task asr, normaliser v1_mono" in shown
+    assert "Synthetic data" in shown
+    assert "Protocol challenge was left out" in shown
+    command.main([str(tmp_path), "--task", "asr_lid", "--normaliser", "v1"])
+    assert "task asr_lid, normaliser v1" in capsys.readouterr().out
+
+
+def test_task_is_inferred():
+    assert command.infer_task([hypothesis("a", "x", "X"), hypothesis("b", "x", "")]) == "asr"
+    assert command.infer_task([hypothesis("a", "x", "[eng]"), hypothesis("b", "x", "")]) == "lid"
+    assert command.infer_task([hypothesis("a", "x", "[eng]"), hypothesis("b", "x", "[eng] X")]) == "asr_lid"
+
+
+def test_mistakes_are_one_sentence_and_no_traceback(tmp_path, jsonl):
+    with pytest.raises(SystemExit, match="there is no file"):
+        command.main([str(tmp_path / "nowhere.jsonl")])
+    (tmp_path / "config.yaml").write_text("seed: 0\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"config\.yaml does not say task\.name"):
+        command.main([str(tmp_path)])

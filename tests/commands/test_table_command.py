@@ -1,0 +1,60 @@
+"""The command line on finished runs, built from hypotheses."""
+
+from __future__ import annotations
+
+import pytest
+from finished_runs import finished_run
+
+from mlsuperb.commands.table import main
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for lr, seed, wrong, loss in ((0.1, 0, 0, 2.0), (0.1, 1, 6, 2.0), (0.01, 0, 3, 1.0), (0.01, 1, 3, 1.5)):
+        finished_run(tmp_path / f"lr{lr}-{seed}", wrong=wrong, seed=seed, lr=lr, loss=loss)
+    return tmp_path
+
+
+def shown(capsys, *arguments):
+    main([*map(str, arguments)])
+    return capsys.readouterr().out
+
+
+def test_facts_are_columns(folder, capsys):
+    output = shown(capsys, folder, "--show", "overlap,hours")
+    assert output.index("hours") < output.index("pre-training overlap")
+    assert "peak memory" not in output
+    with pytest.raises(SystemExit, match="--show has no size; choose from params, memory, hours, rtfx, macs, overlap"):
+        main([str(folder), "--show", "size"])
+
+
+def test_runs_over_seeds_and_the_best_on_dev(folder, capsys):
+    output = shown(capsys, folder, "--over-seeds")
+    assert output.count("0, 1") == 2
+    output = shown(capsys, folder, "--over-seeds", "--best", "trainer.optimizer.lr", "--out", folder / "t.md")
+    assert output.count("±") > 1
+    page = (folder / "t.md").read_text(encoding="utf-8")
+    assert "1.250 ± 0.354" in page  # of 1.0 and 1.5
+    assert "2.000" not in page
+    assert "- passed over on the dev set: lr0.1-1 (trainer.optimizer.lr=0.1, valid_loss 2)" in page
+
+
+def test_groups(folder, capsys):
+    output = shown(capsys, folder, "--by", "family")
+    assert "Indo-European" in output
+    assert "lr=0.01" in output
+    with pytest.raises(SystemExit, match="--by makes rows of groups"):
+        main([str(folder), "--by", "family", "--over-seeds"])
+
+
+def test_synthetic_and_real_rows_have_a_table_each(folder, capsys):
+    finished_run(folder / "real", wrong=0, seed=0, lr=0.1, loss=1.0, synthetic=False)
+    output = shown(capsys, folder)
+    assert "4 runs on" in output
+    assert "1 run on" in output
+    assert output.count("Synthetic data") == 1
+
+
+def test_other_test_data_are_named(folder, capsys):
+    finished_run(folder / "other", wrong=0, seed=0, lr=0.1, loss=1.0, data="b")
+    assert "the 5 runs were tested on 2 different sets (test)" in shown(capsys, folder)

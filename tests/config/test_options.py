@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlsuperb.config import options as module
+from mlsuperb.config.options import check_overrides, conf_dir, options
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("upstream=hubrt_base", "upstream has no option 'hubrt_base'; nearest: hubert_base"),
+        ("+exp=v1/mult_asr", "exp has no option 'v1/mult_asr'; nearest: v1/multi_asr"),
+        ("upstream=fbank,nothing_like_it", "upstream has no option 'nothing_like_it'; there are: "),
+        ("trainer.max_epoch=3", "there is no setting 'trainer.max_epoch'; nearest: trainer.max_epochs"),
+        ("trainer.optimizer.lrr=1", "there is no setting 'trainer.optimizer.lrr'; nearest: trainer.optimizer.lr"),
+        ("sead=3", "there is no setting 'sead'; nearest: seed"),
+        ("upstrem=fbank", "there is no setting 'upstrem'; nearest: upstream"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(override: str, message: str) -> None:
+    (answer,) = check_overrides([override])
+    assert answer.startswith(message)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "upstream=fbank",
+        "+exp=v1/lid",
+        "-m",
+        "upstream=fbank,tiny",
+        "upstream=glob(*)",
+        "seed=range(3)",
+        "trainer.optimizer.lr=1e-3",
+        "data.languages=[eng,'nan']",
+        "upstream.dropout_while_frozen=true",
+        "~trainer.patience=1",
+        "hydra/launcher=joblib",
+        "data.root=../some=where",
+    ],
+)
+def test_known_names_pass(override: str) -> None:
+    assert check_overrides([override]) == []
+
+
+def test_own_files_count(tmp_path: Path) -> None:
+    folder = tmp_path / "upstream"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("name: mine\nsize: 3\n")
+    assert check_overrides(["--config-dir", str(tmp_path), "upstream=mine", "upstream.size=4"]) == []
+
+
+def test_no_override_is_no_problem() -> None:
+    assert check_overrides([]) == []
+
+
+def test_options_lists_sub_folders() -> None:
+    assert {"demo", "v1/lid"} <= set(options("exp", [conf_dir()]))
+
+
+def test_an_unknown_name_is_answered_without_torch() -> None:
+    code = """import sys
+sys.argv[1:] = ["upstream=hubrt"]
+from mlsuperb import run
+try:
+    run.cli()
+except SystemExit as answer:
+    print(answer)
+print("torch" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "upstream has no option 'hubrt'; nearest: " in done.stdout
+    assert done.stdout.rstrip().endswith("False")
+
+
+def test_launchers_without_their_plugin_are_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    assert check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=slurm"]) == [
+        "hydra/launcher=slurm needs hydra-submitit-launcher, which is not installed here: pip install 'mlsuperb[slurm]'"
+    ]
+    assert check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=basic"]) == []
+    (local,) = check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=local"])
+    assert local.endswith("needs hydra-joblib-launcher, which is not installed here: pip install 'mlsuperb[sweep]'")
+    monkeypatch.setattr(module, "find_spec", lambda name: name)
+    assert check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=slurm"]) == []
+
+
+def test_a_sweep_is_not_started_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    assert check_overrides(["+exp=v1/lid", "upstream=fbank"]) == []
+    (message,) = check_overrides(["-m", "+exp=v1/lid", "upstream=fbank,tiny"])
+    assert message.startswith("a sweep (-m) is started once, not by 4 processes")

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlsuperb.runs.identity import science, signature
+from mlsuperb.runs.run import Run
+
+
+def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "upstream": {"name": "fbank", "_target_": "x.Fbank", "hop_length": 320, "card": {"verified": False}},
+        "trainer": {"device": "cpu", "log_every": 20, "max_epochs": 3},
+        "loading": {"num_workers": 0},
+        "seed": 0,
+        "output_root": str(tmp_path),
+        "run_id": "test-1",
+    }
+    return settings | changes
+
+
+def test_the_signature_is_made_of_what_changes_the_science(tmp_path: Path) -> None:
+    one = config(tmp_path)
+    assert signature(one) == signature(config(tmp_path / "elsewhere"))
+    assert signature(one) == signature(config(tmp_path, trainer={"device": "cuda", "log_every": 1, "max_epochs": 3}))
+    assert signature(one) == signature(config(tmp_path, upstream=one["upstream"] | {"name": "other", "card": {}}))
+    assert signature(one) != signature(config(tmp_path, seed=1))
+    assert signature(one) != signature(config(tmp_path, upstream=one["upstream"] | {"hop_length": 160}))
+    assert signature(one) != signature(config(tmp_path, trainer={"device": "cpu", "max_epochs": 4}))
+    assert "device" not in science(one)["trainer"]
+
+
+def test_a_run_leaves_its_state_and_its_record(tmp_path: Path) -> None:
+    with Run(config(tmp_path)) as run:
+        run.begin()
+        run.status(iteration=3)
+        assert json.loads((run.folder / "status.json").read_text())["state"] == "running"
+    status = json.loads((run.folder / "status.json").read_text())
+    assert (status["state"], status["iteration"]) == ("finished", 3)
+    (environment,) = json.loads((run.folder / "environment.json").read_text())
+    assert {"python", "packages", "code", "command", "gpus"} <= environment.keys()
+    with Run(config(tmp_path)) as run:
+        run.begin()
+    assert len(json.loads((run.folder / "environment.json").read_text())) == 2, "one record a start"
+
+
+def test_a_failed_run_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no audio"), Run(config(tmp_path)) as run:
+        raise ValueError("no audio")
+    status = json.loads((run.folder / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert status["error"] == "ValueError: no audio"
+
+
+def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
+    with Run(config(tmp_path)) as run:
+        run.begin()
+    with pytest.raises(ValueError, match="holds a run with other settings"), Run(config(tmp_path, seed=5)) as run:
+        run.begin()
+
+
+def test_changed_data_are_refused(tmp_path: Path) -> None:
+    with Run(config(tmp_path)) as run:
+        run.pin("data", {"train": "abc"})
+        run.pin("data", {"train": "abc"})
+        with pytest.raises(ValueError, match="the data of this run changed since it was started"):
+            run.pin("data", {"train": "xyz"})
+
+
+def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
+    with (
+        Run(config(tmp_path)),
+        pytest.raises(ValueError, match="another process is at work in"),
+        Run(config(tmp_path)),
+    ):
+        raise AssertionError("the second run must not start")
