@@ -16,30 +16,30 @@ message, or a count.
 | transcript line without text, transcript file missing | data/test_ml_superb.py::test_the_tree_is_read |
 | transcript that is not UTF-8 | data/test_ml_superb.py::test_a_transcript_in_another_encoding_is_named |
 | transcript of punctuation alone, in training | test_bad_input.py::test_a_batch_of_empty_targets_has_a_loss |
-| transcript of punctuation alone, in validation | test_inference.py::test_texts_without_any_token_can_be_validated |
+| transcript of punctuation alone, in validation | benchmark/test_recogniser.py::test_texts_without_any_token_can_be_validated |
 | no training text at all | test_bad_input.py::test_training_without_any_text_is_refused |
 | too short audio | objectives/test_ctc_objective.py::test_utterances_too_short_for_their_text_are_counted_and_weigh_nothing |
 | too little audio for its text, in a run | test_bad_input.py::test_audio_too_short_for_its_text_is_counted_in_the_result |
 | audio shorter than a frame | upstreams/test_all_upstreams.py::test_very_short_audio_goes_forward_and_backward |
 | unknown language in a corpus | data/test_manifest.py::test_errors |
 | unknown language asked for, YAML's `no` and `nan` | data/test_languages.py::test_problems_explain_the_traps |
-| language that training did not have | test_inference.py::test_a_language_that_training_did_not_have_is_always_wrong |
+| language that training did not have | benchmark/test_recogniser.py::test_a_language_that_training_did_not_have_is_always_wrong |
 | few-shot utterances that are not there | data/test_ml_superb.py::test_the_tree_is_read |
 | id that occurs twice | data/test_manifest.py::test_errors |
 | wrong corpus folder | data/test_ml_superb.py::test_a_wrong_root_is_explained |
 | loss that is not finite | training/test_trainer.py::test_a_non_finite_loss_names_its_batch_and_keeps_the_checkpoint |
 | gradient that is not finite | training/test_trainer.py::test_a_non_finite_gradient_is_found_although_the_loss_is_finite |
 | full disk, checkpoint | training/test_trainer.py::test_a_full_disk_is_one_clear_error_and_loses_nothing |
-| full disk, while decoding | test_inference.py::test_a_full_disk_while_decoding_names_the_file |
-| full disk, hypotheses | scoring/test_hypotheses.py::test_a_failed_write_keeps_the_earlier_file |
+| full disk, while decoding | benchmark/test_recogniser.py::test_a_full_disk_while_decoding_names_the_file |
+| full disk, hypotheses | runs/test_hypotheses.py::test_a_failed_write_keeps_the_earlier_file |
 | full disk, result | test_bad_input.py::test_a_full_disk_for_the_result_costs_nothing_but_another_start |
 | full disk, status and log | test_bad_input.py::test_a_full_disk_does_not_hide_what_went_wrong |
 | checkpoint of another run | training/test_trainer.py::test_a_foreign_checkpoint_is_refused |
 | weights of another run, to evaluate | test_run.py::test_foreign_weights_are_refused |
 | folder that is no run | test_run.py::test_a_folder_without_a_model_is_refused |
-| other settings, other data in a run's folder | test_experiment.py::test_other_settings_in_the_same_folder_are_refused |
-| data that changed under a run | test_experiment.py::test_changed_data_are_refused |
-| two processes in one run | test_experiment.py::test_two_processes_do_not_share_a_run |
+| other settings, other data in a run's folder | runs/test_run_folder.py::test_other_settings_in_the_same_folder_are_refused |
+| data that changed under a run | runs/test_run_folder.py::test_changed_data_are_refused |
+| two processes in one run | runs/test_run_folder.py::test_two_processes_do_not_share_a_run |
 | upstream of a family that is not known | upstreams/test_huggingface.py::test_other_models_are_refused |
 | upstream with the weights of another model | upstreams/test_huggingface.py::test_foreign_weights_are_named |
 | upstream folder that is missing or no model | upstreams/test_huggingface.py::test_a_missing_folder_and_an_empty_one |
@@ -51,12 +51,12 @@ message, or a count.
 | extra that is not installed: synthetic | data/test_synthetic_corpus.py::test_absent_packages_are_a_problem |
 | extra that is not installed: phonemes | test_bad_input.py::test_phonemes_without_their_extra |
 | extra that is not installed: wandb | test_bad_input.py::test_wandb_without_its_extra |
-| unknown names on the command line | test_options.py::test_unknown_names_are_answered_with_the_nearest |
+| unknown names on the command line | config/test_options.py::test_unknown_names_are_answered_with_the_nearest |
 | --config-dir that is not there | test_bad_input.py::test_a_config_folder_that_is_not_there |
-| several problems in one configuration | test_settings.py::test_all_problems_are_listed_at_once |
+| several problems in one configuration | config/test_settings.py::test_all_problems_are_listed_at_once |
 | several problems, as a user meets them | test_bad_input.py::test_a_command_with_several_problems_lists_them_all |
-| hypotheses that are none | scoring/test_hypotheses.py::test_what_is_wrong_is_named_with_file_and_line |
-| decoding that was cut off within a letter | test_inference.py::test_a_line_may_be_cut_within_a_letter |
+| hypotheses that are none | runs/test_hypotheses.py::test_what_is_wrong_is_named_with_file_and_line |
+| decoding that was cut off within a letter | benchmark/test_recogniser.py::test_a_line_may_be_cut_within_a_letter |
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard, metadata_load
-from mlsuperb.export.__main__ import main
 
 from mlsuperb.analysis import card
 from mlsuperb.analysis.card import eval_results, model_card, write_card
 from mlsuperb.benchmark import result as summary
+from mlsuperb.commands.export import main
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.scoring.result import build_result, write_result
 from mlsuperb.scoring.score import score

@@ -9,7 +9,7 @@ import pytest
 from corpus_trees import write_pair
 from rich.console import Console
 
-from mlsuperb.data import __main__ as cli
+from mlsuperb.commands import data as cli
 from mlsuperb.data.corpora.ml_superb import MLSuperb
 from mlsuperb.data.manifest import read_manifest
 

@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
-from mlsuperb.runs.identity import science, signature
+from mlsuperb.runs.identity import not_science, science, signature
 from mlsuperb.runs.run import Run
+from mlsuperb.training.trainer import Trainer
+
+TRAINER = "mlsuperb.training.trainer.Trainer"
 
 
 def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "upstream": {"name": "fbank", "_target_": "x.Fbank", "hop_length": 320, "card": {"verified": False}},
-        "trainer": {"device": "cpu", "log_every": 20, "max_epochs": 3},
+        "trainer": {"_target_": TRAINER, "device": "cpu", "log_every": 20, "max_epochs": 3},
         "loading": {"num_workers": 0},
         "seed": 0,
         "output_root": str(tmp_path),
@@ -25,12 +28,13 @@ def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
 def test_the_signature_is_made_of_what_changes_the_science(tmp_path: Path) -> None:
     one = config(tmp_path)
     assert signature(one) == signature(config(tmp_path / "elsewhere"))
-    assert signature(one) == signature(config(tmp_path, trainer={"device": "cuda", "log_every": 1, "max_epochs": 3}))
+    assert signature(one) == signature(config(tmp_path, trainer={**one["trainer"], "device": "cuda", "log_every": 1}))
     assert signature(one) == signature(config(tmp_path, upstream=one["upstream"] | {"name": "other", "card": {}}))
     assert signature(one) != signature(config(tmp_path, seed=1))
     assert signature(one) != signature(config(tmp_path, upstream=one["upstream"] | {"hop_length": 160}))
-    assert signature(one) != signature(config(tmp_path, trainer={"device": "cpu", "max_epochs": 4}))
+    assert signature(one) != signature(config(tmp_path, trainer={**one["trainer"], "max_epochs": 4}))
     assert "device" not in science(one)["trainer"]
+    assert not_science(one)[-8:] == tuple(f"trainer.{name}" for name in Trainer.not_science)
 
 
 def test_a_run_leaves_its_state_and_its_record(tmp_path: Path) -> None:

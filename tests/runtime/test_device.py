@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from mlsuperb.runtime import device as module
 from mlsuperb.runtime.device import choose_device
-from mlsuperb.training import device as module
 
 
 @pytest.fixture(autouse=True)
