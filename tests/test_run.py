@@ -139,7 +139,7 @@ def test_a_sweep_runs_one_experiment_a_seed_and_ends_with_their_table(corpus: li
     assert "2 runs on synthetic, split test, protocol v2" in written.read_text()
     assert "2 runs on synthetic" in done.stdout
     folders = [str(path.parent) for path in tmp_path.glob("*/result.json")]
-    again = run("table", *folders, module="mlsuperb").stdout
+    again = run("table", *folders, str(tmp_path / "nothing"), module="mlsuperb").stdout
     assert "2 runs on synthetic" in again
     assert "has no result" in again
 
