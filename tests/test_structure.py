@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import mlsuperb
@@ -103,6 +103,52 @@ def test_scoring_and_text_need_no_torch() -> None:
         }
         allowed = {"torch"} if name_of(path) == "types" else set()  # under TYPE_CHECKING
         assert heavy <= allowed, f"{path} imports {heavy}"
+
+
+def test_rooms_stand_on_rooms_below_them() -> None:
+    """Neither rooms nor modules import each other in a circle, also inside functions and for annotations."""
+    rooms = {room: others - {room} for room, others in ALLOWED.items()}
+    assert circles(rooms) == []
+    names = {f"mlsuperb.{name_of(path)}".removesuffix(".__init__"): path for path in FILES}
+    assert circles({name: set(imported_modules(path, names)) - {name} for name, path in names.items()}) == []
+
+
+def imported_modules(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name if name in known else node.module for name in names)
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[str]:
+    """What is left when whatever imports nothing that is left is taken away again and again."""
+    left = {name: set(others) for name, others in graph.items()}
+    while done := [name for name, others in left.items() if not others & left.keys()]:
+        for name in done:
+            del left[name]
+    return sorted(left)
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["a", "b", "c", "d"]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+
+
+LONG_FUNCTIONS: dict[str, str] = {}  # function -> why it is better in one piece
+
+
+def test_functions_stay_short() -> None:
+    lengths = {
+        f"{name_of(path)}.{node.name}": node.end_lineno - node.lineno + 1
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno is not None
+    }
+    assert len(lengths) > 1000
+    assert {name: length for name, length in lengths.items() if length > 40 and name not in LONG_FUNCTIONS} == {}
+    assert len(LONG_FUNCTIONS) <= 3
 
 
 def test_files_stay_small() -> None:
