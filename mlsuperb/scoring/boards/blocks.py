@@ -119,7 +119,7 @@ class BlockMaker:
         if at_home and SCORE in self.headings and not (score is not None and row.superb_s_verified):
             note = ", score calculated here" if score is None else ", score unverified"
         if score is None:
-            score = superb_s(row.scores, board=self.board, size=self.size).value
+            score = superb_s(row.scores, board=self.board, size=self.size)
         scores = row.scores if score is None else {**row.scores, SCORE: score}
         return _Line(
             whose=PUBLISHED if row.verified else f"{PUBLISHED}, unverified",
@@ -139,7 +139,8 @@ class BlockMaker:
 
     def _cells(self, line: _Line, facts: Sequence[str]) -> tuple[str, ...]:
         scores = (self._text(line.scores.get(name), line.points.get(name)) for name in self.headings)
-        return (line.whose, line.system, line.adaptation, *scores, *(line.facts.get(name, "") for name in facts), line.origin)
+        further = (line.facts.get(name, "") for name in facts)
+        return (line.whose, line.system, line.adaptation, *scores, *further, line.origin)
 
     def _text(self, score: Statistic | None, points: float | None) -> str:
         if score is None:

@@ -63,9 +63,7 @@ def mono_column(run: str | None) -> str:
     return f"mono_{run}"
 
 
-def take(
-    results: Mapping[Path, BenchmarkResult], *, board: Board, size: str
-) -> tuple[list[Entry], dict[Path, str]]:
+def take(results: Mapping[Path, BenchmarkResult], *, board: Board, size: str) -> tuple[list[Entry], dict[Path, str]]:
     """The entries of `board` and `size` among `results`, and the reason for every folder that gives none."""
     entries, left_out = [], {}
     for folder, result in results.items():

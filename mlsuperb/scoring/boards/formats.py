@@ -42,7 +42,8 @@ def to_markdown(found: Leaderboard) -> str:
     """GitHub's tables; our rows are bold."""
     parts = [f"# {_markdown(found.title)}", *map(_markdown, found.about)]
     for block in found.blocks:
-        parts += [f"## {_markdown(block.cells.title)}", block.cells.markdown_rows(_markdown), *map(_markdown, block.notes)]
+        parts += [f"## {_markdown(block.cells.title)}", block.cells.markdown_rows(_markdown)]
+        parts += map(_markdown, block.notes)
     for title, lines in found.lists.items():
         items = "\n".join(f"  `{line.strip()}`" if _is_command(line) else f"- {_markdown(line)}" for line in lines)
         parts += [f"## {_markdown(title)}", items]

@@ -89,8 +89,8 @@ def _lists(rows: Sequence[Row], *, board: Board, left_out: Mapping[Path, str]) -
         for reason in entry.result.not_official_because
     }
     lists = {
-        "Incomplete rows (no SUPERB_s and no averages), with the commands that would complete them": incomplete,
-        "Runs that are in no average": [f"{place}: {why}" for row in rows for place, why in row.set_aside.items()],
+        "Incomplete rows (no SUPERB_s, no average over missing runs), with the commands that would complete them": incomplete,
+        "Runs left out of their row": [f"{place}: {why}" for row in rows for place, why in row.set_aside.items()],
         "Not official": sorted(unofficial),
         "Left out": [f"{place}: {' '.join(why.split())}" for place, why in left_out.items()],
     }

@@ -8,9 +8,8 @@ the test set must not choose it. Several seeds give a mean and a sample standard
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from statistics import fmean, stdev
@@ -25,6 +24,7 @@ SCORE = "superb_s"  # among the scores of a row
 # Settings of the built-in corpus in which the tracks of one row may differ there: it has no fixed languages.
 SYNTHETIC_CHOICE = ("data.languages", "data.pairs", "data.datasets", "data.train_datasets")
 GENERIC = ("hf", "s3prl", "owsm", "whisper", "seamless_m4t")  # upstream options that are named by their checkpoint
+NOT_TOLD = ("upstream", "adaptation", "synthetic", "whole")  # of a system, in its label: the tables show it
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 
@@ -64,6 +64,7 @@ class Row:
     the complete ones, or else the fullest one; `scores` are over them, with `superb_s` where no column is missing; `set_aside`
     are runs that are no part of the row, with reasons."""
 
+    label: str
     upstream: str
     adaptation: str
     experiment: str
@@ -72,7 +73,6 @@ class Row:
     seeds: tuple[SeedRow, ...]
     scores: Mapping[str, Statistic]
     set_aside: Mapping[Path, str]
-    label: str = ""
 
     @property
     def entries(self) -> list[Entry]:
@@ -87,9 +87,9 @@ class Row:
 
 def make_rows(entries: Sequence[Entry], *, board: Board, size: str) -> list[Row]:
     """The rows of all systems among `entries`, in the order in which they first come."""
-    systems = grouped(entries, lambda entry: _system(entry, board=board))
-    rows = [_row(members, board=board, size=size) for members in systems.values()]
-    return _labelled(rows, board=board)
+    systems = grouped(entries, lambda entry: frozenset(_system(entry, board=board).items())).values()
+    labels = _labels([_system(members[0], board=board) for members in systems])
+    return [_row(members, label, board=board, size=size) for members, label in zip(systems, labels, strict=True)]
 
 
 def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
@@ -100,22 +100,48 @@ def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list
     return groups
 
 
-def _system(entry: Entry, *, board: Board) -> str:
-    """What the runs of one row have in common, as text."""
+def _system(entry: Entry, *, board: Board) -> dict[str, str]:
+    """What the runs of one row have in common, by setting. `name` is what its label begins with."""
     result, release = entry.result, entry.result.data.release
     free = SYNTHETIC_CHOICE if result.synthetic else ()
-    key = {
-        "upstream": [result.upstream.name, result.upstream.settings, result.upstream.loaded],
-        "adaptation": [result.adaptation.name, result.adaptation.settings],
-        "deviations": {path: here for path, (_, here) in entry.published.deviations.items() if path not in free},
-        "synthetic": result.synthetic,
-        "release": [release.name, release.whole] if release else None,
-        "experiment": entry.published.experiment if len(board.tracks) == 1 else None,
+    parts = {
+        "upstream": {**result.upstream.settings, **result.upstream.loaded},
+        "adaptation": result.adaptation.settings,
     }
-    return json.dumps(key, sort_keys=True, default=str)
+    return {
+        **{path: str(here) for path, (_, here) in entry.published.deviations.items() if path not in free},
+        **dict(_flat(parts)),
+        "data.release": release.name if release else "none",
+        "name": _upstream_name(result.upstream) + f", {entry.published.experiment}" * (len(board.tracks) == 1),
+        "upstream": result.upstream.name,
+        "adaptation": result.adaptation.name,
+        "synthetic": str(result.synthetic),
+        "whole": str(release.whole if release else None),
+    }
 
 
-def _row(entries: Sequence[Entry], *, board: Board, size: str) -> Row:
+def _flat(node: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{inside}{key}.")
+        elif key not in ("name", "card"):
+            yield f"{inside}{key}", str(value)
+
+
+def _labels(systems: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """The names of systems, with the settings in which those of one name differ."""
+    for system in systems:
+        namesakes = [one for one in systems if one["name"] == system["name"]]
+        paths = [path for path in dict.fromkeys(chain(*namesakes)) if len({one.get(path) for one in namesakes}) > 1]
+        told = ", ".join(
+            f"{path}={system.get(path, 'as published')}"
+            for path in paths
+            if path not in NOT_TOLD and (path in system or not path.startswith(("upstream.", "adaptation.")))
+        )
+        yield f"{system['name']} [{told}]" if told else system["name"]
+
+
+def _row(entries: Sequence[Entry], label: str, *, board: Board, size: str) -> Row:
     set_aside: dict[Path, str] = {}
     rates = {slot: _best_rate(candidates) for slot, candidates in grouped(entries, lambda one: one.slot).items()}
     seeds = [
@@ -124,11 +150,13 @@ def _row(entries: Sequence[Entry], *, board: Board, size: str) -> Row:
     ]
     first = next((seed for seed in seeds if not seed.holes), max(seeds, key=lambda seed: len(seed.entries)))
     reasons = {seed.seed: _why_not_averaged(seed, first) for seed in seeds}
-    set_aside |= {one.folder: reasons[seed.seed] for seed in seeds for one in seed.entries.values() if reasons[seed.seed]}
     shown = tuple(seed for seed in seeds if not reasons[seed.seed])
+    for seed in (seed for seed in seeds if seed not in shown):
+        set_aside |= {one.folder: reasons[seed.seed] for one in seed.entries.values()}
     names = [name for name in first.scores if all(name in seed.scores for seed in shown)]
     entry = next(iter(first.entries.values()), entries[0])
     return Row(
+        label=label,
         upstream=_upstream_name(entry.result.upstream),
         adaptation=entry.result.adaptation.name,
         experiment=entry.published.experiment,
@@ -145,9 +173,9 @@ def _why_not_averaged(seed: SeedRow, first: SeedRow) -> str:
     if seed is first:
         return ""
     if seed.holes:
-        return f"seed {seed.seed} is incomplete and not part of the average ({'; '.join(seed.holes)})"
+        return f"seed {seed.seed} is incomplete and not averaged: {'; '.join(seed.holes)}"
     reasons = differences(first, seed)
-    return f"seed {seed.seed} is not part of the average: {reasons[0]}" if reasons else ""
+    return f"seed {seed.seed} is not averaged: {reasons[0]}" if reasons else ""
 
 
 def differences(first: SeedRow, second: SeedRow) -> list[str]:
@@ -225,7 +253,7 @@ def _scores(entries: Iterable[Entry], *, board: Board, size: str) -> dict[str, f
     scores = {name: value for entry in entries for name, value in entry.scores.items()}
     if board.mono and all(mono_column(run) in scores for run in board.mono_runs):
         scores["mono_cer"] = fmean(fmean(scores[mono_column(run)] for run in runs) for runs in board.mono.values())
-    total = superb_s(scores, board=board, size=size).value
+    total = superb_s(scores, board=board, size=size)
     return scores if total is None else scores | {SCORE: total}
 
 
@@ -252,36 +280,3 @@ def slots(board: Board) -> list[Slot]:
     """Every run that a row of the board needs."""
     mono: list[Slot] = [(MONO, run) for run in board.mono_runs]
     return mono + [(track, None) for track in board.tracks if track != MONO]
-
-
-def _labelled(rows: Sequence[Row], *, board: Board) -> list[Row]:
-    """The rows with their labels: the upstream, the experiment on a board of one track, and the settings in which rows of one
-    name differ."""
-    labels = {}
-    of_experiment = len(board.tracks) == 1
-    for name, namesakes in grouped(rows, lambda row: row.upstream + f", {row.experiment}" * of_experiment).items():
-        changed = [path for row in namesakes for path in row.deviations if "adaptation" not in path]
-        facts = [dict.fromkeys(changed, "as published") | _facts(row) for row in namesakes]
-        paths = [path for path in dict.fromkeys(chain(*facts)) if len({one.get(path) for one in facts}) > 1]
-        for row, one in zip(namesakes, facts, strict=True):
-            told = ", ".join(f"{path}={one[path]}" for path in paths if path in one)
-            labels[id(row)] = f"{name} [{told}]" if told else name
-    return [replace(row, label=labels[id(row)]) for row in rows]
-
-
-def _facts(row: Row) -> dict[str, str]:
-    """What may distinguish a row from others of its upstream, by setting."""
-    facts = {path: str(here) for path, (_, here) in row.deviations.items() if "adaptation" not in path}
-    for entry in row.entries[:1]:
-        upstream, adaptation, release = entry.result.upstream, entry.result.adaptation, entry.result.data.release
-        parts = {"upstream": {**upstream.settings, **upstream.loaded}, "adaptation": adaptation.settings}
-        facts |= dict(_flat(parts)) | {"data.release": release.name if release else "none"}
-    return facts
-
-
-def _flat(node: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{inside}{key}.")
-        elif key not in ("name", "card"):
-            yield f"{inside}{key}", str(value)

@@ -113,16 +113,6 @@ class Board:
         return size or self.sizes[0]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """SUPERB_s on a board, or why there is none."""
-
-    board: str
-    size: str
-    value: float | None
-    reason: str = ""
-
-
 @cache
 def boards() -> dict[str, Board]:
     """Every board, by name."""
@@ -142,24 +132,22 @@ def board_named(name: str) -> Board:
     return boards()[name]
 
 
-def superb_s(scores: Mapping[str, float | None], *, board: Board, size: str) -> Score:
-    """SUPERB_s of `scores` (column name -> %). A column without a score gives none, and the reason.
+def superb_s(scores: Mapping[str, float | None], *, board: Board, size: str) -> float | None:
+    """SUPERB_s of `scores` (column name -> %); None where a column has no score, or the board has no SUPERB_s.
 
     Raises:
         ValueError: the board does not have the size.
     """
     board.check_size(size)
-    if size not in board.references:
-        return Score(board=board.name, size=size, value=None, reason=f"board {board.name} has no SUPERB_s")
-    if missing := [column.title for column in board.columns if scores.get(column.name) is None]:
-        return Score(board=board.name, size=size, value=None, reason=f"no {', '.join(missing)}")
+    known = {name: score for name, score in scores.items() if score is not None}
+    if size not in board.references or any(column.name not in known for column in board.columns):
+        return None
     reference = board.references[size]
     tasks: dict[str, list[float]] = {}
     for column in board.columns:
         fbank, sota = reference.fbank[column.name], reference.sota[column.name]
-        share = (scores[column.name] - fbank) / (sota - fbank)  # type: ignore[operator]
-        tasks.setdefault(column.track, []).append(share)
-    return Score(board=board.name, size=size, value=1000 * fmean(fmean(shares) for shares in tasks.values()))
+        tasks.setdefault(column.track, []).append((known[column.name] - fbank) / (sota - fbank))
+    return 1000 * fmean(fmean(shares) for shares in tasks.values())
 
 
 def read_published(name: str) -> dict[str, Any]:
