@@ -15,6 +15,7 @@ from mlsuperb.scoring.boards.superb_s import board_named, superb_s
 from mlsuperb.scoring.table import SYNTHETIC
 
 BOARD = board_named("2024")
+INCOMPLETE = "Incomplete rows (no SUPERB_s, no average over missing runs), with the commands that would complete them"
 
 
 def board_of(results, *, board=BOARD, size="10min"):
@@ -88,7 +89,7 @@ def test_a_hole_gives_no_average_and_no_score_but_its_reason_and_the_command() -
     ((_, row),) = lines(found)
     assert row[3] == row[6] == row[10] == "n.a."
     assert row[4] == "40.0 (+0.2)", "a column that is there is shown"
-    told = found.lists["Incomplete rows (no SUPERB_s, no average over missing runs), with the commands that would complete them"]
+    told = found.lists[INCOMPLETE]
     assert told == (
         "hubert_base, frozen, seed 0: no mono run swe jpn; no lid run",
         "  python -m mlsuperb.run -m +exp=v1/mono_asr data.mono=swe,jpn data=ml_superb_10min data.root=/corpus "
@@ -145,7 +146,9 @@ def test_one_learning_rate_is_chosen_over_the_seeds_and_a_seed_without_it_is_inc
     (row,) = rows_of([*rest, *lids(0, 5.0, 1.0), *lids(1, 2.0, 3.0), *lids(2, 0.1)])
     assert row.scores["lid_accuracy"].values == pytest.approx((0.1, 0.1))
     assert [seed.seed for seed in row.seeds] == [0, 1]
-    assert any("lid: no run with learning rate 0.001, which is the best on dev" in why for why in row.set_aside.values())
+    assert any(
+        "lid: no run with learning rate 0.001, which is the best on dev" in why for why in row.set_aside.values()
+    )
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"history": []}])
@@ -175,7 +178,7 @@ def test_where_no_seed_is_whole_the_fullest_is_shown_alone() -> None:
     found = board_of([*whole_row()[:3], *whole_row(seed=1)[1:]])
     ((_, row),) = lines(found)
     assert (row[0], row[4]) == ("ours", "40.0 (+0.2)")
-    told = found.lists["Incomplete rows (no SUPERB_s, no average over missing runs), with the commands that would complete them"]
+    told = found.lists[INCOMPLETE]
     assert told[0] == "hubert_base, frozen, seed 1: no mono run eng1"
     assert told[1].endswith("seed=1")
 
@@ -401,7 +404,7 @@ def test_swept_values_in_a_command_are_the_runs_own() -> None:
             "run.py", "-m", "+exp=v1/asr_lid", "upstream=hubert_base,tiny", "run_name=x", "seed=0,1",
             "data.languages=[deu,spa]", "trainer.optimizer.lr=1e-4,1e-3", "hydra/launcher=slurm",
         ]  # fmt: skip
-    told = board_of(results).lists["Incomplete rows (no SUPERB_s, no average over missing runs), with the commands that would complete them"]
+    told = board_of(results).lists[INCOMPLETE]
     assert told[1] == (
         "  python -m mlsuperb.run +exp=v1/lid upstream=hubert_base 'data.languages=[deu,spa]' trainer.optimizer.lr=0.0001"
     )
