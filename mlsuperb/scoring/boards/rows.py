@@ -151,8 +151,9 @@ def _row(entries: Sequence[Entry], label: str, *, board: Board, size: str) -> Ro
     first = next((seed for seed in seeds if not seed.holes), max(seeds, key=lambda seed: len(seed.entries)))
     reasons = {seed.seed: _why_not_averaged(seed, first) for seed in seeds}
     shown = tuple(seed for seed in seeds if not reasons[seed.seed])
-    for seed in (seed for seed in seeds if seed not in shown):
-        set_aside |= {one.folder: reasons[seed.seed] for one in seed.entries.values()}
+    for seed in seeds:
+        if reason := reasons[seed.seed]:
+            set_aside |= {one.folder: reason for one in seed.entries.values()}
     names = [name for name in first.scores if all(name in seed.scores for seed in shown)]
     entry = next(iter(first.entries.values()), entries[0])
     return Row(
