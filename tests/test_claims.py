@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import random
 import sys
 from collections.abc import Callable, Mapping
@@ -17,8 +19,6 @@ from mlsuperb.config.options import conf_dir, options
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.scoring.boards.published import published_rows
 from mlsuperb.scoring.comparison.bootstrap import Interval
-from mlsuperb.scoring.result import build_result, write_result
-from mlsuperb.scoring.score import score
 from mlsuperb.types import Hypothesis
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -61,30 +61,34 @@ def made(tmp_path: Path) -> Callable[..., Path]:
                     )
                 )  # fmt: skip
         write_hypotheses(folder / "hypotheses.jsonl", ones)
-        write_result(folder / "result.json", result(folder, ones, seed=seed, experiment=experiment, **facts))
+        content = result(folder, num_utterances=len(ones), seed=seed, experiment=experiment, **facts)
+        (folder / "result.json").write_text(json.dumps(content))
         return folder
 
-    def result(folder: Path, ones: list[Hypothesis], *, seed: int, experiment: str | None, synthetic: bool = False,
+    def result(folder: Path, *, num_utterances: int, seed: int, experiment: str | None, synthetic: bool = False,
                upstream: str = "a", adaptation: str = "frozen", head: str = "transformer", track: str = "asr_lid",
                data: str = "0", trained_on: tuple[str, ...] = ("deu", "eng"), loss: float = 1.0, run_name: str = "run",
                release: dict[str, Any] | None = None, featurizer: dict[str, Any] | None = None) -> dict[str, Any]:  # fmt: skip
         benchmark = {"experiment": experiment, "track": track, "size": "10min", "run": None, "deviations": {}}
-        return build_result(
-            run_id=folder.name, task="asr_lid", normaliser="v1", units="char",
-            data={"name": "made_up", "synthetic": synthetic, "release": release, "languages": {"train": list(trained_on)},
-                  "splits": {"test": {"sha256": data, "num_utterances": len(ones), "duration_s": 1.0}}, "skipped": {}},
-            protocols=score(ones, task="asr_lid"), hypotheses=folder / "hypotheses.jsonl", upstream={"name": upstream},
-            adaptation={"name": adaptation}, head={"name": head}, num_trainable=1, num_total=1,
-            config={"objective": {"name": "ctc"}, "run_name": run_name}, seed=seed,
-            environment={"package_version": "0", "code": {"commit": "c", "dirty": False}}, cost={}, date="today",
-            training={"history": [{"valid_loss": loss}]}, benchmark=benchmark if experiment else None, featurizer=featurizer,
-        )  # fmt: skip
+        sha256 = hashlib.sha256((folder / "hypotheses.jsonl").read_bytes()).hexdigest()
+        return {
+            "schema_version": 1, "run_id": folder.name, "status": "finished", "official": True, "not_official_because": [],
+            "synthetic": synthetic, "benchmark": benchmark if experiment else None, "task": {"name": "asr_lid", "units": "char"},
+            "normaliser": {"name": "v1", "version": "1"}, "scorer": {"version": "1", "protocols": {}},
+            "data": {"name": "made_up", "release": release, "languages": {"train": list(trained_on)},
+                     "splits": {"test": {"sha256": data, "num_utterances": num_utterances, "duration_s": 1.0}}},
+            "upstream": {"name": upstream}, "adaptation": {"name": adaptation}, "head": {"name": head}, "featurizer": featurizer,
+            "num_trainable": 1, "num_total": 1, "config": {"objective": {"name": "ctc"}, "run_name": run_name}, "seed": seed,
+            "code": {"commit": "c", "dirty": False, "package_version": "0"}, "env": {}, "protocols": {}, "cost": {},
+            "training": {"history": [{"valid_loss": loss}]}, "date": "today",
+            "hypotheses": {"path": "hypotheses.jsonl", "sha256": sha256, "num_utterances": {"test": num_utterances}},
+        }  # fmt: skip
 
     return make
 
 
 def verdict(claims: ModuleType, test: dict[str, Any], place: Path) -> Any:
-    runs, _ = claims.find_runs([place / "exp"])
+    runs, *_ = claims.find_runs([place / "exp"])
     return claims.judge(test, runs)
 
 
@@ -170,7 +174,7 @@ def test_seeds_add_up_and_the_best_of_a_sweep_stands_for_it(
     found = verdict(claims, BETTER, tmp_path)
     assert found.outcome == "supported"
     assert {run.name for run in found.runs} == {"first0", "first1", "second0", "second1"}
-    runs, _ = claims.find_runs([tmp_path / "exp"])
+    runs, *_ = claims.find_runs([tmp_path / "exp"])
     import claims_runs
 
     pairs = claims_runs.pairs(runs, BETTER["first"], BETTER["second"])
@@ -292,14 +296,33 @@ def test_intervals_of_shares_and_of_their_difference() -> None:
     )
 
 
+def test_folders_without_a_result_are_named(
+    claims: ModuleType, made: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = made("first")
+    for folder in (tmp_path / "exp" / "broken", home / "evaluations" / "broken"):
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text("{}")
+    made("e", folder=home / "evaluations" / "whole")
+    claims.main([str(tmp_path / "exp"), "--out", str(tmp_path / "page.md")])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[1].strip() for line in lines[:-1]] == [
+        str(tmp_path / "exp" / "broken"), str(home / "evaluations" / "broken"),
+    ]  # fmt: skip
+    assert lines[-1].endswith("2 runs of real speech, 0 of synthetic speech left out")
+    runs, *_ = claims.find_runs([home / "evaluations" / "whole" / "result.json"])
+    assert [(run.name, run.training.run_id) for run in runs] == [("first on whole", "first")]
+
+
 def test_mistakes_in_the_file_and_in_the_call_are_explained(claims: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="nowhere: there is no such folder"):
+    with pytest.raises(SystemExit, match=r"there is no folder .*nowhere"):
         claims.main([str(tmp_path / "nowhere"), "--out", str(tmp_path / "page.md")])
     claim = "id: x, claim: c, source: s, verified: true, recipe: r"
     for text, message in {
         "id: x": "x: missing claim, recipe",
         f"{claim}, tests: [{{kind: feeling}}]": "no test is of kind",
         f"{claim}, tests: [{{kind: better}}]": "needs first, metric",
+        f"{claim}, tests: [{{kind: published, says: s, title: t, system: s, size: 1h}}]": "has no setting size",
     }.items():
         (tmp_path / "claims.yaml").write_text(f"- {{title: t, claims: [{{{text}}}]}}")
         with pytest.raises(SystemExit, match=message):

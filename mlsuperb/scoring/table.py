@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mlsuperb.scoring.counts import Counts, total
@@ -27,28 +28,40 @@ def table_console() -> Console:
 
 @dataclass(frozen=True)
 class Cells:
-    """A table: column titles, rows of text, and how many columns on the left are names."""
+    """A table: column titles, rows of text, how many columns on the left are names and whether the last one is; `bold`: numbers
+    of the rows that stand out."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     num_names: int
+    last_is_name: bool = False
+    bold: frozenset[int] = frozenset()
+
+    def is_name(self, column: int) -> bool:
+        """Whether a column holds names, which are aligned to the left, and no numbers."""
+        return column < self.num_names or (self.last_is_name and column == len(self.columns) - 1)
 
     def to_rich(self) -> Table:
-        """For `rich.print`."""
-        table = Table(title=self.title, title_justify="left")
+        """For `rich.print`. Brackets in the cells are text, not markup."""
+        table = Table(title=escape(self.title), title_justify="left")
         for number, column in enumerate(self.columns):
-            table.add_column(column, justify="left" if number < self.num_names else "right")
-        for row in self.rows:
-            table.add_row(*row, style="bold" if row[0] == "total" else None)
+            table.add_column(escape(column), justify="left" if self.is_name(number) else "right")
+        for number, row in enumerate(self.rows):
+            table.add_row(*map(escape, row), style="bold" if number in self.bold or row[0] == "total" else None)
         return table
 
     def to_markdown(self) -> str:
         """With the title as a line of its own."""
-        rule = tuple("---" if number < self.num_names else "---:" for number in range(len(self.columns)))
-        rows = ([cell.replace("|", "\\|") for cell in row] for row in (self.columns, rule, *self.rows))
-        lines = ("| " + " | ".join(row) + " |" for row in rows)
-        return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
+        return f"**{self.title}**\n\n{self.markdown_rows()}\n"
+
+    def markdown_rows(self, escaped: Callable[[str], str] = lambda cell: cell.replace("|", "\\|")) -> str:
+        """The table without its title; `escaped` is applied to every cell."""
+        rule = ["---" if self.is_name(number) else "---:" for number in range(len(self.columns))]
+        rows = [[escaped(cell) for cell in row] for row in (self.columns, *self.rows)]
+        for number in self.bold:
+            rows[number + 1] = [f"**{cell}**" if cell else "" for cell in rows[number + 1]]
+        return "\n".join("| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:]))
 
 
 def section_tables(section: Mapping[str, Any]) -> list[Cells]:

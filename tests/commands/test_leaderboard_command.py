@@ -12,14 +12,16 @@ import pytest
 from board_runs import run, whole_row
 
 from mlsuperb.commands import leaderboard
-from mlsuperb.scoring.result import write_result
+from mlsuperb.scoring.boards.facts import FACTS
+from mlsuperb.scoring.boards.formats import FORMATS
+from mlsuperb.scoring.boards.superb_s import boards
 
 
 def write(root: Path, results) -> Path:
     for place, result in results:
         folder = root / place
         folder.mkdir(parents=True)
-        write_result(folder / "result.json", {**result, "featurizer": None})
+        (folder / "result.json").write_text(json.dumps(result))
     return root / "exp"
 
 
@@ -93,6 +95,11 @@ def test_markdown_marks_our_rows_and_escapes(tmp_path, capsys) -> None:
     header = next(line for line in text.splitlines() if "Mono CER" in line and line.startswith("|"))
     ours = next(line for line in text.splitlines() if "a\\|b" in line and line.startswith("|"))
     assert header.count("|") == ours.replace("\\|", "").count("|")
+
+
+def test_brackets_on_the_terminal_are_text_and_no_markup(tmp_path, capsys) -> None:
+    text = shown(capsys, write(tmp_path, whole_row(upstream="a[red]b")))
+    assert "a[red]b" in text
 
 
 def test_latex_is_escaped(tmp_path, capsys) -> None:
@@ -171,3 +178,12 @@ def test_mistakes_are_explained(arguments, message) -> None:
     with pytest.raises(SystemExit) as exit_:
         leaderboard.main(arguments)
     assert message in str(exit_.value.code)
+
+
+def test_the_help_names_every_board_format_and_fact(capsys) -> None:
+    with pytest.raises(SystemExit):
+        leaderboard.main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(name in text for name in boards())
+    assert f"{{{','.join(FORMATS)}}}" in text
+    assert ",".join(FACTS) in text

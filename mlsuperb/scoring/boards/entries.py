@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlsuperb.scoring.boards.superb_s import ANY_SIZE, MONO, Board
-from mlsuperb.scoring.comparison.selection import LEARNING_RATE, dev_figure, value_of
+from mlsuperb.scoring.boards.untyped import dev_figure
+from mlsuperb.scoring.comparison.selection import LEARNING_RATE, value_of
+from mlsuperb.scoring.records import BenchmarkResult, Published
 
 FINISHED = "finished"
+Slot = tuple[str, str | None]  # what a run stands for on a board: a track, and of the monolingual track which run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,118 +21,104 @@ class Entry:
     """A result of a track of a board.
 
     Args:
-        place: its folder, as it is shown.
+        published: the experiment that it is a run of.
         scores: column -> %; a monolingual run has the one column `mono_<run>`.
         holes: column -> why it has no value.
     """
 
-    place: str
-    result: Mapping[str, Any]
+    folder: Path
+    result: BenchmarkResult
+    published: Published
     scores: Mapping[str, float]
     holes: Mapping[str, str]
 
     @property
-    def track(self) -> str:
-        """Of the benchmark."""
-        return str(self.result["benchmark"]["track"])
-
-    @property
-    def run(self) -> str | None:
-        """The monolingual run."""
-        return self.result["benchmark"]["run"] if self.track == MONO else None
-
-    @property
-    def seed(self) -> int:
-        """Of the run."""
-        return int(self.result["seed"])
+    def slot(self) -> Slot:
+        """Which of the board's runs it is."""
+        track = self.published.track
+        return track, self.published.run if track == MONO else None
 
     @property
     def learning_rate(self) -> float | None:
-        """Of the optimiser."""
-        rate: float | None = value_of(self.result["config"], LEARNING_RATE)
+        """Learning rate of the optimiser."""
+        rate: float | None = value_of(self.result.config, LEARNING_RATE)
         return rate
 
     @property
     def dev_figure(self) -> float:
-        """What `mlsuperb table --best` goes by; infinite where the training took none."""
+        """The figure that `mlsuperb table --best` chooses by; infinite without validation."""
         try:
             return dev_figure(self.result)
         except ValueError:
             return float("inf")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeftOut:
-    """What is no part of a table, and why."""
-
-    place: str
-    reason: str
+def slot_name(slot: Slot) -> str:
+    """`mono swe` or `asr_lid`."""
+    return f"mono {slot[1]}" if slot[0] == MONO else slot[0]
 
 
-def take(
-    results: Sequence[tuple[str, Mapping[str, Any]]], *, board: Board, size: str
-) -> tuple[list[Entry], list[LeftOut]]:
-    """The results (folder, result) that are of `board` and `size`, and the others with their reasons."""
-    entries, left_out = [], []
-    for place, result in results:
-        if reason := _why_not(result, board=board, size=size):
-            left_out.append(LeftOut(place=place, reason=reason))
-        else:
-            entries.append(_entry(place, result, board=board))
-    return entries, left_out
-
-
-def _why_not(result: Mapping[str, Any], *, board: Board, size: str) -> str:
-    benchmark = result["benchmark"]
-    if result["status"] != FINISHED:
-        return f"not finished ({result['status']})"
-    if not benchmark:
-        return "its settings come from no published experiment (its result has no benchmark)"
-    if not str(benchmark["experiment"]).startswith(board.experiments):
-        return f"+exp={benchmark['experiment']} is no experiment of board {board.name} ({board.experiments}...)"
-    if benchmark["track"] not in board.tracks:
-        return f"board {board.name} has no track {benchmark['track']}"
-    if size != ANY_SIZE and benchmark["size"] != size:
-        return f"size {benchmark['size']}, the table is of {size}"
-    if board.data and not result["synthetic"] and result["data"]["name"] != board.data:
-        return f"data={result['data']['name']}, board {board.name} is of data={board.data}"
-    if board.protocol not in result["protocols"]:
-        return f"not scored with protocol {board.protocol}"
-    if benchmark["track"] == MONO and benchmark["run"] not in board.mono_runs:
-        return f"monolingual run {benchmark['run']} is none of {' '.join(board.mono_runs)}"
-    return ""
-
-
-def _entry(place: str, result: Mapping[str, Any], *, board: Board) -> Entry:
-    splits = result["protocols"][board.protocol]["metrics"]
-    metrics = splits.get(board.split, {})
-    if result["synthetic"] and not metrics:
-        metrics = next(iter(splits.values()), {})  # the built-in corpus has not the challenge's splits
-    scores, holes = {}, {}
-    for column, metric in _metrics(result["benchmark"], board=board).items():
-        found = metrics.get(metric, {})
-        if found.get("value") is None:
-            holes[column] = found.get("reason", f"its result has no {metric}")
-        else:
-            scores[column] = float(found["value"])
-    return Entry(place=place, result=result, scores=scores, holes=holes)
-
-
-def _metrics(benchmark: Mapping[str, Any], *, board: Board) -> dict[str, str]:
-    """Column -> metric, of one track. A monolingual run counts whole: the test is all datasets of its language."""
-    if benchmark["track"] == MONO:
-        run = benchmark["run"]
-        return {mono_column(run): "all_per" if board.language_of(run) in board.phonemes else "all_cer"}
-    return {column.name: column.metric for column in board.columns if column.track == benchmark["track"]}
-
-
-def mono_column(run: str) -> str:
-    """The column of one monolingual run."""
+def mono_column(run: str | None) -> str:
+    """Column of one monolingual run."""
     return f"mono_{run}"
 
 
+def take(results: Mapping[Path, BenchmarkResult], *, board: Board, size: str) -> tuple[list[Entry], dict[Path, str]]:
+    """The entries of `board` and `size` among `results`, and the reason for every folder that gives none."""
+    entries, left_out = [], {}
+    for folder, result in results.items():
+        reason = next(_objections(result, board=board, size=size), None)
+        if reason is not None or result.benchmark is None:
+            left_out[folder] = reason or "its settings come from no published experiment (its result has no benchmark)"
+        else:
+            entries.append(_entry(folder, result, result.benchmark, board=board))
+    return entries, left_out
+
+
+def _objections(result: BenchmarkResult, *, board: Board, size: str) -> Iterator[str]:
+    if result.status != FINISHED:
+        yield f"not finished ({result.status})"
+    if (published := result.benchmark) is None:
+        return
+    if not published.experiment.startswith(board.experiments):
+        yield f"+exp={published.experiment} is not an experiment of board {board.name} ({board.experiments}...)"
+    if published.track not in board.tracks:
+        yield f"board {board.name} has no track {published.track}"
+    if size not in (ANY_SIZE, published.size):
+        yield f"size {published.size}, but the table is for {size}"
+    if board.data and not result.synthetic and result.data.name != board.data:
+        yield f"data={result.data.name}, but board {board.name} is for data={board.data}"
+    if board.protocol not in result.protocols.sections:
+        yield f"not scored with protocol {board.protocol}"
+    if published.track == MONO and published.run not in board.mono_runs:
+        yield f"monolingual run {published.run} is not one of {' '.join(board.mono_runs)}"
+
+
+def _entry(folder: Path, result: BenchmarkResult, published: Published, *, board: Board) -> Entry:
+    splits = result.protocols.sections[board.protocol].metrics
+    metrics = splits.get(board.split, {})
+    if result.synthetic and not metrics:
+        metrics = next(iter(splits.values()), {})  # the built-in corpus does not have the challenge's splits
+    scores, holes = {}, {}
+    for column, name in _metrics(published, board=board).items():
+        metric = metrics.get(name)
+        if metric is None or metric.value is None:
+            holes[column] = (metric.reason if metric else "") or f"its result has no {name}"
+        else:
+            scores[column] = metric.value
+    return Entry(folder=folder, result=result, published=published, scores=scores, holes=holes)
+
+
+def _metrics(published: Published, *, board: Board) -> dict[str, str]:
+    """Column -> metric of one track. A monolingual run is scored over all datasets of its language."""
+    if published.track == MONO:
+        return {mono_column(published.run): "all_per" if published.run in board.phoneme_runs else "all_cer"}
+    return {column.name: column.metric for column in board.columns if column.track == published.track}
+
+
 def shown_deviations(deviations: Mapping[str, Sequence[Any]]) -> list[str]:
-    """`head transformer -> linear`, one text a deviation; the settings of a group whose option is another go unsaid."""
+    """One text for each deviation, such as `head transformer -> linear`. Settings of a group are left out where another
+    option of the group was chosen."""
     return [
         " ".join(f"{path} {published} -> {here}".split())
         for path, (published, here) in deviations.items()

@@ -1,4 +1,4 @@
-"""Published rows, as they stand in `published/*.yaml`, each with its source."""
+"""Published rows as listed in `published/*.yaml`, each with its source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROW_FILES = (
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedRow:
-    """What a publication says of one system after training on one size.
+    """What a publication reports of one system, trained on one size.
 
     Args:
         title: of the publication, short.
@@ -37,54 +37,40 @@ class PublishedRow:
     system: str
     board: str | None
     size: str
-    upstream: str | None
-    adaptation: str
-    experiment: str | None
     release: str | None
     protocol: str
-    labels: str | None
     scores: Mapping[str, float]
-    superb_s: float | None
-    params_m: float | None
     verified: bool
     superb_s_verified: bool
     source: str
-    note: str
+    superb_s: float | None = None
+    upstream: str | None = None
+    adaptation: str = "frozen"
+    experiment: str | None = None
+    labels: str | None = None
+    params_m: float | None = None
+    note: str = ""
 
 
 @cache
 def published_rows() -> tuple[PublishedRow, ...]:
-    """All of them, in the order of their files."""
+    """All published rows, in the order of their files."""
     return tuple(row for name in ROW_FILES for row in _rows(read_published(name)))
 
 
 def other_numbers() -> list[dict[str, Any]]:
-    """Published numbers that are no row: system, data, metric, value, unit, verified, source."""
+    """Published numbers that make no row, each with system, data, metric, value, unit, verified and source."""
     numbers: list[dict[str, Any]] = read_published("other.yaml")["numbers"]
     return numbers
 
 
 def _rows(table: Mapping[str, Any]) -> Iterator[PublishedRow]:
+    shared = {key: table[key] for key in ("title", "board", "release", "protocol", "verified", "source")}
     for entry in table["rows"]:
-        verified = entry.get("verified", table["verified"])
+        facts = {**shared, **entry}
+        facts["superb_s_verified"] = facts["verified"] and table.get("superb_s_verified", True)
         for size, numbers in entry["scores"].items():
             columns = zip(table["columns"], numbers, strict=True)
-            yield PublishedRow(
-                title=table["title"],
-                system=entry["system"],
-                board=table["board"],
-                size=size,
-                upstream=entry.get("upstream"),
-                adaptation=entry.get("adaptation", "frozen"),
-                experiment=entry.get("experiment"),
-                release=table["release"],
-                protocol=table["protocol"],
-                labels=entry.get("labels"),
-                scores={name: float(number) for name, number in columns if number is not None},
-                superb_s=entry.get("superb_s", {}).get(size),
-                params_m=entry.get("params_m"),
-                verified=verified,
-                superb_s_verified=verified and table.get("superb_s_verified", True),
-                source=entry.get("source", table["source"]),
-                note=entry.get("note", ""),
-            )
+            scores = {name: float(number) for name, number in columns if number is not None}
+            superb_s = entry.get("superb_s", {}).get(size)
+            yield PublishedRow(**{**facts, "size": size, "scores": scores, "superb_s": superb_s})

@@ -1,50 +1,55 @@
-"""From the results of a board to its rows: one row a system, no average over a hole.
+"""From the results of a board to its rows: one row per system, and no average over a hole.
 
 A row needs every run of the board: the monolingual average is the mean over the runs of a language, then over the
-languages, unweighted (ESPnet `egs2/ml_superb/asr1` local/mono_superb_score.py). Of several learning rates for one place the one
-that is best on the dev set, over the seeds, is taken, since the benchmark leaves the learning rate free and the test must not
-choose it. Several seeds make a mean and a sample standard deviation; an incomplete seed has no part in it.
+languages, unweighted (ESPnet `egs2/ml_superb/asr1` local/mono_superb_score.py). Where a run was trained with several learning
+rates, the row takes the one that is best on the dev set over the seeds, since the benchmark leaves the learning rate free and
+the test set must not choose it. Several seeds give a mean and a sample standard deviation; an incomplete seed is left out.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypeVar
 
-from mlsuperb.scoring.boards.entries import Entry, LeftOut, mono_column
+from mlsuperb.scoring.boards.entries import Entry, Slot, mono_column, slot_name
 from mlsuperb.scoring.boards.superb_s import MONO, Board, superb_s
-from mlsuperb.scoring.result import comparable
+from mlsuperb.scoring.boards.untyped import choose_on_dev, comparable
+from mlsuperb.scoring.records import Part
 
-Slot = tuple[str, str | None]  # a track, and of the monolingual one a run
-# What each track of one row may set its own way on the built-in corpus, which has no fixed languages.
+SCORE = "superb_s"  # among the scores of a row
+# Settings of the built-in corpus in which the tracks of one row may differ there: it has no fixed languages.
 SYNTHETIC_CHOICE = ("data.languages", "data.pairs", "data.datasets", "data.train_datasets")
 GENERIC = ("hf", "s3prl", "owsm", "whisper", "seamless_m4t")  # upstream options that are named by their checkpoint
+NOT_TOLD = ("upstream", "adaptation", "synthetic", "whole")  # of a system, in its label: the tables show it
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statistic:
-    """Of the seeds of a row: their values in the order of the seeds."""
+    """A score of several seeds: `values` in the order of the seeds."""
 
     values: tuple[float, ...]
 
     @property
     def mean(self) -> float:
-        """Plain."""
+        """Mean over the seeds."""
         return fmean(self.values)
 
     @property
     def sd(self) -> float | None:
-        """With n - 1; None for one seed."""
+        """Sample standard deviation (n - 1); None for one seed."""
         return stdev(self.values) if len(self.values) > 1 else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedRow:
-    """The runs of one seed. `scores` hold the columns that are whole, and every monolingual run; `missing` are the places
-    without a run; `holes` say why a column has no value."""
+    """The runs of one seed. `scores` are those of complete columns and of every monolingual run; `missing` are slots without a
+    run; `holes` say why columns have no score."""
 
     seed: int
     entries: Mapping[Slot, Entry]
@@ -55,9 +60,11 @@ class SeedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One system on a board. `scores` and `superb_s` are over `seeds`; `holes`, `missing` are those of the seed shown where none
-    is complete; `set_aside` are runs and seeds that have no part in it, with reasons."""
+    """One system on a board. `label` names it in tables; `deviations`: setting -> (published, here); `seeds` are those shown:
+    the complete ones, or else the fullest one; `scores` are over them, with `superb_s` where no column is missing; `set_aside`
+    are runs that are no part of the row, with reasons."""
 
+    label: str
     upstream: str
     adaptation: str
     experiment: str
@@ -65,120 +72,146 @@ class Row:
     synthetic: bool
     seeds: tuple[SeedRow, ...]
     scores: Mapping[str, Statistic]
-    superb_s: Statistic | None
-    no_score: str
-    set_aside: tuple[LeftOut, ...]
+    set_aside: Mapping[Path, str]
 
     @property
     def entries(self) -> list[Entry]:
-        """Every run that has a part in it."""
+        """All runs of the row."""
         return [entry for seed in self.seeds for entry in seed.entries.values()]
 
     @property
-    def holes(self) -> tuple[str, ...]:
-        """Why it is not whole."""
-        return self.seeds[0].holes
-
-    @property
-    def missing(self) -> tuple[Slot, ...]:
-        """The runs that it lacks."""
-        return self.seeds[0].missing
+    def first(self) -> SeedRow:
+        """The only seed of an incomplete row; the first of a complete one."""
+        return self.seeds[0]
 
 
 def make_rows(entries: Sequence[Entry], *, board: Board, size: str) -> list[Row]:
     """The rows of all systems among `entries`, in the order in which they first come."""
-    systems: dict[str, list[Entry]] = {}
-    for entry in entries:
-        systems.setdefault(_system(entry.result, board=board), []).append(entry)
-    return [_row(members, board=board, size=size) for members in systems.values()]
+    systems = grouped(entries, lambda entry: frozenset(_system(entry, board=board).items())).values()
+    labels = _labels([_system(members[0], board=board) for members in systems])
+    return [_row(members, label, board=board, size=size) for members, label in zip(systems, labels, strict=True)]
 
 
-def _system(result: Mapping[str, Any], *, board: Board) -> str:
-    """What the runs of one row have in common, as text."""
-    upstream, adaptation, benchmark = result["upstream"], result["adaptation"], result["benchmark"]
-    release = result["data"].get("release") or {}
-    chosen = SYNTHETIC_CHOICE if result["synthetic"] else ()
-    key = {
-        "upstream": [upstream["name"], upstream.get("settings"), upstream.get("loaded")],
-        "adaptation": [adaptation["name"], adaptation.get("settings")],
-        "deviations": {path: here for path, (_, here) in benchmark["deviations"].items() if path not in chosen},
-        "synthetic": result["synthetic"],
-        "release": [release.get("name"), release.get("whole")],
-        "experiment": benchmark["experiment"] if len(board.tracks) == 1 else None,
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """The items by their keys, in the order in which they come."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def _system(entry: Entry, *, board: Board) -> dict[str, str]:
+    """What the runs of one row have in common, by setting. `name` is what its label begins with."""
+    result, release = entry.result, entry.result.data.release
+    free = SYNTHETIC_CHOICE if result.synthetic else ()
+    parts = {
+        "upstream": {**result.upstream.settings, **result.upstream.loaded},
+        "adaptation": result.adaptation.settings,
     }
-    return json.dumps(key, sort_keys=True, default=str)
+    return {
+        **{path: str(here) for path, (_, here) in entry.published.deviations.items() if path not in free},
+        **dict(_flat(parts)),
+        "data.release": release.name if release else "none",
+        "name": _upstream_name(result.upstream) + f", {entry.published.experiment}" * (len(board.tracks) == 1),
+        "upstream": result.upstream.name,
+        "adaptation": result.adaptation.name,
+        "synthetic": str(result.synthetic),
+        "whole": str(release.whole if release else None),
+    }
 
 
-def _row(entries: Sequence[Entry], *, board: Board, size: str) -> Row:
-    set_aside: list[LeftOut] = []
-    by_seed: dict[int, list[Entry]] = {}
-    for entry in entries:
-        by_seed.setdefault(entry.seed, []).append(entry)
-    rates = {slot: _best_rate(candidates) for slot, candidates in _by_slot(entries).items()}
-    seeds = [_seed_row(seed, by_seed[seed], board=board, rates=rates, set_aside=set_aside) for seed in sorted(by_seed)]
-    complete = [seed for seed in seeds if not seed.holes]
-    shown = complete or [max(seeds, key=lambda seed: (len(seed.entries), -seed.seed))]
-    shown, others = _on_same_data(shown)
+def _flat(node: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{inside}{key}.")
+        elif key not in ("name", "card"):
+            yield f"{inside}{key}", str(value)
+
+
+def _labels(systems: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """The names of systems, with the settings in which those of one name differ."""
+    for system in systems:
+        namesakes = [one for one in systems if one["name"] == system["name"]]
+        paths = [path for path in dict.fromkeys(chain(*namesakes)) if len({one.get(path) for one in namesakes}) > 1]
+        told = ", ".join(
+            f"{path}={system.get(path, 'as published')}"
+            for path in paths
+            if path not in NOT_TOLD and (path in system or not path.startswith(("upstream.", "adaptation.")))
+        )
+        yield f"{system['name']} [{told}]" if told else system["name"]
+
+
+def _row(entries: Sequence[Entry], label: str, *, board: Board, size: str) -> Row:
+    set_aside: dict[Path, str] = {}
+    rates = {slot: _best_rate(candidates) for slot, candidates in grouped(entries, lambda one: one.slot).items()}
+    seeds = [
+        _seed_row(seed, of_seed, board=board, size=size, rates=rates, set_aside=set_aside)
+        for seed, of_seed in sorted(grouped(entries, lambda one: one.result.seed).items())
+    ]
+    first = next((seed for seed in seeds if not seed.holes), max(seeds, key=lambda seed: len(seed.entries)))
+    reasons = {seed.seed: _why_not_averaged(seed, first) for seed in seeds}
+    shown = tuple(seed for seed in seeds if not reasons[seed.seed])
     for seed in seeds:
-        if seed not in shown:
-            reason = (
-                others.get(seed.seed) or f"seed {seed.seed} is incomplete ({'; '.join(seed.holes)}): not averaged in"
-            )
-            set_aside += [LeftOut(place=entry.place, reason=reason) for entry in seed.entries.values()]
-    names = [name for name in shown[0].scores if all(name in seed.scores for seed in shown)]
-    found = [superb_s(seed.scores, board=board, size=size) for seed in shown]
-    values = tuple(score.value for score in found if score.value is not None)
-    first = shown[0].entries[next(iter(shown[0].entries))].result if shown[0].entries else entries[0].result
+        if reason := reasons[seed.seed]:
+            set_aside |= {one.folder: reason for one in seed.entries.values()}
+    names = [name for name in first.scores if all(name in seed.scores for seed in shown)]
+    entry = next(iter(first.entries.values()), entries[0])
     return Row(
-        upstream=_upstream_name(first["upstream"]),
-        adaptation=first["adaptation"]["name"],
-        experiment=str(first["benchmark"]["experiment"]),
-        deviations=_deviations(shown),
-        synthetic=bool(first["synthetic"]),
-        seeds=tuple(shown),
+        label=label,
+        upstream=_upstream_name(entry.result.upstream),
+        adaptation=entry.result.adaptation.name,
+        experiment=entry.published.experiment,
+        deviations=_deviations([entry for seed in shown for entry in seed.entries.values()]),
+        synthetic=entry.result.synthetic,
+        seeds=shown,
         scores={name: Statistic(values=tuple(seed.scores[name] for seed in shown)) for name in names},
-        superb_s=Statistic(values=values) if len(values) == len(shown) else None,
-        no_score=found[0].reason,
-        set_aside=tuple(set_aside),
+        set_aside=set_aside,
     )
 
 
-def _upstream_name(upstream: Mapping[str, Any]) -> str:
-    checkpoint = upstream.get("settings", {}).get("checkpoint")
-    return f"{upstream['name']} {checkpoint}" if upstream["name"] in GENERIC and checkpoint else str(upstream["name"])
+def _why_not_averaged(seed: SeedRow, first: SeedRow) -> str:
+    """Why a seed cannot be averaged with `first`; an empty string where it can."""
+    if seed is first:
+        return ""
+    if seed.holes:
+        return f"seed {seed.seed} is incomplete and not averaged: {'; '.join(seed.holes)}"
+    reasons = differences(first, seed)
+    return f"seed {seed.seed} is not averaged: {reasons[0]}" if reasons else ""
 
 
-def _deviations(seeds: Sequence[SeedRow]) -> dict[str, tuple[Any, Any]]:
-    """Setting -> (published, here); where the tracks of a row were published with several values, all of them."""
-    found: dict[str, list[tuple[Any, Any]]] = {}
-    for seed in seeds:
-        for entry in seed.entries.values():
-            for path, (published, here) in entry.result["benchmark"]["deviations"].items():
-                found.setdefault(path, []).append((published, here))
+def differences(first: SeedRow, second: SeedRow) -> list[str]:
+    """Why two rows may not be compared: the differences between their runs of the same slot."""
+    shared = [slot for slot in first.entries if slot in second.entries]
+    both = [(first.entries[slot].result, second.entries[slot].result) for slot in shared]
+    return [reason for one, other in both for reason in comparable(one, other)]
 
-    def join(values: Sequence[Any]) -> Any:
+
+def _upstream_name(upstream: Part) -> str:
+    checkpoint = upstream.settings.get("checkpoint")
+    return f"{upstream.name} {checkpoint}" if upstream.name in GENERIC and checkpoint else upstream.name
+
+
+def _deviations(entries: Sequence[Entry]) -> dict[str, tuple[Any, Any]]:
+    """Setting -> (published, here); where the tracks of a row differ in a value, all of its values."""
+    paths = dict.fromkeys(path for entry in entries for path in entry.published.deviations)
+
+    def joined(path: str, side: int) -> Any:
+        values = [one.published.deviations[path][side] for one in entries if path in one.published.deviations]
         different = [value for number, value in enumerate(values) if value not in values[:number]]
         return different[0] if len(different) == 1 else " or ".join(map(str, different))
 
-    return {path: (join([one for one, _ in pairs]), join([one for _, one in pairs])) for path, pairs in found.items()}
-
-
-def _by_slot(entries: Sequence[Entry]) -> dict[Slot, list[Entry]]:
-    found: dict[Slot, list[Entry]] = {}
-    for entry in entries:
-        found.setdefault((entry.track, entry.run), []).append(entry)
-    return found
+    return {path: (joined(path, 0), joined(path, 1)) for path in paths}
 
 
 def _best_rate(candidates: Sequence[Entry]) -> float | None:
-    """The learning rate with the lowest dev figure: the mean over the seeds that all rates have, over each rate's own where
-    they share none."""
-    figures: dict[float | None, dict[int, float]] = {}
-    for one in candidates:
-        seeds = figures.setdefault(one.learning_rate, {})
-        seeds[one.seed] = min(one.dev_figure, seeds.get(one.seed, one.dev_figure))
-    common = set.intersection(*map(set, figures.values()))
-    return min(figures, key=lambda rate: fmean(figures[rate][seed] for seed in common or figures[rate]))
+    """The learning rate that `mlsuperb table --best` chooses; that of the run with the lowest dev figure where the runs cannot
+    be compared so (no seed in common, no validation)."""
+    try:
+        chosen = choose_on_dev([one.result for one in candidates]).chosen
+    except ValueError:
+        chosen = [one.result for one in candidates]
+    of_rate = [one for one in candidates if any(one.result is result for result in chosen)]
+    return min(of_rate, key=lambda one: one.dev_figure).learning_rate
 
 
 def _seed_row(
@@ -186,94 +219,65 @@ def _seed_row(
     entries: Sequence[Entry],
     *,
     board: Board,
+    size: str,
     rates: Mapping[Slot, float | None],
-    set_aside: list[LeftOut],
+    set_aside: dict[Path, str],
 ) -> SeedRow:
+    """The runs of one seed, for each slot the best on dev; the others are added to `set_aside`."""
     chosen: dict[Slot, Entry] = {}
-    holes: dict[Slot, str] = {}
-    for slot, candidates in _by_slot(entries).items():
+    refused: dict[Slot, str] = {}
+    for slot, candidates in grouped(entries, lambda one: one.slot).items():
         of_rate = [one for one in candidates if one.learning_rate == rates[slot]]
-        if reason := _conflict(candidates) or _no_run_of_rate(of_rate, rates[slot]):
-            holes[slot] = f"{slot_name(slot)}: {reason}"
-            set_aside += [LeftOut(place=one.place, reason=f"{slot_name(slot)}: {reason}") for one in candidates]
+        reason = _conflict(candidates)
+        if not (reason or of_rate):
+            reason = f"no run with learning rate {rates[slot]}, which is the best on dev over the seeds"
+        if reason:
+            refused[slot] = f"{slot_name(slot)}: {reason}"
+            set_aside |= {one.folder: refused[slot] for one in candidates}
             continue
-        best = chosen[slot] = min(of_rate, key=lambda one: (one.dev_figure, one.place))
-        set_aside += [LeftOut(place=one.place, reason=_not_chosen(one, best)) for one in candidates if one is not best]
-    scores = {name: value for entry in chosen.values() for name, value in entry.scores.items()}
-    missing = tuple(slot for slot in slots(board) if slot not in chosen and slot not in holes)
-    if board.mono and not any(slot[0] == MONO for slot in (*missing, *holes)):
-        scores |= _mono_average(scores, board=board)
-    return SeedRow(
-        seed=seed,
-        entries=chosen,
-        scores=scores,
-        missing=missing,
-        holes=(*_missing_texts(missing), *holes.values(), *_valueless(chosen.values())),
-    )
+        best = chosen[slot] = min(of_rate, key=lambda one: (one.dev_figure, one.folder))
+        set_aside |= {one.folder: _not_chosen(one, best) for one in candidates if one is not best}
+    missing = tuple(slot for slot in slots(board) if slot not in chosen and slot not in refused)
+    holes = [*_missing_texts(missing), *refused.values()]
+    holes += [
+        f"{column} of {slot_name(slot)}: {reason}"
+        for slot, entry in chosen.items()
+        for column, reason in entry.holes.items()
+    ]
+    scores = _scores(chosen.values(), board=board, size=size)
+    return SeedRow(seed=seed, entries=chosen, scores=scores, missing=missing, holes=tuple(holes))
 
 
-def _mono_average(scores: Mapping[str, float], *, board: Board) -> dict[str, float]:
-    """Runs within a language, then over the languages; nothing where one has no value."""
-    columns = {language: [mono_column(run) for run in runs] for language, runs in board.mono.items()}
-    if any(name not in scores for names in columns.values() for name in names):
-        return {}
-    return {"mono_cer": fmean(fmean(scores[name] for name in names) for names in columns.values())}
+def _scores(entries: Iterable[Entry], *, board: Board, size: str) -> dict[str, float]:
+    """All scores of one seed, with the monolingual average (over the runs of a language, then over the languages) and SUPERB_s
+    where nothing is missing for them."""
+    scores = {name: value for entry in entries for name, value in entry.scores.items()}
+    if board.mono and all(mono_column(run) in scores for run in board.mono_runs):
+        scores["mono_cer"] = fmean(fmean(scores[mono_column(run)] for run in runs) for runs in board.mono.values())
+    total = superb_s(scores, board=board, size=size)
+    return scores if total is None else scores | {SCORE: total}
 
 
 def _conflict(candidates: Sequence[Entry]) -> str:
-    """Why one of several runs for a place cannot be chosen, or an empty string."""
+    """Why it is impossible to choose among several runs of a slot; an empty string where it is possible."""
     for other in candidates[1:]:
         if reasons := comparable(candidates[0].result, other.result):
-            return f"{candidates[0].place} and {other.place} cannot stand for each other: {'; '.join(reasons)}"
+            return f"{candidates[0].folder} and {other.folder} are not comparable: {'; '.join(reasons)}"
     return ""
 
 
-def _no_run_of_rate(of_rate: Sequence[Entry], rate: float | None) -> str:
-    return "" if of_rate else f"no run with learning rate {rate}, which is the best on dev over the seeds"
-
-
 def _not_chosen(entry: Entry, best: Entry) -> str:
-    def shown(one: Entry) -> str:
-        return f"learning rate {one.learning_rate}, dev figure {one.dev_figure:.4g}"
-
-    return f"not chosen on dev: {shown(entry)}; taken: {best.place}, {shown(best)}"
-
-
-def _valueless(entries: Iterable[Entry]) -> Iterator[str]:
-    for entry in entries:
-        for column, reason in entry.holes.items():
-            yield f"{column} of {slot_name((entry.track, entry.run))}: {reason}"
+    given, taken = (f"learning rate {one.learning_rate}, dev figure {one.dev_figure:.4g}" for one in (entry, best))
+    return f"not chosen on dev: {given}; chosen: {best.folder}, {taken}"
 
 
 def _missing_texts(missing: Sequence[Slot]) -> Iterator[str]:
-    mono = [str(run) for track, run in missing if track == MONO]
-    if mono:
+    if mono := [str(run) for track, run in missing if track == MONO]:
         yield f"no mono run {' '.join(mono)}"
     yield from (f"no {slot_name(slot)} run" for slot in missing if slot[0] != MONO)
-
-
-def _on_same_data(seeds: Sequence[SeedRow]) -> tuple[list[SeedRow], dict[int, str]]:
-    """The seeds whose runs are on the data of the first one's, and of the others the reason."""
-    kept, others = [seeds[0]], {}
-    for seed in seeds[1:]:
-        reasons = [reason for slot, entry in seed.entries.items() for reason in _against(seeds[0], slot, entry)]
-        if reasons:
-            others[seed.seed] = f"seed {seed.seed} is not averaged in: {reasons[0]}"
-        else:
-            kept.append(seed)
-    return kept, others
-
-
-def _against(seed: SeedRow, slot: Slot, entry: Entry) -> list[str]:
-    return comparable(seed.entries[slot].result, entry.result) if slot in seed.entries else []
 
 
 def slots(board: Board) -> list[Slot]:
     """Every run that a row of the board needs."""
     mono: list[Slot] = [(MONO, run) for run in board.mono_runs]
     return mono + [(track, None) for track in board.tracks if track != MONO]
-
-
-def slot_name(slot: Slot) -> str:
-    """`mono swe` or `asr_lid`."""
-    return f"mono {slot[1]}" if slot[0] == MONO else slot[0]

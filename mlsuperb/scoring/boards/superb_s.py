@@ -10,7 +10,7 @@ above 1000.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -33,18 +33,18 @@ class Column:
     name: str
     title: str
     track: str
-    metric: str
     better: Literal["lower", "higher"]
+    metric: str = ""
 
     @property
     def heading(self) -> str:
-        """Title with an arrow towards better."""
+        """The title with an arrow that says which way is better."""
         return f"{self.title} {ARROWS[self.better]}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """By column: the value that scores 0, and the value that scores 1000."""
+    """The values that score 0 (`fbank`) and 1000 (`sota`), by column."""
 
     fbank: Mapping[str, float]
     sota: Mapping[str, float]
@@ -52,10 +52,16 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A table that systems can stand in.
+    """A table of systems with its columns, its runs and its reference values.
 
-    `experiments` begins the names of the experiments that make its runs, `runs` what starts one of a track; `mono` lists the
-    runs of every language of the monolingual average; `release` or else `data` is what its runs are made on.
+    Args:
+        experiments: how the names of the experiments begin whose runs count.
+        runs: track -> overrides that start a run of it, with `{run}` for the monolingual run.
+        release, data: the release of the corpus that its rows were measured on, or else the corpus option.
+        mono: language -> its runs, for the monolingual average.
+        phonemes: languages that are scored in phonemes.
+        references: size -> reference values of SUPERB_s; empty for a board without SUPERB_s.
+        decimals: shown of every figure.
     """
 
     name: str
@@ -69,31 +75,32 @@ class Board:
     scorer_version: str
     split: str
     release: str | None
-    data: str | None
-    columns: tuple[Column, ...]
-    mono: Mapping[str, tuple[str, ...]]
-    phonemes: tuple[str, ...]
+    columns: Sequence[Column]
+    mono: Mapping[str, Sequence[str]]
+    phonemes: Sequence[str]
     references: Mapping[str, Reference]
+    data: str | None = None
     decimals: int = 1
 
     @property
     def sizes(self) -> tuple[str, ...]:
-        """The training sizes that it has."""
+        """The training sizes."""
         return tuple(self.references) or (ANY_SIZE,)
 
     @property
     def tracks(self) -> tuple[str, ...]:
-        """Its tasks."""
+        """The tracks, in the order of the columns."""
         return tuple(dict.fromkeys(column.track for column in self.columns))
 
     @property
     def mono_runs(self) -> tuple[str, ...]:
-        """All monolingual runs."""
+        """All monolingual runs, language by language."""
         return tuple(run for runs in self.mono.values() for run in runs)
 
-    def language_of(self, run: str) -> str:
-        """The language of a monolingual run."""
-        return next(language for language, runs in self.mono.items() if run in runs)
+    @property
+    def phoneme_runs(self) -> tuple[str, ...]:
+        """The monolingual runs that are scored in phonemes."""
+        return tuple(run for language in self.phonemes for run in self.mono[language])
 
     def check_size(self, size: str | None) -> str:
         """`size`, or the first of the board.
@@ -106,81 +113,54 @@ class Board:
         return size or self.sizes[0]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """SUPERB_s on a board, or why there is none."""
-
-    board: str
-    size: str
-    value: float | None
-    reason: str = ""
-
-
 @cache
 def boards() -> dict[str, Board]:
     """Every board, by name."""
     facts = read_published("boards.yaml")
-    columns = {name: Column(name=name, **{"metric": "", **entry}) for name, entry in facts["columns"].items()}
+    columns = {name: Column(name=name, **entry) for name, entry in facts["columns"].items()}
     return {entry["name"]: _board(entry, columns) for entry in facts["boards"]}
 
 
 def board_named(name: str) -> Board:
-    """A board.
+    """The board of a name.
 
     Raises:
-        ValueError: there is none of this name.
+        ValueError: there is none; lists all boards.
     """
     if name not in boards():
         raise ValueError(f"there is no board {name!r}; choose one of {', '.join(boards())}")
     return boards()[name]
 
 
-def superb_s(scores: Mapping[str, float | None], *, board: Board, size: str) -> Score:
-    """SUPERB_s of `scores` (column name -> %). A column without a score gives none, and the reason.
+def superb_s(scores: Mapping[str, float | None], *, board: Board, size: str) -> float | None:
+    """SUPERB_s of `scores` (column name -> %); None where a column has no score, or the board has no SUPERB_s.
 
     Raises:
         ValueError: the board does not have the size.
     """
     board.check_size(size)
-    if size not in board.references:
-        return Score(board=board.name, size=size, value=None, reason=f"board {board.name} has no SUPERB_s")
-    if missing := [column.title for column in board.columns if scores.get(column.name) is None]:
-        return Score(board=board.name, size=size, value=None, reason=f"no {', '.join(missing)}")
+    known = {name: score for name, score in scores.items() if score is not None}
+    if size not in board.references or any(column.name not in known for column in board.columns):
+        return None
     reference = board.references[size]
     tasks: dict[str, list[float]] = {}
     for column in board.columns:
         fbank, sota = reference.fbank[column.name], reference.sota[column.name]
-        share = (scores[column.name] - fbank) / (sota - fbank)  # type: ignore[operator]
-        tasks.setdefault(column.track, []).append(share)
-    return Score(board=board.name, size=size, value=1000 * fmean(fmean(shares) for shares in tasks.values()))
+        tasks.setdefault(column.track, []).append((known[column.name] - fbank) / (sota - fbank))
+    return 1000 * fmean(fmean(shares) for shares in tasks.values())
 
 
 def read_published(name: str) -> dict[str, Any]:
     """A file of `published/`."""
-    content: dict[str, Any] = yaml.safe_load(
-        files("mlsuperb.scoring.boards").joinpath("published", name).read_text(encoding="utf-8")
-    )
+    path = files("mlsuperb.scoring.boards").joinpath("published", name)
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return content
 
 
 def _board(entry: Mapping[str, Any], columns: Mapping[str, Column]) -> Board:
     names = entry["columns"]
-
-    def values(numbers: list[float]) -> dict[str, float]:
-        return dict(zip(names, numbers, strict=True))
-
-    return Board(
-        **{
-            key: value
-            for key, value in entry.items()
-            if key not in ("columns", "mono", "phonemes", "references", "data")
-        },
-        data=entry.get("data"),
-        columns=tuple(columns[name] for name in names),
-        mono={language: tuple(runs) for language, runs in entry["mono"].items()},
-        phonemes=tuple(entry["phonemes"]),
-        references={
-            size: Reference(fbank=values(one["fbank"]), sota=values(one["sota"]))
-            for size, one in entry["references"].items()
-        },
-    )
+    references = {
+        size: Reference(**{which: dict(zip(names, values, strict=True)) for which, values in one.items()})
+        for size, one in entry["references"].items()
+    }
+    return Board(**{**entry, "columns": [columns[name] for name in names], "references": references})

@@ -1,12 +1,15 @@
-"""Results of whole boards, made up: dictionaries as `build_result` makes them, no training."""
+"""Results of whole boards, made up: the content of result files, no training."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from mlsuperb.scoring.boards.superb_s import Board, board_named
+from mlsuperb.scoring.records import BenchmarkResult
 
 # HuBERT-base on the 2024 board's columns, 10min, near its published 42.8 39.8 44.5 61.2 71.5 39.2 43.8
 SCORES = {"mono": 42.8, "multi": (40.0, 44.5), "lid": 61.2, "joint": (71.5, 39.2, 43.8)}
@@ -37,7 +40,7 @@ def run(
         units = "phoneme"
     name = "synthetic" if synthetic else f"ml_superb_{size}"
     sha = hashlib.sha256(f"{name}{mono}{data_seed}".encode()).hexdigest()
-    whole = None if synthetic else {"name": "7th", "whole": True, "why": ""} if release is None else release
+    whole = None if synthetic else {"name": "7th", "whole": True, "why": ""} if release is None else release or None
     words = ["run.py", f"+exp={experiment}/{track}", f"data={name}", "data.root=/corpus", f"upstream={upstream}"]
     words += [f"data.mono={mono}"] if mono else []
     section = {
@@ -120,3 +123,10 @@ def whole_row(
     found["asr_lid"] = run("asr_lid", metrics=metrics, **settings)
     prefix = settings.get("upstream", "hubert_base") + f"-s{settings.get('seed', 0)}"
     return [(f"exp/{prefix}-{name}", copy.deepcopy(result)) for name, result in found.items()]
+
+
+def read(results: Iterable[tuple[str, dict[str, Any]]]) -> dict[Path, BenchmarkResult]:
+    """Results as a board takes them, by folder."""
+    found = [(Path(folder), BenchmarkResult.model_validate(content)) for folder, content in results]
+    assert len(dict(found)) == len(found), "two results of one folder"
+    return dict(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 import pytest
-from board_runs import run, whole_row
+from board_runs import read, run, whole_row
 
 from mlsuperb.scoring.boards.beside import check
 from mlsuperb.scoring.boards.entries import take
@@ -15,14 +15,15 @@ from mlsuperb.scoring.boards.superb_s import board_named, superb_s
 from mlsuperb.scoring.table import SYNTHETIC
 
 BOARD = board_named("2024")
+INCOMPLETE = "Incomplete rows (no SUPERB_s, no average over missing runs), with the commands that would complete them"
 
 
 def board_of(results, *, board=BOARD, size="10min"):
-    return leaderboard(results, board=board, size=size)
+    return leaderboard(read(results), board=board, size=size)
 
 
 def rows_of(results, *, board=BOARD, size="10min"):
-    entries, _ = take(results, board=board, size=size)
+    entries, _ = take(read(results), board=board, size=size)
     return make_rows(entries, board=board, size=size)
 
 
@@ -47,10 +48,11 @@ def test_a_whole_row_has_its_score_and_stands_beside_the_published_ones() -> Non
         board=BOARD,
         size="10min",
     )  # fmt: skip
+    assert score is not None
     assert row[:3] == ("ours (official)", "hubert_base", "frozen")
     assert row[3:11] == (
         "42.8 (+0.0)", "40.0 (+0.2)", "44.5 (+0.0)", "61.2 (+0.0)", "71.5 (+0.0)", "39.2 (+0.0)", "43.8 (+0.0)",
-        f"{score.value:.1f}",
+        f"{score:.1f}",
     )  # fmt: skip
     assert "Left out" not in found.lists
     systems = [one[1] for _, one in lines(found, "published")]
@@ -87,7 +89,7 @@ def test_a_hole_gives_no_average_and_no_score_but_its_reason_and_the_command() -
     ((_, row),) = lines(found)
     assert row[3] == row[6] == row[10] == "n.a."
     assert row[4] == "40.0 (+0.2)", "a column that is there is shown"
-    told = found.lists["Incomplete rows (no score, no average over a hole), and what would fill them"]
+    told = found.lists[INCOMPLETE]
     assert told == (
         "hubert_base, frozen, seed 0: no mono run swe jpn; no lid run",
         "  python -m mlsuperb.run -m +exp=v1/mono_asr data.mono=swe,jpn data=ml_superb_10min data.root=/corpus "
@@ -102,9 +104,9 @@ def test_a_metric_without_a_value_is_a_hole_with_the_results_reason() -> None:
         "value": None, "reason": "no utterance of a reserved language", "better": "lower",
     }  # fmt: skip
     (row,) = rows_of(results)
-    assert row.superb_s is None
-    assert row.holes == ("multi_few_shot_cer of multi_asr: no utterance of a reserved language",)
-    assert row.missing == ()
+    assert "superb_s" not in row.scores
+    assert row.first.holes == ("multi_few_shot_cer of multi_asr: no utterance of a reserved language",)
+    assert row.first.missing == ()
 
 
 def test_a_phoneme_language_that_was_scored_in_characters_is_a_hole() -> None:
@@ -113,7 +115,7 @@ def test_a_phoneme_language_that_was_scored_in_characters_is_a_hole() -> None:
         "all_cer": {"value": 20.0, "better": "lower"}
     }
     (row,) = rows_of(results)
-    assert row.holes == ("mono_jpn of mono jpn: its result has no all_per",)
+    assert row.first.holes == ("mono_jpn of mono jpn: its result has no all_per",)
     assert "mono_cer" not in row.scores
 
 
@@ -123,11 +125,11 @@ def test_of_several_learning_rates_the_best_on_dev_is_taken_whatever_the_test_sa
     found = board_of([*whole_row(), ("exp/high", worse_on_dev), ("exp/good", better_on_dev)])
     ((_, row),) = lines(found)
     assert row[6] == "60.0 (-1.2)"
-    assert set(found.lists["Runs that are not averaged in"]) == {
+    assert set(found.lists["Runs left out of their row"]) == {
         "exp/high: not chosen on dev: learning rate 0.01, dev figure 5; "
-        "taken: exp/good, learning rate 0.001, dev figure 1",
+        "chosen: exp/good, learning rate 0.001, dev figure 1",
         "exp/hubert_base-s0-lid: not chosen on dev: learning rate 0.0001, dev figure 2; "
-        "taken: exp/good, learning rate 0.001, dev figure 1",
+        "chosen: exp/good, learning rate 0.001, dev figure 1",
     }
 
 
@@ -144,7 +146,20 @@ def test_one_learning_rate_is_chosen_over_the_seeds_and_a_seed_without_it_is_inc
     (row,) = rows_of([*rest, *lids(0, 5.0, 1.0), *lids(1, 2.0, 3.0), *lids(2, 0.1)])
     assert row.scores["lid_accuracy"].values == pytest.approx((0.1, 0.1))
     assert [seed.seed for seed in row.seeds] == [0, 1]
-    assert any("lid: no run with learning rate 0.001, which is the best on dev" in one.reason for one in row.set_aside)
+    assert any(
+        "lid: no run with learning rate 0.001, which is the best on dev" in why for why in row.set_aside.values()
+    )
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"history": []}])
+def test_learning_rates_that_the_dev_set_cannot_compare_over_seeds_are_chosen_by_the_best_run(change) -> None:
+    """They have no seed in common, or one was not validated."""
+    other = run("lid", metrics={"trained_lid_accuracy": 99.0}, lr=1e-2, loss=5.0, seed=change.get("seed", 0))
+    if "history" in change:
+        other["training"]["history"] = []
+    (row,) = rows_of([*whole_row(), ("exp/other", other)])
+    assert row.scores["lid_accuracy"].values == (61.2,)
+    assert [str(folder) for folder in row.set_aside] == ["exp/other"]
 
 
 def test_seeds_give_mean_and_sd_and_an_incomplete_one_has_no_part() -> None:
@@ -154,16 +169,16 @@ def test_seeds_give_mean_and_sd_and_an_incomplete_one_has_no_part() -> None:
     assert row[0] == "ours (official), 2 seeds"
     assert row[4] == "39.0 ± 1.4 (-0.8)"
     assert "±" in row[10]
-    aside = found.lists["Runs that are not averaged in"]
+    aside = found.lists["Runs left out of their row"]
     assert len(aside) == 15
-    assert all("seed 2 is incomplete (no mono run eng1): not averaged in" in line for line in aside)
+    assert all("seed 2 is incomplete and not averaged: no mono run eng1" in line for line in aside)
 
 
 def test_where_no_seed_is_whole_the_fullest_is_shown_alone() -> None:
     found = board_of([*whole_row()[:3], *whole_row(seed=1)[1:]])
     ((_, row),) = lines(found)
     assert (row[0], row[4]) == ("ours", "40.0 (+0.2)")
-    told = found.lists["Incomplete rows (no score, no average over a hole), and what would fill them"]
+    told = found.lists[INCOMPLETE]
     assert told[0] == "hubert_base, frozen, seed 1: no mono run eng1"
     assert told[1].endswith("seed=1")
 
@@ -171,8 +186,8 @@ def test_where_no_seed_is_whole_the_fullest_is_shown_alone() -> None:
 def test_two_runs_for_one_place_on_different_data_are_a_hole() -> None:
     other = run("lid", metrics={"trained_lid_accuracy": 90.0}, data_seed="other")
     (row,) = rows_of([*whole_row(), ("exp/other", other)])
-    (hole,) = row.holes
-    assert "exp/hubert_base-s0-lid and exp/other cannot stand for each other: data differ in split test" in hole
+    (hole,) = row.first.holes
+    assert "exp/hubert_base-s0-lid and exp/other are not comparable: data differ in split test" in hole
     assert "lid_accuracy" not in row.scores
 
 
@@ -182,22 +197,22 @@ def test_a_row_of_conflicting_runs_alone_is_shown_empty() -> None:
     found = board_of([*results, ("exp/c", run("lid", metrics=lid, lr=1.0))])
     ((_, row),) = lines(found)
     assert set(row[3:11]) == {"n.a."}
-    assert len(found.lists["Runs that are not averaged in"]) == 3
+    assert len(found.lists["Runs left out of their row"]) == 3
 
 
 def test_a_seed_on_other_data_is_not_averaged_in() -> None:
     found = board_of([*whole_row(), *whole_row(seed=1, data_seed="other")])
     ((_, row),) = lines(found)
     assert row[0] == "ours (official)"
-    assert "seed 1 is not averaged in: data differ" in found.lists["Runs that are not averaged in"][0]
+    assert "seed 1 is not averaged: data differ" in found.lists["Runs left out of their row"][0]
 
 
 @pytest.mark.parametrize(
     ("release", "reason"),
     [
-        ({"name": "8th", "whole": True, "why": ""}, "the data are the 8th release, the published rows are of the 7th"),
-        ({"name": "7th", "whole": False, "why": "3 pairs missing"}, "the 7th release is not whole: 3 pairs missing"),
-        ({}, "its result names no release of the data"),
+        ({"name": "8th", "whole": True, "why": ""}, "the data are the 8th release, and the published rows use the 7th"),
+        ({"name": "7th", "whole": False, "why": "3 pairs missing"}, "the 7th release is not complete: 3 pairs missing"),
+        ({}, "its result does not name a release of the data"),
     ],
 )
 def test_another_or_a_partial_release_stands_apart(release, reason) -> None:
@@ -214,8 +229,8 @@ def test_another_scorer_or_protocol_stands_apart() -> None:
         result["scorer"]["version"] = "2"
         result["protocols"]["v1"]["version"] = "3"
     found = board_of(results)
-    assert "protocol v1 version 3, the board is of 1" in found.blocks[1].notes[0]
-    assert "scorer version 2, the board is of 1" in found.blocks[1].notes[0]
+    assert "protocol v1 version 3, and the board uses 1" in found.blocks[1].notes[0]
+    assert "scorer version 2, and the board uses 1" in found.blocks[1].notes[0]
 
 
 def test_deviations_stand_apart_and_are_named() -> None:
@@ -233,7 +248,7 @@ def test_deviations_whose_published_value_depends_on_the_track_are_one_row() -> 
         published = 500 if result["benchmark"]["track"] == "mono_asr" else 10_000
         result["benchmark"]["deviations"] = {"trainer.iterations_per_epoch": [published, 4]}
     (row,) = rows_of(results)
-    assert row.superb_s is not None
+    assert "superb_s" in row.scores
     assert row.deviations == {"trainer.iterations_per_epoch": ("500 or 10000", 4)}
 
 
@@ -260,9 +275,9 @@ def test_own_rows_on_other_data_are_a_table_of_their_own() -> None:
 
 
 def test_systems_of_one_name_are_told_apart() -> None:
-    results = [*whole_row(), *whole_row()]
-    for index, (_, result) in enumerate(results):
-        result["upstream"]["loaded"] = {"commit": "aaa" if index < 16 else "bbb"}
+    results = [(f"{'ab'[index // 16]}/{place}", one) for index, (place, one) in enumerate(whole_row() + whole_row())]
+    for place, result in results:
+        result["upstream"]["loaded"] = {"commit": "aaa" if place.startswith("a") else "bbb"}
     found = board_of(results)
     assert [row[1] for _, row in lines(found)] == [
         "hubert_base [upstream.commit=aaa]",
@@ -302,9 +317,9 @@ def test_other_sizes_experiments_and_runs_are_listed() -> None:
         ("exp/c", run("mono_asr", "spa", metrics={"all_cer": 10.0})),
     ]
     assert board_of(results).lists["Left out"] == (
-        "exp/a: size 1h, the table is of 10min",
-        "exp/b: +exp=v2/lora is no experiment of board 2024 (v1/...)",
-        "exp/c: monolingual run spa is none of eng1 eng2 eng3 fra1 fra2 deu1 deu2 rus swa swe jpn cmn xty",
+        "exp/a: size 1h, but the table is for 10min",
+        "exp/b: +exp=v2/lora is not an experiment of board 2024 (v1/...)",
+        "exp/c: monolingual run spa is not one of eng1 eng2 eng3 fra1 fra2 deu1 deu2 rus swa swe jpn cmn xty",
     )
 
 
@@ -312,8 +327,8 @@ def test_the_header_says_which_board_and_what_its_scores_mean() -> None:
     about = " ".join(board_of([]).about)
     assert "Board 2024, version 1, 10min" in about
     assert "SOTA: Mono CER 33.3, Multi CER 21.3" in about
-    assert "stays what it is" in about
-    assert "Official: settings as published" in about
+    assert "The SOTA values of a board never change" in about
+    assert "Official: the published settings" in about
 
 
 def test_the_study_has_a_board_of_its_own() -> None:
@@ -355,7 +370,7 @@ def test_the_check_goes_column_by_column_single_monolingual_runs_included() -> N
     assert not passed
     eng1 = next(line for line in told if "mono eng1" in line)
     assert eng1 == "hubert_base, frozen, mono eng1: 42.80, published 33.8 (ESPnet recipe), +9.00: within 10 points"
-    far = [line for line in told if "FURTHER" in line]
+    far = [line for line in told if "MORE THAN" in line]
     assert [line.split(",")[2].split(":")[0] for line in far] == [" mono jpn"]
     assert len(told) == 7 + 3
 
@@ -389,7 +404,7 @@ def test_swept_values_in_a_command_are_the_runs_own() -> None:
             "run.py", "-m", "+exp=v1/asr_lid", "upstream=hubert_base,tiny", "run_name=x", "seed=0,1",
             "data.languages=[deu,spa]", "trainer.optimizer.lr=1e-4,1e-3", "hydra/launcher=slurm",
         ]  # fmt: skip
-    told = board_of(results).lists["Incomplete rows (no score, no average over a hole), and what would fill them"]
+    told = board_of(results).lists[INCOMPLETE]
     assert told[1] == (
         "  python -m mlsuperb.run +exp=v1/lid upstream=hubert_base 'data.languages=[deu,spa]' trainer.optimizer.lr=0.0001"
     )
