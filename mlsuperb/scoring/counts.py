@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from mlsuperb.types import Hypothesis
+from mlsuperb.types import Hypothesis, TaskFacts
 
 K = TypeVar("K", bound=Hashable)
 TEXT_FIELDS = ("substitutions", "insertions", "deletions", "reference_length")
@@ -44,9 +44,9 @@ class Counts:
         """Share of right languages in %; None if none was asked for."""
         return 100 * self.lid_correct / self.lid_total if self.lid_total else None
 
-    def to_dict(self, *, task: str) -> dict[str, int]:
-        """For JSON, without the counts that a task (`asr`, `lid`, `asr_lid`) has not."""
-        absent = {"asr": LANGUAGE_FIELDS, "lid": TEXT_FIELDS, "asr_lid": ()}[task]
+    def to_dict(self, facts: TaskFacts) -> dict[str, int]:
+        """For JSON, without the counts that a task has not."""
+        absent = {*(() if facts.has_text else TEXT_FIELDS), *(() if facts.has_language else LANGUAGE_FIELDS)}
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in absent}
 
     @classmethod
