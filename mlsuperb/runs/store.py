@@ -118,7 +118,9 @@ def find(folders: Sequence[Path], kind: type[Kind]) -> Found[Kind]:
     return Found(
         runs=runs,
         left_out=tuple(
-            Unread(folder=folder, reason=why) for folder, why in left_out.items() if os.path.realpath(folder) not in found
+            Unread(folder=folder, reason=why)
+            for folder, why in left_out.items()
+            if os.path.realpath(folder) not in found
         ),
     )
 
@@ -133,10 +135,11 @@ def _run_folders(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(one for one in folders if not one.startswith("."))
-        if not {RESULT_FILE, STATUS_FILE, CONFIG_FILE}.isdisjoint(files):
+        started = RESULT_FILE in files or STATUS_FILE in files
+        if started or CONFIG_FILE in files:
             yield Path(name)
-            if CONFIG_FILE not in files or not {RESULT_FILE, STATUS_FILE}.isdisjoint(files):
-                folders[:] = [one for one in folders if one == EVALUATIONS]
+        if started:
+            folders[:] = [one for one in folders if one == EVALUATIONS]
 
 
 def read(folder: Path, kind: type[Kind]) -> Kind:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from mlsuperb.types import Hypothesis, TaskFacts
 
 K = TypeVar("K", bound=Hashable)
+Rate = Literal["error_rate", "lid_accuracy"]  # properties of `Counts`
 TEXT_FIELDS = ("substitutions", "insertions", "deletions", "reference_length")
 LANGUAGE_FIELDS = ("lid_correct", "lid_total")
 

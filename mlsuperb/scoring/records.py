@@ -156,7 +156,9 @@ class Section(Record):
     @property
     def pools(self) -> bool:
         """Whether its counts can be added up over languages (`mlsuperb.scoring.counts.Counts`)."""
-        every = (one for datasets in self.counts.values() for languages in datasets.values() for one in languages.values())
+        every = (
+            one for datasets in self.counts.values() for languages in datasets.values() for one in languages.values()
+        )
         return next(every, {}).keys() <= COUNTS
 
 

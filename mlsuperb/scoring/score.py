@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
+from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.protocols import ScoringProtocol, get, known
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis, TaskFacts
@@ -65,10 +66,11 @@ class Scoring:
                 apply.append(one)
 
         @cache
-        def counts() -> list:  # type: ignore[type-arg]
+        def counts() -> list[Counts]:
             return utterance_counts(hypotheses, facts)
 
         sections = {
-            one.name: {"protocol": one.name, "version": one.version, **one.score(hypotheses, facts, counts)} for one in apply
+            one.name: {"protocol": one.name, "version": one.version, **one.score(hypotheses, facts, counts)}
+            for one in apply
         }
         return Protocols.model_validate({**sections, "not_applicable": reasons})

@@ -70,9 +70,13 @@ def get(name: str) -> ScoringProtocol:
         )
     module, _, attribute = name.rpartition(".")
     try:
-        found: ScoringProtocol = getattr(import_module(module or f"{__name__}.{name}"), attribute if module else "protocol")
+        found: ScoringProtocol = getattr(
+            import_module(module or f"{__name__}.{name}"), attribute if module else "protocol"
+        )
     except (ImportError, AttributeError) as error:
         raise ValueError(f"protocol {name!r} cannot be imported: {error}") from error
     if missing := [one for one in (*ScoringProtocol.__annotations__, "why_not", "score") if not hasattr(found, one)]:
-        raise ValueError(f"{name} is no protocol: it lacks {', '.join(missing)} (mlsuperb.scoring.protocols.ScoringProtocol)")
+        raise ValueError(
+            f"{name} is no protocol: it lacks {', '.join(missing)} (mlsuperb.scoring.protocols.ScoringProtocol)"
+        )
     return found
