@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -24,22 +24,31 @@ from mlsuperb.scoring.table import SYNTHETIC, protocol_tables
 from mlsuperb.types import Hypothesis, TaskFacts
 
 
-def facts_of(folder: Path, hypotheses: Sequence[Hypothesis]) -> tuple[TaskFacts, bool, int]:
+def facts_of(folder: Path, hypotheses: Sequence[Hypothesis], asked: Mapping[str, Any]) -> tuple[TaskFacts, bool, int]:
     """How the hypotheses in a folder are to be scored, whether they are of synthetic data, and how many parameters were
     trained (0 where that is not known).
 
     A run's folder says it itself (`result.json`, else `config.yaml`). Of other files the task is inferred.
+
+    Args:
+        asked: `task`, `normaliser` and `units` that are to be used instead; None where nothing else was asked for.
     """
     from mlsuperb.runs import store
     from mlsuperb.scoring.records import BenchmarkResult
 
+    facts, synthetic, num_trained = infer_task(hypotheses), False, 0
     if (folder / store.RESULT_FILE).is_file():
         result = store.read(folder, BenchmarkResult)
-        return result.facts, result.synthetic, result.num_trainable
-    if (folder / store.CONFIG_FILE).is_file():
+        facts, synthetic, num_trained = result.facts, result.synthetic, result.num_trainable
+    elif (folder / store.CONFIG_FILE).is_file():
         config = store.read_config(folder)
-        return _configured(config.get("task"), folder), config.get("data", {}).get("name") == "synthetic", 0
-    return infer_task(hypotheses), False, 0
+        synthetic = config.get("data", {}).get("name") == "synthetic"
+        facts = _configured(config.get("task"), folder) if None in asked.values() else facts
+    given = {name: value for name, value in asked.items() if name != "task" and value is not None}
+    task = tasks.known().get(asked["task"] or facts.name)
+    if task is not None and (asked["task"] or given):
+        facts = task(**{"normaliser": facts.normaliser, "units": facts.units} | given).facts
+    return replace(facts, **given), synthetic, num_trained
 
 
 def infer_task(hypotheses: Sequence[Hypothesis]) -> TaskFacts:
@@ -62,18 +71,8 @@ def _configured(node: Any, folder: Path) -> TaskFacts:
     except (ImportError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{folder / 'config.yaml'} does not say task.name, task.normaliser and task.units of a known task ({error!r}); give "
-            f"--task, --normaliser and --units with the file {HYPOTHESES_FILE} instead of the folder"
+            "--task, --normaliser and --units"
         ) from error
-    return facts
-
-
-def _changed(facts: TaskFacts, options: argparse.Namespace) -> TaskFacts:
-    """`facts` with what the command line says."""
-    given = {name: getattr(options, name) for name in ("normaliser", "units") if getattr(options, name)}
-    if options.task or given:
-        task = tasks.known().get(options.task or facts.name)
-        settings: dict[str, Any] = {"normaliser": facts.normaliser, "units": facts.units} | given
-        return task(**settings).facts if task else replace(facts, **given)
     return facts
 
 
@@ -91,8 +90,8 @@ def _run(options: argparse.Namespace) -> None:
     path = source / HYPOTHESES_FILE if source.is_dir() else source
     hypotheses = read_hypotheses(path)
     whole_run = source.is_dir() or source.name == HYPOTHESES_FILE
-    facts, synthetic, num_trained = facts_of(path.parent if whole_run else path, hypotheses)
-    facts = _changed(facts, options)
+    asked = {name: getattr(options, name) for name in ("task", "normaliser", "units")}
+    facts, synthetic, num_trained = facts_of(path.parent if whole_run else path, hypotheses, asked)
     scored = Scoring(**({"protocols": options.protocol} if options.protocol else {})).score(hypotheses, facts)
     used = {"task": facts.name, "normaliser": facts.normaliser, "units": facts.units}
     console = Console()
