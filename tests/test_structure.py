@@ -123,6 +123,8 @@ def names_asked_for(path: Path) -> Iterator[str]:
         match node:
             case ast.Compare(left=left, comparators=others):
                 asked = [left, *others]
+            case ast.Subscript(value=ast.Name(id="Literal")):
+                continue
             case ast.Subscript(value=value, slice=key):
                 asked = [key, *(value.keys if isinstance(value, ast.Dict) else [])]
             case ast.Call(func=ast.Attribute(attr="get" | "startswith" | "endswith" | "pop"), args=arguments):
