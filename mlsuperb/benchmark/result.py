@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +98,7 @@ def what_was_scored(config: Mapping[str, Any], folder: Path, hypotheses: Sequenc
     protocols = instantiate(config["scoring"]).score(hypotheses, facts)
     path = folder / HYPOTHESES_FILE
     return {
-        "task": {
-            "name": facts.name,
-            "units": facts.units,
-            "has_text": facts.has_text,
-            "has_language": facts.has_language,
-            "unit_name": facts.unit_name,
-        },
+        "task": {key: value for key, value in asdict(facts).items() if key != "normaliser"},
         "normaliser": {"name": facts.normaliser, "version": VERSIONS[facts.normaliser]},
         "scorer": {
             "version": SCORER_VERSION,

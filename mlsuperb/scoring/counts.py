@@ -46,14 +46,9 @@ class Counts:
         return 100 * self.lid_correct / self.lid_total if self.lid_total else None
 
     def to_dict(self, facts: TaskFacts) -> dict[str, int]:
-        """For JSON, without the counts that a task has not."""
+        """For JSON (`Counts(**...)` reads it), without the counts that a task has not."""
         absent = {*(() if facts.has_text else TEXT_FIELDS), *(() if facts.has_language else LANGUAGE_FIELDS)}
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in absent}
-
-    @classmethod
-    def from_dict(cls, counts: Mapping[str, Any]) -> Counts:
-        """The inverse of `to_dict`."""
-        return cls(**counts)
 
 
 def total(counts: Iterable[Counts]) -> Counts:
@@ -72,7 +67,7 @@ def group(
     return {key: total(members[key]) for key in sorted(members)}  # type: ignore[type-var]
 
 
-def nested(table: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+def nested(table: Mapping[Any, Any]) -> dict[str, Any]:
     """`{(a, b, c): value}` as `{a: {b: {c: value}}}`."""
     tree: dict[str, Any] = {}
     for key, value in table.items():

@@ -25,7 +25,7 @@ class Scoring:
             reason.
     """
 
-    protocols: list[str] = field(default_factory=lambda: [one.name for one in known()])
+    protocols: list[str] = field(default_factory=lambda: list(known()))
 
     @classmethod
     def problems(cls, *, protocols: Sequence[str]) -> list[str]:

@@ -123,7 +123,7 @@ def _counts_table(section: Section, split: str) -> Cells:
     columns = _pooled_columns(sample, section.rate_name) if section.pools else _other_columns(sample)
     rows = {key: rows[key] for key in sorted(rows)}
     if section.pools:
-        rows["total", ""] = asdict(total(Counts.from_dict(counts) for counts in rows.values()))
+        rows["total", ""] = asdict(total(Counts(**counts) for counts in rows.values()))
     return Cells(
         f"Protocol {section.protocol}, split {split}",
         ("language", "dataset", *(name for name, _ in columns)),
@@ -133,18 +133,19 @@ def _counts_table(section: Section, split: str) -> Cells:
 
 
 def _pooled_columns(sample: Mapping[str, Any], rate_name: str) -> Sequence[_Column]:
-    columns: list[_Column] = [("utterances", lambda c: str(c["num_utterances"]))]
-    if "reference_length" in sample:
-        columns.append((f"{rate_name} % ↓", lambda c: percent(Counts.from_dict(c).error_rate)))
-    if "lid_total" in sample:
-        columns.append(("LID % ↑", lambda c: percent(Counts.from_dict(c).lid_accuracy)))
-    if "reference_length" in sample:
-        columns += [
-            ("sub", lambda c: str(c["substitutions"])),
-            ("ins", lambda c: str(c["insertions"])),
-            ("del", lambda c: str(c["deletions"])),
-        ]
-    return columns
+    error: _Column = (f"{rate_name} % ↓", lambda c: percent(Counts(**c).error_rate))
+    language: _Column = ("LID % ↑", lambda c: percent(Counts(**c).lid_accuracy))
+    edits = {"substitutions": "sub", "insertions": "ins", "deletions": "del"}
+    return [
+        _column("utterances", "num_utterances"),
+        *([error] if "reference_length" in sample else []),
+        *([language] if "lid_total" in sample else []),
+        *(_column(title, field) for field, title in edits.items() if field in sample),
+    ]
+
+
+def _column(title: str, field: str) -> _Column:
+    return title, lambda counts: str(counts[field])
 
 
 def _other_columns(sample: Mapping[str, Any]) -> Sequence[_Column]:
@@ -154,11 +155,11 @@ def _other_columns(sample: Mapping[str, Any]) -> Sequence[_Column]:
         return percent(100 * counts[name] / counts["num_scored"] if counts["num_scored"] else None)
 
     if "cer_sum" not in sample:
-        return [(name.replace("_", " "), lambda c, name=name: str(c[name])) for name in sample]  # type: ignore[misc]
+        return [_column(name.replace("_", " "), name) for name in sample]
     return [
-        ("utterances", lambda c: str(c["num_utterances"])),
+        _column("utterances", "num_utterances"),
         ("CER % ↓", lambda c: share(c, "cer_sum")),
         ("LID % ↑", lambda c: share(c, "lid_correct")),
         ("no reference", lambda c: str(c["num_utterances"] - c["num_scored"])),
-        ("no hypothesis", lambda c: str(c["num_empty_hypotheses"])),
+        _column("no hypothesis", "num_empty_hypotheses"),
     ]

@@ -21,7 +21,7 @@ def test_counts_add_up():
     assert a + b == total([a, b])
     assert ((a + b).errors, (a + b).error_rate, (a + b).lid_accuracy) == (10, 50.0, 25.0)
     assert (Counts().error_rate, Counts().lid_accuracy) == (None, None)
-    assert Counts.from_dict(a.to_dict(facts())) == a
+    assert Counts(**a.to_dict(facts())) == a
     assert a.to_dict(facts("asr")).keys() == {
         "num_utterances",
         "substitutions",

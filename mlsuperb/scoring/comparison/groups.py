@@ -67,7 +67,7 @@ def _check(results: Sequence[BenchmarkResult], split: str) -> None:
 def _cells(result: BenchmarkResult, split: str) -> Iterator[tuple[str, str, Counts]]:
     """(dataset, language, counts) of one run."""
     scored, units = result.protocols.sections, result.task.units
-    names = dict.fromkeys([*(one.name for one in known()), *scored])  # v1 before v2, which merges datasets
+    names = dict.fromkeys([*known(), *scored])  # v1 before v2, which merges datasets
     sections = [scored[name] for name in names if name in scored and scored[name].pools and scored[name].units == units]
     if not sections:
         raise ValueError(
@@ -79,7 +79,7 @@ def _cells(result: BenchmarkResult, split: str) -> Iterator[tuple[str, str, Coun
         raise ValueError(f"run {result.run_id} has no scores of split {split!r}; it has {', '.join(counts)}")
     for dataset, languages in counts[split].items():
         for language, found in languages.items():
-            yield dataset, language, Counts.from_dict(found)
+            yield dataset, language, Counts(**found)
 
 
 def _names(results: Sequence[BenchmarkResult]) -> list[str]:

@@ -68,7 +68,7 @@ def _protocol(results: Sequence[BenchmarkResult], asked: str | None) -> str:
         raise ValueError(f"no run was scored with {asked or 'any protocol'}; there are {', '.join(every) or 'none'}")
     if asked is not None:
         return asked
-    with_headline = [one.name for one in known() if one.headline and one.name in every]
+    with_headline = [name for name, one in known().items() if one.headline and name in every]
     common = [name for name in with_headline if all(name in sections for sections in scored)]
     return common[-1] if common else [*with_headline, *every][0]
 
@@ -82,7 +82,7 @@ def _metrics(result: BenchmarkResult, protocol: str) -> Mapping[str, Mapping[str
 def _columns(protocol: str, metrics: Sequence[Mapping[str, Metric]]) -> dict[str, str]:
     """Metric -> column, of the protocol's headline; where nothing of it is there, of every metric that has a value."""
     valued = {name: one.better for found in metrics for name, one in found.items() if one.value is not None}
-    headline = next((one.headline for one in known() if one.name == protocol), {})
+    headline = known()[protocol].headline if protocol in known() else {}
     chosen = {name: title for name, title in headline.items() if name in valued} or {name: name for name in valued}
     return {name: f"{title} {ARROWS[valued[name]]}" for name, title in chosen.items()}
 

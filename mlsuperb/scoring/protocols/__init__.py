@@ -21,6 +21,7 @@ class ScoringProtocol(Protocol):
         title: what it is, in a line.
         year: of its publication. The newest that all runs of a table have is shown in it.
         headline: metrics that a table of runs shows, each with the title of its column; empty if it shows none.
+        summary: metrics that a report shows first, each with its label.
         meanings: what its metrics mean, by the metric's name without its subset of languages.
     """
 
@@ -29,6 +30,7 @@ class ScoringProtocol(Protocol):
     title: str
     year: int
     headline: Mapping[str, str]
+    summary: Mapping[str, str]
     meanings: Mapping[str, str]
 
     def why_not(self, facts: TaskFacts) -> str:
@@ -51,9 +53,9 @@ def names() -> list[str]:
     return [module.name for module in iter_modules(__path__)]
 
 
-def known() -> list[ScoringProtocol]:
-    """The protocols of this package, the oldest first."""
-    return sorted(map(get, names()), key=lambda one: (one.year, one.name))
+def known() -> dict[str, ScoringProtocol]:
+    """The protocols of this package by name, the oldest first."""
+    return {one.name: one for one in sorted(map(get, names()), key=lambda one: (one.year, one.name))}
 
 
 def get(name: str) -> ScoringProtocol:

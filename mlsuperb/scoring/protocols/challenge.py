@@ -80,6 +80,7 @@ class Challenge:
     title = "2025 challenge, the public scorer: mean over utterances, then over languages"
     year = 2025
     headline: Mapping[str, str] = {}
+    summary: Mapping[str, str] = {}
     meanings = {
         "standard_cer": "mean of the languages' mean utterance error rates",
         "standard_lid_accuracy": "mean of the languages' accuracies",

@@ -45,6 +45,13 @@ class V1:
         "trained_lid_accuracy": "LID",
         "reserved_lid_accuracy": "few-shot LID",
     }
+    summary = {
+        "trained_cer": "CER",
+        "trained_per": "PER",
+        "reserved_cer": "Few-shot CER",
+        "trained_lid_accuracy": "Language accuracy",
+        "reserved_lid_accuracy": "Few-shot language accuracy",
+    }
     meanings = {
         "cer": "character errors over reference characters",
         "per": "phoneme errors over reference phonemes",

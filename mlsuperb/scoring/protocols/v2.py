@@ -45,6 +45,12 @@ class V2:
         "reserved_macro_cer": "few-shot CER",
         "trained_lid_accuracy": "LID",
     }
+    summary = {
+        "trained_macro_cer": "Mean over languages",
+        "trained_std_cer": "Deviation over languages",
+        "trained_worst_language_cer": "Worst language",
+        "reserved_macro_cer": "Few-shot mean over languages",
+    }
     meanings = {
         "macro_cer": "mean of the languages' character error rates",
         "std_cer": "standard deviation of the languages' character error rates (n - 1)",

@@ -32,7 +32,7 @@ class WordErrorRate:
 
     name, version, year = "wer", "1", 2026
     title = "errors of words over reference words"
-    headline = {"wer": "WER"}
+    headline = summary = {"wer": "WER"}
     meanings = {"wer": "word errors over reference words"}
 
     def why_not(self, facts):
