@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlsuperb.scoring.comparison.run_facts import FACTS, run_facts, trained_params
 from mlsuperb.scoring.comparison.seeds import Seeds, TableRun, seed_rows
 from mlsuperb.scoring.comparison.selection import SEED, alike, not_science
-from mlsuperb.scoring.protocols import known
+from mlsuperb.scoring.protocols import described, known
 from mlsuperb.scoring.table import ARROWS, Cells
 
 if TYPE_CHECKING:
@@ -82,8 +82,9 @@ def _metrics(result: BenchmarkResult, protocol: str) -> Mapping[str, Mapping[str
 def _columns(protocol: str, metrics: Sequence[Mapping[str, Metric]]) -> dict[str, str]:
     """Metric -> column, of the protocol's headline; where nothing of it is there, of every metric that has a value."""
     valued = {name: one.better for found in metrics for name, one in found.items() if one.value is not None}
-    headline = known()[protocol].headline if protocol in known() else {}
-    chosen = {name: title for name, title in headline.items() if name in valued} or {name: name for name in valued}
+    chosen = {name: title for name, title in described(protocol).headline.items() if name in valued} or {
+        name: name for name in valued
+    }
     return {name: f"{title} {ARROWS[valued[name]]}" for name, title in chosen.items()}
 
 

@@ -58,6 +58,21 @@ def known() -> dict[str, ScoringProtocol]:
     return {one.name: one for one in sorted(map(get, names()), key=lambda one: (one.year, one.name))}
 
 
+class _Elsewhere:
+    """What is known of a protocol that is no part of this package, when a result names it."""
+
+    title = ""
+    headline: Mapping[str, str] = {}
+    summary: Mapping[str, str] = {}
+    meanings: Mapping[str, str] = {}
+
+
+def described(name: str) -> ScoringProtocol | _Elsewhere:
+    """The protocol that a section of a result is of, for its title, headline, summary and meanings, which are empty where it
+    is another package's."""
+    return known().get(name, _Elsewhere())
+
+
 def get(name: str) -> ScoringProtocol:
     """A protocol of this package by its name, or any other by its address, such as `my_package.my_module.protocol`.
 
