@@ -65,15 +65,9 @@ class Run:
         """The hypotheses that were scored."""
         return read_hypotheses(self.folder / self.result.hypotheses.path)
 
-    @property
-    def scoring(self) -> dict[str, Any]:
-        """How they are scored."""
-        facts = self.result.facts
-        return {"task": facts.name, "normaliser": facts.normaliser, "units": facts.units}
-
     def counts(self, subset: str = "all") -> list[tuple[Hypothesis, Counts]]:
         """Utterances of a subset of languages with their counts."""
-        both = zip(self.hypotheses, utterance_counts(self.hypotheses, **self.scoring), strict=True)
+        both = zip(self.hypotheses, utterance_counts(self.hypotheses, self.result.facts), strict=True)
         return [(one, counts) for one, counts in both if in_subset(scored_language(one), subset)]
 
 
@@ -133,7 +127,7 @@ def paired_counts(found: Sequence[tuple[Run, Run]], *, subset: str) -> tuple[lis
     with its counts added up, so that it is not taken for several."""
     sums: dict[tuple[str, str], tuple[Counts, Counts]] = {}
     for first, second in found:
-        for pair in pair_utterances(first.hypotheses, second.hypotheses, **first.scoring):
+        for pair in pair_utterances(first.hypotheses, second.hypotheses, first.result.facts):
             if in_subset(scored_language(pair.first), subset):
                 key = (pair.first.split, pair.first.id)
                 before = sums.get(key, (Counts(), Counts()))

@@ -32,7 +32,7 @@ def _run(options: argparse.Namespace) -> bool:
     from mlsuperb.runs.store import find
     from mlsuperb.runtime.files import write_atomic
     from mlsuperb.scoring.boards.beside import check
-    from mlsuperb.scoring.boards.facts import chosen_facts
+    from mlsuperb.scoring.boards.facts import facts_of_rows
     from mlsuperb.scoring.boards.formats import FORMATS, show
     from mlsuperb.scoring.boards.leaderboard import leaderboard
     from mlsuperb.scoring.boards.superb_s import board_named
@@ -41,7 +41,7 @@ def _run(options: argparse.Namespace) -> bool:
 
     board = board_named(options.board)
     size = board.check_size(options.size)
-    facts = chosen_facts(options.show)
+    facts = facts_of_rows(options.show)
     runs = find(options.runs, BenchmarkResult)
     left_out = {one.folder: one.reason for one in runs.left_out}
     found = leaderboard(runs.runs, board=board, size=size, left_out=left_out, facts=facts)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.scoring.boards.superb_s import ANY_SIZE, MONO, Board
-from mlsuperb.scoring.boards.untyped import dev_figure
-from mlsuperb.scoring.comparison.selection import LEARNING_RATE, value_of
+from mlsuperb.scoring.comparison.selection import LEARNING_RATE, dev_figure, value_of
 from mlsuperb.scoring.records import BenchmarkResult, Published
 
 FINISHED = "finished"

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mlsuperb.scoring.boards.rows import Row
-from mlsuperb.scoring.boards.untyped import overlap
-from mlsuperb.scoring.comparison.run_facts import UNKNOWN, macs, trained_params
+from mlsuperb.scoring.comparison.run_facts import UNKNOWN, chosen_facts, macs, overlap, trained_params
 
 FACTS = ("params", "memory", "hours", "macs", "overlap")
 
 
-def chosen_facts(text: str) -> Callable[[Row], dict[str, str]]:
+def facts_of_rows(text: str) -> Callable[[Row], dict[str, str]]:
     """The facts that `text` names (`params,hours`): a function of a row that gives heading -> text.
 
     Raises:
         ValueError: there is no such fact.
     """
-    names = [name for name in text.split(",") if name]
-    if unknown := [name for name in names if name not in FACTS]:
-        raise ValueError(f"--show has no {', '.join(unknown)}; choose from {', '.join(FACTS)}")
+    names = chosen_facts(text, among=FACTS)
 
     def facts(row: Row) -> dict[str, str]:
         known = _facts(row) if row.entries else {name: {} for name in FACTS}

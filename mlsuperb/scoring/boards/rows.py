@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 
 from mlsuperb.scoring.boards.entries import Entry, Slot, mono_column, slot_name
 from mlsuperb.scoring.boards.superb_s import MONO, Board, superb_s
-from mlsuperb.scoring.boards.untyped import choose_on_dev, comparable
+from mlsuperb.scoring.comparison.selection import choose_on_dev
 from mlsuperb.scoring.records import Part
+from mlsuperb.scoring.result import comparable
 
 SCORE = "superb_s"  # among the scores of a row
 # Settings of the built-in corpus in which the tracks of one row may differ there: it has no fixed languages.
@@ -209,7 +210,7 @@ def _best_rate(candidates: Sequence[Entry]) -> float | None:
     try:
         chosen = choose_on_dev([one.result for one in candidates]).chosen
     except ValueError:
-        chosen = [one.result for one in candidates]
+        chosen = tuple(one.result for one in candidates)
     of_rate = [one for one in candidates if any(one.result is result for result in chosen)]
     return min(of_rate, key=lambda one: one.dev_figure).learning_rate
 

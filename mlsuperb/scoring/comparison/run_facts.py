@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,16 +31,16 @@ ALIASES = {
 }
 
 
-def chosen_facts(text: str) -> list[str]:
-    """The names in a `--show a,b`, in the order of `FACTS`.
+def chosen_facts(text: str, among: Collection[str] = tuple(FACTS)) -> list[str]:
+    """The names in a `--show a,b`, in the order of `among`.
 
     Raises:
         ValueError: there is no such fact.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in FACTS]:
-        raise ValueError(f"--show has no {', '.join(unknown)}; choose from {', '.join(FACTS)}")
-    return [fact for fact in FACTS if fact in names]
+    if unknown := [name for name in names if name not in among]:
+        raise ValueError(f"--show has no {', '.join(unknown)}; choose from {', '.join(among)}")
+    return [fact for fact in among if fact in names]
 
 
 def run_facts(result: BenchmarkResult) -> dict[str, str]:

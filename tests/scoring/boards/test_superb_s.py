@@ -13,7 +13,7 @@ from mlsuperb.data.corpora.ml_superb_release import mono_settings
 from mlsuperb.scoring.boards.published import ROW_FILES, other_numbers, published_rows
 from mlsuperb.scoring.boards.superb_s import board_named, boards, superb_s
 from mlsuperb.scoring.protocols import challenge, v1
-from mlsuperb.scoring.result import SCORER_VERSION
+from mlsuperb.scoring.records import SCORER_VERSION
 
 SCORED = [row for row in published_rows() if row.superb_s is not None]
 
@@ -104,7 +104,7 @@ def test_unknown_boards_and_sizes_are_answered_with_what_there_is() -> None:
 
 
 def test_the_boards_are_about_the_protocols_of_today() -> None:
-    versions = {"v1": v1.VERSION, "challenge": challenge.VERSION}
+    versions = {"v1": v1.protocol.version, "challenge": challenge.protocol.version}
     for board in boards().values():
         assert (board.protocol_version, board.scorer_version) == (versions[board.protocol], SCORER_VERSION)
         assert all(column.metric or column.track == "mono_asr" for column in board.columns)
