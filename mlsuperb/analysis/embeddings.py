@@ -1,4 +1,4 @@
-"""What a recogniser makes of whole utterances, stage by stage: the mean of each stage's frames.
+"""Embeddings of whole utterances at each stage of a recogniser: the mean of the stage's frames.
 
 Letters: B batch, F frames, D size of a stage, N utterances.
 """
@@ -8,17 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from mlsuperb.analysis.projection import check_utterances, knn_table, points_table
+from mlsuperb.analysis.runs import of_split
+from mlsuperb.benchmark import build
 from mlsuperb.benchmark.recogniser import Recogniser
+from mlsuperb.config.build import job_of
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.layers.masks import zero_padding
-from mlsuperb.types import Encoded, Features
+from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.types import Encoded, Features, Hypothesis
 
 # Utterances differ by less than this part of a frame's size: rounding. A linear head behind `input_norm=mean` gives all
 # utterances the same mean, as each mean is what was taken away.
@@ -32,12 +39,56 @@ class Embeddings:
     Args:
         ids: of the N utterances.
         stages: name -> (N, D) float32, from the upstream to the posteriors; a stage that equals an earlier one is left out.
-        constant: stages that give all utterances the same mean, so that there is nothing to see.
+        constant: names of stages that give all utterances the same mean, which are left out.
     """
 
     ids: tuple[str, ...]
     stages: dict[str, np.ndarray]
     constant: tuple[str, ...]
+
+
+def stage_tables(
+    run: Path,
+    result: BenchmarkResult,
+    *,
+    device: str,
+    num_utterances: int,
+    split: str,
+    all_layers: bool,
+    k: int,
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """`points_table` and `knn_table` of a run's utterances, and the stages that are constant.
+
+    Raises:
+        ValueError: no trained run, no such split, too few utterances or languages, or a corpus that has lost utterances.
+    """
+    hypotheses = of_split(run, split)
+    chosen = [hypotheses[i] for i in balanced([one.language for one in hypotheses], num=num_utterances, seed=seed)]
+    languages = [one.language for one in chosen]
+    check_utterances(languages, place=f"split {split} of {run}", k=k)
+    config = build.load_config(run)
+    rows = _rows(config, chosen, split=split, run=run)
+    recogniser: Any = job_of(config).load(run, device=device)
+    dataset = recogniser.loading.dataset(rows, encode=None, resample=build.build_corpus(config).resample)
+    embeddings = embed(recogniser, dataset, all_layers=all_layers)
+    predicted = [one.predicted_language for one in chosen] if result.task.has_language else None
+    points = points_table(embeddings.stages, ids=embeddings.ids, languages=languages, predicted=predicted, seed=seed)
+    named = zip(rows["dataset"], rows["speaker"], strict=True)  # a speaker's name is unique within a dataset
+    speakers = [f"{dataset}/{speaker}" if speaker else "" for dataset, speaker in named]
+    return points, knn_table(embeddings.stages, languages, speakers=speakers, k=k), list(embeddings.constant)
+
+
+def _rows(config: dict[str, Any], chosen: Sequence[Hypothesis], *, split: str, run: Path) -> pd.DataFrame:
+    """The manifest rows of the chosen utterances, in their order."""
+    manifest, _ = build.read_data(config)
+    rows = manifest[manifest["split"] == split].set_index("id", drop=False)
+    if gone := [one.id for one in chosen if one.id not in rows.index]:
+        raise ValueError(
+            f"{len(gone)} hypotheses of {run} (such as {gone[0]}) are of utterances that are no longer in its corpus "
+            f"(data={config['data']['name']}): restore the corpus as it was, or train and decode again"
+        )
+    return rows.loc[[one.id for one in chosen]]
 
 
 @torch.inference_mode()
@@ -70,7 +121,7 @@ def embed(recogniser: Recogniser, dataset: SpeechDataset, *, all_layers: bool = 
         vectors_ND = np.concatenate(parts)[order]
         if not any(np.array_equal(vectors_ND, earlier) for earlier in stages.values()):
             stages[name] = vectors_ND
-    constant = tuple(name for name, vectors_ND in stages.items() if _constant(vectors_ND, squares[name] ** 0.5))
+    constant = tuple(name for name in stages if stages[name].std(0).max() <= ROUNDING * squares[name] ** 0.5)
     varied = {name: vectors_ND for name, vectors_ND in stages.items() if name not in constant}
     return Embeddings(ids=tuple(ids[index] for index in order), stages=varied, constant=constant)
 
@@ -90,14 +141,14 @@ class _Seen:
         self.means[name] = (mean_BD.cpu().numpy(), float(square))
 
     def take(self) -> dict[str, tuple[np.ndarray, float]]:
-        """What was added since the last time."""
+        """Return the stages added since the last call, and forget them."""
         taken, self.means = self.means, {}
         return taken
 
 
 @contextmanager
 def _watched(recogniser: Recogniser, *, all_layers: bool) -> Iterator[_Seen]:
-    """While it is open, what upstream, featurizer and head make on the way is kept."""
+    """Record the stages of upstream, featurizer and head while the context is open."""
     model, seen = recogniser.model, _Seen()
     lengths: dict[str, Tensor] = {}
 
@@ -121,10 +172,6 @@ def _watched(recogniser: Recogniser, *, all_layers: bool) -> Iterator[_Seen]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _constant(vectors_ND: np.ndarray, frame_size: float) -> bool:
-    return bool(vectors_ND.std(0).max() <= ROUNDING * frame_size)
 
 
 def balanced(languages: Sequence[str], *, num: int, seed: int) -> list[int]:

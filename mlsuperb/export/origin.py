@@ -1,25 +1,26 @@
-"""Where an export is from, in words that a later run and its card can repeat."""
+"""The origin of an export, for later runs on it and their cards."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlsuperb
 from mlsuperb.runs.environment import now
-from mlsuperb.scoring.result import RESULT_FILE
+from mlsuperb.runs.store import RESULT_FILE, read
+from mlsuperb.scoring.records import BenchmarkResult
 
 
 def origin(run: Path, config: Mapping[str, Any], *, what: str) -> dict[str, Any]:
-    """What `mlsuperb_export.json` says.
+    """The content of `mlsuperb_export.json`.
 
     `data` names the speech that the run was trained on, with its hashes where they are known: whoever builds on the
     export should not test on it. An imported run knows nothing of its training.
     """
-    result = json.loads((run / RESULT_FILE).read_text(encoding="utf-8")) if (run / RESULT_FILE).is_file() else {}
-    data = result.get("data", {})
+    result = read(run, BenchmarkResult) if (run / RESULT_FILE).is_file() else None
+    data = result.data if result else None
+    train = data.splits.get("train") if data else None
     upstream = config["upstream"]
     return {
         "what": what,
@@ -29,13 +30,13 @@ def origin(run: Path, config: Mapping[str, Any], *, what: str) -> dict[str, Any]
         "upstream": {"name": upstream["name"], "checkpoint": upstream.get("checkpoint")},
         "pretrained_on": upstream.get("card", {}).get("pretrained_on"),
         "data": {
-            "name": data.get("name"),
-            "synthetic": result.get("synthetic"),
-            "release": data.get("release"),
-            "languages": data.get("languages", {}).get("train"),
-            "train_sha256": data.get("splits", {}).get("train", {}).get("sha256"),
+            "name": data.name if data else None,
+            "synthetic": result.synthetic if result else None,
+            "release": data.release.model_dump() if data and data.release else None,
+            "languages": data.languages.get("train") if data else None,
+            "train_sha256": train.sha256 if train else None,
         },
-        "code": result.get("code"),
+        "code": result.code.model_dump() if result else None,
         "package_version": mlsuperb.__version__,
         "date": now(),
     }

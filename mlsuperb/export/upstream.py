@@ -13,6 +13,7 @@ from mlsuperb.adaptation.bottleneck import BottleneckAdaptation
 from mlsuperb.adaptation.frozen import Frozen
 from mlsuperb.adaptation.qlora import QLoRA
 from mlsuperb.benchmark import build
+from mlsuperb.config.build import job_of
 from mlsuperb.export.folder import new_folder
 from mlsuperb.export.origin import origin
 from mlsuperb.runtime.files import write_json
@@ -47,7 +48,7 @@ def export_upstream(run: Path, folder: Path) -> Exported:
     """
     config = build.load_config(run)
     refuse(config)
-    recogniser = build.load_recogniser(run, config | {"trainer": config["trainer"] | {"device": "cpu"}})
+    recogniser: Any = job_of(config).load(run, device="cpu")
     upstream = recogniser.model.upstream
     assert isinstance(upstream, SelfSupervised)
     wave_BT, lengths_B = _noise()

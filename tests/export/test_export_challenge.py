@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import soundfile
 import torch
-from mlsuperb.export.__main__ import main
 from tiny_checkpoints import write_checkpoint
 from trained_runs import add_result, trained_run
 
 from mlsuperb.commands.transcribe import transcribe
+from mlsuperb.commands.export import main
 from mlsuperb.export.challenge import SERVER_PACKAGES, export_challenge
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.types import Hypothesis

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from mlsuperb.export.__main__ import main
 from tiny_checkpoints import write_checkpoint
 from trained_runs import add_result, trained_run
 
 from mlsuperb.benchmark import build
+from mlsuperb.commands.export import main
 from mlsuperb.export.upstream import export_upstream
 from mlsuperb.upstreams.base import Upstream
 from mlsuperb.upstreams.huggingface import EXPORT_FILE, HuggingFace

@@ -1,6 +1,6 @@
 """A hypothesis under its reference, grapheme by grapheme, for reading.
 
-The edits are for the eye: they count what a reader takes for one character (a base with its marks), by the fewest edits;
+The edits are for the eye: they count what a reader sees as one character (a base with its marks), with the fewest edits;
 scores count code points by sclite's weights (`mlsuperb.scoring.alignment`).
 """
 
