@@ -12,8 +12,8 @@ import torch
 from tiny_checkpoints import write_checkpoint
 from trained_runs import add_result, trained_run
 
-from mlsuperb.commands.transcribe import transcribe
 from mlsuperb.commands.export import main
+from mlsuperb.commands.transcribe import transcribe
 from mlsuperb.export.challenge import SERVER_PACKAGES, export_challenge
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.types import Hypothesis
