@@ -1,11 +1,11 @@
-"""One figure with its numbers: as a picture for papers, inline for a report, as a table for everything else."""
+"""Figures with their numbers: as pictures for papers, inline for a report, as tables for everything else."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mlsuperb.runtime.files import write_atomic
+from mlsuperb.scoring.table import Cells
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -158,3 +159,27 @@ class Chart:
         with rc_context({**STYLE, "svg.hashsalt": self.name}):
             self.figure.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else None)
         return buffer.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Figures, a short table, texts beside the figures (by file name), and remarks that the reader must know."""
+
+    charts: Sequence[Chart]
+    table: Cells
+    texts: dict[str, str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+    synthetic: bool = False
+
+    def save(self, folder: Path) -> Iterator[Path]:
+        """Write figures and texts.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for chart in self.charts:
+            yield from chart.save(folder)
+        for name, text in self.texts.items():
+            write_atomic(folder / name, [text])
+            yield folder / name

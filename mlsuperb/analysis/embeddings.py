@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +104,20 @@ def embed(recogniser: Recogniser, dataset: SpeechDataset, *, all_layers: bool = 
     means: dict[str, list[np.ndarray]] = {}
     squares: dict[str, float] = {}
     ids: list[str] = []
-    with _watched(recogniser, all_layers=all_layers) as seen:
+
+    def add(name: str, stage: Encoded) -> None:
+        """Keep the mean frame of each utterance, and the largest mean square of a value (which says what is rounding)."""
+        values_BFD = zero_padding(stage.values.float(), stage.lengths_B)
+        frames_B1 = stage.lengths_B[:, None].clamp(min=1)
+        square = values_BFD.square().sum() / (frames_B1.sum() * values_BFD.shape[-1])
+        means.setdefault(name, []).append((values_BFD.sum(1) / frames_B1).cpu().numpy())
+        squares[name] = max(squares.get(name, 0.0), float(square))
+
+    with _watched(recogniser, add, all_layers=all_layers):
         for batch in tqdm(recogniser.loading.inference(dataset), desc="embed", unit="batch", dynamic_ncols=True):
-            moved = batch.to(recogniser.device)
-            encoded = model.encode(moved)
-            seen.add("head output", encoded)
-            seen.add("log posteriors", model.objective.log_probs(encoded))
-            for name, (mean_BD, square) in seen.take().items():
-                means.setdefault(name, []).append(mean_BD)
-                squares[name] = max(squares.get(name, 0.0), square)
+            encoded = model.encode(batch.to(recogniser.device))
+            add("head output", encoded)
+            add("log posteriors", model.objective.log_probs(encoded))
             ids += batch.ids
     place = {one: index for index, one in enumerate(ids)}
     order = [place[dataset.utterance(index).id] for index in range(len(dataset))]
@@ -126,30 +131,10 @@ def embed(recogniser: Recogniser, dataset: SpeechDataset, *, all_layers: bool = 
     return Embeddings(ids=tuple(ids[index] for index in order), stages=varied, constant=constant)
 
 
-@dataclass
-class _Seen:
-    """The stages of one batch, as means over valid frames, in the order in which they were made."""
-
-    means: dict[str, tuple[np.ndarray, float]] = field(default_factory=dict)
-
-    def add(self, name: str, stage: Encoded) -> None:
-        """Keep the mean frame of each utterance, and the mean square of a value (which says what is rounding)."""
-        values_BFD = zero_padding(stage.values.float(), stage.lengths_B)
-        frames_B1 = stage.lengths_B[:, None].clamp(min=1)
-        mean_BD = values_BFD.sum(1) / frames_B1
-        square = values_BFD.square().sum() / (frames_B1.sum() * values_BFD.shape[-1])
-        self.means[name] = (mean_BD.cpu().numpy(), float(square))
-
-    def take(self) -> dict[str, tuple[np.ndarray, float]]:
-        """Return the stages added since the last call, and forget them."""
-        taken, self.means = self.means, {}
-        return taken
-
-
 @contextmanager
-def _watched(recogniser: Recogniser, *, all_layers: bool) -> Iterator[_Seen]:
-    """Record the stages of upstream, featurizer and head while the context is open."""
-    model, seen = recogniser.model, _Seen()
+def _watched(recogniser: Recogniser, add: Callable[[str, Encoded], None], *, all_layers: bool) -> Iterator[None]:
+    """While the context is open, `add` is called with each stage of upstream, featurizer and head as it is computed."""
+    model = recogniser.model
     lengths: dict[str, Tensor] = {}
 
     def upstream(_module: nn.Module, _inputs: Any, output: Features) -> None:
@@ -157,10 +142,10 @@ def _watched(recogniser: Recogniser, *, all_layers: bool) -> Iterator[_Seen]:
         lengths["head"] = model.head.num_frames(output.lengths_B)
         last = len(output.layers) - 1
         for number in range(0 if all_layers else last, last + 1):
-            seen.add(f"upstream layer {number}", Encoded(output.layers[number], output.lengths_B))
+            add(f"upstream layer {number}", Encoded(output.layers[number], output.lengths_B))
 
     def stage(name: str, counted: str) -> Callable[..., None]:
-        return lambda _module, _inputs, output: seen.add(name, Encoded(output, lengths[counted]))
+        return lambda _module, _inputs, output: add(name, Encoded(output, lengths[counted]))
 
     hooks = [
         model.upstream.register_forward_hook(upstream),
@@ -168,7 +153,7 @@ def _watched(recogniser: Recogniser, *, all_layers: bool) -> Iterator[_Seen]:
         *(module.register_forward_hook(stage(name, "head")) for name, module in model.head.stages.items()),
     ]
     try:
-        yield seen
+        yield
     finally:
         for hook in hooks:
             hook.remove()

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from mlsuperb.analysis.chart import EIGHT, Chart, new_figure
-from mlsuperb.analysis.outcome import Outcome
+from mlsuperb.analysis.chart import EIGHT, Chart, Outcome, new_figure
 from mlsuperb.analysis.runs import LoadedRun, load_run, without
 from mlsuperb.benchmark.before_merge import comparable, differences
 from mlsuperb.runs.store import CONFIG_FILE, read_config
@@ -52,7 +51,7 @@ class Sweep:
 
     @property
     def measures(self) -> list[str]:
-        """In the order of the table."""
+        """Names of the measures, in the order of the table."""
         return list(dict.fromkeys(self.table["measure"]))
 
 

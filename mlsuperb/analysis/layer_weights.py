@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mlsuperb.analysis.chart import Chart, heat_map, new_figure
-from mlsuperb.analysis.outcome import Outcome
+from mlsuperb.analysis.chart import Chart, Outcome, heat_map, new_figure
 from mlsuperb.analysis.runs import run_labels, subject
 from mlsuperb.scoring.records import BenchmarkResult
 from mlsuperb.scoring.table import Cells

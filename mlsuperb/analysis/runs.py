@@ -87,7 +87,7 @@ class LoadedRun:
 
     @property
     def lid_accuracy(self) -> float | None:
-        """In %, over all utterances; None where the task names no language."""
+        """Share of utterances given their language, in %; None where the task names no language."""
         right = self.table["named"] == self.table["language"]
         return 100 * float(right.mean()) if self.result.task.has_language else None
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlsuperb.analysis.chart import GREY, TWENTY, Chart, colours, legend_below, new_figure, sample
-from mlsuperb.analysis.outcome import Outcome
+from mlsuperb.analysis.chart import GREY, TWENTY, Chart, Outcome, colours, legend_below, new_figure, sample
 from mlsuperb.analysis.projection import WRONG
 from mlsuperb.data.languages import language_name
 from mlsuperb.runs.environment import now
@@ -58,7 +57,7 @@ class Stages:
 
     @property
     def stamp(self) -> str:
-        """For the file that is written last: without it the tables may be of two analyses."""
+        """Content of the file that is written last: without it the tables may be of two analyses."""
         return json.dumps({"made_of": self.made_of, "constant": self.constant, "date": self.date}, indent=2) + "\n"
 
 

@@ -7,14 +7,14 @@ shows the mean and the standard deviation of the utterances' CER; the rate over 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mlsuperb.analysis.outcome import Outcome
+from mlsuperb.analysis.chart import Outcome
 from mlsuperb.analysis.runs import LoadedRun, load_run, pairs_of, run_labels
 from mlsuperb.analysis.transfer_charts import By, bars_chart, matrix_chart
 from mlsuperb.benchmark.before_merge import compared_texts, same_scoring
@@ -28,22 +28,13 @@ from mlsuperb.types import Hypothesis
 PLACES = (0.25, 0.5, 0.75)  # of the sample utterances, from best to worst
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A trained run: its label, the languages (datasets) it was trained on, its own test and its evaluations on other data."""
-
-    label: str
-    heard: frozenset[str]
-    tests: Sequence[LoadedRun]
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Cell:
     """One run on one language (dataset): the test, and its utterances with their counts."""
 
     trained_on: str
     tested_on: str
-    heard: bool
+    seen: bool
     test: LoadedRun
     utterances: Sequence[tuple[Hypothesis, Counts]]
 
@@ -55,7 +46,7 @@ class Cell:
         rates = [rate for one in counts if (rate := one.error_rate) is not None]
         interval = rate_interval(counts)
         return {
-            "heard_in_training": self.heard,
+            "heard_in_training": self.seen,
             "num_utterances": len(counts),
             "num_no_reference": len(counts) - len(rates),
             "error_rate": total(counts).error_rate,
@@ -85,17 +76,16 @@ def transfer(runs: Mapping[Path, BenchmarkResult], *, by: By = "language", split
         ValueError: runs that must not share a table: another task, normaliser, scorer or decoder, real and synthetic data,
             no text, or other utterances in a column.
     """
-    results = list(runs.values())
-    heard = [_trained_on(result, by=by, split=split) for result in results]
-    labels = run_labels(results, subjects=["+".join(sorted(names)) for names in heard])
-    rows = []
-    for run, label, names in zip(runs, labels, heard, strict=True):
-        evaluated = (path.parent for path in sorted(run.glob(f"{EVALUATIONS}/*/{RESULT_FILE}")))
-        tests = [load_run(run, split=split, result=runs[run]), *(load_run(folder, split=split) for folder in evaluated)]
-        rows.append(Row(label=label, heard=names, tests=tests))
-    _check(rows)
-    cells, remarks = _cells(rows, by=by)
-    table, unit = _table(rows, cells), results[0].task.unit_name
+    own = [load_run(run, split=split, result=result) for run, result in runs.items()]
+    _check(own)
+    seen = [_trained_on(one.result, by=by, split=split) for one in own]
+    labels = run_labels([one.result for one in own], subjects=["+".join(sorted(names)) for names in seen])
+    cells, remarks = _cells(dict(zip(labels, own, strict=True)), seen, by=by)
+    # what was trained on comes first, in the order of the rows, so that the diagonal is a diagonal
+    tested = sorted({column for _, column in cells})
+    trained = [column for names in seen for column in sorted(names) if column in tested]
+    columns = list(dict.fromkeys([*trained, *tested]))
+    table, unit = _table(labels, columns, cells), own[0].result.task.unit_name
     empty = table[table["num_utterances"] == 0]
     if len(empty):
         gaps = ", ".join(empty["trained_on"] + " on " + empty["tested_on"])
@@ -109,7 +99,7 @@ def transfer(runs: Mapping[Path, BenchmarkResult], *, by: By = "language", split
             "transfer_samples.md": _samples_markdown(samples, unit=unit),
         },
         remarks=remarks,
-        synthetic=results[0].synthetic,
+        synthetic=own[0].result.synthetic,
     )
 
 
@@ -121,17 +111,16 @@ def _trained_on(result: BenchmarkResult, *, by: By, split: str) -> frozenset[str
     return frozenset(pair[by == "dataset"] for pair in pairs_of(result, split=split))
 
 
-def _check(rows: Sequence[Row]) -> None:
-    first = rows[0].tests[0]
-    for own in (row.tests[0] for row in rows):
+def _check(runs: Sequence[LoadedRun]) -> None:
+    for own in runs:
         if not own.result.task.has_text:
             raise ValueError(
                 f"{own.folder} is of task {own.result.task.name} and has no text: transfer compares error rates of "
                 "transcripts; give runs of a task that transcribes"
             )
-        if reasons := _differences(first, own):
+        if reasons := _differences(runs[0], own):
             raise ValueError(
-                f"{first.folder} and {own.folder} cannot stand in one matrix: {'; '.join(reasons)}. Give runs that were "
+                f"{runs[0].folder} and {own.folder} cannot stand in one matrix: {'; '.join(reasons)}. Give runs that were "
                 "tested in the same way"
             )
 
@@ -141,59 +130,56 @@ def _differences(first: LoadedRun, second: LoadedRun) -> list[str]:
     return same_scoring(first.result, second.result) + ["the decoder differs"] * (decoders[0] != decoders[1])
 
 
-def _cells(rows: Sequence[Row], *, by: By) -> tuple[dict[tuple[str, str], Cell], list[str]]:
-    """Every cell that was measured, and remarks on the tests that were left out."""
+def _cells(
+    runs: Mapping[str, LoadedRun], seen: Sequence[frozenset[str]], *, by: By
+) -> tuple[dict[tuple[str, str], Cell], list[str]]:
+    """Every cell that was measured, by label and column, and remarks on the tests that were left out."""
     cells: dict[tuple[str, str], Cell] = {}
     in_column: dict[str, Cell] = {}
     remarks = []
-    for row in rows:
-        for test in row.tests:
-            if reasons := _differences(row.tests[0], test):
+    for (label, own), names in zip(runs.items(), seen, strict=True):
+        evaluated = (path.parent for path in sorted(own.folder.glob(f"{EVALUATIONS}/*/{RESULT_FILE}")))
+        for test in [own, *(load_run(folder, split=own.split) for folder in evaluated)]:
+            if reasons := _differences(own, test):
                 remarks.append(f"not shown: {test.folder} ({'; '.join(reasons)})")
                 continue
-            for cell in _cells_of(test, row, by=by):
-                in_column.setdefault(cell.tested_on, cell).same_utterances(cell)
-                there = cells.setdefault((row.label, cell.tested_on), cell)
+            for column, utterances in _columns(test, by=by).items():
+                cell = Cell(label, column, seen=column in names, test=test, utterances=utterances)
+                in_column.setdefault(column, cell).same_utterances(cell)
+                there = cells.setdefault((label, column), cell)
                 if there is not cell:
-                    remarks.append(
-                        f"{row.label} on {cell.tested_on} was measured twice; the figure shows {there.test.folder}, not "
-                        f"{test.folder}"
-                    )
+                    shown, other = there.test.folder, test.folder
+                    remarks.append(f"{label} on {column} was measured twice; the figure shows {shown}, not {other}")
     return cells, remarks
 
 
-def _cells_of(test: LoadedRun, row: Row, *, by: By) -> Iterator[Cell]:
+def _columns(test: LoadedRun, *, by: By) -> dict[str, list[tuple[Hypothesis, Counts]]]:
+    """The utterances of each language (dataset), with their counts."""
     groups: dict[str, list[tuple[Hypothesis, Counts]]] = {}
     for one, count in zip(test.hypotheses, test.counts, strict=True):
         groups.setdefault(one.language if by == "language" else one.dataset, []).append((one, count))
-    for column in sorted(groups):
-        yield Cell(
-            trained_on=row.label, tested_on=column, heard=column in row.heard, test=test, utterances=groups[column]
-        )
+    return dict(sorted(groups.items()))
 
 
-def _table(rows: Sequence[Row], cells: Mapping[tuple[str, str], Cell]) -> pd.DataFrame:
-    """One row per cell; a cell that was not measured has no numbers. What rows were trained on comes first, in the order of
-    the rows, so that the diagonal is a diagonal."""
-    tested = {column for _, column in cells}
-    trained = [column for row in rows for column in sorted(row.heard) if column in tested]
+def _table(labels: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], Cell]) -> pd.DataFrame:
+    """One row per cell; a cell that was not measured has no numbers."""
     return pd.DataFrame(
-        {"trained_on": row.label, "tested_on": column, "num_utterances": 0, **(cell.numbers if cell else {})}
-        for row in rows
-        for column in dict.fromkeys([*trained, *sorted(tested)])
-        for cell in [cells.get((row.label, column))]
+        {"trained_on": label, "tested_on": column, "num_utterances": 0, **(cell.numbers if cell else {})}
+        for label in labels
+        for column in columns
+        for cell in [cells.get((label, column))]
     )
 
 
 def _samples(cells: Iterable[Cell]) -> pd.DataFrame:
-    """Of each cell off the diagonal, the utterances at a quarter, the middle and three quarters when sorted from best to
-    worst: texts as they are compared, error rate in %."""
+    """The utterances at a quarter, the middle and three quarters from best to worst, of each cell off the diagonal: texts as
+    they are compared, error rate in %."""
     rows = []
     for cell in cells:
         ranked = sorted(
             (rate, one.id, one)
             for one, count in cell.utterances
-            if not cell.heard and (rate := count.error_rate) is not None
+            if not cell.seen and (rate := count.error_rate) is not None
         )
         for place in dict.fromkeys(round(share * (len(ranked) - 1)) for share in PLACES if ranked):
             rate, name, one = ranked[place]

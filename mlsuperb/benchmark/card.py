@@ -13,8 +13,7 @@ from mlsuperb.benchmark.before_merge import overlap, protocol_tables, protocols
 from mlsuperb.data.languages import BENCHMARK_LABELS, language_name
 from mlsuperb.runs.store import EVALUATIONS, RESULT_FILE, read
 from mlsuperb.runtime.files import write_atomic
-from mlsuperb.scoring.comparison.run_facts import NONE, UNKNOWN
-from mlsuperb.scoring.records import BenchmarkResult, Part
+from mlsuperb.scoring.records import BenchmarkResult
 from mlsuperb.scoring.table import SYNTHETIC
 
 if TYPE_CHECKING:
@@ -98,12 +97,11 @@ def _words(result: BenchmarkResult, training: BenchmarkResult | None) -> dict[st
         "synthetic_warning": SYNTHETIC,
         "does": " and ".join(does),
         "others": ", and ".join(others),
-        "checkpoint": _checkpoint(result.upstream),
-        "pretrained": _pretrained(result),
+        "overlap": overlap(result),
         "tables": "\n".join(cells.to_markdown() for cells in protocol_tables(result.protocols)).rstrip(),
         "parts": {name: _settings(config[name]) for name in PARTS if name in config},
-        "cost": _cost(training.cost) if training else "",
         "language_name": language_name,
+        "file_name": lambda path: PurePath(path).name,  # where a folder lay on some machine helps nobody
         "protocol": protocols.get,
         "unaligned": unaligned,
         "count": "{:,}".format,
@@ -169,58 +167,6 @@ def eval_results(result: BenchmarkResult) -> list[EvalResult]:
         for subset, _, kind in [name.partition("_")]
         if subset in SUBSETS and kind in METRICS and metric.value is not None
     ]
-
-
-def _checkpoint(upstream: Part) -> str:
-    """Name and version of the upstream's weights, in brackets; empty where it has no checkpoint."""
-    loaded = upstream.loaded
-    if loaded.get("weights") == "random":
-        return " (random weights)"
-    if "checkpoint" not in loaded:
-        return ""
-    hashes = ", ".join(f"{name} sha256 {sha[:12]}" for name, sha in (loaded.get("sha256") or {}).items())
-    origin = loaded.get("exported_from")
-    came = f", exported from the run `{origin['run_id']}`" if origin else ""
-    # of a folder the name only: where it lay on some machine helps nobody
-    name = loaded["checkpoint"] if loaded.get("commit") else PurePath(str(loaded["checkpoint"])).name
-    return f" (`{name}`, {loaded.get('commit') or hashes or 'version unknown'}{came})"
-
-
-def _pretrained(result: BenchmarkResult) -> str:
-    if origin := result.upstream.loaded.get("exported_from"):
-        return _exported(origin)
-    corpora, found = result.upstream.card.get("pretrained_on"), overlap(result)
-    if corpora is None or found == UNKNOWN:
-        return "not known, so whether the test speech is part of it is not known either."
-    if not corpora:
-        return "none."
-    if found == NONE:
-        return f"{', '.join(corpora)}; by their names, none of the test corpora."
-    return f"{', '.join(corpora)}. Tested on the same corpora: {found}; scores there may be too good."
-
-
-def _exported(origin: Mapping[str, Any]) -> str:
-    """Of an upstream that another run trained."""
-    data, earlier = origin.get("data") or {}, origin.get("pretrained_on")
-    languages = f", languages {', '.join(data['languages'])}" if data.get("languages") else ""
-    before = "not known" if earlier is None else ", ".join(earlier) or "none"
-    return (
-        f"{data.get('name') or 'not known'}{' (synthetic)' if data.get('synthetic') else ''}{languages}, in the run "
-        f"`{origin['run_id']}`; before that: {before}. Scores on speech of these corpora may be too good."
-    )
-
-
-def _cost(cost: Mapping[str, Any]) -> str:
-    """Iterations, time and memory; decoding speed, device and multiply-accumulates where the result has them."""
-    counted, rtfx, device = cost.get("macs_per_s"), cost.get("rtfx"), cost.get("device")
-    macs = ", ".join(f"{counted[part] / 1e9:,.2f} G ({part})" for part in ("upstream", "head")) if counted else ""
-    return (
-        f"{cost.get('iterations', 0):,} iterations, {cost.get('train_wall_s', 0) / 3600:.2f} h, peak memory "
-        f"{cost.get('peak_memory_gb', 0)} GB"
-        + (f", decoding {rtfx:,.1f} s of audio per second" if rtfx else "")
-        + (f", on {device}" if device else "")
-        + (f"; multiply-accumulates per second of audio: {macs}" if macs else "")
-    )
 
 
 def _settings(node: Mapping[str, Any]) -> str:

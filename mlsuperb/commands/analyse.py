@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from mlsuperb.analysis.outcome import Outcome
+    from mlsuperb.analysis.chart import Outcome
     from mlsuperb.scoring.records import BenchmarkResult
 
 WHAT = {

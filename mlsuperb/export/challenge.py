@@ -21,12 +21,10 @@ import mlsuperb
 from mlsuperb.benchmark import build
 from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.config.build import job_of
-from mlsuperb.export.folder import new_folder
-from mlsuperb.export.origin import origin
+from mlsuperb.export.folder import new_folder, origin
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runtime.files import write_atomic, write_json
 from mlsuperb.scoring.table import SYNTHETIC
-from mlsuperb.upstreams.huggingface import EXPORT_FILE
 
 TEMPLATE = Path(__file__).with_name("submission")  # README.md.jinja, and the service in `app`
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -62,15 +60,14 @@ def export_challenge(run: Path, folder: Path) -> Path:
             "recording: choose a run of a task that gives both (task=asr_lid)"
         )
     recogniser: Any = job_of(config).load(run, device="cpu")
-    with new_folder(folder) as unfinished:
+    about = origin(run, config, what="challenge")
+    with new_folder(folder, about) as unfinished:
         shutil.copytree(TEMPLATE / "app", unfinished / "app", ignore=NOT_COPIED)
         resources = unfinished / "app" / "resources"
         shutil.copytree(Path(mlsuperb.__file__).parent, resources / "mlsuperb", ignore=NOT_COPIED)
         _copy_run(run, resources / "run", config, recogniser)
         write_atomic(unfinished / "requirements.txt", [f"{line}\n" for line in requirements()])
         splits = _write_hypotheses(run, unfinished / "hypotheses")
-        about = origin(run, config, what="challenge")
-        write_json(unfinished / EXPORT_FILE, about)
         write_atomic(unfinished / "README.md", [submission_readme(about, name=folder.name, splits=splits)])
     return folder
 

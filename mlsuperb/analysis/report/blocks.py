@@ -90,7 +90,7 @@ class Table(Block):
 
     @property
     def numeric(self) -> tuple[bool, ...]:
-        """Of each column, whether it is aligned right."""
+        """Whether each column is aligned right."""
         return tuple(column not in (self.texts or self.columns[:1]) for column in self.columns)
 
 

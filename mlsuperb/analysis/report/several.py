@@ -109,7 +109,7 @@ def _runs(named: Mapping[str, LoadedRun], sides: Sequence[_Side], reasons: Mappi
 
 
 def _differences(sides: Sequence[_Side]) -> Section:
-    """Of all utterances together."""
+    """Differences over all utterances together."""
     first = sides[0]
     task = first.run.result.task
     rates: list[tuple[str, Literal["error_rate", "lid_accuracy"]]] = [(first.run.rate, "error_rate")] * task.has_text
