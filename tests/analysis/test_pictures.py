@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from mlsuperb.analysis.chart import heat_map, new_figure
 from mlsuperb.analysis.confusion import NONE, NUM_LANGUAGES, confusions
 from mlsuperb.analysis.curves import training_curves
 from mlsuperb.analysis.languages import dataset_ranges, language_bars, language_scores
@@ -92,3 +94,14 @@ def test_a_run_keeps_its_colour_and_its_name_where_it_is_alone() -> None:
     alone = charts[1].figure
     assert [text.get_text() for text in alone.legends[0].get_texts()] == ["b"]
     assert alone.axes[0].lines[0].get_color() == charts[0].figure.axes[0].lines[-1].get_color()
+
+
+def test_numbers_in_a_heat_map_stand_out() -> None:
+    values_RC = np.array([[0.0, 100.0, np.nan]])
+    texts = {(0, 0): "0", (0, 1): "100", (0, 2): "not measured"}
+    for colour_map, expected in (("Blues", ["black", "white"]), ("viridis", ["white", "black"])):
+        _, (axis,) = new_figure()
+        image = heat_map(axis, values_RC, rows=["a"], colour_map=colour_map, highest=100, texts=texts)
+        assert [text.get_color() for text in axis.texts][:2] == expected
+        assert axis.texts[2].get_text() == "not measured"
+        assert image.get_clim() == (0, 100)

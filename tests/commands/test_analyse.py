@@ -53,7 +53,8 @@ def read(folder: Path, name: str) -> pd.DataFrame:
 
 def test_layer_weights_of_a_folder_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for language in ("nan", "eng"):
-        make_run(tmp_path / "exp" / language, spoken(language, wrong=1), weights=WEIGHTS)
+        make_run(tmp_path / "exp" / "deeper" / language, spoken(language, wrong=1), weights=WEIGHTS)
+    make_run(tmp_path / "exp" / "deeper" / "eng" / "evaluations" / "other", spoken("fra", wrong=1), weights=WEIGHTS)
     named = {"experiment": "v1/mono_asr", "track": "mono_asr", "size": "10min", "run": "eng1", "deviations": {}}
     make_run(tmp_path / "exp" / "large", spoken("eng", wrong=1), weights=[0.1] * 10, num_layers=10, benchmark=named)
     last = {"name": "last_layer"}
@@ -64,6 +65,7 @@ def test_layer_weights_of_a_folder_of_runs(tmp_path: Path, capsys: pytest.Captur
     shown = capsys.readouterr().out
     assert "featurizer=last_layer takes one layer and learns no weights" in shown
     assert f"left out: {tmp_path / 'exp' / 'begun'}: not started" in shown
+    assert "an evaluation of a trained run on data it was given later" in shown
     table = read(tmp_path / "exp" / "analysis", "layer_weights")
     assert dict(table.groupby("label")["layer"].count()) == {"nan Min Nan Chinese": 3, "eng English": 3, "eng1": 10}
     assert table[table["label"] == "nan Min Nan Chinese"]["weight"].tolist() == list(WEIGHTS)
