@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlsuperb import tasks
+from mlsuperb.benchmark.result import standing
 from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.scoring.records import SCORER_VERSION, BenchmarkResult
@@ -31,7 +33,7 @@ def scored(
 
 
 def result_of(
-    hypotheses: Sequence[Hypothesis], task: str | TaskFacts = "asr_lid", *, protocols: Any = None, **changes: Any
+    hypotheses: Sequence[Hypothesis], task: str | TaskFacts = "asr_lid", /, *, protocols: Any = None, **changes: Any
 ) -> BenchmarkResult:
     """A result of a run that was never trained.
 
@@ -68,6 +70,30 @@ def result_of(
     }
     said = protocols if isinstance(protocols, dict) else scored(hypotheses, of, protocols=protocols)
     return BenchmarkResult.model_validate(content | {"protocols": said} | changes)
+
+
+def built(
+    hypotheses: Sequence[Hypothesis],
+    task: str,
+    *,
+    environment: Mapping[str, Any],
+    not_official_because: Sequence[str] = (),
+    protocols: Any = None,
+    **content: Any,
+) -> dict[str, Any]:
+    """The content of `result.json` as a run would write it: what is official is found by the same rules."""
+    rest = {key: value for key, value in environment.items() if key not in ("code", "package_version")}
+    code = {**environment["code"], "package_version": environment["package_version"]}
+    counted = dict(Counter(one.split for one in hypotheses))
+    file = {"path": "hypotheses.jsonl", "sha256": "0" * 64, "num_utterances": counted}
+    one = result_of(hypotheses, task, protocols=protocols, code=code, env=rest, hypotheses=file, **content)
+    found = one.model_dump(exclude_unset=True)
+    return found | standing(not_official_because, found, found["data"])
+
+
+def write_built(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write what `built` returned, perhaps changed."""
+    store.write(folder, store.validated(content, BenchmarkResult, place=str(folder)))
 
 
 def finished_run(

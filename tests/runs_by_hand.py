@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from finished_runs import built, write_built
 
 from mlsuperb.runs.hypotheses import write_hypotheses
-from mlsuperb.scoring.result import build_result, write_result
-from mlsuperb.scoring.score import score
 from mlsuperb.types import Hypothesis
 
 CONFIG: dict[str, Any] = {
@@ -55,14 +54,12 @@ def make_run(
     write_hypotheses(folder / "hypotheses.jsonl", hypotheses)
     (folder / "config.yaml").write_text(yaml.safe_dump(full))
     counted = {"sha256": "1" * 64, "num_utterances": len(hypotheses), "duration_s": 1.0}
-    result = build_result(
+    result = built(
+        hypotheses,
+        task,
         run_id=folder.name,
-        task=task,  # type: ignore[arg-type]
-        normaliser="v1",
-        units="char",
         data={"name": "by_hand", "synthetic": False, "splits": {"test": counted}},
-        protocols=score(hypotheses, task=task, protocols=["v1"]),  # type: ignore[arg-type]
-        hypotheses=folder / "hypotheses.jsonl",
+        protocols=["v1"],
         upstream=full["upstream"],
         adaptation=full["adaptation"],
         head={"name": "transformer"},
@@ -81,5 +78,5 @@ def make_run(
         date="2026-01-01T00:00:00+00:00",
         benchmark=benchmark,
     )
-    write_result(folder / "result.json", result)
+    write_built(folder, result)
     return folder

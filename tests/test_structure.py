@@ -34,12 +34,12 @@ ALLOWED: dict[str, set[str]] = {
     "espnet": {"runtime", "training"},
     # jobs
     "benchmark": {
-        "analysis", "cache", "config", "data", "decoding", "heads", "layers", "objectives", "runs", "runtime", "scoring", "tasks",
+        "cache", "config", "data", "decoding", "heads", "layers", "objectives", "runs", "runtime", "scoring", "tasks",
         "training", "upstreams",
     },
     # what is made of finished runs
-    "analysis": {"benchmark", "data", "layers", "runs", "runtime", "scoring"},
-    "export": {"adaptation", "analysis", "benchmark", "config", "runs", "runtime", "scoring", "upstreams"},
+    "analysis": {"benchmark", "config", "data", "layers", "runs", "runtime", "scoring"},
+    "export": {"adaptation", "benchmark", "config", "runs", "runtime", "scoring", "upstreams"},
 }  # fmt: skip
 DOORS = {"run", "__main__", "commands", "__init__"}  # may import everything
 HYDRA = {

@@ -1,4 +1,4 @@
-"""Which language was taken for which."""
+"""Language confusions: which language was named for which."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mlsuperb.analysis.chart import Chart, new_figure
+from mlsuperb.analysis.chart import Chart, heat_map, new_figure
 
 NONE = "(none)"  # no language named
 OTHER = "(other)"
@@ -17,19 +17,17 @@ NUM_PAIRS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Confusions:
-    """`pairs`: language, named, num, share (% of the language's utterances), the most frequent first, right answers left
-    out; `num_pairs` of them there are. `chart`: the matrix of the languages that are confused most; `num_languages` in
-    all."""
+    """`pairs`: language, named, num, share (% of the language's utterances), the most frequent of `num_pairs` first, without
+    right answers. `chart`: the matrix of the `num_shown` languages that are confused most."""
 
     pairs: pd.DataFrame
     num_pairs: int
-    num_languages: int
     num_shown: int
     chart: Chart
 
 
 def confusions(table: pd.DataFrame) -> Confusions:
-    """Of a task that names languages. `table`: of `utterance_facts.text_facts`, with `language` and `named`."""
+    """The confusions of a task that names languages. `table`: of `utterance_facts.text_facts`, with `language`, `named`."""
     table = table.assign(named=table["named"].replace("", NONE))
     counts = table.groupby(["language", "named"]).size().rename("num").reset_index()
     sizes = table["language"].value_counts()
@@ -42,7 +40,6 @@ def confusions(table: pd.DataFrame) -> Confusions:
     return Confusions(
         pairs=wrong.head(NUM_PAIRS).reset_index(drop=True),
         num_pairs=len(wrong),
-        num_languages=len(sizes),
         num_shown=len(most),
         chart=_chart(matrix, counts, num_languages=len(sizes)),
     )
@@ -68,21 +65,19 @@ def _matrix(counts: pd.DataFrame, languages: list[str]) -> pd.DataFrame:
 def _chart(matrix: pd.DataFrame, counts: pd.DataFrame, *, num_languages: int) -> Chart:
     side = max(2.6, 1.2 + 0.24 * len(matrix))
     figure, (axes,) = new_figure(width_in=side + 0.8, height_in=side)
-    axes.grid(False)
-    image = axes.imshow(matrix.to_numpy(dtype=float), cmap="Blues", vmin=0, vmax=100, aspect="equal")
+    values_RC = matrix.to_numpy(dtype=float)
+    few = len(matrix) <= 12
+    texts = {place: f"{value:.0f}" for place, value in np.ndenumerate(values_RC) if value and few}
+    image = heat_map(
+        axes, values_RC, rows=list(matrix.index), colour_map="Blues", highest=100, texts=texts, aspect="equal"
+    )
     axes.set_xticks(range(matrix.shape[1]), list(matrix.columns), rotation=90, fontsize=8)
-    axes.set_yticks(range(matrix.shape[0]), list(matrix.index), fontsize=8)
     axes.set(xlabel="language named", ylabel="language")
-    if len(matrix) <= 12:
-        for (row, column), value in np.ndenumerate(matrix.to_numpy(dtype=float)):
-            if value:
-                colour = "white" if value > 55 else "black"
-                axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=colour)
     figure.colorbar(image, ax=axes, shrink=0.8, label="% of the language's utterances")
     note = f"Rows add up to 100 %. {NONE}: no language named."
     if len(matrix) < num_languages:
         note += (
-            f" The {len(matrix)} of {num_languages} languages with the most confusions are shown; {OTHER}: one of the "
+            f" Only the {len(matrix)} of {num_languages} languages with the most confusions are shown; {OTHER}: one of the "
             "others. The CSV file has all."
         )
     return Chart(name="confusion", title="Languages named, by language", note=note, figure=figure, data=counts)

@@ -1,19 +1,15 @@
-"""How trainings went: losses and error rates by epoch, of one run or of several."""
+"""Training curves: losses and error rates by epoch, of one run or of several."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from mlsuperb.analysis.chart import Chart, new_figure
-from mlsuperb.analysis.palette import EIGHT
+from mlsuperb.analysis.chart import EIGHT, GREY, Chart, legend_below, new_figure, sample
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-SHORT = 16  # characters of a run's name, of which three stand in a line
+SHORT = 16  # characters of a run's name: three fit into a line
 NAMES = {
     "valid_token_error_rate": "token error rate in validation",
     "valid_lid_error_rate": "language error rate in validation",
@@ -21,8 +17,8 @@ NAMES = {
 
 
 def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Chart]:
-    """A figure of the losses, one of every other figure that the validations measured. `histories`: run -> `history` of
-    its result (an entry an epoch); runs without one are left out."""
+    """A figure of the losses and one of every other measure of the validations. `histories`: run -> `history` of its result
+    (one entry per epoch); runs without one are left out."""
     rows = [
         {"run": run, "epoch": entry["epoch"], "measure": name, "value": float(value)}
         for run, history in histories.items()
@@ -33,21 +29,17 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> lis
     if not rows:
         return []
     table = pd.DataFrame(rows)
+    shades = {
+        run: EIGHT[place % len(EIGHT)] for place, run in enumerate(table["run"].unique())
+    }  # the same in every figure
     losses = table["measure"].isin(["train_loss", "valid_loss"])
-    measures = table["measure"][~losses].unique()
-    runs = list(table["run"].unique())
-    shades = {run: EIGHT[place % len(EIGHT)] for place, run in enumerate(runs)}  # the same in every figure
-    charts = []
-    if losses.any():
-        charts.append(_chart(table[losses], name="losses", title="Loss by epoch", axis="loss", shades=shades))
-    for measure in measures:
-        title = NAMES.get(measure, measure.replace("_", " "))
-        part = table[table["measure"] == measure]
-        rate = measure.endswith("_error_rate")
-        part = part.assign(value=100 * part["value"]) if rate else part
+    charts = [_chart(table[losses], name="losses", title="loss", axis="loss", shades=shades)] if losses.any() else []
+    for measure, part in table[~losses].groupby("measure", sort=False):
+        rate = str(measure).endswith("_error_rate")
+        title = NAMES.get(str(measure), str(measure).replace("_", " "))
+        part = part.assign(value=part["value"] * (100 if rate else 1))
         axis = "error rate %" if rate else title
-        title = f"{title[:1].upper()}{title[1:]} by epoch"
-        charts.append(_chart(part, name=measure, title=title, axis=axis, shades=shades))
+        charts.append(_chart(part, name=str(measure), title=title, axis=axis, shades=shades))
     return charts
 
 
@@ -55,7 +47,6 @@ def _chart(table: pd.DataFrame, *, name: str, title: str, axis: str, shades: Map
     from matplotlib.ticker import MaxNLocator
 
     runs = list(table["run"].unique())
-    measures = list(table["measure"].unique())
     figure, (axes,) = new_figure(width_in=4.6, height_in=3.2 if len(runs) == 1 else 3.2 + 0.2 * len(runs))
     for (run, measure), part in table.groupby(["run", "measure"], sort=False):
         axes.plot(
@@ -70,25 +61,16 @@ def _chart(table: pd.DataFrame, *, name: str, title: str, axis: str, shades: Map
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if axis.startswith("error rate"):  # an error rate that hardly moves is not to look as if it did
         axes.set_ylim(bottom=0)
-    named = {run: shades[run] for run in runs} if len(shades) > 1 else {}
-    _legend(figure, named, losses=len(measures) > 1)
+    handles = [sample(run, shades[run]) for run in runs if len(shades) > 1]
+    if table["measure"].nunique() > 1:
+        handles += [sample("validation", GREY), sample("training", GREY, linestyle="--")]
+    if handles:
+        short = len(shades) == 1 or all(len(run) <= SHORT for run in runs)
+        legend_below(figure, handles, columns=3 if short else 1)
     return Chart(
         name=f"curve_{name}",
-        title=title,
-        note="Of the objective's own measure, before decoding: not the scores of the tables.",
+        title=f"{title[:1].upper()}{title[1:]} by epoch",
+        note="Measured by the objective itself, before decoding: not the scores of the tables.",
         figure=figure,
         data=table,
     )
-
-
-def _legend(figure: Figure, shades: Mapping[str, str], *, losses: bool) -> None:
-    """Under the axes: a colour a run, and which lines are of training."""
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], color=colour, label=run) for run, colour in shades.items()]
-    if losses:
-        handles.append(Line2D([], [], color="#555555", linestyle="-", label="validation"))
-        handles.append(Line2D([], [], color="#555555", linestyle="--", label="training"))
-    if handles:
-        columns = 3 if all(len(run) <= SHORT for run in shades) else 1
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)

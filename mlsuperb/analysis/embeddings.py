@@ -1,4 +1,4 @@
-"""What a recogniser makes of whole utterances, stage by stage: the mean of each stage's frames.
+"""Embeddings of whole utterances at each stage of a recogniser: the mean of the stage's frames.
 
 Letters: B batch, F frames, D size of a stage, N utterances.
 """
@@ -7,18 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from mlsuperb.analysis.projection import check_utterances, knn_table, points_table
+from mlsuperb.benchmark import build
 from mlsuperb.benchmark.recogniser import Recogniser
+from mlsuperb.config.build import job_of
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.layers.masks import zero_padding
-from mlsuperb.types import Encoded, Features
+from mlsuperb.runs.hypotheses import hypotheses_of_split
+from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.types import Encoded, Features, Hypothesis
 
 # Utterances differ by less than this part of a frame's size: rounding. A linear head behind `input_norm=mean` gives all
 # utterances the same mean, as each mean is what was taken away.
@@ -32,12 +39,56 @@ class Embeddings:
     Args:
         ids: of the N utterances.
         stages: name -> (N, D) float32, from the upstream to the posteriors; a stage that equals an earlier one is left out.
-        constant: stages that give all utterances the same mean, so that there is nothing to see.
+        constant: names of stages that give all utterances the same mean, which are left out.
     """
 
     ids: tuple[str, ...]
     stages: dict[str, np.ndarray]
     constant: tuple[str, ...]
+
+
+def stage_tables(
+    run: Path,
+    result: BenchmarkResult,
+    *,
+    device: str,
+    num_utterances: int,
+    split: str,
+    all_layers: bool,
+    k: int,
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """`points_table` and `knn_table` of a run's utterances, and the stages that are constant.
+
+    Raises:
+        ValueError: no trained run, no such split, too few utterances or languages, or a corpus that has lost utterances.
+    """
+    hypotheses = hypotheses_of_split(run, split)
+    chosen = [hypotheses[i] for i in balanced([one.language for one in hypotheses], num=num_utterances, seed=seed)]
+    languages = [one.language for one in chosen]
+    check_utterances(languages, place=f"split {split} of {run}", k=k)
+    config = build.load_config(run)
+    rows = _rows(config, chosen, split=split, run=run)
+    recogniser: Any = job_of(config).load(run, device=device)
+    dataset = recogniser.loading.dataset(rows, encode=None, resample=build.build_corpus(config).resample)
+    embeddings = embed(recogniser, dataset, all_layers=all_layers)
+    predicted = [one.predicted_language for one in chosen] if result.task.has_language else None
+    points = points_table(embeddings.stages, ids=embeddings.ids, languages=languages, predicted=predicted, seed=seed)
+    named = zip(rows["dataset"], rows["speaker"], strict=True)  # a speaker's name is unique within a dataset
+    speakers = [f"{dataset}/{speaker}" if speaker else "" for dataset, speaker in named]
+    return points, knn_table(embeddings.stages, languages, speakers=speakers, k=k), list(embeddings.constant)
+
+
+def _rows(config: dict[str, Any], chosen: Sequence[Hypothesis], *, split: str, run: Path) -> pd.DataFrame:
+    """The manifest rows of the chosen utterances, in their order."""
+    manifest, _ = build.read_data(config)
+    rows = manifest[manifest["split"] == split].set_index("id", drop=False)
+    if gone := [one.id for one in chosen if one.id not in rows.index]:
+        raise ValueError(
+            f"{len(gone)} hypotheses of {run} (such as {gone[0]}) are of utterances that are no longer in its corpus "
+            f"(data={config['data']['name']}): restore the corpus as it was, or train and decode again"
+        )
+    return rows.loc[[one.id for one in chosen]]
 
 
 @torch.inference_mode()
@@ -53,15 +104,20 @@ def embed(recogniser: Recogniser, dataset: SpeechDataset, *, all_layers: bool = 
     means: dict[str, list[np.ndarray]] = {}
     squares: dict[str, float] = {}
     ids: list[str] = []
-    with _watched(recogniser, all_layers=all_layers) as seen:
+
+    def add(name: str, stage: Encoded) -> None:
+        """Keep the mean frame of each utterance, and the largest mean square of a value (which says what is rounding)."""
+        values_BFD = zero_padding(stage.values.float(), stage.lengths_B)
+        frames_B1 = stage.lengths_B[:, None].clamp(min=1)
+        square = values_BFD.square().sum() / (frames_B1.sum() * values_BFD.shape[-1])
+        means.setdefault(name, []).append((values_BFD.sum(1) / frames_B1).cpu().numpy())
+        squares[name] = max(squares.get(name, 0.0), float(square))
+
+    with _watched(recogniser, add, all_layers=all_layers):
         for batch in tqdm(recogniser.loading.inference(dataset), desc="embed", unit="batch", dynamic_ncols=True):
-            moved = batch.to(recogniser.device)
-            encoded = model.encode(moved)
-            seen.add("head output", encoded)
-            seen.add("log posteriors", model.objective.log_probs(encoded))
-            for name, (mean_BD, square) in seen.take().items():
-                means.setdefault(name, []).append(mean_BD)
-                squares[name] = max(squares.get(name, 0.0), square)
+            encoded = model.encode(batch.to(recogniser.device))
+            add("head output", encoded)
+            add("log posteriors", model.objective.log_probs(encoded))
             ids += batch.ids
     place = {one: index for index, one in enumerate(ids)}
     order = [place[dataset.utterance(index).id] for index in range(len(dataset))]
@@ -70,35 +126,15 @@ def embed(recogniser: Recogniser, dataset: SpeechDataset, *, all_layers: bool = 
         vectors_ND = np.concatenate(parts)[order]
         if not any(np.array_equal(vectors_ND, earlier) for earlier in stages.values()):
             stages[name] = vectors_ND
-    constant = tuple(name for name, vectors_ND in stages.items() if _constant(vectors_ND, squares[name] ** 0.5))
+    constant = tuple(name for name in stages if stages[name].std(0).max() <= ROUNDING * squares[name] ** 0.5)
     varied = {name: vectors_ND for name, vectors_ND in stages.items() if name not in constant}
     return Embeddings(ids=tuple(ids[index] for index in order), stages=varied, constant=constant)
 
 
-@dataclass
-class _Seen:
-    """The stages of one batch, as means over valid frames, in the order in which they were made."""
-
-    means: dict[str, tuple[np.ndarray, float]] = field(default_factory=dict)
-
-    def add(self, name: str, stage: Encoded) -> None:
-        """Keep the mean frame of each utterance, and the mean square of a value (which says what is rounding)."""
-        values_BFD = zero_padding(stage.values.float(), stage.lengths_B)
-        frames_B1 = stage.lengths_B[:, None].clamp(min=1)
-        mean_BD = values_BFD.sum(1) / frames_B1
-        square = values_BFD.square().sum() / (frames_B1.sum() * values_BFD.shape[-1])
-        self.means[name] = (mean_BD.cpu().numpy(), float(square))
-
-    def take(self) -> dict[str, tuple[np.ndarray, float]]:
-        """What was added since the last time."""
-        taken, self.means = self.means, {}
-        return taken
-
-
 @contextmanager
-def _watched(recogniser: Recogniser, *, all_layers: bool) -> Iterator[_Seen]:
-    """While it is open, what upstream, featurizer and head make on the way is kept."""
-    model, seen = recogniser.model, _Seen()
+def _watched(recogniser: Recogniser, add: Callable[[str, Encoded], None], *, all_layers: bool) -> Iterator[None]:
+    """While the context is open, `add` is called with each stage of upstream, featurizer and head as it is computed."""
+    model = recogniser.model
     lengths: dict[str, Tensor] = {}
 
     def upstream(_module: nn.Module, _inputs: Any, output: Features) -> None:
@@ -106,10 +142,10 @@ def _watched(recogniser: Recogniser, *, all_layers: bool) -> Iterator[_Seen]:
         lengths["head"] = model.head.num_frames(output.lengths_B)
         last = len(output.layers) - 1
         for number in range(0 if all_layers else last, last + 1):
-            seen.add(f"upstream layer {number}", Encoded(output.layers[number], output.lengths_B))
+            add(f"upstream layer {number}", Encoded(output.layers[number], output.lengths_B))
 
     def stage(name: str, counted: str) -> Callable[..., None]:
-        return lambda _module, _inputs, output: seen.add(name, Encoded(output, lengths[counted]))
+        return lambda _module, _inputs, output: add(name, Encoded(output, lengths[counted]))
 
     hooks = [
         model.upstream.register_forward_hook(upstream),
@@ -117,14 +153,10 @@ def _watched(recogniser: Recogniser, *, all_layers: bool) -> Iterator[_Seen]:
         *(module.register_forward_hook(stage(name, "head")) for name, module in model.head.stages.items()),
     ]
     try:
-        yield seen
+        yield
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _constant(vectors_ND: np.ndarray, frame_size: float) -> bool:
-    return bool(vectors_ND.std(0).max() <= ROUNDING * frame_size)
 
 
 def balanced(languages: Sequence[str], *, num: int, seed: int) -> list[int]:

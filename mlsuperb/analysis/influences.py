@@ -1,4 +1,4 @@
-"""Error rate against a fact of the utterances: a figure and a rank correlation for each."""
+"""What errors go with: error rate against a fact of the utterances, a figure and a rank correlation for each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ FACTS = {  # column -> name, axis, definition
     "duration_s": ("duration", "duration (s)", "length of the utterance"),
     "snr_db": ("signal-to-noise ratio", "signal-to-noise ratio (dB)", SNR_TEXT),
     "bandwidth_hz": ("bandwidth", "bandwidth (Hz)", BANDWIDTH_TEXT),
-    "units_per_s": ("speaking rate", "reference characters a second", "reference characters, without spaces, a second"),
+    "units_per_s": (
+        "speaking rate",
+        "reference characters per second",
+        "reference characters, without spaces, per second",
+    ),
     "unseen_share": (
         "unseen characters",
         "share of characters unseen in training",
@@ -40,7 +44,7 @@ class Correlation:
 @dataclass(frozen=True, kw_only=True)
 class Influence:
     """`overall`: over all utterances; `within`: with ranks taken inside each language, so that differences between
-    languages play no part. None, with `reason`, where there is too little to say. `num_unknown`: utterances left out."""
+    languages play no part. None, with `reason`, where there are too few numbers."""
 
     column: str
     name: str
@@ -48,7 +52,6 @@ class Influence:
     overall: Correlation | None
     within: Correlation | None
     reason: str
-    num_unknown: int
     chart: Chart | None
 
 
@@ -74,7 +77,6 @@ def _influence(table: pd.DataFrame, column: str, *, rate: str) -> Influence:
         overall=None if reason else rank_correlation(known[column], known["score"]),
         within=None if reason else _within(known, column),
         reason=reason,
-        num_unknown=len(table) - len(known),
         chart=None if reason else _chart(known, column, rate=rate),
     )
 
@@ -84,18 +86,17 @@ def rank_correlation(first: pd.Series, second: pd.Series, *, num_means: int = 1)
     (Psychometrika 65, 2000). None where one of them never changes or there are too few.
 
     Args:
-        num_means: that were taken away from the numbers, each of which leaves one less to vary: a partial correlation given
-            k variables has n - k - 3 in place of n - 3 (Fisher, Metron 3, 1924), here k = `num_means` - 1.
+        num_means: number of means subtracted from the numbers, each of which removes a degree of freedom: a partial correlation
+            given k variables has n - k - 3 in place of n - 3 (Fisher, Metron 3, 1924), here k = `num_means` - 1.
     """
-    effective = len(first) - num_means - 2
-    ranks = [series.rank().to_numpy(dtype=float) for series in (first, second)]
-    if effective < 1 or min(np.ptp(rank) for rank in ranks) == 0:
+    effective, num = len(first) - num_means - 2, len(first)
+    if effective < 1 or min(first.nunique(), second.nunique()) < 2:
         return None
-    rho = float(np.clip(np.corrcoef(ranks[0], ranks[1])[0, 1], -1, 1))
+    rho = float(np.clip(np.corrcoef(first.rank(), second.rank())[0, 1], -1, 1))
     if abs(rho) > 1 - 1e-9:
-        return Correlation(rho=rho, low=rho, high=rho, num=len(first))
+        return Correlation(rho=rho, low=rho, high=rho, num=num)
     error = 1.96 * sqrt((1 + rho**2 / 2) / effective)
-    return Correlation(rho=rho, low=tanh(atanh(rho) - error), high=tanh(atanh(rho) + error), num=len(first))
+    return Correlation(rho=rho, low=tanh(atanh(rho) - error), high=tanh(atanh(rho) + error), num=num)
 
 
 def _within(known: pd.DataFrame, column: str) -> Correlation | None:
@@ -142,13 +143,8 @@ def _chart(known: pd.DataFrame, column: str, *, rate: str) -> Chart:
 def binned(known: pd.DataFrame, column: str) -> pd.DataFrame:
     """Pooled error rate of up to ten equally large bins: `middle` (median of the fact), `rate`, `num`."""
     edges = np.unique(np.quantile(known[column], np.linspace(0, 1, NUM_BINS + 1)))
-    place = np.clip(np.searchsorted(edges, known[column], side="left"), 1, max(1, len(edges) - 1))
-    groups = known.groupby(place)
+    groups = known.groupby(np.clip(np.searchsorted(edges, known[column], side="left"), 1, max(1, len(edges) - 1)))
     pooled = groups[["errors", "length"]].sum()
-    return pd.DataFrame(
-        {
-            "middle": groups[column].median(),
-            "rate": 100 * pooled["errors"] / pooled["length"],
-            "num": groups.size(),
-        }
-    ).reset_index(drop=True)
+    rates = 100 * pooled["errors"] / pooled["length"]
+    bins = pd.DataFrame({"middle": groups[column].median(), "rate": rates, "num": groups.size()})
+    return bins.reset_index(drop=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mlsuperb.analysis.chart import Chart, new_figure
-from mlsuperb.analysis.palette import EIGHT
+from mlsuperb.analysis.chart import EIGHT, Chart, new_figure
 from mlsuperb.data.languages import language_name
+from mlsuperb.types import TaskFacts
 
 NUM_BARS = 150  # languages in a figure
 
@@ -25,6 +25,7 @@ class LanguageScore:
     rate: float | None
     lid_accuracy: float | None
     datasets: dict[str, float]
+    has_text: bool = True
 
     @property
     def spread(self) -> float | None:
@@ -32,19 +33,20 @@ class LanguageScore:
         return max(self.datasets.values()) - min(self.datasets.values()) if len(self.datasets) > 1 else None
 
 
-def language_scores(table: pd.DataFrame, *, task: str) -> list[LanguageScore]:
+def language_scores(table: pd.DataFrame, facts: TaskFacts) -> list[LanguageScore]:
     """One for each language label, in alphabetical order. `table`: of `utterance_facts.text_facts`."""
     found = []
     for code, part in table.groupby("language", sort=True):
-        datasets = {str(name): _rate(rows) for name, rows in part.groupby("dataset", sort=True)}
+        rates = {str(name): _rate(rows) for name, rows in part.groupby("dataset", sort=True) if facts.has_text}
         found.append(
             LanguageScore(
                 code=str(code),
                 name=language_name(str(code)),
                 num_utterances=len(part),
-                rate=None if task == "lid" else _rate(part),
-                lid_accuracy=None if task == "asr" else 100 * float((part["named"] == code).mean()),
-                datasets={} if task == "lid" else {name: rate for name, rate in datasets.items() if rate is not None},
+                rate=_rate(part) if facts.has_text else None,
+                lid_accuracy=100 * float((part["named"] == code).mean()) if facts.has_language else None,
+                datasets={name: rate for name, rate in rates.items() if rate is not None},
+                has_text=facts.has_text,
             )
         )
     return found
@@ -74,10 +76,8 @@ def language_bars(scores: Sequence[LanguageScore], *, rate: str) -> Chart | None
         note="All utterances of a language pooled." + (f" {left_out} better ones are not drawn." if left_out else ""),
         figure=figure,
         data=pd.DataFrame(
-            [
-                {"language": one.code, "rate": one.rate, "lid_accuracy": one.lid_accuracy, "num": one.num_utterances}
-                for one in scores
-            ]
+            {"language": one.code, "rate": one.rate, "lid_accuracy": one.lid_accuracy, "num": one.num_utterances}
+            for one in scores
         ),
     )
 
@@ -98,13 +98,11 @@ def dataset_ranges(scores: Sequence[LanguageScore], *, rate: str) -> Chart | Non
     return Chart(
         name="dataset_range",
         title="Range over the datasets of a language",
-        note="A dot a dataset: errors over reference units. ML-SUPERB 2.0 reports the widest of these ranges.",
+        note="One dot per dataset: errors over reference units. ML-SUPERB 2.0 reports the widest of these ranges.",
         figure=figure,
         data=pd.DataFrame(
-            [
-                {"language": one.code, "dataset": name, "rate": value}
-                for one in several
-                for name, value in one.datasets.items()
-            ]
+            {"language": one.code, "dataset": name, "rate": value}
+            for one in several
+            for name, value in one.datasets.items()
         ),
     )

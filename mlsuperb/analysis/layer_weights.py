@@ -1,120 +1,121 @@
-"""Which layers the weighted sum of a trained run listens to, a row a run (Shi et al. 2023, ML-SUPERB, figure 2)."""
+"""Heat map of learned layer weights, one row per run (Shi et al. 2023, ML-SUPERB, figure 2)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mlsuperb.analysis.chart import Chart, new_figure
-from mlsuperb.analysis.naming import subject
+from mlsuperb.analysis.chart import Chart, Outcome, heat_map, new_figure
+from mlsuperb.analysis.runs import run_labels, subject
+from mlsuperb.scoring.records import BenchmarkResult
 from mlsuperb.scoring.table import Cells
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 NUMBERS_FIT = 13  # columns: layers of a base model
 COLOUR_MAP = "viridis"  # the same order of lightness to every eye
 NOTE = (
-    "The softmax weights of the featurizer after training, each row adding up to 1; layer 0 is what enters the first block. "
-    "A weight is a share of the sum, not an importance: layers differ in the size of their values, neighbouring layers say "
-    "much the same and share their weight by chance, and weights that training hardly moved stay near their start, 1 / layers."
+    "The softmax weights of the featurizer after training; each row adds up to 1, layer 0 is the input of the first block. "
+    "A weight is a share of the sum, not an importance: layers differ in the size of their values, neighbouring layers carry "
+    "similar information and share their weight arbitrarily, and weights that training hardly moved stay near their start, "
+    "1 / layers."
 )
 
 
-def why_no_weights(result: Mapping[str, Any]) -> str | None:
-    """Why a result has no row, or None if it has one."""
-    featurizer = result.get("featurizer")
-    if featurizer is None:
-        return (
-            "its result is of a version that did not record them; train it again, with run_name=... beside the old one"
-        )
-    weights = featurizer["layer_weights"]
-    if weights is None:
-        return (
-            f"featurizer={featurizer['name']} takes one layer and learns no weights; train with featurizer=weighted_sum"
-        )
-    if len(weights) == 1:
-        return f"upstream={result['upstream']['name']} has one layer, whose weight is always 1"
+def layer_weights(runs: Mapping[Path, BenchmarkResult]) -> Outcome:
+    """The heat map of the runs that learned layer weights.
+
+    Raises:
+        ValueError: none did.
+    """
+    reasons = {run: reason for run, result in runs.items() if (reason := why_no_weights(result))}
+    shown = [result for run, result in runs.items() if run not in reasons]
+    if not shown:
+        raise ValueError("; ".join(f"{run} has no layer weights to show: {reason}" for run, reason in reasons.items()))
+    labels = run_labels(shown, subjects=[subject(result) for result in shown])
+    return Outcome(
+        charts=[layer_weights_chart(shown, labels=labels)],
+        table=_summary(shown, labels=labels),
+        remarks=[f"not in the figure: {run}: {reason}" for run, reason in reasons.items()],
+        synthetic=any(result.synthetic for result in shown),
+    )
+
+
+def why_no_weights(result: BenchmarkResult) -> str | None:
+    """Why a result has no row; None if it has one."""
+    if result.featurizer is None:
+        return "its result was written by a version that did not record them; train it again with another run_name=..."
+    if result.featurizer.layer_weights is None:
+        name = result.featurizer.name
+        return f"featurizer={name} takes one layer and learns no weights; train with featurizer=weighted_sum"
+    if len(result.featurizer.layer_weights) == 1:
+        return f"upstream={result.upstream.name} has one layer, whose weight is always 1"
     return None
 
 
-def layer_weights_chart(results: Sequence[Mapping[str, Any]], *, labels: Sequence[str]) -> Chart:
+def _weights(result: BenchmarkResult) -> list[float]:
+    weights = result.featurizer and result.featurizer.layer_weights
+    assert weights, "see why_no_weights"
+    return weights
+
+
+def layer_weights_chart(results: Sequence[BenchmarkResult], *, labels: Sequence[str]) -> Chart:
     """The heat map: one panel for each number of layers.
 
     Args:
-        results: those that have weights (`why_no_weights`).
+        results: those that have weights (`why_no_weights`), one at least.
         labels: of their rows.
-
-    Raises:
-        ValueError: there is none.
     """
-    if not results:
-        raise ValueError("there is no run with layer weights to show: train some with featurizer=weighted_sum")
-    panels: dict[int, list[int]] = {}
-    for row, result in enumerate(results):
-        panels.setdefault(len(result["featurizer"]["layer_weights"]), []).append(row)
-    heights = [0.32 * len(rows) + 0.75 for rows in panels.values()]
+    sizes = list(dict.fromkeys(len(_weights(result)) for result in results))
+    panels = [[row for row, result in enumerate(results) if len(_weights(result)) == size] for size in sizes]
+    heights = [0.32 * len(rows) + 0.75 for rows in panels]
     figure, axes = new_figure(height_in=sum(heights) + 0.3, rows=len(panels))
     grid = axes[0].get_gridspec()
     assert grid is not None
     grid.set_height_ratios(heights)
-    for axis, (num_layers, rows) in zip(axes, panels.items(), strict=True):
-        weights = np.array([results[row]["featurizer"]["layer_weights"] for row in rows])
-        image = _heat_map(axis, weights, [labels[row] for row in rows])
+    for axis, size, rows in zip(axes, sizes, panels, strict=True):
+        weights_RL = np.array([_weights(results[row]) for row in rows])
+        texts = {place: f"{value:.2f}".lstrip("0") for place, value in np.ndenumerate(weights_RL)}
+        image = heat_map(
+            axis,
+            weights_RL,
+            rows=[labels[row] for row in rows],
+            colour_map=COLOUR_MAP,
+            highest=max(2 / size, weights_RL.max()),  # equal weights, where training starts, are never its end
+            texts=texts if size <= NUMBERS_FIT else {},
+        )
+        axis.set_xticks(range(0, size, 1 if size <= 2 * NUMBERS_FIT else 4))
+        axis.tick_params(axis="x", labelsize=8)
         bar = figure.colorbar(image, ax=axis, label="weight", pad=0.02, aspect=max(4, 4 * len(rows)))
-        bar.ax.axhline(1 / num_layers, color="white", linewidth=1.5)
-        axis.set_xlabel(f"layer of {num_layers}; white line: {1 / num_layers:.3f}, where training starts", fontsize=9)
-    return Chart(
-        name="layer_weights",
-        title="Weights of the upstream's layers",
-        note=NOTE + (" Panels have scales of their own." if len(panels) > 1 else ""),
-        figure=figure,
-        data=weights_table(results, labels=labels),
-    )
+        bar.ax.axhline(1 / size, color="white", linewidth=1.5)
+        axis.set_xlabel(f"layer of {size}; white line: {1 / size:.3f}, where training starts", fontsize=9)
+    note = NOTE + (" Each panel has a scale of its own." if len(panels) > 1 else "")
+    return Chart(name="layer_weights", title="Layer weights", note=note, figure=figure, data=_table(results, labels))
 
 
-def weights_table(results: Sequence[Mapping[str, Any]], *, labels: Sequence[str]) -> pd.DataFrame:
-    """A row a run and layer."""
+def _table(results: Sequence[BenchmarkResult], labels: Sequence[str]) -> pd.DataFrame:
+    """One row per run and layer."""
     return pd.DataFrame(
         {
-            "run_id": result["run_id"],
+            "run_id": result.run_id,
             "label": label,
             "subject": subject(result),
-            "upstream": result["upstream"]["name"],
-            "adaptation": result["adaptation"]["name"],
+            "upstream": result.upstream.name,
+            "adaptation": result.adaptation.name,
             "layer": layer,
             "weight": weight,
         }
         for result, label in zip(results, labels, strict=True)
-        for layer, weight in enumerate(result["featurizer"]["layer_weights"])
+        for layer, weight in enumerate(_weights(result))
     )
 
 
-def _heat_map(axis: Axes, weights: np.ndarray, labels: list[str]) -> Any:
-    rows, columns = weights.shape
-    highest = max(2 / columns, weights.max())  # equal weights, where training starts, are never its end
-    image = axis.imshow(weights, cmap=COLOUR_MAP, vmin=0, vmax=highest, aspect="auto", interpolation="nearest")
-    axis.set_yticks(range(rows), labels, fontsize=8)
-    axis.set_xticks(range(0, columns, 1 if columns <= 2 * NUMBERS_FIT else 4))
-    axis.tick_params(axis="x", labelsize=8)
-    axis.grid(False)
-    if columns <= NUMBERS_FIT:
-        for row, column in np.ndindex(rows, columns):
-            dark = weights[row, column] < 0.6 * highest
-            text = f"{weights[row, column]:.2f}".lstrip("0")
-            axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
-    return image
-
-
-def summary(results: Sequence[Mapping[str, Any]], *, labels: Sequence[str]) -> Cells:
-    """A row a run: its three heaviest layers, and how much of the weight they hold."""
+def _summary(results: Sequence[BenchmarkResult], *, labels: Sequence[str]) -> Cells:
+    """One row per run: its three largest weights and the range of all."""
     rows = []
     for result, label in zip(results, labels, strict=True):
-        weights = np.array(result["featurizer"]["layer_weights"])
-        heaviest = np.argsort(-weights, kind="stable")[:3]
-        shown = ", ".join(f"{layer} ({weights[layer]:.3f})" for layer in heaviest)
-        rows.append((label, str(len(weights)), shown, f"{weights.min():.3f} to {weights.max():.3f}"))
-    return Cells("Layer weights", ("run", "layers", "heaviest", "range"), tuple(rows), num_names=1)
+        weights = np.array(_weights(result))
+        largest = ", ".join(f"{layer} ({weights[layer]:.3f})" for layer in np.argsort(-weights, kind="stable")[:3])
+        rows.append((label, str(len(weights)), largest, f"{weights.min():.3f} to {weights.max():.3f}"))
+    return Cells("Layer weights", ("run", "layers", "largest", "range"), tuple(rows), num_names=1)

@@ -1,4 +1,4 @@
-"""How well languages are told apart at each stage of a model: t-SNE to look at, nearest neighbours to count.
+"""How well the stages of a model separate languages: t-SNE to look at, nearest neighbours to count.
 
 Letters: N utterances, D size of a stage, k neighbours.
 """
@@ -24,7 +24,7 @@ def check_utterances(languages: Sequence[str], *, place: str, k: int) -> None:
     fewest = max(FEWEST, k + 2)
     if len(languages) < fewest:
         raise ValueError(
-            f"{place} gives {len(languages)} utterances, too few to look at neighbours: {fewest} or more are needed; raise "
+            f"{place} gives {len(languages)} utterances, too few for nearest neighbours: {fewest} or more are needed; raise "
             "--num-utterances, or take a larger test set"
         )
     if len(set(languages)) == 1:

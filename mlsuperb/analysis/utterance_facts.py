@@ -1,4 +1,4 @@
-"""What may explain an utterance's errors: how long, loud, wide, fast and unfamiliar it is. Numpy only.
+"""What may explain an utterance's errors: duration, noise, bandwidth, speaking rate, unseen characters. Numpy only.
 
 Letters: T samples, N frames of a wave, W samples of a frame, K frequencies.
 """
@@ -19,19 +19,19 @@ from mlsuperb.data.audio import RATE_HZ, load_audio
 from mlsuperb.data.text import first_language
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.scoring.counts import Counts
-from mlsuperb.scoring.utterances import TaskName, UnitName, compared_texts
-from mlsuperb.types import Hypothesis
+from mlsuperb.scoring.utterances import compared_texts
+from mlsuperb.types import Hypothesis, TaskFacts
 
 FRAME_S, HOP_S = 0.025, 0.010  # Kaldi's frames
 NOISE_PERCENTILE, SPEECH_PERCENTILE = 10, 90  # of the frames' energies
 BANDWIDTH_SHARE = 0.99  # of the energy that lies below the bandwidth
-# Variance of the rounding error of 16-bit samples (step^2 / 12): below it there is nothing to hear, and digital silence
-# would have an infinite ratio.
+# Variance of the rounding error of 16-bit samples (step^2 / 12): nothing below it is audible, and digital silence would
+# have an infinite ratio.
 ROUNDING_ENERGY = (1 / 32768) ** 2 / 12
 SNR_TEXT = (
-    f"energy-percentile estimate: the energies of {1000 * FRAME_S:.0f} ms frames, {NOISE_PERCENTILE}th percentile taken as "
-    f"noise, {SPEECH_PERCENTILE}th as speech and noise; too low for speech "
-    "without pauses; digital silence counts as 16-bit rounding noise"
+    f"estimate from the energies of {1000 * FRAME_S:.0f} ms frames: the {NOISE_PERCENTILE}th percentile is taken as noise, the "
+    f"{SPEECH_PERCENTILE}th as speech and noise; too low for speech without pauses; digital silence counts as 16-bit rounding "
+    "noise"
 )
 BANDWIDTH_TEXT = f"the frequency below which {100 * BANDWIDTH_SHARE:.0f} % of the energy lies, of 16 kHz audio"
 WHERE = ("split", "id", "audio", "start_s", "duration_s")  # what a cached measurement is of
@@ -40,7 +40,7 @@ MEASURED = ("snr_db", "bandwidth_hz")
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """Of one wave; None where it is too short or silent, `problem` says why there is nothing to measure."""
+    """Measurements of one wave; None where it is too short or silent. `problem` says why nothing was measured."""
 
     snr_db: float | None = None
     bandwidth_hz: float | None = None
@@ -48,41 +48,34 @@ class Sound:
 
 
 def text_facts(
-    hypotheses: Sequence[Hypothesis],
-    counts: Sequence[Counts],
-    *,
-    task: TaskName,
-    normaliser: str,
-    units: UnitName,
-    tokens: Collection[str] | None,
+    hypotheses: Sequence[Hypothesis], counts: Sequence[Counts], facts: TaskFacts, *, tokens: Collection[str] | None
 ) -> pd.DataFrame:
-    """One row an utterance: errors, reference length (units, as they are scored), `score` (error rate in %, of task `lid` 100
-    where the language is wrong, else 0), the language named, characters a second, share of characters unseen in training.
+    """One row per utterance: errors, reference length (units, as they are scored), `score` (error rate in %; of a task
+    without text 100 where the language is wrong, else 0), the language named, units per second, share of units unseen in
+    training.
 
     Args:
         counts: of every utterance (`mlsuperb.scoring.utterances.utterance_counts`).
         tokens: what the model can emit (`tokens.txt`), None where that is not known.
     """
     rows = []
-    known = None if tokens is None or task == "lid" else set(tokens)
+    known = None if tokens is None or not facts.has_text else set(tokens)
     for one, count in zip(hypotheses, counts, strict=True):
-        text = compared_texts(one, task=task, normaliser=normaliser, units=units)[0]
-        spoken = text.split() if units == "phoneme" else [unit for unit in text if not unit.isspace()]
-        unseen = None if known is None or not spoken else sum(unit not in known for unit in spoken) / len(spoken)
-        wrong = 100.0 * (count.lid_total - count.lid_correct) if task == "lid" else count.error_rate
+        text = compared_texts(one, facts)[0]
+        spoken = text.split() if facts.units != "char" else [unit for unit in text if not unit.isspace()]
+        wrong = count.lid_total - count.lid_correct
         rows.append(
             {
                 **{name: getattr(one, name) for name in ("split", "id", "language", "dataset", *WHERE[2:])},
-                "errors": count.lid_total - count.lid_correct if task == "lid" else count.errors,
-                "length": count.lid_total if task == "lid" else count.reference_length,
-                "score": wrong,
-                "named": (first_language(one.hypothesis) or "") if task != "asr" else "",
+                "errors": count.errors if facts.has_text else wrong,
+                "length": count.reference_length if facts.has_text else count.lid_total,
+                "score": count.error_rate if facts.has_text else 100.0 * wrong,
+                "named": (first_language(one.hypothesis) or "") if facts.has_language else "",
                 "units_per_s": len(spoken) / one.duration_s if spoken and one.duration_s > 0 else None,
-                "unseen_share": unseen,
+                "unseen_share": sum(unit not in known for unit in spoken) / len(spoken) if known and spoken else None,
             }
         )
-    numbers = ("score", "units_per_s", "unseen_share")
-    return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))
+    return pd.DataFrame(rows).astype(dict.fromkeys(("score", "units_per_s", "unseen_share"), float))
 
 
 def add_sound(
@@ -131,17 +124,8 @@ def _cached(path: Path | None) -> dict[tuple[Any, ...], Sound]:
         problems = list(rows["audio_problem"])
     except (KeyError, ValueError):  # cut off, or written by another version: measured anew
         return {}
-    return {
-        key: Sound(snr_db=_number(snr_db), bandwidth_hz=_number(bandwidth_hz))
-        for key, problem, snr_db, bandwidth_hz in zip(
-            keys, problems, values["snr_db"], values["bandwidth_hz"], strict=True
-        )
-        if not problem
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    found = zip(keys, problems, values.replace({np.nan: None}).itertuples(index=False, name=None), strict=True)
+    return {key: Sound(snr_db=snr, bandwidth_hz=width) for key, problem, (snr, width) in found if not problem}
 
 
 def measure(audio: str, *, start_s: float, duration_s: float) -> Sound:

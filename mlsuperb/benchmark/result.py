@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mlsuperb.analysis.card import write_card
+from mlsuperb.benchmark.card import write_card
 from mlsuperb.benchmark.macs import macs_per_second
 from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.benchmark.published import against_official, describe

@@ -92,7 +92,7 @@ def compare_runs(
     a, b = (store.read(folder, BenchmarkResult) for folder in (first, second))
     if reasons := comparable(a, b):
         raise ValueError(f"{first} and {second} cannot be compared: {'; '.join(reasons)}")
-    pairs = pair_utterances(hypotheses_of_split(first, a, split), hypotheses_of_split(second, b, split), a.facts)
+    pairs = pair_utterances(hypotheses_of_split(first, split), hypotheses_of_split(second, split), a.facts)
     rows = paired_rows(pairs, by=by, confidence=CONFIDENCE)
     return Comparison(first=a, second=b, split=split, by=by, rows=rows, different=most_different(pairs, n=num_examples))
 

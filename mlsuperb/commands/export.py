@@ -1,8 +1,8 @@
-"""`mlsuperb export upstream|challenge|card RUN ...`: what others can use of a finished run.
+"""`mlsuperb export upstream|challenge|card RUN ...`: turn a finished run into something that others can use.
 
 mlsuperb export upstream RUN DIR     the trained upstream as a Hugging Face folder, for upstream=hf
 mlsuperb export challenge RUN DIR    a submission folder of the ML-SUPERB 2.0 challenge
-mlsuperb export card RUN             RUN/README.md, the model card, once more
+mlsuperb export card RUN             RUN/README.md, the model card, written again
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def upstream(options: argparse.Namespace) -> str:
-    """The upstream, and how to use it."""
+    """Write the trained upstream as a Hugging Face folder, for upstream=hf."""
     from mlsuperb.export.upstream import export_upstream
 
     done = export_upstream(options.run, options.folder)
@@ -26,7 +26,7 @@ def upstream(options: argparse.Namespace) -> str:
 
 
 def challenge(options: argparse.Namespace) -> str:
-    """A submission folder of the ML-SUPERB 2.0 challenge."""
+    """Write a submission folder of the ML-SUPERB 2.0 challenge."""
     from mlsuperb.export.challenge import export_challenge
 
     folder = export_challenge(options.run, options.folder)
@@ -35,10 +35,10 @@ def challenge(options: argparse.Namespace) -> str:
 
 
 def card(options: argparse.Namespace) -> str:
-    """RUN/README.md, written anew from RUN/result.json."""
-    from mlsuperb.analysis.card import write_card
+    """Write RUN/README.md, the model card, again from RUN/result.json."""
+    from mlsuperb.benchmark.card import write_card
 
-    return f"{write_card(options.run)} is the model card; its licence is yours to fill in"
+    return f"{write_card(options.run)} is the model card; fill in its licence"
 
 
 COMMANDS = {"upstream": upstream, "challenge": challenge, "card": card}

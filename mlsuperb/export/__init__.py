@@ -1,1 +1,1 @@
-"""What leaves the toolkit: a trained upstream for others to load, a submission folder, a model card written again."""
+"""Exports: a trained upstream for others to load, a submission folder of the challenge."""

@@ -9,6 +9,7 @@ builder_and_evaluation/{builder,evaluation}.py`, `backend/dockerfiles/Dockerfile
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,14 +20,13 @@ import yaml
 import mlsuperb
 from mlsuperb.benchmark import build
 from mlsuperb.benchmark.recogniser import Recogniser
-from mlsuperb.export.folder import new_folder
-from mlsuperb.export.origin import origin
-from mlsuperb.export.readme import submission_readme
+from mlsuperb.config.build import job_of
+from mlsuperb.export.folder import new_folder, origin
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runtime.files import write_atomic, write_json
-from mlsuperb.upstreams.huggingface import EXPORT_FILE
+from mlsuperb.scoring.table import SYNTHETIC
 
-TEMPLATE = Path(__file__).with_name("submission")
+TEMPLATE = Path(__file__).with_name("submission")  # README.md.jinja, and the service in `app`
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc")
 # In the template's requirements.txt, of which its README says not to take any away
 SERVER_PACKAGES = (
@@ -45,39 +45,50 @@ RUN_FILES = ("tokens.txt", "model.safetensors", "training.json")
 
 
 def export_challenge(run: Path, folder: Path) -> Path:
-    """Write the submission of `run` to `folder`: everything that answers without a network, the run's hypotheses in the
-    lines that the public scorer reads (`<utterance> [iso] text`), and a README that says what could not be verified.
+    """Write the submission of `run` to `folder`: a service that needs no network, the run's hypotheses in the lines that the
+    public scorer reads (`<utterance> [iso] text`), and a README that says what could not be verified.
 
     Raises:
-        ValueError: the run does not name languages and transcribe, its upstream cannot be taken along, or `folder` is
+        ValueError: the run does not name languages and transcribe, its upstream cannot be copied, or `folder` is
             somebody else's.
     """
     config = build.load_config(run)
-    if config["task"]["name"] != "asr_lid":
+    task = build.get_object(config["task"]["_target_"])
+    if not (task.has_language and task.has_text):
         raise ValueError(
             f"{run} is a run of task={config['task']['name']}, but the challenge asks for the language and the text of every "
-            "recording: choose a run of task=asr_lid"
+            "recording: choose a run of a task that gives both (task=asr_lid)"
         )
-    recogniser = build.load_recogniser(run, _on_cpu(config))
-    with new_folder(folder) as unfinished:
+    recogniser: Any = job_of(config).load(run, device="cpu")
+    about = origin(run, config, what="challenge")
+    with new_folder(folder, about) as unfinished:
         shutil.copytree(TEMPLATE / "app", unfinished / "app", ignore=NOT_COPIED)
         resources = unfinished / "app" / "resources"
         shutil.copytree(Path(mlsuperb.__file__).parent, resources / "mlsuperb", ignore=NOT_COPIED)
         _copy_run(run, resources / "run", config, recogniser)
         write_atomic(unfinished / "requirements.txt", [f"{line}\n" for line in requirements()])
         splits = _write_hypotheses(run, unfinished / "hypotheses")
-        about = origin(run, config, what="challenge")
-        write_json(unfinished / EXPORT_FILE, about)
         write_atomic(unfinished / "README.md", [submission_readme(about, name=folder.name, splits=splits)])
     return folder
 
 
-def _on_cpu(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {**config, "trainer": {**config["trainer"], "device": "cpu"}}
+def submission_readme(about: Mapping[str, Any], *, name: str, splits: Mapping[str, int]) -> str:
+    """The submission's page, as Markdown.
+
+    Args:
+        about: content of `mlsuperb_export.json`.
+        name: of the folder.
+        splits: lines of each file of hypotheses.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    text = (TEMPLATE / "README.md.jinja").read_text(encoding="utf-8")
+    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False).from_string(text)
+    return template.render(about=about, name=name, splits=splits, synthetic_warning=SYNTHETIC)
 
 
 def _copy_run(run: Path, folder: Path, config: dict[str, Any], recogniser: Recogniser) -> None:
-    """The run without what its corpus and its machine were, its upstream beside it; loaded once from there."""
+    """Copy the run without settings of its corpus and machine, with its upstream beside it, and load it from there once."""
     folder.mkdir()
     for name in RUN_FILES:
         shutil.copyfile(run / name, folder / name)
@@ -89,9 +100,10 @@ def _copy_run(run: Path, folder: Path, config: dict[str, Any], recogniser: Recog
     write_atomic(folder / "config.yaml", [yaml.safe_dump(moved, allow_unicode=True, sort_keys=False)])
     write_json(folder / f"{build.UPSTREAM}.json", {})  # for load_config; of another place, so it cannot be the run's
     here = build.load_config(folder)
-    again = build.build_recogniser(_on_cpu(here), vocabulary=recogniser.vocabulary)
+    here["trainer"]["device"] = "cpu"
+    again = build.build_recogniser(here, vocabulary=recogniser.vocabulary)
     write_json(folder / f"{build.UPSTREAM}.json", build.upstream_record(again))
-    build.load_recogniser(folder, _on_cpu(here))
+    job_of(here).load(folder, device="cpu")
 
 
 def _copy_checkpoint(recogniser: Recogniser, folder: Path, *, name: str) -> None:
@@ -110,7 +122,7 @@ def _copy_checkpoint(recogniser: Recogniser, folder: Path, *, name: str) -> None
     files = [path for pattern in CHECKPOINT_FILES for path in sorted(source.glob(pattern))]
     if not {path.suffix for path in files} & {".safetensors", ".bin"}:
         raise ValueError(
-            f"upstream={name} cannot be taken along: {source} holds no weights in the format of transformers "
+            f"upstream={name} cannot be copied: {source} holds no weights in the format of transformers "
             f"({', '.join(CHECKPOINT_FILES[1:])}). Choose a run on a checkpoint of that format"
         )
     if any(path.suffix == ".safetensors" for path in files):
@@ -128,15 +140,12 @@ def requirements() -> list[str]:
 
 
 def _package(requirement: str) -> str:
-    name = requirement.split(";")[0]
-    for sign in "<>=!~[ ":
-        name = name.split(sign)[0]
-    return name.strip().lower()
+    return re.split(r"[<>=!~\[; ]", requirement)[0].lower()
 
 
 def _write_hypotheses(run: Path, folder: Path) -> dict[str, int]:
-    """One file a split, as ESPnet's `egs2/ml_superb2/asr1/local/score.py` reads hypotheses; how many lines each has. A run
-    without hypotheses (an imported one) has none."""
+    """Write one file per split, as ESPnet's `egs2/ml_superb2/asr1/local/score.py` reads hypotheses; return how many lines each
+    has. A run without hypotheses (an imported one) has none."""
     if not (run / HYPOTHESES_FILE).is_file():
         return {}
     lines: dict[str, list[str]] = {}

@@ -1,24 +1,34 @@
-"""Folders that an export makes: whole or not at all, and nobody else's is ever touched."""
+"""Folders that an export makes, and the file in each that says where it is from."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import mlsuperb
+from mlsuperb.runs.environment import now
+from mlsuperb.runs.store import RESULT_FILE, read
+from mlsuperb.runtime.files import write_json
+from mlsuperb.scoring.records import BenchmarkResult
 from mlsuperb.upstreams.huggingface import EXPORT_FILE
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill; it becomes `folder` when all went well. An earlier export there makes way for it.
+def new_folder(folder: Path, about: Mapping[str, Any]) -> Iterator[Path]:
+    """An empty folder to fill; it becomes `folder`, whole or not at all, and replaces an earlier export there.
+
+    Args:
+        about: what `mlsuperb_export.json` will say (`origin`), as it is when the folder is filled.
 
     Raises:
         ValueError: `folder` holds something that no export wrote.
     """
-    if folder.exists() and not (folder / EXPORT_FILE).is_file() and not _is_empty(folder):
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not (folder / EXPORT_FILE).is_file() and not empty:
         raise ValueError(
             f"{folder} is there already and holds no {EXPORT_FILE}, so this command did not make it and will not "
             "overwrite it: give another folder, or remove it yourself"
@@ -29,7 +39,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     unfinished.mkdir()
     try:
         yield unfinished
-        assert (unfinished / EXPORT_FILE).is_file(), "else the folder could not be written a second time"
+        write_json(unfinished / EXPORT_FILE, about)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(unfinished, folder)
@@ -37,5 +47,31 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
+def origin(run: Path, config: Mapping[str, Any], *, what: str) -> dict[str, Any]:
+    """The content of `mlsuperb_export.json`.
+
+    `data` names the speech that the run was trained on, with its hashes where they are known: whoever builds on the
+    export should not test on it. An imported run knows nothing of its training.
+    """
+    result = read(run, BenchmarkResult) if (run / RESULT_FILE).is_file() else None
+    data = result.data if result else None
+    train = data.splits.get("train") if data else None
+    upstream = config["upstream"]
+    return {
+        "what": what,
+        "run_id": config["run_id"],
+        "task": config["task"]["name"],
+        "adaptation": config["adaptation"]["name"],
+        "upstream": {"name": upstream["name"], "checkpoint": upstream.get("checkpoint")},
+        "pretrained_on": upstream.get("card", {}).get("pretrained_on"),
+        "data": {
+            "name": data.name if data else None,
+            "synthetic": result.synthetic if result else None,
+            "release": data.release.model_dump() if data and data.release else None,
+            "languages": data.languages.get("train") if data else None,
+            "train_sha256": train.sha256 if train else None,
+        },
+        "code": result.code.model_dump() if result else None,
+        "package_version": mlsuperb.__version__,
+        "date": now(),
+    }

@@ -1,4 +1,4 @@
-"""What a submission does with the audio that the evaluation server of the 2025 challenge sends."""
+"""Answers of a submission to the audio that the evaluation server of the 2025 challenge sends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Server:
         self.transcriber = job_of(read_config(run)).load(run, device=device)
 
     def __call__(self, recordings: Sequence[tuple[Sequence[float], int]]) -> list[Answer]:
-        """Of (samples in [-1, 1], samples a second) each; in their order."""
+        """Answers to recordings in their order, each given as samples in [-1, 1] and samples per second."""
         if not recordings:
             return []
         with tempfile.TemporaryDirectory() as place:

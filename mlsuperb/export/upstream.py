@@ -13,12 +13,12 @@ from mlsuperb.adaptation.bottleneck import BottleneckAdaptation
 from mlsuperb.adaptation.frozen import Frozen
 from mlsuperb.adaptation.qlora import QLoRA
 from mlsuperb.benchmark import build
-from mlsuperb.export.folder import new_folder
-from mlsuperb.export.origin import origin
+from mlsuperb.config.build import job_of
+from mlsuperb.export.folder import new_folder, origin
 from mlsuperb.runtime.files import write_json
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
 from mlsuperb.upstreams.checkpoint import hash_files
-from mlsuperb.upstreams.huggingface import EXPORT_FILE, HuggingFace
+from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.s3prl import S3prl
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
@@ -43,21 +43,21 @@ def export_upstream(run: Path, folder: Path) -> Exported:
     Layer drop and the model's own SpecAugment are off in its config.json, as they were in the run.
 
     Raises:
-        ValueError: nothing in it was trained, it is no model of transformers any more, or `folder` is somebody else's.
+        ValueError: nothing in it was trained, it is no longer a model that transformers can load, or `folder` is somebody else's.
     """
     config = build.load_config(run)
     refuse(config)
-    recogniser = build.load_recogniser(run, config | {"trainer": config["trainer"] | {"device": "cpu"}})
+    recogniser: Any = job_of(config).load(run, device="cpu")
     upstream = recogniser.model.upstream
     assert isinstance(upstream, SelfSupervised)
     wave_BT, lengths_B = _noise()
     before = _layers(upstream, wave_BT, lengths_B)
     merge_lora(upstream.model)
-    with new_folder(folder) as unfinished:
+    about = origin(run, config, what="upstream")
+    with new_folder(folder, about) as unfinished:
         upstream.model.save_pretrained(unfinished)
         write_json(unfinished / PREPROCESSOR, _preprocessor(upstream))
-        files = hash_files(unfinished, "model*.safetensors")
-        write_json(unfinished / EXPORT_FILE, origin(run, config, what="upstream") | {"sha256": files})
+        about["sha256"] = hash_files(unfinished, "model*.safetensors")
         settings = {"kind": config["upstream"]["kind"]} if isinstance(upstream, S3prl) else {}
         reloaded: Any = S3prl if settings else HuggingFace
         after = _layers(reloaded(checkpoint=str(unfinished.resolve()), **settings), wave_BT, lengths_B)
@@ -73,9 +73,10 @@ def export_upstream(run: Path, folder: Path) -> Exported:
 
 
 def refuse(config: dict[str, Any]) -> None:
-    """
+    """Check that the configuration's upstream can be exported.
+
     Raises:
-        ValueError: the configuration's upstream cannot be exported; the reason, and what to do.
+        ValueError: it cannot; the message says why, and what to do.
     """
     upstream, adaptation = (build.get_object(config[name]["_target_"]) for name in ("upstream", "adaptation"))
     shown = f"upstream={config['upstream']['name']} with adaptation={config['adaptation']['name']} cannot be exported: "
@@ -98,7 +99,7 @@ def refuse(config: dict[str, Any]) -> None:
     if issubclass(adaptation, BottleneckAdaptation):
         raise ValueError(
             f"{shown}its bottlenecks are modules of their own, for which transformers' model has no place. Use the run "
-            "itself (mlsuperb.commands.transcribe, mlsuperb.commands.evaluate), or train with adaptation=lora, partial or full."
+            "itself (mlsuperb transcribe, mlsuperb evaluate), or train with adaptation=lora, partial or full."
         )
 
 

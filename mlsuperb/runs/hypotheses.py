@@ -55,13 +55,13 @@ def read_hypotheses(path: Path) -> list[Hypothesis]:
     return found
 
 
-def hypotheses_of_split(folder: Path, result: Any, split: str) -> list[Hypothesis]:
-    """The hypotheses of one split of a run. `result`: the run's; it names the file (`hypotheses.path`).
+def hypotheses_of_split(folder: Path, split: str) -> list[Hypothesis]:
+    """The hypotheses of one split of a run.
 
     Raises:
         ValueError: as `read_hypotheses`, or there is none of the split.
     """
-    everything = read_hypotheses(folder / result.hypotheses.path)
+    everything = read_hypotheses(folder / HYPOTHESES_FILE)
     found = [one for one in everything if one.split == split]
     if not found:
         known = ", ".join(sorted({one.split for one in everything}))

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from finished_runs import built, write_built
 
 from mlsuperb.runs.hypotheses import write_hypotheses
-from mlsuperb.scoring.result import build_result, write_result
-from mlsuperb.scoring.score import score
 from mlsuperb.types import Hypothesis
 
 SENTENCES = {
@@ -83,8 +82,8 @@ def make_run(
     characters = sorted({c for one in hypotheses[: len(hypotheses) * 9 // 10] for c in one.reference.upper()} - {" "})
     tokens = ["<blank>", "<unk>", "<space>", *characters, "<sos/eos>"]
     (folder / "tokens.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
-    result = _result(folder, hypotheses, task=task, seed=seed, setting=setting, same_data=same_data)
-    write_result(folder / "result.json", result | (changes or {}))
+    result = _result(hypotheses, task=task, seed=seed, setting=setting, same_data=same_data)
+    write_built(folder, result | (changes or {}))
     return folder
 
 
@@ -128,9 +127,7 @@ def _write_wave(path: Path, *, seed: int) -> None:
         file.writeframes(samples_T.tobytes())
 
 
-def _result(
-    folder: Path, hypotheses: Sequence[Hypothesis], *, task: Any, seed: int, setting: str, same_data: str
-) -> dict[str, Any]:
+def _result(hypotheses: Sequence[Hypothesis], *, task: str, seed: int, setting: str, same_data: str) -> dict[str, Any]:
     history = [
         {
             "epoch": epoch,
@@ -143,14 +140,11 @@ def _result(
     weights = np.random.default_rng(seed).dirichlet(np.full(9, 5.0)).round(6).tolist()
     skipped = {"no such audio file": {"count": 3, "splits": {"train": 3}, "examples": ["a_eng_000001", "<b>x</b>"]}}
     split = {"sha256": f"1:{same_data}", "num_utterances": len(hypotheses), "duration_s": 100.0}
-    return build_result(
+    return built(
+        hypotheses,
+        task,
         run_id=f"hubert_base-{setting}-{task}-fake-s{seed}-0000000{seed}",
-        task=task,
-        normaliser="v1",
-        units="char",
         data={"name": "fake", "synthetic": True, "splits": {"train": split, "test": split}, "skipped": skipped},
-        protocols=score(hypotheses, task=task),
-        hypotheses=folder / "hypotheses.jsonl",
         upstream={"name": "hubert_base", "card": {}, "settings": {}},
         adaptation={"name": setting, "card": {}, "settings": {}, "trained": {"head": 5_000_000, "featurizer": 9}},
         head={"name": "transformer", "card": {}, "settings": {}},
@@ -174,4 +168,5 @@ def _result(
         training={"num_unaligned": 2, "history": history, "averaged": [7, 8]},
         cost={"iterations": 800, "utterances": 6400, "train_wall_s": 321.5, "peak_memory_gb": 3.2},
         date="2026-01-02T03:04:05+00:00",
-    ) | {"featurizer": {"name": "weighted_sum", "layer_weights": weights}}
+        featurizer={"name": "weighted_sum", "layer_weights": weights},
+    )

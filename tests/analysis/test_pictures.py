@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from mlsuperb.analysis.chart import heat_map, new_figure
 from mlsuperb.analysis.confusion import NONE, NUM_LANGUAGES, confusions
 from mlsuperb.analysis.curves import training_curves
 from mlsuperb.analysis.languages import dataset_ranges, language_bars, language_scores
+from mlsuperb.types import TaskFacts
 
 ROWS = [  # language, dataset, named, errors, length
     ("eng", "a", "eng", 1, 10),
@@ -18,11 +22,12 @@ ROWS = [  # language, dataset, named, errors, length
     ("deu", "a", "", 5, 20),
     ("nan", "a", "nan", 0, 0),
 ]
+BOTH = TaskFacts(name="both", has_text=True, has_language=True)
 TABLE = pd.DataFrame(ROWS, columns=["language", "dataset", "named", "errors", "length"])
 
 
 def test_rates_are_pooled_by_label() -> None:
-    found = {one.code: one for one in language_scores(TABLE, task="asr_lid")}
+    found = {one.code: one for one in language_scores(TABLE, BOTH)}
     assert list(found) == ["deu", "eng", "nan"]
     assert found["eng"].rate == pytest.approx(35.0)
     assert found["eng"].datasets == {"a": 10.0, "b": 60.0}
@@ -31,11 +36,11 @@ def test_rates_are_pooled_by_label() -> None:
     assert found["deu"].spread is None
     assert found["nan"].rate is None
     assert found["nan"].name == "Min Nan Chinese"
-    assert {one.rate for one in language_scores(TABLE, task="lid")} == {None}
+    assert {one.rate for one in language_scores(TABLE, replace(BOTH, has_text=False))} == {None}
 
 
 def test_figures_of_languages_hold_every_language() -> None:
-    scores = language_scores(TABLE, task="asr_lid")
+    scores = language_scores(TABLE, BOTH)
     chart = language_bars(scores, rate="CER %")
     assert chart.data["language"].tolist() == ["deu", "eng", "nan"]
     assert dataset_ranges(scores, rate="CER %").data["rate"].tolist() == [10.0, 60.0]
@@ -55,7 +60,7 @@ def test_of_many_languages_the_most_confused_are_drawn() -> None:
     codes = [f"l{number:02d}" for number in range(60)]
     rows = pd.DataFrame({"language": codes * 2, "named": codes + ["l59"] * 60})
     found = confusions(rows)
-    assert (found.num_languages, found.num_shown) == (60, NUM_LANGUAGES)
+    assert found.num_shown == NUM_LANGUAGES
     assert "24 of 60 languages" in found.chart.note
     assert found.num_pairs == 59
     assert len(found.pairs) == 30
@@ -89,3 +94,14 @@ def test_a_run_keeps_its_colour_and_its_name_where_it_is_alone() -> None:
     alone = charts[1].figure
     assert [text.get_text() for text in alone.legends[0].get_texts()] == ["b"]
     assert alone.axes[0].lines[0].get_color() == charts[0].figure.axes[0].lines[-1].get_color()
+
+
+def test_numbers_in_a_heat_map_stand_out() -> None:
+    values_RC = np.array([[0.0, 100.0, np.nan]])
+    texts = {(0, 0): "0", (0, 1): "100", (0, 2): "not measured"}
+    for colour_map, expected in (("Blues", ["black", "white"]), ("viridis", ["white", "black"])):
+        _, (axis,) = new_figure()
+        image = heat_map(axis, values_RC, rows=["a"], colour_map=colour_map, highest=100, texts=texts)
+        assert [text.get_color() for text in axis.texts][:2] == expected
+        assert axis.texts[2].get_text() == "not measured"
+        assert image.get_clim() == (0, 100)

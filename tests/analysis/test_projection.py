@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlsuperb.analysis.palette import colours
+from mlsuperb.analysis.chart import colours
 from mlsuperb.analysis.projection import check_utterances, knn, knn_table, points_table, tsne, unit_directions
-from mlsuperb.analysis.stage_charts import knn_chart, read_table, summary, tsne_chart
+from mlsuperb.analysis.stages import knn_chart, read_table, summary, tsne_chart
 
 
 def clusters(num: int, *, size: int = 12, spread: float = 0.3, seed: int = 0) -> tuple[np.ndarray, list[str]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from fake_runs import make_run
 from mlsuperb.analysis import utterance_facts
 from mlsuperb.analysis.utterance_facts import add_sound, bandwidth_hz, measure, snr_db, text_facts
 from mlsuperb.scoring.utterances import utterance_counts
-from mlsuperb.types import Hypothesis
+from mlsuperb.types import Hypothesis, TaskFacts
+
+BOTH = TaskFacts(name="asr_lid", has_text=True, has_language=True)
 
 
 def test_the_ratio_of_bursts_in_noise_is_found() -> None:
@@ -63,8 +66,8 @@ def utterance(reference: str, hypothesis: str, **changes: object) -> Hypothesis:
 
 
 def facts(one: Hypothesis, *, task: str = "asr_lid", tokens: list[str] | None = None) -> pd.Series:
-    settings = {"task": task, "normaliser": "v1", "units": "char"}
-    return text_facts([one], utterance_counts([one], **settings), tokens=tokens, **settings).iloc[0]
+    how = replace(BOTH, name=task, has_text=task != "lid")
+    return text_facts([one], utterance_counts([one], how), how, tokens=tokens).iloc[0]
 
 
 def test_what_the_text_tells() -> None:
@@ -83,8 +86,7 @@ def table_of(folder: Path) -> pd.DataFrame:
     from mlsuperb.runs.hypotheses import read_hypotheses
 
     ones = read_hypotheses(folder / "hypotheses.jsonl")
-    settings = {"task": "asr_lid", "normaliser": "v1", "units": "char"}
-    return text_facts(ones, utterance_counts(ones, **settings), tokens=None, **settings)
+    return text_facts(ones, utterance_counts(ones, BOTH), BOTH, tokens=None)
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

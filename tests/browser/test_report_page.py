@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from fake_runs import make_run
 
-from mlsuperb.commands.report import write_report
+from mlsuperb.analysis.report.page import write_report
+from mlsuperb.runs.store import find
+from mlsuperb.scoring.records import BenchmarkResult
 
 WIDTHS = (1280, 390)
 
@@ -30,7 +32,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         make_run(folder / "b", noise=0.1, seed=1, setting="lora"),
         make_run(folder / "c", noise=0.3, seed=2, setting="full"),
     ]
-    return {"one": write_report(runs[:1]), "three": write_report(runs, out=folder / "three" / "report.html")}
+    results = find(runs, BenchmarkResult).runs
+    one = write_report({runs[0]: results[runs[0]]})
+    return {"one": one, "three": write_report(results, out=folder / "three" / "report.html")}
 
 
 @pytest.fixture

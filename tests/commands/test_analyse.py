@@ -15,7 +15,7 @@ from runs_by_hand import hypothesis, make_run
 from mlsuperb.commands.analyse import main
 from mlsuperb.types import Hypothesis
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = (0.2, 0.3, 0.5)
 
 
@@ -53,7 +53,8 @@ def read(folder: Path, name: str) -> pd.DataFrame:
 
 def test_layer_weights_of_a_folder_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for language in ("nan", "eng"):
-        make_run(tmp_path / "exp" / language, spoken(language, wrong=1), weights=WEIGHTS)
+        make_run(tmp_path / "exp" / "deeper" / language, spoken(language, wrong=1), weights=WEIGHTS)
+    make_run(tmp_path / "exp" / "deeper" / "eng" / "evaluations" / "other", spoken("fra", wrong=1), weights=WEIGHTS)
     named = {"experiment": "v1/mono_asr", "track": "mono_asr", "size": "10min", "run": "eng1", "deviations": {}}
     make_run(tmp_path / "exp" / "large", spoken("eng", wrong=1), weights=[0.1] * 10, num_layers=10, benchmark=named)
     last = {"name": "last_layer"}
@@ -63,7 +64,8 @@ def test_layer_weights_of_a_folder_of_runs(tmp_path: Path, capsys: pytest.Captur
     analyse("layer_weights", tmp_path / "exp")
     shown = capsys.readouterr().out
     assert "featurizer=last_layer takes one layer and learns no weights" in shown
-    assert f"not looked at, since it has no result: {tmp_path / 'exp' / 'begun'}" in shown
+    assert f"left out: {tmp_path / 'exp' / 'begun'}: not started" in shown
+    assert "an evaluation of a trained run on data it was given later" in shown
     table = read(tmp_path / "exp" / "analysis", "layer_weights")
     assert dict(table.groupby("label")["layer"].count()) == {"nan Min Nan Chinese": 3, "eng English": 3, "eng1": 10}
     assert table[table["label"] == "nan Min Nan Chinese"]["weight"].tolist() == list(WEIGHTS)
@@ -96,8 +98,8 @@ def test_no_layer_weights(tmp_path: Path) -> None:
     result = json.loads((run / "result.json").read_text())
     del result["featurizer"]
     (run / "result.json").write_text(json.dumps(result))
-    assert "a version that did not record them" in refused("layer_weights", run)
-    assert "no finished run in" in refused("layer_weights", tmp_path / "nothing")
+    assert "by a version that did not record them" in refused("layer_weights", run)
+    assert "there is no folder" in refused("layer_weights", tmp_path / "nothing")
 
 
 # Transfer
@@ -172,7 +174,7 @@ def test_transfer_refuses_what_cannot_be_compared(tmp_path: Path, capsys: pytest
     both = make_run(tmp_path / "both", asr_lid("fra", wrong=1), task="asr_lid")
     assert "task differs: asr and asr_lid" in refused("transfer", fra, both)
     lid = make_run(tmp_path / "lid", [hypothesis("fra", 0, "", "[fra]")], task="lid")
-    assert "task lid and has no text" in refused("transfer", lid)
+    assert "is of task lid and has no text" in refused("transfer", lid)
     beam = make_run(tmp_path / "beam", spoken("deu", wrong=1), decoding={"name": "prefix_beam"})
     assert "the decoder differs" in refused("transfer", spa, beam)
     make_run(spa / "evaluations" / "beam", spoken("deu", wrong=1), decoding={"name": "prefix_beam"})
@@ -181,10 +183,8 @@ def test_transfer_refuses_what_cannot_be_compared(tmp_path: Path, capsys: pytest
     analyse("transfer", spa)
     shown = capsys.readouterr().out
     assert f"not shown: {spa / 'evaluations' / 'beam'} (the decoder differs)" in shown
-    assert f"spa on spa was measured twice; shown is {spa}, not {spa / 'evaluations' / 'spa'}" in shown
-    assert "no utterance of the split 'dev_dialect'; there are test" in refused(
-        "transfer", spa, "--split", "dev_dialect"
-    )
+    assert f"spa on spa was measured twice; the figure shows {spa}, not {spa / 'evaluations' / 'spa'}" in shown
+    assert "no hypotheses of split 'dev_dialect'; it has test" in refused("transfer", spa, "--split", "dev_dialect")
 
 
 # Layer sweeps
@@ -310,7 +310,7 @@ def test_tsne_of_a_trained_run(trained: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_tsne_refuses(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no utterance of the split 'dev'; there are test" in refused("tsne", trained, "--split", "dev", "--k", 2)
+    assert "no hypotheses of split 'dev'; it has test" in refused("tsne", trained, "--split", "dev", "--k", 2)
     assert "gives 4 utterances, too few" in refused("tsne", trained, "--num-utterances", 4)
     bare = make_run(tmp_path / "bare", [*spoken("fra", wrong=1), *spoken("spa", wrong=1)])
     assert "is not the folder of a trained run" in refused("tsne", bare)

@@ -7,18 +7,20 @@ import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "analysis"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "analysis"))
 from fake_runs import make_run
 
 from mlsuperb.analysis.chart import Chart
-from mlsuperb.analysis.report.loaded import short_names
+from mlsuperb.analysis.report import page as pages
+from mlsuperb.analysis.runs import short_names
 from mlsuperb.commands import report
-from mlsuperb.commands.report import main, write_report
+from mlsuperb.commands.report import main
+from mlsuperb.runs.store import find
+from mlsuperb.scoring.records import BenchmarkResult
 
 EVIL = '<img src=x onerror="alert(1)"><script>alert(2)</script>&"\''
 
@@ -38,6 +40,10 @@ class Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data if self.inside not in ("style", "script") else ""
+
+
+def write_report(folders: list[Path], **options) -> Path:
+    return pages.write_report(find(folders, BenchmarkResult).runs, **options)
 
 
 def read(path: Path) -> Reader:
@@ -77,7 +83,7 @@ def test_a_run_gets_a_page_and_figures(runs, single) -> None:
         *("layers", "embeddings", "utterances", "data", "settings", "cost"),
     ]
     assert "Synthetic data: these numbers say nothing about real speech." in page.text
-    assert "mlsuperb.commands.analyse tsne" in page.text
+    assert "mlsuperb analyse tsne" in page.text
     assert sum(tag == "audio" for tag, _ in page.tags) == sum(a.get("class") == "words" for _, a in page.tags) == 16
     drawn = sum(tag == "svg" for tag, _ in page.tags)
     for suffix in ("svg", "png", "csv"):
@@ -121,9 +127,10 @@ def test_what_others_wrote_is_text(tmp_path, no_figures) -> None:
 def test_runs_stand_side_by_side(runs, tmp_path, capsys) -> None:
     out = tmp_path / "set" / "report.html"
     (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "config.yaml").write_text("seed: 0")
     main([str(runs[0].parent), str(tmp_path / "unfinished"), "--out", str(out), "--max-audio", "3"])
     printed = capsys.readouterr().out
-    assert f"not in the report, since it has no result: {tmp_path / 'unfinished'}" in printed
+    assert f"left out: {tmp_path / 'unfinished'}: not started" in printed
     assert "Written to" in printed
     page = read(out)
     text = " ".join(page.text.split())
@@ -158,7 +165,7 @@ def test_another_page_of_a_folder_keeps_the_figures_of_the_first(runs, tmp_path)
     ],
 )
 def test_names_are_what_tells_runs_apart(ids, names) -> None:
-    assert short_names([SimpleNamespace(result={"run_id": one}) for one in ids]) == names
+    assert short_names(ids) == names
 
 
 def test_every_task_has_a_page(tmp_path, no_figures) -> None:
@@ -180,13 +187,13 @@ def test_the_stages_of_the_model_are_shown_where_they_were_analysed(tmp_path, no
     )
     (folder / "tsne.csv").write_text(points, encoding="utf-8")
     (folder / "knn.csv").write_text(neighbours, encoding="utf-8")
-    assert "are not there" in read(write_report([run])).text  # no stamp: the analysis was cut off
+    assert "There are no t-SNE" in read(write_report([run])).text  # no stamp: the analysis was cut off
     stored = {"made_of": {"hypotheses": "others"}, "constant": ["head output"]}
     (folder / "tsne.json").write_text(json.dumps(stored), encoding="utf-8")
     text = " ".join(read(write_report([run])).text.split())
     assert "Languages at each stage of the model (t-SNE of 2 utterances)" in text
-    assert "its mean is the same for all utterances: head output" in text
-    assert "made of other hypotheses than this result" in text
+    assert "the mean is the same for all utterances: head output" in text
+    assert "made from other hypotheses than this result" in text
 
 
 def test_audio_that_is_gone_is_counted(tmp_path, no_figures) -> None:
@@ -207,10 +214,10 @@ def test_a_page_keeps_its_size(runs, tmp_path, monkeypatch, no_figures) -> None:
 
 
 def test_mistakes_are_explained(runs, tmp_path) -> None:
-    with pytest.raises(SystemExit, match=r"no finished run in .*give folders that hold a result\.json"):
+    with pytest.raises(SystemExit, match=r"no finished run: the folders hold no run\. Give folders of runs"):
         main([str(tmp_path)])
     with pytest.raises(
-        SystemExit, match=r"no hypotheses of the split 'dev_dialect'; it has test: give one with --split"
+        SystemExit, match=r"no hypotheses of the split 'dev_dialect'; it has test: give one of them with --split"
     ):
         main([str(runs[0]), "--split", "dev_dialect"])
     with pytest.raises(SystemExit, match=r"--max-audio is -1; give 0"):

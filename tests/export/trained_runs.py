@@ -40,6 +40,32 @@ def trained_run(folder: Path, *overrides: str, **changes: dict[str, Any]) -> Pat
 
 
 def add_result(run: Path, **data: Any) -> None:
-    """As much of a result.json as an export reads."""
-    result = {"synthetic": True, "data": {"name": "synthetic", **data}, "code": {"commit": "abc", "dirty": False}}
+    """A result.json of a run on synthetic data that scored nothing; `data`: further facts of its data."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    part = {"name": "x"}
+    result = {
+        "schema_version": 1,
+        "run_id": run.name,
+        "status": "finished",
+        "official": False,
+        "not_official_because": ["synthetic data"],
+        "synthetic": True,
+        "benchmark": None,
+        "task": {"name": config["task"]["name"], "units": "char"},
+        "normaliser": {"name": "v1", "version": "1"},
+        "data": {"name": "synthetic", "splits": {}, **data},
+        "scorer": {"version": "1", "protocols": {}},
+        **dict.fromkeys(("upstream", "adaptation", "head"), part),
+        "num_trainable": 1,
+        "num_total": 2,
+        "config": config,
+        "seed": 0,
+        "code": {"commit": "abc", "dirty": False, "package_version": "0"},
+        "env": {},
+        "protocols": {},
+        "training": {},
+        "cost": {},
+        "hypotheses": {"path": "hypotheses.jsonl", "sha256": "0", "num_utterances": {}},
+        "date": "2026-01-01T00:00:00+00:00",
+    }
     (run / "result.json").write_text(json.dumps(result))

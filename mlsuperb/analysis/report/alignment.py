@@ -1,6 +1,6 @@
 """A hypothesis under its reference, grapheme by grapheme, for reading.
 
-The edits are for the eye: they count what a reader takes for one character (a base with its marks), by the fewest edits;
+The edits are for the eye: they count what a reader sees as one character (a base with its marks), with the fewest edits;
 scores count code points by sclite's weights (`mlsuperb.scoring.alignment`).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from typing import Literal
 
 from rapidfuzz.distance import Levenshtein
@@ -52,7 +52,7 @@ def align(reference: str, hypothesis: str, *, units: str = "char", who: str = ""
 
 
 def direction(text: str) -> Literal["ltr", "rtl"]:
-    """Of the first strong character (rule P2 of Unicode's UAX #9)."""
+    """Direction of the first strong character (rule P2 of Unicode's UAX #9)."""
     for character in text:
         kind = unicodedata.bidirectional(character)
         if kind in ("R", "AL"):
@@ -89,14 +89,6 @@ def _words(pieces: Iterator[Piece], *, spaced: bool, joined: bool) -> Iterator[l
 
 def _merged(pieces: Sequence[Piece], between: str) -> Iterator[Piece]:
     """Neighbours with the same mark become one piece, so that their letters join."""
-    run: list[Piece] = []
-    for piece in [*pieces, None]:
-        if run and (piece is None or piece.mark != run[0].mark):
-            yield Piece(
-                reference=between.join(one.reference for one in run),
-                hypothesis=between.join(one.hypothesis for one in run),
-                mark=run[0].mark,
-            )
-            run = []
-        if piece is not None:
-            run.append(piece)
+    for mark, group in groupby(pieces, key=lambda piece: piece.mark):
+        references, hypotheses = zip(*((piece.reference, piece.hypothesis) for piece in group), strict=True)
+        yield Piece(reference=between.join(references), hypothesis=between.join(hypotheses), mark=mark)

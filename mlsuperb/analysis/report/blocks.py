@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from mlsuperb.analysis.chart import Chart
 from mlsuperb.scoring.table import Cells
 
 MAX_ROWS = 400  # of a table: more languages than ML-SUPERB 2.0 has
 
-Tone = Literal["plain", "warning"]
 Mark = Literal["equal", "substituted", "deleted", "inserted"]
 
 
@@ -27,20 +26,27 @@ class Cell:
     tone: Literal["", "good", "bad", "weak"] = ""
 
 
+class Block:
+    """A part of a section. The template draws it by the macro with the name of its class."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the macro."""
+        return type(self).__name__.lower()
+
+
 @dataclass(frozen=True, kw_only=True)
-class Note:
+class Note(Block):
     """A sentence or two; a `warning` stands in a box."""
 
-    kind: ClassVar[str] = "note"
     text: str
-    tone: Tone = "plain"
+    tone: Literal["plain", "warning"] = "plain"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Warnings:
+class Warnings(Block):
     """What to know before believing a number, in one box."""
 
-    kind: ClassVar[str] = "warnings"
     texts: tuple[str, ...]
 
 
@@ -55,45 +61,51 @@ class Fact:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Facts(Block):
     """Headline numbers."""
 
-    kind: ClassVar[str] = "facts"
     facts: tuple[Fact, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
-    """`numeric` tells of each column whether it is right-aligned; `left_out` rows are not in `rows`. `label` names what a row
-    is, for the filter."""
+class Table(Block):
+    """Rows of cells.
 
-    kind: ClassVar[str] = "table"
+    Args:
+        texts: titles of the columns that are aligned left (by default the first one); the others hold numbers.
+        label: what a row is, for the filter.
+        left_out: number of further rows, which are not shown.
+    """
+
     name: str
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    numeric: tuple[bool, ...]
+    texts: tuple[str, ...] = ()
     sortable: bool = False
     filterable: bool = False
     label: str = "rows"
     note: str = ""
     left_out: int = 0
 
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Whether each column is aligned right."""
+        return tuple(column not in (self.texts or self.columns[:1]) for column in self.columns)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class Figures(Block):
     """Figures beside each other where there is room; `wide` ones have a line of their own."""
 
-    kind: ClassVar[str] = "figures"
     charts: tuple[Chart, ...]
     wide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class Pairs(Block):
     """Names and values under `title`; `closed`: behind a button that opens them."""
 
-    kind: ClassVar[str] = "pairs"
     title: str
     pairs: tuple[tuple[str, str], ...]
     closed: bool = True
@@ -101,7 +113,7 @@ class Pairs:
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A stretch of an alignment: what stands in the reference, what in the hypothesis, how they differ."""
+    """A stretch of an alignment: its reference, its hypothesis, and how they differ."""
 
     reference: str
     hypothesis: str
@@ -131,7 +143,7 @@ class Aligned:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One utterance: `sound` is a data URI, or `silence` says why there is none."""
+    """One utterance: `sound` is a data URI; `silence` says why there is none, or that it is cut."""
 
     id: str
     heading: str
@@ -142,15 +154,11 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examples:
+class Examples(Block):
     """Utterances to read and to listen to."""
 
-    kind: ClassVar[str] = "examples"
     title: str
     examples: tuple[Example, ...]
-
-
-Block = Note | Warnings | Facts | Table | Figures | Pairs | Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,43 +172,38 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A report. `banner` stands above everything (synthetic data)."""
+    """A report. `banner` stands above everything (synthetic data); `more` figures are files only."""
 
     title: str
     subtitle: str
     sections: tuple[Section, ...]
     banner: str = ""
-    charts: tuple[Chart, ...] = field(default=())  # for files of their own, those of the sections included
+    more: tuple[Chart, ...] = ()
+
+    @property
+    def charts(self) -> list[Chart]:
+        """All figures, in their order."""
+        blocks = [block for section in self.sections for block in section.blocks]
+        return [*self.more, *(chart for block in blocks if isinstance(block, Figures) for chart in block.charts)]
 
 
-def text_cells(*texts: str) -> tuple[Cell, ...]:
-    """A row of plain cells."""
-    return tuple(Cell(text=text) for text in texts)
-
-
-def number(value: float | None, *, digits: int = 1, absent: str = "n.a.") -> Cell:
+def number(value: float | None, *, digits: int = 1) -> Cell:
     """A number as a cell that sorts."""
-    return Cell(text=absent) if value is None else Cell(text=f"{value:,.{digits}f}", value=value)
+    return Cell(text="n.a.") if value is None else Cell(text=f"{value:,.{digits}f}", value=value)
 
 
-def bar(value: float | None, *, full: float, sub: str = "") -> Cell:
+def bar(value: float | None, *, full: float) -> Cell:
     """A rate in % with a bar; `full` is what fills the cell."""
     if value is None:
         return Cell(text="n.a.")
-    return Cell(text=f"{value:.1f}", value=value, share=min(100.0, 100 * value / full) if full else 0.0, sub=sub)
+    return Cell(text=f"{value:.1f}", value=value, share=min(100.0, 100 * value / full) if full else 0.0)
 
 
 def from_cells(cells: Cells, *, name: str, note: str = "") -> Table:
     """A table of `mlsuperb.scoring.table`."""
-    numeric = tuple(place >= cells.num_names for place in range(len(cells.columns)))
-    return Table(
-        name=name,
-        title=cells.title,
-        columns=cells.columns,
-        rows=tuple(text_cells(*row) for row in cells.rows),
-        numeric=numeric,
-        note=note,
-    )
+    rows = tuple(tuple(Cell(text=text) for text in row) for row in cells.rows)
+    names = cells.columns[: cells.num_names]
+    return Table(name=name, title=cells.title, columns=cells.columns, rows=rows, texts=names, note=note)
 
 
 def bounded(rows: Sequence[tuple[Cell, ...]]) -> tuple[tuple[tuple[Cell, ...], ...], int]:

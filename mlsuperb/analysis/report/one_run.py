@@ -2,87 +2,163 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from mlsuperb.analysis.chart import Chart
 from mlsuperb.analysis.languages import language_bars
-from mlsuperb.analysis.layer_weights import layer_weights_chart, why_no_weights
-from mlsuperb.analysis.report import details, overview, pictures, utterances
-from mlsuperb.analysis.report.blocks import Block, Figures, Note, Page, Section
-from mlsuperb.analysis.report.loaded import ANALYSIS, LoadedRun
+from mlsuperb.analysis.report import pictures, summary, utterances
+from mlsuperb.analysis.report.blocks import Block, Cell, Figures, Note, Page, Pairs, Section, Table, number
 from mlsuperb.analysis.report.sound import SoundBox
-from mlsuperb.analysis.stage_charts import knn_chart, read_table, tsne_chart
+from mlsuperb.analysis.runs import ANALYSIS, LoadedRun
+from mlsuperb.analysis.stages import stored
+from mlsuperb.scoring.records import BenchmarkResult
 from mlsuperb.scoring.table import SYNTHETIC
+
+COSTS = {
+    "iterations": "iterations (batches forward and backward)",
+    "utterances": "utterances seen in training",
+    "train_wall_s": "training, seconds",
+    "decode_wall_s": "decoding, seconds",
+    "hours": "training and decoding, hours",
+    "train_rtfx": "seconds of audio per second, training (RTFx)",
+    "rtfx": "seconds of audio per second, decoding (RTFx)",
+    "cached_share": "share of the decoded audio whose features came from the cache",
+    "peak_memory_gb": "peak memory, GB",
+    "macs_per_s.upstream": "multiply-accumulates per second of audio, upstream",
+    "macs_per_s.head": "multiply-accumulates per second of audio, everything after it",
+}
 
 
 def one_run_page(run: LoadedRun, *, max_audio: int) -> Page:
     """Everything that the run's folder tells."""
-    history = {str(run.result["run_id"]): run.result["training"].get("history", [])}
+    result = run.result
     sections = [
-        overview.headline(run),
-        overview.signatures(run),
-        overview.scores(run),
+        summary.headline(run),
+        summary.signatures(run),
+        summary.scores(run),
         pictures.languages(run),
         pictures.datasets(run),
-        pictures.training(history, averaged=run.result["training"].get("averaged", ())),
+        pictures.training({result.run_id: result.training.get("history", [])}, result.training.get("averaged", ())),
         pictures.reasons(run),
-        pictures.confusion(run),
-        _layers(run),
+        *([pictures.confusion(run)] if result.task.has_language else []),
+        pictures.layers({result.upstream.name: result}),
         _embeddings(run),
         utterances.examples(run, sounds=SoundBox(max_num=max_audio)),
-        details.data(run),
-        details.settings(run),
-        details.cost(run),
+        _data(result),
+        _settings(result.config),
+        _cost(result),
     ]
-    kept = tuple(section for section in sections if section is not None)
-    bars = language_bars(run.language_scores(), rate=run.rate)
+    bars = language_bars(run.languages, rate=run.rate)
     return Page(
-        title=str(run.result["run_id"]),
-        subtitle=f"{run.result['upstream']['name']}, {run.result['adaptation']['name']}, {run.task}, {run.result['date']}",
-        sections=kept,
-        banner=SYNTHETIC if run.result["synthetic"] else "",
-        charts=(*([bars] if bars else []), *section_charts(kept)),
+        title=result.run_id,
+        subtitle=f"{result.upstream.name}, {result.adaptation.name}, {result.task.name}, {result.date}",
+        sections=tuple(sections),
+        banner=SYNTHETIC if result.synthetic else "",
+        more=(bars,) if bars else (),
     )
-
-
-def section_charts(sections: tuple[Section, ...]) -> list[Chart]:
-    """The figures of a page, in their order."""
-    return [
-        chart
-        for section in sections
-        for block in section.blocks
-        if isinstance(block, Figures)
-        for chart in block.charts
-    ]
-
-
-def _layers(run: LoadedRun) -> Section:
-    reason = why_no_weights(run.result)
-    if reason:
-        return pictures.layers([], [f"No layer weights: {reason}."])
-    return pictures.layers([layer_weights_chart([run.result], labels=[str(run.result["upstream"]["name"])])], [])
 
 
 def _embeddings(run: LoadedRun) -> Section:
-    """t-SNE and nearest neighbours by stage, where `mlsuperb.commands.analyse` has left them."""
-    tables = [run.folder / ANALYSIS / name for name in ("tsne.csv", "knn.csv")]
-    stamp = run.folder / ANALYSIS / "tsne.json"  # written last: without it the tables may be of two analyses
-    title, command = "Language in the layers", f"mlsuperb analyse tsne {run.folder}"
-    if not all(path.is_file() for path in (*tables, stamp)):
+    """t-SNE and nearest neighbours by stage, where `mlsuperb analyse` has left them."""
+    found, command = stored(run.folder / ANALYSIS), f"mlsuperb analyse tsne {run.folder}"
+    blocks: list[Block] = [Figures(charts=found.charts, wide=True)] if found else []
+    if not found:
         text = (
-            f"t-SNE and nearest neighbours by layer are not there. {command} makes them (with --all-layers of every layer of "
-            "the upstream, not of the last alone); then make this report again."
+            f"There are no t-SNE and nearest neighbours by layer yet. Run {command} (with --all-layers for every layer of the "
+            "upstream, not only the last), then make this report again."
         )
-        return Section(id="embeddings", title=title, blocks=(Note(text=text),))
-    stored = json.loads(stamp.read_text(encoding="utf-8"))
-    points, neighbours = map(read_table, tables)
-    constant = stored["constant"]
-    charts = (
-        tsne_chart(points, neighbours, constant=constant),
-        knn_chart(neighbours, constant=constant),
-    )
-    blocks: list[Block] = [Figures(charts=charts, wide=True)]
-    if stored["made_of"]["hypotheses"] != run.result["hypotheses"]["sha256"]:
-        text = f"These figures were made of other hypotheses than this result; {command} makes them again."
+        blocks = [Note(text=text)]
+    elif found.made_of["hypotheses"] != run.result.hypotheses.sha256:
+        text = f"These figures were made from other hypotheses than this result; run {command} to make them again."
         blocks.insert(0, Note(text=text, tone="warning"))
-    return Section(id="embeddings", title=title, blocks=tuple(blocks))
+    return Section(id="embeddings", title="Language in the layers", blocks=tuple(blocks))
+
+
+def _data(result: BenchmarkResult) -> Section:
+    """Splits with their hashes, and what was skipped."""
+    splits = Table(
+        name="splits",
+        title=f"Data {result.data.name}",
+        columns=("split", "utterances", "hours", "sha256"),
+        rows=tuple(
+            (
+                Cell(text=name),
+                number(split.num_utterances, digits=0),
+                number(split.duration_s / 3600, digits=2),
+                Cell(text=(split.sha256 or "")[:18]),
+            )
+            for name, split in result.data.splits.items()
+        ),
+        texts=("split", "sha256"),
+    )
+    blocks: list[Block] = [splits]
+    if release := result.data.release:
+        blocks.append(
+            Note(text=f"Release {release.name}, {'complete' if release.whole else f'incomplete: {release.why}'}.")
+        )
+    skipped = result.data.skipped
+    blocks.append(_skipped(skipped) if skipped else Note(text="Nothing was skipped."))
+    return Section(id="data", title="Data and what was skipped", blocks=tuple(blocks))
+
+
+def _skipped(skipped: Mapping[str, Any]) -> Table:
+    return Table(
+        name="skipped",
+        title="Skipped",
+        columns=("reason", "number", "splits", "such as"),
+        rows=tuple(
+            (
+                Cell(text=reason),
+                number(entry["count"], digits=0),
+                Cell(text=", ".join(f"{split} {num:,}" for split, num in entry.get("splits", {}).items())),
+                Cell(text=", ".join(map(str, entry.get("examples", [])))),
+            )
+            for reason, entry in skipped.items()
+        ),
+        texts=("reason", "splits", "such as"),
+    )
+
+
+def _settings(config: Mapping[str, Any]) -> Section:
+    """Everything that was set, by group."""
+    groups = {name: node for name, node in config.items() if isinstance(node, Mapping)}
+    plain = tuple((name, _shown(node)) for name, node in config.items() if name not in groups)
+    blocks = [Pairs(title="run", pairs=plain)]
+    for name, node in groups.items():
+        title = f"{name}: {node['name']}" if "name" in node else name
+        blocks.append(Pairs(title=title, pairs=tuple(_flat(node))))
+    return Section(id="settings", title="Settings", blocks=tuple(blocks))
+
+
+def _cost(result: BenchmarkResult) -> Section:
+    """What the run took and what it ran on."""
+    cost, macs = dict(result.cost), result.cost.get("macs_per_s") or {}
+    cost.pop("macs_per_s", None)
+    cost |= {f"macs_per_s.{part}": number for part, number in macs.items()}
+    shown = [
+        (COSTS.get(name, name), f"{value:,}" if isinstance(value, (int, float)) else _shown(value))
+        for name, value in cost.items()
+    ]
+    trained = tuple((name, f"{num:,}") for name, num in result.adaptation.trained.items())
+    environment = {"code": result.code.model_dump(), **result.env}
+    blocks = (
+        Pairs(title="Cost", pairs=tuple(shown), closed=False),
+        Pairs(title="Trained parameters", pairs=trained),
+        Pairs(title="Environment", pairs=tuple(_flat(environment))),
+    )
+    return Section(id="cost", title="Cost and environment", blocks=blocks)
+
+
+def _flat(node: Mapping[str, Any], *, inside: str = "") -> Iterator[tuple[str, str]]:
+    """Settings as `a.b.c` and text."""
+    for name, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, inside=f"{inside}{name}.")
+        else:
+            yield f"{inside}{name}", _shown(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) if value else "[]"
+    return "null" if value is None else str(value)

@@ -1,17 +1,69 @@
-"""From a page's blocks to one HTML file."""
+"""From finished runs to a page, and from a page to one HTML file."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable, Mapping
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 from mlsuperb.analysis.report.blocks import Page
+from mlsuperb.analysis.report.one_run import one_run_page
+from mlsuperb.analysis.report.several import several_runs_page
+from mlsuperb.analysis.runs import load_run
+from mlsuperb.runtime.files import write_atomic
+from mlsuperb.scoring.records import BenchmarkResult
+
+REPORT, FIGURES = "report.html", "figures"
+
+
+def write_report(
+    runs: Mapping[Path, BenchmarkResult],
+    *,
+    out: Path | None = None,
+    split: str = "test",
+    max_audio: int = 20,
+    progress: Callable[[Any, int], Any] = lambda rows, number: rows,
+) -> Path:
+    """Write the page and, in a folder beside it (`figures_folder`), every figure as SVG, PNG and CSV.
+
+    Args:
+        out: the page (default: `report.html` in the folder of the run; of several runs, in the current folder).
+        split: whose utterances.
+        max_audio: number of utterances with audio.
+        progress: wraps measurements of audio as they come, given their number.
+
+    Raises:
+        ValueError: no hypothesis of the split, `max_audio` below 0.
+        OSError: something cannot be written.
+    """
+    if max_audio < 0:
+        raise ValueError(f"--max-audio is {max_audio}; give 0 for a page without audio, or more")
+    single = len(runs) == 1
+    loaded = [
+        load_run(folder, split=split, result=result, with_sound=single, progress=progress)
+        for folder, result in runs.items()
+    ]
+    page = one_run_page(loaded[0], max_audio=max_audio) if single else several_runs_page(loaded, max_audio=max_audio)
+    out = out or (loaded[0].folder / REPORT if single else Path(REPORT))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figures = figures_folder(out)
+    for chart in page.charts:
+        chart.save(figures)
+    write_atomic(out, [render(page, figures=figures.name)])
+    return out
+
+
+def figures_folder(out: Path) -> Path:
+    """Beside the page: `figures` of report.html, `NAME_figures` of another, so that two pages of a folder keep theirs."""
+    return out.with_name(FIGURES if out.name == REPORT else f"{out.stem}_{FIGURES}")
 
 
 def render(page: Page, *, figures: str) -> str:
     """The whole page: no link, font, picture or script from anywhere else, and a policy that forbids them. All text is
-    escaped; figures are the only markup that comes from outside the template. `figures`: folder of their files."""
+    escaped; figures are the only markup that comes from outside the template. `figures`: name of the folder with their files."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -23,9 +75,5 @@ def render(page: Page, *, figures: str) -> str:
     environment.filters["svg"] = lambda chart: Markup(chart.svg())
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     return environment.from_string(template).render(
-        page=page,
-        folder=figures,
-        style=Markup(style),
-        script=Markup(script),
-        script_hash=digest,
+        page=page, folder=figures, style=Markup(style), script=Markup(script), script_hash=digest
     )

@@ -1,72 +1,75 @@
-"""Languages, training, what errors go with, confusions, layers, embeddings."""
+"""Languages, training, what errors go with, confusions, layers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from mlsuperb.analysis.chart import Chart
 from mlsuperb.analysis.confusion import confusions
 from mlsuperb.analysis.curves import training_curves
 from mlsuperb.analysis.influences import Correlation, Influence, influences
 from mlsuperb.analysis.languages import LanguageScore, dataset_ranges
+from mlsuperb.analysis.layer_weights import layer_weights_chart, why_no_weights
 from mlsuperb.analysis.report.blocks import Block, Cell, Figures, Note, Section, Table, bar, bounded, number
-from mlsuperb.analysis.report.loaded import LoadedRun
+from mlsuperb.analysis.runs import LoadedRun
+from mlsuperb.scoring.records import BenchmarkResult
 
 
 def languages(run: LoadedRun) -> Section:
-    """A row a language, to sort and to filter."""
-    found = run.language_scores()
-    has_text, has_lid = run.task != "lid", run.task != "asr"
-    full = max([100.0, *(one.rate for one in found if one.rate is not None)])
-    found.sort(key=lambda one: -(one.rate if has_text and one.rate is not None else -(one.lid_accuracy or 0.0)))
-    rows, left_out = bounded([_language_row(one, full, has_text=has_text, has_lid=has_lid) for one in found])
-    columns = ["language", *([run.rate] if has_text else []), *(["LID %"] if has_lid else []), "utterances", "datasets"]
+    """One row per language, to sort and to filter."""
+    task = run.result.task
+    full = max([100.0, *(one.rate for one in run.languages if one.rate is not None)])
+
+    def worst_first(one: LanguageScore) -> float:
+        return -one.rate if task.has_text and one.rate is not None else one.lid_accuracy or 0.0
+
+    found = sorted(run.languages, key=worst_first)
+    rows, left_out = bounded([tuple(_language_cells(one, full)) for one in found])
+    rates = [run.rate] * task.has_text + ["LID %"] * task.has_language
     table = Table(
         name="languages",
         title=f"Scores by language, split {run.split}",
-        columns=tuple(columns),
+        columns=("language", *rates, "utterances", "datasets"),
         rows=rows,
-        numeric=tuple(name not in ("language", "datasets") for name in columns),
+        texts=("language", "datasets"),
         sortable=True,
         filterable=True,
         label="languages",
         left_out=left_out,
         note=(
-            f"{run.rate} pools a language's utterances (protocol v1's way, by label). A full bar is {full:.0f} %. Datasets: "
-            "the rate in each."
-            if has_text
+            f"{run.rate} pools the utterances of a language label. A full bar is {full:.0f} %. Datasets: the rate in each."
+            if task.has_text
             else "LID %: share of the language's utterances that were given it."
         ),
     )
     return Section(id="languages", title="Languages", blocks=(table,))
 
 
-def _language_row(one: LanguageScore, full: float, *, has_text: bool, has_lid: bool) -> tuple[Cell, ...]:
-    cells = [Cell(text=one.code, sub=one.name)]
-    cells += [bar(one.rate, full=full)] if has_text else []
-    cells += [bar(one.lid_accuracy, full=100.0)] if has_lid else []
+def _language_cells(one: LanguageScore, full: float) -> Iterator[Cell]:
+    """The rate has no cell where the task has no text, the accuracy none where it names no language."""
+    yield Cell(text=one.code, sub=one.name)
+    if one.has_text:
+        yield bar(one.rate, full=full)
+    if one.lid_accuracy is not None:
+        yield bar(one.lid_accuracy, full=100.0)
+    yield number(one.num_utterances, digits=0)
     named = [f"{name} {rate:.1f}" for name, rate in one.datasets.items()]
-    cells.append(number(one.num_utterances, digits=0))
-    return (*cells, Cell(text=", ".join(named) if len(named) <= 6 else f"{len(named)} datasets"))
+    yield Cell(text=", ".join(named) if len(named) <= 6 else f"{len(named)} datasets")
 
 
 def datasets(run: LoadedRun) -> Section:
     """How far the datasets of one language lie apart."""
-    chart = dataset_ranges(run.language_scores(), rate=run.rate)
+    chart = dataset_ranges(run.languages, rate=run.rate)
     missing = Note(text="No language has error rates in more than one dataset, so there is no range to show.")
-    return Section(
-        id="datasets",
-        title="Datasets of a language",
-        blocks=(Figures(charts=(chart,), wide=True) if chart else missing,),
-    )
+    block = Figures(charts=(chart,), wide=True) if chart else missing
+    return Section(id="datasets", title="Datasets of a language", blocks=(block,))
 
 
-def training(histories: dict[str, list[dict[str, float]]], *, averaged: Sequence[int] = ()) -> Section:
-    """Curves of one run or of several."""
+def training(histories: Mapping[str, Sequence[Mapping[str, Any]]], averaged: Sequence[int] = ()) -> Section:
+    """Curves of one run or of several. `averaged`: epochs whose weights were averaged."""
     charts = training_curves(histories)
     blocks: list[Block] = [Figures(charts=tuple(charts))] if charts else []
-    missing = [name for name, history in histories.items() if not history]
-    if missing:
+    if missing := [name for name, history in histories.items() if not history]:
         blocks.append(Note(text=f"No training history: {', '.join(missing)}."))
     if averaged:
         epochs = ", ".join(map(str, sorted(averaged)))
@@ -82,11 +85,10 @@ def reasons(run: LoadedRun) -> Section:
         title="Rank correlation with the error rate (Spearman's)",
         columns=("fact", "all utterances", "95 % interval", "within languages", "95 % interval", "utterances"),
         rows=tuple(_influence_row(one) for one in found),
-        numeric=(False, True, True, True, True, True),
         note=(
             "From -1 to 1: above 0, the error rate rises with the fact. Within languages: ranks are taken inside each language, "
-            "so that an easy language with short utterances does not count. Intervals take utterances as independent; a "
-            "correlation is no cause."
+            "so that an easy language with short utterances does not count. Intervals assume independent utterances; a "
+            "correlation is not a cause."
         ),
     )
     blocks: list[Block] = [table]
@@ -114,10 +116,8 @@ def _correlation(found: Correlation | None) -> tuple[Cell, Cell]:
     )
 
 
-def confusion(run: LoadedRun) -> Section | None:
-    """Which language was taken for which; None where the task names none."""
-    if run.task == "asr":
-        return None
+def confusion(run: LoadedRun) -> Section:
+    """Which language was named for which."""
     found = confusions(run.table)
     pairs = Table(
         name="confusions",
@@ -127,17 +127,23 @@ def confusion(run: LoadedRun) -> Section | None:
             (Cell(text=language), Cell(text=named), number(num, digits=0), bar(share, full=100.0))
             for language, named, num, share in found.pairs[["language", "named", "num", "share"]].to_numpy().tolist()
         ),
-        numeric=(False, False, True, True),
+        texts=("language", "named"),
         sortable=True,
         label="pairs",
         left_out=found.num_pairs - len(found.pairs),
     )
-    blocks: list[Block] = [Figures(charts=(found.chart,), wide=found.num_shown > 12)]
-    blocks.append(pairs if found.num_pairs else Note(text="No utterance was given another language."))
-    return Section(id="confusion", title="Language confusion", blocks=tuple(blocks))
+    none = Note(text="No utterance was given another language.")
+    blocks = (Figures(charts=(found.chart,), wide=found.num_shown > 12), pairs if found.num_pairs else none)
+    return Section(id="confusion", title="Language confusion", blocks=blocks)
 
 
-def layers(charts: Sequence[Chart], reasons: Sequence[str]) -> Section:
-    """Weights of the upstream's layers, or why there are none."""
-    blocks: list[Block] = [Figures(charts=tuple(charts), wide=True)] if charts else []
-    return Section(id="layers", title="Layer weights", blocks=(*blocks, *(Note(text=text) for text in reasons)))
+def layers(results: Mapping[str, BenchmarkResult]) -> Section:
+    """Weights of the upstream's layers by name of the run, or why there are none."""
+    reasons = {name: why for name, result in results.items() if (why := why_no_weights(result))}
+    having = {name: result for name, result in results.items() if name not in reasons}
+    blocks: list[Block] = []
+    if having:
+        blocks.append(Figures(charts=(layer_weights_chart(list(having.values()), labels=list(having)),), wide=True))
+    for name, why in reasons.items():
+        blocks.append(Note(text=f"{name if len(results) > 1 else 'No layer weights'}: {why}."))
+    return Section(id="layers", title="Layer weights", blocks=tuple(blocks))

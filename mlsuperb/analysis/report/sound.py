@@ -25,15 +25,15 @@ class SoundBox:
         self.num, self.num_bytes, self.num_refused, self.num_gone, self.num_cut = 0, 0, 0, 0, 0
 
     def add(self, audio: str, *, start_s: float, duration_s: float) -> tuple[str, str]:
-        """A data URI and a remark; without the one, the other says why."""
+        """A data URI and a remark; without the first, the second says why."""
         if self.num >= self.max_num or self.num_bytes >= MAX_BYTES:
             self.num_refused += 1
-            return "", "Audio left out: the page has as much as it may."
+            return "", "No audio: the page has reached its limit."
         try:
             wave_T = load_audio(audio, start_s=start_s, duration_s=min(duration_s, MAX_S))
         except (ValueError, OSError):
             self.num_gone += 1
-            return "", "Audio not there: its file is gone or cannot be read."
+            return "", "No audio: the file is gone or cannot be read."
         buffer = io.BytesIO()
         soundfile.write(buffer, wave_T, RATE_HZ, format="MP3", subtype="MPEG_LAYER_III")
         data = buffer.getvalue()
@@ -44,7 +44,7 @@ class SoundBox:
         return f"data:audio/mpeg;base64,{base64.b64encode(data).decode('ascii')}", remark
 
     def summary(self) -> str:
-        """What is in the page and what is not."""
+        """How much audio is in the page, and how much is not and why."""
         parts = [f"{self.num} utterance{'s' if self.num != 1 else ''} with audio ({self.num_bytes / 1e6:.1f} MB, MP3)"]
         if self.num_refused:
             limit = f"at most {self.max_num} and {MAX_BYTES / 1e6:.0f} MB"

@@ -7,36 +7,35 @@ from collections.abc import Sequence
 
 from mlsuperb.analysis.report.alignment import align
 from mlsuperb.analysis.report.blocks import Aligned, Block, Example, Examples, Note, Section
-from mlsuperb.analysis.report.loaded import LoadedRun
 from mlsuperb.analysis.report.sound import SoundBox
+from mlsuperb.analysis.runs import LoadedRun
 from mlsuperb.data.text import first_language
 from mlsuperb.scoring.counts import Counts
-from mlsuperb.scoring.result import scoring_settings
-from mlsuperb.scoring.utterances import TaskName, UnitName, compared_texts
-from mlsuperb.types import Hypothesis
+from mlsuperb.scoring.utterances import compared_texts
+from mlsuperb.types import Hypothesis, TaskFacts
 
 NUM_SHOWN = 10  # worst ones, and as many median ones
 MOST_OF_A_LANGUAGE = 2  # of the worst, so that one language does not fill the list
 KEY = (
     "Marked by colour, line and sign: a substituted character is underlined with a wave, a deleted one is struck through over "
     "a dash, an inserted one stands under a plus, underlined twice; ␣ is a space. Scripts whose letters join are not cut into "
-    "columns, and have no dash and no plus. Texts are as the scorer compares them. The picture pairs what a reader takes for "
-    "one character by the fewest edits; error rates count code points by the scorer's weights, so the two may differ by a few."
+    "columns and have no dash or plus. Texts are shown as the scorer compares them. The picture aligns characters as a reader "
+    "sees them with the fewest edits; error rates count code points by the scorer's weights, so the two may differ by a few."
 )
 
 
 def examples(run: LoadedRun, *, sounds: SoundBox) -> Section:
-    """The worst and the median utterances (of task `lid`: some with the wrong language)."""
+    """The worst and the median utterances (of a task without text: some with the wrong language)."""
     ranked = [index for index in run.table.sort_values("score", kind="stable").index if run.table["score"][index] >= 0]
     blocks: list[Block] = [Note(text=KEY)]
-    if run.task == "lid":
+    if not run.result.task.has_text:
         wrong = [index for index in ranked if run.table["score"][index] > 0][::-1]
         blocks.append(_list(run, _varied(run, wrong), title="Utterances given another language", sounds=sounds))
     else:
         worst = _varied(run, ranked[::-1])
         start = max(0, min(len(ranked) - NUM_SHOWN, len(ranked) // 2 - NUM_SHOWN // 2))
         median = [index for index in ranked[start : start + NUM_SHOWN] if index not in worst]
-        most = f"at most {MOST_OF_A_LANGUAGE} of a language" if run.table["language"].nunique() > 1 else "first"
+        most = f"at most {MOST_OF_A_LANGUAGE} per language" if len(run.languages) > 1 else "first"
         blocks.append(_list(run, worst, title=f"The worst utterances ({most})", sounds=sounds))
         blocks.append(_list(run, median, title="Around the median", sounds=sounds))
     if unscored := len(run.table) - len(ranked):
@@ -46,8 +45,8 @@ def examples(run: LoadedRun, *, sounds: SoundBox) -> Section:
 
 
 def _varied(run: LoadedRun, ranked: Sequence[int]) -> list[int]:
-    """The first ones, not too many of a language unless there is but one."""
-    most = MOST_OF_A_LANGUAGE if run.table["language"].nunique() > 1 else NUM_SHOWN
+    """The first ones, not too many per language unless there is only one."""
+    most = MOST_OF_A_LANGUAGE if len(run.languages) > 1 else NUM_SHOWN
     seen: Counter[str] = Counter()
     kept: list[int] = []
     for index in ranked:
@@ -61,39 +60,35 @@ def _varied(run: LoadedRun, ranked: Sequence[int]) -> list[int]:
 def _list(run: LoadedRun, places: Sequence[int], *, title: str, sounds: SoundBox) -> Examples | Note:
     if not places:
         return Note(text=f"{title}: none.")
-    settings = scoring_settings(run.result)
+    facts = run.result.facts
     made = []
-    for place in places:
-        one, count = run.hypotheses[place], run.counts[place]
-        aligned = aligned_output(one, **settings)
-        made.append(example(one, heading=rate_text(count, run.task), aligned=(aligned,), sounds=sounds))
+    for one, count in [(run.hypotheses[place], run.counts[place]) for place in places]:
+        aligned = (aligned_output(one, facts),)
+        made.append(example(one, heading=rate_text(count, facts), aligned=aligned, sounds=sounds))
     return Examples(title=title, examples=tuple(made))
 
 
-def rate_text(count: Counts, task: str) -> str:
+def rate_text(count: Counts, facts: TaskFacts) -> str:
     """`62.5 % errors` of one utterance."""
-    if task == "lid":
+    if not facts.has_text:
         return "right language" if count.lid_correct else "wrong language"
-    rate = count.error_rate
-    return "no reference" if rate is None else f"{rate:.0f} % errors"
+    return "no reference" if count.error_rate is None else f"{count.error_rate:.0f} % errors"
 
 
-def aligned_output(
-    one: Hypothesis, *, task: TaskName, normaliser: str, units: UnitName, who: str = "", facts: str = ""
-) -> Aligned:
-    """One output under its reference, with the language it names."""
+def aligned_output(one: Hypothesis, facts: TaskFacts, *, who: str = "", about: str = "") -> Aligned:
+    """One output under its reference, with the language it names. `about`: further facts."""
     named = first_language(one.hypothesis) or "none"
-    if task == "lid":
-        return align(one.language, named, who=who, facts=facts)
-    texts = compared_texts(one, task=task, normaliser=normaliser, units=units)
-    if task == "asr_lid":
+    if not facts.has_text:
+        return align(one.language, named, who=who, facts=about)
+    reference, output = (text.strip() for text in compared_texts(one, facts))
+    if facts.has_language:
         language = f"language {one.language}, named {named}" + ("" if named == one.language else " (wrong)")
-        facts = f"{facts}; {language}" if facts else language
-    return align(texts[0].strip(), texts[1].strip(), units=units, who=who, facts=facts)
+        about = f"{about}; {language}" if about else language
+    return align(reference, output, units=facts.units, who=who, facts=about)
 
 
 def example(one: Hypothesis, *, heading: str, aligned: Sequence[Aligned], sounds: SoundBox) -> Example:
-    """With its audio, as long as the page may grow."""
+    """An utterance with its audio, as long as the page may grow."""
     sound, remark = sounds.add(one.audio, start_s=one.start_s, duration_s=one.duration_s)
     return Example(
         id=one.id,

@@ -12,5 +12,5 @@ app.include_router(router, prefix="/model", tags=["model"])
 
 @app.get("/")
 def alive() -> dict[str, str]:
-    """For a first look."""
+    """Say that the service runs and which addresses it has."""
     return {"mlsuperb": "POST /model/single_evaluation or /model/batch_evaluation"}

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import yaml
+from finished_runs import built, scored, write_built
 from huggingface_hub import ModelCard, metadata_load
 
-from mlsuperb.analysis import card
-from mlsuperb.analysis.card import eval_results, model_card, write_card
+from mlsuperb.benchmark import card
 from mlsuperb.benchmark import result as summary
+from mlsuperb.benchmark.card import eval_results, model_card, write_card
 from mlsuperb.commands.export import main
 from mlsuperb.runs.hypotheses import write_hypotheses
-from mlsuperb.scoring.result import build_result, write_result
-from mlsuperb.scoring.score import score
+from mlsuperb.scoring.records import BenchmarkResult
 from mlsuperb.types import Hypothesis
 
 HUBERT = {
@@ -38,6 +38,11 @@ SPOKEN = [
 ]
 
 
+def card_of(result: dict[str, Any]) -> str:
+    read = BenchmarkResult.model_validate(result)
+    return model_card(read, run="RUN", training=read)
+
+
 @pytest.fixture
 def result(tmp_path: Path) -> dict[str, Any]:
     """A result of ASR+LID on four languages, a few-shot one among them."""
@@ -49,11 +54,10 @@ def result(tmp_path: Path) -> dict[str, Any]:
         for number, (language, dataset, reference, said) in enumerate(SPOKEN)
     ]  # fmt: skip
     write_hypotheses(tmp_path / "hypotheses.jsonl", ones)
-    built = build_result(
+    content = built(
+        ones,
+        "asr_lid",
         run_id="hubert_base-frozen-1a2b3c4d",
-        task="asr_lid",
-        normaliser="v1",
-        units="char",
         data={
             "name": "ml_superb_10min",
             "synthetic": False,
@@ -65,8 +69,6 @@ def result(tmp_path: Path) -> dict[str, Any]:
             },
             "skipped": {"over 20 s": {"count": 3, "splits": {"train": 3}, "examples": ["a", "b", "c"]}},
         },
-        protocols=score(ones, task="asr_lid"),
-        hypotheses=tmp_path / "hypotheses.jsonl",
         upstream=HUBERT,
         adaptation={"name": "frozen", "card": {}, "settings": {}},
         head={"name": "transformer", "card": {}, "settings": {}},
@@ -90,8 +92,8 @@ def result(tmp_path: Path) -> dict[str, Any]:
         benchmark={"experiment": "v1/asr_lid", "track": "asr_lid", "size": "10min", "run": None, "deviations": {}},
         not_official_because=["the release is not whole"],
     )  # fmt: skip
-    write_result(tmp_path / "result.json", built)
-    return built
+    write_built(tmp_path, content)
+    return content
 
 
 def test_the_card_parses_back_as_the_hub_reads_it(result: dict[str, Any], tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_the_card_parses_back_as_the_hub_reads_it(result: dict[str, Any], tmp_pa
 def test_the_model_index_round_trips_with_the_metrics_of_v1(result: dict[str, Any], tmp_path: Path) -> None:
     read = ModelCard(write_card(tmp_path).read_text(encoding="utf-8"))
     assert read.data.model_name == "hubert_base-frozen-1a2b3c4d"
-    assert read.data.eval_results == eval_results(result)
+    assert read.data.eval_results == eval_results(BenchmarkResult.model_validate(result))
     found = {(one.dataset_config, one.metric_type): one.metric_value for one in read.data.eval_results}
     metrics = result["protocols"]["v1"]["metrics"]["test"]
     assert found == {
@@ -125,22 +127,22 @@ def test_the_model_index_round_trips_with_the_metrics_of_v1(result: dict[str, An
 
 
 def test_the_text_says_what_one_needs_to_know(result: dict[str, Any]) -> None:
-    text = model_card(result, run="RUN", training=result).partition("\n---\n")[2]
+    text = card_of(result).partition("\n---\n")[2]
     for expected in (
         "`hubert_base` (`facebook/hubert-base-ls960`, dba3bb02",
         "4,700,000 of 99,000,000 parameters were trained",
-        "Languages heard in training (3): Danish (`dan`), English (`eng`), Japanese",
-        "LibriSpeech; by their names none of the corpora tested on",
+        "Languages seen in training (3): Danish (`dan`), English (`eng`), Japanese",
+        "LibriSpeech; by their names, none of the test corpora",
         "mlsuperb transcribe RUN recording.wav",
         "fetched from the hub",
-        "`v1` pools all utterances",
+        "`v1` (ML-SUPERB 1.0: all utterances pooled)",
         "| eng | mls | 1 |",
         "Experiment: `v1/asr_lid`",
         "`ml_superb_10min`, release 8th in part: train 500 utterances (0.50 h",
         "Seed 7, code c0ffeec0ffee",
         "trainer: `ml_superb_multi` with optimizer Adam, optimizer.lr 0.0001",
         "3 of the corpus: over 20 s (train 3)",
-        "2 times an utterance was too short",
+        "2 training examples had fewer frames than tokens",
         "No, because:\n\n- the release is not whole",
         "`license:`",
     ):
@@ -151,7 +153,7 @@ def test_the_text_says_what_one_needs_to_know(result: dict[str, Any]) -> None:
 
 def test_synthetic_data_are_the_first_thing_said(result: dict[str, Any]) -> None:
     made = copy.deepcopy(result) | {"synthetic": True}
-    text = model_card(made, run="RUN", training=made)
+    text = card_of(made)
     first = text.partition("\n---\n")[2].split("\n\n")[1]
     assert first == "**Synthetic data: these numbers say nothing about real speech.**"
     limits = text.partition("## Limits")[2].strip()
@@ -170,7 +172,7 @@ def test_an_upstream_of_another_run_names_it(result: dict[str, Any]) -> None:
     loaded = {"checkpoint": "/tmp/somewhere/export", "commit": None, "sha256": {"model.safetensors": "ab" * 32}}
     loaded["exported_from"] = origin
     built = result | {"upstream": {"name": "hf", "card": {"pretrained_on": None}, "loaded": loaded}}
-    text = model_card(built, run="RUN", training=built)
+    text = card_of(built)
     assert "(`export`, model.safetensors sha256 abababababab, exported from the run `tiny-full-0a0a`)" in text
     assert "shared_speech, languages deu, fra, in the run `tiny-full-0a0a`; before that: none." in text
     assert "/tmp/" not in text
@@ -181,11 +183,11 @@ def test_an_evaluation_says_what_the_run_was_trained_on(result: dict[str, Any], 
     folder = tmp_path / "evaluations" / "other-12345678"
     folder.mkdir(parents=True)
     data = result["data"] | {"name": "table", "release": None, "languages": {"train": ["fin"], "test": ["fin"]}}
-    write_result(folder / "result.json", result | {"data": data})
+    write_built(folder, result | {"data": data})
     text = write_card(folder).read_text()
     assert "# hubert_base-frozen-1a2b3c4d on table" in text
-    assert "Languages heard in training (3): Danish" in text
-    assert f"mlsuperb.commands.transcribe {tmp_path.name} recording.wav" in text
+    assert "Languages seen in training (3): Danish" in text
+    assert f"mlsuperb transcribe {tmp_path.name} recording.wav" in text
     assert "Data: `ml_superb_10min`" in text
     (tmp_path / "result.json").unlink()  # as of an imported model
     text = write_card(folder).read_text()
@@ -198,8 +200,8 @@ def test_an_evaluation_says_what_the_run_was_trained_on(result: dict[str, Any], 
 )
 def test_other_tasks(result: dict[str, Any], task: str, pipeline: str, tmp_path: Path) -> None:
     ones = summary.read_hypotheses(tmp_path / "hypotheses.jsonl")
-    changed = result | {"task": {"name": task, "units": "char"}, "protocols": score(ones, task=task)}
-    data = ModelCard(model_card(changed, run="RUN", training=changed)).data
+    changed = result | {"task": {"name": task, "units": "char"}, "protocols": scored(ones, task)}
+    data = ModelCard(card_of(changed)).data
     assert data.pipeline_tag == pipeline
     assert data.metrics == (["accuracy"] if task == "lid" else ["cer"])
 
