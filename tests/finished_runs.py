@@ -31,7 +31,7 @@ def scored(
 
 
 def result_of(
-    hypotheses: Sequence[Hypothesis], task: str | TaskFacts = "asr_lid", *, protocols: Any = None, **changes: Any
+    hypotheses: Sequence[Hypothesis], task: str | TaskFacts = "asr_lid", /, *, protocols: Any = None, **changes: Any
 ) -> BenchmarkResult:
     """A result of a run that was never trained.
 
