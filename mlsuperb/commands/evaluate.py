@@ -28,13 +28,8 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
         ValueError: the run holds no trained model, or the data cannot be read.
     """
     from mlsuperb.benchmark import build
-    from mlsuperb.benchmark.result import save_result
     from mlsuperb.config.check import check
-    from mlsuperb.runs.decoding import decode
-    from mlsuperb.runs.environment import environment
     from mlsuperb.runs.identity import signature
-    from mlsuperb.runtime.files import held
-    from mlsuperb.training.progress import PROGRESS_FILE, Progress
 
     config = build.load_config(run) | _changes(overrides) | {"benchmark": None}  # it was of the run's own data
     check(config)
@@ -43,6 +38,19 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     if _evaluated(folder, config["scoring"]):
         log.info("evaluated before; here is its result (remove %s to do it again)", folder)
         return folder
+    _decode(run, config, folder, device=device)
+    return folder
+
+
+def _decode(run: Path, config: dict[str, Any], folder: Path, *, device: str) -> None:
+    """Decode and score into `folder`."""
+    from mlsuperb.benchmark import build
+    from mlsuperb.benchmark.result import save_result
+    from mlsuperb.runs.decoding import decode
+    from mlsuperb.runs.environment import environment
+    from mlsuperb.runtime.files import held
+    from mlsuperb.training.progress import PROGRESS_FILE, Progress
+
     recogniser = build.load_recogniser(run, config | {"trainer": config["trainer"] | {"device": device}})
     manifest, record = build.read_data(config)
     test = build.test_rows(config, manifest)
@@ -62,7 +70,6 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
             progress=Progress.load(run / PROGRESS_FILE),
             environment=environment(),
         )
-    return folder
 
 
 def _evaluated(folder: Path, scoring: dict[str, Any]) -> bool:

@@ -44,12 +44,9 @@ def show_runs(
     from mlsuperb.scoring.records import BenchmarkResult
 
     found = store.find(folders, BenchmarkResult).required()
-    results: Sequence[BenchmarkResult] = list(found.runs.values())
     notes = [f"not in the table: {one.folder}: {one.reason}" for one in found.left_out]
-    if best is not None:
-        selection = choose_on_dev(results, setting=best)
-        results = selection.chosen
-        notes += [_passed_over(one, best) for one in selection.others]
+    results, passed_over = _chosen([*found.runs.values()], best)
+    notes += passed_over
     console, pages = table_console(), []
     for synthetic in sorted({one.synthetic for one in results}):
         kind = [one for one in results if one.synthetic is synthetic]
@@ -66,10 +63,16 @@ def show_runs(
         console.print(f"Written to {file}", highlight=False, soft_wrap=True)
 
 
-def _passed_over(result: BenchmarkResult, setting: str) -> str:
-    figure = result.config["trainer"].get("select_by", "valid_loss")
-    value = value_of(result.config, setting)
-    return f"passed over on the dev set: {result.run_id} ({setting}={value}, {figure} {dev_figure(result):.4g})"
+def _chosen(results: Sequence[BenchmarkResult], best: str | None) -> tuple[Sequence[BenchmarkResult], list[str]]:
+    """The results that stay, and a word on each that does not."""
+    if best is None:
+        return results, []
+    selection, notes = choose_on_dev(results, setting=best), []
+    for one in selection.others:
+        setting = f"{best}={value_of(one.config, best)}"
+        figure = f"{one.config['trainer'].get('select_by', 'valid_loss')} {dev_figure(one):.4g}"
+        notes.append(f"passed over on the dev set: {one.run_id} ({setting}, {figure})")
+    return selection.chosen, notes
 
 
 def _other_data(results: Sequence[BenchmarkResult], split: str) -> Iterable[str]:

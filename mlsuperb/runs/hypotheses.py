@@ -65,7 +65,9 @@ def hypotheses_of_split(folder: Path, split: str) -> list[Hypothesis]:
     found = [one for one in everything if one.split == split]
     if not found:
         known = ", ".join(sorted({one.split for one in everything}))
-        raise ValueError(f"{folder} has no hypotheses of split {split!r}; it has {known}: give one with --split")
+        raise ValueError(
+            f"{folder} has no hypotheses of the split {split!r}; it has {known}: give one of them with --split"
+        )
     return found
 
 

@@ -59,7 +59,7 @@ def test_incomparable_runs_are_refused_with_the_reason(runs, tmp_path, changed, 
 def test_mistakes_are_explained(runs, tmp_path):
     for arguments, message in (
         ([str(runs[0]), str(tmp_path / "none")], "there is no file"),
-        ([*map(str, runs), "--split", "dev"], "no hypotheses of split 'dev'; it has test"),
+        ([*map(str, runs), "--split", "dev"], "no hypotheses of the split 'dev'; it has test"),
         ([*map(str, runs), "--examples", "-1"], "--examples is -1"),
     ):
         with pytest.raises(SystemExit, match=message):

@@ -39,18 +39,15 @@ def runs_table(
     if not results:
         raise ValueError("there is no finished run to make a table of")
     protocol = _protocol(results, protocol)
-    metrics = [_metrics(one, protocol).get(split, {}) for one in results]
-    if not any(metrics):
-        known_splits = sorted({name for one in results for name in _metrics(one, protocol)})
-        raise ValueError(f"no run has scores of the split {split!r}; there are {', '.join(known_splits)}")
+    metrics = _metrics(results, protocol, split)
     settings = differences(results) or {"run": [one.run_id for one in results]}
     columns = _columns(protocol, metrics)
     runs = [
         TableRun(
             settings={key: values[index] for key, values in settings.items()},
             facts=(trained_params(result.num_trainable), *(run_facts(result)[name] for name in facts)),
-            loss=min((epoch["valid_loss"] for epoch in _history(result) if "valid_loss" in epoch), default=None),
-            scores=tuple(_value(found, name) for name in columns),
+            loss=_best_loss(result),
+            scores=tuple(found[name].value if name in found else None for name in columns),
         )
         for index, (result, found) in enumerate(zip(results, metrics, strict=True))
     ]
@@ -73,10 +70,14 @@ def _protocol(results: Sequence[BenchmarkResult], asked: str | None) -> str:
     return common[-1] if common else [*with_headline, *every][0]
 
 
-def _metrics(result: BenchmarkResult, protocol: str) -> Mapping[str, Mapping[str, Metric]]:
-    """Split -> metric -> value; empty where the result was not scored with the protocol."""
-    section = result.protocols.sections.get(protocol)
-    return section.metrics if section else {}
+def _metrics(results: Sequence[BenchmarkResult], protocol: str, split: str) -> list[Mapping[str, Metric]]:
+    """The metrics of each result; empty where it was not scored with the protocol."""
+    sections = [one.protocols.sections.get(protocol) for one in results]
+    found = [section.metrics if section else {} for section in sections]
+    if not any(split in metrics for metrics in found):
+        splits = sorted({name for metrics in found for name in metrics})
+        raise ValueError(f"no run has scores of the split {split!r}; there are {', '.join(splits)}")
+    return [metrics.get(split, {}) for metrics in found]
 
 
 def _columns(protocol: str, metrics: Sequence[Mapping[str, Metric]]) -> dict[str, str]:
@@ -130,9 +131,6 @@ def _shown(key: str, value: Any) -> str:
     return str(value).rpartition(".")[2] if key == "_target_" else str(value)
 
 
-def _value(metrics: Mapping[str, Metric], name: str) -> float | None:
-    return metrics[name].value if name in metrics else None
-
-
-def _history(result: BenchmarkResult) -> Sequence[Mapping[str, Any]]:
-    return result.training.get("history", [])
+def _best_loss(result: BenchmarkResult) -> float | None:
+    losses = [epoch["valid_loss"] for epoch in result.training.get("history", []) if "valid_loss" in epoch]
+    return min(losses, default=None)
