@@ -111,3 +111,50 @@ def test_files_stay_small() -> None:
     }
     assert not long
     assert len((PACKAGE / "run.py").read_text(encoding="utf-8").splitlines()) < 70
+
+
+TASKS = {"asr", "lid", "asr_lid"}
+PROTOCOLS = {"v1", "v2", "challenge", "challenge_server"}
+
+
+def names_asked_for(path: Path) -> Iterator[str]:
+    """Where a file compares something with, or looks something up by, the name of a task or protocol."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Compare(left=left, comparators=others):
+                asked = [left, *others]
+            case ast.Subscript(value=ast.Name(id="Literal")):
+                continue
+            case ast.Subscript(value=value, slice=key):
+                asked = [key, *(value.keys if isinstance(value, ast.Dict) else [])]
+            case ast.Call(func=ast.Attribute(attr="get" | "startswith" | "endswith" | "pop"), args=arguments):
+                asked = arguments[:1]
+            case ast.For(iter=names) | ast.comprehension(iter=names):
+                asked = [names]
+            case ast.MatchValue(value=value):
+                asked = [value]
+            case _:
+                continue
+        constants = {
+            one.value
+            for part in asked
+            if isinstance(part, (ast.Constant, ast.Tuple, ast.List, ast.Set))
+            for one in ast.walk(part)
+            if isinstance(one, ast.Constant)
+        }
+        if found := constants & (TASKS | PROTOCOLS):
+            yield f"{path.relative_to(PACKAGE)}: {', '.join(map(str, sorted(found)))}: {ast.unparse(node)[:80]}"
+
+
+def test_no_name_of_a_task_or_protocol_outside_its_module() -> None:
+    """A new one would otherwise have to be added there."""
+    modules = [
+        PACKAGE / room / f"{name}.py"
+        for room, names in (("tasks", TASKS), ("scoring/protocols", PROTOCOLS))
+        for name in names
+    ]
+    assert all(path.is_file() for path in modules)
+    found = [where for path in FILES if path not in modules for where in names_asked_for(path)]
+    assert not found, "\n".join(found)
+    assert {path.stem for path in (PACKAGE / "scoring/protocols").glob("*.py")} == {*PROTOCOLS, "__init__"}
+    assert {path.stem for path in (PACKAGE / "tasks").glob("*.py")} == {*TASKS, "__init__", "base"}

@@ -7,8 +7,8 @@ from typing import Any
 
 from hydra.utils import get_object
 
+from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import with_defaults
-from mlsuperb.scoring.score import applies
 from mlsuperb.types import figure_names
 
 BENCHMARK = ("experiment", "track", "size", "run")
@@ -24,7 +24,7 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     objective, decoder = (get_object(config[group]["_target_"]) for group in ("objective", "decoding"))
     task = get_object(config["task"]["_target_"])
     if objective.utterance_level and task.has_text:
-        yield f"objective={config['objective']['name']} gives one label an utterance, task={task.name} has text; use task=lid"
+        yield f"objective={config['objective']['name']} gives one label per utterance, task={task.name} has text; use task=lid"
     norm, linear = config["head"].get("input_norm"), getattr(get_object(config["head"]["_target_"]), "linear", False)
     if objective.utterance_level and linear and norm in ("mean", "mean_var"):
         yield (
@@ -34,9 +34,11 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     figures = figure_names(has_language=task.has_language, rates=objective.rates)
     if (chosen := config.get("trainer", {}).get("select_by", figures[0])) not in figures:
         yield f"trainer.select_by={chosen} is no figure of this validation; use one of {', '.join(figures)}"
-    protocols, units = config["scoring"]["protocols"], config["task"]["units"]
-    if not any(applies(protocol, task=task.name, units=units) for protocol in protocols):
-        yield f"scoring.protocols={protocols} has nothing to say of task={task.name}; add v1, which always has"
+    if reason := instantiate(config["scoring"]).why_nothing(instantiate(config["task"]).facts):
+        yield (
+            f"scoring={config['scoring']['name']} has nothing to say of task={task.name}: {reason}; add v1 to scoring.protocols, "
+            "which always has"
+        )
     if objective.utterance_level != decoder.utterance_level:
         fitting = "argmax" if objective.utterance_level else "greedy or prefix_beam"
         yield f"decoding={config['decoding']['name']} does not read objective={config['objective']['name']}; use {fitting}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +16,24 @@ from mlsuperb.benchmark.card import write_card
 from mlsuperb.benchmark.macs import macs_per_second
 from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.benchmark.published import against_official, describe
+from mlsuperb.config.build import instantiate
+from mlsuperb.data.text import VERSIONS
+from mlsuperb.runs import store
 from mlsuperb.runs.decoding import Decoding
 from mlsuperb.runs.environment import now
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
+from mlsuperb.runs.identity import not_science
+from mlsuperb.runs.result import SCHEMA_VERSION
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import describe_device
 from mlsuperb.runtime.speed import Speed, peak_memory_gb
 from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
-from mlsuperb.scoring.result import RESULT_FILE, build_result, read_result, scoring_settings, write_result
-from mlsuperb.scoring.score import Scoring
+from mlsuperb.scoring.records import SCORER_VERSION, BenchmarkResult
 from mlsuperb.scoring.table import SYNTHETIC, section_tables
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
 from mlsuperb.training.progress import Progress
+from mlsuperb.types import Hypothesis
 
 log = logging.getLogger(__name__)
 
@@ -50,35 +58,92 @@ def save_result(
     """
     if not ranks.is_main():
         return
-    task = config["task"]
-    settings: dict[str, Any] = {"task": task["name"], "normaliser": task["normaliser"], "units": task["units"]}
-    protocols = Scoring(protocols=config["scoring"]["protocols"]).score(decoded.hypotheses, **settings)
-    parts: dict[str, Any] = {name: _part(config[name]) for name in ("upstream", "adaptation", "head")}
-    parts["upstream"]["loaded"] = model.upstream.record()
     benchmark = describe(config)
-    trained = count_trained(model)
-    parts["adaptation"]["trained"] = trained  # by part of the model
-    result = build_result(
-        run_id=config["run_id"],
-        **settings,
-        data=record,
-        protocols=protocols,
-        hypotheses=folder / HYPOTHESES_FILE,
-        **parts,
-        featurizer=_featurizer(config["featurizer"], model),
-        num_trainable=sum(trained.values()),
-        num_total=num_parameters(model.parameters()),
-        config=config,
-        seed=config["seed"],
-        environment=environment,
-        benchmark=benchmark,
-        not_official_because=against_official(benchmark, record.get("release"), synthetic=record["synthetic"]),
-        training={**progress.counts, "history": progress.history, "averaged": progress.best},
-        cost=_cost(progress, decoded.speed, model),
-        date=now(),
+    content = {
+        **what_ran(config, environment),
+        **what_was_scored(config, folder, decoded.hypotheses),
+        **what_was_trained(config, model),
+        "benchmark": benchmark,
+        "data": record,
+        "training": {**progress.counts, "history": progress.history, "averaged": progress.best},
+        "cost": _cost(progress, decoded.speed, model),
+    }
+    content |= standing(
+        against_official(benchmark, record.get("release"), synthetic=record["synthetic"]), content, record
     )
-    write_result(folder / RESULT_FILE, result)
+    store.write(folder, store.validated(content, BenchmarkResult, place=f"result of {config['run_id']}"))
     save_card(folder)
+
+
+def what_ran(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What every run says of itself (`mlsuperb.runs.result.Result`)."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "job": BenchmarkResult.kind,
+        "run_id": config["run_id"],
+        "status": "finished",
+        "config": config,
+        "not_science": not_science(config),
+        "seed": config["seed"],
+        "code": {**environment["code"], "package_version": environment["package_version"]},
+        "env": {key: value for key, value in environment.items() if key not in ("code", "package_version")},
+        "inputs": {},
+        "date": now(),
+    }
+
+
+def what_was_scored(config: Mapping[str, Any], folder: Path, hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:
+    """Task, scores and the hypotheses that they are of."""
+    facts = instantiate(config["task"]).facts
+    protocols = instantiate(config["scoring"]).score(hypotheses, facts)
+    path = folder / HYPOTHESES_FILE
+    return {
+        "task": {key: value for key, value in asdict(facts).items() if key != "normaliser"},
+        "normaliser": {"name": facts.normaliser, "version": VERSIONS[facts.normaliser]},
+        "scorer": {
+            "version": SCORER_VERSION,
+            "protocols": {name: section.version for name, section in protocols.sections.items()},
+        },
+        "protocols": protocols,
+        "hypotheses": {
+            "path": path.name,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "num_utterances": dict(Counter(one.split for one in hypotheses)),
+        },
+    }
+
+
+def what_was_trained(config: Mapping[str, Any], model: SpeechModel) -> dict[str, Any]:
+    """The parts of the model, and how large they are."""
+    trained = count_trained(model)
+    return {
+        "upstream": _part(config["upstream"]) | {"loaded": model.upstream.record()},
+        "adaptation": _part(config["adaptation"]) | {"trained": trained},  # by part of the model
+        "head": _part(config["head"]),
+        "featurizer": _featurizer(config["featurizer"], model),
+        "num_trainable": sum(trained.values()),
+        "num_total": num_parameters(model.parameters()),
+    }
+
+
+def standing(reasons: Iterable[str], content: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether a result is official, and if not, why: the `reasons` that are known, and those that it says itself."""
+    found = [*reasons, *_reasons(content, data)]
+    synthetic = bool(data.get("synthetic", False))
+    return {"official": not found, "not_official_because": found, "synthetic": synthetic}
+
+
+def _reasons(content: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+    if data.get("synthetic"):
+        yield "synthetic data"
+    if content["code"]["dirty"]:
+        yield "the code was changed since its commit"
+    counted = content["hypotheses"]["num_utterances"]
+    tested = [split for split in data["splits"] if split not in ("train", "dev")]
+    for split in dict.fromkeys([*tested, *counted]):
+        number, expected = counted.get(split, 0), data["splits"].get(split, {}).get("num_utterances", 0)
+        if number != expected:
+            yield f"split {split}: {number} hypotheses for {expected} utterances"
 
 
 def _cost(progress: Progress, decoding: Speed, model: SpeechModel) -> dict[str, Any]:
@@ -126,35 +191,32 @@ def show(folder: Path, console: Console | None = None) -> None:
     if not ranks.is_main():
         return
     console = console or Console()
-    result = read_result(folder / RESULT_FILE)
-    hypotheses = read_hypotheses(folder / HYPOTHESES_FILE)
-    name = next(iter(result["scorer"]["protocols"]))  # one at least: checked before the run
-    for cells in section_tables(result["protocols"][name]):
+    result = store.read(folder, BenchmarkResult)
+    hypotheses = read_hypotheses(folder / result.hypotheses.path)
+    first, *others = result.protocols.sections.values()  # one at least: checked before the run
+    for cells in section_tables(first):
         console.print(cells.to_rich())
-    console.print(
-        show_examples(
-            hypotheses,
-            3,
-            **scoring_settings(result),
-            colour=console.is_terminal and not console.no_color,
-        ),
-        soft_wrap=True,
-    )
-    trained = describe_trained(result["adaptation"].get("trained", {}))
-    console.print(f"{trained}{above_cap(result['num_trainable'])}", highlight=False, soft_wrap=True)
-    empty = sum(not one.hypothesis for one in hypotheses)
-    if empty:
-        console.print(f"{empty:,} of {len(hypotheses):,} hypotheses are empty.")
-    if num_unaligned := result["training"].get("num_unaligned"):
-        console.print(
-            f"{num_unaligned:,} times an utterance was too short for its text and weighed nothing "
-            f"(of {result['cost']['utterances']:,} seen in training).",
-            soft_wrap=True,
-        )
-    if result["synthetic"]:
+    colour = console.is_terminal and not console.no_color
+    console.print(show_examples(hypotheses, result.facts, colour=colour), soft_wrap=True)
+    trained = describe_trained(result.adaptation.trained)
+    console.print(f"{trained}{above_cap(result.num_trainable)}", highlight=False, soft_wrap=True)
+    for remark in _remarks(result, hypotheses):
+        console.print(remark, soft_wrap=True)
+    if result.synthetic:
         console.print(SYNTHETIC, style="bold yellow")
-    others = ", ".join(other for other in result["scorer"]["protocols"] if other != name)
     if others:
-        console.print(f"Scores of {others}: mlsuperb score {folder}", highlight=False, soft_wrap=True)
+        names = ", ".join(other.protocol for other in others)
+        console.print(f"Scores of {names}: mlsuperb score {folder}", highlight=False, soft_wrap=True)
     console.print(f"One page with pictures and sound: mlsuperb report {folder}", highlight=False, soft_wrap=True)
     console.print(f"Everything is in {folder}", highlight=False, soft_wrap=True)
+
+
+def _remarks(result: BenchmarkResult, hypotheses: Sequence[Hypothesis]) -> Iterator[str]:
+    empty = sum(not one.hypothesis for one in hypotheses)
+    if empty:
+        yield f"{empty:,} of {len(hypotheses):,} hypotheses are empty."
+    if num_unaligned := result.training.get("num_unaligned"):
+        yield (
+            f"{num_unaligned:,} times a training example had fewer frames than tokens and did not contribute to the loss "
+            f"(of {result.cost['utterances']:,} examples seen in training)."
+        )

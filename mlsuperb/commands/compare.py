@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from mlsuperb.runs.hypotheses import read_hypotheses
-from mlsuperb.runs.identity import NOT_SCIENCE
+from mlsuperb.runs.hypotheses import hypotheses_of_split
 from mlsuperb.runtime.files import strict_json, write_atomic
 from mlsuperb.scoring.comparison.language_facts import GROUPINGS, By
 from mlsuperb.scoring.comparison.paired import (
+    LEGEND,
     PairedRow,
     PairedUtterance,
-    largest_differences,
+    most_different,
     pair_utterances,
+    paired_cells,
     paired_rows,
+    to_json,
+    utterance_lines,
+    verdict,
 )
-from mlsuperb.scoring.comparison.paired_view import LEGEND, paired_cells, to_json, utterance_lines, verdict
 from mlsuperb.scoring.comparison.runs import differences
-from mlsuperb.scoring.result import RESULT_FILE, comparable, read_result, scoring_settings
+from mlsuperb.scoring.result import comparable
 from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console
-from mlsuperb.types import Hypothesis
+
+if TYPE_CHECKING:
+    from mlsuperb.scoring.records import BenchmarkResult
 
 CONFIDENCE = 0.95
 
@@ -35,18 +38,44 @@ CONFIDENCE = 0.95
 class Comparison:
     """Two runs with what was found."""
 
-    first: Mapping[str, Any]
-    second: Mapping[str, Any]
+    first: BenchmarkResult
+    second: BenchmarkResult
     split: str
     by: By
     rows: Sequence[PairedRow]
     different: Sequence[PairedUtterance]
 
     @property
-    def scoring(self) -> dict[str, Any]:
-        """Task, normaliser and units, the same in both."""
-        one = self.first
-        return {"task": one["task"]["name"], "normaliser": one["normaliser"]["name"], "units": one["task"]["units"]}
+    def cells(self) -> Cells:
+        """The table."""
+        what = "row" if self.by == "language" else self.by
+        title = f"{self.split}, pooled over the utterances of each {what} (protocol v1)"
+        return paired_cells(self.rows, self.first.facts, by=self.by, title=title)
+
+    @property
+    def legend(self) -> list[str]:
+        """Which runs A and B are, and in what they differ."""
+        runs = (self.first, self.second)
+        settings = differences(runs)
+        lines = []
+        for index, (name, run) in enumerate(zip("AB", runs, strict=True)):
+            own = ", ".join(f"{path}={values[index]}" for path, values in settings.items() if values[index])
+            lines.append(f"{name}: {run.run_id}{f' ({own})' if own else ''}")
+        return lines
+
+    @property
+    def verdict(self) -> str:
+        """What the marks of the table mean."""
+        return verdict(self.rows, self.first.facts, confidence=CONFIDENCE)
+
+    @property
+    def examples(self) -> list[str]:
+        """The utterances that differ most, one block each."""
+        if not self.different:
+            same = all(row.first == row.second for row in self.rows)
+            return ["Both runs have the same counts in every row."] if same else []
+        blocks = ["\n".join(utterance_lines(pair, self.first.facts)) for pair in self.different]
+        return [f"Utterances that differ most ({LEGEND}):", *blocks]
 
 
 def compare_runs(
@@ -57,77 +86,44 @@ def compare_runs(
     Raises:
         ValueError: a folder holds no finished run, the results are not comparable, or none has the split.
     """
-    results = [read_result(folder / RESULT_FILE) for folder in (first, second)]
-    if reasons := comparable(*results):
+    from mlsuperb.runs import store
+    from mlsuperb.scoring.records import BenchmarkResult
+
+    a, b = (store.read(folder, BenchmarkResult) for folder in (first, second))
+    if reasons := comparable(a, b):
         raise ValueError(f"{first} and {second} cannot be compared: {'; '.join(reasons)}")
-    hypotheses = (_hypotheses(*one, split) for one in zip((first, second), results, strict=True))
-    pairs = pair_utterances(*hypotheses, **scoring_settings(results[0]))
-    return Comparison(
-        first=results[0],
-        second=results[1],
-        split=split,
-        by=by,
-        rows=paired_rows(pairs, by=by, confidence=CONFIDENCE),
-        different=largest_differences(pairs, n=num_examples),
-    )
-
-
-def _hypotheses(folder: Path, result: Mapping[str, Any], split: str) -> list[Hypothesis]:
-    everything = read_hypotheses(folder / result["hypotheses"]["path"])
-    found = [one for one in everything if one.split == split]
-    if not found:
-        known = ", ".join(sorted({one.split for one in everything}))
-        raise ValueError(f"{folder} has no hypotheses of split {split!r}; it has {known}")
-    return found
-
-
-def table(found: Comparison) -> Cells:
-    """The table of a comparison."""
-    title = f"{found.split}, pooled over the utterances of each {'row' if found.by == 'language' else found.by} (protocol v1)"
-    scoring = found.scoring
-    return paired_cells(found.rows, by=found.by, task=scoring["task"], units=scoring["units"], title=title)
-
-
-def legend(found: Comparison) -> list[str]:
-    """Which runs A and B are, and in what they differ."""
-    runs = (found.first, found.second)
-    settings = differences([run["config"] for run in runs], hidden=NOT_SCIENCE)
-    lines = []
-    for index, (name, run) in enumerate(zip("AB", runs, strict=True)):
-        own = ", ".join(f"{path}={values[index]}" for path, values in settings.items() if values[index])
-        lines.append(f"{name}: {run['run_id']}{f' ({own})' if own else ''}")
-    return lines
-
-
-def examples(found: Comparison) -> list[str]:
-    """The utterances that differ most, one block each."""
-    if not found.different:
-        same = all(row.first == row.second for row in found.rows)
-        return ["Both runs have the same counts in every row."] if same else []
-    blocks = ["\n".join(utterance_lines(pair, **found.scoring)) for pair in found.different]
-    return [f"Utterances that differ most ({LEGEND}):", *blocks]
+    pairs = pair_utterances(hypotheses_of_split(first, a, split), hypotheses_of_split(second, b, split), a.facts)
+    rows = paired_rows(pairs, by=by, confidence=CONFIDENCE)
+    return Comparison(first=a, second=b, split=split, by=by, rows=rows, different=most_different(pairs, n=num_examples))
 
 
 def markdown(found: Comparison) -> str:
     """Everything, for a file."""
-    head = [f"**{SYNTHETIC}**"] if found.first["synthetic"] else []
-    body = [*(f"- {line}" for line in legend(found)), "", table(found).to_markdown()]
-    note = verdict(found.rows, task=found.scoring["task"], confidence=CONFIDENCE)
-    shown = examples(found)
+    head = [f"**{SYNTHETIC}**", ""] if found.first.synthetic else []
+    body = [*(f"- {line}" for line in found.legend), "", found.cells.to_markdown(), f"\\{found.verdict}"]
+    shown = found.examples
     blocks = [*shown[:1], *(f"```text\n{block}\n```" for block in shown[1:])]
-    return "\n".join([*head, *([""] if head else []), *body, f"\\{note}", *(f"\n{block}" for block in blocks)]) + "\n"
+    return "\n".join([*head, *body, *(f"\n{block}" for block in blocks)]) + "\n"
 
 
-def show(found: Comparison, console: Console | None = None) -> None:
+def as_json(found: Comparison, *, name: str) -> str:
+    """Everything with its counts. `name` is named in errors."""
+    first, facts = found.first, asdict(found.first.facts)
+    whole = {"first": first.run_id, "second": found.second.run_id, "synthetic": first.synthetic}
+    whole |= {"split": found.split, "by": found.by, "confidence": CONFIDENCE, "task": facts["name"]}
+    whole |= {key: facts[key] for key in ("normaliser", "units")} | to_json(found.rows, found.different)
+    return strict_json(whole, name=name, indent=2) + "\n"
+
+
+def show(found: Comparison) -> None:
     """Print it."""
-    console = console or table_console()
-    for line in legend(found):
+    console = table_console()
+    for line in found.legend:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(table(found).to_rich())
-    if found.first["synthetic"]:
+    console.print(found.cells.to_rich())
+    if found.first.synthetic:
         console.print(SYNTHETIC, style="bold yellow")
-    note = verdict(found.rows, task=found.scoring["task"], confidence=CONFIDENCE)
-    for text in (note, *examples(found)):
+    for text in (found.verdict, *found.examples):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -152,9 +148,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.out:
             write_atomic(options.out, [markdown(found)])
         if options.json:
-            runs = {name: run["run_id"] for name, run in (("first", found.first), ("second", found.second))}
-            whole = {**runs, "synthetic": found.first["synthetic"], "split": found.split, "by": found.by}
-            whole |= {"confidence": CONFIDENCE, **found.scoring, **to_json(found.rows, found.different)}
-            write_atomic(options.json, [strict_json(whole, name=str(options.json), indent=2), "\n"])
+            write_atomic(options.json, [as_json(found, name=str(options.json))])
     except (ValueError, OSError) as error:
         sys.exit(str(error))

@@ -14,7 +14,6 @@ from typing import Any
 
 from mlsuperb.config.options import check_overrides
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
-from mlsuperb.scoring.result import RESULT_FILE, read_result
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     test = build.test_rows(config, manifest)
     unknown = sorted(set(test["language"]) - {token.strip("[]") for token in recogniser.vocabulary.tokens})
     if recogniser.task.has_language and unknown:
-        log.warning("not heard in training, so never recognised: %s", ", ".join(unknown))
+        log.warning("not in the training data, so never recognised: %s", ", ".join(unknown))
     with held(folder):
         dataset = recogniser.loading.dataset(test, encode=None, resample=build.build_corpus(config).resample)
         with build.features_kept(config, recogniser, dataset) as (speech,):
@@ -68,8 +67,10 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
 
 def _evaluated(folder: Path, scoring: dict[str, Any]) -> bool:
     """Whether the result is there, scored like this: protocols are no part of the folder's name."""
-    path = folder / RESULT_FILE
-    return path.is_file() and read_result(path)["config"]["scoring"] == scoring
+    from mlsuperb.runs import store
+    from mlsuperb.scoring.records import BenchmarkResult
+
+    return store.why_unfinished(folder) is None and store.read(folder, BenchmarkResult).config["scoring"] == scoring
 
 
 def _changes(overrides: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`hypotheses.jsonl`: one decoded utterance a line."""
+"""`hypotheses.jsonl`: one decoded utterance per line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ACCEPTED: dict[str, tuple[type, ...]] = {"str": (str,), "float": (float, int), 
 
 
 def write_hypotheses(path: Path, hypotheses: Iterable[Hypothesis]) -> None:
-    """Write one JSON object a line, whole or not at all.
+    """Write one JSON object per line, whole or not at all.
 
     Raises:
         OSError: the file cannot be written (a full disk, for one).
@@ -52,6 +52,20 @@ def read_hypotheses(path: Path) -> list[Hypothesis]:
         raise ValueError(
             f"{path} holds no hypothesis; decode again (start the run again, or mlsuperb.commands.evaluate)"
         )
+    return found
+
+
+def hypotheses_of_split(folder: Path, result: Any, split: str) -> list[Hypothesis]:
+    """The hypotheses of one split of a run. `result`: the run's; it names the file (`hypotheses.path`).
+
+    Raises:
+        ValueError: as `read_hypotheses`, or there is none of the split.
+    """
+    everything = read_hypotheses(folder / result.hypotheses.path)
+    found = [one for one in everything if one.split == split]
+    if not found:
+        known = ", ".join(sorted({one.split for one in everything}))
+        raise ValueError(f"{folder} has no hypotheses of split {split!r}; it has {known}: give one with --split")
     return found
 
 

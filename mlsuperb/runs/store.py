@@ -45,38 +45,14 @@ def why_unfinished(folder: Path) -> str | None:
         return "not started"
     try:
         status = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        # a process that was killed had no time to say so
+        words = "not finished" if status["state"] == "running" else str(status["state"])
+        if "num_iterations" in status:
+            words += f" after {status['iteration']:,} of {status['num_iterations']:,} iterations"
+    except (ValueError, TypeError, KeyError, OSError):
         return f"{path.name} cannot be read"
-    # a process that was killed had no time to say so
-    words = "not finished" if status["state"] == "running" else str(status["state"])
-    if "num_iterations" in status:
-        words += f" after {status['iteration']:,} of {status['num_iterations']:,} iterations"
     lines = str(status.get("error", "")).strip().splitlines()
     return words + (f": {lines[0]}" if lines else "") + (" ... (run.log has it all)" if len(lines) > 1 else "")
-
-
-def finished_runs(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The finished runs among `folders`, and those that have no result. A folder of runs stands for those in it.
-
-    Raises:
-        ValueError: none has finished.
-    """
-    finished: list[Path] = []
-    unfinished: list[Path] = []
-    for folder in folders:
-        if (folder / RESULT_FILE).is_file():
-            finished.append(folder)
-            continue
-        inside = sorted(path.parent for path in folder.glob(f"*/{RESULT_FILE}"))
-        started = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
-        finished += inside
-        unfinished += [path for path in started if path not in inside] if inside or started else [folder]
-    if not finished:
-        raise ValueError(
-            f"no finished run in {', '.join(map(str, folders))}: give folders that hold a {RESULT_FILE}, or the folder that "
-            "they are in"
-        )
-    return list(dict.fromkeys(finished)), unfinished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +87,7 @@ class Found(Generic[Kind]):
 
 def find(folders: Sequence[Path], kind: type[Kind]) -> Found[Kind]:
     """The finished runs in `folders`, however deep: each may be a run or hold runs. Evaluations in a run's folder are left
-    out, unless given themselves.
+    out, unless they, or the folder `evaluations`, are given themselves.
 
     Raises:
         ValueError: there is no such folder.
@@ -119,31 +95,50 @@ def find(folders: Sequence[Path], kind: type[Kind]) -> Found[Kind]:
     if absent := [str(folder) for folder in folders if not folder.is_dir()]:
         raise ValueError(f"there is no folder {', '.join(absent)}; give folders of runs, such as exp")
     runs: dict[Path, Kind] = {}
-    left_out: list[Unread] = []
+    left_out: dict[Path, str] = {}
+    found: set[str] = set()  # a run may be given twice, by two names
     for given in folders:
-        for folder in _run_folders(given):
-            if folder in runs:
+        inside = list(_run_folders(given))
+        left_out |= {} if inside else {given: "it holds no run"}
+        for folder in inside:
+            evaluation = folder.parent.name == EVALUATIONS and given.resolve() not in (
+                folder.resolve(), folder.parent.resolve(),
+            )  # fmt: skip
+            why = "an evaluation of a trained run on data it was given later" if evaluation else why_unfinished(folder)
+            if (real := os.path.realpath(folder)) in found:
                 continue
-            if folder.parent.name == EVALUATIONS and folder != given:
-                left_out.append(
-                    Unread(folder=folder, reason="an evaluation of a trained run on data it was given later")
-                )
-            elif why := why_unfinished(folder):
-                left_out.append(Unread(folder=folder, reason=why))
-            else:
-                try:
+            try:
+                if why is None:
                     runs[folder] = read(folder, kind)
-                except ValueError as error:
-                    left_out.append(Unread(folder=folder, reason=str(error)))
-    return Found(runs=runs, left_out=tuple(dict.fromkeys(left_out)))
+                    found.add(real)
+            except ValueError as error:
+                why = str(error)
+            if why is not None:
+                left_out[folder] = why
+    return Found(
+        runs=runs,
+        left_out=tuple(
+            Unread(folder=folder, reason=why)
+            for folder, why in left_out.items()
+            if os.path.realpath(folder) not in found
+        ),
+    )
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
-    """Folders of runs and of their evaluations, in alphabetical order. What else a run holds is not looked through."""
-    for name, folders, files in os.walk(folder):
-        folders.sort()
-        if not {RESULT_FILE, STATUS_FILE, CONFIG_FILE}.isdisjoint(files):
+    """Folders of runs and of their evaluations, in alphabetical order; links are followed. What else a run holds is not
+    looked through, nor are hidden folders."""
+    seen: set[str] = set()
+    for name, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(name)) in seen:  # links may go in circles
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        started = RESULT_FILE in files or STATUS_FILE in files
+        if started or CONFIG_FILE in files:
             yield Path(name)
+        if started:
             folders[:] = [one for one in folders if one == EVALUATIONS]
 
 

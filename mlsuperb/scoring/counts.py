@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from mlsuperb.types import Hypothesis
+from mlsuperb.types import Hypothesis, TaskFacts
 
 K = TypeVar("K", bound=Hashable)
+Rate = Literal["error_rate", "lid_accuracy"]  # properties of `Counts`
 TEXT_FIELDS = ("substitutions", "insertions", "deletions", "reference_length")
 LANGUAGE_FIELDS = ("lid_correct", "lid_total")
 
@@ -44,15 +45,10 @@ class Counts:
         """Share of right languages in %; None if none was asked for."""
         return 100 * self.lid_correct / self.lid_total if self.lid_total else None
 
-    def to_dict(self, *, task: str) -> dict[str, int]:
-        """For JSON, without the counts that a task (`asr`, `lid`, `asr_lid`) has not."""
-        absent = {"asr": LANGUAGE_FIELDS, "lid": TEXT_FIELDS, "asr_lid": ()}[task]
+    def to_dict(self, facts: TaskFacts) -> dict[str, int]:
+        """For JSON (`Counts(**...)` reads it), without the counts that a task has not."""
+        absent = {*(() if facts.has_text else TEXT_FIELDS), *(() if facts.has_language else LANGUAGE_FIELDS)}
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in absent}
-
-    @classmethod
-    def from_dict(cls, counts: Mapping[str, Any]) -> Counts:
-        """The inverse of `to_dict`."""
-        return cls(**counts)
 
 
 def total(counts: Iterable[Counts]) -> Counts:
@@ -71,7 +67,7 @@ def group(
     return {key: total(members[key]) for key in sorted(members)}  # type: ignore[type-var]
 
 
-def nested(table: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+def nested(table: Mapping[Any, Any]) -> dict[str, Any]:
     """`{(a, b, c): value}` as `{a: {b: {c: value}}}`."""
     tree: dict[str, Any] = {}
     for key, value in table.items():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from mlsuperb.runs.result import Record, Result
+from mlsuperb.scoring.counts import Counts
 from mlsuperb.types import TaskFacts
 
 # Of everything in this package that is not a protocol's own: alignment, counts. Raise it when a number may change.
 SCORER_VERSION = "1"
+COUNTS = frozenset(field.name for field in fields(Counts))
 # Facts of the tasks that results named before results held them: has_text, has_language.
 _NAMED_TASKS = {"asr": (True, False), "lid": (False, True), "asr_lid": (True, True)}
 
@@ -72,6 +75,10 @@ class DataRecord(Record):
     languages: dict[str, list[str]] = Field(default_factory=dict)
     skipped: dict[str, Any] = Field(default_factory=dict)
 
+    def sha256(self, split: str) -> str | None:
+        """The hash of a split; None where there is no such split."""
+        return self.splits[split].sha256 if split in self.splits else None
+
 
 class Scorer(Record):
     """Versions of the scoring code: of what all protocols share, and of each protocol."""
@@ -112,12 +119,21 @@ class Published(Record):
 
 
 class Metric(Record):
-    """One number of a protocol; null with a reason where it cannot be had."""
+    """One number of a protocol; null with a reason where it cannot be had.
+
+    Attributes:
+        num_languages, num_utterances: that it was taken over.   num_summed: languages in a sum of the highest rates.
+        languages: those of an extreme, or by language the datasets of its `highest` and `lowest` rate.
+    """
 
     value: float | None
     better: Literal["lower", "higher"]
     unit: str = "%"
     reason: str = ""
+    num_languages: int | None = None
+    num_utterances: int | None = None
+    num_summed: int | None = None
+    languages: list[str] | dict[str, dict[str, str]] | None = None
 
 
 class Section(Record):
@@ -132,6 +148,19 @@ class Section(Record):
     metrics: dict[str, dict[str, Metric]]
     per_language: dict[str, dict[str, dict[str, Any]]]
 
+    @property
+    def rate_name(self) -> str:
+        """The error rate in its units, as tables call it: `CER`, `PER`, `WER`."""
+        return f"{self.units[:1].upper()}ER"
+
+    @property
+    def pools(self) -> bool:
+        """Whether its counts can be added up over languages (`mlsuperb.scoring.counts.Counts`)."""
+        every = (
+            one for datasets in self.counts.values() for languages in datasets.values() for one in languages.values()
+        )
+        return next(every, {}).keys() <= COUNTS
+
 
 class Protocols(Record):
     """The sections by the names of their protocols, and why the other protocols do not apply."""
@@ -142,7 +171,7 @@ class Protocols(Record):
 
     @property
     def sections(self) -> Mapping[str, Section]:
-        """Protocol -> section."""
+        """Protocol -> section, in the order in which they were asked for."""
         return self.__pydantic_extra__
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from mlsuperb.scoring.counts import Counts, total
-from mlsuperb.scoring.score import NOT_APPLICABLE
+from mlsuperb.scoring.counts import Counts, Rate, total
+from mlsuperb.types import TaskFacts
+
+if TYPE_CHECKING:
+    from mlsuperb.scoring.records import Metric, Protocols, Section
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 ABSENT = "n.a."
@@ -51,22 +54,29 @@ class Cells:
         return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
 
 
-def section_tables(section: Mapping[str, Any]) -> list[Cells]:
+def section_tables(section: Section) -> list[Cells]:
     """Of one protocol: for each split the counts of every language and dataset, then the metrics of all splits."""
-    return [*(_counts_table(section, split) for split in section["counts"]), metrics_table(section)]
+    return [*(_counts_table(section, split) for split in section.counts), metrics_table(section)]
 
 
-def protocol_tables(protocols: Mapping[str, Any]) -> list[Cells]:
+def protocol_tables(protocols: Protocols) -> list[Cells]:
     """Counts of the first protocol, metrics of all of them (the others' counts are much the same)."""
-    sections = [section for name, section in protocols.items() if name != NOT_APPLICABLE]
+    sections = list(protocols.sections.values())
     return [*section_tables(sections[0]), *map(metrics_table, sections[1:])] if sections else []
 
 
-def metrics_table(section: Mapping[str, Any]) -> Cells:
+def metrics_table(section: Section) -> Cells:
     """Every metric of a section; a missing value says why. Neighbours missing for the same reason share a row."""
-    rows = tuple((split, *row) for split, metrics in section["metrics"].items() for row in _metric_rows(metrics))
-    title = f"Protocol {section['protocol']} (version {section['version']})"
+    rows = tuple((split, *row) for split, metrics in section.metrics.items() for row in _metric_rows(metrics))
+    title = f"Protocol {section.protocol} (version {section.version})"
     return Cells(title, ("split", "metric", "%", "over"), rows, num_names=2)
+
+
+def rates(facts: TaskFacts) -> list[tuple[Rate, str, str]]:
+    """The rates of a task: field of `Counts`, name, arrow towards better."""
+    text: list[tuple[Rate, str, str]] = [("error_rate", facts.unit_name, ARROWS["lower"])]
+    language: list[tuple[Rate, str, str]] = [("lid_accuracy", "LID", ARROWS["higher"])]
+    return [*(text if facts.has_text else []), *(language if facts.has_language else [])]
 
 
 def percent(value: float | None) -> str:
@@ -74,15 +84,9 @@ def percent(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.1f}"
 
 
-def markdown(protocols: Mapping[str, Any], *, synthetic: bool = False) -> str:
-    """All tables of a result's protocols."""
-    parts = [f"**{SYNTHETIC}**\n"] if synthetic else []
-    return "\n".join([*parts, *(cells.to_markdown() for cells in protocol_tables(protocols))])
-
-
-def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    def missing(item: tuple[str, Mapping[str, Any]]) -> tuple[str, str] | None:
-        return (item[0].split("_")[0], item[1]["reason"]) if item[1]["value"] is None else None
+def _metric_rows(metrics: Mapping[str, Metric]) -> Iterator[tuple[str, str, str]]:
+    def missing(item: tuple[str, Metric]) -> tuple[str, str] | None:
+        return (item[0].split("_")[0], item[1].reason) if item[1].value is None else None
 
     for key, group in groupby(metrics.items(), key=missing):
         entries = dict(group)
@@ -90,71 +94,72 @@ def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield f"{key[0]}_*", ABSENT, key[1]
             continue
         for name, entry in entries.items():
-            yield f"{name} {ARROWS[entry['better']]}", percent(entry["value"]), taken_over(entry)
+            yield f"{name} {ARROWS[entry.better]}", percent(entry.value), taken_over(entry)
 
 
-def taken_over(entry: Mapping[str, Any]) -> str:
+def taken_over(metric: Metric) -> str:
     """What a metric was taken over, or why there is none."""
-    if entry["value"] is None:
-        return str(entry["reason"])
-    named = entry.get("languages")
-    if isinstance(named, Mapping):
-        return "; ".join(f"{language}: {at['lowest']} to {at['highest']}" for language, at in named.items())
-    if named:
-        return ", ".join(named)
-    num = entry.get("num_languages", 0)
-    summed = f", the rates of {entry['num_summed']} summed" if "num_summed" in entry else ""
+    if metric.value is None:
+        return metric.reason
+    if isinstance(metric.languages, Mapping):
+        return "; ".join(f"{name}: {at['lowest']} to {at['highest']}" for name, at in metric.languages.items())
+    if metric.languages:
+        return ", ".join(metric.languages)
+    num = metric.num_languages or 0
+    summed = f", the rates of {metric.num_summed} summed" if metric.num_summed is not None else ""
     return f"{num} language{'' if num == 1 else 's'}{summed}"
 
 
 _Column = tuple[str, Callable[[Mapping[str, Any]], str]]
 
 
-def _counts_table(section: Mapping[str, Any], split: str) -> Cells:
+def _counts_table(section: Section, split: str) -> Cells:
     rows = {
         (language, dataset): counts
-        for dataset, languages in section["counts"][split].items()
+        for dataset, languages in section.counts[split].items()
         for language, counts in languages.items()
     }
     sample = next(iter(rows.values()))
-    columns = _challenge_columns() if "cer_sum" in sample else _edit_columns(sample, section["units"])
+    columns = _pooled_columns(sample, section.rate_name) if section.pools else _other_columns(sample)
     rows = {key: rows[key] for key in sorted(rows)}
-    if "cer_sum" not in sample:  # the challenge never pools languages
-        pooled = total(Counts.from_dict(counts) for counts in rows.values())
-        rows["total", ""] = {field.name: getattr(pooled, field.name) for field in fields(pooled)}
+    if section.pools:
+        rows["total", ""] = asdict(total(Counts(**counts) for counts in rows.values()))
     return Cells(
-        f"Protocol {section['protocol']}, split {split}",
+        f"Protocol {section.protocol}, split {split}",
         ("language", "dataset", *(name for name, _ in columns)),
         tuple((*key, *(show(counts) for _, show in columns)) for key, counts in rows.items()),
         num_names=2,
     )
 
 
-def _edit_columns(sample: Mapping[str, Any], units: str) -> Sequence[_Column]:
-    columns: list[_Column] = [("utterances", lambda c: str(c["num_utterances"]))]
-    if "reference_length" in sample:
-        columns.append(
-            (f"{'PER' if units == 'phoneme' else 'CER'} % ↓", lambda c: percent(Counts.from_dict(c).error_rate))
-        )
-    if "lid_total" in sample:
-        columns.append(("LID % ↑", lambda c: percent(Counts.from_dict(c).lid_accuracy)))
-    if "reference_length" in sample:
-        columns += [
-            ("sub", lambda c: str(c["substitutions"])),
-            ("ins", lambda c: str(c["insertions"])),
-            ("del", lambda c: str(c["deletions"])),
-        ]
-    return columns
+def _pooled_columns(sample: Mapping[str, Any], rate_name: str) -> Sequence[_Column]:
+    error: _Column = (f"{rate_name} % ↓", lambda c: percent(Counts(**c).error_rate))
+    language: _Column = ("LID % ↑", lambda c: percent(Counts(**c).lid_accuracy))
+    edits = {"substitutions": "sub", "insertions": "ins", "deletions": "del"}
+    return [
+        _column("utterances", "num_utterances"),
+        *([error] if "reference_length" in sample else []),
+        *([language] if "lid_total" in sample else []),
+        *(_column(title, field) for field, title in edits.items() if field in sample),
+    ]
 
 
-def _challenge_columns() -> Sequence[_Column]:
+def _column(title: str, field: str) -> _Column:
+    return title, lambda counts: str(counts[field])
+
+
+def _other_columns(sample: Mapping[str, Any]) -> Sequence[_Column]:
+    """Of counts that are rates of utterances added up (`protocols.challenge.ChallengeCounts`), or whatever there is."""
+
     def share(counts: Mapping[str, Any], name: str) -> str:
         return percent(100 * counts[name] / counts["num_scored"] if counts["num_scored"] else None)
 
+    if "cer_sum" not in sample:
+        return [_column(name.replace("_", " "), name) for name in sample]
     return [
-        ("utterances", lambda c: str(c["num_utterances"])),
+        _column("utterances", "num_utterances"),
         ("CER % ↓", lambda c: share(c, "cer_sum")),
         ("LID % ↑", lambda c: share(c, "lid_correct")),
         ("no reference", lambda c: str(c["num_utterances"] - c["num_scored"])),
-        ("no hypothesis", lambda c: str(c["num_empty_hypotheses"])),
+        _column("no hypothesis", "num_empty_hypotheses"),
     ]

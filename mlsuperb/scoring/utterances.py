@@ -13,23 +13,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from mlsuperb.data.text import first_language, normaliser
 from mlsuperb.scoring.alignment import Edits, Units, edit_counts
 from mlsuperb.scoring.counts import Counts
-from mlsuperb.types import Hypothesis
-
-TaskName = Literal["asr", "lid", "asr_lid"]
-UnitName = Literal["char", "phoneme"]
+from mlsuperb.types import Hypothesis, TaskFacts
 
 _LANGUAGE_TOKEN = re.compile(r"\[[a-z]{3}(?:_[a-z]{3})?\]")
 _NO_EDITS = Edits(0, 0, 0)
 
 
-def utterance_counts(
-    hypotheses: Sequence[Hypothesis], *, task: TaskName, normaliser: str = "v1", units: UnitName = "char"
-) -> list[Counts]:
+def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list[Counts]:
     """The counts of each utterance.
 
     Raises:
@@ -37,9 +31,10 @@ def utterance_counts(
     """
     edits: Iterable[Edits] = (_NO_EDITS for _ in hypotheses)
     references: Sequence[Units] = [""] * len(hypotheses)
-    if task != "lid":
-        references, outputs = compared_units(hypotheses, task=task, normaliser=normaliser, units=units)
-        edits = edit_counts(references, outputs)
+    if facts.has_text:
+        pairs = [_folded_units(one, facts) for one in hypotheses]
+        references = [reference for reference, _ in pairs]
+        edits = edit_counts(references, [output for _, output in pairs])
     return [
         Counts(
             num_utterances=1,
@@ -47,35 +42,34 @@ def utterance_counts(
             insertions=edit.insertions,
             deletions=edit.deletions,
             reference_length=len(reference),
-            lid_correct=int(task != "asr" and first_language(one.hypothesis) == one.language),
-            lid_total=int(task != "asr"),
+            lid_correct=int(facts.has_language and first_language(one.hypothesis) == one.language),
+            lid_total=int(facts.has_language),
         )
         for one, edit, reference in zip(hypotheses, edits, references, strict=True)
     ]
 
 
-def compared_units(
-    hypotheses: Sequence[Hypothesis], *, task: TaskName, normaliser: str = "v1", units: UnitName = "char"
-) -> tuple[list[Units], list[Units]]:
-    """References and hypotheses as they are aligned: characters or lists of phonemes, ASCII in lower case."""
-    texts = [compared_texts(one, task=task, normaliser=normaliser, units=units) for one in hypotheses]
-    folded = [[_lower_ascii(text) for text in pair] for pair in texts]
-    if units == "phoneme":
-        return [reference.split() for reference, _ in folded], [output.split() for _, output in folded]
-    return [reference for reference, _ in folded], [output for _, output in folded]
+def _folded_units(one: Hypothesis, facts: TaskFacts) -> tuple[Units, Units]:
+    """Reference and hypothesis as they are aligned, ASCII in lower case."""
+    reference, output = map(_lower_ascii, compared_texts(one, facts))
+    return (reference, output) if facts.units == "char" else (reference.split(), output.split())
 
 
-def compared_texts(
-    one: Hypothesis, *, task: TaskName, normaliser: str = "v1", units: UnitName = "char"
-) -> tuple[str, str]:
+def compared_units(one: Hypothesis, facts: TaskFacts) -> tuple[Units, Units]:
+    """Reference and hypothesis as they are shown: characters, or what spaces part (phonemes, words), in their own case."""
+    reference, output = compared_texts(one, facts)
+    return (reference.strip(), output.strip()) if facts.units == "char" else (reference.split(), output.split())
+
+
+def compared_texts(one: Hypothesis, facts: TaskFacts) -> tuple[str, str]:
     """Reference and hypothesis of one utterance as they are compared, in their own case."""
-    reference = " ".join(_normalise(one.reference, normaliser).split())
+    reference = " ".join(normaliser(facts.normaliser)(one.reference).split())
     output = " ".join(one.hypothesis.split())
-    if units == "phoneme":
+    if facts.units == "phoneme":
         from mlsuperb.data.phonemes import to_phonemes  # an extra
 
         return to_phonemes(reference, one.language), output
-    if task == "asr_lid":
+    if facts.has_language:
         return (f" {reference}" if reference else ""), _LANGUAGE_TOKEN.sub("", output)
     return reference, output
 
@@ -83,7 +77,3 @@ def compared_texts(
 def _lower_ascii(text: str) -> str:
     """The letters A to Z in lower case, and no others: in UTF-8, bytes below 128 stand for nothing else."""
     return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
-
-
-def _normalise(text: str, name: str) -> str:
-    return normaliser(name)(text)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from mlsuperb.data.phonemes import PHONEME_LANGUAGES, missing_extra, to_phonemes
 from mlsuperb.data.text import first_language, normaliser
-from mlsuperb.types import Utterance
+from mlsuperb.types import TaskFacts, Utterance
 
 SPACE = "<space>"
 
@@ -30,6 +30,18 @@ class Task:
     normaliser: Literal["raw", "v1", "v1_mono"] = "v1"
     units: Literal["char", "phoneme"] = "char"
     monolingual: bool = False
+
+    @property
+    def facts(self) -> TaskFacts:
+        """What scores and tables have to know."""
+        return TaskFacts(
+            name=self.name,
+            has_text=self.has_text,
+            has_language=self.has_language,
+            units=self.units,
+            unit_name="PER" if self.units == "phoneme" else "CER",
+            normaliser=self.normaliser,
+        )
 
     @classmethod
     def problems(cls, *, normaliser: str, units: str, **_: Any) -> list[str]:

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 import yaml
+from finished_runs import finished_run
 
+from mlsuperb import tasks
 from mlsuperb.commands import score as command
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.types import Hypothesis
@@ -68,15 +70,32 @@ def test_a_run_folder_says_how_it_is_scored(jsonl, tmp_path, capsys):
     assert "task asr_lid, normaliser v1" in capsys.readouterr().out
 
 
-def test_task_is_inferred():
-    assert command.infer_task([hypothesis("a", "x", "X"), hypothesis("b", "x", "")]) == "asr"
-    assert command.infer_task([hypothesis("a", "x", "[eng]"), hypothesis("b", "x", "")]) == "lid"
-    assert command.infer_task([hypothesis("a", "x", "[eng]"), hypothesis("b", "x", "[eng] X")]) == "asr_lid"
+@pytest.mark.parametrize(
+    ("texts", "task"),
+    [(["X", ""], "asr"), (["[eng]", ""], "lid"), (["[eng]", "[eng] X"], "asr_lid"), (["", ""], "asr")],
+)
+def test_task_is_inferred(texts, task):
+    ones = [hypothesis(str(number), "x", text) for number, text in enumerate(texts)]
+    assert command.infer_task(ones) == tasks.known()[task]().facts
+
+
+def test_a_finished_run_says_how_it_is_scored_and_how_much_it_trained(tmp_path, capsys):
+    run = finished_run(tmp_path / "run", wrong=1, seed=0, num_trainable=200_000_000)
+    command.main([str(run / "hypotheses.jsonl")])
+    shown = capsys.readouterr().out
+    assert "task asr_lid, normaliser v1, units char" in shown
+    assert "trained parameters (above 100 M), the limit of ML-SUPERB 2.0" in shown
+    assert "Synthetic data" in shown
+    with pytest.raises(SystemExit, match="challenge was asked for, but does not apply to task asr; is it another task"):
+        command.main([str(run), "--task", "asr", "--protocol", "challenge"])
 
 
 def test_mistakes_are_one_sentence_and_no_traceback(tmp_path, jsonl):
     with pytest.raises(SystemExit, match="there is no file"):
         command.main([str(tmp_path / "nowhere.jsonl")])
-    (tmp_path / "config.yaml").write_text("seed: 0\n", encoding="utf-8")
-    with pytest.raises(SystemExit, match=r"config\.yaml does not say task\.name"):
-        command.main([str(tmp_path)])
+    for config in ("seed: 0", "task: {name: tts, normaliser: v1, units: char}", "task: {_target_: no.Task}"):
+        (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
+        with pytest.raises(SystemExit, match=r"config\.yaml does not say task\.name"):
+            command.main([str(tmp_path)])
+    with pytest.raises(SystemExit, match="there is no protocol 'v3'"):
+        command.main([str(jsonl), "--task", "asr", "--normaliser", "v1", "--units", "char", "--protocol", "v3"])

@@ -7,8 +7,17 @@ import statistics
 
 import jiwer
 import pytest
+from finished_runs import scored
 
 from mlsuperb.scoring.protocols import challenge
+
+
+def score(ones):
+    return scored(ones, protocols=["challenge"])["challenge"]
+
+
+def score_server(ones):
+    return scored(ones, protocols=["challenge_server"])["challenge_server"]
 
 
 def values(section, split="test"):
@@ -24,7 +33,7 @@ def test_utterance_rate_is_jiwers():
 
 
 def test_six_numbers_by_hand(utterance):
-    section = challenge.score(
+    section = score(
         [
             utterance("eng", "abcd", "[eng] ABCD"),  # 0
             utterance("eng", "a", "[eng] XYZ"),  # 3: a rate may exceed 1
@@ -71,7 +80,7 @@ def test_against_a_plain_reading_of_the_script(utterance):
                 right.append(output[:5] == f"[{language}]")
         rates.append(100 * statistics.fmean(cers))
         accuracies.append(100 * statistics.fmean(right))
-    found = values(challenge.score([utterance(*row) for row in rows]))
+    found = values(score([utterance(*row) for row in rows]))
     assert found["standard_cer"] == pytest.approx(statistics.fmean(rates))
     assert found["std_cer"] == pytest.approx(statistics.stdev(rates))
     assert found["worst_15_cer"] == pytest.approx(sum(rates) / 15)
@@ -82,27 +91,25 @@ def test_worst_15_of_more_languages(utterance):
     codes = [f"a{first}{second}" for first in "bcde" for second in "fghij"]
     ones = [utterance(code, "abcdefghij", f"[{code}] " + "abcdefghij"[: 10 - n % 11]) for n, code in enumerate(codes)]
     rates = [10 * (n % 11) for n in range(20)]
-    found = challenge.score(ones)["metrics"]["test"]["worst_15_cer"]
+    found = score(ones)["metrics"]["test"]["worst_15_cer"]
     assert found["value"] == pytest.approx(sum(sorted(rates)[-15:]) / 15)
     assert (found["num_languages"], found["num_summed"]) == (20, 15)
 
 
 def test_normaliser(utterance):
     """Unicode punctuation goes, symbols and marks stay, upper case; four languages lose their spaces."""
-    assert values(challenge.score([utterance("spa", "¿qué—tal? + €", "[spa] QUÉTAL + €"), utterance("fra", "a", "b")]))[
+    assert values(score([utterance("spa", "¿qué—tal? + €", "[spa] QUÉTAL + €"), utterance("fra", "a", "b")]))[
         "standard_cer"
     ] == pytest.approx(50.0)  # spa is right; [fra] is missing and "b" is taken for a language
     for language in ("cmn", "jpn", "tha", "yue"):
-        section = challenge.score([utterance(language, "我想 去。餐厅", f"[{language}] 我 想去餐厅")])
+        section = score([utterance(language, "我想 去。餐厅", f"[{language}] 我 想去餐厅")])
         assert section["per_language"]["test"][language]["cer"] == 0.0
     # elsewhere spaces count: "AB" against "A B"
-    assert challenge.score([utterance("eng", "a b", "[eng] ab")])["per_language"]["test"]["eng"][
-        "cer"
-    ] == pytest.approx(100 / 3)
+    assert score([utterance("eng", "a b", "[eng] ab")])["per_language"]["test"]["eng"]["cer"] == pytest.approx(100 / 3)
 
 
 def test_language_is_the_first_five_characters(utterance):
-    section = challenge.score(
+    section = score(
         [
             utterance("eng", "a", "[eng]A"),  # right, no space needed
             utterance("eng", "a", " [eng] A"),  # wrong: a character late, and `]` is left in the text (punctuation)
@@ -116,15 +123,13 @@ def test_language_is_the_first_five_characters(utterance):
 
 
 def test_org_jpn_and_references_that_begin_with_their_language(utterance):
-    section = challenge.score([utterance("org_jpn", "[jpn] あ", "[jpn] あ"), utterance("jpn", "あ", "[jpn] あ")])
+    section = score([utterance("org_jpn", "[jpn] あ", "[jpn] あ"), utterance("jpn", "あ", "[jpn] あ")])
     assert section["counts"]["test"]["fleurs"].keys() == {"jpn"}
     assert section["per_language"]["test"]["jpn"] == {"cer": 0.0, "lid_accuracy": 100.0}
 
 
 def test_empty_references_and_hypotheses_are_counted(utterance):
-    section = challenge.score(
-        [utterance("eng", "?!", "[eng] A"), utterance("eng", "ab", ""), utterance("eng", "ab", "[eng] ab")]
-    )
+    section = score([utterance("eng", "?!", "[eng] A"), utterance("eng", "ab", ""), utterance("eng", "ab", "[eng] ab")])
     assert section["counts"]["test"]["fleurs"]["eng"] == {
         "num_utterances": 3,
         "num_scored": 2,
@@ -137,21 +142,21 @@ def test_empty_references_and_hypotheses_are_counted(utterance):
 
 def test_a_language_without_references_makes_the_public_numbers_null(utterance):
     ones = [utterance("eng", "ab", "[eng] ab"), utterance("fra", "...", "[fra] a")]
-    public = challenge.score(ones)["metrics"]["test"]
+    public = score(ones)["metrics"]["test"]
     assert public["standard_cer"]["value"] is None
     assert public["standard_cer"]["reason"] == "no reference text in fra"
     assert public["worst_15_cer"]["value"] is None
-    server = challenge.score_server(ones)
+    server = score_server(ones)
     assert server["left_out"] == {"test": ["fra"]}
     assert server["metrics"]["test"]["standard_lid_accuracy"]["value"] == 100.0
     assert server["metrics"]["test"]["standard_cer"]["num_languages"] == 1
 
 
 def test_missing_splits_are_null(utterance):
-    only = challenge.score([utterance("eng", "ab", "[eng] ab")])["metrics"]["test"]
+    only = score([utterance("eng", "ab", "[eng] ab")])["metrics"]["test"]
     assert only["dialect_cer"] == {"value": None, "unit": "%", "better": "lower", "reason": "no split dev_dialect"}
     assert only["std_cer"]["reason"] == "needs 2 or more languages, has 1"
-    dialect = challenge.score([utterance("eng", "ab", "[eng] ab", split="dev_dialect")])["metrics"]
+    dialect = score([utterance("eng", "ab", "[eng] ab", split="dev_dialect")])["metrics"]
     assert dialect["dev_dialect"]["dialect_cer"]["value"] == 0.0
     assert dialect["dev_dialect"]["standard_cer"]["reason"] == "no standard split"
 
@@ -166,10 +171,10 @@ def test_server_form(utterance):
         utterance("eng", "ab", "[eng] x AB", split="dev_dialect"),  # ENG AB: 4 of 6
         utterance("eng", "ab", "[eng]", split="dev_dialect"),  # 6 of 6
     ]
-    section = challenge.score_server(ones)
+    section = score_server(ones)
     counts = section["counts"]["test"]["fleurs"]
     assert [counts[name]["cer_sum"] for name in ("eng", "spa", "fra")] == pytest.approx([4 / 7, 0.25, 0.0])
     assert values(section)["dialect_cer"] == pytest.approx(100 * (4 / 6 + 1) / 2)
     assert values(section)["standard_lid_accuracy"] == 100.0
     assert values(section)["dialect_lid_accuracy"] == 100.0
-    assert challenge.score(ones)["counts"]["test"]["fleurs"]["eng"]["cer_sum"] == pytest.approx(2 / 7)
+    assert score(ones)["counts"]["test"]["fleurs"]["eng"]["cer_sum"] == pytest.approx(2 / 7)

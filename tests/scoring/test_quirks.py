@@ -15,9 +15,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from finished_runs import facts, scored
 
 from mlsuperb.runs.hypotheses import read_hypotheses
-from mlsuperb.scoring.score import NOT_APPLICABLE, PROTOCOLS, score
 from mlsuperb.scoring.utterances import utterance_counts
 
 # id, dataset, language, reference, hypothesis
@@ -86,16 +86,14 @@ def sections(tmp_path_factory):
     path.write_text("\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n", encoding="utf-8")
     hypotheses = read_hypotheses(path)  # empty lines between the utterances are none
     assert len(hypotheses) == 16
-    counted = [
-        (one.errors, one.reference_length, one.lid_correct) for one in utterance_counts(hypotheses, task="asr_lid")
-    ]
+    counted = [(one.errors, one.reference_length, one.lid_correct) for one in utterance_counts(hypotheses, facts())]
     assert counted == [
         (1, 7, 1), (1, 5, 1), (0, 4, 1), (0, 3, 1), (2, 5, 0), (1, 2, 1), (1, 12, 0), (4, 4, 1),
         (3, 3, 0), (3, 0, 1), (2, 6, 0), (1, 3, 0), (0, 5, 1), (1, 5, 1), (4, 4, 0), (1, 3, 1),
     ]  # fmt: skip
-    found = score(hypotheses, task="asr_lid")
-    assert found.pop(NOT_APPLICABLE) == {}
-    assert tuple(found) == PROTOCOLS
+    found = scored(hypotheses)
+    assert found.pop("not_applicable") == {}
+    assert list(found) == ["v1", "v2", "challenge", "challenge_server"]
     return found
 
 

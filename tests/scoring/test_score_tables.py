@@ -3,11 +3,17 @@ from __future__ import annotations
 import io
 
 import pytest
+from finished_runs import facts
 from rich.console import Console
 
 from mlsuperb.scoring.examples import show_examples
-from mlsuperb.scoring.score import score
-from mlsuperb.scoring.table import SYNTHETIC, markdown, metrics_table, protocol_tables
+from mlsuperb.scoring.records import Protocols
+from mlsuperb.scoring.score import Scoring
+from mlsuperb.scoring.table import metrics_table, protocol_tables
+
+
+def score(ones, task="asr_lid", **options):
+    return Scoring(**options).score(ones, facts(task))
 
 
 @pytest.fixture
@@ -21,7 +27,7 @@ def ones(utterance):
 
 
 def test_counts_and_total(ones):
-    table = protocol_tables(score(ones, task="asr_lid"))[0]
+    table = protocol_tables(score(ones))[0]
     assert table.columns == ("language", "dataset", "utterances", "CER % ↓", "LID % ↑", "sub", "ins", "del")
     assert table.rows == (
         ("dan", "NST", "1", "100.0", "0.0", "0", "0", "4"),
@@ -32,7 +38,7 @@ def test_counts_and_total(ones):
 
 
 def test_missing_values_say_why_and_every_protocol_is_there(ones):
-    sections = score(ones[:2], task="asr_lid")
+    sections = score(ones[:2])
     tables = protocol_tables(sections)
     assert [table.title for table in tables] == [
         "Protocol v1, split test",
@@ -41,32 +47,30 @@ def test_missing_values_say_why_and_every_protocol_is_there(ones):
         "Protocol challenge (version 1)",
         "Protocol challenge_server (version 1)",
     ]
-    rows = metrics_table(sections["v1"]).rows
+    rows = metrics_table(sections.sections["v1"]).rows
     assert ("test", "reserved_*", "n.a.", "no utterance of a reserved language") in rows
     assert ("test", "trained_lid_accuracy ↑", "100.0", "1 language") in rows
-    rows = metrics_table(sections["v2"]).rows
+    rows = metrics_table(sections.sections["v2"]).rows
     assert ("test", "trained_dataset_range ↓", "n.a.", "no language has more than one dataset") in rows
     assert ("test", "trained_std_cer ↓", "n.a.", "needs 2 or more languages, has 1") in rows
-    rows = metrics_table(sections["challenge"]).rows
+    rows = metrics_table(sections.sections["challenge"]).rows
     assert rows[-1] == ("test", "dialect_*", "n.a.", "no split dev_dialect")
-    assert protocol_tables({"not_applicable": {}}) == []
+    assert protocol_tables(Protocols()) == []
 
 
 def test_challenge_and_lid_have_their_own_columns(ones):
-    challenge = protocol_tables(score(ones, task="asr_lid", protocols=["challenge"]))[0]
+    challenge = protocol_tables(score(ones, protocols=["challenge"]))[0]
     assert challenge.columns[2:] == ("utterances", "CER % ↓", "LID % ↑", "no reference", "no hypothesis")
     assert len(challenge.rows) == 3  # languages are not pooled
-    lid = protocol_tables(score(ones, task="lid"))[0]
+    lid = protocol_tables(score(ones, "lid"))[0]
     assert lid.columns == ("language", "dataset", "utterances", "LID % ↑")
 
 
 def test_markdown_and_terminal_show_the_same_cells(ones):
-    sections = score(ones, task="asr_lid", protocols=["v1"])
-    text = markdown(sections, synthetic=True)
-    assert text.startswith(f"**{SYNTHETIC}**")
+    sections = score(ones, protocols=["v1"])
+    text = "".join(table.to_markdown() for table in protocol_tables(sections))
     assert "| eng | fleurs | 2 | 8.3 | 100.0 | 1 | 0 | 0 |" in text
     assert "| --- | --- | ---: |" in text
-    assert SYNTHETIC not in markdown(sections)
     console = Console(file=io.StringIO(), width=120)
     for table in protocol_tables(sections):
         console.print(table.to_rich())
@@ -76,7 +80,7 @@ def test_markdown_and_terminal_show_the_same_cells(ones):
 
 
 def test_examples_are_marked(ones):
-    shown = show_examples(ones, 3, task="asr_lid").plain
+    shown = show_examples(ones, facts()).plain
     assert shown == (
         "b: number 2 of 4 from best to worst, 20 % errors\n"
         "  reference   [eng] H{E}LLO\n"
@@ -88,16 +92,16 @@ def test_examples_are_marked(ones):
         "  reference   [dan] {GOD}\n"
         "  hypothesis  [eng] \n"
     )
-    assert show_examples(list(reversed(ones)), 3, task="asr_lid").plain == shown
-    coloured = show_examples(ones, 3, task="asr_lid", colour=True)
+    assert show_examples(list(reversed(ones)), facts()).plain == shown
+    coloured = show_examples(ones, facts(), colour=True)
     assert "{" not in coloured.plain
     assert any("red" in str(span.style) for span in coloured.spans)
 
 
 def test_examples_of_other_tasks(ones, utterance, monkeypatch):
-    assert "{dan}" in show_examples(ones, 2, task="lid").plain
+    assert "{dan}" in show_examples(ones, facts("lid"), 2).plain
     monkeypatch.setattr("mlsuperb.data.phonemes.to_phonemes", lambda text, language: " ".join(text))
     one = utterance("jpn", "abc", "A X C")
-    assert "A {X} C" in show_examples([one], 1, task="asr", units="phoneme").plain
+    assert "A {X} C" in show_examples([one], facts("asr", units="phoneme"), 1).plain
     with pytest.raises(ValueError, match="1, 2 or 3 can be shown"):
-        show_examples(ones, 4, task="asr")
+        show_examples(ones, facts("asr"), 4)

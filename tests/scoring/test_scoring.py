@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from finished_runs import facts, scored
 
 from mlsuperb.scoring.counts import Counts, total
-from mlsuperb.scoring.score import PROTOCOLS, Scoring, score
+from mlsuperb.scoring.protocols import get, names
+from mlsuperb.scoring.score import Scoring
 
 
 def test_counts_add_up():
@@ -18,8 +21,8 @@ def test_counts_add_up():
     assert a + b == total([a, b])
     assert ((a + b).errors, (a + b).error_rate, (a + b).lid_accuracy) == (10, 50.0, 25.0)
     assert (Counts().error_rate, Counts().lid_accuracy) == (None, None)
-    assert Counts.from_dict(a.to_dict(task="asr_lid")) == a
-    assert a.to_dict(task="asr").keys() == {
+    assert Counts(**a.to_dict(facts())) == a
+    assert a.to_dict(facts("asr")).keys() == {
         "num_utterances",
         "substitutions",
         "insertions",
@@ -30,49 +33,65 @@ def test_counts_add_up():
 
 def test_protocols_apply_by_task(utterance):
     ones = [utterance("eng", "a", "[eng] A")]
-    cases = {
-        ("asr_lid", "char"): {"v1", "v2", "challenge", "challenge_server"},
-        ("asr", "char"): {"v1", "v2"},
-        ("lid", "char"): {"v1"},
-    }
-    for (task, units), applying in cases.items():
-        sections = score(ones, task=task, units=units)
-        assert sections.keys() - {"not_applicable"} == applying
-        assert sections["not_applicable"].keys() == set(PROTOCOLS) - applying
-        assert all(sections["not_applicable"].values())
-    assert score(ones, task="asr", protocols=["challenge"])["not_applicable"] == {
+    cases = {"asr_lid": {"v1", "v2", "challenge", "challenge_server"}, "asr": {"v1", "v2"}, "lid": {"v1"}}
+    for task, applying in cases.items():
+        found = Scoring().score(ones, facts(task))
+        assert found.sections.keys() == applying
+        assert found.not_applicable.keys() == set(names()) - applying
+        assert all(found.not_applicable.values())
+    assert Scoring(protocols=["challenge"]).score(ones, facts("asr")).not_applicable == {
         "challenge": "needs language and transcript (task asr_lid), this is task asr"
     }
+    assert Scoring(protocols=["v2"]).why_nothing(facts("lid")) == "v2 needs transcripts, task lid has none"
+    assert Scoring().why_nothing(facts("lid")) == ""
 
 
 def test_phonemes_leave_only_v1(utterance, monkeypatch):
     monkeypatch.setattr("mlsuperb.data.phonemes.to_phonemes", lambda text, language: " ".join(text))
-    sections = score([utterance("jpn", "ab", "A B")], task="asr", normaliser="v1_mono", units="phoneme")
+    sections = scored([utterance("jpn", "ab", "A B")], facts("asr", normaliser="v1_mono", units="phoneme"))
     assert sections.keys() == {"v1", "not_applicable"}
     assert sections["v1"]["metrics"]["test"]["all_per"]["value"] == 0.0
 
 
 def test_sections_are_strict_json_with_a_language_called_nan(utterance):
-    sections = score([utterance("nan", "a", "[nan] A"), utterance("eng", "...", "")], task="asr_lid")
+    sections = scored([utterance("nan", "a", "[nan] A"), utterance("eng", "...", "")])
     text = json.dumps(sections, allow_nan=False)
     assert json.loads(text) == sections
     assert sections["v1"]["counts"]["test"]["fleurs"]["nan"]["lid_correct"] == 1
     assert set(sections["v2"]["per_language"]["test"]) == {"nan", "eng"}
 
 
-def test_wrong_arguments():
+def test_nothing_to_score():
     with pytest.raises(ValueError, match="there is no hypothesis"):
-        score([], task="asr")
+        Scoring().score([], facts())
 
 
-def test_wrong_names(utterance):
-    ones = [utterance("eng", "a", "A")]
-    with pytest.raises(ValueError, match="unknown task 'tts'; choose one of asr, lid, asr_lid"):
-        score(ones, task="tts")
-    with pytest.raises(ValueError, match="unknown protocol v3; choose from v1, v2, challenge, challenge_server"):
-        score(ones, task="asr", protocols=["v3"])
-    with pytest.raises(ValueError, match="unknown unit 'word'"):
-        score(ones, task="asr", units="word")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("v3", "there is no protocol 'v3'; nearest: v2, v1, challenge.*given by its address"),
+        ("nowhere.wer", "protocol 'nowhere.wer' cannot be imported: No module named 'nowhere'"),
+        ("json.dumps", "json.dumps is no protocol: it lacks name, version"),
+    ],
+)
+def test_wrong_names(utterance, name, message):
+    with pytest.raises(ValueError, match=message):
+        Scoring(protocols=["v1", name]).score([utterance("eng", "a", "A")], facts("asr"))
+    (problem,) = Scoring.problems(protocols=["v1", name])
+    assert re.search(message, problem)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_protocol_says_what_it_is(utterance, name):
+    protocol = get(name)
+    assert (protocol.name, bool(protocol.title)) == (name, True)
+    section = Scoring(protocols=[name]).score([utterance("eng", "a", "[eng] A")], facts()).sections[name]
+    kinds = {
+        metric.removeprefix("trained_").removeprefix("reserved_").removeprefix("all_")
+        for metric in section.metrics["test"]
+    }
+    assert kinds <= protocol.meanings.keys()
+    assert protocol.headline.keys() <= section.metrics["test"].keys() | {"trained_per"}
 
 
 def test_the_node_in_conf(utterance):
@@ -81,4 +100,4 @@ def test_the_node_in_conf(utterance):
     assert node.pop("name") == "default"
     scoring = Scoring(**node)
     assert scoring == Scoring()
-    assert scoring.score([utterance("eng", "a", "A")], task="asr").keys() == {"v1", "v2", "not_applicable"}
+    assert scoring.score([utterance("eng", "a", "A")], facts("asr")).sections.keys() == {"v1", "v2"}

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from finished_runs import facts, scored
 
 from mlsuperb.data.corpora.ml_superb_release import few_shot_ids
 from mlsuperb.scoring.protocols import v1
-from mlsuperb.scoring.utterances import compared_units, utterance_counts
+from mlsuperb.scoring.utterances import compared_texts, utterance_counts
 
 
-def counts_of(one, **options):
-    (found,) = utterance_counts([one], **{"task": "asr_lid", **options})
+def counts_of(one, task="asr_lid", **options):
+    (found,) = utterance_counts([one], facts(task, **options))
     return found
+
+
+def score(ones, task, **options):
+    return scored(ones, facts(task, **options), protocols=["v1"])["v1"]
 
 
 def test_the_reserved_languages_are_those_of_the_data():
@@ -31,14 +36,14 @@ def test_space_after_the_language_counts_on_both_sides(utterance):
 
 def test_whitespace_runs_are_one_space_and_inner_language_tokens_leave_theirs(utterance):
     one = utterance("eng", " ab \t c\u3000d ", "[eng]  AB  C\u00a0D ")
-    assert compared_units([one], task="asr_lid") == ([" ab c d"], [" ab c d"])
-    assert compared_units([utterance("eng", "ab cd", "[eng] AB [org_jpn] CD")], task="asr_lid")[1] == [" ab  cd"]
+    assert compared_texts(one, facts()) == (" AB C D", " AB C D")
+    assert compared_texts(utterance("eng", "ab cd", "[eng] AB [org_jpn] CD"), facts())[1] == " AB  CD"
 
 
 def test_empty_reference_makes_insertions_only(utterance):
     found = counts_of(utterance("eng", "[laughs] ...", "[eng] HA"))
     assert (found.reference_length, found.insertions) == (0, 3)
-    section = v1.score([utterance("eng", "...", "[eng] HA")], task="asr_lid")
+    section = score([utterance("eng", "...", "[eng] HA")], task="asr_lid")
     entry = section["metrics"]["test"]["trained_cer"]
     assert (entry["value"], entry["reason"]) == (None, "no reference text")
 
@@ -82,7 +87,7 @@ def test_language_is_the_first_token(utterance, label, hypothesis, right):
 
 
 def test_subsets_are_pooled_not_averaged(utterance):
-    section = v1.score(
+    section = score(
         [
             utterance("eng", "a" * 9, "[eng] " + "A" * 9),  # 0 of 10
             utterance("eng", "a" * 9, "[fra] " + "A" * 9, dataset="mls"),  # 0 of 10, wrong language
@@ -120,7 +125,7 @@ def test_org_jpn_counts_as_jpn_by_its_id(utterance):
         utterance("org_jpn", "ab", "[org_jpn] AB", dataset="commonvoice", id="cv_jpn_000106"),
         utterance("jpn", "ab", "[jpn] XX", dataset="commonvoice", id="cv_jpn_000001"),
     ]
-    section = v1.score(ones, task="asr_lid")
+    section = score(ones, task="asr_lid")
     assert list(section["per_language"]["test"]) == ["jpn"]
     assert section["per_language"]["test"]["jpn"]["num_utterances"] == 2
     assert set(section["counts"]["test"]["commonvoice"]) == {"org_jpn", "jpn"}
@@ -130,7 +135,7 @@ def test_org_jpn_counts_as_jpn_by_its_id(utterance):
 
 
 def test_a_subset_without_utterances_is_null_with_the_reason(utterance):
-    section = v1.score([utterance("eng", "a", "[eng] A")], task="asr_lid")
+    section = score([utterance("eng", "a", "[eng] A")], task="asr_lid")
     entry = section["metrics"]["test"]["reserved_cer"]
     assert (entry["value"], entry["reason"]) == (None, "no utterance of a reserved language")
     assert entry["better"] == "lower"
@@ -138,22 +143,22 @@ def test_a_subset_without_utterances_is_null_with_the_reason(utterance):
 
 def test_tasks_have_only_their_metrics(utterance):
     one = utterance("eng", "a", "[eng]")
-    assert set(v1.score([one], task="lid")["metrics"]["test"]) == {f"{s}_lid_accuracy" for s in v1.SUBSETS}
-    assert set(v1.score([one], task="asr")["metrics"]["test"]) == {f"{s}_cer" for s in v1.SUBSETS}
-    counts = v1.score([one], task="lid")["counts"]["test"]["fleurs"]["eng"]
+    assert set(score([one], task="lid")["metrics"]["test"]) == {f"{s}_lid_accuracy" for s in v1.SUBSETS}
+    assert set(score([one], task="asr")["metrics"]["test"]) == {f"{s}_cer" for s in v1.SUBSETS}
+    counts = score([one], task="lid")["counts"]["test"]["fleurs"]["eng"]
     assert counts == {"num_utterances": 1, "lid_correct": 1, "lid_total": 1}
 
 
 def test_splits_are_kept_apart(utterance):
     ones = [utterance("eng", "a", "A"), utterance("eng", "a", "B", split="dev_dialect")]
-    metrics = v1.score(ones, task="asr")["metrics"]
+    metrics = score(ones, task="asr")["metrics"]
     assert {split: found["all_cer"]["value"] for split, found in metrics.items()} == {"dev_dialect": 100.0, "test": 0.0}
 
 
 def test_phonemes_are_compared_as_words_by_any_case(utterance, monkeypatch):
     spoken = {"NIHAO": "n i3 h ao3"}
     monkeypatch.setattr("mlsuperb.data.phonemes.to_phonemes", lambda text, language: spoken[text])
-    section = v1.score([utterance("cmn", "nihao!", "N i3 h  ao4 x")], task="asr", normaliser="v1_mono", units="phoneme")
+    section = score([utterance("cmn", "nihao!", "N i3 h  ao4 x")], task="asr", normaliser="v1_mono", units="phoneme")
     assert section["metrics"]["test"]["all_per"]["value"] == 50.0  # 1 sub, 1 ins of 4
     assert section["units"] == "phoneme"
 

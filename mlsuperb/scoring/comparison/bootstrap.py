@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mlsuperb.scoring.counts import Counts
+from mlsuperb.scoring.counts import Counts, Rate
 
-Rate = Literal["error_rate", "lid_accuracy"]
 _DRAWN_AT_ONCE = 1 << 20  # utterances: 8 MB of indices, whatever N and R are
 
 Floats = npt.NDArray[np.float64]

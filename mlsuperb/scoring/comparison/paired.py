@@ -1,17 +1,24 @@
-"""Two systems on the same utterances: rates of both by group, their differences with intervals, where they differ most."""
+"""Two systems on the same utterances: rates of both by group, their differences with intervals, where they differ most;
+as records, as a table, as text with marked errors, as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from mlsuperb.scoring.comparison.bootstrap import Interval, Rate, difference_interval
-from mlsuperb.scoring.comparison.language_facts import By, group_of
-from mlsuperb.scoring.counts import Counts, total
-from mlsuperb.scoring.utterances import TaskName, UnitName, utterance_counts
-from mlsuperb.types import Hypothesis
+from mlsuperb.data.text import first_language
+from mlsuperb.scoring.comparison.bootstrap import Interval, difference_interval
+from mlsuperb.scoring.comparison.language_facts import TITLES, By, group_of
+from mlsuperb.scoring.counts import Counts, Rate, total
+from mlsuperb.scoring.marking import joined, marked
+from mlsuperb.scoring.table import ABSENT, Cells, percent, rates
+from mlsuperb.scoring.utterances import compared_units, utterance_counts
+from mlsuperb.types import Hypothesis, TaskFacts
 
 TOTAL = "total"
+MARK = "*"
+LEGEND = "{braces}: wrong or added; {*}: a unit that is missing there"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,27 +56,6 @@ class PairedUtterance:
         return self.second_counts.lid_correct - self.first_counts.lid_correct
 
 
-def paired_table(
-    a: Sequence[Hypothesis],
-    b: Sequence[Hypothesis],
-    *,
-    task: TaskName,
-    normaliser: str = "v1",
-    units: UnitName = "char",
-    by: By = "language",
-    confidence: float = 0.95,
-    num_resamples: int = 1000,
-    seed: int = 0,
-) -> list[PairedRow]:
-    """One row a group, by name, then the row `total` of all utterances.
-
-    Raises:
-        ValueError: nothing to compare, other utterances, an unknown grouping.
-    """
-    pairs = pair_utterances(a, b, task=task, normaliser=normaliser, units=units)
-    return paired_rows(pairs, by=by, confidence=confidence, num_resamples=num_resamples, seed=seed)
-
-
 def paired_rows(
     pairs: Sequence[PairedUtterance],
     *,
@@ -78,7 +64,7 @@ def paired_rows(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> list[PairedRow]:
-    """`paired_table` of what `pair_utterances` returned."""
+    """One row per group, by name, then the row `total` of all utterances. `pairs`: of `pair_utterances`."""
     groups: dict[str, list[PairedUtterance]] = {}
     for pair in pairs:
         groups.setdefault(group_of(by, dataset=pair.first.dataset, language=pair.first.language), []).append(pair)
@@ -88,39 +74,15 @@ def paired_rows(
     ]
 
 
-def most_different(
-    a: Sequence[Hypothesis],
-    b: Sequence[Hypothesis],
-    *,
-    n: int,
-    task: TaskName,
-    normaliser: str = "v1",
-    units: UnitName = "char",
-) -> list[PairedUtterance]:
+def most_different(pairs: Sequence[PairedUtterance], *, n: int) -> list[PairedUtterance]:
     """The n utterances with the largest difference of their error rates, whichever system is better; of equal ones those
-    where the named language differs come first, then by id. Utterances on which both have equal counts are left out.
-
-    Raises:
-        ValueError: as `paired_table`.
-    """
-    return largest_differences(pair_utterances(a, b, task=task, normaliser=normaliser, units=units), n=n)
-
-
-def largest_differences(pairs: Sequence[PairedUtterance], *, n: int) -> list[PairedUtterance]:
-    """`most_different` of what `pair_utterances` returned."""
+    where the named language differs come first, then by id. Utterances on which both have equal counts are left out."""
     differ = [pair for pair in pairs if pair.difference or pair.lid_difference]
     differ.sort(key=lambda pair: (-abs(pair.difference), -abs(pair.lid_difference), pair.first.split, pair.first.id))
     return differ[:n]
 
 
-def pair_utterances(
-    a: Sequence[Hypothesis],
-    b: Sequence[Hypothesis],
-    *,
-    task: TaskName,
-    normaliser: str = "v1",
-    units: UnitName = "char",
-) -> list[PairedUtterance]:
+def pair_utterances(a: Sequence[Hypothesis], b: Sequence[Hypothesis], facts: TaskFacts) -> list[PairedUtterance]:
     """Every utterance with both outputs, in the order of `a`.
 
     Raises:
@@ -147,7 +109,7 @@ def pair_utterances(
             f"{len(changed)} utterances have another reference, language or dataset in the second run, such as "
             f"{changed[0]}; decode both runs on the same data"
         )
-    counts = [utterance_counts(ones, task=task, normaliser=normaliser, units=units) for ones in (a, second)]
+    counts = [utterance_counts(ones, facts) for ones in (a, second)]
     return [
         PairedUtterance(first=one, second=other, first_counts=c1, second_counts=c2)
         for one, other, c1, c2 in zip(a, second, *counts, strict=True)
@@ -172,3 +134,78 @@ def _row(
         error_rate=interval("error_rate"),
         lid_accuracy=interval("lid_accuracy"),
     )
+
+
+def paired_cells(rows: Sequence[PairedRow], facts: TaskFacts, *, by: By, title: str) -> Cells:
+    """One line per group: sizes, the rates of A and B, B - A with its interval, marked where the interval excludes 0."""
+    several = by != "language"
+    columns = [TITLES[by], *(["languages"] if several else []), "utterances"]
+    for _, name, arrow in rates(facts):
+        columns += [f"{name} A % {arrow}", f"{name} B % {arrow}", "B - A"]
+    lines = []
+    for row in rows:
+        line = [row.group, *([str(row.num_languages)] if several else []), f"{row.num_utterances:,}"]
+        for field, _, _ in rates(facts):
+            values = getattr(row.first, field), getattr(row.second, field)
+            line += [*map(percent, values), _shown_difference(getattr(row, field), *values)]
+        lines.append(tuple(line))
+    return Cells(title, tuple(columns), tuple(lines), num_names=1)
+
+
+def _shown_difference(interval: Interval | None, first: float | None, second: float | None) -> str:
+    """`-2.1 [-3.0, -1.2] *`; without brackets where there is no interval."""
+    if interval is None:
+        return ABSENT if first is None or second is None else f"{second - first:+.1f}"
+    mark = f" {MARK}" if interval.excludes_zero else ""
+    return f"{interval.value:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]{mark}"
+
+
+def verdict(rows: Sequence[PairedRow], facts: TaskFacts, *, confidence: float) -> str:
+    """What the marks mean, how many would be there by chance, and what they do not say."""
+    field = rates(facts)[0][0]
+    known = [interval for row in rows[:-1] if (interval := getattr(row, field)) is not None]
+    num_marked = sum(interval.excludes_zero for interval in known)
+    chance = (1 - confidence) * len(known)
+    return (
+        f"{MARK} the {100 * confidence:g} % interval (paired bootstrap over utterances) excludes 0: {num_marked} of {len(known)} "
+        f"groups; about {chance:.1f} would be marked by chance if both runs were equally good. "
+        "Intervals tell of other utterances, not of other seeds, and are too narrow over a few utterances."
+    )
+
+
+def utterance_lines(pair: PairedUtterance, facts: TaskFacts) -> list[str]:
+    """Reference, both outputs with their errors marked, and the audio; see `LEGEND`."""
+    one = pair.first
+    sides = (("A", pair.first, pair.first_counts), ("B", pair.second, pair.second_counts))
+    head = [f"{one.id} ({one.dataset}, {one.language})"]
+    lines = []
+    if facts.has_text:
+        head += [f"{name}: {_errors(counts.errors, counts.reference_length)}" for name, _, counts in sides]
+        lines.append(f"reference  {joined(compared_units(one, facts)[0])}")
+    for name, side, _ in sides:
+        predicted = [f"[{first_language(side.hypothesis) or 'none'}]"] if facts.has_language else []
+        text = [marked_output(*compared_units(side, facts))] if facts.has_text else []
+        lines.append(f"{name}          {' '.join(filter(None, [*predicted, *text]))}")
+    lines.append(f"audio      {one.audio} ({one.start_s:.2f} s to {one.start_s + one.duration_s:.2f} s)")
+    return ["; ".join(head), *(f"  {line}" for line in lines)]
+
+
+def marked_output(reference: Sequence[str], output: Sequence[str]) -> str:
+    """An output with what differs from the reference in braces: wrong units as they are, missing ones as stars."""
+    parts = []
+    for piece in marked(reference, output):
+        text = joined(piece.hypothesis) or MARK * len(piece.reference)
+        parts.append(text if piece.kind == "equal" else f"{{{text}}}")
+    return ("" if isinstance(output, str) else " ").join(parts)
+
+
+def _errors(errors: int, length: int) -> str:
+    return f"{100 * errors / length:.0f} % errors" if length else f"{errors} errors, empty reference"
+
+
+def to_json(rows: Sequence[PairedRow], different: Sequence[PairedUtterance]) -> dict[str, Any]:
+    """Everything that the table and the text show, with the counts."""
+    pairs = [
+        asdict(pair) | {"difference": pair.difference, "lid_difference": pair.lid_difference} for pair in different
+    ]
+    return {"rows": [asdict(row) for row in rows], "most_different": pairs}

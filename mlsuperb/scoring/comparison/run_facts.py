@@ -1,12 +1,23 @@
-"""What a table can say of a run beside its scores: size, cost, and whether the upstream heard the test corpora before."""
+"""What a table can say of a run beside its scores: size, cost, and pre-training on the test corpora."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from mlsuperb.scoring.score import NOT_APPLICABLE
+if TYPE_CHECKING:
+    from mlsuperb.scoring.records import BenchmarkResult
 
+# What `--show` takes -> title of the column in a table of runs
+FACTS = {
+    "params": "total",
+    "memory": "peak memory",
+    "hours": "hours",
+    "rtfx": "RTFx",
+    "macs": "MACs/s",
+    "overlap": "pre-training overlap",
+}
 CAP = 100_000_000  # tunable parameters that ML-SUPERB 2.0 allows (arXiv 2406.08641)
 UNKNOWN, NONE = "unknown", "none"
 UNDISCLOSED = "undisclosed"  # as the upstream cards write it
@@ -20,20 +31,30 @@ ALIASES = {
 }
 
 
-def run_facts(result: Mapping[str, Any]) -> dict[str, str]:
-    """Facts of a run as they stand in a table; "unknown" where the result does not tell.
+def chosen_facts(text: str) -> list[str]:
+    """The names in a `--show a,b`, in the order of `FACTS`.
 
-    `trained` and `total` parameters, peak `memory`, `hours` of training and decoding (of training, in older results),
-    `rtfx`: seconds of audio decoded a second, and how much of them from the feature cache; `macs`: multiply-accumulates for
-    a second of audio, upstream and all that follows together; and `overlap`: the test datasets whose corpus the upstream was
-    pre-trained on by its card, with their share of the test utterances. It goes by the corpora's names: whether the test
-    utterances themselves were heard is not known, nor are corpora of one origin (Libri-Light and MLS are both LibriVox)
-    taken for each other.
+    Raises:
+        ValueError: there is no such fact.
     """
-    cost = result.get("cost", {})
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in FACTS]:
+        raise ValueError(f"--show has no {', '.join(unknown)}; choose from {', '.join(FACTS)}")
+    return [fact for fact in FACTS if fact in names]
+
+
+def run_facts(result: BenchmarkResult) -> dict[str, str]:
+    """`FACTS` of a run as they stand in a table; "unknown" where the result does not tell.
+
+    `params` of the model; peak `memory`; `hours` of training and decoding (of training, in older results); `rtfx`: seconds of
+    audio decoded per second, and how much of them from the feature cache; `macs`: multiply-accumulates for a second of audio,
+    upstream and all that follows together; and `overlap`: the test datasets whose corpus the upstream was pre-trained on by
+    its card, with their share of the test utterances. It goes by the corpora's names: whether the test utterances themselves
+    were among them is not known, nor are corpora of one origin (Libri-Light and MLS are both LibriVox) taken for each other.
+    """
+    cost = result.cost
     return {
-        "trained": trained_params(result["num_trainable"]),
-        "total": f"{result['num_total'] / 1e6:,.2f} M",
+        "params": f"{result.num_total / 1e6:,.2f} M",
         "memory": _number(cost.get("peak_memory_gb"), unit=" GB"),
         "hours": _number(cost["hours"]) if "hours" in cost else _number(cost.get("train_wall_s"), per=3600),
         "rtfx": _rtfx(cost),
@@ -59,35 +80,34 @@ def trained_params(number: int) -> str:
 
 
 def above_cap(number: int) -> str:
-    """The word, or nothing."""
+    """` (above 100 M)` where a number of trained parameters passes the limit, else an empty string."""
     return " (above 100 M)" if number > CAP else ""
 
 
-def overlap(result: Mapping[str, Any]) -> str:
+def overlap(result: BenchmarkResult) -> str:
     """See `run_facts`: `none`, `unknown`, or `commonvoice, mls (45 % of test)`."""
-    if result["synthetic"]:
+    if result.synthetic:
         return NONE  # made here, whatever its datasets are called
-    corpora = result["upstream"].get("card", {}).get("pretrained_on")
+    corpora = result.upstream.card.get("pretrained_on")
     if corpora is None:
         return UNKNOWN
-    sizes = dict(_test_sizes(result["protocols"]))
-    heard = {_key(name) for name in corpora}
-    found = [dataset for dataset in sizes if heard & ({_key(dataset)} | ALIASES.get(_key(dataset), set()))]
+    sizes = _test_sizes(result)
+    seen = {_key(name) for name in corpora}
+    found = [dataset for dataset in sizes if seen & ({_key(dataset)} | ALIASES.get(_key(dataset), set()))]
     if not found:
-        return UNKNOWN if _key(UNDISCLOSED) in heard or not sizes else NONE
+        return UNKNOWN if _key(UNDISCLOSED) in seen or not sizes else NONE
     share = 100 * sum(sizes[dataset] for dataset in found) / sum(sizes.values())
     return f"{', '.join(sorted(found))} ({share:.0f} % of test)"
 
 
-def _test_sizes(protocols: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+def _test_sizes(result: BenchmarkResult) -> Mapping[str, int]:
     """Datasets with their numbers of test utterances."""
-    sections = [section for name, section in protocols.items() if name != NOT_APPLICABLE]
-    splits = sections[0]["counts"] if sections else {}
-    merged: dict[str, int] = {}
-    for datasets in splits.values():
-        for dataset, languages in datasets.items():
-            merged[dataset] = merged.get(dataset, 0) + sum(counts["num_utterances"] for counts in languages.values())
-    yield from merged.items()
+    sizes: Counter[str] = Counter()
+    for section in list(result.protocols.sections.values())[:1]:
+        for datasets in section.counts.values():
+            for dataset, languages in datasets.items():
+                sizes[dataset] += sum(counts["num_utterances"] for counts in languages.values())
+    return sizes
 
 
 def _key(name: str) -> str:

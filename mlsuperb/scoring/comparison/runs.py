@@ -1,101 +1,103 @@
-"""Several results side by side: one row a run, what differs between their settings, the main scores."""
+"""Several results side by side: one row per run, what differs between their settings, the main scores."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from mlsuperb.scoring.comparison.run_facts import run_facts, trained_params
+from mlsuperb.scoring.comparison.run_facts import FACTS, run_facts, trained_params
 from mlsuperb.scoring.comparison.seeds import Seeds, TableRun, seed_rows
-from mlsuperb.scoring.comparison.selection import SEED, alike
+from mlsuperb.scoring.comparison.selection import SEED, alike, not_science
+from mlsuperb.scoring.protocols import described, known
 from mlsuperb.scoring.table import ARROWS, Cells
 
-Fact = Literal["params", "memory", "hours", "rtfx", "macs", "overlap"]
-# What `--show` takes -> key of `run_facts`, column; "trained" is always there
-FACTS: Mapping[Fact, tuple[str, str]] = {
-    "params": ("total", "total"),
-    "memory": ("memory", "peak memory"),
-    "hours": ("hours", "hours"),
-    "rtfx": ("rtfx", "RTFx"),
-    "macs": ("macs", "MACs/s"),
-    "overlap": ("overlap", "pre-training overlap"),
-}
-MAIN_METRICS = {  # by protocol: metric -> column
-    "v1": {
-        "trained_cer": "CER",
-        "reserved_cer": "few-shot CER",
-        "trained_lid_accuracy": "LID",
-        "reserved_lid_accuracy": "few-shot LID",
-    },
-    "v2": {
-        "trained_macro_cer": "CER",
-        "trained_std_cer": "SD",
-        "trained_worst_language_cer": "worst",
-        "reserved_macro_cer": "few-shot CER",
-        "trained_lid_accuracy": "LID",
-    },
-}
+if TYPE_CHECKING:
+    from mlsuperb.scoring.records import BenchmarkResult, Metric
 
 
 def runs_table(
-    results: Sequence[Mapping[str, Any]],
+    results: Sequence[BenchmarkResult],
     *,
-    hidden: Collection[str],
     split: str = "test",
-    facts: Sequence[Fact] = (),
+    facts: Sequence[str] = (),
     seeds: Seeds = "each",
+    protocol: str | None = None,
 ) -> Cells:
-    """Settings that differ, trained parameters, best validation loss, and the main scores of v2 where every result has
-    them, else of v1.
+    """Settings that differ, trained parameters, best validation loss, and the main scores of one protocol.
 
     Args:
-        hidden: settings that are no column, whatever they are (`run_id`, `trainer.device`).
         split: whose scores.
-        facts: further columns (`run_facts`).
-        seeds: `each`: a row a run, in the order given. `mean`: runs that differ in their seed only are one row, mean ± SD
-            (n - 1). `each_and_mean`: a row a run, then two rows for the mean and the SD of such runs.
+        facts: further columns, of `FACTS`.
+        seeds: `each`: one row per run, in the order given. `mean`: runs that differ in their seed only are one row, mean ± SD
+            (n - 1). `each_and_mean`: one row per run, then two rows for the mean and the SD of such runs.
+        protocol: whose scores; without it, the newest that every result has (`ScoringProtocol.headline`), else the oldest
+            that one has.
 
     Raises:
-        ValueError: there is none, or none has the split.
+        ValueError: there is no result, or none has the split or the protocol.
     """
     if not results:
         raise ValueError("there is no finished run to make a table of")
-    protocol = "v2" if all("v2" in result["protocols"] for result in results) else "v1"
-    settings = differences([result["config"] for result in results], hidden=hidden) or {
-        "run": [one["run_id"] for one in results]
-    }
-    metrics = [one["protocols"].get(protocol, {}).get("metrics", {}).get(split, {}) for one in results]
+    protocol = _protocol(results, protocol)
+    metrics = [_metrics(one, protocol).get(split, {}) for one in results]
     if not any(metrics):
-        known = sorted({name for one in results for name in one["protocols"][protocol]["metrics"]})
-        raise ValueError(f"no run has scores of the split {split!r}; there are {', '.join(known)}")
-    columns = {
-        name: f"{title} {ARROWS[next(found[name]['better'] for found in metrics if name in found)]}"
-        for name, title in MAIN_METRICS[protocol].items()
-        if any(_value(found, name) is not None for found in metrics)
-    }
+        known_splits = sorted({name for one in results for name in _metrics(one, protocol)})
+        raise ValueError(f"no run has scores of the split {split!r}; there are {', '.join(known_splits)}")
+    settings = differences(results) or {"run": [one.run_id for one in results]}
+    columns = _columns(protocol, metrics)
     runs = [
         TableRun(
             settings={key: values[index] for key, values in settings.items()},
-            facts=_facts(result, facts),
-            loss=_best_loss(result),
+            facts=(trained_params(result.num_trainable), *(run_facts(result)[name] for name in facts)),
+            loss=min((epoch["valid_loss"] for epoch in _history(result) if "valid_loss" in epoch), default=None),
             scores=tuple(_value(found, name) for name in columns),
         )
         for index, (result, found) in enumerate(zip(results, metrics, strict=True))
     ]
-    groups = alike(results, hidden=hidden, but=(SEED,)) if SEED in settings else []
-    rows = seed_rows(runs, groups=groups, seeds=seeds)
-    data = ", ".join(sorted({result["data"]["name"] for result in results}))
+    rows = seed_rows(runs, groups=alike(results, but=(SEED,)) if SEED in settings else [], seeds=seeds)
+    data = ", ".join(sorted({result.data.name for result in results}))
     title = f"{len(results)} run{'s' if len(results) > 1 else ''} on {data}, split {split}, protocol {protocol}"
-    titles = (*settings, "trained", *(FACTS[fact][1] for fact in facts), "valid loss ↓", *columns.values())
+    titles = (*settings, "trained", *(FACTS[fact] for fact in facts), "valid loss ↓", *columns.values())
     return Cells(title, titles, rows, num_names=len(settings))
 
 
-def _facts(result: Mapping[str, Any], names: Sequence[Fact]) -> tuple[str, ...]:
-    known = run_facts(result) if names else {}
-    return (trained_params(result["num_trainable"]), *(known[FACTS[name][0]] for name in names))
+def _protocol(results: Sequence[BenchmarkResult], asked: str | None) -> str:
+    scored = [one.protocols.sections for one in results]
+    every = list(dict.fromkeys(name for sections in scored for name in sections))
+    if not every or asked not in (None, *every):
+        raise ValueError(f"no run was scored with {asked or 'any protocol'}; there are {', '.join(every) or 'none'}")
+    if asked is not None:
+        return asked
+    with_headline = [name for name, one in known().items() if one.headline and name in every]
+    common = [name for name in with_headline if all(name in sections for sections in scored)]
+    return common[-1] if common else [*with_headline, *every][0]
 
 
-def differences(
+def _metrics(result: BenchmarkResult, protocol: str) -> Mapping[str, Mapping[str, Metric]]:
+    """Split -> metric -> value; empty where the result was not scored with the protocol."""
+    section = result.protocols.sections.get(protocol)
+    return section.metrics if section else {}
+
+
+def _columns(protocol: str, metrics: Sequence[Mapping[str, Metric]]) -> dict[str, str]:
+    """Metric -> column, of the protocol's headline; where nothing of it is there, of every metric that has a value."""
+    valued = {name: one.better for found in metrics for name, one in found.items() if one.value is not None}
+    chosen = {name: title for name, title in described(protocol).headline.items() if name in valued} or {
+        name: name for name in valued
+    }
+    return {name: f"{title} {ARROWS[valued[name]]}" for name, title in chosen.items()}
+
+
+def differences(results: Sequence[BenchmarkResult], *, but: Collection[str] = ()) -> dict[str, list[str]]:
+    """Setting -> its value in each result's configuration (`config_differences`), of those that change the science.
+
+    Args:
+        but: paths of further settings that are left out.
+    """
+    return config_differences([one.config for one in results], hidden={*not_science(results), *but})
+
+
+def config_differences(
     configs: Sequence[Mapping[str, Any]], *, hidden: Collection[str], inside: str = ""
 ) -> dict[str, list[str]]:
     """Setting -> its value in each configuration, of the settings that are not the same in all. Where another
@@ -117,7 +119,7 @@ def differences(
         for name in dict.fromkeys(names):
             rows = [row for row, one in enumerate(names) if one == name and isinstance(nodes[row], Mapping)]
             groups = [configs[row][key] for row in rows]
-            for setting, values in differences(groups, hidden=hidden, inside=f"{path}.").items():
+            for setting, values in config_differences(groups, hidden=hidden, inside=f"{path}.").items():
                 column = found.setdefault(setting, [""] * len(configs))
                 for row, value in zip(rows, values, strict=True):
                     column[row] = value
@@ -128,11 +130,9 @@ def _shown(key: str, value: Any) -> str:
     return str(value).rpartition(".")[2] if key == "_target_" else str(value)
 
 
-def _value(metrics: Mapping[str, Any], name: str) -> float | None:
-    value: float | None = metrics.get(name, {}).get("value")
-    return value
+def _value(metrics: Mapping[str, Metric], name: str) -> float | None:
+    return metrics[name].value if name in metrics else None
 
 
-def _best_loss(result: Mapping[str, Any]) -> float | None:
-    losses = [epoch["valid_loss"] for epoch in result["training"].get("history", []) if "valid_loss" in epoch]
-    return min(losses, default=None)
+def _history(result: BenchmarkResult) -> Sequence[Mapping[str, Any]]:
+    return result.training.get("history", [])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlsuperb.scoring.records import BenchmarkResult
 
 LEARNING_RATE = "trainer.optimizer.lr"
 SEED = "seed"
-Result = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,30 +20,29 @@ class Selection:
     """`chosen` and `others` are all results that were given, each in the order given. A result with nothing to compare it
     with is chosen."""
 
-    chosen: tuple[Result, ...]
-    others: tuple[Result, ...]
+    chosen: tuple[BenchmarkResult, ...]
+    others: tuple[BenchmarkResult, ...]
 
 
-def choose_on_dev(results: Sequence[Result], *, hidden: Collection[str], setting: str = LEARNING_RATE) -> Selection:
+def choose_on_dev(results: Sequence[BenchmarkResult], *, setting: str = LEARNING_RATE) -> Selection:
     """Of every group of runs alike in all but `setting` (and seed), those with the value of the lowest dev figure.
 
     The figure is `dev_figure`, averaged over the seeds that all values of the group have. Of equal figures the first given
     wins.
 
     Args:
-        hidden: settings in which the runs of a group may differ (`mlsuperb.runs.run.NOT_SCIENCE`).
         setting: path of the setting to choose, such as `trainer.optimizer.lr`.
 
     Raises:
         ValueError: no run has the setting, a run has no validation, or the values of a group share no seed.
     """
-    if results and all(value_of(one["config"], setting) is None for one in results):
+    if results and all(value_of(one.config, setting) is None for one in results):
         raise ValueError(f"no run has a setting {setting!r}; give its path, such as {LEARNING_RATE}")
     chosen: set[int] = set()
-    for members in alike(results, hidden=hidden, but=(setting, SEED)):
+    for members in alike(results, but=(setting, SEED)):
         values: dict[Hashable, list[int]] = {}
         for index in members:
-            values.setdefault(repr(value_of(results[index]["config"], setting)), []).append(index)
+            values.setdefault(repr(value_of(results[index].config, setting)), []).append(index)
         chosen.update(next(iter(values.values())) if len(values) == 1 else _best(results, values, setting))
     return Selection(
         chosen=tuple(one for index, one in enumerate(results) if index in chosen),
@@ -49,30 +50,37 @@ def choose_on_dev(results: Sequence[Result], *, hidden: Collection[str], setting
     )
 
 
-def dev_figure(result: Result) -> float:
+def dev_figure(result: BenchmarkResult) -> float:
     """The lowest value over the epochs of the figure by which the run chose its own (`trainer.select_by`).
 
     Raises:
         ValueError: the run's history does not have it.
     """
-    name = result["config"].get("trainer", {}).get("select_by", "valid_loss")
-    figures = [epoch[name] for epoch in result["training"].get("history", []) if epoch.get(name) is not None]
+    name = result.config.get("trainer", {}).get("select_by", "valid_loss")
+    figures = [epoch[name] for epoch in result.training.get("history", []) if epoch.get(name) is not None]
     if not figures:
         raise ValueError(
-            f"run {result['run_id']} has no {name} of any epoch, so it cannot be chosen or passed over on the dev set; "
+            f"run {result.run_id} has no {name} of any epoch, so it cannot be chosen or passed over on the dev set; "
             "leave it out"
         )
     return float(min(figures))
 
 
-def alike(results: Sequence[Result], *, hidden: Collection[str], but: Collection[str]) -> list[list[int]]:
-    """Groups of indices of results with the same settings, those in `hidden` and `but` aside; in the order given."""
+def alike(results: Sequence[BenchmarkResult], *, but: Collection[str]) -> list[list[int]]:
+    """Groups of indices of results with the same data and the same settings, those in `but` and those that do not change
+    the science aside; in the order given."""
+    left_out = {*not_science(results), *but}
     groups: dict[str, list[int]] = {}
     for index, one in enumerate(results):
-        settings = _without(one["config"], {*hidden, *but})
-        key = json.dumps([settings, one["data"].get("splits")], sort_keys=True)
+        data = {split: (found.sha256, found.num_utterances) for split, found in one.data.splits.items()}
+        key = json.dumps([_without(one.config, left_out), data], sort_keys=True)
         groups.setdefault(key, []).append(index)
     return list(groups.values())
+
+
+def not_science(results: Iterable[BenchmarkResult]) -> set[str]:
+    """Paths of the settings that do not change the science of any of the results."""
+    return {path for one in results for path in one.not_science}
 
 
 def value_of(config: Mapping[str, Any], setting: str) -> Any:
@@ -83,8 +91,8 @@ def value_of(config: Mapping[str, Any], setting: str) -> Any:
     return node
 
 
-def _best(results: Sequence[Result], values: Mapping[Hashable, Sequence[int]], setting: str) -> Sequence[int]:
-    seeds = [{results[index]["config"].get(SEED) for index in members} for members in values.values()]
+def _best(results: Sequence[BenchmarkResult], values: Mapping[Hashable, Sequence[int]], setting: str) -> Sequence[int]:
+    seeds = [{results[index].config.get(SEED) for index in members} for members in values.values()]
     common = set.intersection(*seeds)
     if not common:
         raise ValueError(
@@ -93,7 +101,7 @@ def _best(results: Sequence[Result], values: Mapping[Hashable, Sequence[int]], s
         )
 
     def figure(members: Sequence[int]) -> float:
-        return fmean(dev_figure(results[at]) for at in members if results[at]["config"].get(SEED) in common)
+        return fmean(dev_figure(results[at]) for at in members if results[at].config.get(SEED) in common)
 
     return min(values.values(), key=figure)
 

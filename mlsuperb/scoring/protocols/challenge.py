@@ -1,6 +1,6 @@
 """The ML-SUPERB 2.0 challenge of 2025, in its two forms, which do not give the same numbers.
 
-`score`: the public `egs2/ml_superb2/asr1/local/score.py` of ESPnet. `score_server`: the evaluator behind the Dynabench
+This one: the public `egs2/ml_superb2/asr1/local/score.py` of ESPnet. `challenge_server`: the evaluator behind the Dynabench
 leaderboard. Both take the mean of utterance error rates (jiwer's, not weighted by length) of each language and then the
 mean over languages; "worst 15" is the sum of the 15 highest language error rates over 15, also where there are fewer.
 
@@ -29,19 +29,15 @@ from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
-from mlsuperb.scoring.counts import nested
+from mlsuperb.scoring.counts import Counts, nested
 from mlsuperb.scoring.metrics import HIGHER, LOWER, mean, metric, sample_std
-from mlsuperb.types import Hypothesis
+from mlsuperb.types import Hypothesis, TaskFacts
 
-VERSION = "1"
-SERVER_VERSION = "1"
 NORMALISER_VERSION = "1"
 DIALECT_SPLIT = "dev_dialect"
 NUM_WORST = 15
 _NO_SPACES = frozenset({"cmn", "jpn", "tha", "yue"})
 _LEADING_TOKEN = re.compile(r"\s*\[[a-z]{3}(?:_[a-z]{3})?\]")
-# The server's own list: ASCII punctuation without + = | `
-_SERVER_PUNCTUATION = re.compile("[" + re.escape("!()-[]{};:'\"\\,<>./?@#$%^&*_~") + "]+")
 
 
 class _Punctuation(dict[int, int | None]):
@@ -68,7 +64,7 @@ class ChallengeCounts:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
     """One utterance as a form of the challenge sees it, texts normalised."""
 
     reference: str
@@ -76,17 +72,72 @@ class _Pair:
     language_right: bool
 
 
-def score(hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:
-    """The section `challenge` of a result (task `asr_lid`): six numbers for every standard split."""
-    section = _section(hypotheses, pair=_public_pair)
-    return {"protocol": "challenge", "version": VERSION} | section
+class Challenge:
+    """See `ScoringProtocol`: six numbers for every standard split."""
+
+    name = "challenge"
+    version = "1"
+    title = "2025 challenge, the public scorer: mean over utterances, then over languages"
+    year = 2025
+    headline: Mapping[str, str] = {}
+    summary: Mapping[str, str] = {}
+    meanings = {
+        "standard_cer": "mean of the languages' mean utterance error rates",
+        "standard_lid_accuracy": "mean of the languages' accuracies",
+        "worst_15_cer": (
+            f"sum of the {NUM_WORST} highest error rates of languages, over {NUM_WORST} (also where there are fewer: then it is "
+            "too low)"
+        ),
+        "std_cer": "standard deviation of the languages' character error rates (n - 1)",
+        "dialect_cer": "the same as standard_cer, on the dialect data",
+        "dialect_lid_accuracy": "the same as standard_lid_accuracy, on the dialect data",
+    }
+    leave_out_unscored = False  # languages without a reference, of the means
+
+    def why_not(self, facts: TaskFacts) -> str:
+        """It is for language and transcript together."""
+        if facts.has_text and facts.has_language:
+            return ""
+        return f"needs language and transcript (task asr_lid), this is task {facts.name}"
+
+    def pair(self, one: Hypothesis) -> Pair:
+        """An utterance as it is compared."""
+        language = language_of(one)
+
+        def normalise(text: str) -> str:
+            return joined(text.strip(), language).translate(_PUBLIC_PUNCTUATION).upper()
+
+        return Pair(
+            normalise(reference_of(one)),
+            normalise(one.hypothesis[5:]),
+            language_right=one.hypothesis[:5] == f"[{language}]",
+        )
+
+    def score(
+        self, hypotheses: Sequence[Hypothesis], facts: TaskFacts, counts: Callable[[], Sequence[Counts]]
+    ) -> dict[str, Any]:
+        """The section of a result. It counts for itself, by utterances' rates."""
+        members: dict[tuple[str, str, str], list[tuple[Hypothesis, Pair]]] = {}
+        for one in hypotheses:
+            members.setdefault((one.split, one.dataset, language_of(one)), []).append((one, self.pair(one)))
+        table = {key: _count(members[key]) for key in sorted(members)}
+        by_split: dict[str, dict[str, list[ChallengeCounts]]] = {}
+        for (split, _, language), found in table.items():
+            by_split.setdefault(split, {}).setdefault(language, []).append(found)
+        rates = {split: _rates(languages, self.leave_out_unscored) for split, languages in by_split.items()}
+        dialect = rates.get(DIALECT_SPLIT)
+        standard = [split for split in rates if split != DIALECT_SPLIT] or [DIALECT_SPLIT]
+        return {
+            "normaliser": {"name": "challenge", "version": NORMALISER_VERSION},
+            "units": "char",
+            "counts": nested({key: asdict(found) for key, found in table.items()}),
+            "metrics": {s: _six(None if s == DIALECT_SPLIT else rates[s], dialect) for s in standard},
+            "per_language": {split: found.per_language() for split, found in rates.items()},
+            "left_out": {split: found.left_out for split, found in rates.items()},
+        }
 
 
-def score_server(hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:
-    """The section `challenge_server`: the same six numbers as the Dynabench server takes them. Languages without a
-    reference are left out of its means (and counted), as the server does."""
-    section = _section(hypotheses, pair=_server_pair, leave_out_unscored=True)
-    return {"protocol": "challenge_server", "version": SERVER_VERSION} | section
+protocol = Challenge()
 
 
 def utterance_cer(reference: str, text: str) -> float:
@@ -96,74 +147,22 @@ def utterance_cer(reference: str, text: str) -> float:
     return Levenshtein.distance(reference, text) / max(1, len(reference))
 
 
-def _public_pair(one: Hypothesis) -> _Pair:
-    language = _language(one)
-
-    def normalise(text: str) -> str:
-        joined = _join(text.strip(), language)
-        return joined.translate(_PUBLIC_PUNCTUATION).upper()
-
-    return _Pair(
-        normalise(_reference(one)),
-        normalise(one.hypothesis[5:]),
-        language_right=one.hypothesis[:5] == f"[{language}]",
-    )
-
-
-def _server_pair(one: Hypothesis) -> _Pair:
-    language = _language(one)
-
-    def normalise(text: str) -> str:
-        return _SERVER_PUNCTUATION.sub("", _join(text, language)).upper()
-
-    predicted, _, text = one.hypothesis.partition(" ")
-    reference = " ".join(_reference(one).split())
-    if one.split == DIALECT_SPLIT:
-        reference = f"[{language}] {reference}".strip()
-    return _Pair(
-        normalise(reference),
-        normalise(" ".join(text.split()[1:])),
-        language_right=predicted.strip("[]") == language,
-    )
-
-
-def _join(text: str, language: str) -> str:
+def joined(text: str, language: str) -> str:
     """Without whitespace, in the languages that are written so."""
     return re.sub(r"\s", "", text) if language in _NO_SPACES else text
 
 
-def _language(one: Hypothesis) -> str:
+def language_of(one: Hypothesis) -> str:
+    """The challenge's label of an utterance."""
     return "jpn" if one.language == "org_jpn" else one.language
 
 
-def _reference(one: Hypothesis) -> str:
+def reference_of(one: Hypothesis) -> str:
+    """Without a language token that it begins with."""
     return _LEADING_TOKEN.sub("", one.reference, count=1) if _LEADING_TOKEN.match(one.reference) else one.reference
 
 
-def _section(
-    hypotheses: Sequence[Hypothesis], *, pair: Callable[[Hypothesis], _Pair], leave_out_unscored: bool = False
-) -> dict[str, Any]:
-    members: dict[tuple[str, str, str], list[tuple[Hypothesis, _Pair]]] = {}
-    for one in hypotheses:
-        members.setdefault((one.split, one.dataset, _language(one)), []).append((one, pair(one)))
-    table = {key: _count(members[key]) for key in sorted(members)}
-    by_split: dict[str, dict[str, list[ChallengeCounts]]] = {}
-    for (split, _, language), found in table.items():
-        by_split.setdefault(split, {}).setdefault(language, []).append(found)
-    rates = {split: _rates(languages, leave_out_unscored) for split, languages in by_split.items()}
-    dialect = rates.get(DIALECT_SPLIT)
-    standard = [split for split in rates if split != DIALECT_SPLIT] or [DIALECT_SPLIT]
-    return {
-        "normaliser": {"name": "challenge", "version": NORMALISER_VERSION},
-        "units": "char",
-        "counts": nested({key: asdict(found) for key, found in table.items()}),
-        "metrics": {s: _six(None if s == DIALECT_SPLIT else rates[s], dialect) for s in standard},
-        "per_language": {split: found.per_language() for split, found in rates.items()},
-        "left_out": {split: found.left_out for split, found in rates.items()},
-    }
-
-
-def _count(members: Sequence[tuple[Hypothesis, _Pair]]) -> ChallengeCounts:
+def _count(members: Sequence[tuple[Hypothesis, Pair]]) -> ChallengeCounts:
     scored = [pair for _, pair in members if pair.reference]
     return ChallengeCounts(
         num_utterances=len(members),

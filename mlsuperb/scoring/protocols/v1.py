@@ -11,16 +11,14 @@ whose field is no part of the label, are taken by their label.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mlsuperb.data.text import VERSIONS
 from mlsuperb.scoring.counts import Counts, group, nested, total
 from mlsuperb.scoring.metrics import HIGHER, LOWER, metric
-from mlsuperb.scoring.utterances import TaskName, UnitName, utterance_counts
-from mlsuperb.types import Hypothesis
+from mlsuperb.types import Hypothesis, TaskFacts
 
-VERSION = "1"
 # ESPnet `local/split_results.py`, RESERVE_LANG
 RESERVED_LANGUAGES = frozenset(
     {
@@ -29,42 +27,60 @@ RESERVED_LANGUAGES = frozenset(
     }
 )  # fmt: skip
 SUBSETS = ("trained", "reserved", "all")
+_LID = "lid_accuracy"
 _ID = re.compile(r".+_([a-z]{3})_\d{6}")  # <dataset>_<iso>_<6 digits>
 
 
-def score(
-    hypotheses: Sequence[Hypothesis],
-    *,
-    task: TaskName,
-    normaliser: str = "v1",
-    units: UnitName = "char",
-    counts: Sequence[Counts] | None = None,
-) -> dict[str, Any]:
-    """The section `v1` of a result. `counts`: what `utterance_counts` gave for these hypotheses, if it is at hand.
+class V1:
+    """See `ScoringProtocol`. `counts` of the section go by label, `per_language` by the language of the id."""
 
-    `counts` of the section go by label, `per_language` by the language of the id.
-    """
-    counts = counts or utterance_counts(hypotheses, task=task, normaliser=normaliser, units=units)
-    by_pair = group(hypotheses, counts, by=lambda one: (one.split, one.dataset, one.language))
-    by_language = group(hypotheses, counts, by=lambda one: (one.split, scored_language(one)))
-    splits = sorted({split for split, _ in by_language})
-    return {
-        "protocol": "v1",
-        "version": VERSION,
-        "normaliser": {"name": normaliser, "version": VERSIONS[normaliser]},
-        "units": units,
-        "counts": nested({key: found.to_dict(task=task) for key, found in by_pair.items()}),
-        "metrics": {
-            split: _metrics({name: found for (at, name), found in by_language.items() if at == split}, task, units)
-            for split in splits
-        },
-        "per_language": nested(
-            {
-                key: {**_rates(found, task, units), "num_utterances": found.num_utterances}
-                for key, found in by_language.items()
-            }
-        ),
+    name = "v1"
+    version = "1"
+    title = "ML-SUPERB 1.0: all utterances pooled"
+    year = 2023
+    headline = {
+        "trained_cer": "CER",
+        "trained_per": "PER",
+        "reserved_cer": "few-shot CER",
+        "trained_lid_accuracy": "LID",
+        "reserved_lid_accuracy": "few-shot LID",
     }
+    summary = {
+        "trained_cer": "CER",
+        "trained_per": "PER",
+        "reserved_cer": "Few-shot CER",
+        "trained_lid_accuracy": "Language accuracy",
+        "reserved_lid_accuracy": "Few-shot language accuracy",
+    }
+    meanings = {
+        "cer": "character errors over reference characters",
+        "per": "phoneme errors over reference phonemes",
+        "lid_accuracy": "share of utterances given their language",
+    }
+
+    def why_not(self, facts: TaskFacts) -> str:
+        """It applies to whatever has text or language."""
+        return "" if facts.has_text or facts.has_language else f"needs text or language, task {facts.name} has neither"
+
+    def score(
+        self, hypotheses: Sequence[Hypothesis], facts: TaskFacts, counts: Callable[[], Sequence[Counts]]
+    ) -> dict[str, Any]:
+        """The section of a result."""
+        by_pair = group(hypotheses, counts(), by=lambda one: (one.split, one.dataset, one.language))
+        by_language = group(hypotheses, counts(), by=lambda one: (one.split, scored_language(one)))
+        languages: Mapping[str, dict[str, Counts]] = nested(by_language)
+        return {
+            "normaliser": {"name": facts.normaliser, "version": VERSIONS[facts.normaliser]},
+            "units": facts.units,
+            "counts": nested({key: found.to_dict(facts) for key, found in by_pair.items()}),
+            "metrics": {split: _metrics(found, facts) for split, found in languages.items()},
+            "per_language": nested(
+                {key: {**_rates(c, facts), "num_utterances": c.num_utterances} for key, c in by_language.items()}
+            ),
+        }
+
+
+protocol = V1()
 
 
 def scored_language(one: Hypothesis) -> str:
@@ -83,27 +99,19 @@ def no_member(subset: str) -> str:
     return f"no utterance of a {subset} language"
 
 
-def _metrics(languages: dict[str, Counts], task: TaskName, units: UnitName) -> dict[str, Any]:
+def _metrics(languages: Mapping[str, Counts], facts: TaskFacts) -> dict[str, Any]:
     found = {}
     for subset in SUBSETS:
-        members = {name: count for name, count in languages.items() if in_subset(name, subset)}
-        pooled = total(members.values())
+        members = [count for name, count in languages.items() if in_subset(name, subset)]
+        pooled = total(members)
+        size = {"num_languages": len(members), "num_utterances": pooled.num_utterances}
         why = "no reference text" if members else no_member(subset)
-        for name, rate in _rates(pooled, task, units).items():
-            found[f"{subset}_{name}"] = metric(
-                rate,
-                better=LOWER if name in ("cer", "per") else HIGHER,
-                reason=why,
-                num_languages=len(members),
-                num_utterances=pooled.num_utterances,
-            )
+        for name, rate in _rates(pooled, facts).items():
+            better = HIGHER if name == _LID else LOWER
+            found[f"{subset}_{name}"] = metric(rate, better=better, reason=why, **size)
     return found
 
 
-def _rates(counts: Counts, task: TaskName, units: UnitName) -> dict[str, float | None]:
-    rates: dict[str, float | None] = {}
-    if task != "lid":
-        rates["per" if units == "phoneme" else "cer"] = counts.error_rate
-    if task != "asr":
-        rates["lid_accuracy"] = counts.lid_accuracy
-    return rates
+def _rates(counts: Counts, facts: TaskFacts) -> dict[str, float | None]:
+    text = {facts.unit_name.lower(): counts.error_rate} if facts.has_text else {}
+    return text | ({_LID: counts.lid_accuracy} if facts.has_language else {})

@@ -10,7 +10,7 @@ macro are both given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -18,10 +18,8 @@ from mlsuperb.data.text import VERSIONS
 from mlsuperb.scoring.counts import Counts, group, nested, total
 from mlsuperb.scoring.metrics import HIGHER, LOWER, hole, mean, metric, sample_std
 from mlsuperb.scoring.protocols.v1 import SUBSETS, in_subset, no_member
-from mlsuperb.scoring.utterances import TaskName, utterance_counts
-from mlsuperb.types import Hypothesis
+from mlsuperb.types import Hypothesis, TaskFacts
 
-VERSION = "1"
 DATASET_NAMES = {
     "googlei18n_asr": "googlei18n",
     "googlei18n_tts": "googlei18n",
@@ -33,36 +31,68 @@ LANGUAGE_NAMES = {"org_jpn": "orgjpn"}
 Tree = Mapping[str, Mapping[str, Counts]]  # language -> dataset
 
 
-def score(
-    hypotheses: Sequence[Hypothesis],
-    *,
-    task: TaskName,
-    normaliser: str = "v1",
-    counts: Sequence[Counts] | None = None,
-) -> dict[str, Any]:
-    """The section `v2` of a result (tasks `asr` and `asr_lid`). `counts`: see `v1.score`."""
-    counts = counts or utterance_counts(hypotheses, task=task, normaliser=normaliser)
-    table = group(hypotheses, counts, by=lambda one: (one.split, _dataset(one), _language(one)))
-    trees = nested({(split, language, dataset): found for (split, dataset, language), found in table.items()})
-    return {
-        "protocol": "v2",
-        "version": VERSION,
-        "normaliser": {"name": normaliser, "version": VERSIONS[normaliser]},
-        "units": "char",
-        "counts": nested({key: found.to_dict(task=task) for key, found in table.items()}),
-        "metrics": {
-            split: {
-                f"{subset}_{name}": entry
-                for subset in SUBSETS
-                for name, entry in _subset_metrics(tree, subset, task).items()
-            }
-            for split, tree in trees.items()
-        },
-        "per_language": {
-            split: {language: _per_language(datasets, task) for language, datasets in tree.items()}
-            for split, tree in trees.items()
-        },
+class V2:
+    """See `ScoringProtocol`."""
+
+    name = "v2"
+    version = "1"
+    title = "ML-SUPERB 2.0: mean over a language's datasets, then over languages"
+    year = 2024
+    headline = {
+        "trained_macro_cer": "CER",
+        "trained_std_cer": "SD",
+        "trained_worst_language_cer": "worst",
+        "reserved_macro_cer": "few-shot CER",
+        "trained_lid_accuracy": "LID",
     }
+    summary = {
+        "trained_macro_cer": "Mean over languages",
+        "trained_std_cer": "Deviation over languages",
+        "trained_worst_language_cer": "Worst language",
+        "reserved_macro_cer": "Few-shot mean over languages",
+    }
+    meanings = {
+        "macro_cer": "mean of the languages' character error rates",
+        "std_cer": "standard deviation of the languages' character error rates (n - 1)",
+        "worst_language_cer": "the highest character error rate of a language",
+        "dataset_range": "the widest gap between two datasets of one language, in points",
+        "micro_cer": "character errors over reference characters, pooled",
+        "lid_accuracy": "share of utterances given their language",
+        "macro_lid_accuracy": "mean of the languages' accuracies",
+    }
+
+    def why_not(self, facts: TaskFacts) -> str:
+        """It is for transcripts in characters."""
+        if not facts.has_text:
+            return f"needs transcripts, task {facts.name} has none"
+        return "" if facts.units == "char" else f"counts characters, this task has {facts.units}s"
+
+    def score(
+        self, hypotheses: Sequence[Hypothesis], facts: TaskFacts, counts: Callable[[], Sequence[Counts]]
+    ) -> dict[str, Any]:
+        """The section of a result."""
+        table = group(hypotheses, counts(), by=lambda one: (one.split, _dataset(one), _language(one)))
+        trees = nested({(split, language, dataset): found for (split, dataset, language), found in table.items()})
+        return {
+            "normaliser": {"name": facts.normaliser, "version": VERSIONS[facts.normaliser]},
+            "units": "char",
+            "counts": nested({key: found.to_dict(facts) for key, found in table.items()}),
+            "metrics": {
+                split: {
+                    f"{subset}_{name}": entry
+                    for subset in SUBSETS
+                    for name, entry in _subset_metrics(tree, subset, facts).items()
+                }
+                for split, tree in trees.items()
+            },
+            "per_language": {
+                split: {language: _per_language(datasets, facts) for language, datasets in tree.items()}
+                for split, tree in trees.items()
+            },
+        }
+
+
+protocol = V2()
 
 
 def _dataset(one: Hypothesis) -> str:
@@ -79,13 +109,13 @@ def _language_rate(datasets: Mapping[str, Counts]) -> float | None:
     return None if None in rates else fmean(rate for rate in rates if rate is not None)
 
 
-def _subset_metrics(tree: Tree, subset: str, task: TaskName) -> dict[str, Any]:
+def _subset_metrics(tree: Tree, subset: str, facts: TaskFacts) -> dict[str, Any]:
     members = {language: datasets for language, datasets in tree.items() if in_subset(language, subset)}
-    found = _metrics(members, task)
+    found = _metrics(members, facts)
     return found if members else {name: entry | {"reason": no_member(subset)} for name, entry in found.items()}
 
 
-def _metrics(tree: Tree, task: TaskName) -> dict[str, Any]:
+def _metrics(tree: Tree, facts: TaskFacts) -> dict[str, Any]:
     rates = {language: _language_rate(datasets) for language, datasets in tree.items()}
     pooled = total(found for datasets in tree.values() for found in datasets.values())
     size = {"num_languages": len(tree), "num_utterances": pooled.num_utterances}
@@ -96,7 +126,7 @@ def _metrics(tree: Tree, task: TaskName) -> dict[str, Any]:
         "dataset_range": _dataset_range(tree),
         "micro_cer": metric(pooled.error_rate, better=LOWER, reason="no reference text", **size),
     }
-    if task == "asr_lid":
+    if facts.has_language:
         per_language = {language: total(datasets.values()).lid_accuracy for language, datasets in tree.items()}
         found["lid_accuracy"] = metric(pooled.lid_accuracy, better=HIGHER, reason="no utterance", **size)
         found["macro_lid_accuracy"] = mean(per_language, better=HIGHER)
@@ -132,11 +162,11 @@ def _dataset_range(tree: Tree) -> dict[str, Any]:
     return metric(widest, better=LOWER, num_languages=len(gaps), languages=where)
 
 
-def _per_language(datasets: Mapping[str, Counts], task: TaskName) -> dict[str, Any]:
+def _per_language(datasets: Mapping[str, Counts], facts: TaskFacts) -> dict[str, Any]:
     pooled = total(datasets.values())
     entry: dict[str, Any] = {
         "cer": _language_rate(datasets),
         "datasets": {dataset: found.error_rate for dataset, found in datasets.items()},
         "num_utterances": pooled.num_utterances,
     }
-    return entry | ({"lid_accuracy": pooled.lid_accuracy} if task == "asr_lid" else {})
+    return entry | ({"lid_accuracy": pooled.lid_accuracy} if facts.has_language else {})

@@ -4,29 +4,33 @@ from pathlib import Path
 
 import pytest
 import yaml
+from finished_runs import result_of
 
 import mlsuperb
 from mlsuperb.scoring.comparison.run_facts import run_facts
+from mlsuperb.scoring.records import Part
 
 UPSTREAMS = Path(mlsuperb.__file__).parent.parent / "conf" / "upstream"
 
 
 def run(*, pretrained_on=(), datasets=("commonvoice", "mls"), synthetic=False, cost=None):
     sizes = {name: {"eng": {"num_utterances": 30}, "deu": {"num_utterances": 10}} for name in datasets}
-    return {
-        "num_trainable": 5_761_000,
-        "num_total": 321_000_000,
-        "synthetic": synthetic,
-        "upstream": {"name": "xls_r_300m", "card": {"pretrained_on": pretrained_on}},
-        "protocols": {"v1": {"counts": {"test": sizes}}, "not_applicable": {}},
-        "cost": {"train_wall_s": 5400.0, "peak_memory_gb": 17.25} if cost is None else cost,
-    }
+    section = {"protocol": "v1", "version": "1", "normaliser": {"name": "v1", "version": "1"}, "units": "char"}
+    section |= {"counts": {"test": sizes}, "metrics": {}, "per_language": {}}
+    return result_of(
+        (),
+        num_total=321_000_000,
+        synthetic=synthetic,
+        upstream={"name": "xls_r_300m", "card": {"pretrained_on": pretrained_on}},
+        protocols={"v1": section, "not_applicable": {}},
+        cost={"train_wall_s": 5400.0, "peak_memory_gb": 17.25} if cost is None else cost,
+    )
 
 
 def test_size_and_cost():
     facts = run_facts(run(pretrained_on=[]))
     assert facts == {
-        "trained": "5.76 M", "total": "321.00 M", "memory": "17.2 GB", "hours": "1.50", "rtfx": "unknown", "macs": "unknown",
+        "params": "321.00 M", "memory": "17.2 GB", "hours": "1.50", "rtfx": "unknown", "macs": "unknown",
         "overlap": "none",
     }  # fmt: skip
     facts = run_facts(run(cost={"peak_memory_gb": None}))
@@ -67,8 +71,7 @@ def test_synthetic_speech_was_heard_by_nobody():
 
 
 def test_a_card_without_the_field_is_unknown():
-    one = run()
-    one["upstream"] = {"name": "own"}
+    one = run().model_copy(update={"upstream": Part(name="own")})
     assert run_facts(one)["overlap"] == "unknown"
 
 

@@ -3,14 +3,13 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from finished_runs import result_of
 
-from mlsuperb.runs.identity import NOT_SCIENCE
-from mlsuperb.scoring.comparison import runs
+from mlsuperb.runs.identity import NOT_SCIENCE_BEFORE
 from mlsuperb.scoring.comparison.run_facts import trained_params
-from mlsuperb.scoring.score import score
+from mlsuperb.scoring.comparison.runs import config_differences, runs_table
 
-differences = partial(runs.differences, hidden=NOT_SCIENCE)
-runs_table = partial(runs.runs_table, hidden=NOT_SCIENCE)
+differences = partial(config_differences, hidden=NOT_SCIENCE_BEFORE)
 
 
 def config(adaptation: dict[str, object], *, seed: int = 0, lr: float = 1e-4) -> dict[str, object]:
@@ -25,14 +24,13 @@ def config(adaptation: dict[str, object], *, seed: int = 0, lr: float = 1e-4) ->
 
 def result(utterance, settings, hypothesis, *, num_trainable=5_000_000, loss=2.5):
     ones = [utterance("eng", "hello", hypothesis), utterance("fra", "bon", "[fra] BON")]
-    return {
-        "run_id": settings["run_id"],
-        "config": settings,
-        "protocols": score(ones, task="asr_lid"),
-        "num_trainable": num_trainable,
-        "training": {"history": [{"epoch": 1, "valid_loss": 3.0}, {"epoch": 2, "valid_loss": loss}]},
-        "data": {"name": "synthetic"},
-    }
+    return result_of(
+        ones,
+        run_id=settings["run_id"],
+        config=settings,
+        num_trainable=num_trainable,
+        training={"history": [{"epoch": 1, "valid_loss": 3.0}, {"epoch": 2, "valid_loss": loss}]},
+    )
 
 
 LORA = {"name": "lora", "rank": 4, "dropout": 0.1}
@@ -88,12 +86,12 @@ def test_equal_settings_are_named_by_run(utterance) -> None:
 
 def test_nothing_to_show_is_an_error() -> None:
     with pytest.raises(ValueError, match="no finished run"):
-        runs_table([], hidden=())
+        runs_table([])
 
 
 def test_a_split_that_nothing_has_is_an_error(utterance) -> None:
     with pytest.raises(ValueError, match=r"no run has scores of the split 'tset'; there are test"):
-        runs_table([result(utterance, config(LORA), "[eng] HELLO")], hidden=(), split="tset")
+        runs_table([result(utterance, config(LORA), "[eng] HELLO")], split="tset")
 
 
 def test_the_cap_is_named_where_it_is_passed() -> None:
