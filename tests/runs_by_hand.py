@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from finished_runs import result_of
 
+from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import write_hypotheses
-from mlsuperb.scoring.result import build_result, write_result
-from mlsuperb.scoring.score import score
 from mlsuperb.types import Hypothesis
 
 CONFIG: dict[str, Any] = {
@@ -55,14 +55,12 @@ def make_run(
     write_hypotheses(folder / "hypotheses.jsonl", hypotheses)
     (folder / "config.yaml").write_text(yaml.safe_dump(full))
     counted = {"sha256": "1" * 64, "num_utterances": len(hypotheses), "duration_s": 1.0}
-    result = build_result(
+    result = result_of(
+        hypotheses,
+        task,
+        protocols=["v1"],
         run_id=folder.name,
-        task=task,  # type: ignore[arg-type]
-        normaliser="v1",
-        units="char",
         data={"name": "by_hand", "synthetic": False, "splits": {"test": counted}},
-        protocols=score(hypotheses, task=task, protocols=["v1"]),  # type: ignore[arg-type]
-        hypotheses=folder / "hypotheses.jsonl",
         upstream=full["upstream"],
         adaptation=full["adaptation"],
         head={"name": "transformer"},
@@ -71,15 +69,9 @@ def make_run(
             "num_layers": num_layers,
             "layer_weights": None if weights is None else list(weights),
         },
-        num_trainable=1,
-        num_total=2,
         config=full,
         seed=full["seed"],
-        environment={"package_version": "0", "code": {"commit": None, "dirty": False}},
-        training={},
-        cost={},
-        date="2026-01-01T00:00:00+00:00",
         benchmark=benchmark,
     )
-    write_result(folder / "result.json", result)
+    store.write(folder, result)
     return folder

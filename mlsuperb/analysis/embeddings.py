@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from mlsuperb.analysis.projection import check_utterances, knn_table, points_table
-from mlsuperb.analysis.runs import of_split
 from mlsuperb.benchmark import build
 from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.config.build import job_of
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.layers.masks import zero_padding
+from mlsuperb.runs.hypotheses import hypotheses_of_split
 from mlsuperb.scoring.records import BenchmarkResult
 from mlsuperb.types import Encoded, Features, Hypothesis
 
@@ -63,7 +63,7 @@ def stage_tables(
     Raises:
         ValueError: no trained run, no such split, too few utterances or languages, or a corpus that has lost utterances.
     """
-    hypotheses = of_split(run, split)
+    hypotheses = hypotheses_of_split(run, result, split)
     chosen = [hypotheses[i] for i in balanced([one.language for one in hypotheses], num=num_utterances, seed=seed)]
     languages = [one.language for one in chosen]
     check_utterances(languages, place=f"split {split} of {run}", k=k)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from mlsuperb.analysis.chart import EIGHT, Chart, Outcome, new_figure
-from mlsuperb.analysis.runs import LoadedRun, load_run, without
-from mlsuperb.benchmark.before_merge import comparable, differences
+from mlsuperb.analysis.runs import LoadedRun, load_run
 from mlsuperb.runs.store import CONFIG_FILE, read_config
 from mlsuperb.scoring.comparison.bootstrap import Rate, rate_interval
+from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import total
 from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import comparable
 from mlsuperb.scoring.table import Cells, percent
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _check_settings(results: Sequence[BenchmarkResult], positions: Sequence[str 
     """Nothing but layers and seeds may differ; a run that has no layer of its own is a level to compare with, and may
     have another featurizer (adaptation)."""
     group = GROUPS[kind]
-    found = differences([without(result, group, "seed") for result in results])
+    found = differences(results, but=(group, "seed"))
     if kind == "window":  # last_layer is one_layer of the last, in a class of its own
         own = [
             {key: value for key, value in result.config[group].items() if key not in ("layers", "name")}

@@ -14,31 +14,17 @@ import pandas as pd
 
 from mlsuperb.analysis.languages import LanguageScore, language_scores
 from mlsuperb.analysis.utterance_facts import add_sound, text_facts
-from mlsuperb.benchmark.before_merge import differences, utterance_counts
 from mlsuperb.data.languages import language_name
 from mlsuperb.data.vocabulary import Vocabulary
-from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
+from mlsuperb.runs.hypotheses import hypotheses_of_split
 from mlsuperb.runs.store import read
+from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis
 
 ANALYSIS, UTTERANCES = "analysis", "utterances.csv"
-
-
-def of_split(folder: Path, split: str) -> list[Hypothesis]:
-    """The hypotheses of a split.
-
-    Raises:
-        ValueError: there is none; names the splits that there are.
-    """
-    everything = read_hypotheses(folder / HYPOTHESES_FILE)
-    if found := [one for one in everything if one.split == split]:
-        return found
-    known = ", ".join(sorted({one.split for one in everything}))
-    raise ValueError(
-        f"{folder} has no hypotheses of the split {split!r}; it has {known}: give one of them with --split"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +85,8 @@ def load_run(folder: Path, *, split: str = "test", result: BenchmarkResult | Non
         ValueError: no finished run, or no hypothesis of the split.
     """
     result = result or read(folder, BenchmarkResult)
-    return LoadedRun(folder=folder, result=result, split=split, hypotheses=of_split(folder, split), **options)
+    hypotheses = hypotheses_of_split(folder, result, split)
+    return LoadedRun(folder=folder, result=result, split=split, hypotheses=hypotheses, **options)
 
 
 def folder_for(runs: Sequence[Path]) -> Path:
@@ -135,7 +122,7 @@ def run_labels(results: Sequence[BenchmarkResult], *, subjects: Sequence[str]) -
             labels = [f"{label}, {name}" for label, name in zip(labels, names, strict=True)]
     for same in [label for label, count in Counter(labels).items() if count > 1]:
         rows = [row for row, label in enumerate(labels) if label == same]
-        found = differences([without(results[row], "data") for row in rows])
+        found = differences([results[row] for row in rows], but=("data",))
         for place, row in enumerate(rows):
             settings = [f"{key.rpartition('.')[2]} {values[place]}" for key, values in found.items() if values[place]]
             labels[row] = ", ".join([same, *settings])
@@ -143,12 +130,6 @@ def run_labels(results: Sequence[BenchmarkResult], *, subjects: Sequence[str]) -
     return [
         f"{label}, {one.run_id}" if label in repeated else label for label, one in zip(labels, results, strict=True)
     ]
-
-
-def without(result: BenchmarkResult, *groups: str) -> BenchmarkResult:
-    """The result as if its configuration had not these groups."""
-    config = {key: value for key, value in result.config.items() if key not in groups}
-    return result.model_copy(update={"config": config})
 
 
 def short_names(ids: Sequence[str]) -> list[str]:

@@ -17,12 +17,13 @@ import pandas as pd
 from mlsuperb.analysis.chart import Outcome
 from mlsuperb.analysis.runs import LoadedRun, load_run, pairs_of, run_labels
 from mlsuperb.analysis.transfer_charts import By, bars_chart, matrix_chart
-from mlsuperb.benchmark.before_merge import compared_texts, same_scoring
 from mlsuperb.runs.store import EVALUATIONS, RESULT_FILE
 from mlsuperb.scoring.comparison.bootstrap import rate_interval
 from mlsuperb.scoring.counts import Counts, total
 from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import same_scoring
 from mlsuperb.scoring.table import Cells, percent
+from mlsuperb.scoring.utterances import compared_texts
 from mlsuperb.types import Hypothesis
 
 PLACES = (0.25, 0.5, 0.75)  # of the sample utterances, from best to worst

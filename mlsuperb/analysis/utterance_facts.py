@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlsuperb.benchmark.before_merge import compared_texts
 from mlsuperb.data.audio import RATE_HZ, load_audio
 from mlsuperb.data.text import first_language
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.scoring.counts import Counts
+from mlsuperb.scoring.utterances import compared_texts
 from mlsuperb.types import Hypothesis, TaskFacts
 
 FRAME_S, HOP_S = 0.025, 0.010  # Kaldi's frames

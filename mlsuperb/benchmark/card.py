@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from mlsuperb.benchmark.before_merge import overlap, protocol_tables, protocols
 from mlsuperb.data.languages import BENCHMARK_LABELS, language_name
 from mlsuperb.runs.store import EVALUATIONS, RESULT_FILE, read
 from mlsuperb.runtime.files import write_atomic
+from mlsuperb.scoring.comparison.run_facts import overlap
+from mlsuperb.scoring.protocols import described
 from mlsuperb.scoring.records import BenchmarkResult
-from mlsuperb.scoring.table import SYNTHETIC
+from mlsuperb.scoring.table import SYNTHETIC, protocol_tables
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -102,7 +103,7 @@ def _words(result: BenchmarkResult, training: BenchmarkResult | None) -> dict[st
         "parts": {name: _settings(config[name]) for name in PARTS if name in config},
         "language_name": language_name,
         "file_name": lambda path: PurePath(path).name,  # where a folder lay on some machine helps nobody
-        "protocol": protocols.get,
+        "described": described,
         "unaligned": unaligned,
         "count": "{:,}".format,
     }

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from finished_runs import result_of
 
+from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import write_hypotheses
-from mlsuperb.scoring.result import build_result, write_result
-from mlsuperb.scoring.score import score
+from mlsuperb.scoring.records import BenchmarkResult
 from mlsuperb.types import Hypothesis
 
 SENTENCES = {
@@ -83,8 +84,8 @@ def make_run(
     characters = sorted({c for one in hypotheses[: len(hypotheses) * 9 // 10] for c in one.reference.upper()} - {" "})
     tokens = ["<blank>", "<unk>", "<space>", *characters, "<sos/eos>"]
     (folder / "tokens.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
-    result = _result(folder, hypotheses, task=task, seed=seed, setting=setting, same_data=same_data)
-    write_result(folder / "result.json", result | (changes or {}))
+    more = changes or {}
+    store.write(folder, _result(hypotheses, task=task, seed=seed, setting=setting, same_data=same_data, more=more))
     return folder
 
 
@@ -129,8 +130,8 @@ def _write_wave(path: Path, *, seed: int) -> None:
 
 
 def _result(
-    folder: Path, hypotheses: Sequence[Hypothesis], *, task: Any, seed: int, setting: str, same_data: str
-) -> dict[str, Any]:
+    hypotheses: Sequence[Hypothesis], *, task: str, seed: int, setting: str, same_data: str, more: dict[str, Any]
+) -> BenchmarkResult:
     history = [
         {
             "epoch": epoch,
@@ -143,35 +144,30 @@ def _result(
     weights = np.random.default_rng(seed).dirichlet(np.full(9, 5.0)).round(6).tolist()
     skipped = {"no such audio file": {"count": 3, "splits": {"train": 3}, "examples": ["a_eng_000001", "<b>x</b>"]}}
     split = {"sha256": f"1:{same_data}", "num_utterances": len(hypotheses), "duration_s": 100.0}
-    return build_result(
-        run_id=f"hubert_base-{setting}-{task}-fake-s{seed}-0000000{seed}",
-        task=task,
-        normaliser="v1",
-        units="char",
-        data={"name": "fake", "synthetic": True, "splits": {"train": split, "test": split}, "skipped": skipped},
-        protocols=score(hypotheses, task=task),
-        hypotheses=folder / "hypotheses.jsonl",
-        upstream={"name": "hubert_base", "card": {}, "settings": {}},
-        adaptation={"name": setting, "card": {}, "settings": {}, "trained": {"head": 5_000_000, "featurizer": 9}},
-        head={"name": "transformer", "card": {}, "settings": {}},
-        num_trainable=5_000_009,
-        num_total=99_000_000,
-        config={
+    content = {
+        "run_id": f"hubert_base-{setting}-{task}-fake-s{seed}-0000000{seed}",
+        "official": False,
+        "not_official_because": ["synthetic data"],
+        "synthetic": True,
+        "data": {"name": "fake", "synthetic": True, "splits": {"train": split, "test": split}, "skipped": skipped},
+        "upstream": {"name": "hubert_base", "card": {}, "settings": {}},
+        "adaptation": {"name": setting, "card": {}, "settings": {}, "trained": {"head": 5_000_000, "featurizer": 9}},
+        "head": {"name": "transformer", "card": {}, "settings": {}},
+        "featurizer": {"name": "weighted_sum", "layer_weights": weights},
+        "num_trainable": 5_000_009,
+        "num_total": 99_000_000,
+        "config": {
             "seed": seed,
             "run_id": f"x-{seed}",
             "upstream": {"name": "hubert_base", "checkpoint": "facebook/hubert-base-ls960"},
             "adaptation": {"name": setting},
             "trainer": {"name": "ml_superb", "optimizer": {"lr": 1e-4}, "averaging": [1, 2]},
         },
-        seed=seed,
-        environment={
-            "package_version": "0",
-            "code": {"commit": "c0ffee", "dirty": False},
-            "python": "3.11",
-            "packages": {"torch": "2.14"},
-            "gpus": [],
-        },
-        training={"num_unaligned": 2, "history": history, "averaged": [7, 8]},
-        cost={"iterations": 800, "utterances": 6400, "train_wall_s": 321.5, "peak_memory_gb": 3.2},
-        date="2026-01-02T03:04:05+00:00",
-    ) | {"featurizer": {"name": "weighted_sum", "layer_weights": weights}}
+        "seed": seed,
+        "code": {"commit": "c0ffee", "dirty": False, "package_version": "0"},
+        "env": {"python": "3.11", "packages": {"torch": "2.14"}, "gpus": []},
+        "training": {"num_unaligned": 2, "history": history, "averaged": [7, 8]},
+        "cost": {"iterations": 800, "utterances": 6400, "train_wall_s": 321.5, "peak_memory_gb": 3.2},
+        "date": "2026-01-02T03:04:05+00:00",
+    }
+    return result_of(hypotheses, task, **content | more)

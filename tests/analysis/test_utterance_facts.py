@@ -12,7 +12,7 @@ from fake_runs import make_run
 
 from mlsuperb.analysis import utterance_facts
 from mlsuperb.analysis.utterance_facts import add_sound, bandwidth_hz, measure, snr_db, text_facts
-from mlsuperb.benchmark.before_merge import utterance_counts
+from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
 BOTH = TaskFacts(name="asr_lid", has_text=True, has_language=True)

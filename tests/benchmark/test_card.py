@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 import yaml
+from finished_runs import result_of, scored
 from huggingface_hub import ModelCard, metadata_load
 
 from mlsuperb.benchmark import card
 from mlsuperb.benchmark import result as summary
 from mlsuperb.benchmark.card import eval_results, model_card, write_card
 from mlsuperb.commands.export import main
-from mlsuperb.runs.hypotheses import write_hypotheses
+from mlsuperb.runs import store
+from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.scoring.records import BenchmarkResult
-from mlsuperb.scoring.result import build_result, write_result
-from mlsuperb.scoring.score import score
 from mlsuperb.types import Hypothesis
 
 HUBERT = {
@@ -39,6 +39,10 @@ SPOKEN = [
 ]
 
 
+def write(folder: Path, result: dict[str, Any]) -> None:
+    store.write(folder, BenchmarkResult.model_validate(result))
+
+
 def card_of(result: dict[str, Any]) -> str:
     read = BenchmarkResult.model_validate(result)
     return model_card(read, run="RUN", training=read)
@@ -55,11 +59,9 @@ def result(tmp_path: Path) -> dict[str, Any]:
         for number, (language, dataset, reference, said) in enumerate(SPOKEN)
     ]  # fmt: skip
     write_hypotheses(tmp_path / "hypotheses.jsonl", ones)
-    built = build_result(
+    built = result_of(
+        ones,
         run_id="hubert_base-frozen-1a2b3c4d",
-        task="asr_lid",
-        normaliser="v1",
-        units="char",
         data={
             "name": "ml_superb_10min",
             "synthetic": False,
@@ -71,8 +73,6 @@ def result(tmp_path: Path) -> dict[str, Any]:
             },
             "skipped": {"over 20 s": {"count": 3, "splits": {"train": 3}, "examples": ["a", "b", "c"]}},
         },
-        protocols=score(ones, task="asr_lid"),
-        hypotheses=tmp_path / "hypotheses.jsonl",
         upstream=HUBERT,
         adaptation={"name": "frozen", "card": {}, "settings": {}},
         head={"name": "transformer", "card": {}, "settings": {}},
@@ -89,15 +89,16 @@ def result(tmp_path: Path) -> dict[str, Any]:
             "data": {"name": "ml_superb_10min", "root": "/home/someone/corpus"},
         },
         seed=7,
-        environment={"package_version": "0.1", "code": {"commit": "c0ffee" * 6 + "abcd", "dirty": False}, "python": "3.11"},
+        code={"commit": "c0ffee" * 6 + "abcd", "dirty": False, "package_version": "0.1"},
         training={"num_unaligned": 2},
         cost={"iterations": 300_000, "train_wall_s": 7200.0, "peak_memory_gb": 9.5},
         date="2026-01-01T00:00:00+00:00",
         benchmark={"experiment": "v1/asr_lid", "track": "asr_lid", "size": "10min", "run": None, "deviations": {}},
+        official=False,
         not_official_because=["the release is not whole"],
-    )  # fmt: skip
-    write_result(tmp_path / "result.json", built)
-    return built
+    )
+    store.write(tmp_path, built)
+    return built.model_dump(exclude_unset=True)
 
 
 def test_the_card_parses_back_as_the_hub_reads_it(result: dict[str, Any], tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_an_evaluation_says_what_the_run_was_trained_on(result: dict[str, Any], 
     folder = tmp_path / "evaluations" / "other-12345678"
     folder.mkdir(parents=True)
     data = result["data"] | {"name": "table", "release": None, "languages": {"train": ["fin"], "test": ["fin"]}}
-    write_result(folder / "result.json", result | {"data": data})
+    write(folder, result | {"data": data})
     text = write_card(folder).read_text()
     assert "# hubert_base-frozen-1a2b3c4d on table" in text
     assert "Languages seen in training (3): Danish" in text
@@ -203,8 +204,8 @@ def test_an_evaluation_says_what_the_run_was_trained_on(result: dict[str, Any], 
     ("task", "pipeline"), [("lid", "audio-classification"), ("asr", "automatic-speech-recognition")]
 )
 def test_other_tasks(result: dict[str, Any], task: str, pipeline: str, tmp_path: Path) -> None:
-    ones = summary.read_hypotheses(tmp_path / "hypotheses.jsonl")
-    changed = result | {"task": {"name": task, "units": "char"}, "protocols": score(ones, task=task)}
+    ones = read_hypotheses(tmp_path / "hypotheses.jsonl")
+    changed = result | {"task": {"name": task, "units": "char"}, "protocols": scored(ones, task)}
     data = ModelCard(card_of(changed)).data
     assert data.pipeline_tag == pipeline
     assert data.metrics == (["accuracy"] if task == "lid" else ["cer"])

@@ -25,10 +25,11 @@ from mlsuperb.analysis.report.blocks import (
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.report.utterances import KEY, aligned_output, example, rate_text
 from mlsuperb.analysis.runs import LoadedRun, short_names
-from mlsuperb.benchmark.before_merge import comparable, most_different, paired_table, runs_table
 from mlsuperb.data.languages import language_name
 from mlsuperb.scoring.comparison.bootstrap import Interval
-from mlsuperb.scoring.comparison.paired import PairedRow
+from mlsuperb.scoring.comparison.paired import PairedRow, PairedUtterance, most_different, pair_utterances, paired_rows
+from mlsuperb.scoring.comparison.runs import runs_table
+from mlsuperb.scoring.result import comparable
 from mlsuperb.scoring.table import SYNTHETIC
 
 MOST_RUNS = 6  # side by side in the table of languages and under an utterance
@@ -45,10 +46,11 @@ LANGUAGES_NOTE = (
 
 @dataclass(frozen=True)
 class _Side:
-    """A run with its name, and its rows against the first by group (of the first itself: none); the total comes last."""
+    """A run with its name, its utterances beside the first run's and their rows by group, the total last (of the first: none)."""
 
     name: str
     run: LoadedRun
+    pairs: Sequence[PairedUtterance] = ()
     rows: Mapping[str, PairedRow] = field(default_factory=dict)
 
 
@@ -81,8 +83,8 @@ def _comparable_sides(named: Mapping[str, LoadedRun]) -> tuple[list[_Side], dict
         why = comparable(first.result, run.result)
         if not why:
             try:
-                rows = paired_table(first.hypotheses, run.hypotheses, first.result.facts)
-                sides.append(_Side(name, run, {row.group: row for row in rows}))
+                pairs = pair_utterances(first.hypotheses, run.hypotheses, first.result.facts)
+                sides.append(_Side(name, run, pairs, {row.group: row for row in paired_rows(pairs)}))
             except ValueError as error:  # not the same utterances: says which
                 why = [str(error)]
         if why:
@@ -186,7 +188,7 @@ def _paired_cell(paired: PairedRow | None, *, has_text: bool) -> Cell:
 
 def _utterances(sides: Sequence[_Side], *, sounds: SoundBox) -> Section:
     """Where the runs differ most from the first, all runs under the reference."""
-    first, facts, shown_sides = sides[0].run, sides[0].run.result.facts, sides[:MOST_RUNS]
+    facts, shown_sides = sides[0].run.result.facts, sides[:MOST_RUNS]
     outputs = [
         (side, {one.id: (one, count) for one, count in zip(side.run.hypotheses, side.run.counts, strict=True)})
         for side in shown_sides
@@ -195,8 +197,7 @@ def _utterances(sides: Sequence[_Side], *, sounds: SoundBox) -> Section:
     blocks: list[Block] = [Note(text=KEY)]
     shown: set[str] = set()
     for side in shown_sides[1:]:
-        pairs = most_different(first.hypotheses, side.run.hypotheses, facts, n=NUM_UTTERANCES)
-        new = [pair for pair in pairs if pair.first.id not in shown][:share]
+        new = [pair for pair in most_different(side.pairs, n=NUM_UTTERANCES) if pair.first.id not in shown][:share]
         shown |= {pair.first.id for pair in new}
         made = []
         for pair in new:

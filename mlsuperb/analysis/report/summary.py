@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from mlsuperb.analysis.failures import Signature, failure_signatures
 from mlsuperb.analysis.report.blocks import Block, Cell, Fact, Facts, Note, Pairs, Section, Table, Warnings
 from mlsuperb.analysis.runs import LoadedRun
-from mlsuperb.benchmark.before_merge import protocols, taken_over
 from mlsuperb.benchmark.card import unaligned
 from mlsuperb.scoring.comparison.bootstrap import Interval, rate_interval
 from mlsuperb.scoring.comparison.run_facts import above_cap, trained_params
+from mlsuperb.scoring.protocols import described
 from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
 from mlsuperb.scoring.records import BenchmarkResult, Metric
 from mlsuperb.scoring.records import Section as ProtocolSection
-from mlsuperb.scoring.table import ARROWS
+from mlsuperb.scoring.table import ARROWS, taken_over
 
 SUBSETS = {"trained": "trained", "reserved": "few-shot", "all": "all"}
 SIGNS = {"shows": "▲", "does not show": "○", "cannot be told": "–"}
@@ -51,16 +51,16 @@ def _experiment(result: BenchmarkResult) -> str:
 def _headline_facts(run: LoadedRun) -> Iterator[Fact]:
     """The main scores of each protocol; those that are pooled, with their intervals."""
     for protocol, section in run.result.protocols.sections.items():
-        metrics, described = section.metrics.get(run.split, {}), protocols.get(protocol)
-        for name, label in described.headline.items():
+        metrics, about = section.metrics.get(run.split, {}), described(protocol)
+        for name, label in about.summary.items():
             if name not in metrics or metrics[name].value is None:
                 continue
             subset, _, kind = name.partition("_")
             interval = _interval(run, subset, kind) if kind in POOLED else None
             certain = f"95 % interval {interval.low:.1f} to {interval.high:.1f}. " if interval else ""
-            languages = getattr(metrics[name], "languages", None)
+            languages = metrics[name].languages
             which = f", {', '.join(languages)}" if isinstance(languages, list) else ""
-            meaning = described.meanings[kind]
+            meaning = about.meanings[kind]
             meaning = f"{certain}{meaning[:1].upper()}{meaning[1:]}{which} ({protocol})."
             yield Fact(label=label, value=f"{metrics[name].value:.1f}", unit="%", meaning=meaning)
 
@@ -134,7 +134,7 @@ def scores(run: LoadedRun) -> Section:
 
 def _metrics(name: str, section: ProtocolSection) -> Table:
     """One row per metric and split, one column per subset of languages (one in all where the protocol has no subsets)."""
-    described = protocols.get(name)
+    about = described(name)
     subsets = dict.fromkeys(_parts(metric)[0] for metrics in section.metrics.values() for metric in metrics)
     one = len(section.metrics) == 1
     rows = []
@@ -142,13 +142,13 @@ def _metrics(name: str, section: ProtocolSection) -> Table:
         for kind in dict.fromkeys(_parts(metric)[1] for metric in metrics):
             entries = [metrics.get(f"{subset}_{kind}" if subset else kind) for subset in subsets]
             arrow = next(ARROWS[entry.better] for entry in entries if entry)
-            title = Cell(text=f"{kind} {arrow}", sub=described.meanings.get(kind, ""))
+            title = Cell(text=f"{kind} {arrow}", sub=about.meanings.get(kind, ""))
             rows.append((title, *([] if one else [Cell(text=split)]), *map(_metric_cell, entries)))
     splits = f" Split {next(iter(section.metrics))}." if one else ""
     return Table(
         name=f"scores-{name}",
         title=f"Protocol {name} (version {section.version})",
-        note=f"{described.title}.{splits}",
+        note=f"{about.title}.{splits}",
         columns=(*(["metric"] if one else ["metric", "split"]), *(f"{SUBSETS[s]} %" if s else "%" for s in subsets)),
         rows=tuple(rows),
         texts=("metric", "split"),

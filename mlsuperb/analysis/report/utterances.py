@@ -9,9 +9,9 @@ from mlsuperb.analysis.report.alignment import align
 from mlsuperb.analysis.report.blocks import Aligned, Block, Example, Examples, Note, Section
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.runs import LoadedRun
-from mlsuperb.benchmark.before_merge import compared_texts
 from mlsuperb.data.text import first_language
 from mlsuperb.scoring.counts import Counts
+from mlsuperb.scoring.utterances import compared_texts
 from mlsuperb.types import Hypothesis, TaskFacts
 
 NUM_SHOWN = 10  # worst ones, and as many median ones
