@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from finished_runs import built, write_built
 
+from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.types import Hypothesis
 
@@ -68,14 +69,8 @@ def make_run(
             "num_layers": num_layers,
             "layer_weights": None if weights is None else list(weights),
         },
-        num_trainable=1,
-        num_total=2,
         config=full,
         seed=full["seed"],
-        environment={"package_version": "0", "code": {"commit": None, "dirty": False}},
-        training={},
-        cost={},
-        date="2026-01-01T00:00:00+00:00",
         benchmark=benchmark,
     )
     write_built(folder, result)

@@ -107,7 +107,7 @@ def _worst(mean: float | None, worst: Metric | None, num_languages: int) -> tupl
     if num_languages < MIN_LANGUAGES:
         return "cannot be told", _too_few(num_languages)
     ratio = f": {highest / mean:.1f} times as much" if mean else ""
-    named = ", ".join(getattr(worst, "languages", []))
+    named = ", ".join((worst.languages if worst else None) or [])
     return _state(highest > MAX_WORST_RATIO * mean), f"{named} has {highest:.1f} %, the mean is {mean:.1f} %{ratio}"
 
 

@@ -16,7 +16,8 @@ from mlsuperb.benchmark import card
 from mlsuperb.benchmark import result as summary
 from mlsuperb.benchmark.card import eval_results, model_card, write_card
 from mlsuperb.commands.export import main
-from mlsuperb.runs.hypotheses import write_hypotheses
+from mlsuperb.runs import store
+from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.scoring.records import BenchmarkResult
 from mlsuperb.types import Hypothesis
 
@@ -36,6 +37,10 @@ SPOKEN = [
     ("org_jpn", "commonvoice", "abcd", "[jpn] ABCD"),
     ("dan", "fleurs", "abcd", "[dan] ABXX"),
 ]
+
+
+def write(folder: Path, result: dict[str, Any]) -> None:
+    store.write(folder, BenchmarkResult.model_validate(result))
 
 
 def card_of(result: dict[str, Any]) -> str:
@@ -85,11 +90,12 @@ def result(tmp_path: Path) -> dict[str, Any]:
             "data": {"name": "ml_superb_10min", "root": "/home/someone/corpus"},
         },
         seed=7,
-        environment={"package_version": "0.1", "code": {"commit": "c0ffee" * 6 + "abcd", "dirty": False}, "python": "3.11"},
+        code={"commit": "c0ffee" * 6 + "abcd", "dirty": False, "package_version": "0.1"},
         training={"num_unaligned": 2},
         cost={"iterations": 300_000, "train_wall_s": 7200.0, "peak_memory_gb": 9.5},
         date="2026-01-01T00:00:00+00:00",
         benchmark={"experiment": "v1/asr_lid", "track": "asr_lid", "size": "10min", "run": None, "deviations": {}},
+        official=False,
         not_official_because=["the release is not whole"],
     )  # fmt: skip
     write_built(tmp_path, content)

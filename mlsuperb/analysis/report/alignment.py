@@ -11,15 +11,13 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, zip_longest
 from typing import Literal
 
-from rapidfuzz.distance import Levenshtein
-
-from mlsuperb.analysis.report.blocks import Aligned, Mark, Piece, Word
+from mlsuperb.analysis.report.blocks import Aligned, Piece, Word
+from mlsuperb.scoring.marking import marked
 
 MAX_WORD = 20  # pieces that stay on one line: they fit a phone
 MAX_UNITS = 1500  # of a reference or hypothesis that are shown
 # Scripts whose letters join, by the first word of their characters' names: cut into columns they would fall apart
 JOINED = ("ARABIC", "SYRIAC", "MONGOLIAN", "NKO", "MANDAIC", "ADLAM", "PHAGS-PA", "HANIFI")
-_MARKS: dict[str, Mark] = {"equal": "equal", "replace": "substituted", "delete": "deleted", "insert": "inserted"}
 
 
 def graphemes(text: str) -> list[str]:
@@ -67,10 +65,10 @@ def _is_joined(text: str) -> bool:
 
 
 def _pieces(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterator[Piece]:
-    for edit in Levenshtein.opcodes(reference, hypothesis):
-        sides = reference[edit.src_start : edit.src_end], hypothesis[edit.dest_start : edit.dest_end]
-        for one, other in zip_longest(*sides, fillvalue=""):
-            yield Piece(reference=one, hypothesis=other, mark=_MARKS[edit.tag])
+    """One piece per unit."""
+    for stretch in marked(reference, hypothesis):
+        for one, other in zip_longest(stretch.reference, stretch.hypothesis, fillvalue=""):
+            yield Piece(reference=one, hypothesis=other, mark=stretch.kind)
 
 
 def _words(pieces: Iterator[Piece], *, spaced: bool, joined: bool) -> Iterator[list[Piece]]:

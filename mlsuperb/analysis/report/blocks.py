@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlsuperb.analysis.chart import Chart
+from mlsuperb.scoring.marking import Kind
 from mlsuperb.scoring.table import Cells
 
 MAX_ROWS = 400  # of a table: more languages than ML-SUPERB 2.0 has
-
-Mark = Literal["equal", "substituted", "deleted", "inserted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +116,7 @@ class Piece:
 
     reference: str
     hypothesis: str
-    mark: Mark
+    mark: Kind
 
 
 @dataclass(frozen=True, kw_only=True)

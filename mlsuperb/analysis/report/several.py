@@ -46,10 +46,11 @@ LANGUAGES_NOTE = (
 
 @dataclass(frozen=True)
 class _Side:
-    """A run with its name, and its rows against the first by group (of the first itself: none); the total comes last."""
+    """A run with its name, its utterances beside the first run's and their rows by group, the total last (of the first: none)."""
 
     name: str
     run: LoadedRun
+    pairs: Sequence[PairedUtterance] = ()
     rows: Mapping[str, PairedRow] = field(default_factory=dict)
 
 
@@ -187,7 +188,7 @@ def _paired_cell(paired: PairedRow | None, *, has_text: bool) -> Cell:
 
 def _utterances(sides: Sequence[_Side], *, sounds: SoundBox) -> Section:
     """Where the runs differ most from the first, all runs under the reference."""
-    first, facts, shown_sides = sides[0].run, sides[0].run.result.facts, sides[:MOST_RUNS]
+    facts, shown_sides = sides[0].run.result.facts, sides[:MOST_RUNS]
     outputs = [
         (side, {one.id: (one, count) for one, count in zip(side.run.hypotheses, side.run.counts, strict=True)})
         for side in shown_sides

@@ -58,7 +58,7 @@ def _headline_facts(run: LoadedRun) -> Iterator[Fact]:
             subset, _, kind = name.partition("_")
             interval = _interval(run, subset, kind) if kind in POOLED else None
             certain = f"95 % interval {interval.low:.1f} to {interval.high:.1f}. " if interval else ""
-            languages = getattr(metrics[name], "languages", None)
+            languages = metrics[name].languages
             which = f", {', '.join(languages)}" if isinstance(languages, list) else ""
             meaning = about.meanings[kind]
             meaning = f"{certain}{meaning[:1].upper()}{meaning[1:]}{which} ({protocol})."
