@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 from finished_runs import built, write_built
 
-from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.types import Hypothesis
 

@@ -15,7 +15,7 @@ from mlsuperb.analysis.chart import EIGHT, Chart, Outcome, new_figure
 from mlsuperb.analysis.runs import LoadedRun, load_run
 from mlsuperb.runs.store import CONFIG_FILE, read_config
 from mlsuperb.scoring.comparison.bootstrap import Rate, rate_interval
-from mlsuperb.scoring.comparison.runs import config_differences, differences
+from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import total
 from mlsuperb.scoring.records import BenchmarkResult
 from mlsuperb.scoring.result import comparable
@@ -133,7 +133,7 @@ def _check_settings(results: Sequence[BenchmarkResult], positions: Sequence[str 
             for result, position in zip(results, positions, strict=True)
             if position is not None
         ]
-        found |= config_differences([{group: one} for one in own], hidden=results[0].not_science)
+        found |= differences([results[0].model_copy(update={"config": {group: one}}) for one in own])
     if found:
         shown = "; ".join(f"{key} is {' and '.join(dict.fromkeys(values))}" for key, values in found.items())
         raise ValueError(

@@ -85,9 +85,8 @@ def load_run(folder: Path, *, split: str = "test", result: BenchmarkResult | Non
         ValueError: no finished run, or no hypothesis of the split.
     """
     result = result or read(folder, BenchmarkResult)
-    return LoadedRun(
-        folder=folder, result=result, split=split, hypotheses=hypotheses_of_split(folder, split), **options
-    )
+    hypotheses = hypotheses_of_split(folder, split)
+    return LoadedRun(folder=folder, result=result, split=split, hypotheses=hypotheses, **options)
 
 
 def folder_for(runs: Sequence[Path]) -> Path:

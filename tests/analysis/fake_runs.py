@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from finished_runs import built, write_built
 
-from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.types import Hypothesis
 

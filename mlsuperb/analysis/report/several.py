@@ -27,7 +27,7 @@ from mlsuperb.analysis.report.utterances import KEY, aligned_output, example, ra
 from mlsuperb.analysis.runs import LoadedRun, short_names
 from mlsuperb.data.languages import language_name
 from mlsuperb.scoring.comparison.bootstrap import Interval
-from mlsuperb.scoring.comparison.paired import PairedRow, most_different, pair_utterances, paired_rows
+from mlsuperb.scoring.comparison.paired import PairedRow, PairedUtterance, most_different, pair_utterances, paired_rows
 from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.result import comparable
 from mlsuperb.scoring.table import SYNTHETIC
@@ -83,8 +83,8 @@ def _comparable_sides(named: Mapping[str, LoadedRun]) -> tuple[list[_Side], dict
         why = comparable(first.result, run.result)
         if not why:
             try:
-                rows = paired_rows(pair_utterances(first.hypotheses, run.hypotheses, first.result.facts))
-                sides.append(_Side(name, run, {row.group: row for row in rows}))
+                pairs = pair_utterances(first.hypotheses, run.hypotheses, first.result.facts)
+                sides.append(_Side(name, run, pairs, {row.group: row for row in paired_rows(pairs)}))
             except ValueError as error:  # not the same utterances: says which
                 why = [str(error)]
         if why:
@@ -197,8 +197,7 @@ def _utterances(sides: Sequence[_Side], *, sounds: SoundBox) -> Section:
     blocks: list[Block] = [Note(text=KEY)]
     shown: set[str] = set()
     for side in shown_sides[1:]:
-        pairs = most_different(pair_utterances(first.hypotheses, side.run.hypotheses, facts), n=NUM_UTTERANCES)
-        new = [pair for pair in pairs if pair.first.id not in shown][:share]
+        new = [pair for pair in most_different(side.pairs, n=NUM_UTTERANCES) if pair.first.id not in shown][:share]
         shown |= {pair.first.id for pair in new}
         made = []
         for pair in new:
