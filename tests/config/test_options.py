@@ -15,7 +15,7 @@ from mlsuperb.config.options import check_overrides, conf_dir, options
     [
         ("upstream=hubrt_base", "upstream has no option 'hubrt_base'; nearest: hubert_base"),
         ("+exp=v1/mult_asr", "exp has no option 'v1/mult_asr'; nearest: v1/multi_asr"),
-        ("upstream=fbank,nothing_like_it", "upstream has no option 'nothing_like_it'; there are: "),
+        ("upstream=fbank,nothing_like_it", "upstream has no option 'nothing_like_it'; options: "),
         ("trainer.max_epoch=3", "there is no setting 'trainer.max_epoch'; nearest: trainer.max_epochs"),
         ("trainer.optimizer.lrr=1", "there is no setting 'trainer.optimizer.lrr'; nearest: trainer.optimizer.lr"),
         ("sead=3", "there is no setting 'sead'; nearest: seed"),
