@@ -22,7 +22,7 @@ LAUNCHERS = {
     "hydra/launcher=local": ("hydra-joblib-launcher", "sweep"),
 }
 
-_OVERRIDE = re.compile(r"^(?P<prefix>\+{0,2}|~)(?P<key>[\w/.@-]+)=(?P<value>.*)$")
+_OVERRIDE = re.compile(r"^(?P<prefix>\+{0,2}|~)(?P<key>[\w/.@][\w/.@-]*)=(?P<value>.*)$")
 _NOT_SETTINGS = ("_target_", "_partial_", "name")  # not proposed; they pass where they are given
 
 
