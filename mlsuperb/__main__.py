@@ -100,7 +100,8 @@ def _call(given: Sequence[str]) -> str | int | None:
         from mlsuperb.run import cli
 
         sys.argv[1:] = rest  # Hydra reads it
-        return cli()
+        cli()
+        return None
     status: int | None = import_module(f"mlsuperb.commands.{command}").main(rest)
     return status
 

@@ -34,8 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "espnet": {"runtime", "training"},
     # jobs
     "benchmark": {
-        "analysis", "cache", "config", "data", "decoding", "heads", "layers", "objectives", "runs", "runtime", "scoring", "tasks",
-        "training", "upstreams",
+        "analysis", "cache", "config", "data", "decoding", "espnet", "heads", "layers", "objectives", "runs", "runtime",
+        "scoring", "tasks", "training", "upstreams",
     },
     # what is made of finished runs
     "analysis": {"benchmark", "data", "layers", "runs", "runtime", "scoring"},

@@ -56,7 +56,13 @@ complete -c mlsuperb -f -a '(__mlsuperb)'
 complete -c mlsuperb-run -f -a '(__mlsuperb)'
 """,
 }
-WITH_SETTINGS = ("run", "evaluate", "data", "folders", "largest_batch")  # commands that take settings as mlsuperb.run does
+WITH_SETTINGS = (
+    "run",
+    "evaluate",
+    "data",
+    "folders",
+    "largest_batch",
+)  # commands that take settings as mlsuperb.run does
 
 
 def candidates(line: Sequence[str]) -> list[str]:

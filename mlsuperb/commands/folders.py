@@ -21,7 +21,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("overrides", nargs="+", metavar="OVERRIDE", help="as for mlsuperb.run")
     parser.add_argument("-m", "--multirun", action="store_true", help="the overrides are a sweep")
-    parser.add_argument("-cd", "--config-dir", type=Path, action="append", default=[], help="folder with own YAML files")
+    parser.add_argument(
+        "-cd", "--config-dir", type=Path, action="append", default=[], help="folder with own YAML files"
+    )
     parser.add_argument("--unfinished", action="store_true", help="only those without a result, with the reason")
     options = parser.parse_intermixed_args(arguments)
     # where runs are launched from makes no difference, and its plugin may not be here
