@@ -18,7 +18,6 @@ from mlsuperb.analysis.naming import FOLDER, ScoredRun, folder_for, run_labels, 
 from mlsuperb.runs.environment import now
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runs.identity import NOT_SCIENCE
-from mlsuperb.runs.store import finished_runs
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.scoring.result import RESULT_FILE, read_result
 from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console
@@ -275,6 +274,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = vars(_parser().parse_args(arguments))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     what, folders, out = (options.pop(name) for name in ("what", "runs", "out"))
+    from mlsuperb.runs.store import finished_runs
+
     console = table_console()
     try:
         runs, unfinished = finished_runs(folders)

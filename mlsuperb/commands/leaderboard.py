@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.console import Console
 
-from mlsuperb.runs.store import why_unfinished
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.scoring.boards import formats
 from mlsuperb.scoring.boards.beside import check
@@ -44,6 +43,8 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[tuple[str, dict[str, Any]]]
     """
     if absent := [str(folder) for folder in folders if not folder.is_dir()]:
         raise ValueError(f"there is no folder {', '.join(absent)}; give folders of runs, such as exp")
+    from mlsuperb.runs.store import why_unfinished
+
     results, left_out = [], []
     for folder in dict.fromkeys(run for one in folders for run in _run_folders(one)):
         if folder.parent.name == EVALUATIONS:

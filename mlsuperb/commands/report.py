@@ -15,7 +15,6 @@ from rich.console import Console
 from tqdm import tqdm
 
 from mlsuperb.runs.identity import NOT_SCIENCE
-from mlsuperb.runs.store import finished_runs
 from mlsuperb.runtime.files import write_atomic
 
 REPORT, FIGURES = "report.html", "figures"
@@ -81,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--max-audio", type=int, default=MAX_AUDIO, metavar="N", help=f"utterances with audio (default: {MAX_AUDIO})"
     )
     options = parser.parse_args(arguments)
+    from mlsuperb.runs.store import finished_runs
+
     console = Console()
     try:
         runs, unfinished = finished_runs(options.runs)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.runs.identity import NOT_SCIENCE
-from mlsuperb.runs.store import finished_runs
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.scoring.comparison.groups import groups_table
 from mlsuperb.scoring.comparison.language_facts import GROUPINGS, By
@@ -71,6 +70,8 @@ def show_runs(
 
 def _read(folders: Sequence[Path]) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
     """Results, and a note on each run without one."""
+    from mlsuperb.runs.store import finished_runs
+
     finished, unfinished = finished_runs(folders)
     notes = [f"not in the table, since it has no result: {folder}" for folder in unfinished]
     return [read_result(folder / RESULT_FILE) for folder in finished], notes
