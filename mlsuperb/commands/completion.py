@@ -45,7 +45,8 @@ compdef _mlsuperb mlsuperb mlsuperb-run
 """,
     "fish": """function __mlsuperb
     set -l words (commandline -opc) (commandline -ct)
-    set -l found (string replace -r -- '-run$' '' $words[1] | read -l program; $program completion words -- $words 2>/dev/null)
+    set -l program (string replace -r -- '-run$' '' $words[1])
+    set -l found ($program completion words -- $words 2>/dev/null)
     if test (count $found) -gt 0
         printf '%s\\n' $found
     else

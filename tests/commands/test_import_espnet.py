@@ -26,7 +26,7 @@ from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.commands import import_espnet as command
 from mlsuperb.commands.evaluate import evaluate
 from mlsuperb.commands.transcribe import transcribe
-from mlsuperb.espnet.keys import EncoderKind, espnet_ctc_name, espnet_decoder_name, espnet_head_name
+from mlsuperb.espnet.keys import CTC_LAYER, DECODER, HEADS, EncoderKind
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.conformer import ConformerHead
 from mlsuperb.heads.e_branchformer import EBranchformerHead
@@ -122,12 +122,12 @@ def make_model(
 
 def espnet_tensors(model: SpeechModel, encoder: EncoderKind = "transformer") -> dict[str, Tensor]:
     """Those of head and objective."""
-    head = {espnet_head_name(n, encoder=encoder): t for n, t in model.head.state_dict().items()}
+    head = {HEADS[encoder].theirs(n): t for n, t in model.head.state_dict().items()}
     objective = model.objective.state_dict()
     decoder = {name: tensor for name, tensor in objective.items() if name.startswith("decoder.")}
     ctc = {name.removeprefix("ctc."): tensor for name, tensor in objective.items() if name not in decoder}
-    names = {espnet_decoder_name(name.removeprefix("decoder.")): tensor for name, tensor in decoder.items()}
-    return head | names | {espnet_ctc_name(name): tensor for name, tensor in ctc.items()}
+    names = {DECODER.theirs(name.removeprefix("decoder.")): tensor for name, tensor in decoder.items()}
+    return head | names | {CTC_LAYER.theirs(name): tensor for name, tensor in ctc.items()}
 
 
 def write(folder: Path, tensors: dict[str, Tensor], **changes: Any) -> Path:
@@ -343,7 +343,7 @@ def test_one_layer_of_an_upstream_that_was_not_saved(layer: int, option: str, tm
     tensors = espnet_tensors(reference) | {"frontend.featurizer.weights": torch.zeros(3)}
     config = s3prl_config("hubert_custom", multilayer_feature=False, layer=layer)
     folder = write(tmp_path / "espnet", tensors, **config)
-    with pytest.raises(ValueError, match=r"weights holds none of the upstream.*give --upstream, .*upstream-checkpoint"):
+    with pytest.raises(ValueError, match=r"weights do not hold the upstream.*give --upstream, .*upstream-checkpoint"):
         imported(folder)
     run = imported(folder, upstream_checkpoint=str(tmp_path / "published"))
     assert build.load_config(run)["featurizer"]["name"] == option
