@@ -1,18 +1,17 @@
-"""`mlsuperb COMMAND ...`: everything that can be done, one command each. A command is loaded when it is called."""
+"""`mlsuperb COMMAND ...`: one command for each thing that can be done. A command is loaded when it is called."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-
-from mlsuperb.config.options import nearest
 
 # What a user wants to do -> command -> one line. The module of a command is mlsuperb.commands.<name>; `run` is mlsuperb.run.
 COMMANDS = {
     "Train": {
         "run": "train, decode and score: mlsuperb run +exp=EXPERIMENT upstream=MODEL ...",
-        "largest_batch": "find the largest batch that fits this machine's memory",
+        "largest_batch": "find the largest batch that fits in this machine's memory",
         "folders": "list the folders of the runs that a command would make",
     },
     "Use a trained run": {
@@ -32,7 +31,11 @@ COMMANDS = {
     "Data": {
         "data": "prepare, describe or check a corpus",
     },
+    "Shell": {
+        "completion": "print a script that lets bash, zsh or fish complete all of this",
+    },
 }
+INTERRUPTED, PIPE_CLOSED = 130, 141  # exit statuses, as shells give them: 128 + the signal
 
 
 def names() -> list[str]:
@@ -47,27 +50,73 @@ def usage() -> str:
         "\n".join([f"{title}:", *(f"  {name:<{width}}  {line}" for name, line in group.items())])
         for title, group in COMMANDS.items()
     ]
-    head = "mlsuperb: benchmark multilingual speech models\n\n  mlsuperb COMMAND ...      mlsuperb COMMAND --help\n"
-    return "\n\n".join([head.rstrip(), *blocks])
+    return "\n\n".join(
+        [
+            "mlsuperb: benchmark multilingual speech models",
+            "  mlsuperb COMMAND ...        mlsuperb COMMAND --help        mlsuperb --version",
+            *blocks,
+        ]
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Call one command with the arguments after its name."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help", "help"):
+    """Call a command and end as a program should: with one message where the user must mend something (exit status 1; 2 for
+    wrong usage), quietly after Ctrl-C and where nobody reads the output any more. Other errors are bugs: they show a traceback.
+    """
+    try:
+        try:
+            status = _call(list(sys.argv[1:] if arguments is None else arguments))
+        except SystemExit as end:
+            status = end.code
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
+        status = PIPE_CLOSED
+    except (ValueError, OSError) as error:
+        status = str(error)
+    sys.exit(status)
+
+
+def _call(given: Sequence[str]) -> str | int | None:
+    """Call the command that the first word names; returns what `sys.exit` takes."""
+    first, *rest = given or [""]
+    if first == "help":  # `help COMMAND` is `COMMAND --help`
+        first, rest = (rest[0], ["--help"]) if rest else ("--help", [])
+    if first in ("-h", "--help"):
         sys.stdout.write(f"{usage()}\n")
-        sys.exit(0 if given else 2)
-    command, rest = given[0], given[1:]
+        return 0
+    if first == "--version":
+        from mlsuperb import __version__
+
+        sys.stdout.write(f"mlsuperb {__version__}\n")
+        return 0
+    command = first.replace("-", "_")
     if command not in names():
-        close = nearest(command, names()) or names()
-        sys.exit(f"there is no command '{command}'; nearest: {', '.join(close)} (mlsuperb --help lists all)")
+        sys.stderr.write(f"{_unknown(first)}\n")
+        return 2
     if command == "run":
         from mlsuperb.run import cli
 
-        sys.argv[1:] = rest
+        sys.argv[1:] = rest  # Hydra reads it
         cli()
-    else:
-        sys.exit(import_module(f"mlsuperb.commands.{command}").main(rest))
+        return None
+    status: int | None = import_module(f"mlsuperb.commands.{command}").main(rest)
+    return status
+
+
+def _unknown(word: str) -> str:
+    """The answer to a first word that is no command."""
+    from mlsuperb.config.options import nearest
+
+    if not word:
+        return usage()
+    if "=" in word:
+        return f"settings follow a command: mlsuperb run {word} ... (mlsuperb --help lists the commands)"
+    close = nearest(word, names())
+    listed = f"nearest: {', '.join(close)}" if close else f"commands: {', '.join(names())}"
+    return f"there is no command '{word}'; {listed} (mlsuperb --help explains them)"
 
 
 if __name__ == "__main__":

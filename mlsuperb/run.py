@@ -52,4 +52,6 @@ def cli() -> None:
 
 
 if __name__ == "__main__":
-    cli()
+    from mlsuperb.__main__ import main as command
+
+    command(["run", *sys.argv[1:]])

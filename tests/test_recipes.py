@@ -38,12 +38,14 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @cache
 def dry_run(recipe: str, *flags: str) -> list[list[str]]:
-    """The commands that a recipe would run, each from its module on."""
+    """The commands that a recipe would run, each from its name on: mlsuperb.table ..."""
     done = call(f"recipes/{recipe}", "--dry-run", *flags)
     assert done.returncode == 0, done.stderr
     commands = [shlex.split(line.removeprefix("+ ")) for line in done.stdout.splitlines() if line.startswith("+ ")]
     assert all(command[:2] == [sys.executable, "-m"] for command in commands)
-    return [command[2:] for command in commands]
+    return [
+        [f"mlsuperb.{command[3]}", *command[4:]] if command[2] == "mlsuperb" else command[2:] for command in commands
+    ]
 
 
 def test_recipes_are_valid_bash() -> None:
@@ -143,7 +145,7 @@ def test_flags_become_words(flags: str, words: str) -> None:
 
 def test_tables_know_of_sweeps() -> None:
     flags = ["--data-root", "nowhere", "--seeds", "0,1", "--lr-sweep", "1e-3,1e-4"]
-    [table] = [words for words in dry_run("lid.sh", *flags) if words[0] == "mlsuperb.commands.table"]
+    [table] = [words for words in dry_run("lid.sh", *flags) if words[0] == "mlsuperb.table"]
     assert table[-3:] == ["--over-seeds", "--best", "trainer.optimizer.lr"]
     assert len(set(table[1:-3])) == 4
 
@@ -158,8 +160,8 @@ def test_stages_choose_what_is_done() -> None:
     flags = ["--data-root", "nowhere", "--stage", "2", "--stop-stage", "3"]
     assert [words[0] for words in dry_run("lid.sh", *flags)] == [
         "mlsuperb.run",
-        "mlsuperb.commands.table",
-        "mlsuperb.commands.leaderboard",
+        "mlsuperb.table",
+        "mlsuperb.leaderboard",
     ]
 
 
@@ -311,8 +313,8 @@ def python(tmp_path: Path) -> Path:
     path = tmp_path / "python"
     path.write_text(
         "#!/bin/bash\n"
-        f'if [[ $2 == mlsuperb.commands.folders ]]; then exec {sys.executable} "$@"; fi\n'
-        'status="FAKE_${2/./_}"; exit "${!status:-0}"\n'
+        f'if [[ "$2 $3" == "mlsuperb folders" ]]; then exec {sys.executable} "$@"; fi\n'
+        'if [[ $2 == mlsuperb ]]; then status="FAKE_mlsuperb_$3"; else status="FAKE_${2/./_}"; fi; exit "${!status:-0}"\n'
     )
     path.chmod(0o755)
     return path
@@ -327,12 +329,13 @@ def call_with(python: Path, *, statuses: dict[str, int] | None = None) -> subpro
 
 
 def modules(done: subprocess.CompletedProcess[str]) -> list[str]:
-    return [line.split()[3].partition(".")[2] for line in done.stdout.splitlines() if line.startswith("+ ")]
+    commands = (line.split()[3:5] for line in done.stdout.splitlines() if line.startswith("+ "))
+    return [second if first == "mlsuperb" else first.partition(".")[2] for first, second in commands]
 
 
 def finish_runs(folder: Path) -> list[Path]:
     """Leave a result of both runs."""
-    runs = run_folders(["-m", "+exp=v1/lid", "data.root=x", "seed=0,1", f"output_root={folder}"])
+    runs = run_folders(["+exp=v1/lid", "data.root=x", "seed=0,1", f"output_root={folder}"], multirun=True)
     for run in runs:
         run.mkdir(parents=True)
         (run / "result.json").write_text("{}")

@@ -165,7 +165,7 @@ def test_transcribe_reads_any_file(
     spoken = first["hypothesis"].removeprefix(f"[{first['predicted_language']}]").strip()
     assert (heard["language"], heard["text"]) == (first["predicted_language"], spoken)
     (tmp_path / "broken.wav").write_bytes(b"no audio")
-    with pytest.raises(SystemExit, match=r"broken.wav.*missing.wav"):
+    with pytest.raises(ValueError, match=r"broken.wav.*missing.wav"):
         transcribe.main([str(folder), str(tmp_path / "broken.wav"), str(tmp_path / "missing.wav")])
 
 

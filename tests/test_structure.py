@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "espnet": {"runtime", "training"},
     # jobs
     "benchmark": {
-        "cache", "config", "data", "decoding", "heads", "layers", "objectives", "runs", "runtime", "scoring", "tasks",
+        "cache", "config", "data", "decoding", "espnet", "heads", "layers", "objectives", "runs", "runtime", "scoring", "tasks",
         "training", "upstreams",
     },
     # what is made of finished runs

@@ -6,6 +6,7 @@ import atexit
 import copy
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -74,20 +75,27 @@ def end_sweep() -> None:
         log.warning("no table: %s", error)
 
 
-def run_folders(arguments: Sequence[str]) -> list[Path]:
-    """Folders of the runs that `python -m mlsuperb.run ARGUMENTS` would make, in their order, each once. Nothing is run.
+def run_folders(overrides: Sequence[str], *, config_dirs: Sequence[Path] = (), multirun: bool = False) -> list[Path]:
+    """Folders of the runs that `python -m mlsuperb.run` would make of these overrides (with `--config-dir`, `-m`), in their
+    order, each once. Nothing is run, and launchers make no difference.
+
+    This calls Hydra's loader. A launcher that prints would have to be a class of a package `hydra_plugins`, would leave the
+    sweeper's multirun.yaml on disk, and would compose each job from its files, twice: 46 s for 78 runs against 5 s.
 
     Raises:
-        ValueError: there is no such choice or setting, or a flag that this does not know.
-        FileNotFoundError: the folder of `--config-dir` is not there.
+        ValueError: there is no such choice or setting.
+        FileNotFoundError: a folder of `config_dirs` does not exist.
     """
-    overrides, config_dirs, multirun = _arguments(arguments)
+    for folder in config_dirs:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"--config-dir {folder}: there is no such folder")
+    overrides = [one for one in overrides if not re.match(r"\+*hydra[/.]launcher", one)]
     register_resolvers()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             loader: Any = GlobalHydra.instance().config_loader()
             for folder in config_dirs:  # as Hydra's command line does
-                loader.get_search_path().prepend("command-line", f"file://{folder}", anchor="schema")
+                loader.get_search_path().prepend("command-line", f"file://{folder.resolve()}", anchor="schema")
             loader.repository.initialize_sources(loader.get_search_path())
             compose = partial(loader.load_configuration, "config", overrides, from_shell=False)
             master = compose(run_mode=RunMode.MULTIRUN, validate_sweep_overrides=False)
@@ -125,24 +133,3 @@ def _compose_jobs(loader: Any, master: DictConfig, jobs: Iterable[Sequence[str]]
         settings = [one for one, is_choice in zip(overrides, are_choices, strict=True) if not is_choice]
         loader._apply_overrides_to_config(settings, config)
         yield config
-
-
-def _arguments(arguments: Sequence[str]) -> tuple[list[str], list[Path], bool]:
-    """Overrides and folders of configurations out of Hydra's command line, and whether it asks for a sweep. Launchers make
-    no difference to folders."""
-    overrides, folders, multirun, rest = [], [], False, list(arguments)
-    while rest:
-        word = rest.pop(0)
-        flag, _, value = word.partition("=")
-        if word in ("-m", "--multirun"):
-            multirun = True
-        elif flag in ("--config-dir", "-cd"):
-            folder = Path(value or (rest.pop(0) if rest else "")).resolve()
-            if not folder.is_dir():
-                raise FileNotFoundError(f"{flag} {folder}: there is no such folder")
-            folders.append(folder)
-        elif word.startswith("-"):
-            raise ValueError(f"{word}: flags here are -m and --config-dir, as for mlsuperb.run")
-        elif flag.lstrip("+") != "hydra/launcher" and not flag.startswith("hydra.launcher"):
-            overrides.append(word)
-    return overrides, folders, multirun

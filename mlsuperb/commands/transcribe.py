@@ -1,4 +1,4 @@
-"""`mlsuperb transcribe RUN FILES...`: what a trained run hears in audio files."""
+"""`mlsuperb transcribe RUN FILES...`: transcribe audio files and identify their language with a trained run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 
 from mlsuperb.types import Hypothesis
 
+# of a file, in a manifest's columns
+NOT_SAID = {"text": "", "language": "", "dataset": "", "split": "files", "speaker": ""}
+
 
 def transcribe(run: Path, files: Sequence[Path], *, device: str = "auto") -> list[Hypothesis]:
     """Decode whole files with the model of a run folder.
@@ -23,20 +26,15 @@ def transcribe(run: Path, files: Sequence[Path], *, device: str = "auto") -> lis
 
     problems, rows = [], []
     for file in files:
-        if not file.is_file():
-            problems.append(
-                f"{file}: there is no such file" if not file.exists() else f"{file} is a folder; give {file}/*"
-            )
-            continue
         try:
-            info = audio_info(file)
+            duration_s = audio_info(file).duration_s
         except ValueError:
-            problems.append(f"{file}: no audio that can be read; convert it to WAV, FLAC or Ogg")
+            what = "no audio that can be read; convert it to WAV, FLAC or Ogg"
+            if not file.is_file():
+                what = f"a folder; give {file}/*" if file.exists() else "there is no such file"
+            problems.append(f"{file}: {what}")
             continue
-        rows.append(
-            {"id": str(file), "audio": str(file), "start_s": 0.0, "duration_s": info.duration_s, "text": "",
-             "language": "", "dataset": "", "split": "files", "speaker": ""}
-        )  # fmt: skip
+        rows.append({**NOT_SAID, "id": str(file), "audio": str(file), "start_s": 0.0, "duration_s": duration_s})
     if problems:
         raise ValueError("; ".join(problems))
     import pandas as pd
@@ -51,20 +49,16 @@ def transcribe(run: Path, files: Sequence[Path], *, device: str = "auto") -> lis
         return decode(dataset, Path(folder) / "hypotheses.jsonl", transcriber).hypotheses
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="mlsuperb transcribe", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
     parser.add_argument("files", type=Path, nargs="+", help="audio files, any format and rate that libsndfile reads")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a file instead of columns")
+    parser.add_argument("--json", action="store_true", help="one JSON object per file instead of columns")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING)
-    try:
-        hypotheses = transcribe(options.run, options.files, device=options.device)
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
-    for one in hypotheses:
+    for one in transcribe(options.run, options.files, device=options.device):
         text = one.hypothesis.removeprefix(f"[{one.predicted_language}]").strip()
         if options.json:
             line = json.dumps(

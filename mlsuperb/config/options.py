@@ -1,12 +1,12 @@
-"""Where `conf/` is, `--help`, and the nearest names for an option that is not there. Light: the command line asks before
-Hydra, let alone torch, loads."""
+"""The names that a command line can hold, read from the YAML files: groups, their options, settings; the nearest where one does
+not exist; `--help` and shell completion. Light: all of this is answered before Hydra, let alone torch, loads."""
 
 from __future__ import annotations
 
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
@@ -22,7 +22,8 @@ LAUNCHERS = {
     "hydra/launcher=local": ("hydra-joblib-launcher", "sweep"),
 }
 
-_OVERRIDE = re.compile(r"^(?P<prefix>\+{0,2}|~)(?P<key>[\w/.@-]+)=(?P<value>.*)$")
+_OVERRIDE = re.compile(r"^(?P<prefix>\+{0,2}|~)(?P<key>[\w/.@][\w/.@-]*)=(?P<value>.*)$")
+_NOT_SETTINGS = ("_target_", "_partial_", "name")  # not proposed; they pass where they are given
 
 
 def conf_dir() -> Path:
@@ -34,10 +35,87 @@ def conf_dir() -> Path:
     raise FileNotFoundError(f"no conf/config.yaml in or beside {package}; reinstall mlsuperb")
 
 
+def yaml_folders(arguments: Sequence[str]) -> list[Path]:
+    """Folders with YAML files: ours, and those of `--config-dir` that exist (Hydra refuses the others)."""
+    return [conf_dir(), *(folder for folder in _config_dirs(arguments) if folder.is_dir())]
+
+
+def groups_in(folders: Sequence[Path]) -> list[str]:
+    """Names of the groups (`upstream`, `exp`, `job`), Hydra's own apart."""
+    return sorted({path.name for folder in folders for path in folder.iterdir() if path.is_dir()} - {"hydra"})
+
+
 def options(group: str, folders: Sequence[Path]) -> list[str]:
     """Names of the choices of a group (`upstream`), those in sub-folders included (`v1/lid`)."""
     found = (path.relative_to(folder / group) for folder in folders for path in (folder / group).rglob("*.yaml"))
     return sorted({path.with_suffix("").as_posix() for path in found})
+
+
+def settings(head: str, folders: Sequence[Path], *, option: str | None = None) -> dict[str, Any]:
+    """Settings by their full names, with the values in the YAML files: those of the group `head` in one of its options, or in
+    all of them; those of the runs and their jobs where `head` is no group."""
+    found: dict[str, Any] = {}
+    if head not in groups_in(folders):
+        for path in (folders[0] / "config.yaml", *(path for folder in folders for path in folder.glob("job/*.yaml"))):
+            found |= _flatten(_read(path))
+        return {name: value for name, value in found.items() if not name.startswith(("defaults", "hydra"))}
+    for path in _files(head, folders, option):
+        content = _read(path)
+        if path.read_text(encoding="utf-8").startswith("# @package _global_"):  # a job, an experiment
+            content = content.get(head) or {}
+        for base in content.pop("defaults", ()):  # an option that builds on another one
+            found |= settings(head, folders, option=base) if isinstance(base, str) and base != "_self_" else {}
+        found |= _flatten(content, f"{head}.")
+    return found
+
+
+def completions(word: str, others: Sequence[str]) -> list[str]:
+    """Whole words that begin as an override does, `word`, on a command line that holds `others` too."""
+    folders = yaml_folders(others)
+    groups = groups_in(folders)
+    prefix = re.match(r"\+{0,2}|~", word)[0]  # type: ignore[index]
+    key, is_value, value = word.removeprefix(prefix).partition("=")
+    if is_value:
+        start = word[: len(word) - len(value.rpartition(",")[2])]  # a,b: what stands before the last is there already
+        if key in (*groups, "hydra/launcher"):
+            return [start + one for one in options(key, folders)]
+        known = settings(key.partition(".")[0], folders).get(key)
+        return [f"{start}{one}" for one in ("true", "false")] if isinstance(known, bool) else []
+    head, is_setting, _ = key.partition(".")
+    if is_setting and head in groups:
+        chosen = _chosen(head, others, folders)
+        return _as_words({name for option in chosen for name in settings(head, folders, option=option)}, prefix)
+    choices = [group for group in groups if group != "exp"]
+    of_runs = [name for name in settings("", folders) if name.partition(".")[0] not in groups]
+    inside = [f"{prefix}{group}." for group in choices if head and group != "job"]
+    return ["+exp=", *inside, *_as_words([*choices, "hydra/launcher", *of_runs], prefix)]
+
+
+def _as_words(names: Iterable[str], prefix: str) -> list[str]:
+    return [f"{prefix}{name}=" for name in _leaves(names) if name.rpartition(".")[2] not in _NOT_SETTINGS]
+
+
+def _chosen(group: str, words: Sequence[str], folders: Sequence[Path]) -> list[str | None]:
+    """The options of a group that a command line chooses: itself, by its experiment or by its job; [None] if none is found."""
+    given = {match["key"]: match["value"] for word in words if (match := _OVERRIDE.match(word))}
+    if group in given:
+        return list(given[group].split(","))
+    for chooser in (f"exp/{given.get('exp', '')}", f"job/{given.get('job', 'benchmark')}"):
+        if found := _default(group, chooser, folders):
+            return [found]
+    return [None]
+
+
+def _default(group: str, chooser: str, folders: Sequence[Path]) -> str | None:
+    """The option of `group` in the defaults of a YAML file (`exp/v1/lid`), or of those that it builds on."""
+    for path in _files("", folders, chooser):
+        for entry in reversed(_read(path).get("defaults", [])):
+            if isinstance(entry, str):
+                if found := _default(group, entry.lstrip("/"), folders):
+                    return found
+            elif option := {key.split()[-1].lstrip("/"): option for key, option in entry.items()}.get(group):
+                return str(option)
+    return None
 
 
 def nearest(name: str, known: Iterable[str], number: int = 3) -> list[str]:
@@ -56,12 +134,20 @@ def answer(arguments: Sequence[str]) -> None:
         sys.exit()
 
 
+def refuse_unknown(arguments: Sequence[str]) -> None:
+    """Refuse names that do not exist (`check_overrides`).
+
+    Raises:
+        ValueError: names them all.
+    """
+    if messages := check_overrides(arguments):
+        raise ValueError("\n".join(messages))
+
+
 def check_overrides(arguments: Sequence[str]) -> list[str]:
     """One message for each override that names a choice or a setting that does not exist, with the nearest that do."""
-    folders = _folders(arguments)
-    groups = sorted(
-        {path.name for folder in folders for path in folder.iterdir() if path.is_dir() and path.name != "hydra"}
-    )
+    folders = yaml_folders(arguments)
+    groups = groups_in(folders)
     messages = []
     for launcher, (package, extra) in LAUNCHERS.items():
         if launcher in arguments and not _is_installed(f"hydra_plugins.{package.replace('-', '_')}"):
@@ -87,7 +173,7 @@ def help_text(arguments: Sequence[str]) -> str:
     """What Hydra prints for `--help` by `hydra.help` of conf/config.yaml; loading it would take ten times as long."""
     shown = _read(conf_dir() / "config.yaml")["hydra"]["help"]
     found: dict[str, set[str]] = {}
-    for folder in _folders(arguments):
+    for folder in yaml_folders(arguments):
         for path in folder.rglob("*.yaml"):
             group = path.parent.relative_to(folder).as_posix()
             if group.split("/")[0] not in (".", "hydra"):
@@ -97,11 +183,6 @@ def help_text(arguments: Sequence[str]) -> str:
     for part in ("header", "footer"):
         text = text.replace(f"${{hydra.help.{part}}}", shown[part])
     return text
-
-
-def _folders(arguments: Sequence[str]) -> list[Path]:
-    """With YAML files: ours, and those of `--config-dir` that are there (Hydra refuses the others)."""
-    return [conf_dir(), *(folder for folder in _config_dirs(arguments) if folder.is_dir())]
 
 
 def _is_installed(module: str) -> bool:
@@ -130,34 +211,34 @@ def _check_choice(group: str, value: str, folders: Sequence[Path]) -> str | None
     if value in known or value == "null":
         return None
     close = nearest(value, known) or nearest(value, known, 8)
-    listed = f"nearest: {', '.join(close)}" if close else f"there are: {', '.join(known)}"
+    listed = f"nearest: {', '.join(close)}" if close else f"options: {', '.join(known)}"
     return f"{group} has no option '{value}'; {listed}"
 
 
 def _check_key(key: str, groups: Sequence[str], folders: Sequence[Path]) -> str | None:
     head, _, _ = key.partition(".")
-    if head in groups:
-        known = {f"{head}.{name}" for one in options(head, folders) for name in _group_keys(head, one, folders)}
-    else:  # settings of every run, or of a job
-        tops = [folders[0] / "config.yaml", *(path for folder in folders for path in (folder / "job").glob("*.yaml"))]
-        known = {name for top in tops for name in _flatten(_read(top)) if not name.startswith(("defaults", "hydra"))}
-        known |= set(groups)
-    leaves = {name for name in known if not any(other.startswith(f"{name}.") for other in known)}
-    if key in known or any(key.startswith(f"{leaf}.") for leaf in leaves):
+    known = {*settings(head, folders), *(() if head in groups else groups)}
+    if key in known or any(key.startswith(f"{leaf}.") for leaf in _leaves(known)):
         return None
     if head == "exp":
         return f"an experiment is added with a plus sign: +{key}=..."
-    settings = sorted(name for name in known if name.rpartition(".")[2] not in ("_target_", "_partial_", "name"))
-    close = nearest(key, settings)
-    listed = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(settings)}"
+    proposed = sorted(name for name in known if name.rpartition(".")[2] not in _NOT_SETTINGS) or sorted(known)
+    close = nearest(key, proposed)
+    listed = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(proposed)}"
     return f"there is no setting '{key}'; {listed}"
 
 
-def _group_keys(group: str, option: str, folders: Sequence[Path]) -> list[str]:
-    path = next(
-        folder / group / f"{option}.yaml" for folder in folders if (folder / group / f"{option}.yaml").is_file()
-    )
-    return list(_flatten(_read(path)))
+def _leaves(names: Iterable[str]) -> list[str]:
+    """The names that are not a part of another one."""
+    ordered = sorted(set(names))
+    parents = {name[:place] for name in ordered for place, letter in enumerate(name) if letter == "."}
+    return [name for name in ordered if name not in parents]
+
+
+def _files(group: str, folders: Sequence[Path], option: str | None) -> list[Path]:
+    """YAML files of a group's option, or of all."""
+    names = options(group, folders) if option is None else [option]
+    return [path for folder in folders for name in names if (path := folder / group / f"{name}.yaml").is_file()]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -165,8 +246,10 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _flatten(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def _flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for key, value in node.items():
-        yield f"{prefix}{key}"
+        found[f"{prefix}{key}"] = value
         if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
+            found |= _flatten(value, f"{prefix}{key}.")
+    return found

@@ -8,10 +8,71 @@ same shape in both.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Literal
 
 EncoderKind = Literal["transformer", "conformer", "e_branchformer"]
 Pairs = tuple[tuple[str, str], ...]  # (ESPnet's module or parameter, ours)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """The names of one part.
+
+    Args:
+        part: for messages.
+        outer: names outside of blocks.
+        blocks: ESPnet's list of blocks; ours is `blocks`.
+        inside: names inside a block.
+    """
+
+    part: str
+    outer: Pairs
+    blocks: str = ""
+    inside: Pairs = ()
+
+    def ours(self, name: str) -> str:
+        """Our name of a parameter or buffer of ESPnet's.
+
+        Raises:
+            ValueError: our part has nothing like it.
+        """
+        found = _renamed(name, self.outer) or _in_block(name, self.blocks, "blocks", self.inside)
+        if found is None:
+            raise ValueError(
+                f"the ESPnet parameter {name} has no counterpart in our {self.part}; models with other layers cannot be imported"
+            )
+        return found
+
+    def theirs(self, name: str) -> str:
+        """ESPnet's name of a parameter or buffer of ours: the inverse of `ours`.
+
+        Raises:
+            ValueError: ESPnet has nothing like it.
+        """
+        found = _renamed(name, _turned(self.outer)) or _in_block(name, "blocks", self.blocks, _turned(self.inside))
+        if found is None:
+            raise ValueError(f"ESPnet has no counterpart of {name} of our {self.part}")
+        return found
+
+
+def _turned(pairs: Pairs) -> Pairs:
+    return tuple((ours, theirs) for theirs, ours in pairs)
+
+
+def _in_block(name: str, blocks: str, new_blocks: str, pairs: Pairs) -> str | None:
+    """A name in a numbered block of `blocks`, in the other's naming."""
+    match = re.fullmatch(rf"{blocks}\.(\d+)\.(.+)", name)
+    renamed = _renamed(match[2], pairs) if match else None
+    return f"{new_blocks}.{match[1]}.{renamed}" if match and renamed else None
+
+
+def _renamed(name: str, pairs: Pairs) -> str | None:
+    for old, new in pairs:
+        if name == old or name.startswith(f"{old}."):
+            return new + name[len(old) :]
+    return None
+
 
 _OUTER: Pairs = (
     ("preencoder.linear_out", "projection"),
@@ -20,7 +81,6 @@ _OUTER: Pairs = (
     ("encoder.embed.out.0", "frontend.out"),
     ("encoder.after_norm", "final_norm"),
 )
-_HEAD_BLOCKS, _DECODER_BLOCKS, _OUR_BLOCKS = "encoder.encoders", "decoder.decoders", "blocks"
 _ATTENTION: Pairs = (
     ("linear_q", "query"),
     ("linear_k", "key"),
@@ -70,99 +130,26 @@ _BLOCKS: dict[EncoderKind, Pairs] = {
         ("merge_proj", "merge"),
     ),
 }
-_CTC: Pairs = (("ctc.ctc_lo", "out"),)
-_DECODER: Pairs = (
-    ("decoder.embed.0", "embedding"),
-    ("decoder.after_norm", "final_norm"),
-    ("decoder.output_layer", "out"),
+_HEAD_LAYERS = "linear pre-encoder, conv2d or conv2d2 input layer, blocks"
+HEADS: dict[EncoderKind, Names] = {
+    kind: Names(part=f"{kind} head ({_HEAD_LAYERS})", outer=_OUTER, blocks="encoder.encoders", inside=inside)
+    for kind, inside in _BLOCKS.items()
+}
+CTC_LAYER = Names(part="CTC objective", outer=(("ctc.ctc_lo", "out"),))
+DECODER = Names(
+    part="Transformer decoder",
+    outer=(
+        ("decoder.embed.0", "embedding"),
+        ("decoder.after_norm", "final_norm"),
+        ("decoder.output_layer", "out"),
+    ),
+    blocks="decoder.decoders",
+    inside=(
+        *((f"self_attn.{theirs}", f"token_attention.{ours}") for theirs, ours in _ATTENTION[:4]),
+        *((f"src_attn.{theirs}", f"frame_attention.{ours}") for theirs, ours in _ATTENTION[:4]),
+        *_FFN,
+        ("norm1", "token_norm"),
+        ("norm2", "frame_norm"),
+        ("norm3", "ffn_norm"),
+    ),
 )
-_DECODER_BLOCK: Pairs = (
-    *((f"self_attn.{theirs}", f"token_attention.{ours}") for theirs, ours in _ATTENTION[:4]),
-    *((f"src_attn.{theirs}", f"frame_attention.{ours}") for theirs, ours in _ATTENTION[:4]),
-    *_FFN,
-    ("norm1", "token_norm"),
-    ("norm2", "frame_norm"),
-    ("norm3", "ffn_norm"),
-)
-
-
-def head_name(espnet_name: str, *, encoder: EncoderKind) -> str:
-    """Our name, inside a head, of a parameter or buffer of ESPnet's pre-encoder or encoder.
-
-    Raises:
-        ValueError: our head has nothing like it.
-    """
-    ours = _renamed(espnet_name, _OUTER) or _in_block(espnet_name, _HEAD_BLOCKS, _OUR_BLOCKS, _BLOCKS[encoder])
-    if ours is None:
-        raise ValueError(
-            f"the ESPnet parameter {espnet_name} has no counterpart in our {encoder} head, which has the layers of "
-            "ESPnet's linear pre-encoder, its conv2d or conv2d2 input layer and its encoder blocks. Models with other "
-            "layers cannot be imported"
-        )
-    return ours
-
-
-def espnet_head_name(our_name: str, *, encoder: EncoderKind) -> str:
-    """ESPnet's name of a parameter or buffer of our head: the inverse of `head_name`."""
-    inside = _turned(_BLOCKS[encoder])
-    theirs = _renamed(our_name, _turned(_OUTER)) or _in_block(our_name, _OUR_BLOCKS, _HEAD_BLOCKS, inside)
-    if theirs is None:
-        raise ValueError(f"ESPnet's {encoder} encoder has no counterpart of {our_name}")
-    return theirs
-
-
-def ctc_name(espnet_name: str) -> str:
-    """Our name, inside the objective CTC, of a parameter of ESPnet's `ctc`.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if (ours := _renamed(espnet_name, _CTC)) is None:
-        raise ValueError(f"the ESPnet parameter {espnet_name} has no counterpart in our CTC objective")
-    return ours
-
-
-def espnet_ctc_name(our_name: str) -> str:
-    """ESPnet's name of a parameter of our objective CTC: the inverse of `ctc_name`."""
-    if (theirs := _renamed(our_name, _turned(_CTC))) is None:
-        raise ValueError(f"ESPnet's CTC layer has no counterpart of {our_name}")
-    return theirs
-
-
-def decoder_name(espnet_name: str) -> str:
-    """Our name, inside the decoder of the objective CTCAttention, of a parameter of ESPnet's `decoder`.
-
-    Raises:
-        ValueError: there is none.
-    """
-    ours = _renamed(espnet_name, _DECODER) or _in_block(espnet_name, _DECODER_BLOCKS, _OUR_BLOCKS, _DECODER_BLOCK)
-    if ours is None:
-        raise ValueError(f"the ESPnet parameter {espnet_name} has no counterpart in our Transformer decoder")
-    return ours
-
-
-def espnet_decoder_name(our_name: str) -> str:
-    """ESPnet's name of a parameter of our decoder: the inverse of `decoder_name`."""
-    inside = _turned(_DECODER_BLOCK)
-    theirs = _renamed(our_name, _turned(_DECODER)) or _in_block(our_name, _OUR_BLOCKS, _DECODER_BLOCKS, inside)
-    if theirs is None:
-        raise ValueError(f"ESPnet's decoder has no counterpart of {our_name}")
-    return theirs
-
-
-def _turned(pairs: Pairs) -> Pairs:
-    return tuple((ours, theirs) for theirs, ours in pairs)
-
-
-def _in_block(name: str, blocks: str, new_blocks: str, pairs: Pairs) -> str | None:
-    """A name in a numbered block of `blocks`, in the other's naming."""
-    match = re.fullmatch(rf"{blocks}\.(\d+)\.(.+)", name)
-    renamed = _renamed(match[2], pairs) if match else None
-    return f"{new_blocks}.{match[1]}.{renamed}" if match and renamed else None
-
-
-def _renamed(name: str, pairs: Pairs) -> str | None:
-    for old, new in pairs:
-        if name == old or name.startswith(f"{old}."):
-            return new + name[len(old) :]
-    return None

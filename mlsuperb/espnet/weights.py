@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mlsuperb.espnet.keys import EncoderKind, ctc_name, decoder_name, head_name
+from mlsuperb.espnet.keys import CTC_LAYER, DECODER, HEADS, EncoderKind
 from mlsuperb.espnet.upstreams import S3prlUpstream, config_from_shapes, to_transformers
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.training.checkpoint import save_weights, trained_tensors
@@ -145,10 +145,10 @@ def _our_name(name: str, encoder: EncoderKind, in_ctc: str) -> str:
         side = {"0": "down", "2": "up"}[layer]
         return f"upstream.model.encoder.layers.{block}{ADAPTER_PLACES[kind]}.bottleneck.{side}.{parameter}"
     if name.startswith("ctc."):
-        return f"{in_ctc}.{ctc_name(name)}"
+        return f"{in_ctc}.{CTC_LAYER.ours(name)}"
     if name.startswith("decoder."):
-        return f"objective.decoder.{decoder_name(name)}"
-    return f"head.{head_name(name, encoder=encoder)}"
+        return f"objective.decoder.{DECODER.ours(name)}"
+    return f"head.{HEADS[encoder].ours(name)}"
 
 
 def some(names: Iterable[Any], *, at_most: int = 5) -> str:

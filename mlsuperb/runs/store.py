@@ -90,14 +90,15 @@ def find(folders: Sequence[Path], kind: type[Kind]) -> Found[Kind]:
     out, unless they, or the folder `evaluations`, are given themselves.
 
     Raises:
-        ValueError: there is no such folder.
+        ValueError: none of the folders exists.
     """
-    if absent := [str(folder) for folder in folders if not folder.is_dir()]:
-        raise ValueError(f"there is no folder {', '.join(absent)}; give folders of runs, such as exp")
+    absent = {folder: "there is no such folder" for folder in folders if not folder.is_dir()}
+    if absent and len(absent) == len(set(folders)):
+        raise ValueError(f"there is no folder {', '.join(map(str, absent))}; give folders of runs, such as exp")
     runs: dict[Path, Kind] = {}
-    left_out: dict[Path, str] = {}
+    left_out: dict[Path, str] = dict(absent)
     found: set[str] = set()  # a run may be given twice, by two names
-    for given in folders:
+    for given in (one for one in folders if one not in absent):
         inside = list(_run_folders(given))
         left_out |= {} if inside else {given: "it holds no run"}
         for folder in inside:

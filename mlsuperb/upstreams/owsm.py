@@ -13,7 +13,7 @@ from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
 from mlsuperb.espnet.folder import CONFIG, read_weights
-from mlsuperb.espnet.keys import espnet_head_name
+from mlsuperb.espnet.keys import HEADS
 from mlsuperb.layers.e_branchformer import EBranchformerBlock
 from mlsuperb.layers.frontends import StridedConv2d
 from mlsuperb.layers.masks import valid_mask, zero_padding
@@ -76,7 +76,7 @@ class OwsmEncoder(nn.Module):
 
 def espnet_name(our_name: str) -> str:
     """What ESPnet calls a parameter of `OwsmEncoder`, in its encoder: the layers are those of our E-Branchformer head."""
-    return espnet_head_name(our_name, encoder="e_branchformer").removeprefix("encoder.")
+    return HEADS["e_branchformer"].theirs(our_name).removeprefix("encoder.")
 
 
 class OwsmStack(Upstream):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.options import conf_dir
-from mlsuperb.espnet.keys import EncoderKind, espnet_ctc_name, espnet_head_name, head_name
+from mlsuperb.espnet.keys import CTC_LAYER, HEADS, EncoderKind
 from mlsuperb.heads.encoder import EncoderHead
 from mlsuperb.objectives.ctc import CTC
 from mlsuperb.types import Encoded
@@ -82,8 +82,8 @@ class EspnetHead(nn.Module):
         self.preencoder = LinearProjection(input_size, 80) if projected else None
         self.encoder = makers[kind](input_size=80, **settings)
         self.ctc = EspnetCTC(objective.out.out_features, self.encoder.output_size())
-        weights = {espnet_head_name(key, encoder=kind): value for key, value in head.state_dict().items()}
-        weights |= {espnet_ctc_name(key): value for key, value in objective.state_dict().items()}
+        weights = {HEADS[kind].theirs(key): value for key, value in head.state_dict().items()}
+        weights |= {CTC_LAYER.theirs(key): value for key, value in objective.state_dict().items()}
         self.load_state_dict(weights)
 
     def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,7 +154,7 @@ def training_checks(name: str, head: EncoderHead, espnet: EspnetHead, *, input_s
     yield close(f"{name}: output in training, D={input_size}", ours, theirs)
     names = {f"{prefix}.{key}" for prefix, _ in head.named_modules() for key in ("running_mean", "running_var")}
     states = espnet.encoder.state_dict(prefix="encoder.")
-    left = {head_name(key, encoder=ENCODERS[name][0]): value for key, value in states.items()}
+    left = {HEADS[ENCODERS[name][0]].ours(key): value for key, value in states.items()}
     pairs = [(value, left[key]) for key, value in head.state_dict().items() if key in names]
     yield close(
         f"{name}: running statistics, D={input_size}", *(torch.stack(side) for side in zip(*pairs, strict=True))

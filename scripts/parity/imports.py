@@ -22,7 +22,7 @@ import torchaudio
 import yaml
 from torch import Tensor, nn
 
-from mlsuperb.commands.import_espnet import Wishes, import_espnet
+from mlsuperb.benchmark.from_espnet import Wishes, import_espnet
 from mlsuperb.commands.transcribe import transcribe
 from mlsuperb.types import Features
 from mlsuperb.upstreams.s3prl import S3prl, S3prlKind

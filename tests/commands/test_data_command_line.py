@@ -80,14 +80,14 @@ def test_check_of_another_corpus_looks_at_its_audio(corpus):
 
     def check():
         console = Console(file=StringIO(), width=100)
-        status = cli.run_check(Other(root=corpus.root, size="10min"), console=console, as_json=False)
-        return status, console.file.getvalue()
+        whole = cli.is_whole(Other(root=corpus.root, size="10min"), console=console, as_json=False)
+        return whole, console.file.getvalue()
 
-    assert check()[0] == 0
+    assert check()[0]
     with open(f"{corpus.root}/d/nan/wav/d_nan_000003.wav", "w") as file:
         file.write("no audio")
-    status, output = check()
-    assert status == 1
+    whole, output = check()
+    assert not whole
     assert "1 x unreadable audio file [test 1]: d_nan_000003" in output
 
 

@@ -24,7 +24,7 @@ def test_a_single_run() -> None:
 
 
 def test_a_sweep_in_the_order_of_its_runs() -> None:
-    found = run_folders(["-m", "+exp=v1/lid,v1/mono_asr", "data.mono=eng1,rus", "seed=range(2)"])
+    found = run_folders(["+exp=v1/lid,v1/mono_asr", "data.mono=eng1,rus", "seed=range(2)"], multirun=True)
     assert found == [
         folder_of(f"+exp={exp}", f"data.mono={mono}", f"seed={seed}")
         for exp in ("v1/lid", "v1/mono_asr")
@@ -36,63 +36,69 @@ def test_a_sweep_in_the_order_of_its_runs() -> None:
 def test_an_experiment_that_is_a_sweep_by_itself() -> None:
     overrides = ["+exp=v2/sweep/lora_rank", "data.root=x"]
     assert run_folders(overrides) == [folder_of(*overrides, f"adaptation.rank={rank}") for rank in (4, 8, 16, 32, 64)]
-    assert run_folders(["-m", *overrides, "adaptation.rank=2"]) == [folder_of(*overrides, "adaptation.rank=2")]
+    assert run_folders([*overrides, "adaptation.rank=2"], multirun=True) == [folder_of(*overrides, "adaptation.rank=2")]
 
 
 def test_an_interpolation_is_resolved_in_each_job() -> None:
     flags = ["+exp=v1/lid", 'data.languages=["${upstream.name}"]']
-    found = run_folders(["-m", *flags, "upstream=fbank,tiny"])
+    found = run_folders([*flags, "upstream=fbank,tiny"], multirun=True)
     assert found == [folder_of(*flags, f"upstream={one}") for one in ("fbank", "tiny")]
 
 
 def test_the_same_run_is_named_once_and_the_launcher_makes_no_difference() -> None:
-    found = run_folders(
-        ["-m", "+exp=v1/lid", "trainer.device=cpu,cuda", "hydra/launcher=slurm", "hydra.launcher.nodes=1"]
-    )
+    launcher = ["hydra/launcher=slurm", "hydra.launcher.nodes=1"]
+    found = run_folders(["+exp=v1/lid", "trainer.device=cpu,cuda", *launcher], multirun=True)
     assert found == [folder_of("+exp=v1/lid")]
 
 
 @pytest.mark.parametrize("flag", ["--config-dir {}", "--config-dir={}", "-cd {}"])
-def test_own_configuration_folders(flag: str, tmp_path: Path) -> None:
+def test_own_configuration_folders(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "head").mkdir()
     (tmp_path / "head" / "mine.yaml").write_text("name: mine\n_target_: mlsuperb.heads.linear.LinearHead\n")
-    [found] = run_folders([*flag.format(tmp_path).split(), "head=mine", "run_name=${head.name}"])
-    assert found.name.startswith("mine-")
+    assert main(*flag.format(tmp_path).split(), "head=mine", "run_name=${head.name}") == 0
+    assert Path(capsys.readouterr().out).name.startswith("mine-")
 
 
 def test_a_group_that_is_in_an_own_folder_alone(tmp_path: Path) -> None:
     (tmp_path / "flavour").mkdir()
     for seed in (5, 6):
         (tmp_path / "flavour" / f"s{seed}.yaml").write_text(f"# @package _global_\nseed: {seed}\n")
-    found = run_folders(["--config-dir", str(tmp_path), "-m", "+flavour=s5,s6"])
+    found = run_folders(["+flavour=s5,s6"], config_dirs=[tmp_path], multirun=True)
     assert found == [folder_of("seed=5"), folder_of("seed=6")]
 
 
 def main(*arguments: str) -> str | int | None:
     """What the command line ends with."""
     try:
-        folders.main(arguments)
+        return folders.main(arguments)
     except SystemExit as end:
         return end.code
-    return None
 
 
 def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("-m", "+exp=v1/lid", "seed=0,1") is None
+    assert main("-m", "+exp=v1/lid", "seed=0,1") == 0
     assert capsys.readouterr().out.splitlines() == [str(folder_of("+exp=v1/lid", f"seed={seed}")) for seed in (0, 1)]
 
 
-def test_mistakes_are_explained(tmp_path: Path) -> None:
-    assert "upstream has no option 'fbnk'; nearest: fbank" in str(main("upstream=fbnk"))
-    assert "Ambiguous value for argument 'seed=0,1'" in str(main("seed=0,1"))
-    assert "--verbose: flags here are -m and --config-dir" in str(main("--verbose"))
-    assert "no such folder" in str(main("--config-dir", str(tmp_path / "none"), "seed=1"))
-    assert "would make" in str(main())
+def test_launchers_need_no_plugin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("-m", "+exp=v1/lid", "seed=0", "hydra/launcher=nowhere", "hydra.launcher.nodes=1") == 0
+    assert capsys.readouterr().out.splitlines() == [str(folder_of("+exp=v1/lid"))]
+
+
+def test_mistakes_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="upstream has no option 'fbnk'; nearest: fbank"):
+        main("upstream=fbnk")
+    with pytest.raises(ValueError, match="Ambiguous value for argument 'seed=0,1'"):
+        main("seed=0,1")
+    with pytest.raises(FileNotFoundError, match="there is no such folder"):
+        main("--config-dir", str(tmp_path / "none"), "seed=1")
+    assert main("--verbose") == main() == 2
+    assert "required: OVERRIDE" in capsys.readouterr().err
 
 
 def test_what_has_no_result_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--unfinished", "-m", "+exp=v1/lid", "seed=range(4)", f"output_root={tmp_path}"]
-    finished, failed, killed, absent = run_folders(words[1:])
+    finished, failed, killed, absent = run_folders(words[2:], multirun=True)
     for folder in (finished, failed, killed):
         folder.mkdir()
     (finished / "result.json").write_text("{}")

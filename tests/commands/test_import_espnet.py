@@ -21,12 +21,12 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Mode
 
 from mlsuperb.adaptation.bottleneck import ESPnetHoulsby, Pfeiffer
 from mlsuperb.benchmark import build
+from mlsuperb.benchmark.from_espnet import Wishes, import_espnet
 from mlsuperb.benchmark.model import SpeechModel
-from mlsuperb.commands import import_espnet
+from mlsuperb.commands import import_espnet as command
 from mlsuperb.commands.evaluate import evaluate
-from mlsuperb.commands.import_espnet import Wishes
 from mlsuperb.commands.transcribe import transcribe
-from mlsuperb.espnet.keys import EncoderKind, espnet_ctc_name, espnet_decoder_name, espnet_head_name
+from mlsuperb.espnet.keys import CTC_LAYER, DECODER, HEADS, EncoderKind
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.conformer import ConformerHead
 from mlsuperb.heads.e_branchformer import EBranchformerHead
@@ -122,12 +122,12 @@ def make_model(
 
 def espnet_tensors(model: SpeechModel, encoder: EncoderKind = "transformer") -> dict[str, Tensor]:
     """Those of head and objective."""
-    head = {espnet_head_name(n, encoder=encoder): t for n, t in model.head.state_dict().items()}
+    head = {HEADS[encoder].theirs(n): t for n, t in model.head.state_dict().items()}
     objective = model.objective.state_dict()
     decoder = {name: tensor for name, tensor in objective.items() if name.startswith("decoder.")}
     ctc = {name.removeprefix("ctc."): tensor for name, tensor in objective.items() if name not in decoder}
-    names = {espnet_decoder_name(name.removeprefix("decoder.")): tensor for name, tensor in decoder.items()}
-    return head | names | {espnet_ctc_name(name): tensor for name, tensor in ctc.items()}
+    names = {DECODER.theirs(name.removeprefix("decoder.")): tensor for name, tensor in decoder.items()}
+    return head | names | {CTC_LAYER.theirs(name): tensor for name, tensor in ctc.items()}
 
 
 def write(folder: Path, tensors: dict[str, Tensor], **changes: Any) -> Path:
@@ -170,7 +170,7 @@ def fbank_folder(tmp_path: Path) -> Path:
 
 
 def imported(folder: Path, **wishes: Any) -> Path:
-    return import_espnet.import_espnet(folder, Wishes(run=folder.parent / "run", **wishes))
+    return import_espnet(folder, Wishes(run=folder.parent / "run", **wishes))
 
 
 def test_a_model_on_log_mels_says_the_same(fbank_folder: Path) -> None:
@@ -343,7 +343,7 @@ def test_one_layer_of_an_upstream_that_was_not_saved(layer: int, option: str, tm
     tensors = espnet_tensors(reference) | {"frontend.featurizer.weights": torch.zeros(3)}
     config = s3prl_config("hubert_custom", multilayer_feature=False, layer=layer)
     folder = write(tmp_path / "espnet", tensors, **config)
-    with pytest.raises(ValueError, match=r"weights holds none of the upstream.*give --upstream, .*upstream-checkpoint"):
+    with pytest.raises(ValueError, match=r"weights do not hold the upstream.*give --upstream, .*upstream-checkpoint"):
         imported(folder)
     run = imported(folder, upstream_checkpoint=str(tmp_path / "published"))
     assert build.load_config(run)["featurizer"]["name"] == option
@@ -502,8 +502,8 @@ EDITS = list(edits())
 @pytest.mark.parametrize(("edit", "message"), [case[1:] for case in EDITS], ids=[case[0] for case in EDITS])
 def test_broken_folders_are_explained(edit: Callable[[Path], object], message: str, fbank_folder: Path) -> None:
     edit(fbank_folder)
-    with pytest.raises(SystemExit, match=message):
-        import_espnet.main([str(fbank_folder), "--run", str(fbank_folder.parent / "run")])
+    with pytest.raises(ValueError, match=message):
+        command.main([str(fbank_folder), "--run", str(fbank_folder.parent / "run")])
     assert not (fbank_folder.parent / "run").exists()
 
 
@@ -573,7 +573,7 @@ def test_an_imported_run_transcribes_and_scores(
     fbank_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    import_espnet.main([str(fbank_folder), "--run", str(run)])
+    command.main([str(fbank_folder), "--run", str(run)])
     assert f"mlsuperb evaluate {run} data=..." in capsys.readouterr().out
     wave = 0.1 * np.random.default_rng(0).standard_normal(16_000)
     tree = tmp_path / "kaldi" / "test"

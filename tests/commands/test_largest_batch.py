@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlsuperb.commands.largest_batch import largest_batch
+from mlsuperb.benchmark.largest_batch import largest_batch
 from mlsuperb.config.compose import compose
 from mlsuperb.training.loop import Loop
 from mlsuperb.training.memory import Measured, find_largest, memory_errors_named

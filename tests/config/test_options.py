@@ -15,10 +15,12 @@ from mlsuperb.config.options import check_overrides, conf_dir, options
     [
         ("upstream=hubrt_base", "upstream has no option 'hubrt_base'; nearest: hubert_base"),
         ("+exp=v1/mult_asr", "exp has no option 'v1/mult_asr'; nearest: v1/multi_asr"),
-        ("upstream=fbank,nothing_like_it", "upstream has no option 'nothing_like_it'; there are: "),
+        ("upstream=fbank,nothing_like_it", "upstream has no option 'nothing_like_it'; options: "),
         ("trainer.max_epoch=3", "there is no setting 'trainer.max_epoch'; nearest: trainer.max_epochs"),
         ("trainer.optimizer.lrr=1", "there is no setting 'trainer.optimizer.lrr'; nearest: trainer.optimizer.lr"),
         ("sead=3", "there is no setting 'sead'; nearest: seed"),
+        ("job=benchmrk", "job has no option 'benchmrk'; nearest: benchmark"),
+        ("benchmrk=1", "there is no setting 'benchmrk'; nearest: benchmark"),
         ("upstrem=fbank", "there is no setting 'upstrem'; nearest: upstream"),
     ],
 )
@@ -52,7 +54,17 @@ def test_own_files_count(tmp_path: Path) -> None:
     folder = tmp_path / "upstream"
     folder.mkdir()
     (folder / "mine.yaml").write_text("name: mine\nsize: 3\n")
-    assert check_overrides(["--config-dir", str(tmp_path), "upstream=mine", "upstream.size=4"]) == []
+    for flag in (["--config-dir", str(tmp_path)], [f"--config-dir={tmp_path}"]):
+        assert check_overrides([*flag, "upstream=mine", "upstream.size=4"]) == []
+
+
+def test_settings_of_an_own_job_are_known(tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "mine.yaml").write_text("# @package _global_\njob:\n  name: mine\ntargets:\n  run: null\n")
+    own = ["--config-dir", str(tmp_path)]
+    assert check_overrides([*own, "job=mine", "targets.run=exp/x", "job.name=other"]) == []
+    (message,) = check_overrides([*own, "job=mine", "targets.rn=exp/x"])
+    assert message == "there is no setting 'targets.rn'; nearest: targets.run, targets"
 
 
 def test_no_override_is_no_problem() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlsuperb.espnet.keys import EncoderKind, ctc_name, espnet_ctc_name, espnet_head_name, head_name
+from mlsuperb.espnet.keys import CTC_LAYER, HEADS, EncoderKind
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.conformer import ConformerHead
 from mlsuperb.heads.e_branchformer import EBranchformerHead
@@ -10,7 +10,7 @@ from mlsuperb.heads.transformer import TransformerHead
 from mlsuperb.objectives.ctc import CTC
 
 SIZES = {"input_size": 24, "projection": 16, "size": 16, "num_heads": 2, "ffn_size": 8, "num_blocks": 2}
-HEADS: dict[EncoderKind, list[Head]] = {
+OURS: dict[EncoderKind, list[Head]] = {
     "transformer": [TransformerHead(**SIZES)],
     "conformer": [ConformerHead(**SIZES), ConformerHead(**SIZES, macaron=False, positions="absolute")],
     "e_branchformer": [EBranchformerHead(**SIZES, cgmlp_size=8, macaron=macaron) for macaron in (True, False)],
@@ -34,33 +34,33 @@ KNOWN = [  # from `state_dict` of ESPnet 202511's own models
 
 @pytest.mark.parametrize(("encoder", "theirs", "ours"), KNOWN)
 def test_known_names(encoder: EncoderKind, theirs: str, ours: str) -> None:
-    assert head_name(theirs, encoder=encoder) == ours
-    assert espnet_head_name(ours, encoder=encoder) == theirs
+    assert HEADS[encoder].ours(theirs) == ours
+    assert HEADS[encoder].theirs(ours) == theirs
 
 
-@pytest.mark.parametrize("encoder", HEADS)
+@pytest.mark.parametrize("encoder", OURS)
 def test_every_tensor_of_a_head_has_a_name_of_its_own(encoder: EncoderKind) -> None:
-    for head in HEADS[encoder]:
+    for head in OURS[encoder]:
         names = list(head.state_dict())
         assert len(names) > 30
-        theirs = [espnet_head_name(name, encoder=encoder) for name in names]
+        theirs = [HEADS[encoder].theirs(name) for name in names]
         assert len(set(theirs)) == len(names)
-        assert [head_name(name, encoder=encoder) for name in theirs] == names
+        assert [HEADS[encoder].ours(name) for name in theirs] == names
 
 
 def test_the_output_layer() -> None:
     names = list(CTC(input_size=4, vocab_size=5).state_dict())
-    assert [espnet_ctc_name(name) for name in names] == ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
-    assert [ctc_name(espnet_ctc_name(name)) for name in names] == names
+    assert [CTC_LAYER.theirs(name) for name in names] == ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
+    assert [CTC_LAYER.ours(CTC_LAYER.theirs(name)) for name in names] == names
 
 
 def test_what_has_no_counterpart_is_refused_by_name() -> None:
     for name in ("encoder.encoders.0.concat_linear.weight", "encoder.embed.0.weight", "encoder.encoders.0.norm10.bias"):
         with pytest.raises(ValueError, match=rf"parameter {name} has no counterpart in our transformer head"):
-            head_name(name, encoder="transformer")
+            HEADS["transformer"].ours(name)
     with pytest.raises(ValueError, match=r"no counterpart of blocks.0.cgmlp.expand.bias"):
-        espnet_head_name("blocks.0.cgmlp.expand.bias", encoder="conformer")
+        HEADS["conformer"].theirs("blocks.0.cgmlp.expand.bias")
     with pytest.raises(ValueError, match=r"decoder.embed.0.weight has no counterpart in our CTC"):
-        ctc_name("decoder.embed.0.weight")
+        CTC_LAYER.ours("decoder.embed.0.weight")
     with pytest.raises(ValueError, match=r"no counterpart of dropout.weight"):
-        espnet_ctc_name("dropout.weight")
+        CTC_LAYER.theirs("dropout.weight")
