@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -64,12 +64,7 @@ class MLSuperb(Corpus):
     @classmethod
     def problems(cls, **settings: Any) -> list[str]:
         found = super().problems(**settings)
-        if settings.get("mono") and any(settings.get(name) for name in ("languages", "pairs", "train_datasets")):
-            found.append(
-                "data.mono sets the language and the training dataset; leave data.languages, data.pairs and "
-                "data.train_datasets at null, or set them instead of data.mono."
-            )
-        return found + _root_problems(settings.get("root"))
+        return found + mono_problems(settings) + _root_problems(settings.get("root"))
 
     def wants(self, language: str, dataset: str) -> bool:
         if self.mono and language != mono_settings()[self.mono][0]:
@@ -145,11 +140,10 @@ class MLSuperb(Corpus):
                 skipped.add(MISSING_TRANSCRIPT, f"{dataset}/{language}/{transcript.name}", split=split)
                 continue
             for number, line in read_lines(transcript):
-                fields = line.split(maxsplit=2)
-                if len(fields) < 3:
-                    skipped.add(SHORT_LINE, fields[0] if fields else f"{transcript}:{number}", split=split)
+                utterance_id, _, text = [*line.split(maxsplit=2), "", "", ""][:3]
+                if not text and (self.text == "required" or not utterance_id):
+                    skipped.add(SHORT_LINE, utterance_id or f"{transcript}:{number}", split=split)
                     continue
-                utterance_id, _, text = fields
                 yield Utterance(
                     id=utterance_id,
                     audio=audio.get(utterance_id, str(wav / f"{utterance_id}.wav")),
@@ -161,6 +155,16 @@ class MLSuperb(Corpus):
                     split=split,
                     speaker=speakers.get(utterance_id, ""),
                 )
+
+
+def mono_problems(settings: Mapping[str, Any]) -> list[str]:
+    """A sentence if a run of the monolingual track is chosen, and a choice beside it that it makes itself."""
+    if not (settings.get("mono") and any(settings.get(name) for name in ("languages", "pairs", "train_datasets"))):
+        return []
+    return [
+        "data.mono sets the language and the training dataset; leave data.languages, data.pairs and data.train_datasets at "
+        "null, or set them instead of data.mono."
+    ]
 
 
 def _root_problems(root: str | None) -> list[str]:
