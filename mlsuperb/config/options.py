@@ -35,9 +35,17 @@ def conf_dir() -> Path:
 
 
 def options(group: str, folders: Sequence[Path]) -> list[str]:
-    """Names of the choices of a group (`upstream`), those in sub-folders included (`v1/lid`)."""
+    """Names of the choices of a group (`upstream`), those in sub-folders included (`v1/lid`), unless a sub-folder is a group
+    of its own (`loading/sampling`)."""
     found = (path.relative_to(folder / group) for folder in folders for path in (folder / group).rglob("*.yaml"))
-    return sorted({path.with_suffix("").as_posix() for path in found})
+    inner = {one.rpartition("/")[2] for one in inner_groups(group)}
+    return sorted({path.with_suffix("").as_posix() for path in found if path.parts[0] not in inner})
+
+
+def inner_groups(group: str) -> list[str]:
+    """Groups of parts of a group's part, which are added to it: `+loading/sampling=two_level`. Experiments have none."""
+    folders = [path for path in (conf_dir() / group).glob("*") if path.is_dir() and group not in ("exp", "hydra")]
+    return sorted(f"{group}/{path.name}" for path in folders)
 
 
 def nearest(name: str, known: Iterable[str], number: int = 3) -> list[str]:
@@ -59,9 +67,8 @@ def answer(arguments: Sequence[str]) -> None:
 def check_overrides(arguments: Sequence[str]) -> list[str]:
     """One message for each override that names a choice or a setting that does not exist, with the nearest that do."""
     folders = _folders(arguments)
-    groups = sorted(
-        {path.name for folder in folders for path in folder.iterdir() if path.is_dir() and path.name != "hydra"}
-    )
+    outer = {path.name for folder in folders for path in folder.iterdir() if path.is_dir() and path.name != "hydra"}
+    groups = sorted({*outer, *(inner for group in outer for inner in inner_groups(group))})
     messages = []
     for launcher, (package, extra) in LAUNCHERS.items():
         if launcher in arguments and not _is_installed(f"hydra_plugins.{package.replace('-', '_')}"):
@@ -137,7 +144,12 @@ def _check_choice(group: str, value: str, folders: Sequence[Path]) -> str | None
 def _check_key(key: str, groups: Sequence[str], folders: Sequence[Path]) -> str | None:
     head, _, _ = key.partition(".")
     if head in groups:
-        known = {f"{head}.{name}" for one in options(head, folders) for name in _group_keys(head, one, folders)}
+        known = {
+            f"{group.replace('/', '.')}.{name}"
+            for group in (head, *inner_groups(head))
+            for one in options(group, folders)
+            for name in _group_keys(group, one, folders)
+        }
     else:  # settings of every run, or of a job
         tops = [folders[0] / "config.yaml", *(path for folder in folders for path in (folder / "job").glob("*.yaml"))]
         known = {name for top in tops for name in _flatten(_read(top)) if not name.startswith(("defaults", "hydra"))}

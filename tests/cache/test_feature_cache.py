@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import soundfile
@@ -62,7 +63,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 @pytest.fixture
 def speech(manifest: pd.DataFrame) -> SpeechDataset:
-    return SpeechDataset(manifest, encode=lambda row: [1] * len(row.text))
+    return SpeechDataset(manifest, encode=lambda row: np.ones(len(row.text), np.int64))
 
 
 def loading(num_workers: int = 0) -> Loading:

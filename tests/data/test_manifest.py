@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from corpus_trees import ListCorpus, utterance, write_wave
 
-from mlsuperb.data import manifest as module
+from mlsuperb.data.corpora import base
 from mlsuperb.data.manifest import (
     SkipReport,
     prepare,
@@ -160,9 +160,9 @@ def test_on_bad_error_stops(tmp_path, row, message):
 def test_errors(tmp_path):
     wave, other = write_wave(tmp_path / "a.wav"), write_wave(tmp_path / "b.wav", rate_hz=8000)
     twice = [utterance(wave), utterance(wave, language="deu"), *[utterance(other, split="dev")] * 2]
-    with pytest.raises(ValueError, match=r"2 utterance ids occur .* in split train, dev: a, b \(in d/eng, d/deu"):
+    with pytest.raises(ValueError, match=r"2 ids occur .* in split train, dev: a, b \(in d/eng, d/deu"):
         prepare(corpus_of(*twice), folder=None)
-    with pytest.raises(ValueError, match=r"utterance 'a': 'de' is not an ISO.*'deu'.*data\.extra_languages=\[de\]"):
+    with pytest.raises(ValueError, match=r"language of 'a': 'de' is not an ISO.*'deu'.*data\.extra_languages=\[de\]"):
         prepare(corpus_of(utterance(wave, language="de")), folder=None)
     assert len(prepare(corpus_of(utterance(wave, language="de"), extra_languages=["de"]), folder=None).manifest) == 1
     with pytest.raises(ValueError, match=r"b\.wav has 8000.*\(1 files"):
@@ -229,8 +229,8 @@ def test_a_stored_manifest_is_used_until_something_changes(tmp_path, monkeypatch
     listing.write_text("1")
     row = utterance(write_wave(tmp_path / "a.wav"))
     opened = []
-    monkeypatch.setattr(module, "usable_rows", lambda *args: opened.append(1) or original(*args))
-    from mlsuperb.data.checks import usable_rows as original
+    original = base.usable_rows
+    monkeypatch.setattr(base, "usable_rows", lambda *args: opened.append(1) or original(*args))
 
     def again(*rows, **settings):
         opened.clear()

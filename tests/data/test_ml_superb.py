@@ -138,7 +138,7 @@ def test_a_wrong_root_is_explained(root, tmp_path):
 def test_a_transcript_in_another_encoding_is_named(root):
     path = root / "mls" / "eng" / "transcript_10min_dev.txt"
     path.write_bytes("mls_eng_000002 1 é".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"transcript_10min_dev\.txt is not UTF-8"):
+    with pytest.raises(ValueError, match=r"transcript_10min_dev\.txt, line 1: this is not UTF-8"):
         rows_of(root)
 
 

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from corpus_trees import write_wave
 
-from mlsuperb.data.corpora.table import Table, read_table
+from mlsuperb.data.corpora.table import Table
+from mlsuperb.data.corpora.tables import read_table
 from mlsuperb.data.manifest import prepare, utterances
 
 ROWS = [
