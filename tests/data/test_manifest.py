@@ -13,6 +13,7 @@ from corpus_trees import ListCorpus, utterance, write_wave
 from mlsuperb.data.corpora import base
 from mlsuperb.data.manifest import (
     SkipReport,
+    _fingerprint,
     prepare,
     read_manifest,
     skip_text,
@@ -272,3 +273,27 @@ def test_rows_dropped_later_are_added_to_the_report() -> None:
     skipped: dict[str, dict] = {}
     assert drop_counted(rows, [True, False, False], "no text", skipped)["id"].tolist() == ["a"]
     assert skipped == {"no text": {"count": 2, "splits": {"train": 2}, "examples": ["b", "c"]}}
+
+
+def test_speech_without_transcripts_makes_a_manifest_where_text_is_optional(tmp_path):
+    wave = write_wave(tmp_path / "a.wav")
+    rows = [utterance(wave, id="said"), utterance(wave, id="unsaid", text=" ")]
+    optional = prepare(corpus_of(*rows, text="optional"), folder=None)
+    assert optional.manifest["id"].tolist() == ["said", "unsaid"]
+    assert optional.skipped == {}
+    required = prepare(corpus_of(*rows), folder=None)
+    assert required.manifest["id"].tolist() == ["said"]
+    assert required.skipped["empty text"]["count"] == 1
+
+
+def test_a_setting_that_old_manifests_lack_leaves_their_fingerprint(tmp_path):
+    """Known from the commit before there was a choice of text."""
+    settings = {"given": [], "files": [], "languages": ["eng"], "max_duration_s": 5.0}
+    old = {
+        "languages": ["eng"], "datasets": None, "pairs": None, "max_train_hours": None, "max_duration_s": 5.0,
+        "min_duration_s": 0.1, "resample": True, "extra_languages": [], "on_bad": "skip", "given": [], "files": [],
+    }  # fmt: skip
+    reader = f"{ListCorpus.__module__}.{ListCorpus.__qualname__}"
+    text = json.dumps([1, {"reader": reader, **old}, []], sort_keys=True)
+    assert _fingerprint(ListCorpus(**settings)) == hashlib.sha256(text.encode()).hexdigest()
+    assert _fingerprint(ListCorpus(**settings, text="optional")) != _fingerprint(ListCorpus(**settings))
