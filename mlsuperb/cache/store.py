@@ -101,7 +101,7 @@ class Store:
         return Kept(**tensors)
 
     def write(self, key: str, kept: Kept) -> None:
-        """Keep features, if there is room; where there is none any more, that is said once."""
+        """Keep features, if there is room; log once when there is none left."""
         path = self.path(key)
         if self._refused or path.exists():
             return

@@ -191,7 +191,7 @@ def test_check_release(tmp_path):
     assert not found.whole
     assert (found.release, found.num_pairs) == ("7th", 271)
     assert (found.missing_pairs, found.additional_pairs) == (["mls/eng"], ["mine/eng"])
-    assert found.missing_transcripts == [str(tmp_path / "swc" / "eng" / "transcript_1h_train.txt")]
+    assert found.missing_transcripts == ["swc/eng/transcript_1h_train.txt"]
     assert (found.num_missing_audio, len(found.missing_audio)) == (1, 1)
 
 

@@ -20,7 +20,7 @@ from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
 from mlsuperb.data.corpora.ml_superb_release import (
     TRANSCRIPTS,
     audio_files,
-    check_asked_for,
+    check_release,
     few_shot_ids,
     mono_settings,
     pair_folders,
@@ -73,13 +73,14 @@ class MLSuperb(Corpus):
 
     def release(self) -> dict[str, Any] | None:
         """The archive that the tree is nearest to, set against it for the pairs that the settings ask for."""
-        found = check_asked_for(Path(self.root), wants=self.wants, size=self.size)
+        transcripts = (f"transcript_{self.size}_train.txt", "transcript_10min_dev.txt", "transcript_10min_test.txt")
+        found = check_release(Path(self.root), wants=self.wants, transcripts=transcripts)
         changes = self._changes()
         reserved = [pair for pair in published_pairs("7th") if pair[0] in few_shot_ids()]
         if self.few_shot == "all" and not self.mono and any(self.wants(*pair) for pair in reserved):
             changes.append("data.few_shot=all")
-        flaws = [*found.flaws, *([f"other data than published: {', '.join(changes)}"] if changes else [])]
-        asked = f"{found.num_pairs} pairs{self._restrictions('mono', 'train_datasets')}"
+        flaws = [*found.flaws(), *([f"other data than published: {', '.join(changes)}"] if changes else [])]
+        asked = f"{found.num_published} pairs{self._restrictions('mono', 'train_datasets')}"
         why = f"of {asked}: {'; '.join(flaws)}" if flaws else f"all {asked}, transcripts and audio"
         return {"name": found.release, "whole": not flaws, "why": why}
 
