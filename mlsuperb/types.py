@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:  # scoring reads this module and must not import torch
     import torch
@@ -17,12 +17,21 @@ if TYPE_CHECKING:  # scoring reads this module and must not import torch
 
 @dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """One row of a manifest.
+    """One row of a manifest of speech.
 
     `audio` is a path; the utterance is `duration_s` seconds of it from `start_s` on. `text` is the transcript as the
-    corpus has it. `language` is an ISO 639-3 code (or a benchmark's own label such as `org_jpn`), `split` one of
-    `train`, `dev`, `test`, `dev_dialect`. `speaker` may be empty.
+    corpus has it (empty where there is none). `language` is an ISO 639-3 code (or a benchmark's own label such as
+    `org_jpn`), `split` one of `train`, `dev`, `test`, `dev_dialect`. `speaker` may be empty.
     """
+
+    few_values: ClassVar[tuple[str, ...]] = ("language", "dataset", "split", "speaker")  # columns whose values repeat
+    identity: ClassVar[tuple[str, ...]] = (
+        "id",
+        "dataset",
+        "language",
+        "duration_s",
+        "text",
+    )  # what a split's hash is of
 
     id: str
     audio: str
@@ -33,6 +42,27 @@ class Utterance:
     dataset: str
     split: str
     speaker: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextPair:
+    """One row of a manifest of parallel text: a sentence and its translation, as the corpus has them.
+
+    Languages and `split` are as in `Utterance`. `quality` is the corpus' own score of the pair (such as the margin that
+    mined corpora come with), 0 where it has none.
+    """
+
+    few_values: ClassVar[tuple[str, ...]] = ("source_language", "target_language", "dataset", "split")
+    identity: ClassVar[tuple[str, ...]] = ("id", "dataset", "source_language", "target_language", "source", "target")
+
+    id: str
+    source: str
+    target: str
+    source_language: str
+    target_language: str
+    dataset: str
+    split: str
+    quality: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

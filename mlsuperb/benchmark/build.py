@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from hydra.utils import get_object
 
@@ -154,7 +155,7 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     )
 
 
-def _token_indices(utterance: Utterance, *, task: Task, vocabulary: Vocabulary) -> list[int]:
+def _token_indices(utterance: Utterance, *, task: Task, vocabulary: Vocabulary) -> np.ndarray:
     """At module level, so that a worker process can be sent it where processes are not forked."""
     return vocabulary.encode(task.target(utterance))
 

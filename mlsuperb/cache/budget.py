@@ -21,8 +21,8 @@ SIZE, LOCK, DROPPED = ".size", ".lock", ".dropped-"
 class Budget:
     """The bytes below `root`, of which there may be `max_bytes`.
 
-    `root` has a folder for each upstream. Where room is short, whole folders that no process uses give way, the one that
-    was used longest ago first; what is in `own` stays.
+    `root` has one folder per upstream. Where room is short, whole folders that no process uses are evicted, the least
+    recently used first; what is in `own` stays.
     """
 
     def __init__(self, root: Path, own: Path, *, max_bytes: float) -> None:
@@ -105,7 +105,7 @@ class Budget:
                 dropped = folder.with_name(f"{DROPPED}{folder.name}")
                 folder.rename(dropped)
             shutil.rmtree(dropped)
-            log.info("%s: features of an upstream not used lately gave way (%.1f GB)", folder, freed / 1e9)
+            log.info("evicted %.1f GB of features of the least recently used upstream (%s)", freed / 1e9, folder)
             return freed
         return 0
 

@@ -1,4 +1,4 @@
-"""How features are kept: fp32 as they are, bf16, or int8 with a scale a frame.
+"""How features are kept: fp32 as they are, bf16, or int8 with one scale per frame.
 
 Letters: L layers, B batch, F frames, D feature size.
 """

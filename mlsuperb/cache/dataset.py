@@ -18,11 +18,11 @@ from mlsuperb.cache.codec import Kept
 from mlsuperb.cache.store import KEY_BYTES, Store, audio_key
 from mlsuperb.data.audio import RATE_HZ
 from mlsuperb.data.dataset import Example, SpeechDataset, collate
+from mlsuperb.data.sampling import Draw
 from mlsuperb.types import Batch, Utterance
 
 # no key yet; a key; its file was found sound; its features are in the main process's device memory
-UNHEARD, HEARD, TRUSTED, RESIDENT = range(4)
-_NO_WAVE = np.zeros(0, np.float32)
+NEW, KEYED, TRUSTED, RESIDENT = range(4)
 
 
 class CachedExample(NamedTuple):
@@ -59,8 +59,9 @@ class PartBatch:
 
 
 class CachedSpeech(Dataset[CachedExample]):
-    """The utterances of `speech`, for a loader. What is learnt of an utterance (its key, its length, where its features are)
-    lies in memory that workers and main process share.
+    """The utterances of `speech`, for a loader; its batches are those of `SpeechDataset`, with `features` in place of waves.
+    What is known of an utterance (its key, its length, where its features are) lies in memory that workers and main process
+    share.
 
     Args:
         store: features on disk, if there are any.
@@ -71,9 +72,9 @@ class CachedSpeech(Dataset[CachedExample]):
         self, speech: SpeechDataset, *, store: Store | None, complete: Callable[[CachedSpeech, PartBatch], Batch]
     ) -> None:
         self.speech = speech
-        self.durations_s, self.languages = speech.durations_s, speech.languages
+        self.amounts = self.durations_s = speech.durations_s
         self._store, self._complete = store, complete
-        self._state_N = torch.full((len(speech),), UNHEARD, dtype=torch.uint8).share_memory_()
+        self._state_N = torch.full((len(speech),), NEW, dtype=torch.uint8).share_memory_()
         self._keys_NK = torch.zeros((len(speech), KEY_BYTES), dtype=torch.uint8).share_memory_()
         self._samples_N = torch.zeros(len(speech), dtype=torch.int64).share_memory_()
 
@@ -83,27 +84,46 @@ class CachedSpeech(Dataset[CachedExample]):
     def __len__(self) -> int:
         return len(self.speech)
 
+    @property
+    def languages(self) -> np.ndarray:
+        """The language of each utterance."""
+        return self.speech.languages
+
+    @property
+    def datasets(self) -> np.ndarray:
+        """The dataset of each utterance."""
+        return self.speech.datasets
+
     def utterance(self, index: int) -> Utterance:
         """The manifest row at `index`."""
         return self.speech.utterance(index)
 
     def key(self, index: int) -> str:
-        """Of an utterance that was heard."""
+        """The key of the audio of an utterance that was loaded before."""
         return bytes(self._keys_NK[index].tolist()).hex()
 
     def set_resident(self, index: int) -> None:
         """From now on nothing needs to be loaded for it."""
         self._state_N[index] = RESIDENT
 
-    def __getitem__(self, index: int) -> CachedExample:
+    def __getitem__(self, which: int | Draw) -> CachedExample:
+        """The example at an index, or that a draw names.
+
+        Raises:
+            ValueError: a part of an utterance was drawn.
+        """
+        draw = which if isinstance(which, Draw) else Draw(which)
+        if not draw.whole:
+            raise ValueError("features are kept of whole utterances: leave out loading.crops, or set cache=off")
+        index = draw.index
         if self._state_N[index] == RESIDENT:
             return CachedExample(index, self.speech.without_wave(index), None)
         example = None
-        if self._state_N[index] == UNHEARD:
+        if self._state_N[index] == NEW:
             example = self.speech[index]
             self._keys_NK[index] = torch.tensor(list(bytes.fromhex(audio_key(example.wave_T))), dtype=torch.uint8)
             self._samples_N[index] = len(example.wave_T)
-            self._state_N[index] = HEARD
+            self._state_N[index] = KEYED
         trusted = bool(self._state_N[index] == TRUSTED)
         kept = self._store.read(self.key(index), trusted=trusted) if self._store else None
         if kept is not None:

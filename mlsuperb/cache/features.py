@@ -91,7 +91,7 @@ class FeatureCache:
         return replace(part.batch.to(self.device), features=self._joined(blocks, num_rows=len(part.indices)))
 
     def close(self) -> None:
-        """Write what waits to be written, and say what the cache was good for."""
+        """Write what waits to be written, and log how much of the audio came from the cache."""
         self._writer.shutdown()
         for write in self._writes:
             write.result()  # what `Store.write` does not expect is raised here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.metadata
 import logging
@@ -34,7 +35,7 @@ class Cache:
     """Where the features of a frozen upstream are kept.
 
     Args:
-        dtype: bf16, fp32, or int8 with a scale a frame; null computes them each time.
+        dtype: bf16, fp32, or int8 with one scale per frame; null computes them each time.
         folder: of the files, shared by all runs and processes that name it.
         max_gb: files take no more than this (10^9 bytes), nor the last 2 GB of the disk; 0 for no files. Features that find no
             room are computed each time, with the same numbers.
@@ -155,11 +156,21 @@ def upstream_identity(upstream: Upstream, settings: Mapping[str, Any]) -> dict[s
     }
 
 
-def _code_digest() -> str:
-    """Of the rooms that features are computed in: changed code is another cache, in a checkout too, whose version stays."""
-    package = Path(mlsuperb.__file__).parent
-    files = [*(package / "upstreams").glob("*.py"), *(package / "layers").glob("*.py")]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
+def _code_digest(package: Path = Path(mlsuperb.__file__).parent) -> str:
+    """Of the rooms that features are computed in: changed code is another cache, in a checkout too, whose version stays. What
+    computes nothing (comments, docstrings, layout) is left out."""
+    files = sorted(path for room in ("upstreams", "layers") for path in (package / room).glob("*.py"))
+    trees = [(path.name, _without_docstrings(ast.parse(path.read_bytes()))) for path in files]
+    return hashlib.sha256("\n".join(f"{name} {ast.dump(tree)}" for name, tree in trees).encode()).hexdigest()
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:]
+    return tree
 
 
 def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:

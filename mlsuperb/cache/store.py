@@ -1,4 +1,4 @@
-"""Features on a disk: one file an utterance, shared by all processes, whole or not there.
+"""Features on a disk: one file per utterance, shared by all processes, whole or not there.
 
     <root>/<upstream>-<12 hex>/about.json                what the 12 digits stand for
     <root>/<upstream>-<12 hex>/ab/ab01...ef.safetensors  the features of the audio with this hash
@@ -83,7 +83,7 @@ class Store:
             with safe_open(path, "pt") as file:
                 about = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        except FileNotFoundError:  # given way to another upstream a moment ago
+        except FileNotFoundError:  # evicted a moment ago
             return None
         except SafetensorError as error:
             self._discard(path, "damaged", str(error))
@@ -101,7 +101,7 @@ class Store:
         return Kept(**tensors)
 
     def write(self, key: str, kept: Kept) -> None:
-        """Keep features, if there is room; where there is none any more, that is said once."""
+        """Keep features, if there is room; log once when there is none left."""
         path = self.path(key)
         if self._refused or path.exists():
             return

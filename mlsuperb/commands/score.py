@@ -126,11 +126,12 @@ def _run(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mlsuperb score", description=__doc__)
     parser.add_argument("source", type=Path, metavar="RUN_OR_JSONL", help="folder of a run, or its hypotheses.jsonl")
-    parser.add_argument(
+    protocol: Any = parser.add_argument(
         "--protocol",
         action="append",
         help=f"{', '.join(protocols.names())}, or the address of another; repeatable (default: all that apply)",
     )
+    protocol.suggestions = protocols.names()  # for shell completion
     parser.add_argument("--task", choices=tasks.names(), help="default: what the run says, else inferred")
     parser.add_argument("--normaliser", choices=tuple(NORMALISERS), help="default: what the run says, else v1")
     parser.add_argument("--units", choices=("char", "phoneme"), help="default: what the run says, else char")

@@ -46,9 +46,17 @@ def groups_in(folders: Sequence[Path]) -> list[str]:
 
 
 def options(group: str, folders: Sequence[Path]) -> list[str]:
-    """Names of the choices of a group (`upstream`), those in sub-folders included (`v1/lid`)."""
+    """Names of the choices of a group (`upstream`), those in sub-folders included (`v1/lid`), unless a sub-folder is a group
+    of its own (`loading/sampling`)."""
     found = (path.relative_to(folder / group) for folder in folders for path in (folder / group).rglob("*.yaml"))
-    return sorted({path.with_suffix("").as_posix() for path in found})
+    inner = {one.rpartition("/")[2] for one in inner_groups(group)}
+    return sorted({path.with_suffix("").as_posix() for path in found if path.parts[0] not in inner})
+
+
+def inner_groups(group: str) -> list[str]:
+    """Groups of parts of a group's part, which are added to it: `+loading/sampling=two_level`. Experiments have none."""
+    folders = [path for path in (conf_dir() / group).glob("*") if path.is_dir() and group not in ("exp", "hydra")]
+    return sorted(f"{group}/{path.name}" for path in folders)
 
 
 def settings(head: str, folders: Sequence[Path], *, option: str | None = None) -> dict[str, Any]:
@@ -66,6 +74,9 @@ def settings(head: str, folders: Sequence[Path], *, option: str | None = None) -
         for base in content.pop("defaults", ()):  # an option that builds on another one
             found |= settings(head, folders, option=base) if isinstance(base, str) and base != "_self_" else {}
         found |= _flatten(content, f"{head}.")
+    for inner in inner_groups(head):
+        for path in _files(inner, folders, None):
+            found |= _flatten(_read(path), f"{inner.replace('/', '.')}.")
     return found
 
 
@@ -77,7 +88,7 @@ def completions(word: str, others: Sequence[str]) -> list[str]:
     key, is_value, value = word.removeprefix(prefix).partition("=")
     if is_value:
         start = word[: len(word) - len(value.rpartition(",")[2])]  # a,b: what stands before the last is there already
-        if key in (*groups, "hydra/launcher"):
+        if key in (*groups, *inner_groups(key.partition("/")[0]), "hydra/launcher"):
             return [start + one for one in options(key, folders)]
         known = settings(key.partition(".")[0], folders).get(key)
         return [f"{start}{one}" for one in ("true", "false")] if isinstance(known, bool) else []
@@ -86,6 +97,7 @@ def completions(word: str, others: Sequence[str]) -> list[str]:
         chosen = _chosen(head, others, folders)
         return _as_words({name for option in chosen for name in settings(head, folders, option=option)}, prefix)
     choices = [group for group in groups if group != "exp"]
+    choices += [inner for group in choices for inner in inner_groups(group)]
     of_runs = [name for name in settings("", folders) if name.partition(".")[0] not in groups]
     inside = [f"{prefix}{group}." for group in choices if head and group != "job"]
     return ["+exp=", *inside, *_as_words([*choices, "hydra/launcher", *of_runs], prefix)]
@@ -148,6 +160,7 @@ def check_overrides(arguments: Sequence[str]) -> list[str]:
     """One message for each override that names a choice or a setting that does not exist, with the nearest that do."""
     folders = yaml_folders(arguments)
     groups = groups_in(folders)
+    groups += [inner for group in groups for inner in inner_groups(group)]
     messages = []
     for launcher, (package, extra) in LAUNCHERS.items():
         if launcher in arguments and not _is_installed(f"hydra_plugins.{package.replace('-', '_')}"):

@@ -1,4 +1,4 @@
-"""Columns of a manifest as Arrow arrays, for what would be slow or large with a Python object a row."""
+"""Columns of a manifest as Arrow arrays, for what would be slow or large with a Python object per row."""
 
 from __future__ import annotations
 

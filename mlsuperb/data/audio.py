@@ -17,7 +17,7 @@ END_TOLERANCE_S = 0.1
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says."""
+    """Rate and length of an audio file, from its header."""
 
     rate_hz: int
     num_samples: int

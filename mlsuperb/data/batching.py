@@ -1,21 +1,25 @@
-"""Which utterances go into which batch. Plans depend on durations, seed and pass alone, so a run resumes anywhere."""
+"""Which examples go into which batch. Plans depend on durations, seed and pass alone, so a run resumes anywhere.
+
+Durations are seconds of audio; of text they are letters.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, overload
+from typing import Protocol
 
 import numpy as np
-import pandas as pd
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch.utils.data import Sampler
+
+from mlsuperb.data.sampling import Crops, Draw
 
 _PIECE = 2**16  # utterances whose durations are Python numbers at a time
 
 
-class Batches(Sequence[np.ndarray]):
+class Batches:
     """Batches as stretches of one order: a pass over millions of utterances has too many for an array each.
 
     Args:
@@ -30,15 +34,11 @@ class Batches(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self._starts)
 
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> Batches: ...
-    def __getitem__(self, index: int | slice) -> np.ndarray | Batches:
-        """The indices of one batch, or some of the batches."""
-        if isinstance(index, slice):
-            return self.take(index)
+    def __getitem__(self, index: int) -> np.ndarray:
         return self._order[self._starts[index] : self._ends[index]]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(self.__getitem__, range(len(self)))
 
     def take(self, chosen: np.ndarray | slice) -> Batches:
         """The chosen batches, in that order."""
@@ -129,7 +129,7 @@ class InferenceBatches(Sampler[list[int]]):
 
     def __init__(self, durations_s: np.ndarray, *, max_batch_s: float, max_batch_size: int = 256) -> None:
         order = np.argsort(-durations_s, kind="stable")
-        self.batches: Sequence[np.ndarray] = cut(order, durations_s, max_batch_s, max_batch_size, self.MIN_SHARE)
+        self.batches: Batches | list[np.ndarray] = cut(order, durations_s, max_batch_s, max_batch_size, self.MIN_SHARE)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -138,53 +138,42 @@ class InferenceBatches(Sampler[list[int]]):
         return (batch.tolist() for batch in self.batches)
 
 
-def language_repeats(durations_s: np.ndarray, languages: np.ndarray, *, temperature: float) -> np.ndarray:
-    """How often each utterance is seen in a pass, so that a language's share of the audio is proportional to the
-    (1 / temperature)-th power of its share in the corpus (Arivazhagan et al. 2019, arXiv 1907.05019; XLS-R's alpha, arXiv
-    2111.09296, is 1 / temperature). The length of a pass stays the same: 1 leaves the corpus as it is, much more makes all
-    languages equal."""
-    codes = pd.factorize(languages, sort=True)[0]
-    hours = np.bincount(codes, weights=durations_s)
-    tempered = hours ** (1 / temperature)
-    repeats: np.ndarray = (tempered / tempered.sum() * hours.sum() / hours)[codes]
-    return repeats
-
-
-def deal(batch: list[int], durations_s: np.ndarray, *, rank: int, world: int) -> tuple[list[int], float]:
+def deal(batch: Sequence[Draw], durations_s: np.ndarray, *, rank: int, world: int) -> tuple[list[Draw], float]:
     """The rows of `batch` that process `rank` of `world` computes, and the share of the batch that they are. Dealt out like
-    cards, longest first, there and back, so that each has as much to do. Of a batch that is smaller than `world`, who goes
-    empty-handed takes the shortest row, with share 0: every process has to take part in a step."""
+    cards, longest first, there and back, so that each has as much to do. Of a batch that is smaller than `world`, a process
+    that gets none takes the shortest row, with share 0: every process has to take part in a step."""
     if world == 1:
-        return batch, 1.0
-    ordered = sorted(batch, key=lambda index: -durations_s[index])
+        return list(batch), 1.0
+    ordered = sorted(batch, key=lambda draw: -durations_s[draw.index])
     turns = [*range(world), *reversed(range(world))]
-    mine = [index for at, index in enumerate(ordered) if turns[at % len(turns)] == rank]
+    mine = [draw for at, draw in enumerate(ordered) if turns[at % len(turns)] == rank]
     return (mine, len(mine) / len(batch)) if mine else (ordered[-1:], 0.0)
 
 
-class DealtBatches(Sampler[list[int]]):
-    """What one process sees of the batches of `whole`. `shares` has the shares of those that were dealt out and not taken
-    from it yet, oldest first: a loader hands out rows only, in the same order, and asks for some in advance."""
+class DealtBatches(Sampler[list[Draw]]):
+    """What one process computes of the batches of `whole`. `shares` has the shares of those that were dealt out and not
+    taken from it yet, oldest first: a loader hands out rows only, in the same order, and asks for some in advance."""
 
-    def __init__(self, whole: Sampler[list[int]], durations_s: np.ndarray, *, rank: int, world: int) -> None:
+    def __init__(self, whole: Sampler[list[Draw]], durations_s: np.ndarray, *, rank: int, world: int) -> None:
         self._whole, self._durations_s, self._rank, self._world = whole, durations_s, rank, world
         self.shares: deque[float] = deque()
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Draw]]:
         for batch in self._whole:
             mine, share = deal(batch, self._durations_s, rank=self._rank, world=self._world)
             self.shares.append(share)
             yield mine
 
 
-class TrainingBatches(Sampler[list[int]]):
+class TrainingBatches(Sampler[list[Draw]]):
     """Batches without end, pass after pass over the corpus.
 
-    The plan of pass p is a function of (seed, p) alone; `start` skips that many batches, so that a resumed run goes on
-    with the batch it would have seen next.
+    The plan of pass p is a function of (seed, p) alone, the crops of its batch b one of (seed, p, b); `start` skips that
+    many batches, so that a resumed run goes on with the batch it would have seen next.
 
     Args:
         repeats: how often each utterance is seen in a pass, on average; once if None.
+        crops: what is seen of each utterance; all of it if None. Batches are made up by what is seen.
     """
 
     def __init__(
@@ -195,20 +184,29 @@ class TrainingBatches(Sampler[list[int]]):
         seed: int,
         start: int = 0,
         repeats: np.ndarray | None = None,
+        crops: Crops | None = None,
     ) -> None:
         if len(durations_s) == 0:
             raise ValueError("there is no utterance to train on; look at data.* filters and the skip report")
         self._durations_s, self._batching, self._seed, self._start = durations_s, batching, seed, start
-        self._repeats = repeats
+        self._repeats, self._crops = repeats, crops
+        self._seen_s = durations_s if crops is None else np.minimum(durations_s, crops.max_s)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Draw]]:
         skip, epoch = self._start, 0
         while True:
             rng = np.random.default_rng([self._seed, epoch])
             seen = self._seen(rng)
-            batches = self._batching.plan(self._durations_s[seen], rng=rng)
-            yield from (seen[batch].tolist() for batch in batches[skip:])
+            batches = self._batching.plan(self._seen_s[seen], rng=rng)
+            for number, batch in enumerate(batches.take(slice(skip, None)), skip):
+                yield self._draws(seen[batch].tolist(), epoch, number)
             skip, epoch = max(0, skip - len(batches)), epoch + 1
+
+    def _draws(self, batch: list[int], epoch: int, number: int) -> list[Draw]:
+        if self._crops is None:
+            return [Draw(index) for index in batch]
+        rng = np.random.default_rng([self._seed, epoch, number])
+        return self._crops.draws(batch, self._durations_s, rng=rng)
 
     def _seen(self, rng: np.random.Generator) -> np.ndarray:
         """Indices of a pass: each utterance as often as `repeats` says, its fraction being a chance."""

@@ -1,9 +1,9 @@
-"""From a corpus' raw rows to the rows that can be used: errors stop, everything else that is dropped is counted."""
+"""From a corpus' raw rows to those that can be used: errors stop, everything else that is dropped is counted."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -44,19 +44,21 @@ def usable_rows(corpus: Corpus, frame: pd.DataFrame, skipped: SkipReport) -> pd.
     frame = _wanted(corpus, frame)
     if frame.empty:  # the steps below need a row
         _refuse_absent_names(corpus, frame, skipped)
-    _refuse_unknown_languages(corpus, frame)
-    _refuse_duplicates(frame)
-    frame = _drop(frame, frame["text"].str.strip() == "", EMPTY_TEXT, skipped)
+    refuse_unknown_languages(frame, "language", extra=corpus.extra_languages, group=corpus.group)
+    remedy = ", or leave one of the places out with data.languages or data.datasets"
+    refuse_duplicates(frame, place=("dataset", "language"), remedy=remedy)
+    if corpus.text == "required":
+        frame = drop(frame, frame["text"].str.strip() == "", EMPTY_TEXT, skipped)
     frame = _with_durations(corpus, frame, skipped)
     filtered = frame["split"].isin(FILTERED_SPLITS)
     too_long = filtered & (frame["duration_s"] > corpus.max_duration_s)
     too_short = filtered & (frame["duration_s"] <= corpus.min_duration_s)
-    frame = _drop(frame, too_long, TOO_LONG, skipped)
-    frame = _drop(frame, too_short[frame.index], TOO_SHORT, skipped)
+    frame = drop(frame, too_long, TOO_LONG, skipped)
+    frame = drop(frame, too_short[frame.index], TOO_SHORT, skipped)
     if corpus.max_train_hours is not None:
         train = frame[frame["split"] == "train"]
         hours = train.groupby(["language", "dataset"])["duration_s"].cumsum() / 3600
-        frame = _drop(frame, frame.index.isin(hours.index[hours > corpus.max_train_hours]), BEYOND_HOURS, skipped)
+        frame = drop(frame, frame.index.isin(hours.index[hours > corpus.max_train_hours]), BEYOND_HOURS, skipped)
     _refuse_absent_names(corpus, frame, skipped)
     return frame.reset_index(drop=True)
 
@@ -68,23 +70,33 @@ def _wanted(corpus: Corpus, frame: pd.DataFrame) -> pd.DataFrame:
     return frame[np.array([pair in wanted for pair in pairs], dtype=bool)]
 
 
-def _refuse_unknown_languages(corpus: Corpus, frame: pd.DataFrame) -> None:
-    first_ids = frame.groupby("language", sort=True)["id"].first()
-    for language, utterance_id in first_ids.items():
-        setting = f"language of utterance {utterance_id!r}"
-        if problems := language_problems([language], setting=setting, extra=corpus.extra_languages):
+def refuse_unknown_languages(frame: pd.DataFrame, column: str, *, extra: Collection[str], group: str) -> None:
+    """Stop at the first row with a language that is none.
+
+    Raises:
+        ValueError: there is one; it names the row and the nearest language.
+    """
+    first_ids = frame.groupby(column, sort=True)["id"].first()
+    for language, row_id in first_ids.items():
+        setting = f"{column.replace('_', ' ')} of {row_id!r}"
+        if problems := language_problems([language], setting=setting, extra=extra, group=group):
             raise ValueError(problems[0])
 
 
-def _refuse_duplicates(frame: pd.DataFrame) -> None:
+def refuse_duplicates(frame: pd.DataFrame, *, place: Sequence[str], remedy: str) -> None:
+    """Stop where an id occurs twice in a split.
+
+    Raises:
+        ValueError: there are such ids; it names the first few and the values of their columns `place`.
+    """
     again = frame[repeated(frame)]
     if len(again):
         ids = _some(again["id"].drop_duplicates())
-        places = _some((again["dataset"] + "/" + again["language"]).drop_duplicates())
+        places = _some(again[list(place)].drop_duplicates().agg("/".join, axis=1))
         raise ValueError(
-            f"{again.drop_duplicates(['split', 'id']).shape[0]} utterance ids occur more than once in split "
-            f"{_some(again['split'].drop_duplicates())}: {ids} (in {places}). An id must name one utterance: take "
-            "the repeated lines out of the corpus, or leave one of the places out with data.languages or data.datasets."
+            f"{again.drop_duplicates(['split', 'id']).shape[0]} ids occur more than once in split "
+            f"{_some(again['split'].drop_duplicates())}: {ids} (in {places}). An id must name one row: take the repeated "
+            f"lines out of the corpus{remedy}."
         )
 
 
@@ -95,7 +107,7 @@ def _with_durations(corpus: Corpus, frame: pd.DataFrame, skipped: SkipReport) ->
     if corpus.on_bad == "error":
         _refuse_bad(frame, state)
     for reason in (MISSING_AUDIO, UNREADABLE_AUDIO):
-        frame = _drop(frame, state[frame.index] == reason, reason, skipped)
+        frame = drop(frame, state[frame.index] == reason, reason, skipped)
     rate_hz = frame["audio"].map({path: header[1] for path, header in headers.items()}).astype(float)
     file_s = frame["audio"].map({path: header[2] for path, header in headers.items()}).astype(float)
     if not corpus.resample and (refused := frame["audio"][rate_hz != RATE_HZ]).size:
@@ -108,8 +120,8 @@ def _with_durations(corpus: Corpus, frame: pd.DataFrame, skipped: SkipReport) ->
     if corpus.on_bad == "error":
         _refuse_bad(frame, pd.Series(np.where(beyond, BEYOND_END, ""), index=frame.index))
     frame = frame.assign(duration_s=np.minimum(given_s, rest_s))
-    frame = _drop(frame, no_duration, NO_DURATION, skipped)
-    return _drop(frame, beyond[frame.index], BEYOND_END, skipped)
+    frame = drop(frame, no_duration, NO_DURATION, skipped)
+    return drop(frame, beyond[frame.index], BEYOND_END, skipped)
 
 
 def _headers(paths: Iterable[str]) -> dict[str, tuple[str, int, float]]:
@@ -176,7 +188,8 @@ def _contents(corpus: Corpus) -> str:
     return f"the datasets {', '.join(datasets)} and the languages {', '.join(sorted({code for _, code in pairs}))}"
 
 
-def _drop(frame: pd.DataFrame, mask: pd.Series | np.ndarray, reason: str, skipped: SkipReport) -> pd.DataFrame:
+def drop(frame: pd.DataFrame, mask: pd.Series | np.ndarray, reason: str, skipped: SkipReport) -> pd.DataFrame:
+    """The rows that `mask` does not mark; those that it marks are counted."""
     skipped.extend(reason, frame["id"][mask], frame["split"][mask])
     return frame[~mask]
 

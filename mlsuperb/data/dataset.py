@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,61 +14,93 @@ from torch.utils.data import Dataset
 
 from mlsuperb.data.audio import RATE_HZ, load_audio
 from mlsuperb.data.rows import Rows
+from mlsuperb.data.sampling import Draw
 from mlsuperb.types import Batch, Utterance
+
+NO_TARGET = np.zeros(0, np.int64)
 
 
 class Example(NamedTuple):
-    """One utterance, its wave (T,) at 16 kHz and its target token indices."""
+    """One utterance (or a part of one), its wave (T,) float32 at 16 kHz and its target (S,) or (S, ...), int64 or float32."""
 
     utterance: Utterance
     wave_T: np.ndarray
-    target: list[int]
+    target: np.ndarray
 
 
-class Speech(Protocol):
-    """What a loader takes: a `SpeechDataset`, or one that brings features (`mlsuperb.cache`)."""
+class Examples(Protocol):
+    """A dataset that a loader takes: of speech, of speech with features (`mlsuperb.cache`), of text.
+
+    `amounts` (N,) is the size of each example, by which batches are made up: seconds of audio, letters of text.
+    `languages` and `datasets` (N,) are what sampling laws look at.
+    """
 
     @property
-    def durations_s(self) -> np.ndarray: ...
+    def amounts(self) -> np.ndarray: ...
 
     @property
     def languages(self) -> np.ndarray: ...
 
+    @property
+    def datasets(self) -> np.ndarray: ...
+
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Any: ...
-
-    def utterance(self, index: int) -> Utterance: ...
+    def __getitem__(self, which: int | Draw) -> Any: ...
 
     def collate(self, examples: Sequence[Any]) -> Any:
-        """What a worker makes of the items of a batch."""
+        """What a worker process makes of the items of a batch."""
         ...
 
-    def finish(self, batch: Any) -> Batch:
+    def finish(self, batch: Any) -> Any:
         """The batch that a model sees, of what `collate` made; called in the main process."""
         ...
 
 
+class Speech(Examples, Protocol):
+    """A dataset of speech, whose batches are `Batch`."""
+
+    @property
+    def durations_s(self) -> np.ndarray: ...
+
+    def utterance(self, index: int) -> Utterance:
+        """The manifest row at `index`."""
+        ...
+
+
 class SpeechDataset(Dataset[Example]):
-    """The rows of a manifest, as waves and targets.
+    """The rows of a manifest of speech, as waves and targets.
+
+    Its batch (`collate`), with B examples, T samples in the longest wave, S items in the longest target:
+
+        ids, languages      B texts each
+        wave_BT             (B, T) float32 at 16 kHz, zeros beyond each length
+        lengths_B           (B,) int64, samples of each wave
+        targets_BS          (B, S) of the dtype that `encode` gives (int64 token indices, float32 values; with the further
+                            dimensions of a target, if it has any), zeros beyond each length; (B, 0) int64 without `encode`
+        target_lengths_B    (B,) int64, items of each target
+        audio_s             seconds of audio in it
 
     Args:
         manifest: rows with the columns of `Utterance`.
-        encode: target token indices of an utterance; None where there is no target (inference).
+        encode: the target of an utterance as an array; None where there is no target (inference).
+        target_rate_hz: of targets that run along the audio (a label per frame): their items per second, so that a target is
+            cut with its audio. None: the target is of the whole utterance (its transcript), of which no part can be drawn.
         resample: convert other rates than 16 kHz; otherwise such a file is an error.
-        keep_gb: waves are kept in memory up to this size once they are decoded, so that a small corpus is decoded once.
+        keep_gb: whole waves are kept in memory up to this size once they are decoded, so that a small corpus is decoded once.
     """
 
     def __init__(
         self,
         manifest: pd.DataFrame,
         *,
-        encode: Callable[[Utterance], list[int]] | None = None,
+        encode: Callable[[Utterance], np.ndarray] | None = None,
+        target_rate_hz: float | None = None,
         resample: bool = True,
         keep_gb: float = 0.0,
     ) -> None:
-        self._rows = Rows(manifest)
-        self._encode = encode
+        self._rows = Rows(manifest, Utterance)
+        self._encode, self._target_rate_hz = encode, target_rate_hz
         self._resample = resample
         self._room = int(keep_gb * 2**30)
         self._kept: dict[int, Example] = {}
@@ -78,55 +111,80 @@ class SpeechDataset(Dataset[Example]):
     @property
     def durations_s(self) -> np.ndarray:
         """Seconds of each utterance, in manifest order."""
-        return self._rows.durations_s
+        return self._rows.values("duration_s")
+
+    amounts = durations_s
 
     @property
     def languages(self) -> np.ndarray:
         """The language of each utterance, in manifest order."""
-        return self._rows.languages
+        return self._rows.values("language")
+
+    @property
+    def datasets(self) -> np.ndarray:
+        """The dataset of each utterance, in manifest order."""
+        return self._rows.values("dataset")
 
     def utterance(self, index: int) -> Utterance:
         """The manifest row at `index`."""
-        return self._rows.utterance(index)
+        return self._rows[index]
 
-    def __getitem__(self, index: int) -> Example:
-        if index in self._kept:
-            return self._kept[index]
-        utterance = self.utterance(index)
-        wave_T = load_audio(
-            utterance.audio,
-            start_s=utterance.start_s,
-            duration_s=utterance.duration_s,
-            resample=self._resample,
-        )
-        example = Example(utterance, wave_T, self._target(utterance))
-        if wave_T.nbytes <= self._room:
-            self._room -= wave_T.nbytes
-            self._kept[index] = example
+    def __getitem__(self, which: int | Draw) -> Example:
+        """The example at an index, or the part of it that a draw names: no more of its audio is read."""
+        draw = which if isinstance(which, Draw) else Draw(which)
+        if not draw.whole:
+            return self._part(draw)
+        if draw.index in self._kept:
+            return self._kept[draw.index]
+        utterance = self.utterance(draw.index)
+        example = Example(utterance, self._wave(utterance), self._target(utterance))
+        if example.wave_T.nbytes <= self._room:
+            self._room -= example.wave_T.nbytes
+            self._kept[draw.index] = example
         return example
+
+    def _part(self, draw: Draw) -> Example:
+        whole = self.utterance(draw.index)
+        duration_s = whole.duration_s - draw.start_s if draw.duration_s is None else draw.duration_s
+        part = replace(whole, start_s=whole.start_s + draw.start_s, duration_s=duration_s)
+        target = self._target(whole)
+        if self._target_rate_hz:
+            first = round(draw.start_s * self._target_rate_hz)
+            target = target[first : first + round(duration_s * self._target_rate_hz)]
+        elif self._encode:
+            raise ValueError(
+                f"{whole.id}: {duration_s:.2f} s of its {whole.duration_s:.2f} s were drawn, but its target is of the whole "
+                "utterance. Leave out loading.crops, which is for targets that run along the audio"
+            )
+        return Example(part, self._wave(part), target)
 
     def without_wave(self, index: int) -> Example:
         """The example at `index` with an empty wave: no audio is decoded."""
         utterance = self.utterance(index)
         return Example(utterance, np.zeros(0, np.float32), self._target(utterance))
 
-    def _target(self, utterance: Utterance) -> list[int]:
-        return self._encode(utterance) if self._encode else []
+    def _wave(self, utterance: Utterance) -> np.ndarray:
+        return load_audio(
+            utterance.audio, start_s=utterance.start_s, duration_s=utterance.duration_s, resample=self._resample
+        )
+
+    def _target(self, utterance: Utterance) -> np.ndarray:
+        return self._encode(utterance) if self._encode else NO_TARGET
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """A batch of some of its examples; see `collate`."""
         return collate(examples)
 
     def finish(self, batch: Batch) -> Batch:
-        """What is left to do in the main process: nothing."""
+        """The batch as it is: nothing is left to do in the main process."""
         return batch
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Pad to the longest wave and the longest target, both with zeros."""
+    """Pad to the longest wave and the longest target, both with zeros (`SpeechDataset` has the shapes)."""
     waves = [torch.from_numpy(example.wave_T) for example in examples]
     num_samples = [len(wave) for wave in waves]
-    targets = [torch.tensor(example.target, dtype=torch.long) for example in examples]
+    targets = [torch.tensor(example.target) for example in examples]
     return Batch(
         ids=tuple(example.utterance.id for example in examples),
         languages=tuple(example.utterance.language for example in examples),

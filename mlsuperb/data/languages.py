@@ -34,14 +34,19 @@ def nearest(code: str) -> str | None:
         return None
 
 
-def language_problems(codes: Iterable[Any], *, setting: str, extra: Collection[str] = ()) -> list[str]:
-    """One sentence for every item of `codes` that is no language code; YAML's and Hydra's traps are explained."""
+def language_problems(
+    codes: Iterable[Any], *, setting: str, extra: Collection[str] = (), group: str = "data"
+) -> list[str]:
+    """One sentence for every item of `codes` that is no language code; YAML's and Hydra's traps are explained. `group`:
+    where the setting `extra_languages` stands that allows more."""
     return [
-        _explain(code, setting=setting) for code in codes if not isinstance(code, str) or not is_language(code, extra)
+        _explain(code, setting=setting, group=group)
+        for code in codes
+        if not isinstance(code, str) or not is_language(code, extra)
     ]
 
 
-def _explain(code: Any, *, setting: str) -> str:
+def _explain(code: Any, *, setting: str, group: str) -> str:
     if isinstance(code, bool):
         return (
             f"{setting} holds the truth value {code}, not a language: an unquoted `no`, `yes`, `on` or `off` is read "
@@ -58,7 +63,7 @@ def _explain(code: Any, *, setting: str) -> str:
     hint = f" Did you mean {meant!r} ({language_name(meant)})?" if meant else ""
     return (
         f"{setting}: {code!r} is not an ISO 639-3 language code (three letters, such as 'eng').{hint} A code outside "
-        f"ISO 639-3 can be allowed with 'data.extra_languages=[{code}]'."
+        f"ISO 639-3 can be allowed with '{group}.extra_languages=[{code}]'."
     )
 
 

@@ -7,22 +7,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch.utils.data import DataLoader, Sampler
 
-from mlsuperb.data.batching import Batching, DealtBatches, InferenceBatches, TrainingBatches, language_repeats
-from mlsuperb.data.dataset import Speech, SpeechDataset
+from mlsuperb.data.batching import Batching, DealtBatches, InferenceBatches, TrainingBatches
+from mlsuperb.data.dataset import Examples, SpeechDataset
+from mlsuperb.data.sampling import Crops, SamplingLaw, Temperature
 from mlsuperb.runtime import ranks
-from mlsuperb.types import Batch, Utterance
+from mlsuperb.types import Utterance
 
 
 class Loader(DataLoader[Any]):
     """A loader whose worker processes report a user's mistake as the one paragraph it is: torch puts their traceback
     before it."""
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         try:
             yield from map(self.dataset.finish, super().__iter__())  # type: ignore[attr-defined]
         except ValueError as error:
@@ -36,7 +38,9 @@ class Loading:
     Args:
         train: how the training set is cut into batches.
         language_temperature: 1 trains on the corpus as it is; more lets small languages be seen more often and large ones
-            less (see `language_repeats`).
+            less: the same as `sampling` by `Temperature`.
+        sampling: another law of how often each example is seen (`+loading/sampling=two_level`); None: the corpus as it is.
+        crops: train on parts of the utterances, cut anew in each pass (`+loading/crops=random`); None: on all of each.
         eval_batch_s: padded seconds of audio in a batch of validation or decoding, at most.
         num_workers: processes that decode audio; `auto` is 4 beside a GPU and none on a CPU, which is busy training.
         keep_audio_gb: decoded waves are kept in memory up to this size (shared out among the workers).
@@ -46,9 +50,21 @@ class Loading:
 
     train: Batching
     language_temperature: Annotated[float, Field(ge=1)] = 1.0
+    sampling: SamplingLaw | None = None
+    crops: Crops | None = None
     eval_batch_s: PositiveFloat = 200.0
     num_workers: NonNegativeInt | Literal["auto"] = "auto"
     keep_audio_gb: NonNegativeFloat = 2.0
+
+    @classmethod
+    def problems(cls, **settings: Any) -> list[str]:
+        """What is wrong with the settings, a full sentence each."""
+        if settings.get("sampling") is None or settings.get("language_temperature", 1) == 1:
+            return []
+        return [
+            f"loading.language_temperature={settings['language_temperature']} and loading.sampling are both set, and each says "
+            "how often a language is seen. Leave one of them out."
+        ]
 
     def _workers(self) -> int:
         if self.num_workers == "auto":
@@ -56,31 +72,35 @@ class Loading:
         return self.num_workers
 
     def dataset(
-        self, manifest: pd.DataFrame, *, encode: Callable[[Utterance], list[int]] | None, resample: bool
+        self, manifest: pd.DataFrame, *, encode: Callable[[Utterance], np.ndarray] | None, resample: bool
     ) -> SpeechDataset:
         """The rows of `manifest` as waves and targets."""
         keep_gb = self.keep_audio_gb / max(1, self._workers())
         return SpeechDataset(manifest, encode=encode, resample=resample, keep_gb=keep_gb)
 
-    def training(self, dataset: Speech, *, seed: int) -> Callable[[int], Iterator[Batch]]:
+    def training(self, dataset: Examples, *, seed: int) -> Callable[[int], Iterator[Any]]:
         """Endless training batches, from a given iteration on; of each what this rank computes (`deal`)."""
-
-        repeats = None
+        amounts, law = dataset.amounts, self.sampling
         if self.language_temperature > 1:
-            repeats = language_repeats(dataset.durations_s, dataset.languages, temperature=self.language_temperature)
+            law = Temperature(temperature=self.language_temperature)
+        repeats = None
+        if law is not None:
+            repeats = law.repeats(amounts, languages=dataset.languages, datasets=dataset.datasets)
 
-        def batches(start: int) -> Iterator[Batch]:
-            sampler = TrainingBatches(dataset.durations_s, batching=self.train, seed=seed, start=start, repeats=repeats)
-            dealt = DealtBatches(sampler, dataset.durations_s, rank=ranks.rank(), world=ranks.world())
+        def batches(start: int) -> Iterator[Any]:
+            sampler = TrainingBatches(
+                amounts, batching=self.train, seed=seed, start=start, repeats=repeats, crops=self.crops
+            )
+            dealt = DealtBatches(sampler, amounts, rank=ranks.rank(), world=ranks.world())
             return (replace(batch, share=dealt.shares.popleft()) for batch in self._loader(dataset, dealt))
 
         return batches
 
-    def inference(self, dataset: Speech) -> Loader:
-        """Every utterance once, in batches of similar length."""
-        return self._loader(dataset, InferenceBatches(dataset.durations_s, max_batch_s=self.eval_batch_s))
+    def inference(self, dataset: Examples) -> Loader:
+        """Every example once, in batches of similar length."""
+        return self._loader(dataset, InferenceBatches(dataset.amounts, max_batch_s=self.eval_batch_s))
 
-    def _loader(self, dataset: Speech, sampler: Sampler[list[int]]) -> Loader:
+    def _loader(self, dataset: Examples, sampler: Sampler[Any]) -> Loader:
         return Loader(
             dataset,  # type: ignore[arg-type]
             batch_sampler=sampler,

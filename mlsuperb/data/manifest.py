@@ -1,4 +1,4 @@
-"""The manifest: one table of utterances, the only thing that everything behind the corpus readers knows of a corpus."""
+"""The manifest: one table of utterances or of text pairs, the only thing that all behind the corpus readers knows of a corpus."""
 
 from __future__ import annotations
 
@@ -11,47 +11,61 @@ from dataclasses import asdict, dataclass, fields
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlsuperb.data.arrow import repeated, sorted_rows_digest, text_array
-from mlsuperb.data.checks import usable_rows
-from mlsuperb.data.skips import SkipReport, skip_text
+from mlsuperb.data.skips import SkipReport
+from mlsuperb.data.skips import skip_text as skip_text
 from mlsuperb.types import Utterance
 
 if TYPE_CHECKING:
-    from mlsuperb.data.corpora.base import Corpus
+    from mlsuperb.data.corpora.base import Reader
 
-__all__ = [
-    "SPLIT_HASH_VERSION", "Prepared", "SkipReport", "prepare", "read_manifest", "skip_text",
-    "split_hash", "summary", "to_frame", "utterances", "validate", "write_manifest",
-]  # fmt: skip
-
-COLUMNS = tuple(field.name for field in fields(Utterance))
-SECONDS = ("start_s", "duration_s")
 SPLITS = ("train", "dev", "test", "dev_dialect")
 SPLIT_HASH_VERSION = 1
 MANIFEST_VERSION = 1  # raise it when the same corpus and settings would give another manifest
 
-_SCHEMA = pa.schema([(name, pa.float64() if name in SECONDS else pa.string()) for name in COLUMNS])
+_ADDED_SINCE = {"text": "required"}  # settings that old manifests lack: with these values they change nothing
 _ROW_GROUP = 2**20  # rows written at a time: text of 2 GB and more has no `pa.string` array
 _FINGERPRINT = b"mlsuperb.fingerprint"
 _log = logging.getLogger(__name__)
 
 
+class RowType(Protocol):
+    """A frozen dataclass of text and numbers that is a row of a manifest; it has at least an `id` and a `split`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    few_values: ClassVar[tuple[str, ...]]
+    identity: ClassVar[tuple[str, ...]]
+
+
+Record = TypeVar("Record", bound=RowType)
+
+
+def columns(record: type[RowType]) -> tuple[str, ...]:
+    """The columns of a manifest of such rows."""
+    return tuple(field.name for field in fields(record))
+
+
+def number_columns(record: type[RowType]) -> tuple[str, ...]:
+    """Those that hold numbers; the others hold text."""
+    return tuple(field.name for field in fields(record) if field.type in (float, "float"))
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """A corpus, ready to use: `manifest` with the columns of `Utterance`, and what was passed over on the way
-    (`SkipReport.to_dict()`)."""
+    """A corpus, ready to use: `manifest` with the columns of the corpus' record (`Utterance`, `TextPair`), and what was
+    skipped on the way (`SkipReport.to_dict()`)."""
 
     manifest: pd.DataFrame
     skipped: dict[str, dict[str, Any]]
 
 
-def prepare(corpus: Corpus, *, folder: Path | None) -> Prepared:
+def prepare(corpus: Reader[Any], *, folder: Path | None) -> Prepared:
     """Read a corpus into a manifest.
 
     With a `folder`, the outcome is stored there (`manifest.parquet`, `skipped.json`) and used again as long as the
@@ -63,48 +77,55 @@ def prepare(corpus: Corpus, *, folder: Path | None) -> Prepared:
     settings = {field.name: getattr(corpus, field.name) for field in fields(corpus)}
     if problems := corpus.problems(**settings):
         raise ValueError(" ".join(problems))
-    if folder is not None and (stored := _stored(Path(folder), _fingerprint(corpus))):
+    if folder is not None and (stored := _stored(Path(folder), _fingerprint(corpus), corpus.record)):
         return stored
     skipped = SkipReport()
-    frame = usable_rows(corpus, to_frame(corpus.rows(skipped)), skipped)
-    validate(frame)
+    frame = corpus.usable(to_frame(corpus.rows(skipped), corpus.record), skipped)
+    validate(frame, corpus.record)
     prepared = Prepared(frame, skipped.to_dict())
-    _log.info("%d utterances; %s", len(frame), skipped)
+    _log.info("%d rows; %s", len(frame), skipped)
     if folder is not None:
         # The fingerprint of now, not of before: some readers write audio files, which are sources, while they read.
-        _store(prepared, Path(folder), _fingerprint(corpus))
+        _store(prepared, Path(folder), _fingerprint(corpus), corpus.record)
     return prepared
 
 
-def to_frame(rows: Iterable[Utterance]) -> pd.DataFrame:
-    """Utterances as a table."""
-    records = list(rows)
-    return pd.DataFrame({name: [getattr(record, name) for record in records] for name in COLUMNS}).astype(
-        dict.fromkeys(SECONDS, float)
-    )
+def to_frame(rows: Iterable[RowType], record: type[RowType] = Utterance) -> pd.DataFrame:
+    """Records as a table."""
+    listed = list(rows)
+    frame = pd.DataFrame({name: [getattr(row, name) for row in listed] for name in columns(record)})
+    return frame.astype(dict.fromkeys(number_columns(record), float))
+
+
+def records(frame: pd.DataFrame, record: type[Record]) -> list[Record]:
+    """A table as records."""
+    names = columns(record)
+    cells = (frame[name].tolist() for name in names)
+    return [record(**dict(zip(names, values, strict=True))) for values in zip(*cells, strict=True)]
 
 
 def utterances(frame: pd.DataFrame) -> list[Utterance]:
-    """A table as utterances."""
-    columns = (frame[name].tolist() for name in COLUMNS)
-    return [Utterance(**dict(zip(COLUMNS, values, strict=True))) for values in zip(*columns, strict=True)]
+    """A table of speech as utterances."""
+    return records(frame, Utterance)
 
 
-def validate(frame: pd.DataFrame) -> None:
+def validate(frame: pd.DataFrame, record: type[RowType] = Utterance) -> None:
     """Check a manifest's columns, splits, times and ids.
 
     Raises:
-        ValueError: it is no manifest.
+        ValueError: it is no manifest of such records.
     """
-    if missing := [name for name in COLUMNS if name not in frame.columns]:
-        raise ValueError(f"this table is no manifest: it lacks {', '.join(missing)}. Needed are {', '.join(COLUMNS)}.")
+    names = columns(record)
+    if missing := [name for name in names if name not in frame.columns]:
+        raise ValueError(f"this table is no manifest: it lacks {', '.join(missing)}. Needed are {', '.join(names)}.")
     flaws: dict[str, Callable[[], pd.Series]] = {  # a mask at a time: each is as long as the manifest
-        "holds an empty cell": lambda: _any(frame[name].isna() for name in COLUMNS),
+        "holds an empty cell": lambda: reduce(or_, (frame[name].isna() for name in names)),
         f"has a split that is none of {', '.join(SPLITS)}": lambda: ~frame["split"].isin(SPLITS),
-        "has no positive duration": lambda: ~(frame["duration_s"] > 0),
-        "starts before its file": lambda: frame["start_s"] < 0,
         "has the id of another row of its split": lambda: repeated(frame),
     }
+    if "duration_s" in names:
+        flaws["has no positive duration"] = lambda: ~(frame["duration_s"] > 0)
+        flaws["starts before its file"] = lambda: frame["start_s"] < 0
     for flaw, find in flaws.items():
         mask = find()
         if mask.any():
@@ -115,24 +136,23 @@ def validate(frame: pd.DataFrame) -> None:
             )
 
 
-def _any(masks: Iterable[pd.Series]) -> pd.Series:
-    return reduce(or_, masks)
-
-
-def write_manifest(frame: pd.DataFrame, path: Path, *, fingerprint: str = "") -> None:
+def write_manifest(
+    frame: pd.DataFrame, path: Path, *, fingerprint: str = "", record: type[RowType] = Utterance
+) -> None:
     """Write a manifest as Parquet, in one step: a killed run leaves the old file or the new one."""
-    validate(frame)
-    scratch = _scratch(path)
-    schema = _SCHEMA.with_metadata({_FINGERPRINT: fingerprint.encode()})
+    validate(frame, record)
+    numbers, scratch = number_columns(record), _scratch(path)
+    plain = pa.schema([(name, pa.float64() if name in numbers else pa.string()) for name in columns(record)])
+    schema = plain.with_metadata({_FINGERPRINT: fingerprint.encode()})
     with pq.ParquetWriter(scratch, schema) as writer:
         for first in range(0, max(1, len(frame)), _ROW_GROUP):
-            rows = frame[list(COLUMNS)].iloc[first : first + _ROW_GROUP]
-            table = pa.Table.from_pandas(rows, schema=_SCHEMA, preserve_index=False)
+            rows = frame[plain.names].iloc[first : first + _ROW_GROUP]
+            table = pa.Table.from_pandas(rows, schema=plain, preserve_index=False)
             writer.write_table(table.replace_schema_metadata(schema.metadata))
     os.replace(scratch, path)
 
 
-def read_manifest(path: Path) -> pd.DataFrame:
+def read_manifest(path: Path, record: type[RowType] = Utterance) -> pd.DataFrame:
     """Read a manifest that `write_manifest` wrote. Text stays text: the language code `nan` is not a missing value.
 
     Raises:
@@ -145,23 +165,26 @@ def read_manifest(path: Path) -> pd.DataFrame:
         frame = pq.read_table(path).to_pandas(split_blocks=True, self_destruct=True)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: this is no Parquet file ({error}). Delete it and prepare the data again.") from error
-    validate(frame)
+    validate(frame, record)
     return frame
 
 
-def split_hash(frame: pd.DataFrame) -> str:
-    """What makes two copies of one split comparable: `<version>:<sha256>` over id, dataset, language, duration to 10 ms
-    and transcript of every row, whatever their order and wherever the audio lies."""
+def split_hash(frame: pd.DataFrame, record: type[RowType] = Utterance) -> str:
+    """What makes two copies of one split comparable: `<version>:<sha256>` over the record's `identity` in every row (of
+    speech: id, dataset, language, duration to 10 ms, transcript), whatever their order and wherever the audio lies."""
     assert frame["split"].nunique() <= 1, "split_hash takes the rows of one split"
-    seconds = pa.array(frame["duration_s"].to_numpy(dtype=float)).dictionary_encode()
-    rounded = pa.array([f"{duration_s:.2f}" for duration_s in seconds.dictionary.to_pylist()], pa.large_string())
-    names = [text_array(frame[name]) for name in ("id", "dataset", "language")]
-    digest = sorted_rows_digest([*names, rounded.take(seconds.indices), text_array(frame["text"])])
-    return f"{SPLIT_HASH_VERSION}:{digest}"
+    numbers = number_columns(record)
+    cells = [_to_10_ms(frame[name]) if name in numbers else text_array(frame[name]) for name in record.identity]
+    return f"{SPLIT_HASH_VERSION}:{sorted_rows_digest(cells)}"
+
+
+def _to_10_ms(seconds: pd.Series) -> pa.LargeStringArray:
+    known = pa.array(seconds.to_numpy(dtype=float)).dictionary_encode()
+    return pa.array([f"{one:.2f}" for one in known.dictionary.to_pylist()], pa.large_string()).take(known.indices)
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:
-    """Sizes of a manifest: `splits` (utterances, hours, languages, datasets of each) and `cells` (utterances and
+    """Sizes of a manifest of speech: `splits` (utterances, hours, languages, datasets of each) and `cells` (utterances and
     minutes of each split, language and dataset)."""
     splits = {}
     for split, rows in frame.groupby("split", sort=False):
@@ -178,17 +201,12 @@ def summary(frame: pd.DataFrame) -> dict[str, Any]:
     return {"splits": splits, "cells": cells.to_dict("records")}
 
 
-def _settings(corpus: Corpus) -> dict[str, Any]:
-    return {"reader": f"{type(corpus).__module__}.{type(corpus).__qualname__}", **asdict(corpus)}
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _fingerprint(corpus: Corpus) -> str:
+def _fingerprint(corpus: Reader[Any]) -> str:
     """Changes with the settings and with the size or time of any source."""
-    return _digest([MANIFEST_VERSION, _settings(corpus), [_stamp(path) for path in corpus.sources()]])
+    given = {name: value for name, value in asdict(corpus).items() if _ADDED_SINCE.get(name, ...) != value}
+    settings = {"reader": f"{type(corpus).__module__}.{type(corpus).__qualname__}", **given}
+    identity = [MANIFEST_VERSION, settings, [_stamp(path) for path in corpus.sources()]]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
@@ -199,7 +217,7 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     return str(path.absolute()), status.st_size, status.st_mtime_ns
 
 
-def _stored(folder: Path, fingerprint: str) -> Prepared | None:
+def _stored(folder: Path, fingerprint: str, record: type[RowType]) -> Prepared | None:
     """What an earlier call left in `folder`, if it is whole and nothing has changed since."""
     manifest, report = folder / "manifest.parquet", folder / "skipped.json"
     if not (manifest.is_file() and report.is_file()):
@@ -213,15 +231,15 @@ def _stored(folder: Path, fingerprint: str) -> Prepared | None:
     if metadata.get(_FINGERPRINT, b"").decode() != fingerprint or stored.get("fingerprint") != fingerprint:
         return None
     _log.info("%s is up to date", manifest)
-    return Prepared(read_manifest(manifest), stored["skipped"])
+    return Prepared(read_manifest(manifest, record), stored["skipped"])
 
 
-def _store(prepared: Prepared, folder: Path, fingerprint: str) -> None:
+def _store(prepared: Prepared, folder: Path, fingerprint: str, record: type[RowType]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_manifest(prepared.manifest, folder / "manifest.parquet", fingerprint=fingerprint)
+    write_manifest(prepared.manifest, folder / "manifest.parquet", fingerprint=fingerprint, record=record)
     report = folder / "skipped.json"
-    scratch = _scratch(report)
     content = {"fingerprint": fingerprint, "skipped": prepared.skipped}
+    scratch = _scratch(report)
     scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(scratch, report)
 

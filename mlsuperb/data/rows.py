@@ -1,31 +1,34 @@
-"""The rows of a manifest as one block of Arrow memory: no Python object a row, so forked workers share it untouched."""
+"""The rows of a manifest as one block of Arrow memory: no Python object per row, so forked workers share it untouched."""
 
 from __future__ import annotations
+
+from typing import Any, Generic
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
-from mlsuperb.data.manifest import COLUMNS, SECONDS
-from mlsuperb.types import Utterance
-
-_FEW_VALUES = ("language", "dataset", "split", "speaker")  # kept as numbers of their values
+from mlsuperb.data.manifest import Record, columns, number_columns
 
 
-class Rows:
+class Rows(Generic[Record]):
     """The rows of a manifest. Python strings would be copied into every worker process, for reading one changes its count
     of references; Arrow's are not. The text of `manifest` is shared with it, not copied.
 
     Args:
-        manifest: rows with the columns of `Utterance`.
+        manifest: rows with the columns of `record`.
+        record: what a row is: `Utterance`, `TextPair`, or another frozen dataclass of text and numbers that names its
+            `few_values`, the columns that are kept as numbers of their values.
     """
 
-    def __init__(self, manifest: pd.DataFrame) -> None:
-        self._columns = {name: _column(manifest[name]) for name in COLUMNS}
+    def __init__(self, manifest: pd.DataFrame, record: type[Record]) -> None:
+        self._record = record
+        self._columns = {name: _column(manifest[name], record) for name in columns(record)}
         self._sent: torch.Tensor | None = None
 
-    def __getstate__(self) -> torch.Tensor:
+    def __getstate__(self) -> tuple[type[Record], torch.Tensor]:
         """What a worker process is sent where processes are not forked (macOS; Python 3.14 on Linux): a tensor, for torch
         sends each of them the same memory."""
         if self._sent is None:
@@ -33,37 +36,38 @@ class Rows:
             with pa.ipc.new_stream(sink, table.schema) as writer:
                 writer.write_table(table)
             self._sent = torch.frombuffer(bytearray(sink.getvalue()), dtype=torch.uint8)
-        return self._sent
+        return self._record, self._sent
 
-    def __setstate__(self, sent: torch.Tensor) -> None:
-        table = pa.ipc.open_stream(pa.py_buffer(sent.numpy())).read_all()
-        whole = {name for name in COLUMNS if name in SECONDS or name in _FEW_VALUES}
-        self._columns = {name: table[name].combine_chunks() if name in whole else table[name] for name in COLUMNS}
-        self._sent = sent
+    def __setstate__(self, state: tuple[type[Record], torch.Tensor]) -> None:
+        self._record, self._sent = state
+        table = pa.ipc.open_stream(pa.py_buffer(self._sent.numpy())).read_all()
+        whole = {*number_columns(self._record), *self._record.few_values}
+        self._columns = {
+            name: table[name].combine_chunks() if name in whole else table[name] for name in table.column_names
+        }
 
     def __len__(self) -> int:
         return len(self._columns["id"])
 
-    def utterance(self, index: int) -> Utterance:
-        """The row at `index`."""
-        return Utterance(**{name: column[index].as_py() for name, column in self._columns.items()})
+    def __getitem__(self, index: int) -> Record:
+        return self._record(**{name: column[index].as_py() for name, column in self._columns.items()})
 
-    @property
-    def durations_s(self) -> np.ndarray:
-        """Seconds of each utterance; not to be written to."""
-        return self._columns["duration_s"].to_numpy()
-
-    @property
-    def languages(self) -> np.ndarray:
-        """The language of each utterance: references to one text a language."""
-        column = self._columns["language"]
+    def values(self, name: str) -> np.ndarray:
+        """A column of numbers, not to be written to; or one of few values, as references to one text for each value."""
+        column: Any = self._columns[name]
+        if name in number_columns(self._record):
+            return column.to_numpy()
         return np.array(column.dictionary.to_pylist(), dtype=object)[column.indices.to_numpy()]
 
+    def num_letters(self, name: str) -> np.ndarray:
+        """How many letters the texts of a column have."""
+        return pc.utf8_length(self._columns[name]).to_numpy().astype(np.int64)
 
-def _column(values: pd.Series) -> pa.Array | pa.ChunkedArray:
-    if values.name in SECONDS:
+
+def _column(values: pd.Series, record: type[Any]) -> pa.Array | pa.ChunkedArray:
+    if values.name in number_columns(record):
         return pa.array(values.to_numpy(dtype=float))
     text = pa.array(values.astype("str"))
     if isinstance(text, pa.Array):
         text = pa.chunked_array([text])  # in pieces it stays in pieces: to join them is to copy them
-    return text.dictionary_encode().combine_chunks() if values.name in _FEW_VALUES else text
+    return text.dictionary_encode().combine_chunks() if values.name in record.few_values else text

@@ -1,4 +1,4 @@
-"""A count of everything that was passed over, with a few names of each kind."""
+"""A count of everything that was skipped, with a few names of each kind."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ NUM_EXAMPLES = 5
 
 
 class SkipReport:
-    """Counts by reason and split, and the first few names of each reason."""
+    """Counts by reason and split, and the first few names of each reason.
 
-    def __init__(self) -> None:
-        self._reasons: dict[str, dict[str, Any]] = {}
+    Args:
+        reasons: an earlier report (`to_dict()`), which is added to.
+    """
+
+    def __init__(self, reasons: dict[str, dict[str, Any]] | None = None) -> None:
+        self._reasons = {} if reasons is None else reasons
 
     def add(self, reason: str, name: str, *, split: str = "") -> None:
         """Count one item called `name`; `split` is empty where it belongs to none."""
@@ -41,18 +45,14 @@ class SkipReport:
 def drop_counted(
     rows: pd.DataFrame, kept: Sequence[bool], reason: str, skipped: dict[str, dict[str, Any]]
 ) -> pd.DataFrame:
-    """The kept rows of one split; the others are added to a skip report (`SkipReport.to_dict()`)."""
-    lost = rows["id"][[not one for one in kept]].tolist()
-    if lost:
-        entry = skipped.setdefault(reason, {"count": 0, "splits": {}, "examples": []})
-        entry["count"] += len(lost)
-        entry["splits"][str(rows["split"].iloc[0])] = len(lost)
-        entry["examples"] = [*entry["examples"], *lost][:NUM_EXAMPLES]
+    """The kept rows of a manifest; the others are added to a skip report (`SkipReport.to_dict()`)."""
+    lost = rows[[not one for one in kept]]
+    SkipReport(skipped).extend(reason, lost["id"], lost["split"])
     return rows[list(kept)]
 
 
 def skip_text(skipped: Mapping[str, Mapping[str, Any]]) -> str:
-    """A skip report (`SkipReport.to_dict()`) for a reader, one reason a line."""
+    """A skip report (`SkipReport.to_dict()`) for people, one line per reason."""
     if not skipped:
         return "nothing was skipped"
     return "\n".join(_line(reason, entry) for reason, entry in skipped.items())

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mlsuperb.runtime.files import write_atomic
 
 UNKNOWN = "<unk>"
@@ -49,16 +51,16 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Indices of `tokens`; what is not listed becomes `<unk>`, or `IGNORED` where there is no such token."""
-        return [self._index.get(token, self._unknown) for token in tokens]
+    def encode(self, tokens: Iterable[str]) -> np.ndarray:
+        """Indices of `tokens`, int64; what is not listed becomes `<unk>`, or `IGNORED` where there is no such token."""
+        return np.array([self._index.get(token, self._unknown) for token in tokens], dtype=np.int64)
 
     def decode(self, indices: Iterable[int]) -> list[str]:
         """The tokens at `indices`."""
         return [self.tokens[index] for index in indices]
 
     def save(self, path: Path) -> None:
-        """One token a line, in the order of their indices."""
+        """Write one token per line, in the order of their indices."""
         write_atomic(path, (f"{token}\n" for token in self.tokens))
 
     @classmethod

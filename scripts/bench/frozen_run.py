@@ -171,7 +171,7 @@ def _batches(config: dict[str, Any], speech: Any, *, num: int) -> list[list[int]
 
     batching = instantiate(config["loading"]["train"])
     plan = iter(TrainingBatches(speech.durations_s, batching=batching, seed=config["seed"], start=0))
-    return [list(next(plan)) for _ in range(num)]
+    return [[draw.index for draw in next(plan)] for _ in range(num)]
 
 
 def _times(side: Any, speech: Any, batches: list[list[int]], *, num: int, warm_up: int) -> Any:

@@ -75,10 +75,13 @@ def write_untranscribed(path: Path, *, num_rows: int) -> None:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from mlsuperb.data.manifest import COLUMNS, SECONDS
+    from mlsuperb.data.manifest import columns as columns_of
+    from mlsuperb.data.manifest import number_columns
+    from mlsuperb.types import Utterance
 
     rng, codes = np.random.default_rng(0), pa.array(languages())
-    schema = pa.schema([(name, pa.float64() if name in SECONDS else pa.string()) for name in COLUMNS])
+    names, numbers = columns_of(Utterance), number_columns(Utterance)
+    schema = pa.schema([(name, pa.float64() if name in numbers else pa.string()) for name in names])
     shares = rng.dirichlet(np.full(NUM_LANGUAGES, 0.5))  # a few languages have most of the audio
     with pq.ParquetWriter(path, schema) as writer:
         for first in range(0, num_rows, PIECE):
@@ -97,7 +100,7 @@ def write_untranscribed(path: Path, *, num_rows: int) -> None:
                 "split": pa.repeat("train", size),
             }
             empty = pa.repeat("", size)
-            writer.write_table(pa.table([columns.get(column, empty) for column in COLUMNS], schema=schema))
+            writer.write_table(pa.table([columns.get(column, empty) for column in names], schema=schema))
 
 
 def hypotheses(rows: Iterable[Utterance]) -> Iterator[Hypothesis]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from mlsuperb.data.batching import BucketedBatches, InferenceBatches, SortedBatches, TrainingBatches, language_repeats
+from mlsuperb.data.batching import BucketedBatches, InferenceBatches, SortedBatches, TrainingBatches
 from mlsuperb.data.corpora.table import Table
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.manifest import (
@@ -24,6 +24,7 @@ from mlsuperb.data.manifest import (
     validate,
     write_manifest,
 )
+from mlsuperb.data.sampling import Draw, Temperature
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.runs.environment import environment, now
 from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
@@ -44,9 +45,10 @@ RESUMED_PASSES = 3
 SPECIALS = ("<blank>", "<unk>", "<sos/eos>")
 
 
-def stream(dataset: SpeechDataset, kind: str, *, start: int = 0) -> Iterator[list[int]]:
+def stream(dataset: SpeechDataset, kind: str, *, start: int = 0) -> Iterator[list[Draw]]:
     """Endless batches, small languages more often."""
-    repeats = language_repeats(dataset.durations_s, dataset.languages, temperature=TEMPERATURE)
+    law = Temperature(temperature=TEMPERATURE)
+    repeats = law.repeats(dataset.durations_s, languages=dataset.languages, datasets=dataset.datasets)
     return iter(TrainingBatches(dataset.durations_s, batching=BATCHINGS[kind], seed=0, start=start, repeats=repeats))
 
 
@@ -88,7 +90,7 @@ def one_pass(folder: Path) -> Work:
     def work() -> None:
         num_seen = 0
         for batch in stream(dataset, "bucketed"):
-            num_seen += len([dataset.utterance(index) for index in batch])
+            num_seen += len([dataset.utterance(draw.index) for draw in batch])
             if num_seen >= len(dataset):
                 return
 
@@ -159,7 +161,7 @@ def next_batches(dataset: SpeechDataset) -> int:
     return sum(len(batch) for batch in islice(batches, 100_000))
 
 
-def resumed(dataset: SpeechDataset) -> list[int]:
+def resumed(dataset: SpeechDataset) -> list[Draw]:
     """A batch that is `RESUMED_PASSES` passes away, about: batches are nearly full."""
     start = RESUMED_PASSES * dataset.durations_s.sum() / BATCHINGS["bucketed"].max_batch_s  # type: ignore[attr-defined]
     return next(stream(dataset, "bucketed", start=int(start)))

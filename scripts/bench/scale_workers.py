@@ -7,6 +7,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mlsuperb.data.manifest import COLUMNS, read_manifest
+from mlsuperb.data.manifest import columns, read_manifest
 from mlsuperb.data.rows import Rows
 from mlsuperb.types import Utterance
 from scripts.bench.scale_corpus import write_untranscribed
@@ -27,26 +28,26 @@ class Texts:
     """The same as `Rows`, of Python texts."""
 
     def __init__(self, manifest: pd.DataFrame) -> None:
-        self._columns = {name: manifest[name].to_numpy() for name in COLUMNS}
+        self._columns = {name: manifest[name].to_numpy() for name in columns(Utterance)}
 
     def __len__(self) -> int:
         return len(self._columns["id"])
 
-    def utterance(self, index: int) -> Utterance:
+    def __getitem__(self, index: int) -> Utterance:
         return Utterance(**{name: column[index] for name, column in self._columns.items()})
 
 
 class Looked(Dataset[int]):
     """Reads a row where a dataset would load its audio."""
 
-    def __init__(self, rows: Rows | Texts) -> None:
+    def __init__(self, rows: Rows[Utterance] | Texts) -> None:
         self._rows = rows
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> int:
-        return len(self._rows.utterance(index).audio)
+        return len(self._rows[index].audio)
 
 
 def worker_table(*, num_rows: int, quick: bool) -> str:
@@ -55,7 +56,7 @@ def worker_table(*, num_rows: int, quick: bool) -> str:
         f"| {num_rows:,} rows, {NUM_WORKERS} workers | main process, GB | a worker's own, GB | all, GB | rows / s |",
         "|---|---:|---:|---:|---:|",
     ]
-    for name, make in (("Python texts", Texts), ("Arrow rows", Rows)):
+    for name, make in (("Python texts", Texts), ("Arrow rows", partial(Rows, record=Utterance))):
         for method in ("fork",) if quick else ("fork", "spawn"):
             lines.append(f"| {name}, {method} | {_measured(make, method=method, num_rows=num_rows)} |")
     return "\n".join(lines)

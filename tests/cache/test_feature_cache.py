@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 import torch
 from torch import Tensor
 
+import mlsuperb
 from mlsuperb.cache.codec import bytes_per_second
 from mlsuperb.cache.dataset import CachedSpeech
 from mlsuperb.cache.features import FeatureCache
-from mlsuperb.cache.settings import Cache, fingerprint
+from mlsuperb.cache.settings import Cache, _code_digest, fingerprint
 from mlsuperb.data.batching import SortedBatches
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.loading import Loading
+from mlsuperb.data.sampling import Draw
 from mlsuperb.types import Batch, Features, Utterance
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.random_hubert import RandomHubert
@@ -62,7 +67,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 @pytest.fixture
 def speech(manifest: pd.DataFrame) -> SpeechDataset:
-    return SpeechDataset(manifest, encode=lambda row: [1] * len(row.text))
+    return SpeechDataset(manifest, encode=lambda row: np.ones(len(row.text), np.int64))
 
 
 def loading(num_workers: int = 0) -> Loading:
@@ -263,3 +268,36 @@ def test_workers_need_no_model(upstream: Counting, speech: SpeechDataset, tmp_pa
     assert "_complete" in data.__getstate__()
     assert data.__getstate__()["_complete"] is None
     cache.close()
+
+
+def test_features_of_a_part_are_refused(upstream: Counting, speech: SpeechDataset, tmp_path: Path) -> None:
+    cache = open_cache(upstream, tmp_path)
+    with pytest.raises(ValueError, match=r"features are kept of whole utterances: leave out loading\.crops"):
+        cache.of(speech)[Draw(0, 0.1, 0.1)]
+    cache.close()
+
+
+def test_the_key_is_of_what_computes_and_of_nothing_else(tmp_path: Path) -> None:
+    package = Path(mlsuperb.__file__).parent
+    for room in ("upstreams", "layers"):
+        shutil.copytree(package / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    known, path = _code_digest(package), tmp_path / "upstreams" / "fbank.py"
+    assert _code_digest(tmp_path) == known
+    text = path.read_text(encoding="utf-8")
+    assert text.count('"""') >= 4
+    for harmless in (
+        f"# a comment\n{text}",
+        re.sub(r'"""([A-Z])', r'"""Otherwise: \1', text),
+        text.replace("\n\n", "\n\n\n").replace(" = ", "  =  "),
+    ):
+        assert harmless != text
+        path.write_text(harmless, encoding="utf-8")
+        assert _code_digest(tmp_path) == known
+    path.write_text(f"{text}\nNUM = 1\n", encoding="utf-8")
+    assert _code_digest(tmp_path) != known
+    path.write_text(text.replace("True", "False"), encoding="utf-8")
+    assert "True" in text
+    assert _code_digest(tmp_path) != known
+    path.write_text(text, encoding="utf-8")
+    (tmp_path / "layers" / "new.py").write_text("")
+    assert _code_digest(tmp_path) != known

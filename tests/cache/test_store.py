@@ -182,7 +182,9 @@ def test_the_room_is_kept_to_and_that_is_said_once(tmp_path: Path, caplog: pytes
     assert "cache.max_gb" in caplog.text
 
 
-def test_an_upstream_that_nobody_uses_gives_way_and_one_in_use_does_not(tmp_path: Path) -> None:
+def test_an_upstream_that_nobody_uses_is_evicted_and_one_in_use_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     size = encode(LAYERS, "fp32").num_bytes + 512
 
     def fill(one: Store, number: int) -> int:
@@ -195,7 +197,10 @@ def test_an_upstream_that_nobody_uses_gives_way_and_one_in_use_does_not(tmp_path
     unused.close()
     os.utime(unused.folder / IN_USE, (0, 0))
     third = store(tmp_path, name="third", max_bytes=7.5 * size)
-    assert fill(third, 4) == 4
+    with caplog.at_level(logging.INFO):
+        assert fill(third, 4) == 4
+    evicted = f"evicted 0.0 GB of features of the least recently used upstream ({unused.folder})"
+    assert [one.message for one in caplog.records] == [evicted]
     assert not unused.folder.exists()
     assert fill(used, 3) == 3
 

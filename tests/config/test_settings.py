@@ -18,10 +18,16 @@ from omegaconf import OmegaConf
 from mlsuperb.benchmark.job import Benchmark
 from mlsuperb.config.check import check, find_problems
 from mlsuperb.config.compose import compose, register_resolvers
-from mlsuperb.config.options import conf_dir, options
+from mlsuperb.config.options import check_overrides, conf_dir, inner_groups, options
 
 CONF = [conf_dir()]
 GROUP_CHOICES = [(group, option) for group in Benchmark.groups for option in options(group, CONF)]
+INNER_CHOICES = [
+    (inner, option) for group in Benchmark.groups for inner in inner_groups(group) for option in options(inner, CONF)
+]
+TEXT_CHOICES = options(
+    "text", CONF
+)  # of translation; no job brings them yet: tests/data/test_parallel.py composes them
 EXPERIMENTS = options("exp", CONF)
 NEEDED = {  # what has no default, and a stand-in
     "data=ml_superb_10min": ["data.root=."],
@@ -37,9 +43,8 @@ NEEDED = {  # what has no default, and a stand-in
 def test_every_yaml_is_composed_by_the_tests_below() -> None:
     others = {"config", "job/benchmark", "hydra/launcher/local", "hydra/launcher/slurm"}
     files = {path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml")}
-    covered = (
-        {f"{group}/{option}" for group, option in GROUP_CHOICES} | {f"exp/{name}" for name in EXPERIMENTS} | others
-    )
+    covered = {f"{group}/{option}" for group, option in (*GROUP_CHOICES, *INNER_CHOICES)} | others
+    covered |= {f"exp/{name}" for name in EXPERIMENTS} | {f"text/{option}" for option in TEXT_CHOICES}
     assert files == covered
     print(f"{len(files)} YAML files")
     assert len(files) >= 60
@@ -92,6 +97,30 @@ def test_every_choice_composes_and_has_a_target(group: str, option: str) -> None
     config = compose([f"{group}={option}"])
     assert config[group]["name"] == option
     assert "_target_" in config[group]
+
+
+@pytest.mark.parametrize(("group", "option"), INNER_CHOICES)
+def test_every_part_of_a_part_is_added_to_it(group: str, option: str) -> None:
+    outer, _, inner = group.partition("/")
+    config = compose([f"+{group}={option}"])
+    assert "_target_" in config[outer][inner]
+    assert find_problems(config, groups=(outer,)) == []
+    assert check_overrides([f"+{group}={option}"]) == []
+
+
+def test_settings_of_a_part_of_a_part_are_known() -> None:
+    overrides = ["+loading/sampling=two_level", "loading.sampling.alpha=0.5"]
+    assert check_overrides(overrides) == []
+    assert compose(overrides)["loading"]["sampling"]["alpha"] == 0.5
+    assert check_overrides(["+loading/sampling=two_levl"]) == [
+        "loading/sampling has no option 'two_levl'; nearest: two_level"
+    ]
+    (message,) = check_overrides(["loading.sampling.alpa=0.5"])
+    assert "nearest: loading.sampling.alpha" in message
+    (problem,) = find_problems(compose([overrides[0], "loading.language_temperature=2"]), groups=("loading",))
+    assert "loading.language_temperature=2 and loading.sampling are both set" in problem
+    (problem,) = find_problems(compose([overrides[0], "loading.sampling.by=minutes"]), groups=("loading",))
+    assert problem == "loading.sampling.by='minutes' should be 'hours' or 'utterances'"
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

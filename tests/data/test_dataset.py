@@ -19,6 +19,7 @@ from mlsuperb.data.batching import BucketedBatches, SortedBatches
 from mlsuperb.data.dataset import Example, SpeechDataset, collate
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.manifest import to_frame
+from mlsuperb.data.sampling import Crops, Draw, TwoLevel
 from mlsuperb.data.text import raw
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.types import Batch, Utterance
@@ -26,8 +27,8 @@ from mlsuperb.types import Batch, Utterance
 SPECIALS = ("<blank>", "<unk>", "<sos/eos>")
 
 
-def length_of_text(row: Utterance) -> list[int]:
-    return [len(row.text)] * len(row.text)
+def length_of_text(row: Utterance) -> np.ndarray:
+    return np.full(len(row.text), len(row.text))
 
 
 @pytest.fixture
@@ -55,8 +56,8 @@ def same(one: Batch, other: Batch) -> bool:
 def test_collate_pads_with_zeros_and_keeps_the_lengths() -> None:
     waves = [np.array([0.5, -0.5, 0.25], np.float32), np.array([1.0], np.float32)]
     examples = [
-        Example(utterance("a.wav", language="eng"), waves[0], [7]),
-        Example(utterance("b.wav", language="nan"), waves[1], [3, 4]),
+        Example(utterance("a.wav", language="eng"), waves[0], np.array([7])),
+        Example(utterance("b.wav", language="nan"), waves[1], np.array([3, 4])),
     ]
     batch = collate(examples)
     assert (batch.ids, batch.languages) == (("a", "b"), ("eng", "nan"))
@@ -64,7 +65,7 @@ def test_collate_pads_with_zeros_and_keeps_the_lengths() -> None:
     assert (batch.wave_BT.dtype, batch.lengths_B.tolist()) == (torch.float32, [3, 1])
     assert batch.targets_BS.tolist() == [[7, 0], [3, 4]]
     assert (batch.targets_BS.dtype, batch.target_lengths_B.tolist()) == (torch.long, [1, 2])
-    without = collate([Example(one.utterance, one.wave_T, []) for one in examples])
+    without = collate([Example(one.utterance, one.wave_T, module.NO_TARGET) for one in examples])
     assert (without.targets_BS.shape, without.target_lengths_B.tolist()) == ((2, 0), [0, 0])
     alone = collate(examples[:1])
     alone.wave_BT.zero_()
@@ -81,7 +82,7 @@ def test_a_row_is_its_segment_of_the_file(tmp_path: Path) -> None:
     assert dataset.durations_s.tolist() == [1.0, 0.25, 1.0]
     for index, (start_s, duration_s) in enumerate(cuts):
         example = dataset[index]
-        assert (example.utterance, example.target) == (rows[index], []), "without `encode` there is no target"
+        assert (example.utterance, example.target.tolist()) == (rows[index], []), "without `encode` there is no target"
         first = round(16_000 * start_s)
         np.testing.assert_array_equal(example.wave_T, whole_T[first : first + round(16_000 * duration_s)])
 
@@ -96,8 +97,8 @@ def test_other_rates_are_resampled_or_refused(tmp_path: Path) -> None:
 def test_targets_are_those_of_the_vocabulary(rows: list[Utterance]) -> None:
     vocabulary = Vocabulary.build((raw(row.text) for row in rows[:2]), specials=SPECIALS)  # has no "c"
     dataset = SpeechDataset(to_frame(rows), encode=lambda row: vocabulary.encode(row.text))
-    assert dataset[1].target == [2, 3]
-    assert dataset[2].target == [2, 3, vocabulary.tokens.index("<unk>")]
+    assert dataset[1].target.tolist() == [2, 3]
+    assert dataset[2].target.tolist() == [2, 3, vocabulary.tokens.index("<unk>")]
 
 
 def test_no_more_is_kept_than_was_allowed(rows: list[Utterance], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +116,7 @@ def test_no_more_is_kept_than_was_allowed(rows: list[Utterance], monkeypatch: py
     assert read[10:] == [f"u{n}" for n in range(3, 10)], "the first three were kept"
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one.wave_T, other.wave_T)
-        assert one.target == other.target
+        np.testing.assert_array_equal(one.target, other.target)
     nothing = SpeechDataset(to_frame(rows), keep_gb=0.0)
     read.clear()
     assert [len(nothing[0].wave_T), len(nothing[0].wave_T)] == [8000, 8000]
@@ -180,4 +181,44 @@ def test_a_dataset_goes_to_a_worker_process_by_pickle(rows: list[Utterance]) -> 
     """As it must where processes are not forked: macOS, and Python 3.14 on Linux."""
     dataset = pickle.loads(pickle.dumps(loading(2).dataset(to_frame(rows), encode=length_of_text, resample=True)))
     np.testing.assert_array_equal(dataset[3].wave_T, soundfile.read(rows[3].audio, dtype="float32")[0])
-    assert dataset[3].target == [1]
+    assert dataset[3].target.tolist() == [1]
+
+
+def test_a_draw_is_a_part_of_its_utterance_and_of_a_target_that_runs_along(tmp_path: Path) -> None:
+    path = write_wave(tmp_path / "long.wav", duration_s=5.0)
+    wave_T = soundfile.read(path, dtype="float32")[0]
+    frame = to_frame([utterance(path, start_s=1.0, duration_s=3.0)])
+    labels = np.arange(150, dtype=np.float32)
+    dataset = SpeechDataset(frame, encode=lambda row: labels, target_rate_hz=50.0, keep_gb=1.0)
+    for start_s, duration_s in ((0.5, 1.0), (0.5, None), (0.0, 2.0)):
+        example, end_s = dataset[Draw(0, start_s, duration_s)], start_s + (duration_s or 3.0 - start_s)
+        np.testing.assert_array_equal(
+            example.wave_T, wave_T[round(16_000 * (1 + start_s)) : round(16_000 * (1 + end_s))]
+        )
+        assert example.target.tolist() == labels[round(50 * start_s) : round(50 * end_s)].tolist()
+        assert example.utterance.start_s == 1.0 + start_s
+    assert len(dataset[0].wave_T) == len(dataset[Draw(0)].wave_T) == 48_000, "a part is not kept as the whole"
+    assert len(SpeechDataset(frame)[Draw(0, 1.0, 0.5)].wave_T) == 8_000
+    transcribed = SpeechDataset(frame, encode=length_of_text)
+    with pytest.raises(ValueError, match=r"0\.50 s of its 3\.00 s were drawn, .*loading\.crops"):
+        transcribed[Draw(0, 1.0, 0.5)]
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float32])
+def test_the_dtype_of_targets_is_kept(dtype: type) -> None:
+    targets = [np.array(values, dtype) for values in ([1, 2, 3], [4], [])]
+    batch = collate([Example(utterance(f"{n}.wav"), np.ones(2, np.float32), one) for n, one in enumerate(targets)])
+    assert batch.targets_BS.dtype == {np.int64: torch.int64, np.float32: torch.float32}[dtype]
+    assert batch.targets_BS.tolist() == [[1, 2, 3], [4, 0, 0], [0, 0, 0]]
+    assert batch.target_lengths_B.tolist() == [3, 1, 0]
+
+
+def test_crops_and_a_law_come_through_the_loader(rows: list[Utterance]) -> None:
+    loader = Loading(train=BucketedBatches(max_batch_s=2.0), num_workers=0)
+    loader.sampling, loader.crops = TwoLevel(alpha=0.5, beta=1), Crops(max_s=0.6)
+    batches = list(itertools.islice(loader.training(SpeechDataset(to_frame(rows)), seed=0)(0), 20))
+    assert {tuple(batch.lengths_B.tolist()) for batch in batches} <= {
+        (n,) * k for n in (8000, 9600) for k in range(1, 5)
+    }
+    again = list(itertools.islice(loader.training(SpeechDataset(to_frame(rows)), seed=0)(13), 7))
+    assert all(same(one, other) for one, other in zip(batches[13:], again, strict=True))

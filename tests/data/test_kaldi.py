@@ -83,3 +83,13 @@ def test_missing_folders(root):
         prepare(corpus_of(root, test="test"), folder=None)
     with pytest.raises(ValueError, match=r"data\.root=.*nowhere: there is no such folder"):
         prepare(corpus_of(root.parent / "nowhere"), folder=None)
+
+
+def test_text_may_be_missing_where_it_is_optional(root):
+    (root / "train" / "text").unlink()
+    (root / "train" / "utt2lang").write_text("u1 eng\nu2 nan\nu3 eng\n")
+    with pytest.raises(ValueError, match=r"text is missing\. Add it\."):
+        prepare(corpus_of(root), folder=None)
+    prepared = prepare(corpus_of(root, text="optional"), folder=None)
+    rows = {row.id: row.text for row in utterances(prepared.manifest)}
+    assert rows == {"u1": "", "u2": "", "u3": "", "t1": "last", "t2": ""}

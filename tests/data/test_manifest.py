@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from corpus_trees import ListCorpus, utterance, write_wave
 
-from mlsuperb.data import manifest as module
+from mlsuperb.data.corpora import base
 from mlsuperb.data.manifest import (
     SkipReport,
+    _fingerprint,
     prepare,
     read_manifest,
     skip_text,
@@ -160,9 +161,9 @@ def test_on_bad_error_stops(tmp_path, row, message):
 def test_errors(tmp_path):
     wave, other = write_wave(tmp_path / "a.wav"), write_wave(tmp_path / "b.wav", rate_hz=8000)
     twice = [utterance(wave), utterance(wave, language="deu"), *[utterance(other, split="dev")] * 2]
-    with pytest.raises(ValueError, match=r"2 utterance ids occur .* in split train, dev: a, b \(in d/eng, d/deu"):
+    with pytest.raises(ValueError, match=r"2 ids occur .* in split train, dev: a, b \(in d/eng, d/deu"):
         prepare(corpus_of(*twice), folder=None)
-    with pytest.raises(ValueError, match=r"utterance 'a': 'de' is not an ISO.*'deu'.*data\.extra_languages=\[de\]"):
+    with pytest.raises(ValueError, match=r"language of 'a': 'de' is not an ISO.*'deu'.*data\.extra_languages=\[de\]"):
         prepare(corpus_of(utterance(wave, language="de")), folder=None)
     assert len(prepare(corpus_of(utterance(wave, language="de"), extra_languages=["de"]), folder=None).manifest) == 1
     with pytest.raises(ValueError, match=r"b\.wav has 8000.*\(1 files"):
@@ -229,8 +230,8 @@ def test_a_stored_manifest_is_used_until_something_changes(tmp_path, monkeypatch
     listing.write_text("1")
     row = utterance(write_wave(tmp_path / "a.wav"))
     opened = []
-    monkeypatch.setattr(module, "usable_rows", lambda *args: opened.append(1) or original(*args))
-    from mlsuperb.data.checks import usable_rows as original
+    original = base.usable_rows
+    monkeypatch.setattr(base, "usable_rows", lambda *args: opened.append(1) or original(*args))
 
     def again(*rows, **settings):
         opened.clear()
@@ -272,3 +273,27 @@ def test_rows_dropped_later_are_added_to_the_report() -> None:
     skipped: dict[str, dict] = {}
     assert drop_counted(rows, [True, False, False], "no text", skipped)["id"].tolist() == ["a"]
     assert skipped == {"no text": {"count": 2, "splits": {"train": 2}, "examples": ["b", "c"]}}
+
+
+def test_speech_without_transcripts_makes_a_manifest_where_text_is_optional(tmp_path):
+    wave = write_wave(tmp_path / "a.wav")
+    rows = [utterance(wave, id="said"), utterance(wave, id="unsaid", text=" ")]
+    optional = prepare(corpus_of(*rows, text="optional"), folder=None)
+    assert optional.manifest["id"].tolist() == ["said", "unsaid"]
+    assert optional.skipped == {}
+    required = prepare(corpus_of(*rows), folder=None)
+    assert required.manifest["id"].tolist() == ["said"]
+    assert required.skipped["empty text"]["count"] == 1
+
+
+def test_a_setting_that_old_manifests_lack_leaves_their_fingerprint(tmp_path):
+    """Known from the commit before there was a choice of text."""
+    settings = {"given": [], "files": [], "languages": ["eng"], "max_duration_s": 5.0}
+    old = {
+        "languages": ["eng"], "datasets": None, "pairs": None, "max_train_hours": None, "max_duration_s": 5.0,
+        "min_duration_s": 0.1, "resample": True, "extra_languages": [], "on_bad": "skip", "given": [], "files": [],
+    }  # fmt: skip
+    reader = f"{ListCorpus.__module__}.{ListCorpus.__qualname__}"
+    text = json.dumps([1, {"reader": reader, **old}, []], sort_keys=True)
+    assert _fingerprint(ListCorpus(**settings)) == hashlib.sha256(text.encode()).hexdigest()
+    assert _fingerprint(ListCorpus(**settings, text="optional")) != _fingerprint(ListCorpus(**settings))

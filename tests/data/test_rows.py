@@ -11,6 +11,7 @@ from corpus_trees import utterance
 
 from mlsuperb.data.manifest import to_frame
 from mlsuperb.data.rows import Rows
+from mlsuperb.types import Utterance
 
 GIVEN = [
     utterance(f"/a/{n}.wav", id=f"é{n}", duration_s=1 + n / 3, start_s=n / 7, text="日本 nan" * (n % 3), language=code)
@@ -26,18 +27,18 @@ def frames() -> list[pd.DataFrame]:
 
 @pytest.mark.parametrize("frame", frames())
 def test_rows_are_the_utterances_that_went_in(frame: pd.DataFrame) -> None:
-    rows = Rows(frame)
-    assert [rows.utterance(index) for index in range(len(rows))] == GIVEN
-    assert rows.durations_s.tolist() == [row.duration_s for row in GIVEN]
-    assert rows.languages.tolist() == [row.language for row in GIVEN]
-    chosen = Rows(frame[frame["language"] == "eng"])
-    assert [chosen.utterance(index) for index in range(len(chosen))] == [GIVEN[1], GIVEN[5]]
+    rows = Rows(frame, Utterance)
+    assert [rows[index] for index in range(len(rows))] == GIVEN
+    assert rows.values("duration_s").tolist() == [row.duration_s for row in GIVEN]
+    assert rows.values("language").tolist() == [row.language for row in GIVEN]
+    chosen = Rows(frame[frame["language"] == "eng"], Utterance)
+    assert [chosen[index] for index in range(len(chosen))] == [GIVEN[1], GIVEN[5]]
     again = pickle.loads(pickle.dumps(rows))
-    assert [again.utterance(np.int64(index)) for index in range(len(again))] == GIVEN
-    assert again.languages.tolist() == rows.languages.tolist()
-    assert again.durations_s.tolist() == rows.durations_s.tolist()
+    assert [again[np.int64(index)] for index in range(len(again))] == GIVEN
+    assert again.values("language").tolist() == rows.values("language").tolist()
+    assert again.values("duration_s").tolist() == rows.values("duration_s").tolist()
 
 
 def test_a_manifest_without_rows() -> None:
-    rows = Rows(to_frame([]))
-    assert (len(rows), rows.durations_s.shape, rows.languages.shape) == (0, (0,), (0,))
+    rows = Rows(to_frame([]), Utterance)
+    assert (len(rows), rows.values("duration_s").shape, rows.values("language").shape) == (0, (0,), (0,))

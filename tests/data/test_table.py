@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from corpus_trees import write_wave
 
-from mlsuperb.data.corpora.table import Table, read_table
+from mlsuperb.data.corpora.table import Table
+from mlsuperb.data.corpora.tables import read_table
 from mlsuperb.data.manifest import prepare, utterances
 
 ROWS = [
@@ -104,3 +105,19 @@ def test_broken_tables_are_named(clips):
 def test_cells_stay_text(tmp_path):
     (tmp_path / "t.csv").write_text("id,n\n007,nan\n1.50,\n")
     assert read_table(tmp_path / "t.csv").to_numpy().tolist() == [["007", "nan"], ["1.50", ""]]
+
+
+def test_a_table_needs_no_text_where_it_is_optional(clips):
+    path = write(clips / "t.jsonl", [{"audio": "a.wav"}])
+    with pytest.raises(ValueError, match="no column 'text'"):
+        prepare(corpus_of(path, columns={}, language="eng"), folder=None)
+    rows = utterances(prepare(corpus_of(path, columns={}, language="eng", text="optional"), folder=None).manifest)
+    assert [(row.id, row.text, row.duration_s) for row in rows] == [("t_000000", "", 2.0)]
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".csv", ".jsonl"])
+def test_a_table_that_is_not_utf8_is_named_with_its_line(tmp_path, suffix):
+    path = tmp_path / f"t{suffix}"
+    path.write_bytes(b"id\nsound\n" + "é\n".encode("latin-1") if suffix != ".jsonl" else b'{}\n{}\n{"\xe9": 1}\n')
+    with pytest.raises(ValueError, match=rf"t\{suffix}, line 3: this is not UTF-8 text"):
+        read_table(path)

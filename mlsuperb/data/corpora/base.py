@@ -1,4 +1,4 @@
-"""What every corpus reader offers: rows in a fixed order, and the settings which all of them share."""
+"""What every corpus reader offers: rows in a fixed order, and the settings which all readers of speech share."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Generic, Literal
 
+import pandas as pd
 from pydantic import NonNegativeFloat, PositiveFloat
 
+from mlsuperb.data.checks import usable_rows
 from mlsuperb.data.languages import language_problems
-
-if TYPE_CHECKING:
-    from mlsuperb.data.manifest import SkipReport
-    from mlsuperb.types import Utterance
+from mlsuperb.data.manifest import Record
+from mlsuperb.data.skips import SkipReport
+from mlsuperb.types import Utterance
 
 # YAML makes a truth value of `no` and a number of `nan`; `problems` explains that better than a type check
 Codes = list[Any]
@@ -22,8 +23,47 @@ TO_THE_END_S = float("nan")  # a raw row's duration where only the audio file kn
 
 
 @dataclass(kw_only=True)
-class Corpus(ABC):
-    """A reader and what to take from it.
+class Reader(ABC, Generic[Record]):
+    """A reader of a corpus into rows of one kind; a dataclass of its settings. `prepare` makes a manifest of it."""
+
+    record: ClassVar[type[Any]]  # what a row is
+    group: ClassVar[str]  # where its settings stand, for messages: `data` (data.root=...) or `text`
+
+    @abstractmethod
+    def rows(self, skipped: SkipReport) -> Iterator[Record]:
+        """Every wanted row, in a fixed order; what is skipped is counted in `skipped`. Paths are absolute; an utterance
+        without a segment starts at 0 and lasts `TO_THE_END_S`.
+
+        Raises:
+            ValueError: a file of the corpus breaks its format.
+        """
+
+    @abstractmethod
+    def usable(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
+        """The rows of `frame` that can be used; what is dropped is counted in `skipped`.
+
+        Raises:
+            ValueError: something needs the user's attention.
+        """
+
+    @abstractmethod
+    def sources(self) -> list[Path]:
+        """The files and folders whose change (size, time) makes a stored manifest stale."""
+
+    @classmethod
+    def problems(cls, **settings: Any) -> list[str]:
+        """What is wrong with the settings, found without reading the corpus: a full sentence each."""
+        return []
+
+    def _split_paths(self) -> list[tuple[str, Path]]:
+        """(split, path) of the settings `train`, `dev` and `test`, where they are given."""
+        given = {split: getattr(self, split) for split in ("train", "dev", "test")}
+        return [(split, Path(path)) for split, path in given.items() if path is not None]
+
+
+@dataclass(kw_only=True)
+class Corpus(Reader[Utterance]):
+    """A reader of speech and what to take from it.
 
     Args:
         languages: keep only these language codes.
@@ -37,8 +77,12 @@ class Corpus(ABC):
         extra_languages: codes outside ISO 639-3 to allow.
         on_bad: what to do about audio that is missing, unreadable or too short for its segment: count it and go on, or
             stop.
+        text: `required` drops and counts utterances without a transcript; `optional` keeps them with an empty one (speech
+            for pre-training), and then no file or column of transcripts is needed.
     """
 
+    record: ClassVar = Utterance
+    group: ClassVar = "data"
     synthetic: ClassVar[bool] = False  # whether a machine speaks: such results never share a table with real ones
 
     languages: Codes | None = None
@@ -50,20 +94,10 @@ class Corpus(ABC):
     resample: bool = True
     extra_languages: Codes = field(default_factory=list)
     on_bad: Literal["skip", "error"] = "skip"
+    text: Literal["required", "optional"] = "required"
 
-    @abstractmethod
-    def rows(self, skipped: SkipReport) -> Iterator[Utterance]:
-        """Every wanted utterance, in a fixed order; what is passed over is counted in `skipped`.
-
-        A row without a segment starts at 0 and lasts `TO_THE_END_S`; paths are absolute.
-
-        Raises:
-            ValueError: a file of the corpus breaks its format.
-        """
-
-    @abstractmethod
-    def sources(self) -> list[Path]:
-        """The files and folders whose change (size, time) makes a stored manifest stale."""
+    def usable(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
+        return usable_rows(self, frame, skipped)
 
     def release(self) -> dict[str, Any] | None:
         """Which published release of the corpus this is: `name`, `whole` (everything that was asked for is there, and as
@@ -95,17 +129,12 @@ class Corpus(ABC):
 
     def _changes(self) -> list[str]:
         """The filters that make other data of a release than those that were published with it (ESPnet's)."""
-        as_published = {
-            "max_train_hours": None,
-            "max_duration_s": Corpus.max_duration_s,
-            "min_duration_s": Corpus.min_duration_s,
-        }
-        given = {name: getattr(self, name) for name in as_published}
-        return [f"data.{name}={value}" for name, value in given.items() if value != as_published[name]]
+        names = ("max_train_hours", "max_duration_s", "min_duration_s", "text")
+        given = {name: getattr(self, name) for name in names}
+        return [f"data.{name}={value}" for name, value in given.items() if value != getattr(Corpus, name)]
 
     @classmethod
     def problems(cls, **settings: Any) -> list[str]:
-        """What is wrong with the settings, found without reading the corpus: a full sentence each."""
         extra = settings.get("extra_languages") or ()
         pairs = settings.get("pairs") or []
         found = language_problems(settings.get("languages") or (), setting="data.languages", extra=extra)
@@ -113,11 +142,13 @@ class Corpus(ABC):
         found += [f"data.pairs: {pair!r} is not a [language, dataset] pair." for pair in bad_pairs]
         if not bad_pairs:
             found += language_problems([pair[0] for pair in pairs], setting="data.pairs", extra=extra)
+        if settings.get("language") is not None:  # a reader's setting: of all its rows
+            found += language_problems([settings["language"]], setting="data.language", extra=extra)
         return found
 
 
 def folder_problems(path: str | None, *, setting: str, remedy: str) -> list[str]:
-    """A sentence if `path` is no folder."""
+    """Why `path` cannot be used as a folder: one sentence, or none."""
     if path is not None and Path(path).is_dir():
         return []
     return [f"{setting}={path}: there is no such folder. {remedy}"]

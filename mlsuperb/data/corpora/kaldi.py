@@ -2,7 +2,7 @@
 
 <root>/train/wav.scp     recording (or utterance) and a path; commands (`... |`) and archives (`x.ark:12`) are refused
 <root>/train/segments    utterance, recording, start and end in seconds; where recordings are longer than utterances
-<root>/train/text        utterance and its words
+<root>/train/text        utterance and its words; may lack utterances, or be missing, with `text: optional`
 <root>/train/utt2lang    utterance and its language; not needed where `language` is set
 <root>/train/utt2spk     utterance and its speaker; not needed
 """
@@ -18,7 +18,6 @@ from typing import Any
 
 from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
 from mlsuperb.data.corpora.tables import read_lines, read_pairs
-from mlsuperb.data.languages import language_problems
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
 
@@ -53,11 +52,7 @@ class Kaldi(Corpus):
 
     @classmethod
     def problems(cls, **settings: Any) -> list[str]:
-        found = super().problems(**settings)
-        if settings.get("language") is not None:
-            extra = settings.get("extra_languages") or ()
-            found += language_problems([settings["language"]], setting="data.language", extra=extra)
-        root = settings.get("root")
+        found, root = super().problems(**settings), settings.get("root")
         remedy = "Give the folder that holds train/, dev/ and test/."
         if bad_root := folder_problems(root, setting="data.root", remedy=remedy):
             return found + bad_root
@@ -75,18 +70,18 @@ class Kaldi(Corpus):
             yield from self._split(split, folder, skipped)
 
     def _folders(self) -> list[tuple[str, Path]]:
-        names = {"train": self.train, "dev": self.dev, "test": self.test}
-        return [(split, Path(self.root) / name) for split, name in names.items() if name is not None]
+        return [(split, Path(self.root, name)) for split, name in self._split_paths()]
 
     def _split(self, split: str, folder: Path, skipped: SkipReport) -> Iterator[Utterance]:
-        texts = _table(folder, "text")
+        optional = self.text == "optional"
+        texts = _table(folder, "text", optional=optional)
         languages = {} if self.language else _table(folder, "utt2lang")
-        speakers = _table(folder, "utt2spk") if (folder / "utt2spk").is_file() else {}
+        speakers = _table(folder, "utt2spk", optional=True)
         places = _places(folder, self.audio_root)
         for utterance_id in sorted(texts.keys() - places.keys()):
             skipped.add(NO_AUDIO, utterance_id, split=split)
         for utterance_id, (audio, start_s, duration_s) in places.items():
-            if utterance_id not in texts:
+            if utterance_id not in texts and not optional:
                 skipped.add(NO_TRANSCRIPT, utterance_id, split=split)
                 continue
             if not self.language and utterance_id not in languages:
@@ -99,7 +94,7 @@ class Kaldi(Corpus):
                 audio=audio,
                 start_s=start_s,
                 duration_s=duration_s,
-                text=texts[utterance_id],
+                text=texts.get(utterance_id, ""),
                 language=self.language or languages[utterance_id],
                 dataset=self.dataset,
                 split=split,
@@ -141,9 +136,11 @@ def _segments(path: Path, recordings: dict[str, str]) -> Iterator[tuple[str, tup
         yield utterance_id, (recordings[recording], start_s, TO_THE_END_S if end_s == -1 else end_s - start_s)
 
 
-def _table(folder: Path, name: str) -> dict[str, str]:
+def _table(folder: Path, name: str, *, optional: bool = False) -> dict[str, str]:
     path = folder / name
     if not path.is_file():
+        if optional:
+            return {}
         remedy = " or set data.language if the whole corpus is in one language" if name == "utt2lang" else ""
         raise ValueError(f"{path} is missing. Add it{remedy}.")
     table: dict[str, str] = {}

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
 from mlsuperb.data.corpora.ml_superb_release import (
     TRANSCRIPTS,
     audio_files,
-    check_asked_for,
+    check_release,
     few_shot_ids,
     mono_settings,
     pair_folders,
@@ -64,12 +64,7 @@ class MLSuperb(Corpus):
     @classmethod
     def problems(cls, **settings: Any) -> list[str]:
         found = super().problems(**settings)
-        if settings.get("mono") and any(settings.get(name) for name in ("languages", "pairs", "train_datasets")):
-            found.append(
-                "data.mono sets the language and the training dataset; leave data.languages, data.pairs and "
-                "data.train_datasets at null, or set them instead of data.mono."
-            )
-        return found + _root_problems(settings.get("root"))
+        return found + mono_problems(settings) + _root_problems(settings.get("root"))
 
     def wants(self, language: str, dataset: str) -> bool:
         if self.mono and language != mono_settings()[self.mono][0]:
@@ -78,13 +73,14 @@ class MLSuperb(Corpus):
 
     def release(self) -> dict[str, Any] | None:
         """The archive that the tree is nearest to, set against it for the pairs that the settings ask for."""
-        found = check_asked_for(Path(self.root), wants=self.wants, size=self.size)
+        transcripts = (f"transcript_{self.size}_train.txt", "transcript_10min_dev.txt", "transcript_10min_test.txt")
+        found = check_release(Path(self.root), wants=self.wants, transcripts=transcripts)
         changes = self._changes()
         reserved = [pair for pair in published_pairs("7th") if pair[0] in few_shot_ids()]
         if self.few_shot == "all" and not self.mono and any(self.wants(*pair) for pair in reserved):
             changes.append("data.few_shot=all")
-        flaws = [*found.flaws, *([f"other data than published: {', '.join(changes)}"] if changes else [])]
-        asked = f"{found.num_pairs} pairs{self._restrictions('mono', 'train_datasets')}"
+        flaws = [*found.flaws(), *([f"other data than published: {', '.join(changes)}"] if changes else [])]
+        asked = f"{found.num_published} pairs{self._restrictions('mono', 'train_datasets')}"
         why = f"of {asked}: {'; '.join(flaws)}" if flaws else f"all {asked}, transcripts and audio"
         return {"name": found.release, "whole": not flaws, "why": why}
 
@@ -145,11 +141,10 @@ class MLSuperb(Corpus):
                 skipped.add(MISSING_TRANSCRIPT, f"{dataset}/{language}/{transcript.name}", split=split)
                 continue
             for number, line in read_lines(transcript):
-                fields = line.split(maxsplit=2)
-                if len(fields) < 3:
-                    skipped.add(SHORT_LINE, fields[0] if fields else f"{transcript}:{number}", split=split)
+                utterance_id, _, text = [*line.split(maxsplit=2), "", "", ""][:3]
+                if not text and (self.text == "required" or not utterance_id):
+                    skipped.add(SHORT_LINE, utterance_id or f"{transcript}:{number}", split=split)
                     continue
-                utterance_id, _, text = fields
                 yield Utterance(
                     id=utterance_id,
                     audio=audio.get(utterance_id, str(wav / f"{utterance_id}.wav")),
@@ -161,6 +156,16 @@ class MLSuperb(Corpus):
                     split=split,
                     speaker=speakers.get(utterance_id, ""),
                 )
+
+
+def mono_problems(settings: Mapping[str, Any]) -> list[str]:
+    """A sentence if a run of the monolingual track is chosen, and a choice beside it that it makes itself."""
+    if not (settings.get("mono") and any(settings.get(name) for name in ("languages", "pairs", "train_datasets"))):
+        return []
+    return [
+        "data.mono sets the language and the training dataset; leave data.languages, data.pairs and data.train_datasets at "
+        "null, or set them instead of data.mono."
+    ]
 
 
 def _root_problems(root: str | None) -> list[str]:

@@ -3,7 +3,7 @@
 <root>/data/train-00000-of-*.parquet, dev-*.parquet, dev_dialect-*.parquet
 columns: id, language, text (`[iso] words ...`), audio = struct{bytes, path}
 
-Audio is written out once, a file an utterance, so that it can be read in any order.
+Audio is written out once, one file per utterance, so that it can be read in any order.
 """
 
 from __future__ import annotations

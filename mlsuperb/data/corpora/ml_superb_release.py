@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,29 +23,63 @@ TRANSCRIPTS = tuple(f"transcript_{name}.txt" for name in ("10min_train", "1h_tra
 ID_PREFIXES = {"commonvoice": "cv", "googlei18n_asr": "googlei18n-asr", "googlei18n_tts": "googlei18n-tts"}
 
 Pair = tuple[str, str]
+Release = Literal["7th", "8th"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseCheck:
-    """A copy set against the published archives: `release` is the nearer one; missing and additional pairs are
-    `dataset/language` names; transcripts and audio are what the pairs at hand lack."""
+    """What a tree has of the pairs that were asked for, against the published archive that it is nearest to. Pairs are
+    `dataset/language` names, files are relative to the tree.
 
-    release: Literal["7th", "8th"]
+    Attributes:
+        num_pairs: (language, dataset) pairs in the tree.
+        num_published: pairs in the release.
+        num_unseen: pairs of the 8th archive that the tree lacks, asked for or not, if it has none of the 7th alone: then it
+            may be a part of either.
+    """
+
+    release: Release
     num_pairs: int
+    num_published: int
+    num_unseen: int
     missing_pairs: list[str]
     additional_pairs: list[str]
     missing_transcripts: list[str]
-    num_missing_audio: int
-    missing_audio: list[str]  # the first few
+    missing_audio: list[str]
 
     @property
     def whole(self) -> bool:
-        """Whether the copy is exactly the release."""
-        return not (self.missing_pairs or self.additional_pairs or self.missing_transcripts or self.num_missing_audio)
+        """Whether the copy is exactly what was asked for of the release."""
+        return not (self.missing_pairs or self.additional_pairs or self.missing_transcripts or self.missing_audio)
+
+    @property
+    def num_missing_audio(self) -> int:
+        """How many audio files are missing."""
+        return len(self.missing_audio)
+
+    def flaws(self) -> list[str]:
+        """Why this is not surely the whole release: a clause each."""
+        found = {
+            "missing pairs": self.missing_pairs,
+            "pairs of no release": self.additional_pairs,
+            "missing transcripts": self.missing_transcripts,
+            "missing audio": [Path(name).name for name in self.missing_audio],
+        }
+        clauses = []
+        if self.num_unseen:
+            num = len(published_pairs("8th"))
+            clauses.append(
+                f"{self.num_unseen} of all {num} pairs are absent, so that it may be a part of the 7th archive"
+            )
+        for what, names in found.items():
+            more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+            clauses += [f"{what}: {', '.join(names[:3])}{more}"] if names else []
+        return clauses
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"whole": self.whole, **asdict(self)}
+        """For JSON, with the first few names of missing audio."""
+        audio = {"num_missing_audio": self.num_missing_audio, "missing_audio": self.missing_audio[:10]}
+        return {"whole": self.whole, **asdict(self), **audio}
 
 
 @cache
@@ -53,7 +87,7 @@ def _facts() -> dict[str, Any]:
     return json.loads(files("mlsuperb.data.corpora").joinpath("ml_superb_release.json").read_text(encoding="utf-8"))
 
 
-def published_pairs(release: Literal["7th", "8th"]) -> frozenset[Pair]:
+def published_pairs(release: Release) -> frozenset[Pair]:
     """(language, dataset) of every pair in the release."""
     tables = [_facts()["pairs"]] + ([_facts()["only_7th"]] if release == "7th" else [])
     return frozenset(
@@ -100,70 +134,36 @@ def audio_files(folder: Path) -> dict[str, str]:
     return {path.stem: str(path) for path in found}
 
 
-def check_release(root: Path) -> ReleaseCheck:
-    """Set the tree at `root` against the 7th and the 8th archive. Looks for files; opens no audio."""
-    present = {(language, dataset): folder for dataset, language, folder in pair_folders(root)}
-    distance = {name: len(published_pairs(name) ^ present.keys()) for name in ("8th", "7th")}
-    release: Literal["7th", "8th"] = "7th" if distance["7th"] < distance["8th"] else "8th"
-    missing_transcripts, missing_audio = [], []
-    for folder in present.values():
-        missing_transcripts += [str(folder / name) for name in TRANSCRIPTS if not (folder / name).is_file()]
-        audio = audio_files(folder)
-        missing_audio += [f"{folder}/wav/{name}" for name in sorted(_transcribed(folder)) if name not in audio]
-    return ReleaseCheck(
-        release=release,
-        num_pairs=len(present),
-        missing_pairs=_names(published_pairs(release) - present.keys()),
-        additional_pairs=_names(present.keys() - published_pairs(release)),
-        missing_transcripts=missing_transcripts,
-        num_missing_audio=len(missing_audio),
-        missing_audio=missing_audio[:10],
-    )
+def check_release(
+    root: Path, *, wants: Callable[[str, str], bool] = lambda *_: True, transcripts: Sequence[str] = TRANSCRIPTS
+) -> ReleaseCheck:
+    """Set the (language, dataset) pairs of the tree at `root` that `wants` lets through against the release that the whole
+    tree is nearest to. Looks for files; opens no audio.
 
-
-@dataclass(frozen=True, kw_only=True)
-class AskedFor:
-    """What a tree has of the pairs that were asked for, against the published archives: `flaws` are clauses, none where
-    everything is there; `num_pairs` is how many of the release were asked for."""
-
-    release: Literal["7th", "8th"]
-    num_pairs: int
-    flaws: list[str]
-
-
-def check_asked_for(root: Path, *, wants: Callable[[str, str], bool], size: Literal["10min", "1h"]) -> AskedFor:
-    """Set the (language, dataset) pairs that `wants` lets through against the release that the whole tree is nearest to.
-
-    A tree is the 7th archive if it has one of the two pairs that only this one has, the 8th if it has all of that; the
-    lists do not tell any other part of one from a part of the other, and that is a flaw. Looks for files; opens no audio.
+    A tree is the 7th archive if it has one of the two pairs that only this one has, the 8th otherwise; the lists do not tell
+    any other part of one from a part of the other.
     """
     folders = {(language, dataset): folder for dataset, language, folder in pair_folders(root)}
     seventh, eighth = published_pairs("7th"), published_pairs("8th")
-    release: Literal["7th", "8th"] = "7th" if folders.keys() & (seventh - eighth) else "8th"
+    release: Release = "7th" if folders.keys() & (seventh - eighth) else "8th"
     published = frozenset(pair for pair in published_pairs(release) if wants(*pair))
     present = {pair: folder for pair, folder in folders.items() if wants(*pair)}
-    flaws = []
-    if release == "8th" and (num_absent := len(eighth - folders.keys())):
-        flaws.append(f"{num_absent} of all {len(eighth)} pairs are absent, so that it may be a part of the 7th archive")
-    needed = (f"transcript_{size}_train.txt", "transcript_10min_dev.txt", "transcript_10min_test.txt")
-    found = {
-        "missing pairs": _names(published - present.keys()),
-        "pairs of no release": _names(present.keys() - published),
-        "missing transcripts": [
-            f"{folder.relative_to(root)}/{name}"
-            for folder in present.values()
-            for name in needed
-            if not (folder / name).is_file()
-        ],
-        "missing audio": [
-            name for folder in present.values() for name in sorted(_transcribed(folder, needed) - _audio_ids(folder))
-        ],
-    }
-    for what, names in found.items():
-        if names:
-            more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-            flaws.append(f"{what}: {', '.join(names[:3])}{more}")
-    return AskedFor(release=release, num_pairs=len(published), flaws=flaws)
+    missing_transcripts, missing_audio = [], []
+    for folder in present.values():
+        place = folder.relative_to(root)
+        missing_transcripts += [f"{place}/{name}" for name in transcripts if not (folder / name).is_file()]
+        missing = _transcribed(folder, transcripts) - _audio_ids(folder)
+        missing_audio += [f"{place}/wav/{name}" for name in sorted(missing)]
+    return ReleaseCheck(
+        release=release,
+        num_pairs=len(folders),
+        num_published=len(published),
+        num_unseen=len(eighth - folders.keys()) if release == "8th" else 0,
+        missing_pairs=_names(published - present.keys()),
+        additional_pairs=_names(present.keys() - published),
+        missing_transcripts=missing_transcripts,
+        missing_audio=missing_audio,
+    )
 
 
 def _audio_ids(folder: Path) -> set[str]:
@@ -174,7 +174,7 @@ def _audio_ids(folder: Path) -> set[str]:
     return {stem for stem, extension in parts if extension.lower() in EXTENSIONS}
 
 
-def _transcribed(folder: Path, names: tuple[str, ...] = TRANSCRIPTS) -> set[str]:
+def _transcribed(folder: Path, names: Sequence[str]) -> set[str]:
     """Every utterance id of a pair's transcripts."""
     ids: set[str] = set()
     for name in names:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, get_args
 from pydantic import PositiveFloat
 
 from mlsuperb.data.corpora.base import Corpus
-from mlsuperb.data.corpora.ml_superb import MLSuperb, Mono
+from mlsuperb.data.corpora.ml_superb import MLSuperb, Mono, mono_problems
 from mlsuperb.data.corpora.ml_superb_release import Pair, few_shot_ids, mono_settings
 from mlsuperb.data.corpora.tables import read_lines
 from mlsuperb.data.skips import SkipReport
@@ -81,11 +81,7 @@ class Synthetic(Corpus):
         datasets = [*(settings.get("datasets") or ()), *(settings.get("train_datasets") or ())]
         datasets += [pair[1] for pair in pairs if len(pair) == 2]
         found += [_dataset_problem(name) for name in datasets if name not in conditions()]
-        if settings.get("mono") and any(settings.get(name) for name in ("languages", "pairs", "train_datasets")):
-            found.append(
-                "data.mono sets the language and the training dataset; leave data.languages, data.pairs and "
-                "data.train_datasets at null, or set them instead of data.mono."
-            )
+        found += mono_problems(settings)
         if (settings.get("minutes") or 0) > SMALL_MINUTES and settings.get("size", "10min") == "10min":
             found.append(
                 f"data.minutes={settings['minutes']}: the 10min list holds {SMALL_MINUTES:g} minutes. Add data.size=1h."

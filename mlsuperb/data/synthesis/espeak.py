@@ -13,7 +13,6 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -65,7 +64,7 @@ class Synthesiser:
             seed: of espeak-ng's own noise.
 
         Raises:
-            ValueError: espeak-ng has no such voice, or says nothing.
+            ValueError: espeak-ng has no such voice, or produces no sound.
         """
         chunks: list[bytes] = []
 
@@ -86,7 +85,7 @@ class Synthesiser:
             size = ctypes.c_size_t(len(encoded) + 1)
             library.espeak_Synth(encoded, size, 0, 0, 0, flags, None, None)
         if not chunks:
-            raise ValueError(f"espeak-ng's voice {voice!r} said nothing for {text!r}")
+            raise ValueError(f"espeak-ng's voice {voice!r} produced no sound for {text!r}")
         return np.frombuffer(b"".join(chunks), dtype="<i2")
 
     def phonemes(self, texts: list[str], *, voice: str) -> list[str]:
@@ -128,13 +127,6 @@ class Synthesiser:
             "this platform keeps a closed shared library loaded, so espeak-ng cannot be reset and the built-in corpus "
             "would not be reproducible; make it on Linux with glibc and copy the folder"
         )
-
-
-def variants() -> set[str]:
-    """The speaker variants that the installed espeak-ng offers."""
-    import espeakng_loader
-
-    return {path.name for path in (Path(espeakng_loader.get_data_path()) / "voices" / "!v").iterdir()}
 
 
 def _select_voice(library: ctypes.CDLL, voice: str) -> None:

@@ -1,4 +1,4 @@
-"""From what espeak-ng says to 16 kHz, 16-bit audio of a given band, level and noise.
+"""From espeak-ng's samples to 16 kHz, 16-bit audio of a given band, level and noise.
 
 Same bytes on every machine: all sums run over whole numbers that float64 holds exactly, so that neither the order in
 which a BLAS adds them nor its vector width can change a sample.

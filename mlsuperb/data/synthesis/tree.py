@@ -33,6 +33,7 @@ from mlsuperb.data.synthesis.recording import OUTPUT_RATE_HZ
 from mlsuperb.data.synthesis.sentences import perform, script
 from mlsuperb.data.synthesis.voices import Condition, conditions
 from mlsuperb.data.synthesis.words import Word, vocabulary
+from mlsuperb.runtime.files import write_atomic
 
 CORPUS_VERSION = 1  # raise it whenever the same settings would give other bytes
 SMALL_MINUTES, LARGE_MINUTES = 10.0, 60.0  # training speech in the 10min list and in the 1h list
@@ -89,8 +90,8 @@ def make_tree(root: Path, settings: TreeSettings, *, pairs: Collection[tuple[str
     if _absent(root, settings, pairs):
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / ".lock"):
-            _write_at_once(folder / "README.md", _README)
-            _write_at_once(folder / "settings.json", json.dumps(settings.identity(), indent=2) + "\n")
+            write_atomic(folder / "README.md", [_README])
+            write_atomic(folder / "settings.json", [json.dumps(settings.identity(), indent=2), "\n"])
             _write_pairs(folder, settings, _absent(root, settings, pairs))
     return folder / "corpus"
 
@@ -151,10 +152,10 @@ class _PairWriter:
                 speakers.append(f"{utterance_id}\t{speaker_name}\n")
                 if split != "train" or spoken_s <= SMALL_MINUTES * 60:
                     small.append(lines[-1])
-            self._write(f"transcript_10min_{split}.txt", small)
+            write_atomic(self.folder / f"transcript_10min_{split}.txt", small)
             if split == "train":
-                self._write("transcript_1h_train.txt", lines)
-        self._write("utt2spk", speakers)
+                write_atomic(self.folder / "transcript_1h_train.txt", lines)
+        write_atomic(self.folder / "utt2spk", speakers)
 
     def _utterances(self, split: str, minutes: float) -> Iterator[tuple[str, str, str, float]]:
         """Speak and store utterances until the next would pass `minutes`, at least one: id, speaker, text, seconds."""
@@ -177,9 +178,6 @@ class _PairWriter:
             self.progress.update(duration_s)
             yield part.id, part.speaker.name, part.text, duration_s
 
-    def _write(self, name: str, lines: list[str]) -> None:
-        _write_at_once(self.folder / name, "".join(lines))
-
 
 def _write_wav(path: Path, audio: bytes) -> None:
     with wave.open(str(path), "wb") as file:
@@ -187,12 +185,6 @@ def _write_wav(path: Path, audio: bytes) -> None:
         file.setsampwidth(2)
         file.setframerate(OUTPUT_RATE_HZ)
         file.writeframes(audio)
-
-
-def _write_at_once(path: Path, text: str) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 # Variants of espeak-ng 1.52 that sound like people: no robots, whispers, Klatt synthesisers or strong echoes. The
-# speakers of dev and test are heard in no training set; their pitch and formants lie within the range of the others.
+# speakers of dev and test are in no training set; their pitch and formants lie within the range of the others.
 DEV_VARIANTS = ("f4", "m4", "Annie", "victor")
 TEST_VARIANTS = ("f2", "linda", "f5", "m3", "m6", "robert")
 

@@ -25,7 +25,7 @@ _NAMES = ("territories", "languages", "scripts", "currency_names", "currency_nam
 
 @dataclass(frozen=True)
 class Word:
-    """A written word and the number of phonemes that espeak-ng says for it."""
+    """A written word and the number of phonemes that espeak-ng speaks for it."""
 
     text: str
     num_phonemes: int
@@ -34,7 +34,7 @@ class Word:
 def vocabulary(language: SpokenLanguage, synthesiser: Synthesiser) -> list[Word]:
     """At most `MAX_WORDS` words which the language's voice reads as words, always the same ones in the same order.
 
-    A word is dropped if espeak-ng says nothing, switches to another language, or says far more or less for each
+    A word is dropped if espeak-ng is silent, switches to another language, or speaks far more or fewer phonemes for each
     letter than it usually does (it spells, or names the letters).
 
     Raises:
