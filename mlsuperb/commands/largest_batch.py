@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from mlsuperb.types import Batch
 
 KEPT_FREE = 0.1  # of the memory: fragments, other lengths, the steps that were not measured
+NOTHING_FITS = (
+    "set adaptation.gradient_checkpointing=true, trainer.precision=bf16 on a GPU, or choose a smaller upstream or head"
+)
 
 
 def largest_batch(config: Mapping[str, Any], *, show: Callable[[str], None] = print) -> float:
@@ -57,7 +60,7 @@ def largest_batch(config: Mapping[str, Any], *, show: Callable[[str], None] = pr
     )
     show("padded s  utterances  s a step  audio s/s  peak, GB")
     measure = _measurement(build.instantiate(config["trainer"]), recogniser, batch, show=show)
-    found, fits_s = find_largest(measure, start_gb=start_gb, limit_gb=limit_gb)
+    found, fits_s = find_largest(measure, start_gb=start_gb, limit_gb=limit_gb, advice=NOTHING_FITS)
     best = max(found, key=lambda one: one.rate)
     enough = next(one for one in found if one.rate * 1.03 >= best.rate)
     show(
@@ -79,11 +82,12 @@ def _measurement(
     from mlsuperb.runtime.speed import peak_memory_gb
     from mlsuperb.training.memory import Measured
     from mlsuperb.training.parameters import parameter_groups
+    from mlsuperb.training.trainable import compile_blocks
 
     model, device = recogniser.model.train(), recogniser.device
     if trainer.compile:
-        model.upstream.compile_blocks()
-    optimizer = trainer.optimizer(parameter_groups(model, trainer.learning_rates))
+        compile_blocks(model.blocks())
+    optimizer = trainer.optimizer(parameter_groups(dict(model.trained()), trainer.learning_rates))
 
     def step(moved: Batch) -> None:
         with autocast(device, recogniser.precision):

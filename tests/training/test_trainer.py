@@ -17,22 +17,23 @@ from mlsuperb.training import checkpoint as checkpoint_module
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.training.progress import Progress
 from mlsuperb.training.schedules import OneCycle
+from mlsuperb.training.trainable import Trainable
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.types import Batch, Loss
 
 
-class Toy(nn.Module):
+class Toy(Trainable):
     """A frozen layer, a dropout (so that the random state matters) and a trained layer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.frozen = nn.Linear(4, 8).requires_grad_(False)
         self.dropout = nn.Dropout(0.3)
-        self.trained = nn.Linear(8, 1)
+        self.linear = nn.Linear(8, 1)
         self.norm = nn.BatchNorm1d(1)
 
-    def forward(self, batch: Batch) -> Loss:
-        values = self.norm(self.trained(self.dropout(self.frozen(batch.wave_BT))))
+    def forward(self, batch: Batch, turn: str = "") -> Loss:
+        values = self.norm(self.linear(self.dropout(self.frozen(batch.wave_BT))))
         return Loss((values.squeeze(1) - batch.targets_BS.squeeze(1)).square().mean(), {"seen": torch.tensor(1)})
 
 
@@ -146,7 +147,7 @@ def test_killed_while_the_checkpoint_of_an_epochs_end_replaces_one_of_the_same_i
     monkeypatch.undo()
     assert [path.name for path in (tmp_path / "killed" / "checkpoints").glob("[0-9]*")] == ["00000006-0000"]
     resumed, _ = fit(tmp_path / "killed", toy_trainer(checkpoint_every=6))
-    assert torch.equal(whole.trained.weight, resumed.trained.weight)
+    assert torch.equal(whole.linear.weight, resumed.linear.weight)
 
 
 def test_the_first_checkpoint_of_a_resume_is_above_zero(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -162,11 +163,11 @@ def test_only_what_is_trained_is_saved_and_moved(tmp_path: Path) -> None:
     before = Toy().state_dict()
     model, _ = fit(tmp_path)
     saved = load_file(tmp_path / MODEL_FILE)
-    expected = {"trained.weight", "trained.bias", "norm.weight", "norm.bias"}
+    expected = {"linear.weight", "linear.bias", "norm.weight", "norm.bias"}
     expected |= {f"norm.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
     assert set(saved) == expected
     assert torch.equal(before["frozen.weight"], model.frozen.weight)
-    assert not torch.equal(before["trained.weight"], model.trained.weight)
+    assert not torch.equal(before["linear.weight"], model.linear.weight)
 
 
 def test_the_best_epochs_are_averaged(tmp_path: Path) -> None:
@@ -175,8 +176,8 @@ def test_the_best_epochs_are_averaged(tmp_path: Path) -> None:
     assert progress.best == [2, 3]
     kept = sorted((tmp_path / "best").iterdir())
     assert [path.name for path in kept] == ["epoch_0002.safetensors", "epoch_0003.safetensors"]
-    mean = torch.stack([load_file(path)["trained.weight"] for path in kept]).mean(0)
-    assert torch.equal(model.trained.weight, mean)
+    mean = torch.stack([load_file(path)["linear.weight"] for path in kept]).mean(0)
+    assert torch.equal(model.linear.weight, mean)
 
 
 def test_patience_stops_early(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_patience_stops_early(tmp_path: Path) -> None:
 def test_a_non_finite_loss_names_its_batch_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError,
-        match=r"the loss or its gradient became nan at iteration 8, on the utterances utt_7_0, .*lower trainer",
+        match=r"the loss or its gradient became nan at iteration 8, on the examples utt_7_0, .*lower trainer",
     ):
         fit(tmp_path, batches=partial(stream, poison=7))
     (kept,) = (tmp_path / "checkpoints").iterdir()
@@ -198,9 +199,9 @@ def test_a_non_finite_loss_names_its_batch_and_keeps_the_checkpoint(tmp_path: Pa
 
 def test_a_non_finite_gradient_is_found_although_the_loss_is_finite(tmp_path: Path) -> None:
     class Root(Toy):
-        def forward(self, batch: Batch) -> Loss:
-            root = (self.trained.weight * 0).abs().sum().sqrt()  # 0, with the gradient 0 * inf
-            return Loss(root + 0 * super().forward(batch).loss, {})
+        def forward(self, batch: Batch, turn: str = "") -> Loss:
+            root = (self.linear.weight * 0).abs().sum().sqrt()  # 0, with the gradient 0 * inf
+            return Loss(root + 0 * super().forward(batch).loss)
 
     with pytest.raises(ValueError, match="the loss or its gradient became nan at iteration 2"):
         toy_trainer().fit(Root(), batches=stream, validate=lambda: {"valid_loss": 1.0}, folder=tmp_path)
@@ -238,7 +239,7 @@ def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_bf16_keeps_weights_in_fp32(tmp_path: Path) -> None:
     model, progress = fit(tmp_path, toy_trainer(precision="bf16"))
-    assert model.trained.weight.dtype == torch.float32
+    assert model.linear.weight.dtype == torch.float32
     assert progress.epoch == 4
 
 
