@@ -10,10 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
@@ -40,7 +39,7 @@ from mlsuperb.training.distributed import (
     unsynchronised,
     whole,
 )
-from mlsuperb.training.losses import PendingLosses
+from mlsuperb.training.losses import PendingLosses, share_of
 from mlsuperb.training.memory import memory_errors_named
 from mlsuperb.training.parameters import (
     Parameters,
@@ -229,16 +228,9 @@ class Loop:
         """One batch forward and backward, or this rank's share of it: the gradient of the whole is the mean over ranks."""
         with memory_errors_named(batch, self.model.advice), ranks.counting(batch.share > 0):
             result: Loss = self.wrapped(batch, turn.name)
-            share = self._share(batch, result)
+            share = share_of(batch, result)
             self.accelerator.backward(result.loss * (share * ranks.world()) / self.settings.accumulate)
         turn.losses.add(iteration, batch, result, share=share)
-
-    def _share(self, batch: Batch, result: Loss) -> float | Tensor:
-        """How much of the loss of the whole batch this rank's is."""
-        if result.weight is None:
-            return batch.share
-        weight = result.weight.detach().float() * (batch.share > 0)
-        return weight / ranks.total(weight).clamp(min=torch.finfo(weight.dtype).tiny)
 
     def _step(self, turn: Turn) -> None:
         """Move what the turn trains, unless a gradient is not finite and that is allowed."""

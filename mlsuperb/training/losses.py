@@ -111,6 +111,14 @@ class PendingLosses:
         return loss | rates
 
 
+def share_of(batch: Batch, result: Loss) -> float | Tensor:
+    """How much this rank's loss of a batch counts in the mean over the whole batch; all ranks have to call it."""
+    if result.weight is None:
+        return batch.share
+    weight = result.weight.detach().float() * (batch.share > 0)
+    return weight / ranks.total(weight).clamp(min=torch.finfo(weight.dtype).tiny)
+
+
 def _sums(numbers: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The sum of each name's numbers, on the host."""
     found: dict[str, list[Tensor]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mlsuperb.training.distributed import full, load_optimizer
 from mlsuperb.training.losses import PendingLosses
+
+# an update may be left out, and the schedule goes on
+warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler")
 
 
 @dataclass(frozen=True, kw_only=True)
