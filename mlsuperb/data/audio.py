@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 
-RATE_HZ = 16_000
+from mlsuperb.types import SAMPLE_RATE_HZ as RATE_HZ
+
 # What libsndfile knows by content; `.raw` and its like have no header and are left out.
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".oga", ".aiff", ".aif", ".au", ".caf", ".w64", ".sph")
 # Segment tables round their times, and compressed files pad their last packet: so much is not an error.

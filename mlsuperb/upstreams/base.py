@@ -9,9 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mlsuperb.types import SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
 from mlsuperb.types import Features
-
-SAMPLE_RATE_HZ = 16_000
 
 
 @dataclass(frozen=True, kw_only=True)
