@@ -39,7 +39,7 @@ from mlsuperb.training.distributed import (
     unsynchronised,
     whole,
 )
-from mlsuperb.training.losses import PendingLosses, share_of
+from mlsuperb.training.losses import WHAT_HELPS, WHOLE, PendingLosses, share_of
 from mlsuperb.training.memory import memory_errors_named
 from mlsuperb.training.parameters import (
     Parameters,
@@ -110,10 +110,7 @@ class Loop:
         groups = parameter_groups(trained, settings.learning_rates)
         num_updates = settings.num_iterations // settings.accumulate
         self.unfreezing = Unfreezing(trained, settings.unfreeze_after, num_updates=num_updates)
-        optimizers = {
-            turn: settings.optimizer(groups_of(groups, [parameter for _, parameter in self.model.trained(turn)]))
-            for turn in turns
-        }
+        optimizers = {turn: settings.optimizer(groups_of(groups, dict(self.model.trained(turn)))) for turn in turns}
         self.wrapped = self._wrap()
         self.turns = [self._turn(name, optimizer, trained, num_updates) for name, optimizer in optimizers.items()]
 
@@ -141,23 +138,13 @@ class Loop:
         settings, progress = self.settings, self.progress
         self._resume()
         self._start_trackers()
-        log.info(
-            "%s iterations in %d epochs, %s done",
-            f"{settings.num_iterations:,}",
-            settings.max_epochs,
-            f"{progress.iteration:,}",
-        )
+        total, done = settings.num_iterations, progress.iteration
+        log.info("%s iterations in %d epochs, %s done", f"{total:,}", settings.max_epochs, f"{done:,}")
         log.info(disk_forecast(self.model, self.folder, keep_best=settings.num_kept))
         self.model.train()
-        with tqdm(
-            total=settings.num_iterations,
-            initial=progress.iteration,
-            desc="train",
-            unit="it",
-            dynamic_ncols=True,
-            disable=not ranks.is_main(),
-        ) as bar:
-            self._train(batches(progress.iteration), bar)
+        shown: dict[str, Any] = {"desc": "train", "unit": "it", "dynamic_ncols": True, "disable": not ranks.is_main()}
+        with tqdm(total=total, initial=done, **shown) as bar:
+            self._train(batches(done), bar)
         self._finish()
 
     def _train(self, stream: Iterator[Batch], bar: tqdm[Any]) -> None:
@@ -251,20 +238,14 @@ class Loop:
         where = f"after iteration {self.progress.iteration}, on the examples {', '.join(ids)}"
         if skipped > limit:
             raise ValueError(
-                f"the loss or its gradient was not finite in {skipped} updates, the last of them {where}; "
-                f"trainer.max_skipped_steps={limit} allows no more. Look at the examples; if they are sound, lower "
-                "trainer.optimizer.lr or trainer.grad_clip, or set trainer.precision=fp32. The checkpoints from before are "
-                "whole"
+                f"the loss or its gradient was not finite in {skipped} updates, more than trainer.max_skipped_steps={limit} "
+                f"allows, the last of them {where}. {WHAT_HELPS}. {WHOLE}"
             )
         log.warning("skipped update %d of at most %d without a finite loss and gradient: %s", skipped, limit, where)
 
     def _log(self, bar: tqdm[Any]) -> None:
         curves, progress = self._read(), self.progress
-        losses = {
-            name.removeprefix("train/"): f"{value:.3f}"
-            for name, value in curves.items()
-            if name.startswith("train/loss")
-        }
+        losses = {name.removeprefix("train/"): f"{one:.3f}" for name, one in curves.items() if "/loss" in name}
         bar.set_postfix(epoch=progress.epoch + 1, **losses)
         for turn in self.turns:
             curves |= turn.learning_rates()

@@ -13,6 +13,11 @@ from mlsuperb.training.progress import Progress
 from mlsuperb.training.trainable import Batch
 from mlsuperb.types import Loss
 
+WHAT_HELPS = (
+    "Look at them; if they are sound, lower trainer.optimizer.lr or trainer.grad_clip, or set trainer.precision=fp32"
+)
+WHOLE = "The checkpoints from before are whole"
+
 
 class _Waiting(NamedTuple):
     """One iteration: what this rank adds to the loss of the batch, and of which of its examples."""
@@ -20,8 +25,7 @@ class _Waiting(NamedTuple):
     iteration: int
     ids: tuple[str, ...]
     loss: Tensor
-    counts: Mapping[str, Tensor]
-    rates: Mapping[str, Tensor]  # (2,): sum, of how many
+    sums: Mapping[str, Tensor]  # counts (), rates (2,)
     norm: Tensor | None = None
 
 
@@ -45,8 +49,8 @@ class PendingLosses:
     def add(self, iteration: int, batch: Batch, result: Loss, *, share: float | Tensor) -> None:
         """Remember the loss of an iteration, of whose batch this rank's part is `share`."""
         rates = {name: torch.stack([*map(torch.as_tensor, pair)]).detach() for name, pair in result.rates.items()}
-        one = _Waiting(iteration, batch.ids, result.loss.detach() * share, result.counts, rates)
-        self._waiting.append(one if batch.share else one._replace(ids=(), counts={}, rates={}))
+        one = _Waiting(iteration, batch.ids, result.loss.detach() * share, {**result.counts, **rates})
+        self._waiting.append(one if batch.share else one._replace(ids=(), sums={}))
         if self._eager and not torch.isfinite(result.loss):
             self.flush()
 
@@ -75,14 +79,14 @@ class PendingLosses:
         if not self._waiting:
             return self._last
         own = torch.stack([one.loss for one in self._waiting]).double().cpu()
-        parts = ranks.gather(
-            (own, _sums(one.counts for one in self._waiting), _sums(one.rates for one in self._waiting))
-        )
-        losses = torch.stack([part for part, _, _ in parts]).sum(0).float()
+        parts = ranks.gather((own, _sums(one.sums for one in self._waiting)))
+        losses = torch.stack([part for part, _ in parts]).sum(0).float()
         self._check(losses)
-        for name, number in _sums(counts for _, counts, _ in parts).items():
-            self._progress.counts[name] = self._progress.counts.get(name, 0) + int(number)
-        rates = _sums(rates for _, _, rates in parts)
+        sums = _sums(part for _, part in parts)
+        for name, number in sums.items():
+            if number.ndim == 0:
+                self._progress.counts[name] = self._progress.counts.get(name, 0) + int(number)
+        rates = {name: pair for name, pair in sums.items() if pair.ndim}
         self.epoch_rates = _sums((self.epoch_rates, rates))
         self.epoch_losses.extend(losses.tolist())
         norms = [one.norm for one in self._waiting if one.norm is not None]
@@ -97,9 +101,7 @@ class PendingLosses:
                 ids = [one for part in ranks.gather(waiting.ids) for one in part]
                 raise ValueError(
                     f"the loss or its gradient became {loss.item()} at iteration {waiting.iteration}, on the examples "
-                    f"{', '.join(ids)}. Look at them; if they are sound, lower trainer.optimizer.lr or trainer.grad_clip, "
-                    "set trainer.precision=fp32, or skip a few such updates (+trainer.max_skipped_steps=10). The "
-                    "checkpoints from before are whole"
+                    f"{', '.join(ids)}. {WHAT_HELPS}; or skip a few such updates (+trainer.max_skipped_steps=10). {WHOLE}"
                 )
 
     def end_epoch(self) -> dict[str, float]:
@@ -125,11 +127,7 @@ def _sums(numbers: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     for one in numbers:
         for name, number in one.items():
             found.setdefault(name, []).append(number)
-    return {name: _exact(torch.stack(several)).sum(0).cpu() for name, several in found.items()}
-
-
-def _exact(numbers: Tensor) -> Tensor:
-    return numbers.double() if numbers.is_floating_point() else numbers
+    return {name: torch.stack(several).sum(0, dtype=torch.double).cpu() for name, several in found.items()}
 
 
 def _quotients(rates: Mapping[str, Tensor]) -> dict[str, float]:

@@ -82,9 +82,9 @@ def parameter_groups(trained: Parameters, learning_rates: Mapping[str, float]) -
     ]
 
 
-def groups_of(groups: Iterable[dict[str, Any]], moved: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
-    """Groups with the parameters in `moved` alone."""
-    wanted = set(map(id, moved))
+def groups_of(groups: Iterable[dict[str, Any]], moved: Parameters) -> list[dict[str, Any]]:
+    """`groups` without the parameters that are not in `moved`."""
+    wanted = set(map(id, moved.values()))
     kept = ({**group, "params": [one for one in group["params"] if id(one) in wanted]} for group in groups)
     return [group for group in kept if group["params"]]
 
