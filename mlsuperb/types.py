@@ -7,12 +7,14 @@ S target length, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:  # scoring reads this module and must not import torch
     import torch
     from torch import Tensor
+
+SAMPLE_RATE_HZ = 16_000  # of every wave that a model reads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ class Batch:
     `targets_BS` token indices, zero-padded; `target_lengths_B` valid tokens. Where the layers of a frozen upstream are known
     already, `features` holds them and the wave is not looked at. `share`: how much of a batch this is, if it is dealt out
     among several processes (by utterances). `audio_s`: seconds of speech in it; of `cached_s` of them the features were known
-    before."""
+    before. It is a batch as the training loop knows it (`mlsuperb.training.trainable.Batch`)."""
 
     ids: tuple[str, ...]
     languages: tuple[str, ...]
@@ -83,6 +85,19 @@ class Batch:
     share: float = 1.0
     audio_s: float = 0.0
     cached_s: float = 0.0
+
+    @property
+    def amount(self) -> float:
+        """Seconds of audio: what the speed of a training is counted in."""
+        return self.audio_s
+
+    def describe(self) -> str:
+        """Its size, for errors of memory."""
+        longest_s = self.wave_BT.shape[1] / SAMPLE_RATE_HZ
+        if self.features is not None:
+            longest_s = self.features.layers[0].shape[1] / self.features.frame_rate_hz
+        num = len(self.ids)
+        return f"{num} utterances, the longest of {longest_s:.1f} s ({num * longest_s:.0f} s with padding)"
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on `device`."""
@@ -125,11 +140,21 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Loss:
-    """What an objective returns: `loss`, a scalar to minimise, and `counts` of what it wants reported, added up over the
-    training: scalar tensors, so that the device need not be waited for."""
+    """What a model or an objective returns for a batch, all of it scalar tensors, so that nothing waits for the device.
+
+    Args:
+        loss: to minimise.
+        counts: numbers to report, added up over the training.
+        weight: what the loss is a mean over (masked frames, tokens). Where a batch is dealt out among several processes, the
+            losses of its parts count by their weights, so that the loss is the mean over the whole batch; without a weight
+            they count by examples (`Batch.share`).
+        rates: name -> (sum, of how many): curves, and figures of each epoch.
+    """
 
     loss: Tensor
-    counts: dict[str, Tensor]
+    counts: dict[str, Tensor] = field(default_factory=dict)
+    weight: Tensor | None = None
+    rates: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,9 @@ from mlsuperb.heads.linear import LinearHead
 from mlsuperb.heads.specaug import SpecAugment
 from mlsuperb.heads.transformer import TransformerHead
 from mlsuperb.objectives.ctc import CTC
-from mlsuperb.types import Features
+from mlsuperb.training.losses import PendingLosses, share_of
+from mlsuperb.training.progress import Progress
+from mlsuperb.types import Batch, Features, Loss
 
 LAYERS, BATCH, FRAMES, SIZE, VOCAB_SIZE = 5, 3, 40, 96, 20
 SMALL = {"size": 16, "num_blocks": 1, "num_heads": 2, "ffn_size": 32}
@@ -75,6 +77,18 @@ def test_the_way_to_the_loss_never_waits(name: str, on_gpu: None) -> None:
     loss = objective(encoded, torch.full((BATCH, 5), 3), torch.full((BATCH,), 5))
     assert encoded.values.device.type == loss.loss.device.type == "cuda"
     assert loss.loss.shape == loss.counts["num_unaligned"].shape == ()
+
+
+def test_remembering_a_loss_its_rates_and_its_gradient_norm_never_waits(on_gpu: None) -> None:
+    losses = PendingLosses(Progress(), eager=False)
+    tensors = ("wave_BT", "lengths_B", "targets_BS", "target_lengths_B")
+    batch = Batch(ids=("a",), languages=("deu",), **dict.fromkeys(tensors, torch.zeros(1)))
+    num = torch.tensor(3)
+    result = Loss(torch.zeros(()), {"num": num}, weight=num, rates={"accuracy": (torch.zeros(()), num)})
+    losses.add(1, batch, result, share=share_of(batch, result))
+    losses.add_gradient_norm(torch.zeros(()))
+    with pytest.raises((DataDependentOutputException, AssertionError)):
+        losses.flush()
 
 
 @pytest.mark.parametrize(

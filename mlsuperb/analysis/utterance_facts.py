@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlsuperb.data.audio import RATE_HZ, load_audio
+from mlsuperb.data.audio import load_audio
 from mlsuperb.data.text import first_language
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.utterances import compared_texts
-from mlsuperb.types import Hypothesis, TaskFacts
+from mlsuperb.types import SAMPLE_RATE_HZ, Hypothesis, TaskFacts
 
 FRAME_S, HOP_S = 0.025, 0.010  # Kaldi's frames
 NOISE_PERCENTILE, SPEECH_PERCENTILE = 10, 90  # of the frames' energies
@@ -162,12 +162,12 @@ def bandwidth_hz(wave_T: np.ndarray) -> float | None:
     if power_K.sum() <= 0:
         return None
     below_K = np.cumsum(power_K) / power_K.sum()
-    return float(np.searchsorted(below_K, BANDWIDTH_SHARE) * RATE_HZ / size)
+    return float(np.searchsorted(below_K, BANDWIDTH_SHARE) * SAMPLE_RATE_HZ / size)
 
 
 def _frames(wave_T: np.ndarray) -> np.ndarray:
     """Overlapping frames (N, W), a view."""
-    width, hop = round(FRAME_S * RATE_HZ), round(HOP_S * RATE_HZ)
+    width, hop = round(FRAME_S * SAMPLE_RATE_HZ), round(HOP_S * SAMPLE_RATE_HZ)
     if len(wave_T) < width:
         return np.empty((0, width), dtype=wave_T.dtype)
     return np.lib.stride_tricks.sliding_window_view(wave_T, width)[::hop]

@@ -31,7 +31,7 @@ from mlsuperb.runs.identity import signature
 from mlsuperb.runs.run import Run
 from mlsuperb.runs.store import read_config
 from mlsuperb.runtime import ranks
-from mlsuperb.runtime.device import choose_device, describe_device
+from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.loop import MODEL_FILE
@@ -184,7 +184,7 @@ def assemble(config: Mapping[str, Any], upstream: Upstream, *, vocab_size: int) 
 
 def build_recogniser(config: Mapping[str, Any], *, vocabulary: Vocabulary) -> Recogniser:
     """The model with its task, vocabulary and decoder, on the device of the configuration."""
-    device = choose_device(config["trainer"]["device"])
+    device = prepare_process(choose_device(config["trainer"]["device"]))
     model = build_model(config, vocab_size=len(vocabulary))
     counts = {name: num_parameters(part.parameters()) for name, part in model.named_children()}
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
@@ -267,8 +267,6 @@ def features_kept(config: Mapping[str, Any], one: Recogniser, *datasets: SpeechD
 def train(config: Mapping[str, Any], recogniser: Recogniser, *, train: Speech, dev: Speech, run: Run) -> Progress:
     """Train the recogniser's model in the run's folder, and leave it with the averaged weights."""
     trainer: Trainer = instantiate(config["trainer"])
-    if trainer.compile:
-        recogniser.model.upstream.compile_blocks()
     quick = Argmax() if recogniser.model.objective.utterance_level else Greedy()
     progress = trainer.fit(
         recogniser.model,

@@ -12,16 +12,19 @@ import torch
 from mlsuperb.benchmark import build
 from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.config.check import check
-from mlsuperb.data.audio import RATE_HZ
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime.device import autocast, describe_device
 from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.training.memory import Measured, find_largest, free_gb
 from mlsuperb.training.parameters import parameter_groups
+from mlsuperb.training.trainable import compile_blocks
 from mlsuperb.training.trainer import Trainer
-from mlsuperb.types import Batch
+from mlsuperb.types import SAMPLE_RATE_HZ, Batch
 
 KEPT_FREE = 0.1  # of the memory: fragments, other lengths, the steps that were not measured
+NOTHING_FITS = (
+    "set adaptation.gradient_checkpointing=true, trainer.precision=bf16 on a GPU, or choose a smaller upstream or head"
+)
 
 
 def largest_batch(config: Mapping[str, Any], *, show: Callable[[str], None]) -> float:
@@ -50,7 +53,7 @@ def largest_batch(config: Mapping[str, Any], *, show: Callable[[str], None]) -> 
         show(f"{found.padded_s:8.1f}  {num:10d}  {found.step_s:6.2f}  {found.rate:9.1f}  {found.peak_gb:8.2f}")
         return found
 
-    found, fits_s = find_largest(measure, start_gb=start_gb, limit_gb=limit_gb)
+    found, fits_s = find_largest(measure, start_gb=start_gb, limit_gb=limit_gb, advice=NOTHING_FITS)
     best = max(one.rate for one in found)
     enough = next(one for one in found if one.rate * 1.03 >= best)
     show(
@@ -64,8 +67,8 @@ def _step(trainer: Trainer, recogniser: Recogniser) -> Callable[[Batch], None]:
     """One training step on a batch."""
     model = recogniser.model.train()
     if trainer.compile:
-        model.upstream.compile_blocks()
-    optimizer = trainer.optimizer(parameter_groups(model, trainer.learning_rates))
+        compile_blocks(model.blocks())
+    optimizer = trainer.optimizer(parameter_groups(dict(model.trained()), trainer.learning_rates))
 
     def step(batch: Batch) -> None:
         with autocast(recogniser.device, recogniser.precision):
@@ -90,7 +93,7 @@ def measured(step: Callable[[Batch], None], batch: Batch) -> Measured:
         step_s = time.perf_counter() - start_s
     return Measured(
         num_utterances=len(batch.ids),
-        padded_s=batch.wave_BT.numel() / RATE_HZ,
+        padded_s=batch.wave_BT.numel() / SAMPLE_RATE_HZ,
         step_s=step_s,
         peak_gb=peak_memory_gb(device),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -10,12 +11,24 @@ from torch import nn
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.featurizer import Featurizer
 from mlsuperb.objectives.base import Objective
+from mlsuperb.training.trainable import Advice, Trainable
 from mlsuperb.types import Batch, Encoded, Loss
 from mlsuperb.upstreams.base import Upstream
 from mlsuperb.upstreams.modes import set_train_mode
 
+ADVICE = Advice(
+    memory="Lower loading.train.max_batch_s (or loading.train.batch_size), raising trainer.accumulate in turn; or "
+    "cache.device_gb, where a GPU keeps the features of a frozen upstream; or set adaptation.gradient_checkpointing=true where "
+    "an upstream is trained, or trainer.precision=bf16 on a GPU. `mlsuperb largest_batch` with the same settings measures what "
+    "fits",
+    gradients="choose other adaptation.layers or another adaptation, or a featurizer that reads all layers "
+    "(featurizer=weighted_sum)",
+    parameters="Train less (a smaller head, fewer layers, adapters, LoRA), or set trainer.max_trainable_params=null for a "
+    "result outside the benchmark's limit",
+)
 
-class SpeechModel(nn.Module):
+
+class SpeechModel(Trainable):
     """Upstream -> featurizer -> SpecAugment (training only) -> head -> objective, the order of the ML-SUPERB recipe
     (utterance normalisation is the head's first step).
 
@@ -24,6 +37,9 @@ class SpeechModel(nn.Module):
         trained: names of the upstream's parameters that the adaptation trains. Parts of the upstream without one stay in
             eval mode (see `set_train_mode`), and where there is none at all it builds no graph.
     """
+
+    methods: ClassVar = ("encode",)
+    advice: ClassVar = ADVICE
 
     def __init__(
         self,
@@ -41,14 +57,14 @@ class SpeechModel(nn.Module):
         self.specaug = specaug
         self.head = head
         self.objective = objective
-        self.trained = frozenset(trained)
-        self.frozen = not self.trained
+        self.adapted = frozenset(trained)
+        self.frozen = not self.adapted
 
     def train(self, mode: bool = True) -> SpeechModel:
         """Frozen means frozen: what of the upstream is not trained has no dropout in training either."""
         super().train(mode)
         if mode:
-            set_train_mode(self.upstream, trained=self.trained)
+            set_train_mode(self.upstream, trained=self.adapted)
         return self
 
     def encode(self, batch: Batch) -> Encoded:
@@ -61,7 +77,12 @@ class SpeechModel(nn.Module):
         encoded: Encoded = self.head(feats_BFD, features.lengths_B)
         return encoded
 
-    def forward(self, batch: Batch) -> Loss:
+    def blocks(self) -> Iterable[nn.Module]:
+        """The Transformer blocks of the upstream."""
+        anatomy = self.upstream.anatomy
+        return () if anatomy is None else self.upstream.get_submodule(anatomy.blocks).children()
+
+    def forward(self, batch: Batch, turn: str = "") -> Loss:
         """The loss of a batch."""
         encoded = self.encode(batch)
         loss: Loss = self.objective(encoded, batch.targets_BS, batch.target_lengths_B)

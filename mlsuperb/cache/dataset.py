@@ -16,10 +16,9 @@ from torch.utils.data import Dataset
 
 from mlsuperb.cache.codec import Kept
 from mlsuperb.cache.store import KEY_BYTES, Store, audio_key
-from mlsuperb.data.audio import RATE_HZ
 from mlsuperb.data.dataset import Example, SpeechDataset, collate
 from mlsuperb.data.sampling import Draw
-from mlsuperb.types import Batch, Utterance
+from mlsuperb.types import SAMPLE_RATE_HZ, Batch, Utterance
 
 # no key yet; a key; its file was found sound; its features are in the main process's device memory
 NEW, KEYED, TRUSTED, RESIDENT = range(4)
@@ -138,7 +137,7 @@ class CachedSpeech(Dataset[CachedExample]):
         indices = tuple(one.number for one in examples)
         batch = collate([one.example for one in examples])  # its audio is what has to be computed
         lengths_B = self._samples_N[list(indices)]
-        audio_s = int(lengths_B.sum()) / RATE_HZ
+        audio_s = int(lengths_B.sum()) / SAMPLE_RATE_HZ
         facts: dict[str, Any] = {"lengths_B": lengths_B, "audio_s": audio_s, "cached_s": audio_s - batch.audio_s}
         return PartBatch(
             batch=replace(batch, wave_BT=batch.wave_BT[list(missing)], **facts),

@@ -96,7 +96,8 @@ def _after(command: str, given: Sequence[str], word: str) -> Iterable[str]:
                 parser = action.choices[one]
     flags = {flag: action for action in parser._actions for flag in action.option_strings}
     if given and given[-1] in flags and flags[given[-1]].nargs != 0:  # the flag's value
-        return flags[given[-1]].choices or getattr(flags[given[-1]], "suggestions", ())
+        suggested: Iterable[str] = flags[given[-1]].choices or getattr(flags[given[-1]], "suggestions", ())
+        return suggested
     if word.startswith("-"):
         return [flag for flag in flags if flag.startswith("--")]
     places = [list(action.choices) for action in parser._actions if action.choices and not action.option_strings]

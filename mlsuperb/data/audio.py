@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 
-RATE_HZ = 16_000
+from mlsuperb.types import SAMPLE_RATE_HZ
+
 # What libsndfile knows by content; `.raw` and its like have no header and are left out.
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".oga", ".aiff", ".aif", ".au", ".caf", ".w64", ".sph")
 # Segment tables round their times, and compressed files pad their last packet: so much is not an error.
@@ -54,7 +55,7 @@ def load_audio(
     """
     with _open(path) as file:
         rate_hz = file.samplerate
-        if rate_hz != RATE_HZ and not resample:
+        if rate_hz != SAMPLE_RATE_HZ and not resample:
             raise ValueError(wrong_rate(path, rate_hz=rate_hz))
         start = round(start_s * rate_hz)
         num_wanted = file.frames - start if duration_s is None else round(duration_s * rate_hz)
@@ -72,13 +73,13 @@ def load_audio(
     wave_T = samples_TC[:, 0] if samples_TC.shape[1] == 1 else samples_TC.mean(axis=1)
     if not np.isfinite(wave_T).all():
         raise ValueError(f"{path}: the audio holds values that are not finite. Get the file again or take it out.")
-    return np.ascontiguousarray(wave_T if rate_hz == RATE_HZ else _to_16_khz(wave_T, rate_hz=rate_hz))
+    return np.ascontiguousarray(wave_T if rate_hz == SAMPLE_RATE_HZ else _to_16_khz(wave_T, rate_hz=rate_hz))
 
 
 def wrong_rate(path: str | os.PathLike[str], *, rate_hz: int) -> str:
     """The message for a file that would have to be resampled although that was not allowed."""
     return (
-        f"{path} has {rate_hz} samples a second, not {RATE_HZ}, and data.resample is false. "
+        f"{path} has {rate_hz} samples a second, not {SAMPLE_RATE_HZ}, and data.resample is false. "
         "Set data.resample=true, or convert the file."
     )
 
@@ -87,7 +88,7 @@ def _to_16_khz(wave_T: np.ndarray, *, rate_hz: int) -> np.ndarray:
     import torch
     from torchaudio.functional import resample
 
-    return resample(torch.from_numpy(np.ascontiguousarray(wave_T)), rate_hz, RATE_HZ).numpy()
+    return resample(torch.from_numpy(np.ascontiguousarray(wave_T)), rate_hz, SAMPLE_RATE_HZ).numpy()
 
 
 def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:

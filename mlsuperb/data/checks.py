@@ -13,9 +13,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from mlsuperb.data.arrow import repeated
-from mlsuperb.data.audio import END_TOLERANCE_S, RATE_HZ, audio_info, wrong_rate
+from mlsuperb.data.audio import END_TOLERANCE_S, audio_info, wrong_rate
 from mlsuperb.data.languages import language_problems
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.types import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
     from mlsuperb.data.corpora.base import Corpus
@@ -110,7 +111,7 @@ def _with_durations(corpus: Corpus, frame: pd.DataFrame, skipped: SkipReport) ->
         frame = drop(frame, state[frame.index] == reason, reason, skipped)
     rate_hz = frame["audio"].map({path: header[1] for path, header in headers.items()}).astype(float)
     file_s = frame["audio"].map({path: header[2] for path, header in headers.items()}).astype(float)
-    if not corpus.resample and (refused := frame["audio"][rate_hz != RATE_HZ]).size:
+    if not corpus.resample and (refused := frame["audio"][rate_hz != SAMPLE_RATE_HZ]).size:
         first = wrong_rate(refused.iloc[0], rate_hz=int(rate_hz[refused.index[0]]))
         raise ValueError(f"{first} ({refused.nunique()} files of this corpus have another rate.)")
     rest_s = file_s - frame["start_s"]

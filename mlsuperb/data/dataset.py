@@ -12,10 +12,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from mlsuperb.data.audio import RATE_HZ, load_audio
+from mlsuperb.data.audio import load_audio
 from mlsuperb.data.rows import Rows
 from mlsuperb.data.sampling import Draw
-from mlsuperb.types import Batch, Utterance
+from mlsuperb.types import SAMPLE_RATE_HZ, Batch, Utterance
 
 NO_TARGET = np.zeros(0, np.int64)
 
@@ -192,5 +192,5 @@ def collate(examples: Sequence[Example]) -> Batch:
         lengths_B=torch.tensor(num_samples),
         targets_BS=pad_sequence(targets, batch_first=True),
         target_lengths_B=torch.tensor([len(target) for target in targets]),
-        audio_s=sum(num_samples) / RATE_HZ,
+        audio_s=sum(num_samples) / SAMPLE_RATE_HZ,
     )

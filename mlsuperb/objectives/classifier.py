@@ -39,7 +39,7 @@ class UtteranceClassifier(Objective):
         targets_B = targets_BS[:, 0]
         log_probs_BV = self.log_probs(encoded).values[:, 0]
         total = nn.functional.nll_loss(log_probs_BV, targets_B, ignore_index=UNSEEN, reduction="sum")
-        return Loss(total / (targets_B != UNSEEN).sum().clamp(min=1), {})
+        return Loss(total / (targets_B != UNSEEN).sum().clamp(min=1))
 
     def log_probs(self, encoded: Encoded) -> Encoded:
         """Log posteriors (B, 1, V) in fp32: one frame an utterance."""

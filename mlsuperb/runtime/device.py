@@ -57,8 +57,8 @@ def compile_problem() -> str | None:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto` is a CUDA device that no other run of this user has taken, or else the CPU; of several processes of a job, each
-    takes the GPU of its number.
+    """Device to compute on: `auto` is a CUDA device that no other run of this user has taken, which is locked for this process,
+    or else the CPU; of several processes of a job, each takes the GPU of its number. Sets nothing up (`prepare_process`).
 
     Raises:
         ValueError: the device asked for is not there.
@@ -71,9 +71,15 @@ def choose_device(name: str = "auto") -> torch.device:
             device = torch.device("cuda", _gpu_of_rank())
         elif name == "auto":
             device = torch.device("cuda", _free_gpu())
+    return device
+
+
+def prepare_process(device: torch.device) -> torch.device:
+    """Set this process up to compute on `device`, before a model is put there; returns it."""
+    if device.type == "cuda":
         torch.cuda.set_device(device)  # accelerate takes the current one
         torch.backends.cudnn.allow_tf32 = False  # fp32 convolutions, as they are said to be
-    if device.type == "cpu":
+    else:
         _keep_freed_memory()
     return device
 

@@ -17,7 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Value = TypeVar("Value")
 
@@ -164,6 +167,16 @@ def gather(value: Value) -> list[Value]:
     values: list[Any] = [None] * world()
     dist.all_gather_object(values, value)
     return values
+
+
+def total(tensor: Tensor) -> Tensor:
+    """The sum of `tensor` over all ranks, on its device, without waiting for it; all have to call it."""
+    if _group is None:
+        return tensor
+    import torch.distributed as dist
+
+    dist.all_reduce(summed := tensor.clone())
+    return summed
 
 
 def from_main(function: Callable[[], Value]) -> Value:

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlsuperb.runtime import ranks
+from mlsuperb.training.trainable import Trainable
 
 Parallel = Literal["ddp", "fsdp"]
 
 
-def shard(model: nn.Module) -> None:
-    """Leave each rank a part of every parameter (FSDP2, `torch.distributed.fsdp.fully_shard`): each Transformer block of the
-    upstream is put together when it computes, all else for the whole step. An upstream that is not trained stays as it is, so
-    that a rank can ask it for features alone. To be called before an optimiser is made.
+def shard(model: Trainable) -> None:
+    """Leave each rank a part of every parameter (FSDP2, `torch.distributed.fsdp.fully_shard`): each of the model's blocks is put
+    together when it computes, all else for the whole step. A child of the model in which nothing is trained stays as it is, so
+    that a rank can ask it for its output alone. To be called before an optimiser is made.
 
     Raises:
         ValueError: it has 4-bit weights.
@@ -29,20 +30,16 @@ def shard(model: nn.Module) -> None:
 
     parameters = list(model.parameters())
     if any(hasattr(parameter, "quant_state") for parameter in parameters):
-        raise ValueError(
-            "trainer.parallel=fsdp cannot share out 4-bit weights (adaptation=qlora), give trainer.parallel=ddp"
-        )
+        raise ValueError("trainer.parallel=fsdp cannot share out 4-bit weights, give trainer.parallel=ddp")
     mesh = init_device_mesh(parameters[0].device.type, (ranks.world(),))
-    upstream: Any = getattr(model, "upstream", nn.Module())
-    own = set(upstream.parameters())
-    if any(parameter.requires_grad for parameter in own):
-        own = set()
-        if upstream.anatomy is not None:
-            for block in upstream.get_submodule(upstream.anatomy.blocks).children():
-                fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh, reshard_after_forward=False, ignored_params=own)
-    if hasattr(model, "encode"):
-        register_fsdp_forward_method(model, "encode")
+    idle = (part for part in model.children() if not any(one.requires_grad for one in part.parameters()))
+    whole = {parameter for part in idle for parameter in part.parameters()}
+    for block in model.blocks():
+        if whole.isdisjoint(block.parameters()):
+            fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh, reshard_after_forward=False, ignored_params=whole)
+    for method in model.methods:
+        register_fsdp_forward_method(model, method)
 
 
 def replicate(model: nn.Module, *, some_wait: bool) -> nn.Module:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
-from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.state import AcceleratorState
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
 from mlsuperb.runtime import ranks
-from mlsuperb.runtime.device import choose_device
+from mlsuperb.runtime.device import choose_device, prepare_process
 from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.training.checkpoint import (
     CheckpointFolder,
@@ -31,7 +32,6 @@ from mlsuperb.training.checkpoint import (
 from mlsuperb.training.distributed import (
     full,
     is_sharded,
-    load_optimizer,
     put_together,
     replicate,
     seed_rank,
@@ -39,11 +39,21 @@ from mlsuperb.training.distributed import (
     unsynchronised,
     whole,
 )
-from mlsuperb.training.losses import PendingLosses
+from mlsuperb.training.losses import WHAT_HELPS, WHOLE, PendingLosses, share_of
 from mlsuperb.training.memory import memory_errors_named
-from mlsuperb.training.parameters import Unfreezing, check_cap, check_gradients, count_trained, parameter_groups
+from mlsuperb.training.parameters import (
+    Parameters,
+    Unfreezing,
+    check_cap,
+    check_gradients,
+    count_trained,
+    groups_of,
+    parameter_groups,
+)
 from mlsuperb.training.progress import PROGRESS_FILE, Estimate, Progress
-from mlsuperb.types import Batch, Loss
+from mlsuperb.training.trainable import Batch, Trainable, compile_blocks
+from mlsuperb.training.turns import Turn
+from mlsuperb.types import Loss
 
 if TYPE_CHECKING:
     from mlsuperb.training.trainer import Trainer
@@ -61,139 +71,198 @@ class Loop:
         self,
         settings: Trainer,
         *,
-        model: nn.Module,
+        model: Trainable,
         validate: Callable[[], dict[str, float]],
         folder: Path,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self.settings, self.model, self.validate, self.folder = settings, model, validate, folder
         self.on_progress = on_progress
-        self.device = choose_device(settings.device)
+        self.device = prepare_process(choose_device(settings.device))
         self.progress = Progress()
         self.checkpoints = CheckpointFolder(folder / "checkpoints")
-        self.pending = PendingLosses(self.progress, eager=self.device.type == "cpu")
+        self._seen = 0  # examples that this rank has trained on and `progress` does not have yet
         self._set_up()
 
     def _set_up(self) -> None:
         AcceleratorState._reset_state(reset_partial_state=True)  # a sweep trains several models in one process
         settings = self.settings
-        check_cap(count_trained(self.model), settings.max_trainable_params)
+        check_cap(count_trained(self.model), settings.max_trainable_params, self.model.advice)
         self.accelerator = Accelerator(  # joins the ranks that are there
             cpu=self.device.type == "cpu",
             mixed_precision="bf16" if settings.precision == "bf16" else "no",
             log_with=list(settings.trackers) or None,
             project_dir=self.folder,
         )
+        if settings.compile:
+            compile_blocks(self.model.blocks())
         self.model.to(self.device)
         if settings.parallel == "fsdp":
             if ranks.world() > 1:
                 shard(self.model)
             else:
                 log.info("trainer.parallel=fsdp: there is one process, so nothing is shared out")
-        groups = parameter_groups(self.model, settings.learning_rates)
-        num_updates = settings.num_iterations // settings.accumulate
-        self.unfreezing = Unfreezing(self.model, settings.unfreeze_after, num_updates=num_updates)
-        optimizer = settings.optimizer(groups)
-        self.scheduler = LambdaLR(optimizer, lambda update: settings.schedule(update, num_updates))
-        self.wrapped, self.optimizer = self._wrap(optimizer)
-        self.trained = [parameter for group in groups for parameter in group["params"]]
+        self._set_up_turns()
 
-    def _wrap(self, optimizer: Optimizer) -> tuple[nn.Module, AcceleratedOptimizer]:
+    def _set_up_turns(self) -> None:
+        settings, turns = self.settings, self.model.turns
+        trained = {name: parameter for turn in turns for name, parameter in self.model.trained(turn)}
+        groups = parameter_groups(trained, settings.learning_rates)
+        num_updates = settings.num_iterations // settings.accumulate
+        self.unfreezing = Unfreezing(trained, settings.unfreeze_after, num_updates=num_updates)
+        optimizers = {turn: settings.optimizer(groups_of(groups, dict(self.model.trained(turn)))) for turn in turns}
+        self.wrapped = self._wrap()
+        self.turns = [self._turn(name, optimizer, trained, num_updates) for name, optimizer in optimizers.items()]
+
+    def _turn(self, name: str, optimizer: Optimizer, trained: Parameters, num_updates: int) -> Turn:
+        mine = dict(self.model.trained(name))
+        eager = self.device.type == "cpu" and not self.settings.max_skipped_steps
+        return Turn(
+            name=name,
+            trained=[parameter for group in optimizer.param_groups for parameter in group["params"]],
+            others=[parameter for one, parameter in trained.items() if one not in mine],
+            scheduler=LambdaLR(optimizer, lambda update: self.settings.schedule(update, num_updates)),
+            optimizer=self.accelerator.prepare_optimizer(optimizer),
+            losses=PendingLosses(self.progress, eager=eager),
+        )
+
+    def _wrap(self) -> nn.Module:
         # evaluation_mode: accelerate adds autocast and leaves the rest to us
         model = self.accelerator.prepare_model(self.model, evaluation_mode=True)
         if ranks.world() > 1 and not is_sharded(self.model):
-            model = replicate(model, some_wait=any(self.settings.unfreeze_after.values()))
-        return model, self.accelerator.prepare_optimizer(optimizer)
+            some_wait = any(self.settings.unfreeze_after.values()) or len(self.model.turns) > 1
+            return replicate(model, some_wait=some_wait)
+        return model
 
     def run(self, batches: Batches) -> None:
         settings, progress = self.settings, self.progress
         self._resume()
         self._start_trackers()
-        log.info(
-            "%s iterations in %d epochs, %s done",
-            f"{settings.num_iterations:,}",
-            settings.max_epochs,
-            f"{progress.iteration:,}",
-        )
-        log.info(disk_forecast(self.model, self.folder, keep_best=settings.keep_best))
-        stream = batches(progress.iteration)
-        estimate = Estimate(total=settings.num_iterations)
+        total, done = settings.num_iterations, progress.iteration
+        log.info("%s iterations in %d epochs, %s done", f"{total:,}", settings.max_epochs, f"{done:,}")
+        log.info(disk_forecast(self.model, self.folder, keep_best=settings.num_kept))
         self.model.train()
-        with tqdm(
-            total=settings.num_iterations,
-            initial=progress.iteration,
-            desc="train",
-            unit="it",
-            dynamic_ncols=True,
-            disable=not ranks.is_main(),
-        ) as bar:
-            while not self._finished():
-                started = time.perf_counter()
-                if progress.iteration == (progress.epoch + 1) * settings.iterations_per_epoch:
-                    self._end_epoch(bar)
-                else:
-                    audio_s = self._update(stream, bar)
-                    if estimate.is_warm:
-                        progress.timed_audio_s += audio_s
-                        progress.timed_s += time.perf_counter() - started
-                    if progress.iteration % settings.checkpoint_every < settings.accumulate:
-                        self._checkpoint()
-                    if message := estimate.tick(progress.iteration, self.device):
-                        log.info(message)
-                progress.wall_s += time.perf_counter() - started
+        shown: dict[str, Any] = {"desc": "train", "unit": "it", "dynamic_ncols": True, "disable": not ranks.is_main()}
+        with tqdm(total=total, initial=done, **shown) as bar:
+            self._train(batches(done), bar)
         self._finish()
+
+    def _train(self, stream: Iterator[Batch], bar: tqdm[Any]) -> None:
+        settings, progress = self.settings, self.progress
+        estimate = Estimate(total=settings.num_iterations)
+        while not self._finished():
+            started = time.perf_counter()
+            if progress.iteration == (progress.epoch + 1) * settings.iterations_per_epoch:
+                self._end_epoch(bar)
+            else:
+                amount = self._update(stream, bar)
+                if estimate.is_warm:
+                    progress.timed_audio_s += amount
+                    progress.timed_s += time.perf_counter() - started
+                if progress.iteration % settings.checkpoint_every < settings.accumulate:
+                    self._checkpoint()
+                if message := estimate.tick(progress.iteration, self.device):
+                    log.info(message)
+            progress.wall_s += time.perf_counter() - started
 
     def _finished(self) -> bool:
         settings, progress = self.settings, self.progress
         if progress.epoch >= settings.max_epochs:
             return True
-        if settings.patience is None or not progress.best:
+        if settings.patience is None or not progress.history:
             return False
-        return progress.epoch - progress.best[0] >= settings.patience
+        return progress.epoch - self._ranked()[0] >= settings.patience
+
+    def _ranked(self) -> list[int]:
+        """The epochs, best first; of equal ones the earlier."""
+        history, figure = self.progress.history, self.settings.select_by
+        return sorted(range(1, len(history) + 1), key=lambda epoch: (history[epoch - 1][figure], epoch))
 
     def _update(self, stream: Iterator[Batch], bar: tqdm[Any]) -> float:
-        """One update of the weights: `accumulate` iterations; returns the seconds of audio in them."""
-        settings, progress, audio_s = self.settings, self.progress, 0.0
-        with self.unfreezing.held(progress.iteration // settings.accumulate):
-            for left in reversed(range(settings.accumulate)):
-                batch = next(stream).to(self.device)
-                with unsynchronised(self.wrapped, left > 0):
-                    self._iteration(batch)
-                audio_s += batch.audio_s * ranks.world()  # the others have as much: batches are dealt out equally
-            check_gradients(self.model)
-        if settings.grad_clip is not None:
-            norm = self.accelerator.clip_grad_norm_(self.trained, settings.grad_clip)
-            self.pending.add_gradient_norm(full(norm))
-        with memory_errors_named(None):  # Adam takes its memory at the first one
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scheduler.step()
+        """One update of the weights in each turn: `accumulate` iterations; returns the amount of data in them."""
+        settings, progress, self._amount = self.settings, self.progress, 0.0
+        batches: Iterable[Batch] = self._draw(stream)
+        if len(self.turns) > 1:  # an ordinary training needs no more than one at a time
+            batches = list(batches)
+        for turn in self.turns:
+            with self.unfreezing.held(progress.iteration // settings.accumulate, turn.others):
+                if moves := turn.moves:
+                    self._add_gradients(turn, batches)
+            if moves:
+                self._step(turn)
+            turn.scheduler.step()
+        progress.iteration += settings.accumulate
         bar.update(settings.accumulate)
         if progress.iteration % settings.log_every < settings.accumulate:
-            loss = self.pending.flush()
-            bar.set_postfix(loss=f"{loss:.3f}", epoch=progress.epoch + 1)
-            self.accelerator.log({"train/loss": loss, **self._rates()}, progress.iteration)
-            self.on_progress(progress)
-        return audio_s
+            self._log(bar)
+        return self._amount
 
-    def _rates(self) -> dict[str, float]:
-        """The learning rate of each group of parameters, as curves."""
-        prefixes = [group["prefix"] for group in self.optimizer.param_groups]
-        rates = zip(prefixes, self.scheduler.get_last_lr(), strict=True)
-        return {f"train/lr/{prefix}" if prefix else "train/lr": float(rate) for prefix, rate in rates}
+    def _draw(self, stream: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches of an update."""
+        for batch in islice(stream, self.settings.accumulate):
+            self._seen += len(batch.ids) if batch.share else 0
+            self._amount += batch.amount * ranks.world()  # the others have as much: batches are dealt out equally
+            yield batch
 
-    def _iteration(self, batch: Batch) -> None:
+    def _add_gradients(self, turn: Turn, batches: Iterable[Batch]) -> None:
+        accumulate = self.settings.accumulate
+        for number, batch in enumerate(batches, 1):
+            with unsynchronised(self.wrapped, number < accumulate):
+                self._iteration(batch.to(self.device), turn, self.progress.iteration + number)
+        check_gradients(self.model, self.model.advice)
+
+    def _iteration(self, batch: Batch, turn: Turn, iteration: int) -> None:
         """One batch forward and backward, or this rank's share of it: the gradient of the whole is the mean over ranks."""
-        with memory_errors_named(batch), ranks.counting(batch.share > 0):
-            result: Loss = self.wrapped(batch)
-            self.accelerator.backward(result.loss * (batch.share * ranks.world()) / self.settings.accumulate)
-        self.progress.iteration += 1
-        self.pending.add(self.progress.iteration, batch, result)
+        with memory_errors_named(batch, self.model.advice), ranks.counting(batch.share > 0):
+            result: Loss = self.wrapped(batch, turn.name)
+            share = share_of(batch, result)
+            self.accelerator.backward(result.loss * (share * ranks.world()) / self.settings.accumulate)
+        turn.losses.add(iteration, batch, result, share=share)
+
+    def _step(self, turn: Turn) -> None:
+        """Move what the turn trains, unless a gradient is not finite and that is allowed."""
+        settings = self.settings
+        norm = self.accelerator.clip_grad_norm_(turn.trained, settings.grad_clip or math.inf)
+        turn.losses.add_gradient_norm(full(norm))
+        dropped = turn.losses.drop_unless_finite(settings.accumulate) if settings.max_skipped_steps else None
+        if dropped is None:
+            with memory_errors_named(None, self.model.advice):  # Adam takes its memory at the first one
+                turn.optimizer.step()
+        else:
+            self._count_skipped(dropped)
+        turn.optimizer.zero_grad(set_to_none=True)
+
+    def _count_skipped(self, ids: list[str]) -> None:
+        counts, limit = self.progress.counts, self.settings.max_skipped_steps
+        counts["skipped_steps"] = skipped = counts.get("skipped_steps", 0) + 1
+        where = f"after iteration {self.progress.iteration}, on the examples {', '.join(ids)}"
+        if skipped > limit:
+            raise ValueError(
+                f"the loss or its gradient was not finite in {skipped} updates, more than trainer.max_skipped_steps={limit} "
+                f"allows, the last of them {where}. {WHAT_HELPS}. {WHOLE}"
+            )
+        log.warning("skipped update %d of at most %d without a finite loss and gradient: %s", skipped, limit, where)
+
+    def _log(self, bar: tqdm[Any]) -> None:
+        curves, progress = self._read(), self.progress
+        losses = {name.removeprefix("train/"): f"{one:.3f}" for name, one in curves.items() if "/loss" in name}
+        bar.set_postfix(epoch=progress.epoch + 1, **losses)
+        for turn in self.turns:
+            curves |= turn.learning_rates()
+        self.accelerator.log(curves, progress.iteration)
+        self.on_progress(progress)
+
+    def _read(self) -> dict[str, float]:
+        """Read what waits on the device; returns curves."""
+        curves = {name: value for turn in self.turns for name, value in turn.read().items()}
+        self.progress.num_utterances += sum(ranks.gather(self._seen))
+        self._seen = 0
+        return curves
 
     def _end_epoch(self, bar: tqdm[Any]) -> None:
-        """Validate, rank the epoch, keep its weights if it is among the best, save everything."""
+        """Validate, rank the epoch, keep its weights if they are to be kept, save everything."""
         settings, progress = self.settings, self.progress
-        self.pending.flush()
+        self._read()
         bar.set_description("validate")
         self.model.eval()
         with whole(self.model):
@@ -205,46 +274,39 @@ class Loop:
                 f"trainer.select_by={settings.select_by} is not a figure of the validation: {list(figures)}"
             )
         epoch = progress.epoch + 1
-        progress.history.append({"epoch": epoch, "train_loss": self.pending.epoch_mean(), **figures})
-        progress.best = sorted(
-            range(1, epoch + 1), key=lambda one: (progress.history[one - 1][settings.select_by], one)
-        )[: settings.keep_best]
+        trained = {name: value for turn in self.turns for name, value in turn.end_epoch().items()}
+        progress.history.append({"epoch": epoch, **trained, **figures})
+        self._keep(epoch)
+        self.accelerator.log({f"valid/{k.removeprefix('valid_')}": v for k, v in figures.items()}, progress.iteration)
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in progress.history[-1].items() if name != "epoch")
+        log.info(
+            "epoch %d/%d: %s%s", epoch, settings.max_epochs, shown, "  (best)" if self._ranked()[0] == epoch else ""
+        )
+        self.on_progress(progress)
+
+    def _keep(self, epoch: int) -> None:
+        """Choose the epochs whose weights are kept, now that `epoch` is known; write, then drop."""
+        progress = self.progress
+        progress.best = [epoch] if self.settings.keep == "last" else self._ranked()[: self.settings.num_kept]
         if epoch in progress.best:
-            self._save(trained_tensors(self.model), self._epoch_file(epoch))
+            tensors = trained_tensors(self.model)
+            if ranks.is_main():
+                save_weights(tensors, self._epoch_file(epoch))
         self._checkpoint()
         for path in (self.folder / "best").glob("epoch_*.safetensors"):
             if ranks.is_main() and path not in {self._epoch_file(one) for one in progress.best}:
                 path.unlink()
-        self.accelerator.log({f"valid/{k.removeprefix('valid_')}": v for k, v in figures.items()}, progress.iteration)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in progress.history[-1].items() if name != "epoch")
-        log.info(
-            "epoch %d/%d: %s%s", epoch, settings.max_epochs, shown, "  (best)" if progress.best[0] == epoch else ""
-        )
-        self.on_progress(progress)
-
-    def _save(self, tensors: dict[str, Tensor], path: Path) -> None:
-        if ranks.is_main():
-            save_weights(tensors, path)
 
     def _epoch_file(self, epoch: int) -> Path:
         return self.folder / "best" / f"epoch_{epoch:04d}.safetensors"
 
     def _checkpoint(self) -> None:
-        self.pending.flush()
-        weights, optimizer = trained_tensors(self.model), full(self.optimizer.state_dict())
-        if not ranks.is_main():
-            return
-        self.checkpoints.save(
-            self.progress.iteration,
-            num_epochs=self.progress.epoch,
-            weights=weights,
-            state={
-                "optimizer": optimizer,
-                "scheduler": self.scheduler.state_dict(),
-                "progress": self.progress.to_dict(),
-                "epoch_losses": self.pending.epoch_losses,
-            },
-        )
+        self._read()
+        weights, state = trained_tensors(self.model), {"progress": self.progress.to_dict()}
+        for turn in self.turns:
+            state |= turn.state()
+        if ranks.is_main():
+            self.checkpoints.save(self.progress.iteration, num_epochs=self.progress.epoch, weights=weights, state=state)
 
     def _resume(self) -> None:
         checkpoint = ranks.from_main(self.checkpoints.latest)
@@ -252,10 +314,9 @@ class Loop:
             seed_rank(0)
             return
         state = self.checkpoints.load(checkpoint, model=self.model)
-        load_optimizer(self.optimizer, state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
+        for turn in self.turns:
+            turn.load(state)
         vars(self.progress).update(state["progress"])
-        self.pending.epoch_losses[:] = state["epoch_losses"]
         if ranks.is_main():
             restore_rng(state["rng"])
         seed_rank(self.progress.iteration)

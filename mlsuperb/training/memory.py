@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from mlsuperb.types import Batch
+from mlsuperb.training.trainable import Advice, Batch
 
-RATE_HZ = 16_000  # of `Batch.wave_BT`
 _SIGNS = ("DefaultCPUAllocator", "not enough memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -22,8 +21,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def memory_errors_named(batch: Batch | None) -> Iterator[None]:
-    """Turn running out of memory, while working on `batch`, into one paragraph.
+def memory_errors_named(batch: Batch | None, advice: Advice) -> Iterator[None]:
+    """Turn running out of memory, while working on `batch` or on an update of the weights, into one paragraph.
 
     Raises:
         ValueError: the memory is too small.
@@ -33,22 +32,11 @@ def memory_errors_named(batch: Batch | None) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        where = "at the update of the weights" if batch is None else f"on a batch of {_described(batch)}"
+        where = "at the update of the weights" if batch is None else f"on a batch of {batch.describe()}"
         raise ValueError(
-            f"the memory is too small: it ran out {where} ({' '.join(str(error).split())[:120]} ...). Lower "
-            "loading.train.max_batch_s (or loading.train.batch_size), raising trainer.accumulate in turn; or "
-            "cache.device_gb, where a GPU keeps the features of a frozen upstream; or set "
-            "adaptation.gradient_checkpointing=true where an upstream is trained, or trainer.precision=bf16 on a GPU. "
-            "`mlsuperb largest_batch` with the same settings measures what fits. Checkpoints are whole"
+            f"the memory is too small: it ran out {where} ({' '.join(str(error).split())[:120]} ...). {advice.memory}. "
+            "Checkpoints are whole"
         ) from error
-
-
-def _described(batch: Batch) -> str:
-    longest_s = batch.wave_BT.shape[1] / RATE_HZ
-    if batch.features is not None:
-        longest_s = batch.features.layers[0].shape[1] / batch.features.frame_rate_hz
-    num = len(batch.ids)
-    return f"{num} utterances, the longest of {longest_s:.1f} s ({num * longest_s:.0f} s with padding)"
 
 
 def free_gb(device: torch.device) -> float:
@@ -77,7 +65,12 @@ class Measured:
 
 
 def find_largest(
-    measure: Callable[[int], Measured], *, start_gb: float, limit_gb: float, pays: float = 1.03
+    measure: Callable[[int], Measured],
+    *,
+    start_gb: float,
+    limit_gb: float,
+    pays: float = 1.03,
+    advice: str = "choose a smaller model",
 ) -> tuple[list[Measured], float]:
     """Measure batches of 1, 2, 3, 5, ... utterances, each about half as large again, until the next would not fit in
     `limit_gb` or two steps more are not `pays` times as fast; returns what was measured, and the padded seconds that fit.
@@ -85,6 +78,7 @@ def find_largest(
     Args:
         measure: a batch of so many utterances of the greatest length; raises what torch does when memory runs out.
         start_gb: memory in use before the first.
+        advice: what to do where not even one utterance fits.
 
     Raises:
         ValueError: not even one utterance fits.
@@ -104,10 +98,7 @@ def find_largest(
             break
         num += max(1, num // 2)
     if not found or found[0].peak_gb > limit_gb:
-        raise ValueError(
-            "not even one utterance of the greatest length fits into the memory: set "
-            "adaptation.gradient_checkpointing=true, trainer.precision=bf16 on a GPU, or choose a smaller upstream or head"
-        )
+        raise ValueError(f"not even one utterance of the greatest length fits into the memory: {advice}")
     return found, limit_s
 
 

@@ -20,9 +20,11 @@ PROGRESS_FILE = "training.json"
 class Progress:
     """Counted in iterations (one batch forward and backward); saved with every checkpoint.
 
-    `history` has one entry an epoch: its number, the training loss and every figure of its validation. `best` lists the
-    epochs whose weights are kept, best first. `counts` adds up what the objective counts (`Loss.counts`). `wall_s` is time
-    spent training, over all starts; of `timed_audio_s` are the updates that took `timed_s`: all but the first few of each start.
+    `history` has one entry per epoch: its number, the training loss, the training's rates (`Loss.rates`) and every figure of its
+    validation. `best` lists the epochs whose weights are kept, best first. `num_utterances` counts examples. `counts` adds up
+    `Loss.counts`, and skipped updates (`skipped_steps`). `wall_s` is the time spent training, over all starts; the updates that
+    took `timed_s`, all but the first few of each start, processed `timed_audio_s`, in the unit of `Batch.amount`: seconds of
+    audio where there is audio.
     """
 
     iteration: int = 0
@@ -41,7 +43,7 @@ class Progress:
 
     @property
     def rtfx(self) -> float | None:
-        """Seconds of audio a second, in updates; None before any was timed."""
+        """Seconds of audio (or what `Batch.amount` counts) per second of updates; None before any was timed."""
         return self.timed_audio_s / self.timed_s if self.timed_s else None
 
     def to_dict(self) -> dict[str, Any]:

@@ -53,3 +53,24 @@ class Warmup:
     def __call__(self, update: int, num_updates: int) -> float:
         step = update + 1
         return self.updates**0.5 * min(step**-0.5, step * self.updates**-1.5)
+
+
+@dataclass(kw_only=True)
+class LinearDecay:
+    """Linear warm-up from 0 to the full rate, then a line down to `final` of it: fairseq's `polynomial_decay` with power 1, with
+    which wav2vec 2.0 and HuBERT were trained. As there, the first update has the rate 0.
+
+    Args:
+        warmup: share of the updates spent warming up.
+        final: the factor at the end of the training.
+    """
+
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.08
+    final: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    def __call__(self, update: int, num_updates: int) -> float:
+        warmup_updates = round(self.warmup * num_updates)
+        if update < warmup_updates:
+            return update / warmup_updates
+        left = max(0.0, 1 - (update - warmup_updates) / max(1, num_updates - warmup_updates))
+        return self.final + (1 - self.final) * left

@@ -1,5 +1,5 @@
-"""The one training loop. It knows a model that returns a `Loss` for a batch, a stream of batches and a validation; what is
-trained, and for which task, is not its business."""
+"""The one training loop. It knows a model that returns a `Loss` for a batch (`mlsuperb.training.trainable`), a stream of batches
+and a validation; what is trained, and for which task, is not its business."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
-from torch import nn
 from torch.optim import Optimizer
 
 from mlsuperb.runtime.device import compile_problem, device_problem
@@ -17,6 +16,7 @@ from mlsuperb.training.distributed import Parallel
 from mlsuperb.training.loop import Batches, Loop
 from mlsuperb.training.progress import Progress
 from mlsuperb.training.schedules import Constant, Schedule
+from mlsuperb.training.trainable import Trainable
 
 
 @dataclass(kw_only=True)
@@ -25,10 +25,11 @@ class Trainer:
 
     An iteration is one batch forward and backward; `accumulate` iterations make one update of the weights. An epoch is a
     fixed number of iterations, whatever the size of the corpus (ESPnet's `num_iters_per_epoch`); after each the model is
-    validated, and the weights of the `keep_best` best epochs are averaged in the end.
+    validated, and the weights of the `keep_best` best epochs are averaged in the end. A model with several turns
+    (`Trainable.turns`) has an optimiser and a schedule for each, all of these settings.
 
     Args:
-        optimizer: builds the optimiser from the trained parameters.
+        optimizer: builds the optimiser of each turn from the parameters it trains.
         iterations_per_epoch: a multiple of `accumulate`.
         max_epochs: at most so many.
         accumulate: iterations to an update; the loss of each counts 1 / accumulate.
@@ -37,13 +38,18 @@ class Trainer:
         unfreeze_after: parts that stay as they are for so many updates first, by prefix (`{upstream: 1000}`); in both, the
             longest prefix that fits a name counts.
         max_trainable_params: refuse to train more; None for no limit. ML-SUPERB 2.0 allows 100 million.
-        grad_clip: largest L2 norm of the gradient; None for no clipping.
+        grad_clip: largest L2 norm of the gradient (of each turn); None for no clipping.
+        max_skipped_steps: updates without a finite loss and gradient that are skipped and counted (`skipped_steps`) before the
+            training fails; buffers such as a batch norm's averages have seen their batches all the same. With 0 the first one
+            is an error; with more the host waits for the device at every update.
         precision: `bf16` computes in bfloat16 where autocast allows, weights stay fp32.
-        compile: compile the upstream's Transformer blocks (`torch.compile`) in training and in the decoding after it: pays in
-            long trainings on a GPU, after a minute or more of compiling; dropout draws other numbers.
+        compile: compile the model's Transformer blocks (`torch.compile`), in what follows the training, too: pays in long
+            trainings on a GPU, after a minute or more of compiling; dropout draws other numbers.
         device: `auto` takes a free CUDA device, else the CPU.
         parallel: what several processes do with a model: each has a copy (`ddp`), or a part of it and of the optimiser's state
             (`fsdp`, for models that are too large otherwise). The numbers are the same, and so are the checkpoints.
+        keep: the weights to end with: the average of the best epochs (`best_mean`), the best epoch's (`best`) or the last
+            epoch's (`last`).
         keep_best: epochs to average.
         select_by: the figure of the validation that says which epochs are best; lower is better.
         patience: stop after so many epochs without a better one; None for never.
@@ -65,10 +71,12 @@ class Trainer:
     unfreeze_after: dict[str, NonNegativeInt] = field(default_factory=dict)
     max_trainable_params: PositiveInt | None = None
     grad_clip: PositiveFloat | None = 5.0
+    max_skipped_steps: NonNegativeInt = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
     device: str = "auto"
     parallel: Parallel = "ddp"
+    keep: Literal["best_mean", "best", "last"] = "best_mean"
     keep_best: Annotated[int, Field(ge=1)] = 5
     select_by: str = "valid_loss"
     patience: PositiveInt | None = None
@@ -101,16 +109,21 @@ class Trainer:
         """Iterations of the whole training."""
         return self.iterations_per_epoch * self.max_epochs
 
+    @property
+    def num_kept(self) -> int:
+        """Epochs whose weights are kept."""
+        return self.keep_best if self.keep == "best_mean" else 1
+
     def fit(
         self,
-        model: nn.Module,
+        model: Trainable,
         *,
         batches: Batches,
         validate: Callable[[], dict[str, float]],
         folder: Path,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> Progress:
-        """Train `model`, from the last checkpoint in `folder` if there is one, and leave it with the averaged weights,
+        """Train `model`, from the last checkpoint in `folder` if there is one, and leave it with the weights of `keep`,
         which are written to `<folder>/model.safetensors`.
 
         Raises:

@@ -9,9 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mlsuperb.types import SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
 from mlsuperb.types import Features
-
-SAMPLE_RATE_HZ = 16_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,21 +70,6 @@ class Upstream(nn.Module, ABC):
     @abstractmethod
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         """Valid frames for so many valid samples."""
-
-    def compile_blocks(self) -> None:
-        """Have `torch.compile` make faster code of each block when it is first called, shapes left open. Blocks stay where
-        they are and parameters keep their names.
-
-        Raises:
-            ValueError: there are no blocks.
-        """
-        if self.anatomy is None:
-            raise ValueError(
-                f"trainer.compile compiles Transformer blocks, but this upstream ({type(self).__name__}) has none. Set "
-                "trainer.compile=false."
-            )
-        for block in self.get_submodule(self.anatomy.blocks).children():
-            block.compile(dynamic=True)
 
     @classmethod
     def depth(cls, settings: Mapping[str, Any]) -> int | None:

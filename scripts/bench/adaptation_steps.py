@@ -40,12 +40,12 @@ def measure(model_name: str, adaptation: str, settings: dict[str, Any]) -> dict[
 
     from mlsuperb.benchmark import build
     from mlsuperb.config.compose import compose
-    from mlsuperb.runtime.device import autocast, choose_device, describe_device
+    from mlsuperb.runtime.device import autocast, choose_device, describe_device, prepare_process
     from mlsuperb.runtime.speed import peak_memory_gb
     from mlsuperb.training.parameters import count_trained
     from mlsuperb.types import Batch
 
-    device = choose_device(settings["device"])
+    device = prepare_process(choose_device(settings["device"]))
     torch.manual_seed(0)
     config = compose(["+exp=v2/frozen", "data.root=.", f"adaptation={adaptation}"])
     upstream = real_models.make_upstream(model_name)

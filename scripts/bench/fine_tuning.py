@@ -121,9 +121,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     import torch
 
-    from mlsuperb.runtime.device import choose_device, describe_device
+    from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
 
-    device = choose_device(arguments.device)
+    device = prepare_process(choose_device(arguments.device))
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if device.type == "cpu" else ""
     has_bf16 = device.type == "cuda" or "avx512_bf16" in flags or "amx_bf16" in flags
     precisions = ["fp32", "bf16"] if has_bf16 else ["fp32"]

@@ -82,7 +82,8 @@ def measure_ours(settings: dict[str, Any]) -> dict[str, Any]:
     from mlsuperb.benchmark import build
     from mlsuperb.config.compose import compose
     from mlsuperb.data.batching import BucketedBatches
-    from mlsuperb.runtime.device import choose_device
+    from mlsuperb.runtime.device import choose_device, prepare_process
+    from mlsuperb.training.trainable import compile_blocks
     from mlsuperb.types import Batch
 
     lengths_s, rng = durations(settings), np.random.default_rng(settings["repeat"])
@@ -99,8 +100,8 @@ def measure_ours(settings: dict[str, Any]) -> dict[str, Any]:
     ])  # fmt: skip
     model = build.assemble(config, make_upstream(settings), vocab_size=VOCAB_SIZE)
     if settings["compile"]:
-        model.upstream.compile_blocks()
-    clock, found = Clock(choose_device(settings["device"])), {}
+        compile_blocks(model.blocks())
+    clock, found = Clock(prepare_process(choose_device(settings["device"]))), {}
 
     def batches(_: int) -> Iterator[Batch]:
         for number, chosen in enumerate([*plan[:WARM_UP], *plan]):

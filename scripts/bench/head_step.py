@@ -123,11 +123,11 @@ def set_up(arguments: argparse.Namespace) -> Any:
     """Threads and device."""
     import torch
 
-    from mlsuperb.runtime.device import choose_device
+    from mlsuperb.runtime.device import choose_device, prepare_process
 
     logging.getLogger().setLevel(logging.ERROR)
     torch.set_num_threads(arguments.threads)
-    return choose_device(arguments.device)
+    return prepare_process(choose_device(arguments.device))
 
 
 def peaks_gb(name: str, arguments: argparse.Namespace) -> tuple[float, float]:

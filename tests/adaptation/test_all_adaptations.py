@@ -26,6 +26,7 @@ from mlsuperb.heads.featurizer import WeightedSum
 from mlsuperb.objectives.ctc import CTC
 from mlsuperb.training.checkpoint import load_trained, save_weights, trained_tensors
 from mlsuperb.training.parameters import check_gradients
+from mlsuperb.training.trainable import Advice
 from mlsuperb.types import Batch, Encoded
 from mlsuperb.upstreams.base import Upstream
 from mlsuperb.upstreams.fbank import Fbank
@@ -197,7 +198,7 @@ def test_what_is_named_is_trained_and_nothing_else(family: str, adaptation: str)
     before, optimizer = tensors(model), make_optimizer(model)
 
     backward(model, 0)
-    check_gradients(model)
+    check_gradients(model, Advice())
     optimizer.step()
     gradients = backward(model, 1)
     assert set(gradients) == expected

@@ -10,7 +10,11 @@ import pytest
 import torch
 
 from mlsuperb.runtime import device as module
-from mlsuperb.runtime.device import choose_device
+from mlsuperb.runtime.device import choose_device, prepare_process
+
+
+def forbidden(device: torch.device) -> None:
+    raise AssertionError("choosing a device sets nothing up")
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +22,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=f"gpu-{index}"))
-    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "set_device", forbidden)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(module, "_taken", [])
 
@@ -51,3 +55,16 @@ def test_of_several_processes_each_takes_the_gpu_of_its_number(monkeypatch: pyte
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ValueError, match="process 2 of this machine has no GPU: there are 2"):
         choose_device("auto")
+
+
+def test_a_process_is_prepared_for_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[torch.device | str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", found.append)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(module, "_keep_freed_memory", lambda: found.append("malloc"))
+    assert prepare_process(torch.device("cpu")) == torch.device("cpu")
+    assert found == ["malloc"]
+    assert torch.backends.cudnn.allow_tf32
+    prepare_process(torch.device("cuda:1"))
+    assert found == ["malloc", torch.device("cuda:1")]
+    assert not torch.backends.cudnn.allow_tf32

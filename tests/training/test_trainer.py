@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from mlsuperb.training import checkpoint as checkpoint_module
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.training.progress import Progress
-from mlsuperb.training.schedules import OneCycle
+from mlsuperb.training.schedules import LinearDecay, OneCycle
+from mlsuperb.training.trainable import Trainable
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.types import Batch, Loss
 
 
-class Toy(nn.Module):
+class Toy(Trainable):
     """A frozen layer, a dropout (so that the random state matters) and a trained layer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.frozen = nn.Linear(4, 8).requires_grad_(False)
         self.dropout = nn.Dropout(0.3)
-        self.trained = nn.Linear(8, 1)
+        self.linear = nn.Linear(8, 1)
         self.norm = nn.BatchNorm1d(1)
 
-    def forward(self, batch: Batch) -> Loss:
-        values = self.norm(self.trained(self.dropout(self.frozen(batch.wave_BT))))
+    def forward(self, batch: Batch, turn: str = "") -> Loss:
+        values = self.norm(self.linear(self.dropout(self.frozen(batch.wave_BT))))
         return Loss((values.squeeze(1) - batch.targets_BS.squeeze(1)).square().mean(), {"seen": torch.tensor(1)})
 
 
@@ -146,7 +151,7 @@ def test_killed_while_the_checkpoint_of_an_epochs_end_replaces_one_of_the_same_i
     monkeypatch.undo()
     assert [path.name for path in (tmp_path / "killed" / "checkpoints").glob("[0-9]*")] == ["00000006-0000"]
     resumed, _ = fit(tmp_path / "killed", toy_trainer(checkpoint_every=6))
-    assert torch.equal(whole.trained.weight, resumed.trained.weight)
+    assert torch.equal(whole.linear.weight, resumed.linear.weight)
 
 
 def test_the_first_checkpoint_of_a_resume_is_above_zero(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -162,11 +167,11 @@ def test_only_what_is_trained_is_saved_and_moved(tmp_path: Path) -> None:
     before = Toy().state_dict()
     model, _ = fit(tmp_path)
     saved = load_file(tmp_path / MODEL_FILE)
-    expected = {"trained.weight", "trained.bias", "norm.weight", "norm.bias"}
+    expected = {"linear.weight", "linear.bias", "norm.weight", "norm.bias"}
     expected |= {f"norm.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
     assert set(saved) == expected
     assert torch.equal(before["frozen.weight"], model.frozen.weight)
-    assert not torch.equal(before["trained.weight"], model.trained.weight)
+    assert not torch.equal(before["linear.weight"], model.linear.weight)
 
 
 def test_the_best_epochs_are_averaged(tmp_path: Path) -> None:
@@ -175,20 +180,38 @@ def test_the_best_epochs_are_averaged(tmp_path: Path) -> None:
     assert progress.best == [2, 3]
     kept = sorted((tmp_path / "best").iterdir())
     assert [path.name for path in kept] == ["epoch_0002.safetensors", "epoch_0003.safetensors"]
-    mean = torch.stack([load_file(path)["trained.weight"] for path in kept]).mean(0)
-    assert torch.equal(model.trained.weight, mean)
+    mean = torch.stack([load_file(path)["linear.weight"] for path in kept]).mean(0)
+    assert torch.equal(model.linear.weight, mean)
 
 
-def test_patience_stops_early(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 2), ("last", 4)])
+def test_the_best_epoch_or_the_last_is_kept(tmp_path: Path, keep: str, epoch: int) -> None:
+    losses, weights = iter([3.0, 1.0, 2.0, 4.0]), []
+    torch.manual_seed(0)
+    model = Toy()
+
+    def validate() -> dict[str, float]:
+        weights.append(model.linear.weight.detach().clone())
+        return {"valid_loss": next(losses)}
+
+    progress = toy_trainer(keep=keep).fit(model, batches=stream, validate=validate, folder=tmp_path)
+    assert progress.best == [epoch]
+    assert [path.name for path in (tmp_path / "best").iterdir()] == [f"epoch_{epoch:04d}.safetensors"]
+    assert torch.equal(model.linear.weight, weights[epoch - 1])
+    assert len({tuple(one.flatten().tolist()) for one in weights}) == 4
+
+
+@pytest.mark.parametrize("keep", ["best_mean", "last"])
+def test_patience_stops_early(tmp_path: Path, keep: str) -> None:
     losses = iter([1.0, 2.0, 3.0, 0.5])
-    _, progress = fit(tmp_path, toy_trainer(patience=2), validate=lambda: {"valid_loss": next(losses)})
+    _, progress = fit(tmp_path, toy_trainer(patience=2, keep=keep), validate=lambda: {"valid_loss": next(losses)})
     assert progress.epoch == 3
 
 
 def test_a_non_finite_loss_names_its_batch_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError,
-        match=r"the loss or its gradient became nan at iteration 8, on the utterances utt_7_0, .*lower trainer",
+        match=r"the loss or its gradient became nan at iteration 8, on the examples utt_7_0, .*lower trainer",
     ):
         fit(tmp_path, batches=partial(stream, poison=7))
     (kept,) = (tmp_path / "checkpoints").iterdir()
@@ -196,11 +219,72 @@ def test_a_non_finite_loss_names_its_batch_and_keeps_the_checkpoint(tmp_path: Pa
     assert all(torch.isfinite(tensor).all() for tensor in load_file(kept / "weights.safetensors").values())
 
 
+def poisoned(*iterations: int) -> Callable[[int], Iterator[Batch]]:
+    def batches(start: int) -> Iterator[Batch]:
+        for iteration, batch in enumerate(stream(start), start):
+            yield replace(batch, targets_BS=batch.targets_BS * torch.nan) if iteration in iterations else batch
+
+    return batches
+
+
+def test_updates_that_are_not_finite_are_skipped_and_counted_up_to_a_limit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two iterations make an update; the bad one's loss is in no mean, and its weights are those of before."""
+    trainer, weights = toy_trainer(max_skipped_steps=2), []
+
+    def batches(start: int) -> Iterator[Batch]:
+        for batch in poisoned(3, 12)(start):
+            weights.append(model.linear.weight.detach().clone())
+            yield batch
+
+    torch.manual_seed(0)
+    model = Toy()
+    progress = trainer.fit(model, batches=batches, validate=validation(model), folder=tmp_path)
+    assert progress.counts == {"seen": 20, "skipped_steps": 2}
+    assert progress.num_utterances == 24 * 6
+    assert all(map(math.isfinite, (value for epoch in progress.history for value in epoch.values())))
+    assert [torch.equal(weights[at], weights[at + 2]) for at in (0, 2, 4, 12)] == [False, True, False, True]
+    assert "skipped update 1 of at most 2 without a finite loss and gradient: after iteration 2, on the" in caplog.text
+    with pytest.raises(
+        ValueError, match=r"in 3 updates, more than .*=2 allows, the last .* after iteration 18, .*utt_18_0"
+    ):
+        fit(tmp_path / "more", trainer, batches=poisoned(3, 12, 19))
+
+
+def test_skipped_updates_are_counted_over_all_starts(tmp_path: Path) -> None:
+    trainer = toy_trainer(max_skipped_steps=1, checkpoint_every=2)
+    with pytest.raises(Killed):
+        fit(tmp_path, trainer, batches=lambda start: _killed_after(poisoned(1)(start), 8))
+    with pytest.raises(ValueError, match=r"in 2 updates.*max_skipped_steps=1"):
+        fit(tmp_path, trainer, batches=poisoned(13))
+
+
+def _killed_after(batches: Iterator[Batch], num: int) -> Iterator[Batch]:
+    yield from islice(batches, num)
+    raise Killed
+
+
+def test_the_gradient_norm_is_a_curve(tmp_path: Path) -> None:
+    fit(tmp_path, toy_trainer(trackers=["tensorboard"], grad_clip=None))
+    (file,) = tmp_path.rglob("events.out.*")
+    events = EventAccumulator(str(file.parent)).Reload()
+    assert {"train/loss", "train/gradient_norm", "train/lr"} <= set(events.Tags()["scalars"])
+    norms = [(one.step, one.value) for one in events.Scalars("train/gradient_norm")]
+    assert [step for step, _ in norms] == list(range(2, 26, 2))
+    torch.manual_seed(0)
+    model, batches = Toy(), stream(0)
+    for _ in range(2):
+        (model(next(batches)).loss / 2).backward()
+    norm = torch.cat([one.grad.flatten() for one in model.parameters() if one.grad is not None]).norm()
+    assert norms[0][1] == pytest.approx(float(norm))
+
+
 def test_a_non_finite_gradient_is_found_although_the_loss_is_finite(tmp_path: Path) -> None:
     class Root(Toy):
-        def forward(self, batch: Batch) -> Loss:
-            root = (self.trained.weight * 0).abs().sum().sqrt()  # 0, with the gradient 0 * inf
-            return Loss(root + 0 * super().forward(batch).loss, {})
+        def forward(self, batch: Batch, turn: str = "") -> Loss:
+            root = (self.linear.weight * 0).abs().sum().sqrt()  # 0, with the gradient 0 * inf
+            return Loss(root + 0 * super().forward(batch).loss)
 
     with pytest.raises(ValueError, match="the loss or its gradient became nan at iteration 2"):
         toy_trainer().fit(Root(), batches=stream, validate=lambda: {"valid_loss": 1.0}, folder=tmp_path)
@@ -238,7 +322,7 @@ def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_bf16_keeps_weights_in_fp32(tmp_path: Path) -> None:
     model, progress = fit(tmp_path, toy_trainer(precision="bf16"))
-    assert model.trained.weight.dtype == torch.float32
+    assert model.linear.weight.dtype == torch.float32
     assert progress.epoch == 4
 
 
@@ -273,3 +357,13 @@ def test_one_cycle_rises_and_falls() -> None:
     assert factors.index(max(factors)) in (9, 10)
     assert factors[0] == pytest.approx(0.1)
     assert factors[-1] == pytest.approx(0.01, abs=1e-3)
+
+
+def test_linear_decay_is_fairseqs() -> None:
+    """`polynomial_decay` with `warmup_updates` 8, `total_num_update` 100 and `power` 1, after each number of updates."""
+    schedule = LinearDecay(warmup=0.08)
+    factors = [schedule(update, 100) for update in range(101)]
+    assert factors[:9] == pytest.approx([update / 8 for update in range(9)])
+    assert factors[8:] == pytest.approx([(100 - update) / 92 for update in range(8, 101)])
+    assert LinearDecay(warmup=0, final=0.5)(0, 10) == 1
+    assert LinearDecay(warmup=0, final=0.5)(10, 10) == 0.5

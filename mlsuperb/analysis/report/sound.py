@@ -11,7 +11,8 @@ import io
 
 import soundfile
 
-from mlsuperb.data.audio import RATE_HZ, load_audio
+from mlsuperb.data.audio import load_audio
+from mlsuperb.types import SAMPLE_RATE_HZ
 
 MAX_S = 20.0  # of one utterance
 MAX_BYTES = 6_000_000  # of one page, before base64 adds a third
@@ -35,7 +36,7 @@ class SoundBox:
             self.num_gone += 1
             return "", "No audio: the file is gone or cannot be read."
         buffer = io.BytesIO()
-        soundfile.write(buffer, wave_T, RATE_HZ, format="MP3", subtype="MPEG_LAYER_III")
+        soundfile.write(buffer, wave_T, SAMPLE_RATE_HZ, format="MP3", subtype="MPEG_LAYER_III")
         data = buffer.getvalue()
         self.num, self.num_bytes = self.num + 1, self.num_bytes + len(data)
         cut = duration_s > MAX_S

@@ -14,7 +14,6 @@ import numpy as np
 from mlsuperb.data.synthesis.espeak import SAMPLE_RATE_HZ
 from mlsuperb.data.synthesis.voices import Condition
 
-OUTPUT_RATE_HZ = 16000
 _BLOCK_IN, _BLOCK_OUT = 441, 320  # 22,050 : 16,000
 _PARTS, _GROUP = 5, 8  # makes each matrix product so small that a BLAS starts no threads for it
 _HALF_WIDTH = 128  # of the filter, in input samples: an edge 250 Hz wide at 40 dB (Kaiser's formula)
