@@ -35,7 +35,7 @@ NEEDED = {  # what has no default, and a stand-in
 
 
 def test_every_yaml_is_composed_by_the_tests_below() -> None:
-    others = {"config", "hydra/launcher/local", "hydra/launcher/slurm"}
+    others = {"config", "job/benchmark", "hydra/launcher/local", "hydra/launcher/slurm"}
     files = {path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml")}
     covered = (
         {f"{group}/{option}" for group, option in GROUP_CHOICES} | {f"exp/{name}" for name in EXPERIMENTS} | others
