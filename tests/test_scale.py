@@ -40,4 +40,4 @@ def test_hours_lie_between_those_without_a_cache_and_those_with_a_whole_one() ->
     assert whole.fill_h == pytest.approx(30.0)
     assert whole == more
     assert whole.read_mb_per_s == pytest.approx(48.0 / 0.5)  # 48 MB for each step of half a second
-    assert len(table(RATES, num_layers=13, size=768, max_gb=[0.0, 200.0, 1100.0]).splitlines()) == 2 + 3 + 2
+    assert len(table(RATES, num_layers=13, size=768, max_gb=[0.0, 200.0, 1100.0])) == 3 + 2
