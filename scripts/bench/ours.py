@@ -27,6 +27,15 @@ def model_around(upstream: Any, *overrides: str, vocab_size: int) -> tuple[Any, 
     return build.assemble(config, upstream, vocab_size=vocab_size), config
 
 
+def top_parts(*overrides: str, num_layers: int, layer_size: int, vocab_size: int) -> tuple[Any, Any, Any, Any]:
+    """(featurizer, head, objective, SpecAugment) of a configuration, made in the order in which a run makes them."""
+    config = compose(["data.root=.", *overrides])
+    featurizer = instantiate(config["featurizer"], num_layers=num_layers, layer_size=layer_size)
+    head = instantiate(config["head"], input_size=layer_size)
+    objective = instantiate(config["objective"], input_size=head.output_size, vocab_size=vocab_size)
+    return featurizer, head, objective, instantiate(config["specaug"])
+
+
 @contextmanager
 def run_of(*overrides: str) -> Iterator[tuple[dict[str, Any], Run, Any, Any]]:
     """(configuration, run, data, recogniser) of a run before its training."""
