@@ -98,6 +98,7 @@ def espnet_joint(settings: argparse.Namespace, rows: Any) -> Callable[[], Found]
     from torch import Tensor, nn
 
     from mlsuperb.decoding.joint_beam import JointBeam
+    from scripts.parity.decoding import tokens_of
     from scripts.parity.decoding_joint import make_espnet_search
 
     class Given(nn.Module):
@@ -113,7 +114,7 @@ def espnet_joint(settings: argparse.Namespace, rows: Any) -> Callable[[], Found]
     def decode(row: int) -> tuple[list[int], float]:
         given.log_probs_1FV = rows[row][None]
         best = search(frames_BFH[row])[0]
-        return [one for one in best.yseq[1:-1].tolist() if one not in (0, objective.sos_eos)], float(best.score)
+        return tokens_of(best, end=objective.sos_eos), float(best.score)
 
     return lambda: [decode(row) for row in range(len(rows))]
 
