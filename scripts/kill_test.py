@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.bench.harness import environment
+
 MOMENTS = ("step", "validation", "checkpoint", "decoding")
 
 
@@ -69,14 +73,9 @@ def child(moment: str, overrides: list[str]) -> None:
 
 def start(folder: Path, overrides: list[str], *, moment: str | None = None) -> subprocess.CompletedProcess[str]:
     """One process; with a `moment` it dies there."""
-    overrides = [*overrides, f"output_root={folder}"]
-    command = (
-        [sys.executable, __file__, "--child", moment, *overrides]
-        if moment
-        else [sys.executable, "-m", "mlsuperb.run", *overrides]
-    )
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
+    words = [__file__, "--child", moment] if moment else ["-m", "mlsuperb.run"]
+    command = [sys.executable, *words, *overrides, f"output_root={folder}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
 
 
 def outcome(folder: Path) -> tuple[bytes, bytes]:
@@ -100,16 +99,11 @@ def main(folder: Path, overrides: list[str]) -> int:
         killed = start(folder / moment, overrides, moment=moment)
         resumed = start(folder / moment, overrides)
         log = next(folder.glob(f"{moment}/*/run.log")).read_text(encoding="utf-8")
-        started = [
-            line.split("resuming from iteration ")[1].split()[0] for line in log.splitlines() if "resuming from" in line
-        ]
+        started = re.findall(r"resuming from iteration (\d+)", log)
         same = resumed.returncode == 0 and outcome(folder / moment) == expected
         good = killed.returncode == -signal.SIGKILL and started and int(started[-1]) > 0 and same
         failed += not good
-        print(
-            f"killed in a {moment}: exit {killed.returncode}, resumed from iteration {started}, same bytes: {same}",
-            flush=True,
-        )
+        print(f"killed in a {moment}: exit {killed.returncode}, resumed from iteration {started}, same bytes: {same}")
         if not good:
             print(killed.stderr[-2000:], resumed.stderr[-2000:])
     return int(failed > 0)

@@ -18,18 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.bench.harness import (
-    Figures,
-    Table,
-    command_line,
-    in_child,
-    machine,
-    median,
-    peak_gb,
-    save,
-    seconds,
-    set_up,
-)
+from scripts.bench import harness
+from scripts.bench.harness import Figures, Table
 
 VOCAB_SIZE, WARM_UP, NUM_TOKENS = 6_000, 2, 40
 ADAPTATIONS = (
@@ -47,13 +37,13 @@ def measure(settings: argparse.Namespace) -> Figures:
     from scripts import real_models
     from scripts.bench import ours
 
-    device = set_up(settings)
+    device = harness.set_up(settings)
     torch.manual_seed(0)
     upstream = real_models.make_upstream(settings.model)
     choice = f"adaptation={settings.adaptation}"
     model, _ = ours.model_around(upstream, "+exp=v2/frozen", choice, vocab_size=VOCAB_SIZE)
     model.to(device).train()
-    base_gb = peak_gb(device)
+    base_gb = harness.peak_gb(device)
     waves = 0.1 * torch.randn(settings.batch, round(settings.seconds * ours.RATE_HZ))
     targets = torch.randint(2, VOCAB_SIZE - 1, (settings.batch, NUM_TOKENS))
     batch = ours.batch_of(waves, targets).to(device)
@@ -66,15 +56,15 @@ def measure(settings: argparse.Namespace) -> Figures:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    steps_s = [seconds(step, device=device)[0] for _ in range(WARM_UP + settings.steps)]
+    steps_s = [harness.seconds(step, device=device)[0] for _ in range(WARM_UP + settings.steps)]
     trained_m = sum(count_trained(model).values()) / 1e6
-    figures = {"step_s": median(steps_s[WARM_UP:]), "peak_gb": peak_gb(device), "base_gb": base_gb}
-    return figures | {"trained_m": trained_m, "machine": machine(device)}
+    figures = {"step_s": harness.median(steps_s[WARM_UP:]), "peak_gb": harness.peak_gb(device), "base_gb": base_gb}
+    return figures | {"trained_m": trained_m, "machine": harness.machine(device)}
 
 
 def main() -> int:
     """Measure and print; 1 if something failed."""
-    parser = command_line(__doc__, device="auto")
+    parser = harness.command_line(__doc__, device="auto")
     parser.add_argument("--model", action="append", help="repeatable: hubert_base (default), xls_r_300m, mms_1b")
     parser.add_argument("--only", action="append", help="repeatable: these adaptations (default: all)")
     parser.add_argument("--batch", type=int, default=4, help="utterances (default: 4)")
@@ -87,7 +77,9 @@ def main() -> int:
     for model in options.model or ["hubert_base"]:
         for adaptation in options.only or ADAPTATIONS:
             try:
-                found[f"{model} {adaptation}"] = row = in_child(measure, options, model=model, adaptation=adaptation)
+                found[f"{model} {adaptation}"] = row = harness.in_child(
+                    measure, options, model=model, adaptation=adaptation
+                )
             except RuntimeError as error:
                 table.row(model, adaptation, f"failed: {' '.join(str(error)[-300:].split())}", *[""] * 4)
                 found[f"{model} {adaptation}"] = {"error": str(error)}
@@ -97,7 +89,7 @@ def main() -> int:
             table.row(model, adaptation, *figures, f"{row['step_s'] / frozen:.2f} x" if frozen else "")
     good = [row["machine"] for row in found.values() if "machine" in row]
     print(f"{options.batch} x {options.seconds:g} s of audio, {options.precision}, {good[0] if good else ''}")
-    save(options, found)
+    harness.save(options, found)
     return int(len(good) < len(found))
 
 

@@ -8,8 +8,8 @@ settings of its ML-SUPERB recipe, in fp32 as the recipe has it. Run it with the 
     .venv-espnet/bin/python scripts/bench/head_step.py --device cuda    # not measured so far
 
 HuBERT-base's shapes: 13 layers, 8 utterances of 6 s (299 frames), 768 features; 60 tokens in the vocabulary, 75 in a text.
-Both sides start from the same weights, in turns, a step of each at a time; the loss of one step in evaluation is printed for
-both. Peak memory: a child process a side; on a CPU the whole process with its libraries, and beside it what the step added.
+Both sides start from the same weights, each measurement in a process of its own, in turns; the loss of one step in evaluation
+is printed for both. Peak memory: on a CPU the whole process with its libraries, and beside it what was there before the steps.
 """
 
 from __future__ import annotations
@@ -23,18 +23,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.bench.harness import (
-    Figures,
-    Table,
-    command_line,
-    in_child,
-    machine,
-    median,
-    peak_gb,
-    save,
-    seconds,
-    set_up,
-)
+from scripts.bench import harness
+from scripts.bench.harness import Figures, Table
 
 LAYERS, SIZE, VOCAB_SIZE, TOKENS_A_SECOND, FRAME_RATE_HZ = 13, 768, 60, 12.5, 50
 SIDES = ("ours fp32", "ours bf16", "ESPnet fp32", "ESPnet bf16")  # ESPnet in bf16: for who trains it with autocast
@@ -110,61 +100,42 @@ def make_espnet(batch: dict[str, Any], precision: str, device: Any) -> Side:
     return Side(top, lambda: top(layers, *given), precision, device)
 
 
-def make_side(name: str, batch: dict[str, Any], device: Any) -> Side:
-    whose, precision = name.split()
-    return (make_ours if whose == "ours" else make_espnet)(batch, precision, device)
-
-
-def peaks(settings: argparse.Namespace) -> list[float]:
-    """Peak memory of one side after three steps, and what it was before the first."""
-    device = set_up(settings)
-    side = make_side(settings.side, make_batch(settings, device), device)
-    before = peak_gb(device)
-    for _ in range(3):
-        side.step()
-    return [peak_gb(device), before]
-
-
-def steps(settings: argparse.Namespace) -> dict[str, Figures]:
-    """Median seconds of a step of every side, in turns inside one process; the loss of one step in evaluation."""
+def measure(settings: argparse.Namespace) -> Figures:
+    """Median seconds of a step of one side, the loss of one step in evaluation, peak memory and what it was before."""
     import torch
 
-    device = set_up(settings)
-    batch = make_batch(settings, device)
-    sides = {name: make_side(name, batch, device) for name in SIDES}
-    rounds = [
-        {name: seconds(side.step, device=device) for name, side in sides.items()}
-        for _ in range(settings.warm_up + settings.steps)
-    ][settings.warm_up :]
-    found = {name: {"seconds": median([one[name] for one in rounds]), "machine": machine(device)} for name in sides}
+    device = harness.set_up(settings)
+    whose, precision = settings.side.split()
+    side = (make_ours if whose == "ours" else make_espnet)(make_batch(settings, device), precision, device)
+    before = harness.peak_gb(device)
+    taken = [harness.seconds(side.step, device=device) for _ in range(settings.warm_up + settings.steps)]
+    figures = {"seconds": harness.median(taken[settings.warm_up :]), "memory_gb": [harness.peak_gb(device), before]}
+    side.modules.eval()
     with torch.no_grad():
-        for name, side in sides.items():
-            side.modules.eval()
-            found[name]["loss"] = side.step()
-    return found
+        return figures | {"loss": side.step(), "machine": harness.machine(device)}
 
 
 def main() -> int:
     """Measure and print."""
-    parser = command_line(__doc__, device="cpu")
+    parser = harness.command_line(__doc__, rounds=3, device="cpu")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=6.0, help="of each utterance (default: 6)")
-    parser.add_argument("--steps", type=int, default=9, help="timed, of each side (default: 9)")
+    parser.add_argument("--steps", type=int, default=3, help="timed, in each round (default: 3)")
     parser.add_argument("--warm-up", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="2 s, three steps")
+    parser.add_argument("--quick", action="store_true", help="2 s, one round")
     options = parser.parse_args()
     if options.quick:
-        options.seconds, options.steps, options.warm_up = 2.0, 3, 1
-    memory = {name: in_child(peaks, options, side=name) for name in SIDES}
-    found = in_child(steps, options)
+        options.seconds, options.rounds, options.warm_up = 2.0, 1, 1
+    sides = {name: (measure, argparse.Namespace(**vars(options), side=name)) for name in SIDES}
+    found = harness.in_turns(sides, rounds=options.rounds)
     print(f"{options.batch} x {options.seconds:g} s, {LAYERS} layers of {SIZE}; {found[SIDES[0]]['machine']}\n")
     columns = ("s / step", "processor s", "ratio", "ratio of processor s", "peak, GB", "before the step, GB", "loss")
     table, espnet_s = Table("side", *columns), found["ESPnet fp32"]["seconds"]
     for name, row in found.items():
         ratios = [f"{theirs / ours:.2f} x" for theirs, ours in zip(espnet_s, row["seconds"], strict=True)]
-        numbers = [f"{one:.3f}" for one in row["seconds"]], [f"{one:.2f}" for one in memory[name]]
-        table.row(name, *numbers[0], *ratios, *numbers[1], f"{row['loss']:.3f}")
-    save(options, {name: row | {"peak_and_before_gb": memory[name]} for name, row in found.items()})
+        taken, memory = [f"{one:.3f}" for one in row["seconds"]], [f"{one:.2f}" for one in row["memory_gb"]]
+        table.row(name, *taken, *ratios, *memory, f"{row['loss']:.3f}")
+    harness.save(options, found)
     return 0
 
 

@@ -15,15 +15,7 @@ import pandas as pd
 from mlsuperb.data.batching import BucketedBatches, InferenceBatches, SortedBatches, TrainingBatches, language_repeats
 from mlsuperb.data.corpora.table import Table
 from mlsuperb.data.dataset import SpeechDataset
-from mlsuperb.data.manifest import (
-    prepare,
-    read_manifest,
-    split_hash,
-    summary,
-    utterances,
-    validate,
-    write_manifest,
-)
+from mlsuperb.data.manifest import prepare, read_manifest, split_hash, summary, utterances, validate, write_manifest
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.runs.environment import environment, now
 from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
@@ -105,6 +97,11 @@ def writing_hypotheses(folder: Path) -> Work:
     return lambda: write_hypotheses(folder / HYPOTHESES, said)
 
 
+def scores_v1(folder: Path) -> Work:
+    said = read_hypotheses(folder / HYPOTHESES)
+    return lambda: score(said, task="asr_lid", protocols=["v1"])
+
+
 def scores(folder: Path) -> Work:
     said = read_hypotheses(folder / HYPOTHESES)
     return lambda: (folder / SCORES).write_text(json.dumps(score(said, task="asr_lid")), encoding="utf-8")
@@ -179,6 +176,7 @@ STAGES: dict[str, Stage] = {
     "batches for decoding": inference_batches,
     "write hypotheses": writing_hypotheses,
     "read hypotheses": lambda folder: partial(read_hypotheses, folder / HYPOTHESES),
+    "score, v1 alone": scores_v1,
     "score, all protocols": scores,
     "result and table of languages": result,
 }

@@ -1,7 +1,7 @@
-"""Time scoring: edits of 1,000,000 characters beside jiwer called for each utterance; all protocols of a test set of 150,000
-utterances; its hypotheses written and read.
+"""Time scoring: edits of 1,000,000 characters beside jiwer called for each utterance. What a whole test set takes, from its
+hypotheses to its scores, is among the stages of `scripts/bench/scale.py`.
 
-    python scripts/bench/scoring.py [--rounds 5] [--utterances 150000] [--quick]
+    python scripts/bench/scoring.py [--rounds 5] [--quick]
 
 Texts are random words in 16 scripts, 3 to 300 characters, of which about 20 % were edited. jiwer's edits are the fewest
 possible; ours are those that NIST's sclite counts (`mlsuperb/scoring/alignment.py`), for which jiwer has no setting: sclite
@@ -15,14 +15,11 @@ import argparse
 import platform
 import random
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.bench.harness import Figures, Table, command_line, in_child, in_turns, peak_gb, save, seconds
+from scripts.bench.harness import Figures, Table, command_line, in_turns, peak_gb, save, seconds
 
 ERROR_RATE = 0.2
 # first letters of Latin, Greek, Cyrillic, Armenian, Hebrew, Arabic, Devanagari, Bengali, Tamil, Telugu, Thai, Georgian, Ethiopic,
@@ -30,7 +27,6 @@ ERROR_RATE = 0.2
 SCRIPTS = (
     0x61, 0x3B1, 0x430, 0x561, 0x5D0, 0x621, 0x905, 0x985, 0xB85, 0xC05, 0xE01, 0x10D0, 0x1200, 0x1780, 0x4E00, 0xAC00,
 )  # fmt: skip
-NUM_LANGUAGES, NUM_DATASETS = 142, 15
 
 
 def texts(num_characters: int, *, seed: int = 0) -> tuple[list[str], list[str]]:
@@ -62,34 +58,6 @@ def edited(reference: list[str], letters: list[str], rng: random.Random) -> list
     return out
 
 
-def make_hypotheses(num: int) -> list[Any]:
-    """A test set of so many utterances in 142 languages and 15 datasets, each with its language token."""
-    from mlsuperb.types import Hypothesis
-
-    rng = random.Random(1)
-    references, outputs = texts(50 * min(num, 20_000))
-    codes = [f"{chr(97 + index // 26)}{chr(97 + index % 26)}a" for index in range(NUM_LANGUAGES)]
-    found = []
-    for index in range(num):
-        language, place = codes[index % NUM_LANGUAGES], index % len(references)
-        said = language if rng.random() < 0.9 else rng.choice(codes)
-        found.append(
-            Hypothesis(
-                id=f"utterance_{index:08}",
-                dataset=f"dataset{rng.randrange(NUM_DATASETS)}",
-                language=language,
-                split="test" if rng.random() < 0.8 else "test_dialect",
-                audio=f"audio/{index:08}.flac",
-                start_s=0.0,
-                duration_s=5.5,
-                reference=references[place],
-                hypothesis=f"[{said}] {outputs[place]}",
-                predicted_language=said,
-            )
-        )
-    return found
-
-
 def align(settings: argparse.Namespace) -> Figures:
     """Errors of all pairs, seconds and peak memory of one side."""
     if settings.side == "ours":
@@ -110,35 +78,14 @@ def align(settings: argparse.Namespace) -> Figures:
     return figures | {"characters": sum(map(len, references)), "num": len(references)}
 
 
-def whole(settings: argparse.Namespace) -> Figures:
-    """Seconds of each stage of a test set's way through scoring."""
-    from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
-    from mlsuperb.scoring.score import score
-
-    hypotheses = make_hypotheses(settings.utterances)
-    before_mb = 1000 * peak_gb()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "hypotheses.jsonl"
-        stages: dict[str, Callable[[], Any]] = {
-            "write hypotheses.jsonl": lambda: write_hypotheses(path, hypotheses),
-            "read it": lambda: read_hypotheses(path),
-            "score v1 alone": lambda: score(hypotheses, task="asr_lid", protocols=["v1"]),
-            "score v1, v2, challenge, challenge_server": lambda: score(hypotheses, task="asr_lid"),
-        }
-        found = {name: seconds(stage) for name, stage in stages.items()}
-        size_mb = path.stat().st_size / 1e6
-    return {"seconds": found, "size_mb": size_mb, "before_mb": before_mb, "peak_mb": 1000 * peak_gb()}
-
-
 def main() -> int:
     """Measure and print; 1 if ours misses an error that jiwer counts."""
     parser = command_line(__doc__, rounds=5)
     parser.add_argument("--characters", type=int, default=1_000_000, help="of the references (default 1,000,000)")
-    parser.add_argument("--utterances", type=int, default=150_000, help="of the test set (default 150,000)")
-    parser.add_argument("--quick", action="store_true", help="100,000 characters, 10,000 utterances, one round")
+    parser.add_argument("--quick", action="store_true", help="100,000 characters, one round")
     options = parser.parse_args()
     if options.quick:
-        options.characters, options.utterances, options.rounds = 100_000, 10_000, 1
+        options.characters, options.rounds = 100_000, 1
     sides = {name: (align, argparse.Namespace(**vars(options), side=name)) for name in ("ours", "jiwer")}
     rows = in_turns(sides, rounds=options.rounds)
     table = Table("edits of", "wall, s", "processor, s", "ratio", "processor", "errors", "peak, MB")
@@ -147,16 +94,8 @@ def main() -> int:
         taken = [f"{one:.3f}" for one in row["seconds"]]
         table.row(name, *taken, *ratios, f"{row['errors']:,}", f"{row['peak_mb']:,.0f}")
     size = f"{rows['ours']['characters']:,} characters in {rows['ours']['num']:,} utterances"
-    print(f"\n{size}, Python {platform.python_version()}\n")
-    found = in_child(whole, options)
-    table = Table(f"{options.utterances:,} utterances", "wall, s", "processor, s")
-    for name, taken in found["seconds"].items():
-        table.row(name, *(f"{one:.2f}" for one in taken))
-    print(
-        f"\nhypotheses.jsonl: {found['size_mb']:,.0f} MB; peak memory {found['peak_mb']:,.0f} MB, of which "
-        f"{found['before_mb']:,.0f} MB hold the hypotheses that were made"
-    )
-    save(options, {"edits": rows, "test set": found})
+    print(f"\n{size}, Python {platform.python_version()}")
+    save(options, rows)
     return int(rows["ours"]["errors"] < rows["jiwer"]["errors"])
 
 

@@ -1,4 +1,4 @@
-"""OWSM: log-mels, global normalisation and encoder, built and saved by ESPnet, read by our upstream; unpadded input."""
+"""Log-mels; OWSM's global normalisation and encoder, built and saved by ESPnet, read by our upstream; unpadded input."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.owsm import Owsm
 from scripts.parity.report import Check, close, relatively_close, same_size, shake
 
@@ -73,7 +74,7 @@ def save(folder: Path) -> EspnetOwsm:
     return model
 
 
-def checks() -> Iterator[Check]:
+def owsm_checks() -> Iterator[Check]:
     """Parameters, and all layers on utterances of several lengths."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -87,3 +88,17 @@ def checks() -> Iterator[Check]:
         title = f"OWSM encoder, {num_samples / 16000:.2f} s"
         yield relatively_close(f"{title}, all {len(found)} layers", torch.stack(found), torch.stack(expected))
         yield close(f"{title}, output", found[-1], expected[-1])
+
+
+def fbank_checks() -> Iterator[Check]:
+    """Log-mels against ESPnet's `DefaultFrontend` with ML-SUPERB's settings."""
+    try:
+        from espnet2.asr.frontend.default import DefaultFrontend
+
+        frontend = DefaultFrontend(fs=16000, n_fft=1024, hop_length=320)
+    except ImportError as error:
+        yield Check("log-mels: not compared", f"{error}", None)
+        return
+    wave_BT, lengths_B = 0.1 * torch.randn(1, 32000), torch.tensor([32000])
+    theirs, _ = frontend(wave_BT, lengths_B)
+    yield relatively_close("log-mels, 2 s", Fbank()(wave_BT, lengths_B).layers[0], theirs)
