@@ -15,7 +15,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,12 @@ def in_fork(work: Callable[..., Any], *arguments: Any) -> Any:
     return found
 
 
-def run_stage(stage: Callable[[Path], Callable[[], object]], folder: Path) -> list[float]:
+def run_stage(stage: Callable[[Path], Iterator[None]], folder: Path) -> list[float]:
     """Wall and processor seconds of a stage's work, and the peak memory of this process (2^30 bytes), from the kernel's account
     of it: `getrusage` would count its parent's."""
-    taken = seconds(stage(folder))
+    work = stage(folder)
+    next(work)
+    taken = seconds(lambda: next(work, None))
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return [*taken, int(status.partition("VmHWM:")[2].split()[0]) / 2**20]
 
