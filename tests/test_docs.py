@@ -173,11 +173,11 @@ def call_problems(command: str, arguments: list[str], own: list[Path]) -> list[s
 
 
 @pytest.fixture(scope="module")
-def exercises() -> list[Exercise]:
+def exercise() -> Exercise:
+    """That of CONTRIBUTING.md, which has one."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    sections = re.split(r"^##+ ", text, flags=re.MULTILINE)
     found = []
-    for section in sections:
+    for section in re.split(r"^##+ ", text, flags=re.MULTILINE):
         exercise = Exercise(section.partition("\n")[0])
         for path, language, body in re.findall(
             r"(?:^`([^`\n]+)`\n\n)?^```(\w*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL
@@ -191,26 +191,26 @@ def exercises() -> list[Exercise]:
                 exercise.files[path] = body
         if exercise.files:
             found.append(exercise)
-    return found
+    assert len(found) == 1
+    return found[0]
 
 
 @pytest.fixture(scope="module")
-def trees(exercises: list[Exercise], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A copy of the repository after every exercise inside it, and the folder of the one outside."""
-    tree, outside = tmp_path_factory.mktemp("repository"), tmp_path_factory.mktemp("outside")
+def tree(exercise: Exercise, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository after the exercise."""
+    tree = tmp_path_factory.mktemp("repository")
     for name in ("mlsuperb", "conf", "tests"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tree)
-    for exercise in exercises:
-        exercise.write(outside if "outside" in exercise.title else tree)
-    return tree, outside
+    exercise.write(tree)
+    return tree
 
 
-def call(*arguments: str, cwd: Path, tree: Path) -> str:
-    """Python with the package of `tree`; what it printed."""
+def call(*arguments: str, tree: Path) -> str:
+    """Python in a tree and with its package; what it printed."""
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=cwd,
+        cwd=tree,
         env={**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -232,57 +232,37 @@ def check_result(path: Path) -> dict[str, Any]:
     return config
 
 
-def test_there_are_two_exercises(exercises: list[Exercise]) -> None:
-    assert len(exercises) == 2
-    assert ["outside" in exercise.title for exercise in exercises] == [False, True]
-    for exercise in exercises:
-        assert any(name.startswith("conf/") for name in exercise.files), exercise.title
-        assert len(exercise.overrides("mlsuperb.run")) == 1, exercise.title
-    assert len(exercises[0].overrides("pytest")) == 1
-
-
-def test_the_exercise_keeps_the_style(exercises: list[Exercise], trees: tuple[Path, Path]) -> None:
-    tree, _ = trees
-    changed = [*exercises[0].files, *(name for name, _ in exercises[0].edits)]
+def test_the_exercise_keeps_the_style(exercise: Exercise, tree: Path) -> None:
+    changed = [*exercise.files, *(name for name, _ in exercise.edits)]
     inside = sorted({name for name in changed if name.endswith(".py")})
     assert len(inside) == 2
     for arguments in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
-        call("-m", "ruff", *arguments, *inside, cwd=tree, tree=tree)
+        call("-m", "ruff", *arguments, *inside, tree=tree)
 
 
-def test_the_exercise_passes_the_tests_it_names(exercises: list[Exercise], trees: tuple[Path, Path]) -> None:
-    tree, _ = trees
-    ((path, flag, chosen),) = exercises[0].overrides("pytest")
+def test_the_exercise_passes_the_tests_it_names(exercise: Exercise, tree: Path) -> None:
+    ((path, flag, chosen),) = exercise.overrides("pytest")
     assert flag == "-k"
     files = [path, "tests/test_structure.py", "tests/config/test_settings.py"]
     names = f"{chosen} or test_structure or composed_by_the_tests_below"
-    shown = call("-m", "pytest", "-p", "no:cacheprovider", *files, "-k", names, cwd=tree, tree=tree)
+    shown = call("-m", "pytest", "-p", "no:cacheprovider", *files, "-k", names, tree=tree)
     (passed,) = re.findall(r"(\d+) passed", shown)
     assert int(passed) > 15
     assert "skipped" not in shown
 
 
-def test_the_exercise_trains(exercises: list[Exercise], trees: tuple[Path, Path], tmp_path: Path) -> None:
-    (arguments,) = exercises[0].overrides("mlsuperb.run")
-    call("-m", "mlsuperb.run", *arguments, FEW_LANGUAGES, cwd=tmp_path, tree=trees[0])
-    (path,) = tmp_path.glob("exp/*/result.json")
+def test_the_exercise_trains(exercise: Exercise, tree: Path) -> None:
+    (arguments,) = exercise.overrides("mlsuperb.run")
+    call("-m", "mlsuperb.run", *arguments, FEW_LANGUAGES, tree=tree)
+    (path,) = tree.glob("exp/*/result.json")
     assert check_result(path)["head"]["name"] == "convolutional"
 
 
-def test_the_exercise_outside_the_repository_trains(exercises: list[Exercise], trees: tuple[Path, Path]) -> None:
-    _, outside = trees
-    (exercise,) = (exercise for exercise in exercises if "outside" in exercise.title)
-    (arguments,) = exercise.overrides("mlsuperb.run")
-    call("-m", "mlsuperb.run", *arguments, FEW_LANGUAGES, cwd=outside, tree=ROOT)
-    (path,) = outside.glob("exp/*/result.json")
-    assert check_result(path)["upstream"]["_target_"] == "my_upstreams.BrightFbank"
-
-
 @pytest.mark.parametrize("name", sorted({*DOCUMENTS, *MIN_COMMANDS}))
-def test_commands_name_what_exists(name: str, trees: tuple[Path, Path]) -> None:
+def test_commands_name_what_exists(name: str, tree: Path) -> None:
     """Commands, flags, choices and settings of `mlsuperb ...`; targets of `make`. Values that stand for the user's own are
     written in capitals (`data.root=FOLDER`)."""
-    own = [tree / "conf" for tree in trees] if name == "CONTRIBUTING.md" else []
+    own = [tree / "conf"] if name == "CONTRIBUTING.md" else []
     found = commands(name)
     calls = calls_of_ours(found)
     targets = [word for command in found if command[0] == "make" for word in command[1:] if re.match(r"[a-z]", word)]
