@@ -1,8 +1,8 @@
 """Kill runs with SIGKILL at exact moments, start them again, and compare with a run left alone.
 
-    python scripts/kill_test.py FOLDER +exp=demo trainer.iterations_per_epoch=100 trainer.max_epochs=3
+    python tests/killed_runs.py FOLDER +exp=demo trainer.iterations_per_epoch=100 trainer.max_epochs=3
 
-Prints a line a moment; exits 1 unless every resumed run started above iteration 0 and ended with the same weights, bit for
+Prints one line per moment; exits 1 unless every resumed run started above iteration 0 and ended with the same weights, bit for
 bit, and the same hypotheses.jsonl, byte for byte.
 """
 
@@ -18,10 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from scripts.bench.harness import environment
-
+ROOT = Path(__file__).resolve().parents[1]
 MOMENTS = ("step", "validation", "checkpoint", "decoding")
 
 
@@ -75,7 +72,8 @@ def start(folder: Path, overrides: list[str], *, moment: str | None = None) -> s
     """One process; with a `moment` it dies there."""
     words = [__file__, "--child", moment] if moment else ["-m", "mlsuperb.run"]
     command = [sys.executable, *words, *overrides, f"output_root={folder}"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
 
 
 def outcome(folder: Path) -> tuple[bytes, bytes]:
