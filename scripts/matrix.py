@@ -14,7 +14,6 @@ head.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 import tempfile
@@ -22,20 +21,22 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import transformers
 from hydra.utils import get_object
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "upstreams"), str(ROOT / "scripts")]
+for folder in (ROOT / "tests" / "upstreams", ROOT / "scripts", ROOT):
+    sys.path.insert(0, str(folder))
 
 import matrix_report  # noqa: E402
 import tiny_checkpoints  # noqa: E402
@@ -43,25 +44,21 @@ import tiny_checkpoints  # noqa: E402
 from mlsuperb.benchmark import build  # noqa: E402
 from mlsuperb.config.check import find_problems  # noqa: E402
 from mlsuperb.config.compose import compose  # noqa: E402
+from mlsuperb.config.options import conf_dir, options  # noqa: E402
 from mlsuperb.data.vocabulary import Vocabulary  # noqa: E402
 from mlsuperb.tasks.base import Task  # noqa: E402
 from mlsuperb.training.parameters import count_trained  # noqa: E402
 from mlsuperb.types import Batch, Utterance  # noqa: E402
 from mlsuperb.upstreams.base import Upstream  # noqa: E402
+from scripts.bench.ours import batch_of  # noqa: E402
 
 HEADS = ("linear", "bilstm", "transformer", "conformer", "e_branchformer")
 OBJECTIVES = {"ctc": "greedy", "ctc_attention": "greedy", "classifier": "argmax"}
 TASKS = ("asr", "lid", "asr_lid")
 STEPS, MOST_STEPS = 4, 40
 PRESETS = (
-    "lora_all",
-    "lora_v2",
-    "lora_peft_study",
-    "partial_bottom",
-    "partial_middle",
-    "partial_top",
-    "qlora_peft_study",
-)  # tried with one head
+    "lora_all", "lora_v2", "lora_peft_study", "partial_bottom", "partial_middle", "partial_top", "qlora_peft_study",
+)  # fmt: skip
 UTTERANCES = tuple(
     Utterance(id=code, audio="", start_s=0, duration_s=1, text=text, language=code, dataset="noise", split="train")
     for code, text in (("eng", "so it"), ("swa", "ni"))
@@ -89,6 +86,10 @@ class Cell:
     step_s: float = float("nan")
     refusal: str = ""
     failure: str = ""
+
+    @property
+    def outcome(self) -> str:
+        return "failed" if self.failure else "refused" if self.refusal else "trained"
 
 
 @cache
@@ -140,18 +141,9 @@ def try_cell(names: dict[str, str], upstreams: dict[str, dict[str, Any]]) -> Cel
 
 def batch(task: Task, vocabulary: Vocabulary) -> Batch:
     """Two utterances of noise with the targets that the task gives them."""
-    generator = torch.Generator().manual_seed(0)
-    wave_BT = 0.1 * torch.randn(2, 16000, generator=generator)
-    wave_BT[1, 11000:] = 0
-    targets = [torch.tensor(vocabulary.encode(task.target(utterance))) for utterance in UTTERANCES]
-    return Batch(
-        ids=tuple(utterance.id for utterance in UTTERANCES),
-        languages=tuple(utterance.language for utterance in UTTERANCES),
-        wave_BT=wave_BT,
-        lengths_B=torch.tensor([16000, 11000]),
-        targets_BS=torch.nn.utils.rnn.pad_sequence(targets, batch_first=True),
-        target_lengths_B=torch.tensor([len(target) for target in targets]),
-    )
+    noise_BT = 0.1 * torch.randn(2, 16000, generator=torch.Generator().manual_seed(0))
+    targets = [torch.as_tensor(vocabulary.encode(task.target(utterance))) for utterance in UTTERANCES]
+    return batch_of([noise_BT[0], noise_BT[1, :11000]], targets)
 
 
 def train(model: Any, one: Batch) -> dict[str, Any]:
@@ -172,9 +164,7 @@ def train(model: Any, one: Batch) -> dict[str, Any]:
         last = evaluate(model, one)
     if not last < first:
         raise RuntimeError(f"the loss went from {first:.3f} to {last:.3f}")
-    return {
-        "num_trained": sum(count_trained(model).values()), "first_loss": first, "last_loss": last, "step_s": step_s
-    }  # fmt: skip
+    return {"num_trained": sum(count_trained(model).values()), "first_loss": first, "last_loss": last, "step_s": step_s}
 
 
 def evaluate(model: Any, one: Batch) -> float:
@@ -187,7 +177,7 @@ def evaluate(model: Any, one: Batch) -> float:
 
 def tiny_upstreams(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """A tiny upstream of every family, as a node of a configuration."""
-    yield "fbank", option("upstream", "fbank")
+    yield from ((name, option("upstream", name)) for name in ("fbank", "mfcc"))
     for name, (family, reader, settings) in tiny_checkpoints.READERS.items():
         checkpoint = folder / family
         if not checkpoint.exists():
@@ -198,8 +188,6 @@ def tiny_upstreams(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def cells(arguments: argparse.Namespace, upstreams: Sequence[str]) -> list[dict[str, str]]:
     """The whole product, as far as it was asked for."""
-    from mlsuperb.config.options import conf_dir, options
-
     if unknown := set(arguments.upstream or ()) - set(upstreams):
         sys.exit(f"--upstream {', '.join(sorted(unknown))}: there are {', '.join(upstreams)}")
     axes = {
@@ -209,16 +197,13 @@ def cells(arguments: argparse.Namespace, upstreams: Sequence[str]) -> list[dict[
         "objective": arguments.objective or list(OBJECTIVES),
         "task": TASKS,
     }
-    product_of_all = (dict(zip(axes, names, strict=True)) for names in product(*axes.values()))
-    return [one for one in product_of_all if one["adaptation"] not in PRESETS or _plain(one)]
-
-
-def _plain(names: dict[str, str]) -> bool:
-    return (names["head"], names["objective"]) == ("transformer", "ctc")
+    every = (dict(zip(axes, names, strict=True)) for names in product(*axes.values()))
+    plain = ("transformer", "ctc")
+    return [one for one in every if one["adaptation"] not in PRESETS or (one["head"], one["objective"]) == plain]
 
 
 def start_worker() -> None:
-    """One thread a process: two processes with two threads each would stand in each other's way."""
+    """One thread per process: two processes of two threads each would compete for the cores."""
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
 
@@ -231,19 +216,16 @@ def main(arguments: argparse.Namespace) -> int:
         with get_context("spawn").Pool(arguments.jobs, initializer=start_worker) as pool:
             trial = partial(try_cell, upstreams=upstreams)
             found = list(tqdm(pool.imap(trial, chosen, chunksize=8), total=len(chosen), unit="cell"))
-    counts = Counter("failed" if one.failure else "refused" if one.refusal else "trained" for one in found)
+    counts = Counter(one.outcome for one in found)
     print(", ".join(f"{number:,} cells {what}" for what, number in counts.items()))
     for one in found:
         if one.failure:
             print(f"FAILED {one.upstream} {one.adaptation} {one.head} {one.objective} {one.task}: {one.failure[:300]}")
-    real = [] if arguments.no_real else matrix_report.real_counts()
+    real = [] if arguments.no_real else list(matrix_report.real_counts())
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(matrix_report.report(found, real), encoding="utf-8")
     if arguments.csv:
-        with arguments.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(asdict(found[0])))
-            writer.writeheader()
-            writer.writerows(asdict(one) for one in found)
+        pd.DataFrame(found).to_csv(arguments.csv, index=False)
     return int(counts["failed"] > 0)
 
 

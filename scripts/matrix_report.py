@@ -1,13 +1,12 @@
-"""The pages of docs/matrix.md: what came of the cells, and counts for models of real size."""
+"""The page docs/matrix.md: what came of the cells, and counts for models of real size."""
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
+import pandas as pd
 import real_models
 import torch
 
@@ -21,6 +20,27 @@ if TYPE_CHECKING:
 
 CAP, VOCAB_SIZE = 100_000_000, 6_000  # tokens: about what the 1h set of all languages has
 UPSTREAMS = ("xls_r_300m", "mms_1b")
+AXES = ("upstream", "adaptation", "head", "objective", "task")
+SHOWN = {
+    "head": "transformer",
+    "objective": "ctc",
+    "task": "asr_lid",
+}  # whose figures stand for an upstream and adaptation
+OUTCOMES = ("trained", "refused", "failed")
+HEAD = """\
+# The matrix
+
+Written by `python scripts/matrix.py`; do not edit. Every cell of upstream x adaptation x head x objective x task is
+composed from its YAML files, checked and built as a run is, and trained on one batch of noise, on tiny models of
+every family and in small sizes, for four steps (up to forty where masks and dropout hide what four have learned):
+**{:,} cells, {:,} trained, {:,} refused with a reason, {:,} failed**. A cell fails if
+anything is raised or the loss does not fall.
+"""
+PAIRS = """\
+Trained parameters inside the whole tiny model, loss before and after, and seconds per step (CPU, one thread, four
+steps: for orientation) with `head=transformer objective=ctc task=asr_lid`; cells are all heads, objectives, tasks."""
+REAL = f"Models of real size without weights, {VOCAB_SIZE:,} tokens, millions of parameters. ML-SUPERB 2.0 allows 100."
+FIGURES = "trained | loss | s / step | cells trained | refused | failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,138 +57,88 @@ class Count:
         return sum(self.trained.values())
 
 
-def real_counts() -> list[Count]:
+def real_counts() -> Iterator[Count]:
     """Every `v2` experiment on the upstreams of the paper, without weights."""
-    names = [name for name in options("exp", [conf_dir()]) if name.startswith("v2/") and name.count("/") == 1]
-    return [count for name in names for count in _count(name)]
+    for experiment in options("exp", [conf_dir()]):
+        if experiment.startswith("v2/") and experiment.count("/") == 1:
+            own = compose([f"+exp={experiment}", "data.root=."])["upstream"]["name"]
+            for upstream in UPSTREAMS if own in UPSTREAMS else (own,):  # supervised ones stand for themselves
+                yield _count(experiment, upstream)
 
 
-def _count(experiment: str) -> Iterator[Count]:
-    own = compose([f"+exp={experiment}", "data.root=."])["upstream"]["name"]
-    supervised = own not in real_models.REAL or own not in UPSTREAMS
-    for upstream in (own,) if supervised else UPSTREAMS:
-        config = compose([f"+exp={experiment}", "data.root=.", f"upstream={upstream}"])
-        base = real_models.make_upstream(upstream, device="meta")
-        num_upstream = num_parameters(base.parameters())
-        with torch.device("meta"):
-            model = build.assemble(config, base, vocab_size=VOCAB_SIZE)
-        trained = count_trained(model)
-        yield Count(experiment=experiment, upstream=upstream, num_upstream=num_upstream, trained=trained)
+def _count(experiment: str, upstream: str) -> Count:
+    config = compose([f"+exp={experiment}", "data.root=.", f"upstream={upstream}"])
+    base = real_models.make_upstream(upstream, device="meta")
+    num_upstream = num_parameters(base.parameters())
+    with torch.device("meta"):
+        trained = count_trained(build.assemble(config, base, vocab_size=VOCAB_SIZE))
+    return Count(experiment=experiment, upstream=upstream, num_upstream=num_upstream, trained=trained)
 
 
 def report(found: Sequence[Cell], real: Sequence[Count]) -> str:
     """The whole document."""
-    return "\n".join([*_head(found), *_pairs(found), *_tops(found), *_refusals(found), *_real(real)]) + "\n"
+    cells = pd.DataFrame([asdict(one) | {"outcome": one.outcome} for one in found])
+    numbers = [int((cells["outcome"] == outcome).sum()) for outcome in OUTCOMES]
+    parts = [
+        HEAD.format(len(cells), *numbers),
+        _table("Upstream x adaptation", PAIRS, f"upstream | adaptation | {FIGURES}", 2, _pairs(cells)),
+        _table(
+            "Head x objective x task", "Medians over all upstreams and adaptations.", f"head | objective | task | {FIGURES}",
+            3, _tops(cells),
+        ),
+        _table("Refusals", "", "cells | where | answer", -2, _refusals(cells)),
+    ]  # fmt: skip
+    if real:
+        columns = "`+exp=` | upstream | its parameters | in it | featurizer | head | objective | trained | under 100 M"
+        parts.append(_table("Trained parameters of the 2.0 experiments", REAL, columns, 2, map(_real, real)))
+    return "\n".join(parts)
 
 
-def _head(found: Sequence[Cell]) -> Iterator[str]:
-    trained = sum(not (one.refusal or one.failure) for one in found)
-    refused, failed = (sum(bool(getattr(one, what)) for one in found) for what in ("refusal", "failure"))
-    yield "# The matrix"
-    yield ""
-    yield "Written by `python scripts/matrix.py`; do not edit. Every cell of upstream x adaptation x head x objective x task is"
-    yield "composed from its YAML files, checked and built as a run is, and trained on one batch of noise, on tiny models of"
-    yield "every family and in small sizes, for four steps (up to forty where masks and dropout hide what four have learned):"
-    yield f"**{len(found):,} cells, {trained:,} trained, {refused:,} refused with a reason, {failed:,} failed**. A cell fails if"
-    yield "anything is raised or the loss does not fall."
-    yield ""
+def _table(title: str, text: str, columns: str, num_words: int, rows: Iterator[str]) -> str:
+    """A section with a table. The first `num_words` columns hold words (the last, if negative), and the column "under"."""
+    names = columns.split(" | ")
+    numbers = ["---:"] * (len(names) - abs(num_words))
+    lines = ["---"] * num_words + numbers if num_words > 0 else numbers + ["---"] * -num_words
+    if names[-1].startswith("under"):
+        lines[-1] = "---"
+    head = [f"## {title}", "", *([text, ""] if text else []), f"| {columns} |", f"|{'|'.join(lines)}|"]
+    return "\n".join([*head, *(f"| {row} |" for row in rows), ""])
 
 
-def _pairs(found: Sequence[Cell]) -> Iterator[str]:
+def _pairs(cells: pd.DataFrame) -> Iterator[str]:
     """A row for each upstream and adaptation."""
-    yield "## Upstream x adaptation"
-    yield ""
-    yield "Trained parameters inside the whole tiny model, loss before and after, and seconds a step (CPU, one thread, four"
-    yield "steps: for orientation) with `head=transformer objective=ctc task=asr_lid`; cells are all heads, objectives, tasks."
-    yield ""
-    yield "| upstream | adaptation | trained | loss | s / step | cells trained | refused | failed |"
-    yield "|---|---|---:|---:|---:|---:|---:|---:|"
-    for (upstream, adaptation), ones in _grouped(found, lambda one: (one.upstream, one.adaptation)):
-        shown = next(
-            (one for one in ones if (one.head, one.objective, one.task) == ("transformer", "ctc", "asr_lid")), ones[0]
-        )
-        yield f"| {upstream} | {adaptation} | {_figures(shown)} | {_outcomes(ones)} |"
-    yield ""
+    for (upstream, adaptation), ones in cells.groupby(["upstream", "adaptation"], sort=False):
+        chosen = ones[(ones[list(SHOWN)] == pd.Series(SHOWN)).all(axis=1)]
+        one = (chosen if len(chosen) else ones).iloc[0]
+        figures = {"refused": "| refused |", "failed": "| FAILED |"}.get(one["outcome"]) or _figures(one)
+        yield f"{upstream} | {adaptation} | {figures} | {_outcomes(ones)}"
 
 
-def _tops(found: Sequence[Cell]) -> Iterator[str]:
+def _tops(cells: pd.DataFrame) -> Iterator[str]:
     """A row for each head, objective and task."""
-    yield "## Head x objective x task"
-    yield ""
-    yield "Medians over all upstreams and adaptations."
-    yield ""
-    yield "| head | objective | task | trained | loss | s / step | cells trained | refused | failed |"
-    yield "|---|---|---|---:|---:|---:|---:|---:|---:|"
-    for names, ones in _grouped(found, lambda one: (one.head, one.objective, one.task)):
-        good = [one for one in ones if not (one.refusal or one.failure)]
-        if good:
-            trained, first, last, step_s = (
-                statistics.median(getattr(one, name) for one in good)
-                for name in ("num_trained", "first_loss", "last_loss", "step_s")
-            )
-            figures = f"{trained:,.0f} | {first:.2f} → {last:.2f} | {step_s:.3f}"
-        else:
-            figures = "| |"
-        yield f"| {' | '.join(names)} | {figures} | {_outcomes(ones)} |"
-    yield ""
+    for names, ones in cells.groupby(list(AXES[2:]), sort=False):
+        good = ones[ones["outcome"] == "trained"]
+        figures = _figures(good.median(numeric_only=True)) if len(good) else "| |"
+        yield f"{' | '.join(names)} | {figures} | {_outcomes(ones)}"
 
 
-def _refusals(found: Sequence[Cell]) -> Iterator[str]:
+def _refusals(cells: pd.DataFrame) -> Iterator[str]:
     """Each reason once, with the cells that it stands for."""
-    yield "## Refusals"
-    yield ""
-    reasons: dict[str, list[Cell]] = defaultdict(list)
-    for one in found:
-        if one.refusal:
-            reasons[one.refusal].append(one)
-    yield "| cells | where | answer |"
-    yield "|---:|---|---|"
-    for reason, ones in reasons.items():
-        yield f"| {len(ones):,} | {_where(ones, found)} | {' '.join(reason.split()).replace('|', '/')} |"
-    yield ""
+    for reason, ones in cells[cells["outcome"] == "refused"].groupby("refusal", sort=False):
+        where = [f"{axis} {', '.join(sorted(set(ones[axis])))}" for axis in AXES if set(ones[axis]) != set(cells[axis])]
+        yield f"{len(ones):,} | {'; '.join(where) or 'everywhere'} | {' '.join(str(reason).split()).replace('|', '/')}"
 
 
-def _where(ones: Sequence[Cell], found: Sequence[Cell]) -> str:
-    """The axes on which the cells of a reason are not everything."""
-    parts = []
-    for axis in ("upstream", "adaptation", "head", "objective", "task"):
-        values, every = ({getattr(one, axis) for one in some} for some in (ones, found))
-        if values != every:
-            parts.append(f"{axis} {', '.join(sorted(values))}")
-    return "; ".join(parts) or "everywhere"
+def _real(one: Count) -> str:
+    names = ("upstream", "featurizer", "head", "objective")
+    parts = " | ".join(f"{one.trained.get(name, 0) / 1e6:.2f}" for name in names)
+    total = f"{one.total / 1e6:.2f} | {'yes' if one.total <= CAP else 'no'}"
+    return f"{one.experiment} | {one.upstream} | {one.num_upstream / 1e6:.1f} | {parts} | {total}"
 
 
-def _real(real: Sequence[Count]) -> Iterator[str]:
-    if not real:
-        return
-    yield "## Trained parameters of the 2.0 experiments"
-    yield ""
-    yield f"Models of real size without weights, {VOCAB_SIZE:,} tokens, millions of parameters. ML-SUPERB 2.0 allows 100."
-    yield ""
-    yield "| `+exp=` | upstream | its parameters | in it | featurizer | head | objective | trained | under 100 M |"
-    yield "|---|---|---:|---:|---:|---:|---:|---:|---|"
-    for one in real:
-        parts = " | ".join(
-            f"{one.trained.get(part, 0) / 1e6:.2f}" for part in ("upstream", "featurizer", "head", "objective")
-        )
-        total = f"{one.total / 1e6:.2f} | {'yes' if one.total <= CAP else 'no'}"
-        yield f"| {one.experiment} | {one.upstream} | {one.num_upstream / 1e6:.1f} | {parts} | {total} |"
-    yield ""
+def _figures(one: pd.Series) -> str:
+    return f"{one['num_trained']:,.0f} | {one['first_loss']:.2f} → {one['last_loss']:.2f} | {one['step_s']:.3f}"
 
 
-def _figures(one: Cell) -> str:
-    if one.refusal or one.failure:
-        return "| refused |" if one.refusal else "| FAILED |"
-    return f"{one.num_trained:,} | {one.first_loss:.2f} → {one.last_loss:.2f} | {one.step_s:.3f}"
-
-
-def _outcomes(ones: Sequence[Cell]) -> str:
-    refused, failed = sum(bool(one.refusal) for one in ones), sum(bool(one.failure) for one in ones)
-    return f"{len(ones) - refused - failed} | {refused} | {failed}"
-
-
-def _grouped(found: Iterable[Cell], key: Callable[[Cell], Any]) -> Iterator[tuple[Any, list[Cell]]]:
-    groups: dict[Hashable, list[Cell]] = defaultdict(list)
-    for one in found:
-        groups[key(one)].append(one)
-    yield from groups.items()
+def _outcomes(ones: pd.DataFrame) -> str:
+    return " | ".join(str(int((ones["outcome"] == outcome).sum())) for outcome in OUTCOMES)

@@ -27,12 +27,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.parity import owsm
 from scripts.parity.decoding import decoding_checks
 from scripts.parity.decoding_joint import joint_checks
-from scripts.parity.fbank import fbank_checks
 from scripts.parity.heads import batch_checks, head_checks
 from scripts.parity.imports import import_checks
+from scripts.parity.owsm import fbank_checks, owsm_checks
 from scripts.parity.report import Check
 
 
@@ -46,7 +45,7 @@ def main() -> int:
         "heads": head_checks,
         "batches": batch_checks,
         "fbank": fbank_checks,
-        "owsm": owsm.checks,
+        "owsm": owsm_checks,
         "decoding": partial(decoding_checks, arguments.num_posteriors),
         "imports": import_checks,
         "decoding_joint": joint_checks,

@@ -30,15 +30,20 @@ REAL: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def make_model(name: str, *, blocks: int | None = None) -> Any:
-    """A model with random weights (with none under `torch.device("meta")`), cut to `blocks` Transformer blocks if given."""
+def make_model(name: str, *, kind: str = "Model", blocks: int | None = None, **settings: Any) -> Any:
+    """A model with random weights (with none under `torch.device("meta")`), cut to `blocks` Transformer blocks if given.
+    `kind`: of transformers' classes of the family; `settings` come on top of the published ones."""
     import transformers
 
-    family, settings = REAL[name]
-    if blocks is not None:
-        settings = settings | {"num_hidden_layers": blocks}
-    config = getattr(transformers, f"{family}Config")(**settings)
-    return getattr(transformers, f"{family}Model")(config)
+    family, published = REAL[name]
+    cut = {} if blocks is None else {"num_hidden_layers": blocks}
+    config = getattr(transformers, f"{family}Config")(**published | cut | settings)
+    return getattr(transformers, f"{family}{kind}")(config)
+
+
+def normalised(name: str) -> bool:
+    """Whether it takes normalised waves: where the convolutions have layer norm, as fairseq trained them."""
+    return REAL[name][1]["feat_extract_norm"] == "layer"
 
 
 def make_upstream(name: str, *, device: str = "cpu") -> Any:
@@ -56,7 +61,7 @@ def make_upstream(name: str, *, device: str = "cpu") -> Any:
         return WhisperStack(model)
     if name == "owsm_v3_1_medium":
         return OwsmStack(model, fbank=_owsm_fbank(), mean_K=torch.zeros(80), std_K=torch.ones(80))
-    return SelfSupervised(model, normalise=REAL[name][1]["feat_extract_norm"] == "layer")
+    return SelfSupervised(model, normalise=normalised(name))
 
 
 def _whisper_medium() -> Any:
@@ -84,13 +89,11 @@ def _owsm_fbank() -> Any:
     return Fbank(n_fft=512, win_length=400, hop_length=160)
 
 
-def save_model(name: str, folder: Path, *, blocks: int | None = None) -> None:
+def save_model(name: str, folder: Path) -> None:
     """Save a random model as it would lie on the hub."""
     import torch
     import transformers
 
     torch.manual_seed(0)
-    make_model(name, blocks=blocks).save_pretrained(folder)
-    # normalised waves where the convolutions have layer norm, as fairseq trained them
-    normalise = REAL[name][1]["feat_extract_norm"] == "layer"
-    transformers.Wav2Vec2FeatureExtractor(do_normalize=normalise).save_pretrained(folder)
+    make_model(name).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=normalised(name)).save_pretrained(folder)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import killed_runs
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -219,20 +218,10 @@ def test_every_track_runs_to_its_result(overrides: list[str], corpus: list[str],
     assert result["protocols"]["v1"]["metrics"]["test"]
 
 
-@pytest.fixture(scope="session")
-def kill_test() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("kill_test", ROOT / "scripts" / "kill_test.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_killed_runs_end_as_if_left_alone(
-    kill_test: ModuleType, corpus: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    corpus: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SIGKILL in a step, in a validation, while a checkpoint is written, before the hypotheses are."""
     overrides = [*TINY, *corpus, "specaug=ml_superb"]
-    assert kill_test.main(tmp_path, overrides) == 0, capsys.readouterr().out
-    assert capsys.readouterr().out.count("same bytes: True") == len(kill_test.MOMENTS) == 4
+    assert killed_runs.main(tmp_path, overrides) == 0, capsys.readouterr().out
+    assert capsys.readouterr().out.count("same bytes: True") == len(killed_runs.MOMENTS) == 4

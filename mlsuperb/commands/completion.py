@@ -15,6 +15,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from typing import Any
 
 # Each calls `mlsuperb completion words -- WORDS...`, the words of the line up to the cursor, and falls back to files.
 SCRIPTS = {
@@ -96,8 +97,8 @@ def _after(command: str, given: Sequence[str], word: str) -> Iterable[str]:
                 parser = action.choices[one]
     flags = {flag: action for action in parser._actions for flag in action.option_strings}
     if given and given[-1] in flags and flags[given[-1]].nargs != 0:  # the flag's value
-        suggested: Iterable[str] = flags[given[-1]].choices or getattr(flags[given[-1]], "suggestions", ())
-        return suggested
+        wanted: Any = flags[given[-1]]
+        return list(wanted.choices or getattr(wanted, "suggestions", ()))
     if word.startswith("-"):
         return [flag for flag in flags if flag.startswith("--")]
     places = [list(action.choices) for action in parser._actions if action.choices and not action.option_strings]

@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mlsuperb.cache.codec import DType, bytes_per_second
+from scripts.bench.harness import Table
 
 NUM_TRAIN, NUM_DEV, NUM_TEST, TOTAL_H = 123_097, 23_665, 24_017, 300.0
 NUM_ITERATIONS, NUM_EPOCHS, BATCH_SIZE = 600_000, 30, 8
@@ -79,12 +80,9 @@ def hours(rates: Rates, *, max_gb: float, bytes_per_s: float) -> Hours:
     )
 
 
-def table(rates: Rates, *, num_layers: int, size: int, max_gb: list[float]) -> str:
-    """A row for each type and size of cache, those that hold everything once."""
-    lines = [
-        "| cache | GB | of the audio | fill, h | train, h | validate, h | test, h | whole run, h | x | reads, MB/s |",
-        "|---|" + "---:|" * 9,
-    ]
+def table(rates: Rates, *, num_layers: int, size: int, max_gb: list[float]) -> list[list[str]]:
+    """A row of cells for each type and size of cache, those that hold everything once."""
+    rows = []
     without = hours(rates, max_gb=0.0, bytes_per_s=1.0).total_h
     dtypes: tuple[DType, ...] = ("bf16", "int8")
     for dtype in dtypes:
@@ -94,16 +92,15 @@ def table(rates: Rates, *, num_layers: int, size: int, max_gb: list[float]) -> s
         for size_gb in [one for one in sizes_gb if one or dtype == dtypes[0]]:
             found = hours(rates, max_gb=size_gb, bytes_per_s=per_s)
             parts = (found.fill_h, found.train_h, found.valid_h, found.test_h, found.total_h)
-            lines.append(
-                f"| {dtype if size_gb else 'none'} | {size_gb:,.0f} | {found.share:.0%} | "
-                f"{' | '.join(f'{part:,.0f}' for part in parts)} | {without / found.total_h:.1f} | "
-                f"{found.read_mb_per_s:,.0f} |"
-            )
-    return "\n".join(lines)
+            whole = [f"{part:,.0f}" for part in parts]
+            speed = [f"{without / found.total_h:.1f}", f"{found.read_mb_per_s:,.0f}"]
+            rows.append([dtype if size_gb else "none", f"{size_gb:,.0f}", f"{found.share:.0%}", *whole, *speed])
+    return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Compute and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cached-step", type=float, required=True, help="seconds of a step from the cache")
     parser.add_argument("--uncached-step", type=float, required=True, help="seconds of the same step from the waves")
     parser.add_argument("--fill", type=float, required=True, help="seconds to fill the cache with a second of audio")
@@ -114,13 +111,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=768, help="of a layer (default 768; large: 1024)")
     parser.add_argument("--max-gb", type=float, nargs="+", default=[0.0, 200.0, 500.0, 1100.0])
     given = parser.parse_args()
-    rates = Rates(
-        cached_step_s=given.cached_step,
-        uncached_step_s=given.uncached_step,
-        step_audio_s=given.step_audio_s,
-        fill_s=given.fill,
-    )
-    print(table(rates, num_layers=given.layers, size=given.size, max_gb=given.max_gb))
+    steps = {"cached_step_s": given.cached_step, "uncached_step_s": given.uncached_step}
+    rates = Rates(**steps, step_audio_s=given.step_audio_s, fill_s=given.fill)
+    titles = ("GB", "of the audio", "fill, h", "train, h", "validate, h", "test, h", "whole run, h", "x", "reads, MB/s")
+    shown = Table("cache", *titles)
+    for row in table(rates, num_layers=given.layers, size=given.size, max_gb=given.max_gb):
+        shown.row(*row)
 
 
 if __name__ == "__main__":

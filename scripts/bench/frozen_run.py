@@ -20,10 +20,6 @@ time inside the upstream; a steady step is the median over the updates in which 
 from __future__ import annotations
 
 import argparse
-import json
-import logging
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -31,147 +27,116 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-# Nothing heavy here: Linux hands the peak memory of a process on to the programs that it starts.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-RATE_HZ, BATCH = 16_000, 8
+from scripts.bench.harness import Figures, Table, clocks, command_line, in_child, machine, median, peak_gb, save, set_up
+
+BATCH = 8
 
 
-def overrides(arguments: argparse.Namespace, side: str) -> list[str]:
-    """The settings of the run: the official ones, where they do not say where."""
-    folder = arguments.folder
+def overrides(settings: argparse.Namespace, side: str) -> list[str]:
+    """The official settings of the run, and where its files are."""
+    folder = settings.folder
     return [
-        "+exp=v1/mono_asr", "data=synthetic", f"data.mono={arguments.mono}", f"data.minutes={arguments.minutes}",
-        f"data.test_minutes={arguments.minutes}", f"data.root={folder}/synthetic", f"manifests={folder}/manifests",
-        "upstream=hf", f"upstream.checkpoint={folder}/hubert_base", f"cache={arguments.cache}",
-        f"cache.folder={folder}/{side}/features", f"trainer.precision={arguments.precision}",
-        f"trainer.iterations_per_epoch={arguments.iterations}", "trainer.max_epochs=1",
-        f"trainer.device={arguments.device}", f"output_root={folder}/{side}",
+        "+exp=v1/mono_asr", "data=synthetic", f"data.mono={settings.mono}", f"data.minutes={settings.minutes}",
+        f"data.test_minutes={settings.minutes}", f"data.root={folder}/synthetic", f"manifests={folder}/manifests",
+        "upstream=hf", f"upstream.checkpoint={folder}/hubert_base", f"cache={settings.cache}",
+        f"cache.folder={folder}/{side}/features", f"trainer.precision={settings.precision}",
+        f"trainer.iterations_per_epoch={settings.iterations}", "trainer.max_epochs=1",
+        f"trainer.device={settings.device}", f"output_root={folder}/{side}",
     ]  # fmt: skip
 
 
 class Watch:
     """Notes when some functions were called and when they ended, by both clocks; the device is waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: Any) -> None:
+        self.device = device
         self.spans: dict[str, list[tuple[Any, Any]]] = {}
 
     def wrap(self, owner: Any, attribute: str, name: str) -> None:
-        import torch
-
-        from scripts.bench.machine import clocks
-
         inner: Callable[..., Any] = getattr(owner, attribute)
         spans = self.spans.setdefault(name, [])
 
         def timed(*arguments: Any, **keywords: Any) -> Any:
             start = clocks()
             found = inner(*arguments, **keywords)
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            spans.append((start, clocks()))
+            spans.append((start, clocks(self.device)))
             return found
 
         setattr(owner, attribute, timed)
 
     def seconds(self, name: str) -> list[float]:
         """All calls together."""
-        return [sum(float(end[clock] - start[clock]) for start, end in self.spans[name]) for clock in range(2)]
+        return [sum(end[clock] - start[clock] for start, end in self.spans[name]) for clock in range(2)]
 
-    def between(self, name: str, *, without: str) -> Any:
-        """(N, 2) from the end of a call to that of the next, where `without` was not called."""
-        import numpy as np
-
+    def between(self, name: str, *, without: str) -> list[list[float]]:
+        """Seconds from the end of a call to that of the next, where `without` was not called."""
         ends = [end for _, end in self.spans[name]]
         others = [end[0] for _, end in self.spans[without]]
-        return np.array([b - a for a, b in pairwise(ends) if not any(a[0] < one < b[0] for one in others)])
+        quiet = [(a, b) for a, b in pairwise(ends) if not any(a[0] < one < b[0] for one in others)]
+        return [[after - before for before, after in zip(a, b, strict=True)] for a, b in quiet]
 
 
-def measure_ours(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Our run, whole, in this process."""
-    import numpy as np
+def make_checkpoint(settings: argparse.Namespace) -> None:
+    """HuBERT-base with random weights."""
+    from scripts import real_models
+
+    real_models.save_model("hubert_base", Path(settings.folder) / "hubert_base")
+
+
+def measure_ours(settings: argparse.Namespace) -> Figures:
+    """Our run, whole."""
     import torch
 
-    from mlsuperb.benchmark import build
-    from mlsuperb.benchmark.recogniser import Recogniser
-    from mlsuperb.config.check import check
-    from mlsuperb.config.compose import compose
-    from mlsuperb.runs.run import Run
-    from mlsuperb.runtime.speed import peak_memory_gb
-    from scripts.bench.machine import clocks, describe_machine
+    from scripts.bench import ours
 
-    torch.set_num_threads(arguments.threads)
-    config, watch = compose(overrides(arguments, "ours")), Watch()
-    check(config)
-    with Run(config) as run:
-        run.begin()
-        data = build.build_data(config, run=run)
-        recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
+    set_up(settings)
+    with ours.run_of(*overrides(settings, "ours")) as (config, run, data, recogniser):
+        watch = Watch(recogniser.device)
         watch.wrap(recogniser.model.upstream, "forward", "upstream")
         watch.wrap(torch.optim.Adam, "step", "update")
-        watch.wrap(Recogniser, "validate", "validation")
-        start = clocks()
-        with build.features_kept(config, recogniser, data.train, data.dev) as (train, dev):
-            build.train(config, recogniser, train=train, dev=dev, run=run)
-        whole_s = clocks() - start
+        watch.wrap(type(recogniser), "validate", "validation")
+        watch.wrap(ours, "train", "whole")
+        ours.train(config, run, data, recogniser)
     steady = watch.between("update", without="upstream")
-    assert len(steady), "every update heard something new: more iterations, or fewer minutes"
+    assert steady, "every update had new features: more iterations, or fewer minutes"
     return {
-        "whole_s": whole_s.tolist(),
+        "whole_s": watch.seconds("whole"),
         "fill_s": watch.seconds("upstream"),
-        "step_s": (np.median(steady, axis=0) / config["trainer"]["accumulate"]).tolist(),
+        "step_s": [one / config["trainer"]["accumulate"] for one in median(steady)],
         "validation_s": watch.seconds("validation"),
-        "peak_gb": peak_memory_gb(recogniser.device),
+        "peak_gb": peak_gb(recogniser.device),
         "audio_min": [float(one.durations_s.sum()) / 60 for one in (data.train, data.dev)],
-        "machine": describe_machine(recogniser.device),
+        "machine": machine(recogniser.device),
     }
 
 
-def measure_ordinary(arguments: argparse.Namespace) -> dict[str, Any]:
+def measure_ordinary(settings: argparse.Namespace) -> Figures:
     """Some steps of the ordinary way, and from them the whole run."""
     import torch
 
-    from mlsuperb.benchmark import build
-    from mlsuperb.config.compose import compose
-    from mlsuperb.runs.run import Run
-    from mlsuperb.runtime.speed import peak_memory_gb
+    from scripts.bench import ours
     from scripts.bench.ordinary import OrdinaryTraining
 
-    torch.set_num_threads(arguments.threads)
-    logging.getLogger().setLevel(logging.ERROR)
-    config = compose(overrides(arguments, "ordinary"))
-    with Run(config) as run:
-        run.begin()
-        data = build.build_data(config, run=run)
-    recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
-    side = OrdinaryTraining(arguments.folder / "hubert_base", recogniser.model.cpu(), recogniser.device)
-    recogniser.model = None  # type: ignore[assignment]
-    train, dev = (
-        (speech, _batches(config, speech, num=num))
-        for speech, num in ((data.train, arguments.iterations), (data.dev, len(data.dev) // BATCH))
-    )
-    step = _times(side, *train, num=arguments.ordinary_steps, warm_up=1)
+    set_up(settings)
+    with ours.run_of(*overrides(settings, "ordinary")) as (config, _, data, recogniser):
+        device = recogniser.device
+        side = OrdinaryTraining(Path(settings.folder) / "hubert_base", recogniser.model.cpu(), device)
+    recogniser.model = None
+    sizes = ((data.train, settings.iterations), (data.dev, len(data.dev) // BATCH))
+    train, dev = ((speech, ours.training_plan(config, speech, num=num)) for speech, num in sizes)
+    step = _times(side, *train, num=settings.ordinary_steps, warm_up=1)
     side.top.eval()
     with torch.no_grad():
-        valid = _times(side, *dev, num=arguments.ordinary_valid, warm_up=0)
+        valid = _times(side, *dev, num=settings.ordinary_valid, warm_up=0)
     return {
         "whole_s": (step.sum(0) + valid.sum(0)).tolist(),
         "step_s": step.mean(0).tolist(),
         "validation_s": valid.sum(0).tolist(),
-        "measured": [arguments.ordinary_steps, arguments.ordinary_valid],
-        "peak_gb": peak_memory_gb(recogniser.device),
+        "measured": [settings.ordinary_steps, settings.ordinary_valid],
+        "peak_gb": peak_gb(device),
     }
-
-
-def _batches(config: dict[str, Any], speech: Any, *, num: int) -> list[list[int]]:
-    """The first batches of a run; of one pass for the dev set."""
-    from mlsuperb.config.build import instantiate
-    from mlsuperb.data.batching import TrainingBatches
-
-    batching = instantiate(config["loading"]["train"])
-    plan = iter(TrainingBatches(speech.durations_s, batching=batching, seed=config["seed"], start=0))
-    return [[draw.index for draw in next(plan)] for _ in range(num)]
 
 
 def _times(side: Any, speech: Any, batches: list[list[int]], *, num: int, warm_up: int) -> Any:
@@ -192,55 +157,27 @@ def _times(side: Any, speech: Any, batches: list[list[int]], *, num: int, warm_u
     return padded_s[:, None] * lines[0] + lines[1]
 
 
-def child(arguments: argparse.Namespace, side: str) -> dict[str, Any]:
-    """One side in a process of its own."""
-    target = arguments.folder / f"{side}.json"
-    done = subprocess.run(
-        [sys.executable, __file__, *sys.argv[1:], "--folder", str(arguments.folder), "--side", side], check=False,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "TRANSFORMERS_VERBOSITY": "error"},
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"{side} ended with {done.returncode}: {done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
-    return found
-
-
-def show(arguments: argparse.Namespace, ours: dict[str, Any], ordinary: dict[str, Any]) -> None:
+def show(settings: argparse.Namespace, ours: Figures, ordinary: Figures) -> None:
     """The table."""
     train_min, dev_min = ours["audio_min"]
     print(
-        f"{arguments.iterations} iterations, {train_min:.1f} min of training and {dev_min:.1f} min of dev speech, "
-        f"precision {arguments.precision}, cache {arguments.cache}; {ours['machine']}\n"
+        f"{settings.iterations} iterations, {train_min:.1f} min of training and {dev_min:.1f} min of dev speech, "
+        f"precision {settings.precision}, cache {settings.cache}; {ours['machine']}\n"
     )
-    print(f"| | ours | ordinary ({' and '.join(map(str, ordinary['measured']))} batches measured) | ratio |")
-    print("|---|---:|---:|---:|")
+    table = Table("", "ours", f"ordinary ({' and '.join(map(str, ordinary['measured']))} batches measured)", "ratio")
     names = {"whole_s": "whole run", "step_s": "steady step", "validation_s": "validation"}
     for clock, unit in enumerate(("s", "processor s")):
         for key, name in names.items():
             us, them = ours[key][clock], ordinary[key][clock]
-            print(f"| {name}, {unit} | {us:.3f} | {them:.3f} | {them / us:.1f} x |")
-        print(f"| of the whole run, inside the upstream, {unit} | {ours['fill_s'][clock]:.1f} | | |")
-    memory = [f"{one['peak_gb']:.2f}" for one in (ours, ordinary)]
-    print(f"| peak memory, GB | {memory[0]} | {memory[1]} | {ordinary['peak_gb'] / ours['peak_gb']:.2f} x |")
+            table.row(f"{name}, {unit}", f"{us:.3f}", f"{them:.3f}", f"{them / us:.1f} x")
+        table.row(f"of the whole run, inside the upstream, {unit}", f"{ours['fill_s'][clock]:.1f}", "", "")
+    peaks = [one["peak_gb"] for one in (ours, ordinary)]
+    table.row("peak memory, GB", *(f"{one:.2f}" for one in peaks), f"{peaks[1] / peaks[0]:.2f} x")
 
 
-def main(arguments: argparse.Namespace) -> None:
+def main() -> int:
     """Measure both sides and print."""
-    import real_models
-
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
-        arguments.folder = Path(scratch)
-        save = "import sys, real_models; real_models.save_model('hubert_base', __import__('pathlib').Path(sys.argv[1]))"
-        environment = {**os.environ, "PYTHONPATH": str(Path(real_models.__file__).parent)}
-        subprocess.run([sys.executable, "-c", save, str(arguments.folder / "hubert_base")], check=True, env=environment)
-        show(arguments, child(arguments, "ours"), child(arguments, "ordinary"))
-
-
-def parse() -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
+    parser = command_line(__doc__, device="cpu")
     parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"), help="of our training (default: bf16)")
     parser.add_argument("--cache", default="bf16", choices=("fp32", "bf16", "int8"), help="default: bf16")
     parser.add_argument("--iterations", type=int, default=500)
@@ -250,18 +187,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ordinary-valid", type=int, default=4, help="dev batches to measure (default: 4)")
     parser.add_argument("--folder", type=Path, help="where the scratch folder goes (default: the system's)")
     parser.add_argument("--quick", action="store_true", help="40 iterations on a minute of speech, 3 measured steps")
-    parser.add_argument("--side", choices=("ours", "ordinary"), help=argparse.SUPPRESS)  # what a child process measures
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.iterations, arguments.minutes = 40, 1.0
-        arguments.ordinary_steps, arguments.ordinary_valid = 3, 2
-    return arguments
+    options = parser.parse_args()
+    if options.quick:
+        options.iterations, options.minutes, options.ordinary_steps, options.ordinary_valid = 40, 1.0, 3, 2
+    with tempfile.TemporaryDirectory(dir=options.folder) as options.folder:
+        in_child(make_checkpoint, options)
+        sides = in_child(measure_ours, options), in_child(measure_ordinary, options)
+    show(options, *sides)
+    save(options, dict(zip(("ours", "ordinary"), sides, strict=True)))
+    return 0
 
 
 if __name__ == "__main__":
-    given = parse()
-    if given.side:
-        figures = {"ours": measure_ours, "ordinary": measure_ordinary}[given.side](given)
-        (given.folder / f"{given.side}.json").write_text(json.dumps(figures), encoding="utf-8")
-    else:
-        main(given)
+    sys.exit(main())

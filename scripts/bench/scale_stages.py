@@ -1,41 +1,34 @@
-"""The stages that `scripts/bench/scale.py` times. Each takes the folder of the corpus, makes what it needs, and returns the
-work whose time counts."""
+"""The stages that `scripts/bench/scale.py` times. Each is a generator over the folder of the corpus: it makes what it needs,
+yields, and then does the work whose time counts."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mlsuperb.data.batching import BucketedBatches, InferenceBatches, SortedBatches, TrainingBatches
 from mlsuperb.data.corpora.table import Table
 from mlsuperb.data.dataset import SpeechDataset
-from mlsuperb.data.manifest import (
-    prepare,
-    read_manifest,
-    split_hash,
-    summary,
-    utterances,
-    validate,
-    write_manifest,
-)
+from mlsuperb.data.manifest import prepare, read_manifest, split_hash, summary, utterances, validate, write_manifest
 from mlsuperb.data.sampling import Draw, Temperature
 from mlsuperb.data.vocabulary import Vocabulary
+from mlsuperb.runs import store
 from mlsuperb.runs.environment import environment, now
 from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
-from mlsuperb.scoring.result import build_result, write_result
-from mlsuperb.scoring.score import score
+from mlsuperb.runs.result import SCHEMA_VERSION
+from mlsuperb.scoring.records import SCORER_VERSION, BenchmarkResult, Protocols
+from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import protocol_tables
 from mlsuperb.tasks.asr_lid import ASRLID
 from scripts.bench.scale_corpus import hypotheses, write_untranscribed
 
-Work = Callable[[], object]
-Stage = Callable[[Path], Work]
+Stage = Callable[[Path], Iterator[None]]
 
 MANIFEST, MANY, NUM_MANY = "manifests/manifest.parquet", "many.parquet", "many_rows"
 HYPOTHESES, SCORES = "hypotheses.jsonl", "scores.json"
@@ -52,93 +45,86 @@ def stream(dataset: SpeechDataset, kind: str, *, start: int = 0) -> Iterator[lis
     return iter(TrainingBatches(dataset.durations_s, batching=BATCHINGS[kind], seed=0, start=start, repeats=repeats))
 
 
-def read(folder: Path) -> pd.DataFrame:
-    return read_manifest(folder / MANIFEST)
-
-
 def train_rows(folder: Path) -> pd.DataFrame:
-    frame = read(folder)
+    frame = read_manifest(folder / MANIFEST)
     return frame[frame["split"] == "train"]
 
 
-def prepare_corpus(folder: Path) -> Work:
+def prepare_corpus(folder: Path) -> Iterator[None]:
     tables = {split: str(folder / f"{split}.parquet") for split in ("train", "dev", "test")}
-    return lambda: prepare(Table(**tables, dataset=None), folder=(folder / MANIFEST).parent)
+    yield
+    prepare(Table(**tables, dataset=None), folder=(folder / MANIFEST).parent)
 
 
-def hash_splits(folder: Path) -> Work:
-    frame = read(folder)
-    return lambda: [split_hash(rows) for _, rows in frame.groupby("split")]
-
-
-def vocabulary(folder: Path) -> Work:
+def vocabulary(folder: Path) -> Iterator[None]:
     """As `build_data` does it: no transcript that is empty once it is normalised; the tokens of all targets are counted."""
     rows, task = train_rows(folder), ASRLID()
-
-    def work() -> int:
-        dataset = SpeechDataset(rows[[task.keeps(text) for text in rows["text"]]])
-        targets = (task.target(dataset.utterance(index)) for index in range(len(dataset)))
-        return len(Vocabulary.build(targets, specials=SPECIALS))
-
-    return work
+    yield
+    dataset = SpeechDataset(rows[[task.keeps(text) for text in rows["text"]]])
+    targets = (task.target(dataset.utterance(index)) for index in range(len(dataset)))
+    Vocabulary.build(targets, specials=SPECIALS)
 
 
-def one_pass(folder: Path) -> Work:
+def one_pass(folder: Path) -> Iterator[None]:
     """Every batch of a pass with its utterances, but without their audio."""
-    dataset = SpeechDataset(train_rows(folder))
-
-    def work() -> None:
-        num_seen = 0
-        for batch in stream(dataset, "bucketed"):
-            num_seen += len([dataset.utterance(draw.index) for draw in batch])
-            if num_seen >= len(dataset):
-                return
-
-    return work
+    dataset, num_seen = SpeechDataset(train_rows(folder)), 0
+    yield
+    for batch in stream(dataset, "bucketed"):
+        num_seen += len([dataset.utterance(draw.index) for draw in batch])
+        if num_seen >= len(dataset):
+            return
 
 
-def inference_batches(folder: Path) -> Work:
-    durations_s = read(folder)["duration_s"].to_numpy()
-    return lambda: list(InferenceBatches(durations_s, max_batch_s=EVAL_BATCH_S))
+def writing_hypotheses(folder: Path) -> Iterator[None]:
+    said = list(hypotheses(utterances(read_manifest(folder / MANIFEST))))
+    yield
+    write_hypotheses(folder / HYPOTHESES, said)
 
 
-def writing_hypotheses(folder: Path) -> Work:
-    said = list(hypotheses(utterances(read(folder))))
-    return lambda: write_hypotheses(folder / HYPOTHESES, said)
+def scores(folder: Path, protocols: Sequence[str] = ()) -> Iterator[None]:
+    said, scoring = read_hypotheses(folder / HYPOTHESES), Scoring(protocols=list(protocols)) if protocols else Scoring()
+    yield
+    (folder / SCORES).write_text(
+        scoring.score(said, ASRLID().facts).model_dump_json(exclude_unset=True), encoding="utf-8"
+    )
 
 
-def scores(folder: Path) -> Work:
-    said = read_hypotheses(folder / HYPOTHESES)
-    return lambda: (folder / SCORES).write_text(json.dumps(score(said, task="asr_lid")), encoding="utf-8")
-
-
-def result(folder: Path) -> Work:
-    protocols = json.loads((folder / SCORES).read_text(encoding="utf-8"))
-    parts: dict[str, Any] = {
+def result(folder: Path) -> Iterator[None]:
+    protocols = Protocols.model_validate_json((folder / SCORES).read_text(encoding="utf-8"))
+    env = environment()
+    content: dict[str, Any] = {
         **{name: {} for name in ("upstream", "adaptation", "head", "config", "training", "cost")},
         **dict.fromkeys(("num_trainable", "num_total", "seed"), 0),
-        "run_id": "scale",
-        "task": "asr_lid",
-        "normaliser": "v1",
-        "units": "char",
-        "date": now(),
-        "data": {"name": "scale", "splits": {}},
-        "environment": environment(),
-        "protocols": protocols,
-    }
+        "schema_version": SCHEMA_VERSION, "run_id": "scale", "status": "finished", "date": now(), "protocols": protocols,
+        "official": False, "not_official_because": [], "synthetic": True, "benchmark": None,
+        "task": {"name": "asr_lid", "units": "char"}, "normaliser": {"name": "v1", "version": "1"},
+        "data": {"name": "scale", "splits": {}}, "scorer": {"version": SCORER_VERSION, "protocols": {}},
+        "code": {**env.pop("code"), "package_version": env.pop("package_version")}, "env": env,
+        "hypotheses": {"path": HYPOTHESES, "sha256": "", "num_utterances": {}},
+    }  # fmt: skip
+    yield
+    store.write(folder, store.validated(content, BenchmarkResult, place="scale"))
+    for table in protocol_tables(protocols):
+        table.to_markdown()
 
-    def work() -> list[str]:
-        write_result(folder / "result.json", build_result(**parts, hypotheses=folder / HYPOTHESES))
-        return [table.to_markdown() for table in protocol_tables(protocols)]
 
-    return work
+def alone(work: Callable[[Path], object]) -> Stage:
+    """Something that needs nothing made before."""
+
+    def stage(folder: Path) -> Iterator[None]:
+        yield
+        work(folder)
+
+    return stage
 
 
 def on_manifest(work: Callable[[pd.DataFrame, Path], object], *, name: str = MANIFEST) -> Stage:
     """Something that is done with a manifest."""
 
-    def stage(folder: Path) -> Work:
-        return partial(work, read_manifest(folder / name), folder)
+    def stage(folder: Path) -> Iterator[None]:
+        frame = read_manifest(folder / name)
+        yield
+        work(frame, folder)
 
     return stage
 
@@ -146,8 +132,10 @@ def on_manifest(work: Callable[[pd.DataFrame, Path], object], *, name: str = MAN
 def on_many(work: Callable[[SpeechDataset], object]) -> Stage:
     """Something that is done with the dataset of many rows."""
 
-    def stage(folder: Path) -> Work:
-        return partial(work, many(folder))
+    def stage(folder: Path) -> Iterator[None]:
+        dataset = many(folder)
+        yield
+        work(dataset)
 
     return stage
 
@@ -156,41 +144,43 @@ def many(folder: Path) -> SpeechDataset:
     return SpeechDataset(read_manifest(folder / MANY))  # the table is given back here; its text is the dataset's now
 
 
-def next_batches(dataset: SpeechDataset) -> int:
-    batches = stream(dataset, "bucketed")
-    return sum(len(batch) for batch in islice(batches, 100_000))
+def inference_batches(durations_s: np.ndarray) -> int:
+    return len(InferenceBatches(durations_s, max_batch_s=EVAL_BATCH_S))
 
 
-def resumed(dataset: SpeechDataset) -> list[Draw]:
+def resumed(dataset: SpeechDataset) -> list[int]:
     """A batch that is `RESUMED_PASSES` passes away, about: batches are nearly full."""
     start = RESUMED_PASSES * dataset.durations_s.sum() / BATCHINGS["bucketed"].max_batch_s  # type: ignore[attr-defined]
     return next(stream(dataset, "bucketed", start=int(start)))
 
 
 STAGES: dict[str, Stage] = {
-    "libraries alone": lambda _: lambda: None,
+    "libraries alone": alone(lambda _: None),
     "prepare: tables, audio headers, checks, store": prepare_corpus,
     "prepare again: nothing has changed": prepare_corpus,
-    "read (validation included)": lambda folder: partial(read, folder),
+    "read (validation included)": alone(lambda folder: read_manifest(folder / MANIFEST)),
     "validate": on_manifest(lambda frame, _: validate(frame)),
     "write (validation included)": on_manifest(lambda frame, folder: write_manifest(frame, folder / "again.parquet")),
-    "hash of every split": hash_splits,
+    "hash of every split": on_manifest(lambda frame, _: [split_hash(rows) for _, rows in frame.groupby("split")]),
     "summary": on_manifest(lambda frame, _: summary(frame)),
     "vocabulary: normalise, count": vocabulary,
     "a pass: plan, batches, their utterances": one_pass,
-    "batches for decoding": inference_batches,
+    "batches for decoding": on_manifest(lambda frame, _: inference_batches(frame["duration_s"].to_numpy())),
     "write hypotheses": writing_hypotheses,
-    "read hypotheses": lambda folder: partial(read_hypotheses, folder / HYPOTHESES),
+    "read hypotheses": alone(lambda folder: read_hypotheses(folder / HYPOTHESES)),
+    "score, v1 alone": partial(scores, protocols=["v1"]),
     "score, all protocols": scores,
     "result and table of languages": result,
 }
 MANY_STAGES: dict[str, Stage] = {
-    "make the file": lambda f: partial(write_untranscribed, f / MANY, num_rows=int((f / NUM_MANY).read_text())),
-    "load: read, validate, dataset": lambda folder: partial(many, folder),
+    "make the file": alone(lambda f: write_untranscribed(f / MANY, num_rows=int((f / NUM_MANY).read_text()))),
+    "load: read, validate, dataset": alone(many),
     "hash": on_manifest(lambda frame, _: split_hash(frame), name=MANY),
     "bucketed, tempered: the first batch": on_many(lambda dataset: next(stream(dataset, "bucketed"))),
-    "bucketed, tempered: the first 100,000 batches": on_many(next_batches),
+    "bucketed, tempered: the first 100,000 batches": on_many(
+        lambda dataset: sum(map(len, islice(stream(dataset, "bucketed"), 100_000)))
+    ),
     f"bucketed, tempered: resumed after {RESUMED_PASSES} passes": on_many(resumed),
     "sorted, tempered: the first batch": on_many(lambda dataset: next(stream(dataset, "sorted"))),
-    "batches for decoding": on_many(lambda one: len(InferenceBatches(one.durations_s, max_batch_s=EVAL_BATCH_S))),
+    "batches for decoding": on_many(lambda dataset: inference_batches(dataset.durations_s)),
 }

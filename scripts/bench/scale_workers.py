@@ -3,22 +3,22 @@ which is what a table's columns become with `to_numpy()`."""
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mlsuperb.data.manifest import columns, read_manifest
 from mlsuperb.data.rows import Rows
 from mlsuperb.types import Utterance
+from scripts.bench.harness import Figures, Table, in_child
 from scripts.bench.scale_corpus import write_untranscribed
 
 NUM_WORKERS, BATCH_SIZE = 4, 64
@@ -50,42 +50,35 @@ class Looked(Dataset[int]):
         return len(self._rows[index].audio)
 
 
-def worker_table(*, num_rows: int, quick: bool) -> str:
-    """Memory that one worker shares with no other, after a pass of all of them in random order."""
-    lines = [
-        f"| {num_rows:,} rows, {NUM_WORKERS} workers | main process, GB | a worker's own, GB | all, GB | rows / s |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    for name, make in (("Python texts", Texts), ("Arrow rows", partial(Rows, record=Utterance))):
-        for method in ("fork",) if quick else ("fork", "spawn"):
-            lines.append(f"| {name}, {method} | {_measured(make, method=method, num_rows=num_rows)} |")
-    return "\n".join(lines)
+ROWS = {"Python texts": Texts, "Arrow rows": partial(Rows, record=Utterance)}
 
 
-def _measured(make: Callable[[pd.DataFrame], Any], *, method: str, num_rows: int) -> str:
-    """In a process of its own: what the other measurements leave behind would be shared as well."""
-    context = torch.multiprocessing.get_context("spawn")
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(make, method, num_rows, send))
-    process.start()
-    main_gb, own_gb, all_gb, rows_per_s = receive.recv()
-    process.join()
-    return f"{main_gb:.2f} | {own_gb:.2f} | {all_gb:.2f} | {rows_per_s:,.0f}"
+def worker_table(options: argparse.Namespace) -> dict[str, Figures]:
+    """Memory that one worker shares with no other, after a pass of all of them in random order. Each row is measured in a
+    process of its own: what the others leave behind would be shared as well."""
+    title = f"{options.worker_rows:,} rows, {NUM_WORKERS} workers"
+    table, found = Table(title, "main process, GB", "a worker's own, GB", "all, GB", "rows / s"), {}
+    for kind in ROWS:
+        for method in ("fork",) if options.quick else ("fork", "spawn"):
+            found[f"{kind}, {method}"] = one = in_child(measure, options, kind=kind, method=method)
+            shown = [f"{value:.2f}" for value in one["gb"]]
+            table.row(f"{kind}, {method}", *shown, f"{one['rows_per_s']:,.0f}")
+    return found
 
 
-def _measure(make: Callable[[pd.DataFrame], Any], method: str, num_rows: int, send: Any) -> None:
-    warnings.filterwarnings(
-        "ignore", message="This DataLoader will create"
-    )  # more workers than cores: memory is the matter
+def measure(settings: argparse.Namespace) -> Figures:
+    """One row of the table."""
+    # more workers than cores: memory is what counts here
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
     with tempfile.TemporaryDirectory() as folder:
-        write_untranscribed(Path(folder) / "manifest.parquet", num_rows=num_rows)
-        rows = make(read_manifest(Path(folder) / "manifest.parquet"))
+        write_untranscribed(Path(folder) / "manifest.parquet", num_rows=settings.worker_rows)
+        rows: Any = ROWS[settings.kind](read_manifest(Path(folder) / "manifest.parquet"))
     order = np.random.default_rng(0).permutation(len(rows))
     loader: DataLoader[int] = DataLoader(
         Looked(rows),
         batch_sampler=np.array_split(order, -(-len(rows) // BATCH_SIZE)),  # type: ignore[arg-type]
         num_workers=NUM_WORKERS,
-        multiprocessing_context=method,
+        multiprocessing_context=settings.method,
         persistent_workers=True,  # they are still there when the pass is over
     )
     start_s = time.perf_counter()
@@ -96,7 +89,7 @@ def _measure(make: Callable[[pd.DataFrame], Any], method: str, num_rows: int, se
     workers = [worker.pid for worker in batches._workers]  # type: ignore[attr-defined]
     own_gb = [_memory_gb(pid, "Private_Clean", "Private_Dirty") for pid in workers]
     shares_gb = [_memory_gb(pid, "Pss") for pid in ("self", *workers)]
-    send.send((shares_gb[0], sum(own_gb) / NUM_WORKERS, sum(shares_gb), rows_per_s))
+    return {"gb": [shares_gb[0], sum(own_gb) / NUM_WORKERS, sum(shares_gb)], "rows_per_s": rows_per_s}
 
 
 def _memory_gb(pid: int | str, *names: str) -> float:

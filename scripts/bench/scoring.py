@@ -1,58 +1,32 @@
-"""Time scoring: edits of 1,000,000 characters beside jiwer called for each utterance; all protocols of a test set of 150,000
-utterances; its hypotheses written and read.
+"""Time scoring: edits of 1,000,000 characters beside jiwer called for each utterance. What a whole test set takes, from its
+hypotheses to its scores, is among the stages of `scripts/bench/scale.py`.
 
-    python scripts/bench/scoring.py [--rounds 5] [--utterances 150000] [--quick]
+    python scripts/bench/scoring.py [--rounds 5] [--quick]
 
 Texts are random words in 16 scripts, 3 to 300 characters, of which about 20 % were edited. jiwer's edits are the fewest
 possible; ours are those that NIST's sclite counts (`mlsuperb/scoring/alignment.py`), for which jiwer has no setting: sclite
 minimises 4 x substitutions + 3 x insertions + 3 x deletions and breaks ties its own way. So their sums are compared, not their
-parts: ours can only be greater. Both sides of the first table run in
-processes of their own, in turn; medians of the rounds.
+parts: ours can only be greater. Both sides of the first table run in processes of their own, in turn; medians of the rounds.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import platform
 import random
-import resource
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-# Nothing heavy here: Linux hands the peak memory of a process on to the programs that it starts.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+from scripts.bench.harness import Figures, Table, command_line, in_turns, peak_gb, save, seconds
+
 ERROR_RATE = 0.2
 # first letters of Latin, Greek, Cyrillic, Armenian, Hebrew, Arabic, Devanagari, Bengali, Tamil, Telugu, Thai, Georgian, Ethiopic,
 # Khmer, Han, Hangul
 SCRIPTS = (
-    0x61,
-    0x3B1,
-    0x430,
-    0x561,
-    0x5D0,
-    0x621,
-    0x905,
-    0x985,
-    0xB85,
-    0xC05,
-    0xE01,
-    0x10D0,
-    0x1200,
-    0x1780,
-    0x4E00,
-    0xAC00,
-)
-NUM_LANGUAGES, NUM_DATASETS = 142, 15
+    0x61, 0x3B1, 0x430, 0x561, 0x5D0, 0x621, 0x905, 0x985, 0xB85, 0xC05, 0xE01, 0x10D0, 0x1200, 0x1780, 0x4E00, 0xAC00,
+)  # fmt: skip
 
 
 def texts(num_characters: int, *, seed: int = 0) -> tuple[list[str], list[str]]:
@@ -84,37 +58,9 @@ def edited(reference: list[str], letters: list[str], rng: random.Random) -> list
     return out
 
 
-def make_hypotheses(num: int) -> list[Any]:
-    """A test set of so many utterances in 142 languages and 15 datasets, each with its language token."""
-    from mlsuperb.types import Hypothesis
-
-    rng = random.Random(1)
-    references, outputs = texts(50 * min(num, 20_000))
-    codes = [f"{chr(97 + index // 26)}{chr(97 + index % 26)}a" for index in range(NUM_LANGUAGES)]
-    found = []
-    for index in range(num):
-        language, place = codes[index % NUM_LANGUAGES], index % len(references)
-        said = language if rng.random() < 0.9 else rng.choice(codes)
-        found.append(
-            Hypothesis(
-                id=f"utterance_{index:08}",
-                dataset=f"dataset{rng.randrange(NUM_DATASETS)}",
-                language=language,
-                split="test" if rng.random() < 0.8 else "test_dialect",
-                audio=f"audio/{index:08}.flac",
-                start_s=0.0,
-                duration_s=5.5,
-                reference=references[place],
-                hypothesis=f"[{said}] {outputs[place]}",
-                predicted_language=said,
-            )
-        )
-    return found
-
-
-def align(side: str, num_characters: int) -> dict[str, Any]:
-    """Errors of all pairs, seconds, peak memory of one side, in this process."""
-    if side == "ours":
+def align(settings: argparse.Namespace) -> Figures:
+    """Errors of all pairs, seconds and peak memory of one side."""
+    if settings.side == "ours":
         from mlsuperb.scoring.alignment import edit_counts
 
         def count() -> int:
@@ -126,104 +72,32 @@ def align(side: str, num_characters: int) -> dict[str, Any]:
             pairs = (process_characters(*pair) for pair in zip(references, outputs, strict=True))
             return sum(one.substitutions + one.insertions + one.deletions for one in pairs)
 
-    references, outputs = texts(num_characters)
-    count()  # warm
-    start = time.perf_counter(), time.process_time()
-    errors = count()
-    seconds = time.perf_counter() - start[0], time.process_time() - start[1]
-    characters = sum(map(len, references))
-    return {
-        "seconds": seconds,
-        "errors": errors,
-        "characters": characters,
-        "num": len(references),
-        "peak_mb": peak_mb(),
-    }
-
-
-def whole(num: int) -> dict[str, Any]:
-    """Seconds of each stage of a test set's way through scoring, in this process."""
-    from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
-    from mlsuperb.scoring.score import score
-
-    hypotheses = make_hypotheses(num)
-    before_mb = peak_mb()
-    seconds = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "hypotheses.jsonl"
-        stages: dict[str, Callable[[], Any]] = {
-            "write hypotheses.jsonl": lambda: write_hypotheses(path, hypotheses),
-            "read it": lambda: read_hypotheses(path),
-            "score v1 alone": lambda: score(hypotheses, task="asr_lid", protocols=["v1"]),
-            "score v1, v2, challenge, challenge_server": lambda: score(hypotheses, task="asr_lid"),
-        }
-        for name, stage in stages.items():
-            start = time.perf_counter(), time.process_time()
-            stage()
-            seconds[name] = time.perf_counter() - start[0], time.process_time() - start[1]
-        size_mb = path.stat().st_size / 1e6
-    return {"seconds": seconds, "size_mb": size_mb, "before_mb": before_mb, "peak_mb": peak_mb()}
-
-
-def peak_mb() -> float:
-    """Most memory of this process, 10^6 bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def child(*arguments: str, threads: int) -> Any:
-    """What a function of this script gives in a process of its own."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, __file__, "--child", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])
+    references, outputs = texts(settings.characters)
+    errors = count()  # warm
+    figures = {"seconds": seconds(count), "errors": errors, "peak_mb": 1000 * peak_gb()}
+    return figures | {"characters": sum(map(len, references)), "num": len(references)}
 
 
 def main() -> int:
     """Measure and print; 1 if ours misses an error that jiwer counts."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line(__doc__, rounds=5)
     parser.add_argument("--characters", type=int, default=1_000_000, help="of the references (default 1,000,000)")
-    parser.add_argument("--utterances", type=int, default=150_000, help="of the test set (default 150,000)")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1, help="of OpenMP, which neither side uses")
-    parser.add_argument("--quick", action="store_true", help="100,000 characters, 10,000 utterances, one round")
+    parser.add_argument("--quick", action="store_true", help="100,000 characters, one round")
     options = parser.parse_args()
     if options.quick:
-        options.characters, options.utterances, options.rounds = 100_000, 10_000, 1
-    sides: dict[str, list[Any]] = {"ours": [], "jiwer": []}
-    for _ in range(options.rounds):
-        for side, found in sides.items():
-            found.append(child("align", side, str(options.characters), threads=options.threads))
-    medians = {
-        side: [statistics.median(one["seconds"][clock] for one in found) for clock in (0, 1)]
-        for side, found in sides.items()
-    }
-    print("| edits of | wall, s | processor, s | ratio | processor | errors | peak, MB |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    for side, (wall_s, processor_s) in medians.items():
-        ratios = [value / ours for value, ours in zip(medians[side], medians["ours"], strict=True)]
-        last = sides[side][-1]
-        print(
-            f"| {side} | {wall_s:.3f} | {processor_s:.3f} | {ratios[0]:.2f} x | {ratios[1]:.2f} x | {last['errors']:,} | "
-            f"{last['peak_mb']:,.0f} |"
-        )
-    last = sides["ours"][-1]
-    print(f"\n{last['characters']:,} characters in {last['num']:,} utterances, Python {platform.python_version()}\n")
-    found = child("whole", str(options.utterances), threads=options.threads)
-    print(f"| {options.utterances:,} utterances | wall, s | processor, s |\n|---|---:|---:|")
-    for name, (wall_s, processor_s) in found["seconds"].items():
-        print(f"| {name} | {wall_s:.2f} | {processor_s:.2f} |")
-    print(
-        f"\nhypotheses.jsonl: {found['size_mb']:,.0f} MB; peak memory {found['peak_mb']:,.0f} MB, of which "
-        f"{found['before_mb']:,.0f} MB hold the hypotheses that were made"
-    )
-    return 0 if sides["ours"][0]["errors"] >= sides["jiwer"][0]["errors"] else 1
+        options.characters, options.rounds = 100_000, 1
+    sides = {name: (align, argparse.Namespace(**vars(options), side=name)) for name in ("ours", "jiwer")}
+    rows = in_turns(sides, rounds=options.rounds)
+    table = Table("edits of", "wall, s", "processor, s", "ratio", "processor", "errors", "peak, MB")
+    for name, row in rows.items():
+        ratios = [f"{a / b:.2f} x" for a, b in zip(row["seconds"], rows["ours"]["seconds"], strict=True)]
+        taken = [f"{one:.3f}" for one in row["seconds"]]
+        table.row(name, *taken, *ratios, f"{row['errors']:,}", f"{row['peak_mb']:,.0f}")
+    size = f"{rows['ours']['characters']:,} characters in {rows['ours']['num']:,} utterances"
+    print(f"\n{size}, Python {platform.python_version()}")
+    save(options, rows)
+    return int(rows["ours"]["errors"] < rows["jiwer"]["errors"])
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        what, *given = sys.argv[2:]
-        print(json.dumps(align(given[0], int(given[1])) if what == "align" else whole(int(given[0]))))
-    else:
-        sys.exit(main())
+    sys.exit(main())

@@ -15,7 +15,7 @@ from mlsuperb.espnet.keys import CTC_LAYER, HEADS, EncoderKind
 from mlsuperb.heads.encoder import EncoderHead
 from mlsuperb.objectives.ctc import CTC
 from mlsuperb.types import Encoded
-from scripts.parity.report import Check, close, relatively_close
+from scripts.parity.report import Check, close, relatively_close, same_size
 
 # A ReLU whose input is zero but for rounding may fall to the other side: one of 1.4 million moved the gradient of oneDNN's
 # direct convolution by 1.4e-3 from its own in fp64, and moves ours, which rounds otherwise, as far from theirs. Where none does,
@@ -27,23 +27,13 @@ RELATIVE = {"rel_pos_type": "latest", "pos_enc_layer_type": "rel_pos"}
 LARGE = {"output_size": 512, "attention_heads": 8, "linear_units": 2048, "input_layer": "conv2d2", **RATES}
 SMALL = {"output_size": 256, "attention_heads": 4, "linear_units": 1024, "input_layer": "conv2d2", **RATES}
 CONFORMER = {
-    "num_blocks": 12,
-    "selfattention_layer_type": "rel_selfattn",
-    **RELATIVE,
-    "macaron_style": True,
-    "activation_type": "swish",
-    "use_cnn_module": True,
-    "cnn_module_kernel": 15,
-}
+    "num_blocks": 12, "selfattention_layer_type": "rel_selfattn", **RELATIVE, "macaron_style": True,
+    "activation_type": "swish", "use_cnn_module": True, "cnn_module_kernel": 15,
+}  # fmt: skip
 E_BRANCHFORMER = {
-    "num_blocks": 12,
-    "attention_layer_type": "rel_selfattn",
-    **RELATIVE,
-    "use_ffn": True,
-    "cgmlp_conv_kernel": 31,
-    "merge_conv_kernel": 31,
-    "layer_drop_rate": 0.0,
-}
+    "num_blocks": 12, "attention_layer_type": "rel_selfattn", **RELATIVE, "use_ffn": True, "cgmlp_conv_kernel": 31,
+    "merge_conv_kernel": 31, "layer_drop_rate": 0.0,
+}  # fmt: skip
 # conf/head/*.yaml, and what ESPnet's files call the same: `encoder` and `encoder_conf`
 ENCODERS: dict[str, tuple[EncoderKind, dict[str, Any]]] = {
     "transformer": ("transformer", {**SMALL, "num_blocks": 2, "attention_heads": 8}),
@@ -111,9 +101,7 @@ def head_checks() -> Iterator[Check]:
     for name in ENCODERS:
         for input_size in (1024, 80):
             head, objective, espnet = make_pair(name, input_size)
-            counts = [sum(p.numel() for p in part.parameters()) for part in (head, objective, espnet)]
-            same = counts[0] + counts[1] == counts[2]
-            yield Check(f"{name}: parameters, D={input_size}", f"{counts[0] + counts[1]:,} and {counts[2]:,}", same)
+            yield same_size(f"{name}: parameters, D={input_size}", [head, objective], espnet)
             for num_frames in (7, 8, 50, 301):
                 title = f"D={input_size}, {num_frames} frames"
                 feats_BFD, lengths_B = torch.randn(1, num_frames, input_size), torch.tensor([num_frames])
@@ -156,9 +144,8 @@ def training_checks(name: str, head: EncoderHead, espnet: EspnetHead, *, input_s
     states = espnet.encoder.state_dict(prefix="encoder.")
     left = {HEADS[ENCODERS[name][0]].ours(key): value for key, value in states.items()}
     pairs = [(value, left[key]) for key, value in head.state_dict().items() if key in names]
-    yield close(
-        f"{name}: running statistics, D={input_size}", *(torch.stack(side) for side in zip(*pairs, strict=True))
-    )
+    statistics = (torch.stack(side) for side in zip(*pairs, strict=True))
+    yield close(f"{name}: running statistics, D={input_size}", *statistics)
 
 
 def batch_checks() -> Iterator[Check]:

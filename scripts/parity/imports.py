@@ -1,4 +1,4 @@
-"""Models built, saved and decoded by ESPnet itself, imported: upstream layers of s3prl, and the text that is heard.
+"""Models built, saved and decoded by ESPnet itself, imported: upstream layers of s3prl, and the recognised text.
 
 Besides ESPnet this needs s3prl (`pip install --no-deps s3prl==0.4.18`); without it only log-mels are compared. Packages that
 ESPnet's recogniser imports but never uses (phonemes, speech enhancement) are replaced by empty ones where they are missing.
@@ -26,7 +26,7 @@ from mlsuperb.benchmark.from_espnet import Wishes, import_espnet
 from mlsuperb.commands.transcribe import transcribe
 from mlsuperb.types import Features
 from mlsuperb.upstreams.s3prl import S3prl, S3prlKind
-from scripts.parity.report import Check
+from scripts.parity.report import Check, shake
 from scripts.parity.s3prl_models import write_own, write_wrapped
 
 LAYER_TOLERANCE = 1e-4
@@ -148,10 +148,8 @@ def _save_model(folder: Path, **settings: Any) -> None:
     model = ASRTask.build_model(arguments)
     if arguments.use_adapter:
         create_adapter(model, arguments.adapter, arguments.adapter_conf)
+    shake(model, "norm", "pos_bias", "featurizer.weights", by=0.5)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "norm" in name or "pos_bias" in name or "featurizer.weights" in name:
-                parameter.add_(0.5 * torch.randn_like(parameter))
         model.ctc.ctc_lo.weight.mul_(20)  # a text that changes with the wave
         model.ctc.ctc_lo.bias[-1] = -100.0  # <sos/eos>, which training never puts out
         for name, buffer in model.named_buffers():  # of batch norms
@@ -167,32 +165,21 @@ def _s3prl_checks(name: str, folder: Path, waves: list[Path], *, large: bool) ->
     folder.mkdir()
     path = write_wrapped(name, folder, large=large) if name.startswith("hf_") else write_own(name, folder, large=large)
     kind = "layer norms" if large else "group norm"
+    upstream = {"frontend_conf": {"upstream": name, "path_or_url": str(path)}, "download_dir": "./hub"}
     settings = {
-        "frontend": "s3prl",
-        "frontend_conf": {
-            "frontend_conf": {"upstream": name, "path_or_url": str(path)},
-            "download_dir": "./hub",
-            "multilayer_feature": True,
-        },
-        "preencoder": "linear",
-        "preencoder_conf": {"input_size": 64, "output_size": 20},
+        "frontend": "s3prl", "frontend_conf": {**upstream, "multilayer_feature": True}, "encoder": "transformer",
+        "preencoder": "linear", "preencoder_conf": {"input_size": 64, "output_size": 20}, "encoder_conf": SIZES,
         "freeze_param": ["frontend.upstream"],
-        "encoder": "transformer",
-        "encoder_conf": SIZES,
-    }
+    }  # fmt: skip
     yield _same_text(f"s3prl {name}, {kind}", folder / "model", waves, like=folder / "like", **settings)
     if large or name == "hubert_custom":  # what ESPnet puts its adapter on
-        adapter = {
-            "use_adapter": True,
-            "adapter": "houlsby",
-            "adapter_conf": {"bottleneck": 8, "target_layers": [0, 2]},
-        }
+        conf = {"bottleneck": 8, "target_layers": [0, 2]}
+        adapter = {"use_adapter": True, "adapter": "houlsby", "adapter_conf": conf}
         if not name.startswith(("wavlm", "hf_hubert")):
             title = f"s3prl {name}, {kind}, adapter"
             yield _same_text(title, folder / "adapter", waves, like=folder / "like", **settings, **adapter)
-    yield _same_layers(
-        f"s3prl {name}, {kind}", folder / "model", kind="transformers" if name.startswith("hf_") else "own"
-    )
+    reader: S3prlKind = "transformers" if name.startswith("hf_") else "own"
+    yield _same_layers(f"s3prl {name}, {kind}", folder / "model", kind=reader)
 
 
 @torch.no_grad()

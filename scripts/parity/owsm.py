@@ -1,4 +1,4 @@
-"""OWSM: log-mels, global normalisation and encoder, built and saved by ESPnet, read by our upstream; unpadded input."""
+"""Log-mels; OWSM's global normalisation and encoder, built and saved by ESPnet, read by our upstream; unpadded input."""
 
 from __future__ import annotations
 
@@ -12,36 +12,21 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.owsm import Owsm
-from scripts.parity.report import Check, close, relatively_close
+from scripts.parity.report import Check, close, relatively_close, same_size, shake
 
 STATS = "exp/s2t_stats/train/feats_stats.npz"
 FRONTEND: dict[str, Any] = {"n_fft": 512, "win_length": 400, "hop_length": 160}
 # egs2/owsm_v3.1/s2t1/conf/train_s2t_ebf_conv2d_size1024_e18_d18_*.yaml at a quarter of the width, 6 of 18 blocks
 ENCODER: dict[str, Any] = {
-    "output_size": 256,
-    "attention_heads": 4,
-    "attention_layer_type": "selfattn",
-    "pos_enc_layer_type": "abs_pos",
-    "rel_pos_type": "latest",
-    "qk_norm": False,
-    "use_flash_attn": False,
-    "cgmlp_linear_units": 1024,
-    "cgmlp_conv_kernel": 31,
-    "use_linear_after_conv": False,
-    "gate_activation": "identity",
-    "num_blocks": 6,
-    "dropout_rate": 0.1,
-    "positional_dropout_rate": 0.1,
-    "attention_dropout_rate": 0.1,
-    "input_layer": "conv2d",
-    "layer_drop_rate": 0.0,
-    "linear_units": 1024,
-    "positionwise_layer_type": "linear",
-    "use_ffn": True,
-    "macaron_ffn": True,
-    "merge_conv_kernel": 31,
-}
+    "output_size": 256, "attention_heads": 4, "attention_layer_type": "selfattn", "pos_enc_layer_type": "abs_pos",
+    "rel_pos_type": "latest", "qk_norm": False, "use_flash_attn": False, "cgmlp_linear_units": 1024,
+    "cgmlp_conv_kernel": 31, "use_linear_after_conv": False, "gate_activation": "identity", "num_blocks": 6,
+    "dropout_rate": 0.1, "positional_dropout_rate": 0.1, "attention_dropout_rate": 0.1, "input_layer": "conv2d",
+    "layer_drop_rate": 0.0, "linear_units": 1024, "positionwise_layer_type": "linear", "use_ffn": True,
+    "macaron_ffn": True, "merge_conv_kernel": 31,
+}  # fmt: skip
 
 
 class EspnetOwsm(nn.Module):
@@ -77,40 +62,43 @@ def save(folder: Path) -> EspnetOwsm:
     stats.parent.mkdir(parents=True)
     np.savez(stats, count=np.array(len(frames)), sum=frames.sum(0), sum_square=np.square(frames).sum(0))
     model = EspnetOwsm(stats).eval()
-    with torch.no_grad():
-        for name, parameter in model.encoder.named_parameters():
-            if "norm" in name:
-                parameter.add_(0.3 * torch.randn_like(parameter))
+    shake(model.encoder, "norm", by=0.3)
     experiment = folder / "exp" / "s2t_train"
     experiment.mkdir(parents=True)
     torch.save(model.state_dict(), experiment / "valid.total_count.ave_5best.pth")
     config = {
-        "frontend": "default",
-        "frontend_conf": {**FRONTEND, "fs": "16k"},
-        "normalize": "global_mvn",
-        "normalize_conf": {"stats_file": STATS},
-        "encoder": "e_branchformer",
-        "encoder_conf": ENCODER,
-    }
+        "frontend": "default", "frontend_conf": {**FRONTEND, "fs": "16k"}, "normalize": "global_mvn",
+        "normalize_conf": {"stats_file": STATS}, "encoder": "e_branchformer", "encoder_conf": ENCODER,
+    }  # fmt: skip
     (experiment / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return model
 
 
-def checks() -> Iterator[Check]:
+def owsm_checks() -> Iterator[Check]:
     """Parameters, and all layers on utterances of several lengths."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         theirs = save(Path(folder))
         ours = Owsm(checkpoint=folder).eval()
-    counts = [sum(parameter.numel() for parameter in part.parameters()) for part in (ours, theirs.encoder)]
-    yield Check("OWSM encoder, parameters", f"{counts[0]:,} and {counts[1]:,}", counts[0] == counts[1])
+    yield same_size("OWSM encoder, parameters", [ours], theirs.encoder)
     for num_samples in (1_200, 16_000, 50_001, 480_000):
         wave_BT, lengths_B = 0.1 * torch.randn(1, num_samples), torch.tensor([num_samples])
         with torch.no_grad():
             expected, found = theirs(wave_BT, lengths_B), ours(wave_BT, lengths_B).layers
-        yield relatively_close(
-            f"OWSM encoder, {num_samples / 16000:.2f} s, all {len(found)} layers",
-            torch.stack(found),
-            torch.stack(expected),
-        )
-        yield close(f"OWSM encoder, {num_samples / 16000:.2f} s, output", found[-1], expected[-1])
+        title = f"OWSM encoder, {num_samples / 16000:.2f} s"
+        yield relatively_close(f"{title}, all {len(found)} layers", torch.stack(found), torch.stack(expected))
+        yield close(f"{title}, output", found[-1], expected[-1])
+
+
+def fbank_checks() -> Iterator[Check]:
+    """Log-mels against ESPnet's `DefaultFrontend` with ML-SUPERB's settings."""
+    try:
+        from espnet2.asr.frontend.default import DefaultFrontend
+
+        frontend = DefaultFrontend(fs=16000, n_fft=1024, hop_length=320)
+    except ImportError as error:
+        yield Check("log-mels: not compared", f"{error}", None)
+        return
+    wave_BT, lengths_B = 0.1 * torch.randn(1, 32000), torch.tensor([32000])
+    theirs, _ = frontend(wave_BT, lengths_B)
+    yield relatively_close("log-mels, 2 s", Fbank()(wave_BT, lengths_B).layers[0], theirs)

@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+
+from scripts.parity.report import shake
 
 CONVOLUTIONS = "[(32,10,5)] + [(32,3,2)] * 4 + [(32,2,2)] * 2"
 SMALL = {
-    "hidden_size": 64,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 96,
-    "conv_dim": [32] * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-}
+    "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96, "conv_dim": [32] * 7,
+    "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,
+}  # fmt: skip
+SHAKEN = ("norm", "grep", "relative")
 LARGE = {**SMALL, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 
 
@@ -30,17 +27,10 @@ def write_own(name: str, folder: Path, *, large: bool) -> Path:
     from s3prl.upstream.wavlm import WavLM as wavlm  # noqa: N813
 
     settings = {
-        "encoder_layers": 3,
-        "encoder_embed_dim": 64,
-        "encoder_ffn_embed_dim": 96,
-        "encoder_attention_heads": 4,
-        "conv_feature_layers": CONVOLUTIONS,
-        "conv_pos": 16,
-        "conv_pos_groups": 4,
-        "extractor_mode": "layer_norm" if large else "default",
-        "layer_norm_first": large,
-        "conv_bias": large,
-    }
+        "encoder_layers": 3, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 96, "encoder_attention_heads": 4,
+        "conv_feature_layers": CONVOLUTIONS, "conv_pos": 16, "conv_pos_groups": 4, "layer_norm_first": large,
+        "extractor_mode": "layer_norm" if large else "default", "conv_bias": large,
+    }  # fmt: skip
     torch.manual_seed(2)
     if name.startswith("wavlm"):
         relative = {"relative_position_embedding": True, "gru_rel_pos": True, "max_distance": 800}
@@ -58,7 +48,7 @@ def write_own(name: str, folder: Path, *, large: bool) -> Path:
         config = wav2vec2_model.Wav2Vec2Config(quantize_targets=True, **settings)
         model = wav2vec2_model.Wav2Vec2Model(config)
         like = transformers.Wav2Vec2Config
-    _shake(model)
+    shake(model, *SHAKEN, by=0.3)
     if not name.startswith("wavlm"):
         state = {"task_cfg": asdict(task), "model_cfg": asdict(config), "model_weight": model.state_dict()}
         state["dictionaries_symbols"] = [["a"] * 9]
@@ -72,20 +62,11 @@ def write_wrapped(name: str, folder: Path, *, large: bool) -> Path:
     import transformers
 
     kind = "Hubert" if "hubert" in name else "Wav2Vec2"
-    settings = LARGE if large else SMALL
     torch.manual_seed(2)
-    model = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**settings))
-    _shake(model)
-    model.save_pretrained(folder / "like")
-    transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=large).save_pretrained(
-        folder / "like"
-    )
+    config = getattr(transformers, f"{kind}Config")(**(LARGE if large else SMALL))
+    model = getattr(transformers, f"{kind}Model")(config)
+    shake(model, *SHAKEN, by=0.3)
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=large)
+    for part in (model, extractor):
+        part.save_pretrained(folder / "like")
     return folder / "like"
-
-
-@torch.no_grad()
-def _shake(model: nn.Module) -> None:
-    """Norms that do something, as in trained models."""
-    for name, parameter in model.named_parameters():
-        if "norm" in name or "grep" in name or "relative" in name:
-            parameter.add_(0.3 * torch.randn_like(parameter))

@@ -14,6 +14,7 @@ from tiny_checkpoints import READERS, write_checkpoint
 from torch import Tensor, nn
 
 from mlsuperb.adaptation.base import Adaptation
+from mlsuperb.adaptation.bitfit import BitFit
 from mlsuperb.adaptation.bottleneck import ESPnetHoulsby, Houlsby, Pfeiffer
 from mlsuperb.adaptation.frozen import Frozen
 from mlsuperb.adaptation.full import Full
@@ -33,6 +34,7 @@ from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.random_hubert import RandomHubert
 
 ADAPTATIONS: dict[str, Callable[[], Adaptation]] = {
+    "bitfit": BitFit,
     "frozen": Frozen,
     "full": Full,
     "full_checkpointed": partial(Full, convolutions=False, gradient_checkpointing=True),

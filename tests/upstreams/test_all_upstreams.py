@@ -12,6 +12,7 @@ from torch import Tensor
 from mlsuperb.types import Features
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
 from mlsuperb.upstreams.fbank import Fbank
+from mlsuperb.upstreams.mfcc import MFCC
 from mlsuperb.upstreams.random_hubert import RandomHubert
 from mlsuperb.upstreams.s3prl import S3prl
 
@@ -19,6 +20,7 @@ LENGTHS = [16000, 4321, 9999, 801, 400, 12345]
 
 
 BUILDERS = {
+    "mfcc": MFCC,
     "fbank": Fbank,
     "fbank_10ms": lambda: Fbank(n_fft=512, win_length=400, hop_length=160, f_min=20.0, window="hamming", num_mels=40),
     "tiny": RandomHubert,

@@ -29,15 +29,15 @@ from tqdm import tqdm
 
 from mlsuperb.data.synthesis.espeak import Synthesiser
 from mlsuperb.data.synthesis.languages import SpokenLanguage, spoken_language
-from mlsuperb.data.synthesis.recording import OUTPUT_RATE_HZ
 from mlsuperb.data.synthesis.sentences import perform, script
 from mlsuperb.data.synthesis.voices import Condition, conditions
 from mlsuperb.data.synthesis.words import Word, vocabulary
 from mlsuperb.runtime.files import write_atomic
+from mlsuperb.types import SAMPLE_RATE_HZ
 
 CORPUS_VERSION = 1  # raise it whenever the same settings would give other bytes
 SMALL_MINUTES, LARGE_MINUTES = 10.0, 60.0  # training speech in the 10min list and in the 1h list
-_BYTES_A_SECOND = 2 * OUTPUT_RATE_HZ
+_BYTES_A_SECOND = 2 * SAMPLE_RATE_HZ
 _BAR = "making synthetic speech"
 _BAR_FORMAT = "{desc}: {percentage:3.0f} %|{bar}| {elapsed} < {remaining}"
 _README = """# Synthetic speech
@@ -183,7 +183,7 @@ def _write_wav(path: Path, audio: bytes) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(OUTPUT_RATE_HZ)
+        file.setframerate(SAMPLE_RATE_HZ)
         file.writeframes(audio)
 
 

@@ -1,8 +1,8 @@
 """Kill runs with SIGKILL at exact moments, start them again, and compare with a run left alone.
 
-    python scripts/kill_test.py FOLDER +exp=demo trainer.iterations_per_epoch=100 trainer.max_epochs=3
+    python tests/killed_runs.py FOLDER +exp=demo trainer.iterations_per_epoch=100 trainer.max_epochs=3
 
-Prints a line a moment; exits 1 unless every resumed run started above iteration 0 and ended with the same weights, bit for
+Prints one line per moment; exits 1 unless every resumed run started above iteration 0 and ended with the same weights, bit for
 bit, and the same hypotheses.jsonl, byte for byte.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,12 +70,8 @@ def child(moment: str, overrides: list[str]) -> None:
 
 def start(folder: Path, overrides: list[str], *, moment: str | None = None) -> subprocess.CompletedProcess[str]:
     """One process; with a `moment` it dies there."""
-    overrides = [*overrides, f"output_root={folder}"]
-    command = (
-        [sys.executable, __file__, "--child", moment, *overrides]
-        if moment
-        else [sys.executable, "-m", "mlsuperb.run", *overrides]
-    )
+    words = [__file__, "--child", moment] if moment else ["-m", "mlsuperb.run"]
+    command = [sys.executable, *words, *overrides, f"output_root={folder}"]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
 
@@ -100,16 +97,11 @@ def main(folder: Path, overrides: list[str]) -> int:
         killed = start(folder / moment, overrides, moment=moment)
         resumed = start(folder / moment, overrides)
         log = next(folder.glob(f"{moment}/*/run.log")).read_text(encoding="utf-8")
-        started = [
-            line.split("resuming from iteration ")[1].split()[0] for line in log.splitlines() if "resuming from" in line
-        ]
+        started = re.findall(r"resuming from iteration (\d+)", log)
         same = resumed.returncode == 0 and outcome(folder / moment) == expected
         good = killed.returncode == -signal.SIGKILL and started and int(started[-1]) > 0 and same
         failed += not good
-        print(
-            f"killed in a {moment}: exit {killed.returncode}, resumed from iteration {started}, same bytes: {same}",
-            flush=True,
-        )
+        print(f"killed in a {moment}: exit {killed.returncode}, resumed from iteration {started}, same bytes: {same}")
         if not good:
             print(killed.stderr[-2000:], resumed.stderr[-2000:])
     return int(failed > 0)
