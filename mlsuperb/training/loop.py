@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -51,12 +51,10 @@ from mlsuperb.training.parameters import (
     parameter_groups,
 )
 from mlsuperb.training.progress import PROGRESS_FILE, Estimate, Progress
+from mlsuperb.training.settings import TrainingSettings
 from mlsuperb.training.trainable import Batch, Trainable, compile_blocks
 from mlsuperb.training.turns import Turn
 from mlsuperb.types import Loss
-
-if TYPE_CHECKING:
-    from mlsuperb.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +67,7 @@ class Loop:
 
     def __init__(
         self,
-        settings: Trainer,
+        settings: TrainingSettings,
         *,
         model: Trainable,
         validate: Callable[[], dict[str, float]],
