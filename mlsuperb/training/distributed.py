@@ -37,9 +37,8 @@ def shard(model: nn.Module) -> None:
     own = set(upstream.parameters())
     if any(parameter.requires_grad for parameter in own):
         own = set()
-        if upstream.anatomy is not None:
-            for block in upstream.get_submodule(upstream.anatomy.blocks).children():
-                fully_shard(block, mesh=mesh)
+        for block in upstream.stacked_blocks():
+            fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh, reshard_after_forward=False, ignored_params=own)
     if hasattr(model, "encode"):
         register_fsdp_forward_method(model, "encode")

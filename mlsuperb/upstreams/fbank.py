@@ -8,9 +8,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from mlsuperb.layers.masks import zero_padding
-from mlsuperb.types import Features
-from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
+from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Front, Upstream
 from mlsuperb.upstreams.padding import reflect_ends
 
 
@@ -68,12 +66,13 @@ class Fbank(Upstream):
         """Settings that do not go together, a sentence each."""
         return _conflicts(n_fft, win_length or n_fft, hop_length, f_min, f_max)
 
-    def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
-        """Log-mels of a batch of 16 kHz waves; `samples // hop_length + 1` frames each, zero beyond."""
+    def run_front(self, wave_BT: Tensor, lengths_B: Tensor) -> Front:
+        """Log-mels, `samples // hop_length + 1` frames of each utterance."""
         with torch.autocast(wave_BT.device.type, enabled=False):
-            mels_BFM = self._log_mels(wave_BT.float(), lengths_B)
-        frames_B = self.num_frames(lengths_B)
-        return Features((zero_padding(mels_BFM, frames_B),), frames_B, self.frame_rate_hz)
+            return Front(self._log_mels(wave_BT.float(), lengths_B), self.num_frames(lengths_B))
+
+    def encode(self, hidden_BFD: Tensor, lengths_B: Tensor) -> tuple[Tensor]:
+        return (hidden_BFD,)
 
     def _log_mels(self, wave_BT: Tensor, lengths_B: Tensor) -> Tensor:
         spectrum_BKF = torch.stft(

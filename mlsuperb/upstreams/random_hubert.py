@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
+from mlsuperb.upstreams.base import Regularisation, size_and_type
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class RandomHubert(SelfSupervised):
             all but deaf to what goes through them, and 1 / sqrt(hidden_size) makes blocks that can be adapted.
         seed: of the weights; the global random state is left as it was.
         dropout_while_frozen: see `Upstream`.
+        regularisation: see `SelfSupervised`.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class RandomHubert(SelfSupervised):
         initializer_range: PositiveFloat = 0.02,
         seed: NonNegativeInt = 0,
         dropout_while_frozen: bool = False,
+        regularisation: Regularisation = "off",
     ) -> None:
         if hidden_size % 16:
             raise ValueError(f"upstream.hidden_size is {hidden_size}, but must be a multiple of 16.")
@@ -46,12 +49,8 @@ class RandomHubert(SelfSupervised):
             initializer_range=initializer_range,
             seed=seed,
         )
-        super().__init__(model, normalise=False, dropout_while_frozen=dropout_while_frozen)
-        self._record = {"weights": "random", "seed": seed, **super().record()}
-
-    def record(self) -> dict[str, object]:
-        """Says that the weights are random, and which."""
-        return dict(self._record)
+        super().__init__(model, dropout_while_frozen=dropout_while_frozen, regularisation=regularisation)
+        self._record = {"weights": "random", "seed": seed, **size_and_type(self)}
 
     @classmethod
     def depth(cls, settings: Mapping[str, Any]) -> int | None:
