@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -58,9 +57,9 @@ class Stacked(nn.Module):
             original ML-SUPERB recipe did.
     """
 
-    stacks: Mapping[str, Stack] = MappingProxyType({})
+    stacks: Mapping[str, Stack] = {}
     dropout_while_frozen: bool = False
-    _record: Mapping[str, object] = MappingProxyType({})
+    _record: Mapping[str, object] = {}
 
     def stacked_blocks(self) -> Iterator[nn.Module]:
         """The Transformer blocks of all stacks, in order."""

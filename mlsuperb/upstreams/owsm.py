@@ -6,7 +6,6 @@ Letters: B batch, T samples, M mel frames, K mel filters, F encoder frames, D fe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -99,19 +98,17 @@ class OwsmStack(Upstream):
 
     mean_K: Tensor
     std_K: Tensor
-    stacks = MappingProxyType(
-        {
-            ENCODER: Stack(
-                blocks="model.blocks",
-                front=("model.frontend",),
-                attention="attention",
-                ffn="ffn.3",
-                ffn_dropout=None,  # one module for every branch of a block
-                attention_linears=tuple(f"attention.{name}" for name in ("query", "key", "value", "out")),
-                ffn_linears=("macaron.0", "macaron.3", "ffn.0", "ffn.3"),
-            )
-        }
-    )
+    stacks = {
+        ENCODER: Stack(
+            blocks="model.blocks",
+            front=("model.frontend",),
+            attention="attention",
+            ffn="ffn.3",
+            ffn_dropout=None,  # one module for every branch of a block
+            attention_linears=tuple(f"attention.{name}" for name in ("query", "key", "value", "out")),
+            ffn_linears=("macaron.0", "macaron.3", "ffn.0", "ffn.3"),
+        )
+    }
 
     def __init__(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,7 +53,7 @@ class SeamlessStack(Upstream):
         dropout_while_frozen: see `Upstream`.
     """
 
-    stacks = MappingProxyType({ENCODER: CONFORMER})
+    stacks = {ENCODER: CONFORMER}
 
     def __init__(self, model: PreTrainedModel, *, dropout_while_frozen: bool = False) -> None:
         super().__init__()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -60,19 +59,17 @@ class WhisperStack(Upstream):
     """
 
     frame_rate_hz = 50.0
-    stacks = MappingProxyType(
-        {
-            ENCODER: Stack(
-                blocks="model.layers",
-                front=("front",),
-                attention="self_attn",
-                ffn="fc2",
-                ffn_dropout=None,  # a function, not a module
-                attention_linears=tuple(f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")),
-                ffn_linears=("fc1", "fc2"),
-            )
-        }
-    )
+    stacks = {
+        ENCODER: Stack(
+            blocks="model.layers",
+            front=("front",),
+            attention="self_attn",
+            ffn="fc2",
+            ffn_dropout=None,  # a function, not a module
+            attention_linears=tuple(f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")),
+            ffn_linears=("fc1", "fc2"),
+        )
+    }
 
     def __init__(self, model: WhisperEncoder, *, pad_to_30s: bool = False, dropout_while_frozen: bool = False) -> None:
         super().__init__()

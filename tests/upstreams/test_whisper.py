@@ -19,6 +19,7 @@ from transformers import (
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from mlsuperb.upstreams.base import size_and_type
 from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.seamless import SeamlessM4T
 from mlsuperb.upstreams.whisper import Whisper, WhisperInput, WhisperStack
@@ -213,4 +214,4 @@ def test_published_sizes(config: dict, num_layers: int, layer_size: int, params_
         model = WhisperEncoder(WhisperConfig(**{**WHISPER, **config}))
     upstream = WhisperStack(model)
     assert (upstream.num_layers, upstream.layer_size, upstream.frame_rate_hz) == (num_layers, layer_size, 50.0)
-    assert upstream.record()["num_parameters"] / 1e6 == pytest.approx(params_m, abs=0.1)
+    assert size_and_type(upstream)["num_parameters"] / 1e6 == pytest.approx(params_m, abs=0.1)
