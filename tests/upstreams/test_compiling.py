@@ -12,7 +12,7 @@ from torch import nn
 from mlsuperb.adaptation.base import Adaptation
 from mlsuperb.adaptation.full import Full
 from mlsuperb.adaptation.lora import LoRA
-from mlsuperb.training import device
+from mlsuperb.runtime import device
 from mlsuperb.training.checkpoint import trained_tensors
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.random_hubert import RandomHubert
