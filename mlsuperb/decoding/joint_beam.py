@@ -6,13 +6,13 @@ Letters: B utterances, K hypotheses of each, F frames, V vocabulary, C tokens th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from mlsuperb.decoding.base import Decoded
+from mlsuperb.decoding.base import Decoded, Decoder
 from mlsuperb.decoding.beam import Beam, ByRow, Candidates, Chosen, search
 from mlsuperb.decoding.ctc_prefix import BLANK, Posteriors, Prefixes
 from mlsuperb.types import AttentionDecoder, NextTokens
@@ -24,7 +24,7 @@ RETRY = 0.1  # by which ESPnet lowers `min_length_ratio` where no text of that l
 
 
 @dataclass(kw_only=True)
-class JointBeam:
+class JointBeam(Decoder):
     """Beam search over texts, each scored by a CTC prefix score, an attention decoder and a bonus a token (Watanabe et al.
     2017, section III-B).
 
@@ -47,8 +47,7 @@ class JointBeam:
         min_length_ratio: fewest tokens as a share of the frames.
     """
 
-    utterance_level: ClassVar[bool] = False
-    needs_attention: ClassVar[bool] = True
+    needs_attention = True
 
     beam_size: PositiveInt = 20
     ctc_weight: Annotated[float, Field(ge=0, le=1)] = 0.3

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from pydantic import PositiveInt
 from torch import Tensor
 
-from mlsuperb.decoding.base import Decoded
+from mlsuperb.decoding.base import Decoded, Decoder
 from mlsuperb.decoding.joint_beam import JointBeam
 from mlsuperb.types import AttentionDecoder
 
 
 @dataclass(kw_only=True)
-class PrefixBeam:
+class PrefixBeam(Decoder):
     """Beam search over prefixes, each scored by the probability of all outputs that begin with it: `JointBeam` with CTC alone.
 
     Finds what ESPnet's `BatchBeamSearch` finds with `CTCPrefixScorer` alone: ctc_weight 1, no language model, no length
@@ -25,9 +24,6 @@ class PrefixBeam:
     Args:
         beam_size: hypotheses kept at each step.
     """
-
-    utterance_level: ClassVar[bool] = False
-    needs_attention: ClassVar[bool] = False
 
     beam_size: PositiveInt = 1
 

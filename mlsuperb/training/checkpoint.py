@@ -20,7 +20,7 @@ from mlsuperb.runtime.files import disk_errors_named
 from mlsuperb.training.distributed import full, like
 
 WEIGHTS, STATE = "weights.safetensors", "state.pt"
-FORMER_ADAPTER = re.compile(r"(\.lora_\w+)\.default\.")  # as peft names one; adapters now have the names of their stacks
+FORMER_ADAPTER = re.compile(r"(\.lora_\w+)\.default\.")  # peft's own name; now they have that of their stack
 
 
 def trained_tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -119,26 +119,19 @@ class Upstream(Stacked, ABC):
         Raises:
             ValueError: the model cannot be split.
         """
-        raise self._cannot_be_split()
+        raise ValueError(
+            f"the upstream {type(self).__name__} cannot be split into a front and Transformer blocks, as pre-training needs "
+            "it. Choose another one, such as upstream=hf"
+        )
 
     def run_blocks(self, hidden_BFD: Tensor, lengths_B: Tensor) -> tuple[Tensor, ...]:
         """The second half: all `num_layers` layers (B, F, D), zero beyond `lengths_B` frames, from the `hidden_BFD` of
-        `run_front`, which is not changed.
-
-        Raises:
-            ValueError: the model cannot be split.
-        """
+        `run_front`, which is not changed."""
         return tuple(zero_padding(layer, lengths_B) for layer in self.encode(hidden_BFD, lengths_B))
 
     def encode(self, hidden_BFD: Tensor, lengths_B: Tensor) -> Sequence[Tensor]:
         """The layers of `run_blocks`, with any values beyond `lengths_B` frames."""
-        raise self._cannot_be_split()
-
-    def _cannot_be_split(self) -> ValueError:
-        return ValueError(
-            f"the upstream {type(self).__name__} cannot be split into a front and Transformer blocks, as pre-training needs "
-            "it. Choose another one, such as upstream=hf"
-        )
+        raise NotImplementedError
 
     @abstractmethod
     def num_frames(self, lengths_B: Tensor) -> Tensor:

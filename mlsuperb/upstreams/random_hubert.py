@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from mlsuperb.upstreams.base import Regularisation, size_and_type
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
-
-if TYPE_CHECKING:
-    from transformers import HubertModel
 
 
 class RandomHubert(SelfSupervised):
@@ -42,36 +39,24 @@ class RandomHubert(SelfSupervised):
     ) -> None:
         if hidden_size % 16:
             raise ValueError(f"upstream.hidden_size is {hidden_size}, but must be a multiple of 16.")
-        model = _random_model(
-            num_blocks=num_blocks,
+        from transformers import HubertConfig, HubertModel
+
+        config = HubertConfig(
+            num_hidden_layers=num_blocks,
             hidden_size=hidden_size,
-            conv_channels=conv_channels,
+            intermediate_size=4 * hidden_size,
+            num_attention_heads=4,
+            conv_dim=[conv_channels] * 7,
             initializer_range=initializer_range,
-            seed=seed,
+            # 16 channels a group: with fewer, oneDNN's bf16 convolution is wrong on CPUs with AMX (torch 2.14, error 1.05).
+            num_conv_pos_embedding_groups=hidden_size // 16,
         )
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the accelerators too
+            model = HubertModel(config)
         super().__init__(model, dropout_while_frozen=dropout_while_frozen, regularisation=regularisation)
         self._record = {"weights": "random", "seed": seed, **size_and_type(self)}
 
     @classmethod
     def depth(cls, settings: Mapping[str, Any]) -> int | None:
         return int(settings["num_blocks"])
-
-
-def _random_model(
-    *, num_blocks: int, hidden_size: int, conv_channels: int, initializer_range: float, seed: int
-) -> HubertModel:
-    from transformers import HubertConfig, HubertModel
-
-    config = HubertConfig(
-        num_hidden_layers=num_blocks,
-        hidden_size=hidden_size,
-        intermediate_size=4 * hidden_size,
-        num_attention_heads=4,
-        conv_dim=[conv_channels] * 7,
-        initializer_range=initializer_range,
-        # 16 channels a group: with fewer, oneDNN's bf16 convolution is wrong on CPUs with AMX (torch 2.14, error 1.05).
-        num_conv_pos_embedding_groups=hidden_size // 16,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the accelerators too
-        return HubertModel(config)
