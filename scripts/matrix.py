@@ -192,7 +192,8 @@ def cells(arguments: argparse.Namespace, upstreams: Sequence[str]) -> list[dict[
         sys.exit(f"--upstream {', '.join(sorted(unknown))}: there are {', '.join(upstreams)}")
     axes = {
         "upstream": [name for name in upstreams if not arguments.upstream or name in arguments.upstream],
-        "adaptation": arguments.adaptation or options("adaptation", [conf_dir()]),
+        # not `several`, which is for models of more than one stack
+        "adaptation": arguments.adaptation or sorted({*options("adaptation", [conf_dir()])} - {"several"}),
         "head": arguments.head or HEADS,
         "objective": arguments.objective or list(OBJECTIVES),
         "task": TASKS,

@@ -65,7 +65,7 @@ def test_the_page_in_the_docs_is_complete() -> None:
     page = (ROOT / "docs" / "matrix.md").read_text(encoding="utf-8")
     assert ", 0 failed**" in page
     experiments = [name for name in options("exp", [conf_dir()]) if name.startswith("v2/") and name.count("/") == 1]
-    adaptations = options("adaptation", [conf_dir()])
+    adaptations = sorted({*options("adaptation", [conf_dir()])} - {"several"})
     assert len(experiments) >= 16
     assert len(adaptations) >= 13
     for name in (*(f"| {one} |" for one in experiments), *(f"| xls_r | {one} |" for one in adaptations)):

@@ -1,9 +1,10 @@
-"""What every adaptation offers: it decides what of an upstream is trained."""
+"""What every adaptation offers: it decides what of a model is trained."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,89 +12,115 @@ from torch import nn
 
 from mlsuperb.adaptation.inplace import Checkpointed, change_class
 from mlsuperb.adaptation.layers import Layers, choose_blocks, depth_problems, layers_problems
-from mlsuperb.upstreams.base import Anatomy, Upstream
+from mlsuperb.upstreams.base import ENCODER, Stack, Stacked
 
 
 class Adaptation(ABC):
-    """A transformation of an upstream."""
+    """A transformation of a model: an upstream, or a larger one whose stacks of Transformer blocks have names."""
 
     @abstractmethod
-    def apply(self, upstream: Upstream) -> list[str]:
-        """Changes `upstream` in place, sets `requires_grad` of all its parameters, and returns the names (as in
-        `upstream.named_parameters()`) of those that are trained."""
+    def apply(self, model: Stacked) -> list[str]:
+        """Changes `model` in place, sets `requires_grad` of all its parameters, and returns the names (as in
+        `model.named_parameters()`) of those that are trained."""
 
-    def export(self, upstream: Upstream, folder: Path) -> None:  # noqa: B027  (most have nothing to add)
+    def export(self, model: Stacked, folder: Path) -> None:  # noqa: B027  (most have nothing to add)
         """Writes into the run's folder what other programs can read of a finished training, besides the weights."""
 
 
+@dataclass(kw_only=True)
 class BlockAdaptation(Adaptation):
-    """An adaptation that works on the Transformer blocks of an upstream, found through its `anatomy`.
+    """An adaptation that works on the Transformer blocks of one stack of a model.
 
     Args:
         layers: the blocks it works on; see `mlsuperb.adaptation.layers`.
         gradient_checkpointing: forget what is inside the blocks, and inside the front's convolutions, in the forward pass
             and compute it again in the backward pass: less memory, about a third more time.
+        stack: name of the stack.
+
+    Raises:
+        ValueError: settings that cannot be.
     """
 
     label: ClassVar[str]
     not_science: ClassVar = ("gradient_checkpointing",)
 
-    def __init__(self, *, layers: Layers = None, gradient_checkpointing: bool = False) -> None:
-        if found := layers_problems(layers):
+    layers: Layers = None
+    gradient_checkpointing: bool = False
+    stack: str = ENCODER
+
+    def __post_init__(self) -> None:
+        if found := self.problems(**vars(self)):
             raise ValueError(" ".join(found))
-        self.layers = layers
-        self.gradient_checkpointing = gradient_checkpointing
 
     @classmethod
     def problems(cls, *, layers: Layers = None, **_: Any) -> list[str]:
-        """What can be seen without an upstream."""
+        """What can be seen without a model."""
         return layers_problems(layers)
 
     @classmethod
     def depth_problems(cls, depth: int, *, layers: Layers = None, **_: Any) -> list[str]:
-        """What can be seen once the number of blocks is known, before any weight is read."""
+        """What can be seen once the number of the upstream's blocks is known, before any weight is read."""
         return depth_problems(layers, depth)
 
-    def apply(self, upstream: Upstream) -> list[str]:
+    def apply(self, model: Stacked) -> list[str]:
         """Changes the chosen blocks; see `Adaptation.apply`.
 
         Raises:
-            ValueError: the upstream has no blocks, too few, or refuses this adaptation.
+            ValueError: the model has no such stack, or too few blocks in it, or refuses this adaptation.
         """
-        anatomy = upstream.anatomy
-        if anatomy is None:
+        stack = self.find(model)
+        chosen = choose_blocks(self.layers, list(model.get_submodule(stack.blocks).children()))
+        model.requires_grad_(False)
+        trained = train_only(model, self.change(model, stack, chosen))
+        if self.gradient_checkpointing:
+            for part in _recomputed(model, stack):
+                change_class(part, Checkpointed)
+        return trained
+
+    def find(self, model: Stacked) -> Stack:
+        """The stack of `model` that this adaptation works on.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        if not model.stacks:
             raise ValueError(
-                f"{self.label} works on Transformer blocks, but this upstream ({type(upstream).__name__}) has none. "
+                f"{self.label} works on Transformer blocks, but this upstream ({type(model).__name__}) has none. "
                 "Choose another upstream, or adaptation=frozen."
             )
-        chosen = choose_blocks(self.layers, upstream)
-        upstream.requires_grad_(False)
-        trained = set(self.change(upstream, anatomy, chosen))
-        for name, parameter in upstream.named_parameters():
-            parameter.requires_grad_(name in trained)
-        if self.gradient_checkpointing:
-            for part in _recomputed(upstream, anatomy):
-                change_class(part, Checkpointed)
-        return [name for name, _ in upstream.named_parameters() if name in trained]
+        if self.stack not in model.stacks:
+            raise ValueError(
+                f"{self.label} is to work on the stack '{self.stack}', but this model ({type(model).__name__}) has only "
+                f"{', '.join(model.stacks)}. Give one of these."
+            )
+        return model.stacks[self.stack]
 
     @abstractmethod
-    def change(self, upstream: Upstream, anatomy: Anatomy, chosen: list[int]) -> Collection[str]:
-        """Changes the blocks `chosen` (from 0) and returns the names of the parameters to train."""
+    def change(self, model: Stacked, stack: Stack, chosen: list[int]) -> Collection[str]:
+        """Changes the blocks `chosen` (from 0) of `stack` and returns the names of the parameters to train."""
 
-    def refuse(self, anatomy: Anatomy, place: str, remedy: str) -> None:
+    def refuse(self, stack: Stack, place: str, remedy: str) -> None:
         """
         Raises:
-            ValueError: this upstream says that nothing can be done at `place`.
+            ValueError: this stack says that nothing can be done at `place`.
         """
-        if reason := anatomy.refused.get(place):
+        if reason := stack.refused.get(place):
             raise ValueError(f"{self.label} would have no effect here or fail: {reason}. {remedy}")
 
 
-def _recomputed(upstream: Upstream, anatomy: Anatomy) -> Iterator[nn.Module]:
+def train_only(model: nn.Module, trained: Collection[str]) -> list[str]:
+    """Sets `requires_grad` of every parameter of `model`, and returns the names `trained` in the model's order."""
+    names = set(trained)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names)
+    return [name for name, _ in model.named_parameters() if name in names]
+
+
+def _recomputed(model: nn.Module, stack: Stack) -> Iterator[nn.Module]:
     """The blocks, and the layers that stand in lists in the front: HuBERT-base's convolutions hold nearly half of what a
     training of all its parameters keeps."""
-    yield from upstream.get_submodule(anatomy.blocks).children()
-    for name in anatomy.front:
-        for module in upstream.get_submodule(name).modules():
+    yield from model.get_submodule(stack.blocks).children()
+    for name in stack.front:
+        for module in model.get_submodule(name).modules():
             if isinstance(module, nn.ModuleList):
                 yield from module

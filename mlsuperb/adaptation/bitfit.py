@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from mlsuperb.adaptation.base import Adaptation
-from mlsuperb.upstreams.base import Upstream
+from mlsuperb.adaptation.base import Adaptation, train_only
+from mlsuperb.upstreams.base import Stacked
 
 
 class BitFit(Adaptation):
-    """Train every bias of the upstream, those of norms included; everything else stays as it is."""
+    """Train every bias of the model, those of norms included; everything else stays as it is."""
 
-    def apply(self, upstream: Upstream) -> list[str]:
+    def apply(self, model: Stacked) -> list[str]:
         """See `Adaptation.apply`.
 
         Raises:
-            ValueError: the upstream has no bias.
+            ValueError: the model has no bias.
         """
-        trained = [name for name, _ in upstream.named_parameters() if name.rpartition(".")[2] == "bias"]
+        trained = [name for name, _ in model.named_parameters() if name.rpartition(".")[2] == "bias"]
         if not trained:
             raise ValueError(
-                f"adaptation=bitfit trains biases, but this upstream ({type(upstream).__name__}) has none. Choose "
-                "another upstream, or adaptation=frozen."
+                f"adaptation=bitfit trains biases, but this model ({type(model).__name__}) has none. Choose another upstream, "
+                "or adaptation=frozen."
             )
-        upstream.requires_grad_(False)
-        for name in trained:
-            upstream.get_parameter(name).requires_grad_(True)
-        return trained
+        return train_only(model, trained)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterator
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from pydantic import PositiveInt
@@ -15,8 +16,7 @@ from torch import Tensor, nn
 
 from mlsuperb.adaptation.base import BlockAdaptation
 from mlsuperb.adaptation.inplace import BesideBottleneck, WithBottleneck, change_class
-from mlsuperb.adaptation.layers import Layers
-from mlsuperb.upstreams.base import Anatomy, Upstream
+from mlsuperb.upstreams.base import Stack, Stacked
 
 Activation = Literal["relu", "gelu", "silu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
@@ -39,46 +39,42 @@ class Bottleneck(nn.Module):
         return changed
 
 
+@dataclass(kw_only=True)
 class BottleneckAdaptation(BlockAdaptation):
     """What the bottleneck adapters share: only they are trained.
 
     Args:
         width: size of the bottleneck.
         activation: between its layers.
-        layers: blocks that get adapters; see `mlsuperb.adaptation.layers`.
-        gradient_checkpointing: see `BlockAdaptation`.
+        layers, gradient_checkpointing, stack: see `BlockAdaptation`.
     """
 
-    def __init__(
-        self,
-        *,
-        width: PositiveInt,
-        activation: Activation,
-        layers: Layers = None,
-        gradient_checkpointing: bool = False,
-    ) -> None:
-        super().__init__(layers=layers, gradient_checkpointing=gradient_checkpointing)
-        self.width = width
-        self.activation = activation
+    width: PositiveInt
+    activation: Activation
 
     @abstractmethod
-    def places(self, anatomy: Anatomy) -> list[tuple[str, type[nn.Module]]]:
+    def places(self, stack: Stack) -> list[tuple[str, type[nn.Module]]]:
         """Modules of a block (its own name is empty) that get a bottleneck, and how it is put on each."""
 
-    def change(self, upstream: Upstream, anatomy: Anatomy, chosen: list[int]) -> Collection[str]:
-        return list(self._insert(upstream, anatomy, chosen))
+    def change(self, model: Stacked, stack: Stack, chosen: list[int]) -> Collection[str]:
+        return list(self._insert(model, stack, chosen))
 
-    def _insert(self, upstream: Upstream, anatomy: Anatomy, chosen: list[int]) -> Iterator[str]:
-        for block in chosen:
-            for place, change in self.places(anatomy):
-                name = f"{anatomy.blocks}.{block}" + (f".{place}" if place else "")
-                module = upstream.get_submodule(name)
-                device = next(upstream.get_submodule(f"{anatomy.blocks}.{block}").parameters()).device
+    def _insert(self, model: Stacked, stack: Stack, chosen: list[int]) -> Iterator[str]:
+        for index in chosen:
+            block_name = f"{stack.blocks}.{index}"
+            block: nn.Module = model.get_submodule(block_name)
+            last: Any = block.get_submodule(stack.ffn)
+            for place, change in self.places(stack):
+                module = block.get_submodule(place)
                 module.bottleneck = Bottleneck(
-                    upstream.layer_size, width=self.width, activation=self.activation, device=device
+                    last.out_features,
+                    width=self.width,
+                    activation=self.activation,
+                    device=next(block.parameters()).device,
                 )
                 change_class(module, change)
-                yield from (f"{name}.bottleneck.{inner}" for inner, _ in module.bottleneck.named_parameters())
+                name = ".".join(part for part in (block_name, place, "bottleneck") if part)
+                yield from (f"{name}.{inner}" for inner, _ in module.bottleneck.named_parameters())
 
 
 class Houlsby(BottleneckAdaptation):
@@ -87,8 +83,8 @@ class Houlsby(BottleneckAdaptation):
 
     label = "A Houlsby adapter"
 
-    def places(self, anatomy: Anatomy) -> list[tuple[str, type[nn.Module]]]:
-        return [(anatomy.attention, WithBottleneck), (anatomy.ffn, WithBottleneck)]
+    def places(self, stack: Stack) -> list[tuple[str, type[nn.Module]]]:
+        return [(stack.attention, WithBottleneck), (stack.ffn, WithBottleneck)]
 
 
 class Pfeiffer(BottleneckAdaptation):
@@ -96,7 +92,7 @@ class Pfeiffer(BottleneckAdaptation):
 
     label = "A Pfeiffer adapter"
 
-    def places(self, anatomy: Anatomy) -> list[tuple[str, type[nn.Module]]]:
+    def places(self, stack: Stack) -> list[tuple[str, type[nn.Module]]]:
         return [("", WithBottleneck)]
 
 
@@ -111,7 +107,7 @@ class ESPnetHoulsby(BottleneckAdaptation):
 
     label = "An ESPnet adapter"
 
-    def places(self, anatomy: Anatomy) -> list[tuple[str, type[nn.Module]]]:
-        if anatomy.ffn_dropout is None:
-            return [(anatomy.ffn, WithBottleneck)]
-        return [(anatomy.ffn_dropout, BesideBottleneck)]
+    def places(self, stack: Stack) -> list[tuple[str, type[nn.Module]]]:
+        if stack.ffn_dropout is None:
+            return [(stack.ffn, WithBottleneck)]
+        return [(stack.ffn_dropout, BesideBottleneck)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from mlsuperb.adaptation.base import Adaptation
-from mlsuperb.upstreams.base import Upstream
+from mlsuperb.adaptation.base import Adaptation, train_only
+from mlsuperb.upstreams.base import Stacked
 
 
 class Frozen(Adaptation):
     """The upstream stays as it is; only featurizer and head learn."""
 
-    def apply(self, upstream: Upstream) -> list[str]:
+    def apply(self, model: Stacked) -> list[str]:
         """Takes the gradient from every parameter; returns no name."""
-        upstream.requires_grad_(False)
-        return []
+        return train_only(model, ())

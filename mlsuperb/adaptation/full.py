@@ -1,32 +1,29 @@
-"""Fine-tuning of the whole upstream."""
+"""Fine-tuning of a whole stack: of an upstream, all of it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from mlsuperb.adaptation.base import BlockAdaptation
-from mlsuperb.upstreams.base import Anatomy, Upstream
+from mlsuperb.upstreams.base import Stack, Stacked, inside
 
 
-def inside(name: str, modules: Collection[str]) -> bool:
-    """Whether the parameter `name` belongs to one of `modules`."""
-    return any(name.startswith(f"{module}.") for module in modules)
-
-
+@dataclass(kw_only=True)
 class Full(BlockAdaptation):
-    """Every parameter of the upstream is trained.
+    """Every parameter of the stack is trained: of an upstream, every parameter.
 
     Args:
-        convolutions: train what stands before the blocks, too (`Anatomy.front`: convolutions, projection, positions).
-        gradient_checkpointing: see `BlockAdaptation`.
+        convolutions: train what stands before the blocks, too (`Stack.front`: convolutions, projection, positions).
+        gradient_checkpointing, stack: see `BlockAdaptation`.
     """
 
     label = "Full fine-tuning"
 
-    def __init__(self, *, convolutions: bool = True, gradient_checkpointing: bool = False) -> None:
-        super().__init__(gradient_checkpointing=gradient_checkpointing)
-        self.convolutions = convolutions
+    convolutions: bool = True
+    layers: None = field(default=None, init=False)
 
-    def change(self, upstream: Upstream, anatomy: Anatomy, chosen: list[int]) -> Collection[str]:
-        left_out = () if self.convolutions else anatomy.front
-        return [name for name, _ in upstream.named_parameters() if not inside(name, left_out)]
+    def change(self, model: Stacked, stack: Stack, chosen: list[int]) -> Collection[str]:
+        left_out = () if self.convolutions else stack.front
+        names = (name for name, _ in model.named_parameters() if inside(name, (stack.whole, *stack.front)))
+        return [name for name in names if not inside(name, left_out)]

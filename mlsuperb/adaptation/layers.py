@@ -4,10 +4,10 @@ hidden states, whose layer 0 is the input of the first."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pydantic import PositiveInt
-
-from mlsuperb.upstreams.base import Upstream
+from torch import nn
 
 # One block, a range with both ends ("9-14"), a list of blocks, "bottom", "middle" or "top", None for all.
 Layers = PositiveInt | str | list[PositiveInt] | None
@@ -46,18 +46,16 @@ def depth_problems(layers: Layers, depth: int) -> list[str]:
     ]
 
 
-def choose_blocks(layers: Layers, upstream: Upstream) -> list[int]:
-    """The chosen blocks of `upstream`, counted from 0, in order.
+def choose_blocks(layers: Layers, blocks: Sequence[nn.Module]) -> list[int]:
+    """The chosen ones of `blocks`, counted from 0, in order.
 
     `bottom`, `middle` and `top` are 1-6, 9-14 and 19-24 of XLS-R-300M's 24 blocks (ML-SUPERB 2.0; unverified). Elsewhere
     they are as many blocks as are at most a quarter of all and hold at most 90 M parameters together, but at least one:
     4 of MMS-1B's 48 (19.7 M each), 3 of HuBERT-base's 12; `middle` is centred at 11/24 of the depth.
 
     Raises:
-        ValueError: the upstream has fewer blocks.
+        ValueError: there are fewer blocks.
     """
-    assert upstream.anatomy is not None, "asked before"
-    blocks = list(upstream.get_submodule(upstream.anatomy.blocks).children())
     depth = len(blocks)
     if found := depth_problems(layers, depth):
         raise ValueError(found[0])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,15 +15,16 @@ from torch import nn
 
 from mlsuperb.adaptation.base import BlockAdaptation
 from mlsuperb.adaptation.layers import Layers
-from mlsuperb.upstreams.base import Anatomy, Upstream
+from mlsuperb.upstreams.base import Stack, Stacked
 
 PEFT_FOLDER = "peft_adapter"
 PEFT_PREFIX = "base_model.model."  # before every name in a peft adapter file
 
 Projection = Literal["q", "k", "v", "out"]
-PROJECTIONS = ("q", "k", "v", "out")  # the order of `Anatomy.attention_linears`
+PROJECTIONS = ("q", "k", "v", "out")  # the order of `Stack.attention_linears`
 
 
+@dataclass(kw_only=True)
 class LoRA(BlockAdaptation):
     """W x + alpha / rank * B A x, of which A and B are trained; B starts at zero.
 
@@ -33,31 +36,18 @@ class LoRA(BlockAdaptation):
         ffn: whether the feed-forward layers get one (in a macaron block those of both networks).
         rslora: rank-stabilised scale (arXiv 2312.03732).
         dora: magnitude and direction apart (arXiv 2402.09353).
-        layers: blocks that get updates; see `mlsuperb.adaptation.layers`.
-        gradient_checkpointing: see `BlockAdaptation`.
+        layers, gradient_checkpointing, stack: see `BlockAdaptation`.
     """
 
     label = "LoRA"
 
-    def __init__(
-        self,
-        *,
-        rank: PositiveInt = 8,
-        alpha: PositiveFloat = 16,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        attention: list[Projection] = ["q", "k", "v", "out"],  # noqa: B006  (read only)
-        ffn: bool = False,
-        rslora: bool = False,
-        dora: bool = False,
-        layers: Layers = None,
-        gradient_checkpointing: bool = False,
-    ) -> None:
-        super().__init__(layers=layers, gradient_checkpointing=gradient_checkpointing)
-        if found := self.problems(attention=attention, ffn=ffn):
-            raise ValueError(" ".join(found))
-        self.rank, self.alpha, self.dropout = rank, alpha, dropout
-        self.attention, self.ffn = list(attention), ffn
-        self.rslora, self.dora = rslora, dora
+    rank: PositiveInt = 8
+    alpha: PositiveFloat = 16
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    attention: list[Projection] = field(default_factory=lambda: ["q", "k", "v", "out"])
+    ffn: bool = False
+    rslora: bool = False
+    dora: bool = False
 
     @classmethod
     def problems(
@@ -71,17 +61,17 @@ class LoRA(BlockAdaptation):
             )
         return found
 
-    def change(self, upstream: Upstream, anatomy: Anatomy, chosen: list[int]) -> Collection[str]:
-        """Injects peft's layers into the model of which `anatomy.blocks` is a part."""
+    def change(self, model: Stacked, stack: Stack, chosen: list[int]) -> Collection[str]:
+        """Injects peft's layers, as an adapter named by the stack, into the model of which `stack.blocks` is a part."""
         if self.attention:
             remedy = "Give adaptation.attention=[] adaptation.ffn=true, or choose a bottleneck adapter (houlsby)."
-            self.refuse(anatomy, "attention_linears", remedy)
+            self.refuse(stack, "attention_linears", remedy)
         # peft imports bitsandbytes, which asks on some CPUs for a package that only its inference could use
         logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
         from peft import LoraConfig, inject_adapter_in_model
+        from peft.tuners.lora import LoraLayer
 
-        _, blocks = _split_root(anatomy)
-        base = self.base(upstream, anatomy)
+        base, blocks = split(model, stack)
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,  # type: ignore[arg-type]  # peft computes with floats just as well
@@ -90,35 +80,40 @@ class LoRA(BlockAdaptation):
             use_dora=self.dora,
             bias="none",
             task_type=None,  # every other type expects a text model's arguments
-            target_modules=_pattern(blocks, chosen, self._linears(anatomy)),
+            target_modules=_pattern(blocks, chosen, self._linears(stack)),
         )
-        inject_adapter_in_model(config, base)
-        return [
-            name for name, parameter in upstream.named_parameters() if parameter.requires_grad
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # of another stack
+            inject_adapter_in_model(config, base, adapter_name=self.stack)
+        trained = [
+            name for name, parameter in model.named_parameters() if parameter.requires_grad
         ]  # all else is frozen
+        for layer in base.modules():
+            if isinstance(layer, LoraLayer):  # peft has left the new adapter alone active; each layer has one
+                layer.set_adapter(list(layer.lora_A))
+        return trained
 
-    def base(self, upstream: Upstream, anatomy: Anatomy) -> nn.Module:
-        """The model that peft sees: the one that `anatomy.blocks` is a part of."""
-        return upstream.get_submodule(_split_root(anatomy)[0])
+    def _linears(self, stack: Stack) -> list[str]:
+        at = dict(zip(PROJECTIONS, stack.attention_linears, strict=True))
+        return [at[projection] for projection in self.attention] + list(stack.ffn_linears if self.ffn else ())
 
-    def _linears(self, anatomy: Anatomy) -> list[str]:
-        at = dict(zip(PROJECTIONS, anatomy.attention_linears, strict=True))
-        return [at[projection] for projection in self.attention] + list(anatomy.ffn_linears if self.ffn else ())
-
-    def export(self, upstream: Upstream, folder: Path) -> None:
-        """Writes `<folder>/peft_adapter`, which `peft.PeftModel.from_pretrained(base, ...)` opens; `base` is the upstream's
-        transformers model."""
+    def export(self, model: Stacked, folder: Path) -> None:
+        """Writes `<folder>/peft_adapter`, which `peft.PeftModel.from_pretrained(base, ...)` opens; `base` is the transformers
+        model in `model`."""
         from peft import get_peft_model_state_dict
         from safetensors.torch import save_file
 
-        assert upstream.anatomy is not None
-        base = self.base(upstream, upstream.anatomy)
-        (config,) = base.peft_config.values()  # type: ignore[operator]
+        base: Any = split(model, self.find(model))[0]
+        config = base.peft_config[self.stack]
         config.inference_mode = True
-        config.base_model_name_or_path = upstream.record().get("checkpoint")
+        config.base_model_name_or_path = model.record().get("checkpoint")
         config.save_pretrained(folder / PEFT_FOLDER)
-        named = dict(base.named_parameters())
-        tensors = get_peft_model_state_dict(base, state_dict=named, save_embedding_layers=False)  # else it asks the hub
+        tensors = get_peft_model_state_dict(
+            base,
+            state_dict=dict(base.named_parameters()),
+            adapter_name=self.stack,
+            save_embedding_layers=False,  # else it asks the hub
+        )
         save_file(
             {f"{PEFT_PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
             folder / PEFT_FOLDER / "adapter_model.safetensors",
@@ -126,10 +121,11 @@ class LoRA(BlockAdaptation):
         )
 
 
-def _split_root(anatomy: Anatomy) -> tuple[str, str]:
-    """The upstream's attribute that holds its model (empty: it holds the blocks itself), and their name in there."""
-    root, dot, blocks = anatomy.blocks.partition(".")
-    return (root, blocks) if dot else ("", root)
+def split(model: Stacked, stack: Stack) -> tuple[nn.Module, str]:
+    """The model that peft sees, which is the attribute of `model` that holds the blocks (or `model` itself, if that holds
+    them directly), and the name of the blocks in there."""
+    root, dot, blocks = stack.blocks.partition(".")
+    return (model.get_submodule(root), blocks) if dot else (model, root)
 
 
 def _pattern(blocks: str, chosen: list[int], linears: list[str]) -> str:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
 from torch import nn
 
-from mlsuperb.adaptation.layers import Layers
-from mlsuperb.adaptation.lora import LoRA, Projection
-from mlsuperb.upstreams.base import Anatomy, Upstream
+from mlsuperb.adaptation.lora import LoRA, split
+from mlsuperb.upstreams.base import Stack, Stacked
 
 ComputeType = Literal["fp32", "bf16"]
-COMPUTE_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_COMPUTE_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
+@dataclass(kw_only=True)
 class QLoRA(LoRA):
     """Every linear layer of every block in 4-bit NormalFloat, then LoRA on the chosen ones. What stands before the blocks,
     convolutions, norms and biases stay as they are. The weights are quantised where they are loaded, so that they are the
@@ -31,34 +31,8 @@ class QLoRA(LoRA):
 
     label = "QLoRA"
 
-    def __init__(
-        self,
-        *,
-        compute_type: ComputeType = "bf16",
-        double_quantisation: bool = True,
-        rank: PositiveInt = 8,
-        alpha: PositiveFloat = 16,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        attention: list[Projection] = ["q", "k", "v", "out"],  # noqa: B006  (read only)
-        ffn: bool = False,
-        rslora: bool = False,
-        dora: bool = False,
-        layers: Layers = None,
-        gradient_checkpointing: bool = False,
-    ) -> None:
-        super().__init__(
-            rank=rank,
-            alpha=alpha,
-            dropout=dropout,
-            attention=attention,
-            ffn=ffn,
-            rslora=rslora,
-            dora=dora,
-            layers=layers,
-            gradient_checkpointing=gradient_checkpointing,
-        )
-        self.compute_type = COMPUTE_TYPES[compute_type]
-        self.double_quantisation = double_quantisation
+    compute_type: ComputeType = "bf16"
+    double_quantisation: bool = True
 
     @classmethod
     def problems(cls, **settings: Any) -> list[str]:
@@ -70,24 +44,25 @@ class QLoRA(LoRA):
             )
         return found
 
-    def change(self, upstream: Upstream, anatomy: Anatomy, chosen: list[int]) -> Collection[str]:
+    def change(self, model: Stacked, stack: Stack, chosen: list[int]) -> Collection[str]:
         self.refuse(
-            anatomy, "quantisation", "Choose adaptation=lora with adaptation.attention=[] and adaptation.ffn=true."
+            stack, "quantisation", "Choose adaptation=lora with adaptation.attention=[] and adaptation.ffn=true."
         )
-        blocks = upstream.get_submodule(anatomy.blocks)
+        blocks = model.get_submodule(stack.blocks)
         linears = {name: module for name, module in blocks.named_modules() if type(module) is nn.Linear}
         for name, linear in linears.items():
             parent, _, last = name.rpartition(".")
             setattr(blocks.get_submodule(parent), last, self._quantised(linear))
         # peft's own mark: without it the layers are taken for ordinary ones, and DoRA reads the packed weights
-        self.base(upstream, anatomy).is_loaded_in_4bit = True  # type: ignore[assignment]
-        return super().change(upstream, anatomy, chosen)
+        split(model, stack)[0].is_loaded_in_4bit = True  # type: ignore[assignment]
+        return super().change(model, stack, chosen)
 
     def _quantised(self, linear: nn.Linear) -> nn.Linear:
         from bitsandbytes.nn import Linear4bit, Params4bit
 
+        compute_type = _COMPUTE_TYPES[self.compute_type]
         quantised = Linear4bit(
-            linear.in_features, linear.out_features, bias=False, compute_dtype=self.compute_type, device="meta"
+            linear.in_features, linear.out_features, bias=False, compute_dtype=compute_type, device="meta"
         )
         weight = Params4bit(
             linear.weight.data,
@@ -98,7 +73,7 @@ class QLoRA(LoRA):
         )
         quantised.weight = weight.to(linear.weight.device)  # type: ignore[misc]  # quantises; on the meta device there is nothing to
         if linear.bias is not None:  # as bitsandbytes would make it in the first forward pass, in place
-            quantised.bias = nn.Parameter(linear.bias.data.to(self.compute_type), requires_grad=False)
+            quantised.bias = nn.Parameter(linear.bias.data.to(compute_type), requires_grad=False)
         # On CPUs with AVX512-BF16 bitsandbytes 0.50 repacks the weights in an evaluation, and the next training step
         # fails, or gets no gradient through layers without a bias.
         quantised.support_avx512bf16_for_cpu = False

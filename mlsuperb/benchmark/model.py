@@ -79,8 +79,7 @@ class SpeechModel(Trainable):
 
     def blocks(self) -> Iterable[nn.Module]:
         """The Transformer blocks of the upstream."""
-        anatomy = self.upstream.anatomy
-        return () if anatomy is None else self.upstream.get_submodule(anatomy.blocks).children()
+        return self.upstream.stacked_blocks()
 
     def forward(self, batch: Batch, turn: str = "") -> Loss:
         """The loss of a batch."""

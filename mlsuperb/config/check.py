@@ -80,11 +80,12 @@ def _node_problems(path: str, node: Mapping[str, Any], runtime: Collection[str])
             yield f"{path}.{key} is known from the other parts; remove it"
         elif key not in parameters:
             yield f"nothing reads the setting '{path}.{key}'{_hint(key, parameters, path)}; remove it"
+        elif nested := _nested(f"{path}.{key}", value):
+            for place, inner in nested.items():
+                yield from _node_problems(place, inner, ())
+            continue
         elif problem := _value_problem(f"{path}.{key}", value, hints.get(key, Any)):
             yield problem
-        elif isinstance(value, Mapping) and "_target_" in value:
-            yield from _node_problems(f"{path}.{key}", value, ())
-            continue
         else:
             continue
         before = False
@@ -95,6 +96,14 @@ def _node_problems(path: str, node: Mapping[str, Any], runtime: Collection[str])
             before = False
     if before:
         yield from _own_problems(target, with_defaults(target, given))
+
+
+def _nested(path: str, value: Any) -> dict[str, Mapping[str, Any]]:
+    """The nodes in a setting, by their paths: the setting itself, or all values of a mapping."""
+    if not isinstance(value, Mapping):
+        return {}
+    inner = {path: value} if "_target_" in value else {f"{path}.{key}": one for key, one in value.items()}
+    return inner if all(isinstance(one, Mapping) and "_target_" in one for one in inner.values()) else {}
 
 
 def _own_problems(target: Any, settings: Mapping[str, Any]) -> list[str]:
@@ -119,8 +128,6 @@ def _hints(target: Any) -> dict[str, Any]:
 def _value_problem(path: str, value: Any, hint: Any) -> str | None:
     if value == _MISSING:
         return f"{path} is missing: give {path}=..."
-    if isinstance(value, Mapping) and "_target_" in value:
-        return None
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     except (PydanticSchemaGenerationError, PydanticUserError):
@@ -130,7 +137,7 @@ def _value_problem(path: str, value: Any, hint: Any) -> str | None:
     except ValidationError as error:
         found = {str(detail["msg"]).lower().removeprefix("input ") for detail in error.errors()}
         reasons = sorted(reason for reason in found if "isinstance" not in reason)  # says nothing to a user
-        return f"{path}={value!r} {' or '.join(reasons)}"
+        return f"{path}={value!r} {' or '.join(reasons) or 'is not what this setting takes'}"
     return None
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
-from mlsuperb.decoding.base import Decoded
+from mlsuperb.decoding.base import Decoded, Decoder
 from mlsuperb.types import AttentionDecoder
 
 
-class Argmax:
+class Argmax(Decoder):
     """The most probable class of a classifier, whose posteriors have one frame: every class may win, the first and the
     last too."""
 
-    utterance_level: ClassVar[bool] = True
-    needs_attention: ClassVar[bool] = False
+    utterance_level = True
 
     def __call__(
         self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: AttentionDecoder | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
@@ -20,8 +20,16 @@ class Decoded:
 
 class Decoder(Protocol):
     """Turns `log_probs_BFV` (log posteriors, blank at index 0, `<sos/eos>` at V - 1), of which `lengths_B` frames are
-    valid, into one `Decoded` an utterance; `attention` is the objective's attention decoder, if it has one, for those that
-    search with it. Batched; what lies beyond a length never matters."""
+    valid, into one `Decoded` for each utterance; `attention` is the objective's attention decoder, if it has one, for those
+    that search with it. Batched; what lies beyond a length never matters.
+
+    Attributes:
+        utterance_level: whether it reads posteriors of one frame, a classifier's.
+        needs_attention: whether it searches with an attention decoder.
+    """
+
+    utterance_level: ClassVar[bool] = False
+    needs_attention: ClassVar[bool] = False
 
     def __call__(
         self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: AttentionDecoder | None = None

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from mlsuperb.decoding.base import Decoded
+from mlsuperb.decoding.base import Decoded, Decoder
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.types import AttentionDecoder
 
 BLANK = 0
 
 
-class Greedy:
+class Greedy(Decoder):
     """Best path: the most probable symbol of every frame, repetitions merged, blanks removed; its score is the path's
     log probability. `<sos/eos>` is left out of the choice, since CTC never learns it. Not the official decoding of
     ML-SUPERB (that is `PrefixBeam`), but the one to validate with while training."""
-
-    utterance_level: ClassVar[bool] = False
-    needs_attention: ClassVar[bool] = False
 
     def __call__(
         self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: AttentionDecoder | None = None

@@ -6,13 +6,13 @@ Letters: B utterances, K hypotheses of each, F frames, V vocabulary, C tokens th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from mlsuperb.decoding.base import Decoded
+from mlsuperb.decoding.base import Decoded, Decoder
 from mlsuperb.decoding.beam import Beam, ByRow, Candidates, Chosen, search
 from mlsuperb.decoding.ctc_prefix import BLANK, Posteriors, Prefixes
 from mlsuperb.types import AttentionDecoder, NextTokens
@@ -23,7 +23,8 @@ CHUNK_TOKENS = 2**16  # of all hypotheses, held at once; each has 12 KiB of keys
 RETRY = 0.1  # by which ESPnet lowers `min_length_ratio` where no text of that length ended
 
 
-class JointBeam:
+@dataclass(kw_only=True)
+class JointBeam(Decoder):
     """Beam search over texts, each scored by a CTC prefix score, an attention decoder and a bonus a token (Watanabe et al.
     2017, section III-B).
 
@@ -46,23 +47,13 @@ class JointBeam:
         min_length_ratio: fewest tokens as a share of the frames.
     """
 
-    utterance_level: ClassVar[bool] = False
-    needs_attention: ClassVar[bool] = True
+    needs_attention = True
 
-    def __init__(
-        self,
-        *,
-        beam_size: PositiveInt = 20,
-        ctc_weight: Annotated[float, Field(ge=0, le=1)] = 0.3,
-        length_bonus: float = 0.0,
-        max_length_ratio: Annotated[float, Field(ge=0)] = 0.0,
-        min_length_ratio: Annotated[float, Field(ge=0)] = 0.0,
-    ) -> None:
-        self.beam_size = beam_size
-        self.ctc_weight = ctc_weight
-        self.length_bonus = length_bonus
-        self.max_length_ratio = max_length_ratio
-        self.min_length_ratio = min_length_ratio
+    beam_size: PositiveInt = 20
+    ctc_weight: Annotated[float, Field(ge=0, le=1)] = 0.3
+    length_bonus: float = 0.0
+    max_length_ratio: Annotated[float, Field(ge=0)] = 0.0
+    min_length_ratio: Annotated[float, Field(ge=0)] = 0.0
 
     @classmethod
     def problems(cls, *, max_length_ratio: float, min_length_ratio: float, **_: object) -> list[str]:
@@ -78,18 +69,26 @@ class JointBeam:
     def __call__(
         self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: AttentionDecoder | None = None
     ) -> list[Decoded]:
-        assert attention is not None, "settings see to it that the objective has an attention decoder"
+        assert attention is not None or self.ctc_weight == 1, "settings see to it that the objective has a decoder"
         if log_probs_BFV.device.type == "mps":  # has no fp64; the attention decoder stays where it is
             log_probs_BFV, lengths_B = log_probs_BFV.cpu(), lengths_B.cpu()
         num_frames, vocab_size = log_probs_BFV.shape[1:]
-        chunk_size = min(CHUNK_POSTERIORS // vocab_size, CHUNK_TOKENS // self.beam_size) // max(1, num_frames)
+        chunk_size = CHUNK_POSTERIORS // max(1, vocab_size * num_frames)
+        if self.ctc_weight < 1:
+            chunk_size = min(chunk_size, CHUNK_TOKENS // self.beam_size // max(1, num_frames))
         decoded: dict[int, Decoded] = {}
         for rows_B in lengths_B.argsort(stable=True).split(max(1, chunk_size)):  # like lengths together
             decoded |= self._search(log_probs_BFV, lengths_B, attention, rows_B, least=self.min_length_ratio)
         return [decoded[row] for row in range(len(decoded))]
 
     def _search(
-        self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: AttentionDecoder, rows_B: Tensor, *, least: float
+        self,
+        log_probs_BFV: Tensor,
+        lengths_B: Tensor,
+        attention: AttentionDecoder | None,
+        rows_B: Tensor,
+        *,
+        least: float,
     ) -> dict[int, Decoded]:
         frames_B = lengths_B[rows_B]
         most_B = (
@@ -103,21 +102,18 @@ class JointBeam:
             detects_end=self.max_length_ratio == 0,
         )
         posteriors = Posteriors.of(log_probs_BFV[rows_B, : int(frames_B.max())], frames_B)
-        decoded = search(self._scorer(posteriors, attention, rows_B), beam)
+        scorer = _Joint(
+            settings=self,
+            posteriors=posteriors,
+            prefixes=Prefixes.empty(posteriors, num=self.beam_size) if self.ctc_weight > 0 else None,
+            next_tokens=attention.start(rows_B, num=self.beam_size) if attention and self.ctc_weight < 1 else None,
+            attention_BK=torch.zeros((len(rows_B), self.beam_size), dtype=torch.double, device=rows_B.device),
+        )
+        decoded = search(scorer, beam)
         if least and (failed := [row for row, one in decoded.items() if one.score == -torch.inf]):
             again_B = torch.tensor(failed, device=rows_B.device)
             decoded |= self._search(log_probs_BFV, lengths_B, attention, again_B, least=max(0.0, least - RETRY))
         return {row: replace(one, tokens=[t for t in one.tokens if t != BLANK]) for row, one in decoded.items()}
-
-    def _scorer(self, posteriors: Posteriors, attention: AttentionDecoder, rows_B: Tensor) -> _Joint:
-        num = self.beam_size
-        return _Joint(
-            settings=self,
-            posteriors=posteriors,
-            prefixes=Prefixes.empty(posteriors, num=num) if self.ctc_weight > 0 else None,
-            next_tokens=attention.start(rows_B, num=num) if self.ctc_weight < 1 else None,
-            attention_BK=torch.zeros((len(rows_B), num), dtype=torch.double, device=rows_B.device),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

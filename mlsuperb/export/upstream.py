@@ -78,7 +78,9 @@ def refuse(config: dict[str, Any]) -> None:
     Raises:
         ValueError: it cannot; the message says why, and what to do.
     """
-    upstream, adaptation = (build.get_object(config[name]["_target_"]) for name in ("upstream", "adaptation"))
+    chosen = config["adaptation"]
+    parts = (config["upstream"], chosen.get("stacks", {}).get("encoder", chosen))  # `several`: these have one stack
+    upstream, adaptation = (build.get_object(part["_target_"]) for part in parts)
     shown = f"upstream={config['upstream']['name']} with adaptation={config['adaptation']['name']} cannot be exported: "
     if not issubclass(upstream, SelfSupervised):
         raise ValueError(

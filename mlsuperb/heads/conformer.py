@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 from pydantic import PositiveInt
 
 from mlsuperb.heads.base import Rate
-from mlsuperb.heads.encoder import EncoderHead, encoder_problems, kernel_problems
+from mlsuperb.heads.encoder import EncoderHead, kernel_problems
 from mlsuperb.heads.inputs import InputNorm
 from mlsuperb.layers.attention import PositionKind
 from mlsuperb.layers.conformer import ConformerBlock
@@ -47,12 +47,9 @@ class ConformerHead(EncoderHead):
         position_dropout: Rate = 0.1,
         attention_dropout: Rate = 0.1,
     ) -> None:
-        problems = self.problems(
-            size=size, num_heads=num_heads, conv_kernel=conv_kernel, frontend=frontend, projection=projection
-        )
         super().__init__(
-            partial(ConformerBlock, conv_kernel=conv_kernel, macaron=macaron, positions=positions),
-            problems=problems,
+            ConformerBlock,
+            {"conv_kernel": conv_kernel, "macaron": macaron, "positions": positions},
             input_size=input_size,
             input_norm=input_norm,
             projection=projection,
@@ -61,14 +58,12 @@ class ConformerHead(EncoderHead):
             size=size,
             num_heads=num_heads,
             ffn_size=ffn_size,
-            positions=positions,
             dropout=dropout,
             position_dropout=position_dropout,
             attention_dropout=attention_dropout,
         )
 
     @classmethod
-    def problems(cls, *, size: int, num_heads: int, conv_kernel: int, **others: object) -> list[str]:
+    def problems(cls, *, conv_kernel: int = 15, **others: Any) -> list[str]:
         """Settings that do not go together, a sentence each."""
-        shared = encoder_problems(size=size, num_heads=num_heads, **others)  # type: ignore[arg-type]
-        return [*shared, *kernel_problems(conv_kernel=conv_kernel)]
+        return [*super().problems(**others), *kernel_problems(conv_kernel=conv_kernel)]

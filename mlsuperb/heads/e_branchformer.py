@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 from pydantic import PositiveInt
 
 from mlsuperb.heads.base import Rate
-from mlsuperb.heads.encoder import EncoderHead, encoder_problems, kernel_problems
+from mlsuperb.heads.encoder import EncoderHead, kernel_problems
 from mlsuperb.heads.inputs import InputNorm
 from mlsuperb.layers.attention import PositionKind
 from mlsuperb.layers.e_branchformer import EBranchformerBlock
@@ -54,8 +54,8 @@ class EBranchformerHead(EncoderHead):
     ) -> None:
         sizes = {"cgmlp_size": cgmlp_size, "cgmlp_kernel": cgmlp_kernel, "merge_kernel": merge_kernel}
         super().__init__(
-            partial(EBranchformerBlock, **sizes, macaron=macaron, positions=positions),
-            problems=self.problems(size=size, num_heads=num_heads, frontend=frontend, projection=projection, **sizes),
+            EBranchformerBlock,
+            {**sizes, "macaron": macaron, "positions": positions},
             input_size=input_size,
             input_norm=input_norm,
             projection=projection,
@@ -64,7 +64,6 @@ class EBranchformerHead(EncoderHead):
             size=size,
             num_heads=num_heads,
             ffn_size=ffn_size,
-            positions=positions,
             dropout=dropout,
             position_dropout=position_dropout,
             attention_dropout=attention_dropout,
@@ -72,10 +71,10 @@ class EBranchformerHead(EncoderHead):
 
     @classmethod
     def problems(
-        cls, *, size: int, num_heads: int, cgmlp_size: int, cgmlp_kernel: int, merge_kernel: int, **others: object
+        cls, *, cgmlp_size: int = 3072, cgmlp_kernel: int = 31, merge_kernel: int = 31, **others: Any
     ) -> list[str]:
         """Settings that do not go together, a sentence each."""
-        found = encoder_problems(size=size, num_heads=num_heads, **others)  # type: ignore[arg-type]
+        found = super().problems(**others)
         if cgmlp_size % 2:
             found.append(f"head.cgmlp_size is {cgmlp_size}, but must be even: one half gates the other.")
         return [*found, *kernel_problems(cgmlp_kernel=cgmlp_kernel, merge_kernel=merge_kernel)]

@@ -5,13 +5,13 @@ Letters: B batch, F frames, D feature size, H encoded size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.inputs import InputNorm, UtteranceNorm, make_projection
-from mlsuperb.layers.attention import PositionKind
 from mlsuperb.layers.frontends import FrontendName, make_frontend, too_narrow
 from mlsuperb.layers.masks import valid_mask, zero_padding
 from mlsuperb.layers.norm import NORM_EPS
@@ -24,20 +24,21 @@ class EncoderHead(Head):
 
     Args:
         make_block: gives one block each time, from the settings that all blocks have: `make_block(size, num_heads=...,
-            ffn_size=..., dropout=..., attention_dropout=...)`. It is called as `block(values_BFH, valid_BF, codes_RH)`.
-        problems: what is wrong with the settings.
+            ffn_size=..., dropout=..., attention_dropout=...)`, and those of `block`. The block is called as
+            `block(values_BFH, valid_BF, codes_RH)`.
+        block: settings of this kind of block alone; `positions` among them are `absolute` where it has none.
 
     The others are explained where they are settings: `mlsuperb.heads.transformer`.
 
     Raises:
-        ValueError: there are problems.
+        ValueError: settings that do not go together.
     """
 
     def __init__(
         self,
         make_block: Callable[..., nn.Module],
+        block: Mapping[str, Any],
         *,
-        problems: list[str],
         input_size: int,
         input_norm: InputNorm,
         projection: int | None,
@@ -46,19 +47,18 @@ class EncoderHead(Head):
         size: int,
         num_heads: int,
         ffn_size: int,
-        positions: PositionKind,
         dropout: float,
         position_dropout: float,
         attention_dropout: float,
     ) -> None:
         super().__init__()
-        if problems:
-            raise ValueError(" ".join(problems))
+        if found := self.problems(size=size, num_heads=num_heads, frontend=frontend, projection=projection, **block):
+            raise ValueError(" ".join(found))
         self.output_size = size
         self.norm = UtteranceNorm(input_norm)
         self.projection, projected_size = make_projection(input_size, projection=projection)
         self.frontend = make_frontend(frontend, input_size=projected_size, output_size=size)
-        make_positions = RelativePositions if positions == "relative" else Positions
+        make_positions = RelativePositions if block.get("positions") == "relative" else Positions
         self.positions = make_positions(dropout=position_dropout)
         shared = {
             "num_heads": num_heads,
@@ -66,8 +66,24 @@ class EncoderHead(Head):
             "dropout": dropout,
             "attention_dropout": attention_dropout,
         }
-        self.blocks = nn.ModuleList(make_block(size, **shared) for _ in range(num_blocks))
+        self.blocks = nn.ModuleList(make_block(size, **shared, **block) for _ in range(num_blocks))
         self.final_norm = nn.LayerNorm(size, eps=NORM_EPS)
+
+    @classmethod
+    def problems(
+        cls, *, size: int, num_heads: int, frontend: str = "linear", projection: int | None = None, **_others: Any
+    ) -> list[str]:
+        """Settings that do not go together, a sentence each."""
+        found = []
+        if size % num_heads:
+            found.append(
+                f"head.size is {size} and head.num_heads {num_heads}: choose a number of heads that divides it."
+            )
+        if size % 2:
+            found.append(f"head.size is {size}, but must be even: positions are pairs of a sine and a cosine.")
+        if projection is not None and (problem := too_narrow(frontend, projection)):
+            found.append(problem)
+        return found
 
     @property
     def stages(self) -> dict[str, nn.Module]:
@@ -86,20 +102,6 @@ class EncoderHead(Head):
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         return self.frontend.num_frames(lengths_B)
-
-
-def encoder_problems(
-    *, size: int, num_heads: int, frontend: str = "linear", projection: int | None = None, **_others: object
-) -> list[str]:
-    """What does not go together in the settings that all encoders have, a sentence each."""
-    found = []
-    if size % num_heads:
-        found.append(f"head.size is {size} and head.num_heads {num_heads}: choose a number of heads that divides it.")
-    if size % 2:
-        found.append(f"head.size is {size}, but must be even: positions are pairs of a sine and a cosine.")
-    if projection is not None and (problem := too_narrow(frontend, projection)):
-        found.append(problem)
-    return found
 
 
 def kernel_problems(**kernels: int) -> list[str]:

@@ -5,6 +5,7 @@ Letters: B batch, F frames, D feature size, N masks.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -25,6 +26,7 @@ class Identity(nn.Module):
         return feats_BFD
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SpecAugment(nn.Module):
     """Time warp, then frequency masks, then time masks; in training mode only. Masked values are 0.
 
@@ -46,21 +48,14 @@ class SpecAugment(nn.Module):
             floor(ratio * frames) - 1, as the original draws it.
     """
 
-    def __init__(
-        self,
-        *,
-        time_warp_window: NonNegativeInt = 5,
-        num_freq_masks: NonNegativeInt = 2,
-        freq_mask_max_width: NonNegativeInt = 26,
-        num_time_masks: NonNegativeInt = 10,
-        time_mask_max_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05,
-    ) -> None:
+    time_warp_window: NonNegativeInt = 5
+    num_freq_masks: NonNegativeInt = 2
+    freq_mask_max_width: NonNegativeInt = 26
+    num_time_masks: NonNegativeInt = 10
+    time_mask_max_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.time_warp_window = time_warp_window
-        self.num_freq_masks = num_freq_masks
-        self.freq_mask_max_width = freq_mask_max_width
-        self.num_time_masks = num_time_masks
-        self.time_mask_max_ratio = time_mask_max_ratio
 
     def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
         """Augmented `feats_BFD`, of which `lengths_B` frames are valid. Never waits for the device."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import PositiveInt
 
 from mlsuperb.heads.base import Rate
-from mlsuperb.heads.encoder import EncoderHead, encoder_problems
+from mlsuperb.heads.encoder import EncoderHead
 from mlsuperb.heads.inputs import InputNorm
 from mlsuperb.layers.frontends import FrontendName
 from mlsuperb.layers.transformer import TransformerBlock
@@ -51,7 +51,7 @@ class TransformerHead(EncoderHead):
     ) -> None:
         super().__init__(
             TransformerBlock,
-            problems=self.problems(size=size, num_heads=num_heads, frontend=frontend, projection=projection),
+            {},
             input_size=input_size,
             input_norm=input_norm,
             projection=projection,
@@ -60,13 +60,7 @@ class TransformerHead(EncoderHead):
             size=size,
             num_heads=num_heads,
             ffn_size=ffn_size,
-            positions="absolute",
             dropout=dropout,
             position_dropout=position_dropout,
             attention_dropout=attention_dropout,
         )
-
-    @classmethod
-    def problems(cls, *, size: int, num_heads: int, **others: object) -> list[str]:
-        """Settings that do not go together, a sentence each."""
-        return encoder_problems(size=size, num_heads=num_heads, **others)  # type: ignore[arg-type]

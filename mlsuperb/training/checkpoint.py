@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from mlsuperb.runtime.files import disk_errors_named
 from mlsuperb.training.distributed import full, like
 
 WEIGHTS, STATE = "weights.safetensors", "state.pt"
+FORMER_ADAPTER = re.compile(r"(\.lora_\w+)\.default\.")  # peft's own name; now they have that of their stack
 
 
 def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -43,7 +45,7 @@ def load_trained(model: nn.Module, path: Path) -> None:
         ValueError: `path` cannot be read, or holds other tensors than this model trains.
     """
     try:
-        tensors = load_file(path)
+        tensors = _read(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} cannot be read as safetensors weights ({error}); delete it or restore a copy"
@@ -62,6 +64,11 @@ def load_trained(model: nn.Module, path: Path) -> None:
             tensor.copy_(like(tensors[name], tensor))
 
 
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, by the names that they have today."""
+    return {FORMER_ADAPTER.sub(r"\1.encoder.", name): tensor for name, tensor in load_file(path).items()}
+
+
 def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write `tensors` to `path`, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +80,7 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def average(paths: list[Path]) -> dict[str, Tensor]:
     """Mean of the floating-point tensors of several weight files; others are taken from the first."""
-    loaded = [load_file(path) for path in paths]
+    loaded = [_read(path) for path in paths]
     return {
         name: torch.stack([weights[name] for weights in loaded]).mean(0) if first.is_floating_point() else first
         for name, first in loaded[0].items()

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from mlsuperb.layers.masks import zero_padding
 from mlsuperb.types import SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
 from mlsuperb.types import Features
 
+ENCODER = "encoder"  # the stack that every upstream with Transformer blocks has
+Regularisation = Literal["off", "mask_embedding"]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Anatomy:
-    """Where an adaptation finds the parts of an upstream: dotted names of modules (`nn.Module.get_submodule`).
+class Stack:
+    """A stack of Transformer blocks and where an adaptation finds its parts: dotted names of modules
+    (`nn.Module.get_submodule`). Stacks of one model do not overlap.
 
     Args:
-        blocks: the list of Transformer blocks, in the upstream; block i makes layer i + 1.
-        front: what stands before the blocks, in the upstream: convolutions first (`front[0]`), then projections, norms,
+        blocks: the list of Transformer blocks, in the model; block i makes layer i + 1.
+        front: what stands before the blocks, in the model: convolutions first (`front[0]`), then projections, norms,
             positions.
         attention: the self-attention, in a block: a module whose output, or its first element, is added to the residual.
-        ffn: the last module of the (second) feed-forward network that computes, in a block: before its dropout.
+        ffn: the last linear layer of the (second) feed-forward network, in a block: before its dropout.
         ffn_dropout: the dropout behind `ffn`, in a block; None where it is no module of its own.
         attention_linears: linear layers of the self-attention, in a block: for queries, keys, values and output, in this order.
         ffn_linears: linear layers of the feed-forward network(s), in a block.
-        refused: what cannot be done to this model, by name of the place (`attention_linears`, `quantisation`, ...), each
+        whole: the module that, with the front, makes up the stack (blocks, final norm), in the model; empty where that is the
+            model itself.
+        refused: what cannot be done to this stack, by name of the place (`attention_linears`, `quantisation`, ...), each
             with the reason for the user.
     """
 
@@ -37,35 +44,94 @@ class Anatomy:
     ffn_dropout: str | None
     attention_linears: tuple[str, ...]
     ffn_linears: tuple[str, ...]
+    whole: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-class Upstream(nn.Module, ABC):
-    """A speech model seen as a stack of layers. Letters: B batch, T samples, F frames, D feature size.
+class Stacked(nn.Module):
+    """A model that adaptations can work on.
+
+    Attributes:
+        stacks: its stacks of Transformer blocks, by name (`encoder`, `decoder`, ...); none where there is nothing to adapt.
+        dropout_while_frozen: keep the model's own dropout on in training although nothing in it is trained, as the
+            original ML-SUPERB recipe did.
+    """
+
+    stacks: Mapping[str, Stack] = {}
+    dropout_while_frozen: bool = False
+    _record: Mapping[str, object] = {}
+
+    def stacked_blocks(self) -> Iterator[nn.Module]:
+        """The Transformer blocks of all stacks, in order."""
+        for stack in self.stacks.values():
+            yield from self.get_submodule(stack.blocks).children()
+
+    def record(self) -> dict[str, object]:
+        """What a result should say of the weights that were really loaded: checkpoint, revision asked for, commit or file
+        hashes, size and type, and whatever else decides what comes out."""
+        return dict(self._record)
+
+
+@dataclass(frozen=True)
+class Front:
+    """The first half of an upstream's output: `hidden_BFD`, of which `lengths_B` frames are the utterances' own, and
+    `conv_BFC`, the output of the convolutions on the wave before projection (None where a model reads log-mels).
+    `hidden_BFD` is computed from that very tensor, so that a hook on it (`Tensor.register_hook`) sees the whole gradient of
+    the convolutions."""
+
+    hidden_BFD: Tensor
+    lengths_B: Tensor
+    conv_BFC: Tensor | None = None
+
+
+class Upstream(Stacked, ABC):
+    """A speech model seen as a stack of layers, computed in two halves: `run_front`, then `run_blocks`.
+    Letters: B batch, T samples, F frames, C channels, D feature size.
 
     Contracts, tested for every family: padding never changes a result; the number of layers is the same in train and
     eval mode; the last layer is the model's own output, final layer norm included.
+
+    A family defines `run_front` and `encode`; one that cannot be split overrides `forward` instead.
 
     Attributes:
         num_layers: how many layers `forward` returns.
         layer_size: D, the feature size of every layer.
         frame_rate_hz: frames per second.
-        dropout_while_frozen: keep the model's own dropout on in training although nothing in it is trained, as the
-            original ML-SUPERB recipe did.
-        anatomy: where its parts are; None where there is nothing to adapt.
         cheap: whether features are computed as fast as they could be read.
     """
 
     num_layers: int
     layer_size: int
     frame_rate_hz: float
-    dropout_while_frozen: bool = False
-    anatomy: Anatomy | None = None
     cheap: bool = False
 
-    @abstractmethod
     def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
-        """All layers of a batch of 16 kHz waves in [-1, 1], of which `lengths_B` samples are valid."""
+        """All layers of a batch of 16 kHz waves in [-1, 1], of which `lengths_B` samples are valid; zero beyond each
+        utterance's frames."""
+        front = self.run_front(wave_BT, lengths_B)
+        layers = self.run_blocks(front.hidden_BFD, front.lengths_B)
+        return Features(layers, front.lengths_B, self.frame_rate_hz)
+
+    def run_front(self, wave_BT: Tensor, lengths_B: Tensor) -> Front:
+        """The first half: what convolutions or log-mels and the projection make of the waves. This is the place to mask frames
+        for pre-training; those beyond an utterance's own are for `run_blocks` to interpret.
+
+        Raises:
+            ValueError: the model cannot be split.
+        """
+        raise ValueError(
+            f"the upstream {type(self).__name__} cannot be split into a front and Transformer blocks, as pre-training needs "
+            "it. Choose another one, such as upstream=hf"
+        )
+
+    def run_blocks(self, hidden_BFD: Tensor, lengths_B: Tensor) -> tuple[Tensor, ...]:
+        """The second half: all `num_layers` layers (B, F, D), zero beyond `lengths_B` frames, from the `hidden_BFD` of
+        `run_front`, which is not changed."""
+        return tuple(zero_padding(layer, lengths_B) for layer in self.encode(hidden_BFD, lengths_B))
+
+    def encode(self, hidden_BFD: Tensor, lengths_B: Tensor) -> Sequence[Tensor]:
+        """The layers of `run_blocks`, with any values beyond `lengths_B` frames."""
+        raise NotImplementedError
 
     @abstractmethod
     def num_frames(self, lengths_B: Tensor) -> Tensor:
@@ -77,9 +143,10 @@ class Upstream(nn.Module, ABC):
         weights tell."""
         return None
 
-    def record(self) -> dict[str, object]:
-        """What a result should say of the weights that were really loaded (checkpoint, commit, ...)."""
-        return {}
+
+def inside(name: str, modules: Iterable[str]) -> bool:
+    """Whether the parameter `name` belongs to one of `modules`; all belong to the model itself, whose name is empty."""
+    return any(not module or name.startswith(f"{module}.") for module in modules)
 
 
 def size_and_type(model: nn.Module) -> dict[str, object]:

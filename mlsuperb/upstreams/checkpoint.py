@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 
+from mlsuperb.espnet.folder import one_line
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
@@ -242,11 +243,6 @@ def _check_keys(source: str | Path, info: dict[str, Any], kind: Kind) -> None:
 def listed(wrong: Mapping[str, list[str]]) -> str:
     """What does not fit, by what is wrong with it: how many names, and some of them."""
     return "; ".join(f"{len(keys)} {what} ({_some(keys)})" for what, keys in wrong.items() if keys)
-
-
-def one_line(error: Exception) -> str:
-    """Its message, in one line."""
-    return " ".join(str(error).split())
 
 
 def _some(keys: list[str], *, at_most: int = 5) -> str:

@@ -8,9 +8,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from mlsuperb.layers.masks import zero_padding
-from mlsuperb.types import Features
-from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
+from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Front, Upstream
 from mlsuperb.upstreams.padding import reflect_ends
 
 
@@ -49,7 +47,7 @@ class Fbank(Upstream):
         log_floor: PositiveFloat = 1e-10,
     ) -> None:
         super().__init__()
-        if found := _conflicts(n_fft, win_length or n_fft, hop_length, f_min, f_max):
+        if found := self.problems(n_fft=n_fft, win_length=win_length, hop_length=hop_length, f_min=f_min, f_max=f_max):
             raise ValueError(" ".join(found))
         self.num_layers = 1
         self.layer_size = num_mels
@@ -66,14 +64,26 @@ class Fbank(Upstream):
         cls, *, n_fft: int, win_length: int | None, hop_length: int, f_min: float, f_max: float, **_others: object
     ) -> list[str]:
         """Settings that do not go together, a sentence each."""
-        return _conflicts(n_fft, win_length or n_fft, hop_length, f_min, f_max)
+        win_length = win_length or n_fft
+        found = []
+        if n_fft % 2:
+            found.append(f"upstream.n_fft is {n_fft}, but must be even, so that frames can be centred.")
+        if not hop_length <= win_length <= n_fft:
+            found.append(
+                f"upstream.hop_length {hop_length}, win_length {win_length} and n_fft {n_fft} must ascend: a "
+                "shorter window skips samples, a longer one does not fit the transform."
+            )
+        if not 0 <= f_min < f_max <= SAMPLE_RATE_HZ / 2:
+            found.append(f"upstream.f_min {f_min} and f_max {f_max} must satisfy 0 <= f_min < f_max <= 8000 Hz.")
+        return found
 
-    def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
-        """Log-mels of a batch of 16 kHz waves; `samples // hop_length + 1` frames each, zero beyond."""
+    def run_front(self, wave_BT: Tensor, lengths_B: Tensor) -> Front:
+        """Log-mels, `samples // hop_length + 1` frames of each utterance."""
         with torch.autocast(wave_BT.device.type, enabled=False):
-            mels_BFM = self._log_mels(wave_BT.float(), lengths_B)
-        frames_B = self.num_frames(lengths_B)
-        return Features((zero_padding(mels_BFM, frames_B),), frames_B, self.frame_rate_hz)
+            return Front(self._log_mels(wave_BT.float(), lengths_B), self.num_frames(lengths_B))
+
+    def encode(self, hidden_BFD: Tensor, lengths_B: Tensor) -> tuple[Tensor]:
+        return (hidden_BFD,)
 
     def _log_mels(self, wave_BT: Tensor, lengths_B: Tensor) -> Tensor:
         spectrum_BKF = torch.stft(
@@ -90,20 +100,6 @@ class Fbank(Upstream):
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         return torch.div(lengths_B, self.hop_length, rounding_mode="floor") + 1
-
-
-def _conflicts(n_fft: int, win_length: int, hop_length: int, f_min: float, f_max: float) -> list[str]:
-    found = []
-    if n_fft % 2:
-        found.append(f"upstream.n_fft is {n_fft}, but must be even, so that frames can be centred.")
-    if not hop_length <= win_length <= n_fft:
-        found.append(
-            f"upstream.hop_length {hop_length}, win_length {win_length} and n_fft {n_fft} must ascend: a "
-            "shorter window skips samples, a longer one does not fit the transform."
-        )
-    if not 0 <= f_min < f_max <= SAMPLE_RATE_HZ / 2:
-        found.append(f"upstream.f_min {f_min} and f_max {f_max} must satisfy 0 <= f_min < f_max <= 8000 Hz.")
-    return found
 
 
 def _slaney_filters(n_fft: int, num_mels: int, f_min: float, f_max: float) -> Tensor:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from typing import Any
 
-from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, load, local_folder
-from mlsuperb.upstreams.depth import known_depth
+from mlsuperb.upstreams.base import Regularisation, size_and_type
+from mlsuperb.upstreams.checkpoint import Kind, Loaded, load, local_folder
+from mlsuperb.upstreams.published import Published
 from mlsuperb.upstreams.selfsupervised import MODEL_CLASSES, SelfSupervised, config_problems
 
 logger = logging.getLogger(__name__)
@@ -23,45 +23,47 @@ KIND = Kind(
 )
 
 
-class HuggingFace(SelfSupervised):
+class HuggingFace(Published, SelfSupervised):
     """HuBERT, wav2vec 2.0 (XLS-R and MMS included), WavLM or w2v-BERT 2.0 with published weights.
 
     Waves are brought to zero mean and unit variance where the checkpoint's preprocessor_config.json says
-    `do_normalize`.
+    `do_normalize`. `record` also has that and, for a folder that `mlsuperb export` wrote, `exported_from`: the run and the
+    speech that its weights are from.
 
     Args:
         checkpoint: an id on the hub (`facebook/hubert-base-ls960`) or a folder written by `save_pretrained`. A
             checkpoint with a head (CTC, pre-training) gives its base model.
         revision: branch, tag or commit on the hub; a folder has none.
         dropout_while_frozen: see `Upstream`.
+        regularisation: see `SelfSupervised`.
     """
 
-    def __init__(self, *, checkpoint: str, revision: str = "main", dropout_while_frozen: bool = False) -> None:
+    kind = KIND
+
+    def __init__(
+        self,
+        *,
+        checkpoint: str,
+        revision: str = "main",
+        dropout_while_frozen: bool = False,
+        regularisation: Regularisation = "off",
+    ) -> None:
         loaded = load(checkpoint, revision=revision, kind=KIND)
         normalise, source = _normalisation(loaded)
         logger.info("%s: do_normalize is %s (%s)", checkpoint, normalise, source)
-        super().__init__(loaded.model, normalise=normalise, dropout_while_frozen=dropout_while_frozen)
+        super().__init__(
+            loaded.model,
+            normalise=normalise,
+            dropout_while_frozen=dropout_while_frozen,
+            regularisation=regularisation,
+        )
         self._record = {
             **loaded.record(),
             "do_normalize": normalise,
             "do_normalize_source": source,
-            **super().record(),
+            **size_and_type(self),
             **_origin(checkpoint),
         }
-
-    @classmethod
-    def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
-        """What can be said against the checkpoint without network or weights."""
-        return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
-
-    @classmethod
-    def depth(cls, settings: Mapping[str, Any]) -> int | None:
-        return known_depth(settings["checkpoint"], settings["revision"])
-
-    def record(self) -> dict[str, object]:
-        """Checkpoint, revision asked for, commit or file hashes really loaded, wave normalisation, size and type; of a folder
-        that `mlsuperb.export` wrote, `exported_from`: the run and the speech that its weights are from."""
-        return dict(self._record)
 
 
 def _origin(checkpoint: str) -> dict[str, Any]:

@@ -6,9 +6,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from mlsuperb.layers.masks import zero_padding
-from mlsuperb.types import Features
-from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
+from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Front, Upstream
 from mlsuperb.upstreams.padding import reflect_ends
 
 WINDOW = 400  # samples: 25 ms
@@ -55,13 +53,14 @@ class MFCC(Upstream):
             "returns at most as many values as it takes. Lower num_coefficients or raise num_mels."
         ]
 
-    def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
-        """MFCCs of a batch of 16 kHz waves; `samples // hop_length + 1` frames each, zero beyond."""
+    def run_front(self, wave_BT: Tensor, lengths_B: Tensor) -> Front:
+        """MFCCs, `samples // hop_length + 1` frames of each utterance."""
         with torch.autocast(wave_BT.device.type, enabled=False):
             coefficients_BDF = self.mfcc(reflect_ends(wave_BT.float(), lengths_B, margin=N_FFT // 2))
-        frames_B = self.num_frames(lengths_B)
-        layer_BFD = zero_padding(coefficients_BDF.transpose(1, 2), frames_B)
-        return Features((layer_BFD,), frames_B, self.frame_rate_hz)
+        return Front(coefficients_BDF.transpose(1, 2), self.num_frames(lengths_B))
+
+    def encode(self, hidden_BFD: Tensor, lengths_B: Tensor) -> tuple[Tensor]:
+        return (hidden_BFD,)
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         return torch.div(lengths_B, self.hop_length, rounding_mode="floor") + 1

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mlsuperb.upstreams.base import Upstream
+from mlsuperb.upstreams.base import Stacked, inside
 
 
-def set_train_mode(upstream: Upstream, *, trained: Collection[str]) -> None:
-    """Dropout where something is trained, and nowhere else: each block and each module of the front is in train mode if
-    one of the parameters `trained` is in it, what lies between them if one outside the blocks is.
+def set_train_mode(model: Stacked, *, trained: Collection[str]) -> None:
+    """Turn dropout on where something is trained, and nowhere else: each block and each module of a stack's front is in train
+    mode if one of the parameters `trained` is in it, the rest of a stack if one outside its blocks is.
 
-    With `upstream.dropout_while_frozen` all is in train mode. Batch norms never are: their statistics are the upstream's.
+    With `model.dropout_while_frozen` everything is in train mode, as is a model without stacks if anything is trained. Batch
+    norms never are: their statistics are the model's.
     """
-    anatomy = upstream.anatomy
-    if upstream.dropout_while_frozen or anatomy is None:
-        upstream.train(upstream.dropout_while_frozen or bool(trained))
-    else:
-        upstream.train(not all(name.startswith(f"{anatomy.blocks}.") for name in trained))
-        blocks: nn.Module = upstream.get_submodule(anatomy.blocks)
-        names = [f"{anatomy.blocks}.{name}" for name, _ in blocks.named_children()]
-        for part in (*anatomy.front, *names):
-            upstream.get_submodule(part).train(any(name.startswith(f"{part}.") for name in trained))
-    for module in upstream.modules():
+    model.train(model.dropout_while_frozen or (bool(trained) and not model.stacks))
+    for stack in () if model.dropout_while_frozen else model.stacks.values():
+        own = [name for name in trained if inside(name, (stack.whole, *stack.front))]
+        model.get_submodule(stack.whole).train(not all(inside(name, (stack.blocks,)) for name in own))
+        blocks = (f"{stack.blocks}.{name}" for name, _ in model.get_submodule(stack.blocks).named_children())
+        for part in (*stack.front, *blocks):
+            model.get_submodule(part).train(any(inside(name, (part,)) for name in own))
+    for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.eval()

@@ -16,11 +16,10 @@ from mlsuperb.espnet.folder import CONFIG, read_weights
 from mlsuperb.espnet.keys import HEADS
 from mlsuperb.layers.e_branchformer import EBranchformerBlock
 from mlsuperb.layers.frontends import StridedConv2d
-from mlsuperb.layers.masks import valid_mask, zero_padding
+from mlsuperb.layers.masks import valid_mask
 from mlsuperb.layers.norm import NORM_EPS
 from mlsuperb.layers.positions import Positions
-from mlsuperb.types import Features
-from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Anatomy, Upstream, size_and_type
+from mlsuperb.upstreams.base import ENCODER, SAMPLE_RATE_HZ, Front, Stack, Upstream, size_and_type
 from mlsuperb.upstreams.checkpoint import listed
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.owsm_files import find_files, owsm_problems, read_settings, read_stats
@@ -48,12 +47,11 @@ class OwsmEncoder(nn.Module):
         )
         self.final_norm = nn.LayerNorm(size, eps=NORM_EPS)
 
-    def forward(self, mels_BMK: Tensor, mel_frames_B: Tensor) -> list[Tensor]:
+    def forward(self, hidden_BFD: Tensor, lengths_B: Tensor) -> list[Tensor]:
         """The input of the first block and the output of each, the last one normalised: (B, F, D), garbage beyond the
-        valid frames."""
-        hidden_BFD = self.positions(self.frontend(mels_BMK, mel_frames_B))
-        valid_BF = valid_mask(self.frontend.num_frames(mel_frames_B), hidden_BFD.shape[1])
-        layers = [hidden_BFD]
+        valid frames; from the output of `frontend`."""
+        valid_BF = valid_mask(lengths_B, hidden_BFD.shape[1])
+        layers = [self.positions(hidden_BFD)]
         for block in self.blocks:
             layers.append(block(layers[-1], valid_BF))
         return [*layers[:-1], self.final_norm(layers[-1])]
@@ -100,15 +98,17 @@ class OwsmStack(Upstream):
 
     mean_K: Tensor
     std_K: Tensor
-    anatomy = Anatomy(
-        blocks="model.blocks",
-        front=("model.frontend",),
-        attention="attention",
-        ffn="ffn.3",
-        ffn_dropout=None,  # one module for every branch of a block
-        attention_linears=tuple(f"attention.{name}" for name in ("query", "key", "value", "out")),
-        ffn_linears=("macaron.0", "macaron.3", "ffn.0", "ffn.3"),
-    )
+    stacks = {
+        ENCODER: Stack(
+            blocks="model.blocks",
+            front=("model.frontend",),
+            attention="attention",
+            ffn="ffn.3",
+            ffn_dropout=None,  # one module for every branch of a block
+            attention_linears=tuple(f"attention.{name}" for name in ("query", "key", "value", "out")),
+            ffn_linears=("macaron.0", "macaron.3", "ffn.0", "ffn.3"),
+        )
+    }
 
     def __init__(
         self,
@@ -131,17 +131,18 @@ class OwsmStack(Upstream):
         self.register_buffer("std_K", std_K.float(), persistent=False)
         self.model = encoder
 
-    def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
-        """All `num_layers` layers (B, F, D) of a batch of 16 kHz waves in [-1, 1], zero beyond each length."""
-        frames_B = self.num_frames(lengths_B)
+    def run_front(self, wave_BT: Tensor, lengths_B: Tensor) -> Front:
+        """With `pad_to_s` there are more frames than the utterances' own: those of the silence, which count in the blocks."""
         with torch.autocast(wave_BT.device.type, enabled=False):
             mels = self.fbank(*self._pad(wave_BT.float(), lengths_B))
             mels_BMK = (mels.layers[0] - self.mean_K) / self.std_K
-        size = int(frames_B.max())
-        layers = self.model(mels_BMK, mels.lengths_B)
-        return Features(
-            tuple(zero_padding(layer[:, :size], frames_B) for layer in layers), frames_B, self.frame_rate_hz
-        )
+        return Front(self.model.frontend(mels_BMK, mels.lengths_B), self.num_frames(lengths_B))
+
+    def encode(self, hidden_BFD: Tensor, lengths_B: Tensor) -> list[Tensor]:
+        fewest = self.num_frames(torch.tensor(self.min_samples))
+        layers = self.model(hidden_BFD, lengths_B.clamp(min=int(fewest)))
+        longest = int(lengths_B.max())
+        return [layer_BFD[:, :longest] for layer_BFD in layers]
 
     def _pad(self, wave_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         wave_BT = wave_BT.masked_fill(~valid_mask(lengths_B, wave_BT.shape[1]), 0)
@@ -150,9 +151,6 @@ class OwsmStack(Upstream):
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         return self.model.frontend.num_frames(self.fbank.num_frames(lengths_B))
-
-    def record(self) -> dict[str, object]:
-        return size_and_type(self.model)
 
 
 class Owsm(OwsmStack):
@@ -193,13 +191,9 @@ class Owsm(OwsmStack):
             pad_to_s=TRAINED_ON_S if pad_to_30s else 0.0,
             dropout_while_frozen=dropout_while_frozen,
         )
-        self._record = {**files.record(checkpoint, revision), **super().record()}
+        self._record = {**files.record(checkpoint, revision), **size_and_type(self)}
 
     @classmethod
     def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
         """What can be said against the checkpoint without network or weights."""
         return owsm_problems(checkpoint, revision=revision)
-
-    def record(self) -> dict[str, object]:
-        """Checkpoint, revision asked for, commit or file hashes really loaded, size and type."""
-        return dict(self._record)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mlsuperb.layers.masks import valid_mask, zero_padding
 from mlsuperb.types import Features
+from mlsuperb.upstreams.base import Front, Upstream
 from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.inputs import WaveInput
 from mlsuperb.upstreams.padding import normalise_wave, pad_short
@@ -66,11 +67,16 @@ class S3prl(HuggingFace):
         if self.normalise:
             with torch.autocast(wave_BT.device.type, enabled=False):
                 wave_BT = normalise_wave(wave_BT.float(), padded_B, eps=self.wave_eps)
-        features = super().forward(wave_BT, padded_B)
+        front = super().run_front(wave_BT, padded_B)
         positions_F = torch.arange(num_frames, device=wave_BT.device)
-        source_BF1 = torch.minimum(positions_F, self.input.num_frames(padded_B)[:, None] - 1)[..., None]
-        layers = (layer.gather(1, source_BF1.expand(-1, -1, layer.shape[2])) for layer in features.layers)
-        return Features(tuple(zero_padding(layer, frames_B) for layer in layers), frames_B, self.frame_rate_hz)
+        source_BF1 = torch.minimum(positions_F, front.lengths_B[:, None] - 1)[..., None]
+        layers = self.run_blocks(front.hidden_BFD, front.lengths_B)
+        repeated = (layer.gather(1, source_BF1.expand(-1, -1, layer.shape[2])) for layer in layers)
+        return Features(tuple(zero_padding(layer, frames_B) for layer in repeated), frames_B, self.frame_rate_hz)
+
+    def run_front(self, wave_BT: Tensor, lengths_B: Tensor) -> Front:
+        """Refused: frames are repeated behind the blocks."""
+        return Upstream.run_front(self, wave_BT, lengths_B)
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         return torch.div(lengths_B.clamp(min=1) + self.hop_length - 1, self.hop_length, rounding_mode="floor")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from mlsuperb.layers.masks import valid_mask, zero_padding
-from mlsuperb.types import Features
-from mlsuperb.upstreams.base import Anatomy, Upstream, size_and_type
-from mlsuperb.upstreams.checkpoint import Kind, checkpoint_problems, load, type_problems
-from mlsuperb.upstreams.depth import known_depth
+from mlsuperb.layers.masks import valid_mask
+from mlsuperb.upstreams.base import ENCODER, Front, Upstream, size_and_type
+from mlsuperb.upstreams.checkpoint import Kind, load, type_problems
 from mlsuperb.upstreams.inputs import StackedMelInput, mel_problems
+from mlsuperb.upstreams.published import Published
+from mlsuperb.upstreams.selfsupervised import CONFORMER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,15 +53,7 @@ class SeamlessStack(Upstream):
         dropout_while_frozen: see `Upstream`.
     """
 
-    anatomy = Anatomy(
-        blocks="model.encoder.layers",
-        front=("model.feature_projection",),
-        attention="self_attn",
-        ffn="ffn2.output_dense",
-        ffn_dropout="ffn2.output_dropout",
-        attention_linears=tuple(f"self_attn.linear_{name}" for name in ("q", "k", "v", "out")),
-        ffn_linears=tuple(f"ffn{i}.{name}" for i in (1, 2) for name in ("intermediate_dense", "output_dense")),
-    )
+    stacks = {ENCODER: CONFORMER}
 
     def __init__(self, model: PreTrainedModel, *, dropout_while_frozen: bool = False) -> None:
         super().__init__()
@@ -87,18 +78,17 @@ class SeamlessStack(Upstream):
                 module.eval()
         return self
 
-    def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
-        """All `num_layers` layers (B, F, D) of a batch of 16 kHz waves in [-1, 1], zero beyond each length."""
+    def run_front(self, wave_BT: Tensor, lengths_B: Tensor) -> Front:
         with torch.autocast(wave_BT.device.type, enabled=False):
             mels_BFK, frames_B = self.input(wave_BT.float(), lengths_B)
-        layers = self._encode(mels_BFK, valid_mask(frames_B, mels_BFK.shape[1]))
-        return Features(tuple(zero_padding(layer, frames_B) for layer in layers), frames_B, self.frame_rate_hz)
+        return Front(self.model.feature_projection(mels_BFK), frames_B)
 
-    def _encode(self, mels_BFK: Tensor, valid_BF: Tensor) -> list[Tensor]:
+    def encode(self, hidden_BFD: Tensor, lengths_B: Tensor) -> list[Tensor]:
         """The forward of `SeamlessM4TConformerEncoder`, with every block's output (transformers' `hidden_states` has the
         length adaptor's in place of the last)."""
         encoder = self.model.encoder
-        hidden_BFD = self.model.feature_projection(mels_BFK).masked_fill(~valid_BF[..., None], 0)
+        valid_BF = valid_mask(lengths_B, hidden_BFD.shape[1])
+        hidden_BFD = hidden_BFD.masked_fill(~valid_BF[..., None], 0)
         hidden_BFD = encoder.dropout(hidden_BFD)
         known = {"attention_mask": self._attention_mask(hidden_BFD, valid_BF), "conv_attention_mask": valid_BF}
         if getattr(encoder, "embed_positions", None) is not None:
@@ -121,11 +111,8 @@ class SeamlessStack(Upstream):
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         return self.input.num_frames(lengths_B)
 
-    def record(self) -> dict[str, object]:
-        return size_and_type(self.model)
 
-
-class SeamlessM4T(SeamlessStack):
+class SeamlessM4T(Published, SeamlessStack):
     """The speech encoder of a published SeamlessM4T; text models and vocoder are not loaded.
 
     Args:
@@ -134,20 +121,9 @@ class SeamlessM4T(SeamlessStack):
         dropout_while_frozen: see `Upstream`.
     """
 
+    kind = KIND
+
     def __init__(self, *, checkpoint: str, revision: str = "main", dropout_while_frozen: bool = False) -> None:
         loaded = load(checkpoint, revision=revision, kind=KIND)
         super().__init__(loaded.model, dropout_while_frozen=dropout_while_frozen)
-        self._record = {**loaded.record(), **super().record()}
-
-    @classmethod
-    def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
-        """What can be said against the checkpoint without network or weights."""
-        return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
-
-    @classmethod
-    def depth(cls, settings: Mapping[str, Any]) -> int | None:
-        return known_depth(settings["checkpoint"], settings["revision"])
-
-    def record(self) -> dict[str, object]:
-        """Checkpoint, revision asked for, commit or file hashes really loaded, size and type."""
-        return dict(self._record)
+        self._record = {**loaded.record(), **size_and_type(self)}

@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mlsuperb.layers.masks import valid_mask, zero_padding
-from mlsuperb.types import Features
-from mlsuperb.upstreams.base import Anatomy, Upstream, size_and_type
+from mlsuperb.upstreams.base import ENCODER, Front, Regularisation, Stack, Upstream
 from mlsuperb.upstreams.checkpoint import type_problems
 from mlsuperb.upstreams.inputs import StackedMelInput, WaveInput, mel_problems
 
@@ -32,40 +31,36 @@ _NAMES = {
 }
 
 
-def _anatomy(**changes: Any) -> Anatomy:
-    """Of HuBERT and wav2vec 2.0."""
-    return replace(
-        Anatomy(
-            blocks="model.encoder.layers",
-            front=("model.feature_extractor", "model.feature_projection", "model.encoder.pos_conv_embed"),
-            attention="attention",
-            ffn="feed_forward.output_dense",
-            ffn_dropout="feed_forward.output_dropout",
-            attention_linears=("attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.out_proj"),
-            ffn_linears=("feed_forward.intermediate_dense", "feed_forward.output_dense"),
-        ),
-        **changes,
-    )
-
-
-_ANATOMY = {
-    "hubert": _anatomy(),
-    "wav2vec2": _anatomy(),
-    "wavlm": _anatomy(
+_HUBERT = Stack(
+    blocks="model.encoder.layers",
+    front=("model.feature_extractor", "model.feature_projection", "model.encoder.pos_conv_embed"),
+    attention="attention",
+    ffn="feed_forward.output_dense",
+    ffn_dropout="feed_forward.output_dropout",
+    attention_linears=("attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.out_proj"),
+    ffn_linears=("feed_forward.intermediate_dense", "feed_forward.output_dense"),
+)
+CONFORMER = replace(  # w2v-BERT 2.0's blocks, which are SeamlessM4T's, too
+    _HUBERT,
+    front=("model.feature_projection",),
+    attention="self_attn",
+    ffn="ffn2.output_dense",
+    ffn_dropout="ffn2.output_dropout",
+    attention_linears=tuple(f"self_attn.linear_{name}" for name in ("q", "k", "v", "out")),
+    ffn_linears=tuple(f"ffn{i}.{name}" for i in (1, 2) for name in ("intermediate_dense", "output_dense")),
+)
+_STACKS = {
+    "hubert": _HUBERT,
+    "wav2vec2": _HUBERT,
+    "wavlm": replace(
+        _HUBERT,
         refused=dict.fromkeys(
             ("attention_linears", "quantisation"),
             "WavLM's attention reads the weights of its projections without calling them, so that what is put on them is "
             "never run (transformers' `WavLMAttention`)",
-        )
+        ),
     ),
-    "wav2vec2-bert": _anatomy(
-        front=("model.feature_projection",),
-        attention="self_attn",
-        ffn="ffn2.output_dense",
-        ffn_dropout="ffn2.output_dropout",
-        attention_linears=tuple(f"self_attn.linear_{name}" for name in ("q", "k", "v", "out")),
-        ffn_linears=tuple(f"ffn{i}.{name}" for i in (1, 2) for name in ("intermediate_dense", "output_dense")),
-    ),
+    "wav2vec2-bert": CONFORMER,
 }
 
 
@@ -73,70 +68,95 @@ class SelfSupervised(Upstream):
     """A transformers model of one of `MODEL_CLASSES` as an upstream.
 
     Layer 0 is the input of the first Transformer block, layer i the output of block i; the last is the model's own
-    output, after its final layer norm where it has one. Layer drop and the model's own SpecAugment are off.
+    output, after its final layer norm where it has one. Layer drop and the model's own SpecAugment are off (transformers
+    leaves dropped layers out of the hidden states).
     Audio shorter than one frame (400 samples; 560 for w2v-BERT 2.0) is padded with zeros to one frame.
 
     Args:
         model: a base model (no head). Changed in place.
         normalise: bring each wave to zero mean and unit variance first (w2v-BERT 2.0 reads normalised mels anyway).
         dropout_while_frozen: see `Upstream`.
+        regularisation: `off` takes out the embedding of masked frames, too, which would be a parameter without a gradient;
+            `mask_embedding` keeps it, for pre-training that puts it in place of frames between the two halves.
     """
 
-    def __init__(self, model: PreTrainedModel, *, normalise: bool = False, dropout_while_frozen: bool = False) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        normalise: bool = False,
+        dropout_while_frozen: bool = False,
+        regularisation: Regularisation = "off",
+    ) -> None:
         super().__init__()
         if found := config_problems(model.config.to_dict()):
             raise ValueError(" ".join(found))
         from mlsuperb.upstreams.attention import use_fused_attention
 
         use_fused_attention(model)
-        self.model = model
+        self.model: Any = model
         self.num_layers = model.config.num_hidden_layers + 1
         self.layer_size = model.config.hidden_size
         self.dropout_while_frozen = dropout_while_frozen
         self.input = _make_input(model, normalise=normalise)
         self.frame_rate_hz = self.input.frame_rate_hz
-        self.anatomy = _ANATOMY[model.config.model_type]
+        self.stacks = {ENCODER: _STACKS[model.config.model_type]}
         self._has_group_norm = _mask_group_norm(model)
-        _switch_off_regularisation(model)
+        _switch_off_regularisation(model, keep_mask_embedding=regularisation == "mask_embedding")
 
-    def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
-        """All `num_layers` layers (B, F, D) of a batch of 16 kHz waves in [-1, 1], zero beyond each length."""
+    @property
+    def mask_embedding_D(self) -> nn.Parameter | None:  # noqa: N802 (a shape)
+        """What a masked frame is replaced by in pre-training; None with `regularisation="off"`."""
+        return getattr(self.model, "masked_spec_embed", None)
+
+    def run_front(self, wave_BT: Tensor, lengths_B: Tensor) -> Front:
         with torch.autocast(wave_BT.device.type, enabled=False):
             inputs, input_lengths_B = self.input(wave_BT.float(), lengths_B)
-        layers = self._run(inputs, input_lengths_B)
-        frames_B = self.num_frames(lengths_B)
-        return Features(tuple(zero_padding(layer, frames_B) for layer in layers), frames_B, self.frame_rate_hz)
+        conv_BFC = self._convolve(inputs, input_lengths_B) if isinstance(self.input, WaveInput) else None
+        projected = self.model.feature_projection(inputs if conv_BFC is None else conv_BFC)
+        hidden_BFD = projected[0] if isinstance(projected, tuple) else projected  # HuBERT's alone is no tuple
+        return Front(hidden_BFD, self.input.num_frames(lengths_B), conv_BFC)
 
-    def _run(self, inputs: Tensor, lengths_B: Tensor) -> tuple[Tensor, ...]:
-        if isinstance(self.input, WaveInput):
-            front: Any = self.model.feature_extractor
-            # Else transformers makes the wave require a gradient in train mode, which nobody reads, and a frozen front
-            # builds a graph.
-            front._requires_grad = False
-            if self._has_group_norm:
-                front.conv_layers[0].num_samples_B = lengths_B
-        mask = valid_mask(lengths_B, inputs.shape[1]).long()
-        output = self.model(inputs, attention_mask=mask, output_hidden_states=True, return_dict=True)
-        # transformers 5's last hidden state stops short of the final layer norm of stable-layer-norm models.
-        layers = (*output.hidden_states[:-1], output.last_hidden_state)
+    def _convolve(self, wave_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        front = self.model.feature_extractor
+        # Else transformers makes the wave require a gradient in train mode, which nobody reads, and a frozen front
+        # builds a graph.
+        front._requires_grad = False
+        if self._has_group_norm:
+            front.conv_layers[0].num_samples_B = lengths_B
+        conv_BCF: Tensor = front(wave_BT)
+        return conv_BCF.transpose(1, 2)
+
+    def encode(self, hidden_BFD: Tensor, lengths_B: Tensor) -> tuple[Tensor, ...]:
+        from transformers.utils.output_capturing import capture_outputs
+
+        valid_BF = valid_mask(lengths_B, hidden_BFD.shape[1])
+        # transformers sets padding to zero in place; HuBERT's kin want a bool mask for that, w2v-BERT 2.0 adds its mask up
+        mask = valid_BF if isinstance(self.input, WaveInput) else valid_BF.long()
+        encode = capture_outputs(lambda model, *hidden, **known: model.encoder(*hidden, **known))
+        output = encode(self.model, zero_padding(hidden_BFD, lengths_B), attention_mask=mask, output_hidden_states=True)
+        # tied by `capture_outputs`: the last one is after the final layer norm of stable-layer-norm models
+        layers: tuple[Tensor, ...] = output.hidden_states
+        if getattr(self.model, "intermediate_ffn", None):
+            layers = (*layers[:-1], layers[-1] + 0.5 * self.model.intermediate_ffn(layers[-1]))
         assert len(layers) == self.num_layers, f"{len(layers)} layers came out of a model of {self.num_layers}"
         return layers
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         return self.input.num_frames(lengths_B)
 
-    def record(self) -> dict[str, object]:
-        return size_and_type(self.model)
 
-
-def _switch_off_regularisation(model: PreTrainedModel) -> None:
-    """No layer drop (transformers leaves dropped layers out of the hidden states) and no SpecAugment of its own, whose
-    embedding goes too: it would be a trainable parameter that never gets a gradient."""
+def _switch_off_regularisation(model: PreTrainedModel, *, keep_mask_embedding: bool) -> None:
     off = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
     for name, value in off.items():
         setattr(model.config, name, value)
-    if hasattr(model, "masked_spec_embed"):
+    if hasattr(model, "masked_spec_embed") and not keep_mask_embedding:
         del model.masked_spec_embed
+    if keep_mask_embedding and not hasattr(model, "masked_spec_embed"):
+        raise ValueError(
+            "upstream.regularisation=mask_embedding needs a checkpoint with an embedding of masked frames, but this model was "
+            "trained without one (config.json: mask_time_prob and mask_feature_prob are 0). Choose another checkpoint."
+        )
 
 
 def config_problems(config: dict[str, object]) -> list[str]:

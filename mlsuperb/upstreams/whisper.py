@@ -1,25 +1,24 @@
 """Whisper's encoder, on audio of any length.
 
-Letters: B batch, T samples, M mel frames, K mel filters, F encoder frames, D feature size, P pieces of at most 30 s.
+Letters: B batch, T samples, M mel frames, K mel filters, F encoder frames, D feature size, P pieces of at most 30 s,
+X mel filters or features.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from mlsuperb.layers.masks import valid_mask, zero_padding
-from mlsuperb.types import Features
-from mlsuperb.upstreams.base import Anatomy, Upstream, size_and_type
-from mlsuperb.upstreams.checkpoint import Kind, checkpoint_problems, load, type_problems
-from mlsuperb.upstreams.depth import known_depth
+from mlsuperb.layers.masks import valid_mask
+from mlsuperb.upstreams.base import ENCODER, Front, Stack, Upstream, size_and_type
+from mlsuperb.upstreams.checkpoint import Kind, load, type_problems
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.padding import pad_short
+from mlsuperb.upstreams.published import Published
 
 if TYPE_CHECKING:
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -60,15 +59,17 @@ class WhisperStack(Upstream):
     """
 
     frame_rate_hz = 50.0
-    anatomy = Anatomy(
-        blocks="model.layers",
-        front=("front",),
-        attention="self_attn",
-        ffn="fc2",
-        ffn_dropout=None,  # a function, not a module
-        attention_linears=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj"),
-        ffn_linears=("fc1", "fc2"),
-    )
+    stacks = {
+        ENCODER: Stack(
+            blocks="model.layers",
+            front=("front",),
+            attention="self_attn",
+            ffn="fc2",
+            ffn_dropout=None,  # a function, not a module
+            attention_linears=tuple(f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")),
+            ffn_linears=("fc1", "fc2"),
+        )
+    }
 
     def __init__(self, model: WhisperEncoder, *, pad_to_30s: bool = False, dropout_while_frozen: bool = False) -> None:
         super().__init__()
@@ -88,27 +89,31 @@ class WhisperStack(Upstream):
             delattr(model, name)
         self.model = model
 
-    def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
-        """All `num_layers` layers (B, F, D) of a batch of 16 kHz waves in [-1, 1], zero beyond each length."""
+    def run_front(self, wave_BT: Tensor, lengths_B: Tensor) -> Front:
+        """With `pad_to_30s` there are more frames than the utterances' own: those of the silence, which count in the blocks."""
         with torch.autocast(wave_BT.device.type, enabled=False):
             mels_BMK, mel_frames_B = self.input(wave_BT.float(), lengths_B)
         pieces = _cut(mels_BMK, mel_frames_B, size=self.piece_size)
-        frames_B = self.num_frames(lengths_B)
-        layers = (
-            _join(layer_PFD, pieces, size=self.piece_size // 2)
-            for layer_PFD in self._encode(pieces.mels, pieces.frames)
-        )
-        size = int(frames_B.max())
-        return Features(
-            tuple(zero_padding(layer[:, :size], frames_B) for layer in layers), frames_B, self.frame_rate_hz
-        )
+        hidden_PFD = self.front(pieces.values, pieces.frames)
+        return Front(_join(hidden_PFD, pieces, size=self.piece_size // 2), self.num_frames(lengths_B))
 
-    def _encode(self, mels_PMK: Tensor, mel_frames_P: Tensor) -> list[Tensor]:
-        """The layers of pieces that are encoded each for itself: the forward of `WhisperEncoder`, with a mask."""
+    def encode(self, hidden_BFD: Tensor, lengths_B: Tensor) -> list[Tensor]:
+        size = self.piece_size // 2
+        encoded_B = lengths_B
+        if self.input.pad_to_frames:
+            encoded_B = torch.div(lengths_B + size - 1, size, rounding_mode="floor") * size
+        pieces = _cut(hidden_BFD, encoded_B, size=size)
+        layers = (
+            _join(layer_PFD, pieces, size=size) for layer_PFD in self._encode_pieces(pieces.values, pieces.frames)
+        )
+        longest = int(lengths_B.max())
+        return [layer_BFD[:, :longest] for layer_BFD in layers]
+
+    def _encode_pieces(self, hidden_PFD: Tensor, frames_P: Tensor) -> list[Tensor]:
+        """The layers of pieces that do not see each other: the forward of `WhisperEncoder`, with a mask."""
         from transformers.masking_utils import create_bidirectional_mask
 
-        hidden_PFD = self.front(mels_PMK, mel_frames_P)
-        valid_PF = valid_mask(_halved(mel_frames_P), hidden_PFD.shape[1])
+        valid_PF = valid_mask(frames_P, hidden_PFD.shape[1])
         mask = create_bidirectional_mask(
             config=self.model.config, inputs_embeds=hidden_PFD, attention_mask=valid_PF.long()
         )
@@ -120,11 +125,8 @@ class WhisperStack(Upstream):
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         return _halved(self.input.num_mel_frames(lengths_B))
 
-    def record(self) -> dict[str, object]:
-        return size_and_type(self)
 
-
-class Whisper(WhisperStack):
+class Whisper(Published, WhisperStack):
     """The encoder of a published Whisper, of any size; its decoder is not loaded.
 
     Args:
@@ -133,26 +135,15 @@ class Whisper(WhisperStack):
         pad_to_30s, dropout_while_frozen: see `WhisperStack`.
     """
 
+    kind = KIND
+
     def __init__(
         self, *, checkpoint: str, revision: str = "main", pad_to_30s: bool = False, dropout_while_frozen: bool = False
     ) -> None:
         loaded = load(checkpoint, revision=revision, kind=KIND)
         model: Any = loaded.model
         super().__init__(model, pad_to_30s=pad_to_30s, dropout_while_frozen=dropout_while_frozen)
-        self._record = {**loaded.record(), **super().record()}
-
-    @classmethod
-    def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
-        """What can be said against the checkpoint without network or weights."""
-        return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
-
-    @classmethod
-    def depth(cls, settings: Mapping[str, Any]) -> int | None:
-        return known_depth(settings["checkpoint"], settings["revision"])
-
-    def record(self) -> dict[str, object]:
-        """Checkpoint, revision asked for, commit or file hashes really loaded, size and type."""
-        return dict(self._record)
+        self._record = {**loaded.record(), **size_and_type(self)}
 
 
 class WhisperInput(nn.Module):
@@ -192,7 +183,8 @@ class WhisperInput(nn.Module):
 
 
 class WhisperFront(nn.Module):
-    """The two convolutions of a `WhisperEncoder` and as many of its positions as are needed, deaf to padding."""
+    """The two convolutions of a `WhisperEncoder`, which see zeros beyond an utterance's end, and as many of its positions as
+    are needed."""
 
     positions_FD: Tensor
 
@@ -214,34 +206,34 @@ class WhisperFront(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class _Pieces:
-    """What is encoded at a time. `mels` (P, M, K) and `frames` (P,) are the pieces that hold something, in order; `holding`
-    (B, pieces of the longest utterance) says where they are from, None if an utterance is a piece."""
+    """What is encoded at a time: `values` (P, frames, size) and `frames` (P,) of the pieces that hold something, in order;
+    `holding` (B, pieces of the longest utterance) says where they are from, None if an utterance is a piece."""
 
-    mels: Tensor
+    values: Tensor
     frames: Tensor
     holding: Tensor | None
 
 
-def _cut(mels_BMK: Tensor, frames_B: Tensor, *, size: int) -> _Pieces:
-    num_pieces = math.ceil(mels_BMK.shape[1] / size)
+def _cut(values_BFX: Tensor, frames_B: Tensor, *, size: int) -> _Pieces:
+    num_pieces = math.ceil(values_BFX.shape[1] / size)
     if num_pieces == 1:
-        return _Pieces(mels=mels_BMK, frames=frames_B, holding=None)
-    mels_BMK = nn.functional.pad(mels_BMK, (0, 0, 0, num_pieces * size - mels_BMK.shape[1]))
+        return _Pieces(values=values_BFX, frames=frames_B, holding=None)
+    values_BFX = nn.functional.pad(values_BFX, (0, 0, 0, num_pieces * size - values_BFX.shape[1]))
     starts = torch.arange(num_pieces, device=frames_B.device) * size
     frames_BP = (frames_B[:, None] - starts).clamp(min=0, max=size)
     holding_BP = frames_BP > 0
     return _Pieces(
-        mels=mels_BMK.unflatten(1, (num_pieces, size))[holding_BP], frames=frames_BP[holding_BP], holding=holding_BP
+        values=values_BFX.unflatten(1, (num_pieces, size))[holding_BP], frames=frames_BP[holding_BP], holding=holding_BP
     )
 
 
-def _join(layer_PFD: Tensor, pieces: _Pieces, *, size: int) -> Tensor:
-    """The layers of utterances from those of their pieces, of `size` frames each."""
+def _join(values_PFX: Tensor, pieces: _Pieces, *, size: int) -> Tensor:
+    """Utterances from their pieces, of `size` frames each."""
     if pieces.holding is None:
-        return layer_PFD
-    joined_BPFD = layer_PFD.new_zeros(*pieces.holding.shape, size, layer_PFD.shape[-1])
-    joined_BPFD[pieces.holding] = layer_PFD
-    return joined_BPFD.flatten(1, 2)
+        return values_PFX
+    joined_BPFX = values_PFX.new_zeros(*pieces.holding.shape, size, values_PFX.shape[-1])
+    joined_BPFX[pieces.holding] = values_PFX
+    return joined_BPFX.flatten(1, 2)
 
 
 def _halved(frames_B: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ BLOCK = 4 * (1024 * 1024 + 1024) + (2 * 1024 * 4096 + 4096 + 1024) + 4 * 1024  #
 
 def test_the_presets_are_those_of_the_papers_in_24_layers() -> None:
     upstream = xls_r_300m()
-    chosen = {place: choose_blocks(place, upstream) for place in ("bottom", "middle", "top")}
+    chosen = {place: choose_blocks(place, list(upstream.stacked_blocks())) for place in ("bottom", "middle", "top")}
     assert chosen == {"bottom": list(range(6)), "middle": list(range(8, 14)), "top": list(range(18, 24))}
 
 
@@ -69,7 +69,7 @@ def test_the_presets_are_those_of_the_papers_in_24_layers() -> None:
 def test_the_presets_at_other_depths(build: Any, expected: dict[str, tuple[int, int]]) -> None:
     upstream = build()
     for place, (first, last) in expected.items():
-        assert choose_blocks(place, upstream) == list(range(first - 1, last)), place
+        assert choose_blocks(place, list(upstream.stacked_blocks())) == list(range(first - 1, last)), place
         trained = set(Partial(layers=place).apply(upstream))
         assert 0 < num_parameters(p for n, p in upstream.named_parameters() if n in trained) < CAP
 
@@ -80,7 +80,7 @@ def test_the_presets_at_other_depths(build: Any, expected: dict[str, tuple[int, 
 )
 def test_choices(layers: Any, expected: list[int]) -> None:
     assert layers_problems(layers) == []
-    assert choose_blocks(layers, RandomHubert(num_blocks=4)) == expected
+    assert choose_blocks(layers, list(RandomHubert(num_blocks=4).stacked_blocks())) == expected
 
 
 @pytest.mark.parametrize("layers", [0, "0-3", "4-2", "low", "", "1-", "1,2", [], [1, 1], [0]])

@@ -76,7 +76,7 @@ def test_the_exported_folder_opens_in_peft_with_equal_output(settings: dict[str,
 def test_the_update_is_the_papers(rslora: bool, scale: float) -> None:
     upstream = learned(LoRA(rank=3, alpha=6, rslora=rslora, attention=["q"]))
     layer = upstream.model.encoder.layers[1].attention.q_proj
-    down, up = layer.lora_A.default.weight, layer.lora_B.default.weight
+    down, up = layer.lora_A.encoder.weight, layer.lora_B.encoder.weight
     values = torch.randn(2, 5, 32)
     torch.testing.assert_close(layer(values), layer.base_layer(values) + scale * values @ down.T @ up.T)
 

@@ -118,7 +118,7 @@ def test_batches_too_large_for_the_memory_are_cut(monkeypatch: pytest.MonkeyPatc
     torch.manual_seed(0)
     lengths_B, log_probs_BFV = torch.randint(1, 20, (9,)), (3 * torch.randn(9, 20, 10)).log_softmax(-1)
     whole = PrefixBeam()(log_probs_BFV, lengths_B)
-    monkeypatch.setattr("mlsuperb.decoding.prefix_beam.CHUNK_ELEMENTS", 450)  # two utterances
+    monkeypatch.setattr("mlsuperb.decoding.joint_beam.CHUNK_POSTERIORS", 450)  # two utterances
     assert [one.tokens for one in PrefixBeam()(log_probs_BFV, lengths_B)] == [one.tokens for one in whole]
 
 

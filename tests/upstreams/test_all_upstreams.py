@@ -10,7 +10,7 @@ from tiny_checkpoints import READERS
 from torch import Tensor
 
 from mlsuperb.types import Features
-from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
+from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Front, Upstream
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.mfcc import MFCC
 from mlsuperb.upstreams.random_hubert import RandomHubert
@@ -27,12 +27,31 @@ BUILDERS = {
 }
 
 
-@pytest.fixture(params=[*READERS, *BUILDERS, "s3prl"])
+SPLIT = [*READERS, *BUILDERS]
+WITH_CONVOLUTIONS = {
+    "hubert_base",
+    "hubert_large",
+    "wav2vec2_base",
+    "xls_r",
+    "mms",
+    "wavlm_base",
+    "wavlm_large",
+    "tiny",
+}
+# Regularisation of the models themselves: these have an embedding of masked frames
+MASKED = [*sorted(WITH_CONVOLUTIONS), "w2v_bert"]
+
+
+def build(name: str, checkpoints: dict[str, Path], **further: object) -> Upstream:
+    if name in BUILDERS:
+        return BUILDERS[name](**further).eval()
+    family, reader, settings = READERS.get(name, ("xls_r", S3prl, {}))
+    return reader(checkpoint=str(checkpoints[family]), **settings, **further).eval()
+
+
+@pytest.fixture(params=[*SPLIT, "s3prl"])
 def upstream(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> Upstream:
-    if request.param in BUILDERS:
-        return BUILDERS[request.param]().eval()
-    family, reader, settings = READERS.get(request.param, ("xls_r", S3prl, {}))
-    return reader(checkpoint=str(checkpoints[family]), **settings).eval()
+    return build(request.param, checkpoints)
 
 
 def waves(lengths: list[int], *, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -127,25 +146,104 @@ def test_bfloat16_autocast_leaves_the_front_alone(upstream: Upstream) -> None:
     assert all(relative_error(a.float(), b) < 0.05 for a, b in zip(found.layers, expected.layers, strict=True))
 
 
-def test_the_anatomy_names_what_is_there(upstream: Upstream) -> None:
+@pytest.mark.parametrize("name", SPLIT)
+@pytest.mark.parametrize("training", [False, True])
+def test_the_halves_are_the_whole(name: str, training: bool, checkpoints: dict[str, Path]) -> None:
+    upstream = build(name, checkpoints).train(training)
+    torch.manual_seed(3)
+    whole = upstream(*waves(LENGTHS))
+    torch.manual_seed(3)
+    front = upstream.run_front(*waves(LENGTHS))
+    before = front.hidden_BFD.clone()
+    layers = upstream.run_blocks(front.hidden_BFD, front.lengths_B)
+    assert torch.equal(front.hidden_BFD, before)
+    assert torch.equal(front.lengths_B, whole.lengths_B)
+    assert len(layers) == upstream.num_layers
+    assert all(torch.equal(found, expected) for found, expected in zip(layers, whole.layers, strict=True))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", SPLIT)
+def test_padding_never_changes_the_front(name: str, checkpoints: dict[str, Path]) -> None:
+    upstream = build(name, checkpoints)
+    wave_BT, lengths_B = waves(LENGTHS)
+    together = upstream.run_front(wave_BT, lengths_B)
+    assert (together.conv_BFC is not None) == (name in WITH_CONVOLUTIONS)
+    for row, length in enumerate(LENGTHS):
+        alone = upstream.run_front(wave_BT[row : row + 1, :length], lengths_B[row : row + 1])
+        frames = int(alone.lengths_B)
+        assert frames == together.lengths_B[row] <= alone.hidden_BFD.shape[1]
+        for found, expected in zip(_tensors(together), _tensors(alone), strict=True):
+            assert relative_error(found[row, :frames], expected[0, :frames]) < 1e-4
+
+
+def _tensors(front: Front) -> list[Tensor]:
+    return [front.hidden_BFD, *([] if front.conv_BFC is None else [front.conv_BFC])]
+
+
+@pytest.mark.parametrize("name", [name for name in SPLIT if not name.startswith(("fbank", "mfcc"))])
+def test_gradients_flow_through_both_halves(name: str, checkpoints: dict[str, Path]) -> None:
+    upstream = build(name, checkpoints).train()
+    front = upstream.run_front(*waves(LENGTHS))
+    seen: list[Tensor] = []
+    if front.conv_BFC is not None:  # as one scales the convolutions' gradient, or adds a penalty
+        front.conv_BFC.register_hook(seen.append)
+    layers = upstream.run_blocks(front.hidden_BFD, front.lengths_B)
+    sum(layer.square().sum() for layer in layers).backward()
+    assert all(
+        one.grad is not None and one.grad.abs().max() > 0 for one in next(upstream.stacked_blocks()).parameters()
+    )
+    assert all(parameter.grad is not None for parameter in upstream.parameters())
+    assert [one.abs().max() > 0 for one in seen] == [True] * (name in WITH_CONVOLUTIONS)
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_the_mask_embedding_stays_where_it_is_asked_for(name: str, checkpoints: dict[str, Path]) -> None:
+    plain, kept = build(name, checkpoints), build(name, checkpoints, regularisation="mask_embedding")
+    assert plain.mask_embedding_D is None
+    assert set(dict(kept.named_parameters())) - set(dict(plain.named_parameters())) == {"model.masked_spec_embed"}
+    features, others = (run(one.train(), *waves(LENGTHS)) for one in (plain, kept))
+    assert len(features.layers) == len(others.layers) == kept.num_layers  # neither drops layers
+    expected = run(plain.eval(), *waves(LENGTHS))
+    assert all(
+        torch.equal(a, b) for a, b in zip(run(kept.eval(), *waves(LENGTHS)).layers, expected.layers, strict=True)
+    )
+    front = kept.run_front(*waves(LENGTHS))
+    masked_BF = torch.zeros(front.hidden_BFD.shape[:2], dtype=torch.bool)
+    masked_BF[0, 3:9] = True
+    hidden_BFD = torch.where(masked_BF[..., None], kept.mask_embedding_D, front.hidden_BFD)
+    layers = kept.run_blocks(hidden_BFD, front.lengths_B)
+    assert not torch.allclose(layers[-1][0], expected.layers[-1][0])
+    torch.testing.assert_close(layers[-1][1:], expected.layers[-1][1:], rtol=1e-4, atol=1e-5)  # the others' rows
+    layers[-1].sum().backward()
+    assert kept.mask_embedding_D.grad.abs().max() > 0
+
+
+def test_a_model_that_cannot_be_split_says_so(checkpoints: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match=r"the upstream S3prl cannot be split into a front and .* such as upstream=hf"):
+        build("s3prl", checkpoints).run_front(*waves([4000]))
+
+
+def test_the_stack_names_what_is_there(upstream: Upstream) -> None:
     """Adapters, low-rank updates and partial training are put where it says."""
-    anatomy = upstream.anatomy
-    if anatomy is None:
+    if not upstream.stacks:
         assert not list(upstream.parameters())
         return
-    blocks = upstream.get_submodule(anatomy.blocks)
+    (stack,) = upstream.stacks.values()
+    blocks = list(upstream.stacked_blocks())
     assert len(blocks) == upstream.num_layers - 1
     for block in blocks:
-        for name in (*anatomy.attention_linears, *anatomy.ffn_linears):
+        for name in (*stack.attention_linears, *stack.ffn_linears):
             assert isinstance(block.get_submodule(name), torch.nn.Linear)
-        assert block.get_submodule(anatomy.ffn) is block.get_submodule(anatomy.ffn_linears[-1])
-        assert anatomy.ffn_dropout is None or isinstance(block.get_submodule(anatomy.ffn_dropout), torch.nn.Dropout)
+        assert block.get_submodule(stack.ffn) is block.get_submodule(stack.ffn_linears[-1])
+        assert block.get_submodule(stack.ffn).out_features == upstream.layer_size
+        assert stack.ffn_dropout is None or isinstance(block.get_submodule(stack.ffn_dropout), torch.nn.Dropout)
         # The attention's output, or its first element, goes to the stream.
         shapes = []
-        block.get_submodule(anatomy.attention).register_forward_hook(
+        block.get_submodule(stack.attention).register_forward_hook(
             lambda _, __, out, shapes=shapes: shapes.append((out[0] if isinstance(out, tuple) else out).shape)
         )
         run(upstream, *waves([9600]))
         assert shapes[0][2] == upstream.layer_size
-    for name in anatomy.front:
+    for name in stack.front:
         assert list(upstream.get_submodule(name).parameters())

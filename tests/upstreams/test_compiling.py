@@ -40,7 +40,7 @@ def test_compiled_blocks_give_the_same_gradients_under_the_same_names(
     names, gradients = list(trained_tensors(upstream)), []
     for compiled in (False, True):
         if compiled:
-            compile_blocks(upstream.get_submodule(upstream.anatomy.blocks).children())
+            compile_blocks(upstream.stacked_blocks())
         upstream.zero_grad()
         for num_samples in (8000, 6000, 9000):
             torch.manual_seed(0)

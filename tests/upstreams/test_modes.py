@@ -10,7 +10,7 @@ from mlsuperb.adaptation.bottleneck import Pfeiffer
 from mlsuperb.adaptation.full import Full
 from mlsuperb.adaptation.partial import Partial
 from mlsuperb.types import Features
-from mlsuperb.upstreams.base import Anatomy, Upstream
+from mlsuperb.upstreams.base import Stack, Upstream
 from mlsuperb.upstreams.modes import set_train_mode
 from mlsuperb.upstreams.random_hubert import RandomHubert
 
@@ -61,15 +61,17 @@ class WithBatchNorm(Upstream):
     """Two blocks with a batch norm each, as in SeamlessM4T's encoder."""
 
     num_layers, layer_size, frame_rate_hz = 2, 4, 50.0
-    anatomy = Anatomy(
-        blocks="blocks",
-        front=("front",),
-        attention="0",
-        ffn="0",
-        ffn_dropout=None,
-        attention_linears=("0", "0", "0", "0"),
-        ffn_linears=("0",),
-    )
+    stacks = {
+        "encoder": Stack(
+            blocks="blocks",
+            front=("front",),
+            attention="0",
+            ffn="0",
+            ffn_dropout=None,
+            attention_linears=("0", "0", "0", "0"),
+            ffn_linears=("0",),
+        )
+    }
 
     def __init__(self) -> None:
         super().__init__()

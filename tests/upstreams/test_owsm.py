@@ -14,6 +14,7 @@ import torch
 import yaml
 from tiny_owsm import CONFIG, STATS, weights, write_owsm
 
+from mlsuperb.upstreams.base import size_and_type
 from mlsuperb.upstreams.owsm import Owsm, OwsmEncoder, OwsmStack, espnet_name
 from mlsuperb.upstreams.owsm_files import read_settings
 
@@ -233,7 +234,7 @@ def test_published_sizes() -> None:
 
     upstream = OwsmStack(encoder, fbank=Fbank(**settings.fbank), mean_K=torch.zeros(80), std_K=torch.ones(80))
     assert (upstream.num_layers, upstream.layer_size, upstream.frame_rate_hz) == (19, 1024, 25.0)
-    assert upstream.record()["num_parameters"] / 1e6 == pytest.approx(560.8, abs=0.05)
+    assert size_and_type(upstream)["num_parameters"] / 1e6 == pytest.approx(560.8, abs=0.05)
 
 
 def test_the_configuration_is_plain_yaml(checkpoints: dict[str, Path], tmp_path: Path) -> None:
