@@ -214,7 +214,8 @@ def main(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         upstreams = dict(tiny_upstreams(Path(scratch)))
         chosen = cells(arguments, list(upstreams))
-        with get_context("spawn").Pool(arguments.jobs, initializer=start_worker) as pool:
+        # a worker is replaced now and then: one that lives through all cells grows by gigabytes
+        with get_context("spawn").Pool(arguments.jobs, initializer=start_worker, maxtasksperchild=50) as pool:
             trial = partial(try_cell, upstreams=upstreams)
             found = list(tqdm(pool.imap(trial, chosen, chunksize=8), total=len(chosen), unit="cell"))
     counts = Counter(one.outcome for one in found)

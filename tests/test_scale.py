@@ -1,15 +1,18 @@
-"""The scripts that measure what large corpora cost, on a small one; the arithmetic of the cache's hours."""
+"""The scripts that measure: stages of large corpora, on a small one; the arithmetic of the cache's hours; the harness."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from mlsuperb.data.manifest import read_manifest
 from scripts.bench.cache_hours import Rates, hours, table
+from scripts.bench.harness import in_child, in_turns, median
 from scripts.bench.scale_corpus import NUM_DATASETS, NUM_LANGUAGES, write_corpus
 from scripts.bench.scale_stages import MANIFEST, MANY, MANY_STAGES, NUM_MANY, STAGES
+from scripts.bench.scoring import align
 
 RATES = Rates(cached_step_s=0.5, uncached_step_s=8.0, step_audio_s=48.0, fill_s=0.1)
 BYTES_PER_S = 1e6  # 300 h take 1,080 GB
@@ -41,3 +44,27 @@ def test_hours_lie_between_those_without_a_cache_and_those_with_a_whole_one() ->
     assert whole == more
     assert whole.read_mb_per_s == pytest.approx(48.0 / 0.5)  # 48 MB for each step of half a second
     assert len(table(RATES, num_layers=13, size=768, max_gb=[0.0, 200.0, 1100.0])) == 3 + 2
+
+
+def test_sides_take_turns_in_processes_of_their_own(capfd: pytest.CaptureFixture[str]) -> None:
+    sides = {name: (align, Namespace(side=name, characters=3000)) for name in ("ours", "jiwer")}
+    found = in_turns(sides, rounds=2)
+    assert found["ours"]["errors"] >= found["jiwer"]["errors"] > 300
+    assert found["ours"]["characters"] == found["jiwer"]["characters"] >= 3000 - 2 * found["ours"]["num"]
+    assert all(row["peak_mb"] > 0 and len(row["seconds"]) == 2 for row in found.values())
+    order = [line.split(":")[0].strip() for line in capfd.readouterr().err.splitlines()]
+    assert order == ["ours", "jiwer", "ours", "jiwer"]
+
+
+def test_a_side_that_fails_says_why() -> None:
+    with pytest.raises(
+        RuntimeError, match=r"align with .*\"side\": \"ours\".* ended with 1: [^$]*no attribute 'characters'"
+    ):
+        in_child(align, Namespace(side="ours"))
+
+
+def test_medians_go_place_by_place() -> None:
+    assert median([3, 1, 2]) == 2
+    assert median([[1.0, 10.0], [3.0, 30.0], [2.0, 50.0]]) == [2.0, 30.0]
+    assert median(["a", "b"]) == "a"
+    assert median([None, None]) is None

@@ -27,19 +27,12 @@ FRAME_RATE_HZ = 50.0
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """What was measured.
+    """What was measured."""
 
-    Attributes:
-        cached_step_s: a training step whose features are all in the cache.
-        uncached_step_s: the same step from the waves.
-        step_audio_s: seconds of audio in that step.
-        fill_s: what one second of audio takes until its features are in the cache.
-    """
-
-    cached_step_s: float
-    uncached_step_s: float
-    step_audio_s: float
-    fill_s: float
+    cached_step_s: float  # a training step whose features are all in the cache
+    uncached_step_s: float  # the same step from the waves
+    step_audio_s: float  # of audio in that step
+    fill_s: float  # for one second of audio, until its features are in the cache
 
 
 @dataclass(frozen=True, kw_only=True)

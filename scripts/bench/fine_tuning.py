@@ -26,9 +26,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.bench.harness import Figures, Table, command_line, cpu_flags, in_child, in_turns, machine, save, set_up
+from scripts.bench.harness import Figures, Table, command_line, in_child, in_turns, machine, save, set_up
 
 AS_OURS = {"attention": "sdpa", "batches": "bucketed", "checkpointing": False, "compile": False, "fused": True}
+SIDES = {
+    "ours": {"side": "ours"},
+    "theirs": {"side": "theirs", "batches": "random"},
+    "theirs, grouped by length": {"side": "theirs", "batches": "grouped"},
+}
 # name -> what is different from ours as it is measured
 CHOICES = {
     "ours": {},
@@ -54,8 +59,9 @@ def describe(settings: argparse.Namespace) -> Figures:
 
     device, lengths_s = set_up(settings), durations(settings)
     shown = f"{len(lengths_s)} utterances, {lengths_s.sum():.0f} s of audio, {lengths_s.min():.1f} to {lengths_s.max():.1f} s"
-    has_bf16 = device.type == "cuda" or {"avx512_bf16", "amx_bf16"} & set(cpu_flags())
-    return {"shown": f"{shown}; {machine(device)}", "precisions": ["fp32", *(["bf16"] if has_bf16 else [])]}
+    where = machine(device)
+    has_bf16 = device.type == "cuda" or "_bf16" in where
+    return {"shown": f"{shown}; {where}", "precisions": ["fp32", "bf16"] if has_bf16 else ["fp32"]}
 
 
 def compare(base: dict[str, Any], precisions: list[str], *, rounds: int, peak_tflops: float) -> Figures:
@@ -66,13 +72,8 @@ def compare(base: dict[str, Any], precisions: list[str], *, rounds: int, peak_tf
         sides = {}
         for precision in precisions:
             one = base | {"adaptation": adaptation, "precision": precision}
-            cases = {
-                "ours": {"side": "ours"},
-                "theirs": {"batches": "random"},
-                "theirs, grouped by length": {"batches": "grouped"},
-            }
-            for who, changes in cases.items():
-                sides[f"{precision} {who}"] = (one_side, argparse.Namespace(**one | {"side": "theirs"} | changes))
+            for who, changes in SIDES.items():
+                sides[f"{precision} {who}"] = (one_side, argparse.Namespace(**one | changes))
         figures[adaptation] = found = in_turns(sides, rounds=rounds)
         for name, row in found.items():
             precision, who = name.split(" ", 1)

@@ -123,21 +123,17 @@ def peak_gb(device: Any = None) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
-def cpu_flags() -> list[str]:
-    """What the CPU multiplies matrices with, as far as it matters here."""
-    cpuinfo = Path("/proc/cpuinfo")
-    words = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.is_file() else set()
-    return sorted(words & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"})
-
-
 def machine(device: Any) -> str:
-    """Device, threads, what a CPU multiplies with, torch's version."""
+    """Device, threads, what a CPU multiplies matrices with, torch's version."""
     import torch
 
     from mlsuperb.runtime.device import describe_device
 
-    flags = [" ".join(cpu_flags()) or "unknown CPU"] if device.type == "cpu" else []
-    return ", ".join([describe_device(device), *flags, f"torch {torch.__version__}"])
+    parts, cpuinfo = [describe_device(device)], Path("/proc/cpuinfo")
+    if device.type == "cpu":
+        words = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.is_file() else set()
+        parts.append(" ".join(sorted(words & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"})) or "unknown CPU")
+    return ", ".join([*parts, f"torch {torch.__version__}"])
 
 
 class Table:
