@@ -202,7 +202,7 @@ class NextTokens(Protocol):
 
 
 class AttentionDecoder(Protocol):
-    """An objective's attention decoder, with the utterances of a batch that it listens to."""
+    """An objective's attention decoder, with the utterances of a batch that it attends to."""
 
     def start(self, rows_B: Tensor, *, num: int) -> NextTokens:
         """`num` empty hypotheses of each of the utterances at `rows_B`."""

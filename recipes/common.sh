@@ -19,7 +19,7 @@ COMMON_FLAGS="Common flags:
   --trainer NAME        instead of the published one (debug: a few steps on the CPU)
   --seeds 0,1,2         repeats, shown as mean and standard deviation
   --lr-sweep [LIST]     learning rates, of which the tables take the best on dev (without LIST: 1e-2 to 1e-6 in decades)
-  --launcher slurm      a job a run, through submitit
+  --launcher slurm      one job per run, through submitit
   --config-dir DIR      your own YAML files
   --out DIR             where runs go (exp)
   --stage N --stop-stage N

@@ -2,7 +2,7 @@
 
     python scripts/check_recipes.py [FOLDER] [--only RECIPE ...] [--lanes 2]
 
-Prints a line a call with its seconds; what a call printed lies in FOLDER/<recipe>-<call>.log. Exits 1 where a call failed,
+Prints one line per call with its seconds; what a call printed lies in FOLDER/<recipe>-<call>.log. Exits 1 where a call failed,
 trained what it had trained before, or left out a table. `make check-recipes` and CI run it.
 """
 

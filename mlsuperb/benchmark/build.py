@@ -230,8 +230,8 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
     loaded = upstream_record(recogniser)
     if _weights(trained_on) != _weights(loaded):
         raise ValueError(
-            f"the upstream of {folder} was {trained_on} when it was trained, and is {loaded} now: its head would hear "
-            "another model. Restore the checkpoint, or give its commit as upstream.revision in config.yaml"
+            f"the upstream of {folder} has changed since training ({trained_on} then, {loaded} now), so the trained head no "
+            "longer fits it. Restore the checkpoint, or give its commit as upstream.revision in config.yaml"
         )
     load_trained(recogniser.model, folder / MODEL_FILE)
     return recogniser

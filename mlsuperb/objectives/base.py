@@ -35,5 +35,5 @@ class Objective(nn.Module, ABC):
         """Log posteriors (B, F, V) in fp32, and their lengths."""
 
     def attention(self, encoded: Encoded) -> AttentionDecoder | None:
-        """The attention decoder, listening to `encoded`, for decoders that search with it; None: there is none."""
+        """The attention decoder, which attends to `encoded`, for decoders that search with it; None: there is none."""
         return None

@@ -110,13 +110,13 @@ class CTCAttention(Objective):
         return self.ctc.log_probs(encoded)
 
     def attention(self, encoded: Encoded) -> Listening:
-        """The decoder, listening to `encoded`."""
+        """The decoder with `encoded` as its memory."""
         return Listening(decoder=self.decoder, encoded=encoded, sos=self.sos_eos)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """A decoder and what it listens to (`mlsuperb.types.AttentionDecoder`)."""
+    """A decoder and what it attends to (`mlsuperb.types.AttentionDecoder`)."""
 
     decoder: TransformerDecoder
     encoded: Encoded

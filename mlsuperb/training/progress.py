@@ -88,6 +88,6 @@ class Estimate:
         step_s = (time.perf_counter() - self._start_s) / (iteration - self._start_iteration)
         left = self._total - iteration
         return (
-            f"{step_s:.2f} s an iteration: about {format_duration(left * step_s)} for the {left:,} that are left, "
+            f"{step_s:.2f} s per iteration: about {format_duration(left * step_s)} for the {left:,} that are left, "
             f"validation not counted; peak memory so far {peak_memory_gb(device):.1f} GB"
         )

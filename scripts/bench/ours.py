@@ -57,7 +57,7 @@ def training_plan(config: dict[str, Any], speech: Any, *, num: int) -> list[list
     """The first batches of a training on `speech`."""
     batching = instantiate(config["loading"]["train"])
     plan = iter(TrainingBatches(speech.durations_s, batching=batching, seed=config["seed"], start=0))
-    return [list(next(plan)) for _ in range(num)]
+    return [[draw.index for draw in next(plan)] for _ in range(num)]
 
 
 def batch_of(waves: Sequence[Tensor], targets: Sequence[Tensor]) -> Batch:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mlsuperb.decoding.base import Decoded
 from mlsuperb.decoding.joint_beam import JointBeam
-from mlsuperb.espnet.keys import espnet_decoder_name
+from mlsuperb.espnet.keys import DECODER
 from mlsuperb.layers.transformer_decoder import TransformerDecoder
 from mlsuperb.objectives.ctc_attention import CTCAttention
 from mlsuperb.types import Encoded
@@ -38,7 +38,7 @@ def espnet_decoder(decoder: TransformerDecoder) -> nn.Module:
     sizes = {"attention_heads": first.token_attention.num_heads, "linear_units": first.ffn[0].out_features}
     theirs = EspnetDecoder(vocab_size, size, num_blocks=len(decoder.blocks), **sizes)
     weights = decoder.state_dict().items()
-    theirs.load_state_dict({espnet_decoder_name(name).removeprefix("decoder."): value for name, value in weights})
+    theirs.load_state_dict({DECODER.theirs(name).removeprefix("decoder."): value for name, value in weights})
     return theirs.to(decoder.out.weight.dtype).eval()
 
 
