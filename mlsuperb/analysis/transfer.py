@@ -158,7 +158,7 @@ def _columns(test: LoadedRun, *, by: By) -> dict[str, list[tuple[Hypothesis, Cou
     """The utterances of each language (dataset), with their counts."""
     groups: dict[str, list[tuple[Hypothesis, Counts]]] = {}
     for one, count in zip(test.hypotheses, test.counts, strict=True):
-        groups.setdefault(one.language if by == "language" else one.dataset, []).append((one, count))
+        groups.setdefault(getattr(one, by), []).append((one, count))
     return dict(sorted(groups.items()))
 
 
