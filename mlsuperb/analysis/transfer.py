@@ -58,9 +58,7 @@ class Cell:
         }
 
     def same_utterances(self, other: Cell) -> None:
-        """Raises:
-        ValueError: the two tests have other utterances.
-        """
+        """Raise `ValueError` if the two tests have other utterances."""
         mine, others = ({(one.split, one.id, one.reference) for one, _ in cell.utterances} for cell in (self, other))
         if mine != others:
             raise ValueError(

@@ -19,16 +19,12 @@ _LANGUAGE = re.compile(r"\[[a-z]{3}(_[a-z]{3})?\]")  # as ML-SUPERB writes it: [
 
 @dataclass(kw_only=True)
 class Translation:
-    """Our settings, by group, where they differ from the defaults of the option.
+    """Our settings, by group, where they differ from the defaults of the option; `featurizer`, `objective` and `adaptation` hold
+    the option, too.
 
     Attributes:
-        upstream: what is known of it by its name; None for log-mels.
-        fbank: settings of the log-mels.
-        featurizer: option and settings.
-        encoder: ESPnet's, and our option of conf/head.
-        head: its settings.
-        objective: option and settings.
-        adaptation: option and settings.
+        upstream: what is known of it by its name; None for log-mels, whose settings are `fbank`.
+        encoder: ESPnet's, and our option of conf/head; `head` has its settings.
         task, units, normaliser: see `mlsuperb.tasks.base.Task`.
         problems: what cannot be matched, a phrase each.
     """

@@ -101,9 +101,7 @@ def _first_line(error: Exception) -> str:
 
 
 def check_vocabulary(tensors: Mapping[str, Tensor], *, num_tokens: int) -> None:
-    """Raises:
-    ValueError: the CTC layer is not there, or has another size than the list of tokens.
-    """
+    """Raise `ValueError` if the CTC layer is not there, or has another size than the list of tokens."""
     if CTC_WEIGHT not in tensors:
         raise ValueError(f"the file of weights has no {CTC_WEIGHT}: it is no recogniser trained with CTC")
     if len(tensors[CTC_WEIGHT]) != num_tokens:

@@ -8,14 +8,19 @@ from mlsuperb.runtime.files import whole_folder
 from mlsuperb.runtime.messages import listed
 
 
+def fill_and_fail(target: Path) -> None:
+    with whole_folder(target) as unfinished:
+        (unfinished / "b").write_text("second")
+        raise KeyError
+
+
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "new" / "folder"
     with whole_folder(target) as unfinished:
         (unfinished / "a").write_text("first")
         assert not target.exists()
-    with pytest.raises(KeyError), whole_folder(target) as unfinished:
-        (unfinished / "b").write_text("second")
-        raise KeyError
+    with pytest.raises(KeyError):
+        fill_and_fail(target)
     assert [path.name for path in target.iterdir()] == ["a"]
     with whole_folder(target) as unfinished:
         (unfinished / "c").write_text("third")
