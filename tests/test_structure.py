@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     # parts
     "data": {"runtime"},
     "tasks": {"data"},
-    "upstreams": {"espnet", "layers"},
+    "upstreams": {"espnet", "layers", "runtime"},
     "adaptation": {"upstreams"},
     "cache": {"data", "runtime", "upstreams"},
     "heads": {"layers"},

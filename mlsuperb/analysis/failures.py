@@ -47,7 +47,7 @@ SIGNATURES = (  # name and meaning are the summary's; the rule is what is tested
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Signature:
     """`name`, `meaning` and `rule`: see `SIGNATURES`; `finding` is what was found."""
 
@@ -76,10 +76,7 @@ def failure_signatures(
         _ranges(scores),
         _low_lid(lid_accuracy, len(scores)),
     )
-    return [
-        Signature(name=name, meaning=meaning, rule=rule, state=state, finding=finding)
-        for (name, meaning, rule), (state, finding) in zip(SIGNATURES, found, strict=True)
-    ]
+    return [Signature(*about, *outcome) for about, outcome in zip(SIGNATURES, found, strict=True)]
 
 
 def _state(shows: bool) -> State:

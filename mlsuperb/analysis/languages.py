@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mlsuperb.analysis.chart import EIGHT, Chart, new_figure
-from mlsuperb.data.languages import language_name
 from mlsuperb.types import TaskFacts
 
 NUM_BARS = 150  # languages in a figure
@@ -20,7 +19,6 @@ class LanguageScore:
     task has no text; `datasets` has the same for each dataset."""
 
     code: str
-    name: str
     num_utterances: int
     rate: float | None
     lid_accuracy: float | None
@@ -41,7 +39,6 @@ def language_scores(table: pd.DataFrame, facts: TaskFacts) -> list[LanguageScore
         found.append(
             LanguageScore(
                 code=str(code),
-                name=language_name(str(code)),
                 num_utterances=len(part),
                 rate=_rate(part) if facts.has_text else None,
                 lid_accuracy=100 * float((part["named"] == code).mean()) if facts.has_language else None,

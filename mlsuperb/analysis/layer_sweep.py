@@ -14,12 +14,12 @@ import pandas as pd
 from mlsuperb.analysis.chart import EIGHT, Chart, Outcome, new_figure
 from mlsuperb.analysis.runs import LoadedRun, load_run
 from mlsuperb.runs.store import CONFIG_FILE, read_config
-from mlsuperb.scoring.comparison.bootstrap import Rate, rate_interval
+from mlsuperb.scoring.comparison.bootstrap import rate_interval
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import total
 from mlsuperb.scoring.records import BenchmarkResult
 from mlsuperb.scoring.result import comparable
-from mlsuperb.scoring.table import Cells, percent
+from mlsuperb.scoring.table import Cells, percent, rates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,13 +112,12 @@ def _sweep(runs: Sequence[LoadedRun], *, unfinished: Sequence[Mapping[str, Any]]
         )
     _check_settings([run.result for run in runs], positions, kind=kind)
     rows = [row for run, position in zip(runs, positions, strict=True) for row in _rows(run, position, kind=kind)]
-    expected = [str(layer) for layer in range(num_layers or 0)] if kind == "layer" else []
-    expected += [
-        one
-        for config in unfinished
-        if (one := _layer_of(config, num_layers=num_layers) if kind == "layer" else _window_of(config)) is not None
-    ]
-    missing = sorted({*expected} - {*positions}, key=_place_of)
+    if kind == "layer":
+        expected = [_layer_of(config, num_layers=num_layers) for config in unfinished]
+        expected += map(str, range(num_layers or 0))
+    else:
+        expected = [_window_of(config) for config in unfinished]
+    missing = sorted({one for one in expected if one is not None} - {*positions}, key=_place_of)
     return Sweep(kind=kind, table=pd.DataFrame(rows), missing=tuple(missing))
 
 
@@ -145,16 +144,13 @@ def _check_settings(results: Sequence[BenchmarkResult], positions: Sequence[str 
 def _rows(run: LoadedRun, position: str | None, *, kind: Kind) -> Iterator[dict[str, Any]]:
     """One for each measure that the task has."""
     result = run.result
-    measures: dict[str, Rate] = {f"{result.task.unit_name} %": "error_rate"} if result.task.has_text else {}
-    if result.task.has_language:
-        measures["LID accuracy %"] = "lid_accuracy"
-    for measure, rate in measures.items():
+    for rate, name, _ in rates(result.facts):
         interval = rate_interval(run.counts, of=rate)
         yield {
             kind: position or "",
             "compared_with": "" if position else result.config[GROUPS[kind]]["name"],
             "seed": result.seed,
-            "measure": measure,
+            "measure": f"{name} %" if rate == "error_rate" else "LID accuracy %",
             "value": getattr(total(run.counts), rate),
             "low": interval.low if interval else None,
             "high": interval.high if interval else None,

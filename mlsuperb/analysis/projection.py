@@ -16,9 +16,7 @@ WRONG, UNKNOWN = "False", ""  # of `correct` in the table of points; else "True"
 
 
 def check_utterances(languages: Sequence[str], *, place: str, k: int) -> None:
-    """Raises:
-    ValueError: too few utterances, or one language, so that there is nothing to tell apart.
-    """
+    """Raise `ValueError` for too few utterances, or one language, so that there is nothing to tell apart."""
     if k < 1:
         raise ValueError(f"k is {k}; give the number of neighbours that vote, 1 or more (5 is usual)")
     fewest = max(FEWEST, k + 2)

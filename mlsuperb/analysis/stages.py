@@ -45,7 +45,7 @@ class Stages:
     neighbours: pd.DataFrame
     made_of: Mapping[str, Any]
     constant: Sequence[str]
-    date: str
+    date: str = ""
 
     @property
     def charts(self) -> tuple[Chart, Chart]:
@@ -55,25 +55,13 @@ class Stages:
             knn_chart(self.neighbours, constant=self.constant),
         )
 
-    @property
-    def stamp(self) -> str:
-        """Content of the file that is written last: without it the tables may be of two analyses."""
-        return json.dumps({"made_of": self.made_of, "constant": self.constant, "date": self.date}, indent=2) + "\n"
-
 
 def stored(folder: Path) -> Stages | None:
     """What an earlier analysis saved in `folder`; None where it is not all there."""
     if not all((folder / name).is_file() for name in (POINTS, NEIGHBOURS, STAMP)):
         return None
     stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-    points, neighbours = (read_table(folder / name) for name in (POINTS, NEIGHBOURS))
-    return Stages(
-        points=points,
-        neighbours=neighbours,
-        made_of=stamp["made_of"],
-        constant=stamp["constant"],
-        date=stamp.get("date", ""),
-    )
+    return Stages(points=read_table(folder / POINTS), neighbours=read_table(folder / NEIGHBOURS), **stamp)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -102,10 +90,11 @@ def tsne(run: Path, result: BenchmarkResult, *, out: Path, device: str = "auto",
         points, neighbours, constant = stage_tables(run, result, device=device, **settings)
         found = Stages(points=points, neighbours=neighbours, made_of=made_of, constant=constant, date=now())
         (out / STAMP).unlink(missing_ok=True)  # until the new tables are there, none is known to be whole
+    stamp = {"made_of": found.made_of, "constant": found.constant, "date": found.date}
     return Outcome(
         charts=found.charts,
         table=summary(found.neighbours),
-        texts={STAMP: found.stamp},
+        texts={STAMP: json.dumps(stamp, indent=2) + "\n"},  # written last: without it the tables may be of two analyses
         remarks=remarks,
         synthetic=result.synthetic,
     )

@@ -58,9 +58,7 @@ class Cell:
         }
 
     def same_utterances(self, other: Cell) -> None:
-        """Raises:
-        ValueError: the two tests have other utterances.
-        """
+        """Raise `ValueError` if the two tests have other utterances."""
         mine, others = ({(one.split, one.id, one.reference) for one, _ in cell.utterances} for cell in (self, other))
         if mine != others:
             raise ValueError(
@@ -158,7 +156,7 @@ def _columns(test: LoadedRun, *, by: By) -> dict[str, list[tuple[Hypothesis, Cou
     """The utterances of each language (dataset), with their counts."""
     groups: dict[str, list[tuple[Hypothesis, Counts]]] = {}
     for one, count in zip(test.hypotheses, test.counts, strict=True):
-        groups.setdefault(one.language if by == "language" else one.dataset, []).append((one, count))
+        groups.setdefault(getattr(one, by), []).append((one, count))
     return dict(sorted(groups.items()))
 
 

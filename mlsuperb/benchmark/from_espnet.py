@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from mlsuperb.espnet.translate import Translation, translate
 from mlsuperb.espnet.upstreams import S3prlUpstream
 from mlsuperb.espnet.weights import check_vocabulary, fill, upstream_weights, write_upstream
 from mlsuperb.runs.environment import environment
-from mlsuperb.runtime.files import write_atomic, write_json
+from mlsuperb.runtime.files import whole_folder, write_atomic, write_json
 from mlsuperb.training.checkpoint import save_weights, trained_tensors
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
@@ -62,17 +61,11 @@ def import_espnet(folder: Path, wishes: Wishes | None = None) -> Path:
     if run.exists():
         raise ValueError(f"{run} is there already: remove it, or give another --run")
     config = _config(run, translation, wishes, has_upstream=bool(upstream_weights(tensors)))
-    unfinished = run.with_name(f".{run.name}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
+    with whole_folder(run) as unfinished:
         _fill_folder(unfinished, config, tokens, translation, tensors, like=wishes.upstream_checkpoint)
         source = {"folder": str(folder), "weights": weights.name, "sha256": digest}
         write_json(unfinished / IMPORT_FILE, source | {"environment": environment()})
         shutil.copyfile(espnet.config_path, unfinished / ESPNET_FILE)
-        os.replace(unfinished, run)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return run
 
 

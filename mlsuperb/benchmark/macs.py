@@ -44,14 +44,11 @@ def macs_per_second(model: SpeechModel) -> dict[str, int]:
 @contextmanager
 def _untrained(model: nn.Module) -> Iterator[None]:
     """The counter asks for the history of every trained parameter that a module is given, such as those of a weight norm."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
+    with ExitStack() as stack:
+        for parameter in model.parameters():
+            stack.callback(parameter.requires_grad_, parameter.requires_grad)
+            parameter.requires_grad_(False)
         yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)
 
 
 @contextmanager

@@ -6,14 +6,10 @@ import argparse
 import json
 import logging
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from mlsuperb.types import Hypothesis
-
-# of a file, in a manifest's columns
-NOT_SAID = {"text": "", "language": "", "dataset": "", "split": "files", "speaker": ""}
 
 
 def transcribe(run: Path, files: Sequence[Path], *, device: str = "auto") -> list[Hypothesis]:
@@ -22,31 +18,11 @@ def transcribe(run: Path, files: Sequence[Path], *, device: str = "auto") -> lis
     Raises:
         ValueError: `run` holds no trained model, or a file cannot be read; all unreadable files are named.
     """
-    from mlsuperb.data.audio import audio_info
-
-    problems, rows = [], []
-    for file in files:
-        try:
-            duration_s = audio_info(file).duration_s
-        except ValueError:
-            what = "no audio that can be read; convert it to WAV, FLAC or Ogg"
-            if not file.is_file():
-                what = f"a folder; give {file}/*" if file.exists() else "there is no such file"
-            problems.append(f"{file}: {what}")
-            continue
-        rows.append({**NOT_SAID, "id": str(file), "audio": str(file), "start_s": 0.0, "duration_s": duration_s})
-    if problems:
-        raise ValueError("; ".join(problems))
-    import pandas as pd
-
     from mlsuperb.config.build import job_of
-    from mlsuperb.runs.decoding import decode
+    from mlsuperb.runs.decoding import transcribe_files
     from mlsuperb.runs.store import read_config
 
-    transcriber = job_of(read_config(run)).load(run, device=device)
-    dataset = transcriber.loading.dataset(pd.DataFrame(rows), encode=None, resample=True)
-    with tempfile.TemporaryDirectory() as folder:
-        return decode(dataset, Path(folder) / "hypotheses.jsonl", transcriber).hypotheses
+    return transcribe_files(files, lambda: job_of(read_config(run)).load(run, device=device))
 
 
 def main(arguments: Sequence[str]) -> None:

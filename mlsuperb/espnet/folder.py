@@ -14,6 +14,8 @@ import torch
 import yaml
 from torch import Tensor
 
+from mlsuperb.runtime.messages import one_line
+
 CONFIG, PACKED = "config.yaml", "meta.yaml"
 NOT_WEIGHTS = ("checkpoint.pth",)  # optimiser and scheduler too: what ESPnet resumes from
 # Tensors that follow from the settings: filters, and the position codes that old versions saved
@@ -149,8 +151,3 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
         raise ValueError(f"{path} holds no plain dictionary of tensors: give the weights of one model (valid.*.pth)")
     return {name: value for name, value in found.items() if not CONSTANTS.fullmatch(name)}
-
-
-def one_line(error: Exception) -> str:
-    """Its message, in one line."""
-    return " ".join(str(error).split())

@@ -228,7 +228,7 @@ POSITIONS = {
     ("abs_pos", "selfattn", "latest"): "absolute",
     ("abs_pos", "selfattn", "legacy"): "absolute",
 }
-FRONTENDS = {"conv2d2": "conv2d2", "conv2d": "conv2d"}  # ESPnet's input_layer -> our front end
+FRONTENDS = ("conv2d2", "conv2d")  # ESPnet's input_layer and our front end of the same name
 
 # Of the whole configuration: what must be so, and what does not change an output.
 WHOLE = Meaning(

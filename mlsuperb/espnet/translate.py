@@ -19,16 +19,12 @@ _LANGUAGE = re.compile(r"\[[a-z]{3}(_[a-z]{3})?\]")  # as ML-SUPERB writes it: [
 
 @dataclass(kw_only=True)
 class Translation:
-    """Our settings, by group, where they differ from the defaults of the option.
+    """Our settings, by group, where they differ from the defaults of the option; `featurizer`, `objective` and `adaptation` hold
+    the option, too.
 
     Attributes:
-        upstream: what is known of it by its name; None for log-mels.
-        fbank: settings of the log-mels.
-        featurizer: option and settings.
-        encoder: ESPnet's, and our option of conf/head.
-        head: its settings.
-        objective: option and settings.
-        adaptation: option and settings.
+        upstream: what is known of it by its name; None for log-mels, whose settings are `fbank`.
+        encoder: ESPnet's, and our option of conf/head; `head` has its settings.
         task, units, normaliser: see `mlsuperb.tasks.base.Task`.
         problems: what cannot be matched, a phrase each.
     """
@@ -85,9 +81,12 @@ def _frontend(found: Translation, config: Mapping[str, Any]) -> None:
         found.featurizer = {"option": "last_layer"}  # the only one
     elif kind == "s3prl":
         own = found.read(settings.S3PRL, conf, group="frontend_conf")
+        if own["layer"] != -1:  # `S3prlFrontend.forward`: one layer if it is given, else all layers or the last
+            found.featurizer = {"option": "one_layer", "layer": own["layer"]}
+        else:
+            found.featurizer = {"option": "weighted_sum" if own["multilayer_feature"] else "last_layer"}
         inner_conf = conf.get("frontend_conf") if isinstance(conf, Mapping) else None
         inner = found.read(settings.S3PRL_UPSTREAM, inner_conf, group="frontend_conf.frontend_conf")
-        found.featurizer = _featurizer(own)
         name = inner["upstream"]
         found.upstream = find_upstream(name, inner["path_or_url"])
         if found.upstream is None and name is not settings.REQUIRED:
@@ -95,13 +94,6 @@ def _frontend(found: Translation, config: Mapping[str, Any]) -> None:
             found.refuse("frontend_conf.frontend_conf.upstream", name, f"{listed}; hf_* with path_or_url")
     else:
         found.refuse("frontend", kind, "'default' or 's3prl'")
-
-
-def _featurizer(own: Mapping[str, Any]) -> dict[str, Any]:
-    """`S3prlFrontend.forward`: one layer if `layer` is given, else all layers or the last."""
-    if own["layer"] != -1:
-        return {"option": "one_layer", "layer": own["layer"]}
-    return {"option": "weighted_sum" if own["multilayer_feature"] else "last_layer"}
 
 
 def _normalisation_and_projection(found: Translation, config: Mapping[str, Any]) -> None:
@@ -129,10 +121,8 @@ def _encoder(found: Translation, config: Mapping[str, Any]) -> None:
         found.refuse("encoder", kind, ", ".join(map(repr, settings.ENCODERS)))
         return
     found.encoder = kind
-    read = found.read(settings.ENCODERS[found.encoder], config.get("encoder_conf"), group="encoder_conf")
-    if read["frontend"] in settings.FRONTENDS:
-        read["frontend"] = settings.FRONTENDS[read["frontend"]]
-    else:
+    read = found.read(settings.ENCODERS[kind], config.get("encoder_conf"), group="encoder_conf")
+    if read["frontend"] not in settings.FRONTENDS:
         found.refuse("encoder_conf.input_layer", read["frontend"], ", ".join(map(repr, settings.FRONTENDS)))
     if "codes" in read:
         given = tuple(read.pop(name) for name in ("codes", "attention", "rel_pos_type"))

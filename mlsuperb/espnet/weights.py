@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mlsuperb.espnet.keys import CTC_LAYER, DECODER, HEADS, EncoderKind
 from mlsuperb.espnet.upstreams import S3prlUpstream, config_from_shapes, to_transformers
 from mlsuperb.runtime.files import write_atomic
+from mlsuperb.runtime.messages import listed, some
 from mlsuperb.training.checkpoint import save_weights, trained_tensors
 
 # The second: s3prl before its `S3PRLUpstream`; ESPnet reads both (`AbsTask.build_model_from_file`)
@@ -54,7 +55,7 @@ def write_upstream(folder: Path, weights: Mapping[str, Tensor], *, known: S3prlU
 
     renamed, unknown = to_transformers(weights)
     if unknown:
-        raise ValueError(f"{len(unknown)} parameters of the upstream have no counterpart here: {some(unknown)}")
+        raise ValueError(f"{len(unknown)} parameters of the upstream have no counterpart here: {some(sorted(unknown))}")
     settings = config_from_shapes(renamed, model_type=known.model_type) if like is None else _config_of(like)
     AutoConfig.for_model(**settings).save_pretrained(folder)
     save_weights(renamed, folder / "model.safetensors")
@@ -100,9 +101,7 @@ def _first_line(error: Exception) -> str:
 
 
 def check_vocabulary(tensors: Mapping[str, Tensor], *, num_tokens: int) -> None:
-    """Raises:
-    ValueError: the CTC layer is not there, or has another size than the list of tokens.
-    """
+    """Raise `ValueError` if the CTC layer is not there, or has another size than the list of tokens."""
     if CTC_WEIGHT not in tensors:
         raise ValueError(f"the file of weights has no {CTC_WEIGHT}: it is no recogniser trained with CTC")
     if len(tensors[CTC_WEIGHT]) != num_tokens:
@@ -128,10 +127,9 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, encoder: EncoderKin
     unknown = [name for name in given if names[name] not in places]
     missing = places.keys() - names.values()
     shapes = [name for name, ours in names.items() if ours in places and given[name].shape != places[ours].shape]
-    wrong = {"have no place": unknown, "are missing": missing, "have another shape": shapes}
+    wrong = {"have no place": sorted(unknown), "are missing": sorted(missing), "have another shape": sorted(shapes)}
     if any(wrong.values()):
-        listed = "; ".join(f"{len(found)} {what} ({some(found)})" for what, found in wrong.items() if found)
-        raise ValueError(f"the weights do not fit their configuration: of ESPnet's and our parameters, {listed}")
+        raise ValueError(f"the weights do not fit their configuration: of ESPnet's and our parameters, {listed(wrong)}")
     for name, ours in names.items():
         places[ours].copy_(given[name])
 
@@ -149,9 +147,3 @@ def _our_name(name: str, encoder: EncoderKind, in_ctc: str) -> str:
     if name.startswith("decoder."):
         return f"objective.decoder.{DECODER.ours(name)}"
     return f"head.{HEADS[encoder].ours(name)}"
-
-
-def some(names: Iterable[Any], *, at_most: int = 5) -> str:
-    """The first few of `names`."""
-    ordered = sorted(names)
-    return ", ".join(ordered[:at_most]) + (", ..." if len(ordered) > at_most else "")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import mlsuperb
 from mlsuperb.runs.environment import now
 from mlsuperb.runs.store import RESULT_FILE, read
-from mlsuperb.runtime.files import write_json
+from mlsuperb.runtime.files import whole_folder, write_json
 from mlsuperb.scoring.records import BenchmarkResult
 from mlsuperb.upstreams.huggingface import EXPORT_FILE
 
@@ -33,18 +31,9 @@ def new_folder(folder: Path, about: Mapping[str, Any]) -> Iterator[Path]:
             f"{folder} is there already and holds no {EXPORT_FILE}, so this command did not make it and will not "
             "overwrite it: give another folder, or remove it yourself"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    try:
+    with whole_folder(folder) as unfinished:
         yield unfinished
         write_json(unfinished / EXPORT_FILE, about)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def origin(run: Path, config: Mapping[str, Any], *, what: str) -> dict[str, Any]:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import soundfile
 
 from mlsuperb.config.build import job_of
-from mlsuperb.runs.decoding import decode
+from mlsuperb.runs.decoding import transcribe_files
 from mlsuperb.runs.store import read_config
 
 MIN_DURATION_S = 0.1  # shorter audio is followed by silence; the heads' front ends need some frames
@@ -38,17 +37,13 @@ class Server:
         if not recordings:
             return []
         with tempfile.TemporaryDirectory() as place:
-            rows = []
+            paths = []
             for number, (samples, rate_hz) in enumerate(recordings):
-                path, wave_T = Path(place) / f"{number:06d}.wav", np.asarray(samples, np.float32)
+                wave_T = np.asarray(samples, np.float32)
                 wave_T = np.pad(wave_T, (0, max(0, round(MIN_DURATION_S * rate_hz) - len(wave_T))))
-                soundfile.write(path, wave_T, rate_hz, subtype="FLOAT")
-                rows.append(
-                    {"id": path.stem, "audio": str(path), "start_s": 0.0, "duration_s": len(wave_T) / rate_hz, "text": "",
-                     "language": "", "dataset": "", "split": "challenge", "speaker": ""}
-                )  # fmt: skip
-            dataset = self.transcriber.loading.dataset(pd.DataFrame(rows), encode=None, resample=True)
-            hypotheses = decode(dataset, Path(place) / "hypotheses.jsonl", self.transcriber).hypotheses
+                paths.append(Path(place) / f"{number:06d}.wav")
+                soundfile.write(paths[-1], wave_T, rate_hz, subtype="FLOAT")
+            hypotheses = transcribe_files(paths, lambda: self.transcriber)
         return [_answer(one.hypothesis, one.predicted_language) for one in hypotheses]
 
 

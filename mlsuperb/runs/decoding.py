@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from mlsuperb.data.audio import audio_info
 from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loader, Loading
 from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
@@ -72,6 +75,35 @@ def decode(dataset: Speech, path: Path, transcriber: Transcriber) -> Decoding:
         for partial in _partials(path):
             partial.unlink()
     return Decoding(hypotheses=ordered, speed=speed)
+
+
+def transcribe_files(paths: Sequence[Path], load: Callable[[], Transcriber]) -> list[Hypothesis]:
+    """Decode whole audio files of any sampling rate, in their order; the path is the id.
+
+    Args:
+        load: gives the model; called once all files are known to be readable.
+
+    Raises:
+        ValueError: a file cannot be read; all such files are named.
+    """
+    rows, problems = [], []
+    said = {"text": "", "language": "", "dataset": "", "split": "files", "speaker": ""}  # what a manifest says beside
+    for path in paths:
+        try:
+            duration_s = audio_info(path).duration_s
+        except ValueError:
+            what = "no audio that can be read; convert it to WAV, FLAC or Ogg"
+            if not path.is_file():
+                what = f"a folder; give {path}/*" if path.exists() else "there is no such file"
+            problems.append(f"{path}: {what}")
+        else:
+            rows.append({**said, "id": str(path), "audio": str(path), "start_s": 0.0, "duration_s": duration_s})
+    if problems:
+        raise ValueError("; ".join(problems))
+    transcriber = load()
+    dataset = transcriber.loading.dataset(pd.DataFrame(rows), encode=None, resample=True)
+    with tempfile.TemporaryDirectory() as folder:
+        return decode(dataset, Path(folder) / "hypotheses.jsonl", transcriber).hypotheses
 
 
 def _decode_rest(

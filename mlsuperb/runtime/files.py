@@ -50,6 +50,22 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill; when the block ends without an error, it becomes `folder` and replaces what was there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Hold a folder, made if need be, for one process at a time.
 

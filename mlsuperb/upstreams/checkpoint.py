@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 
-from mlsuperb.espnet.folder import one_line
+from mlsuperb.runtime.messages import listed, one_line, some
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
@@ -237,16 +237,7 @@ def _check_keys(source: str | Path, info: dict[str, Any], kind: Kind) -> None:
             "would be random. Use a checkpoint in the transformers format of this family, or convert it first."
         )
     if unexpected:
-        logger.info("%s: left out %d weights outside the model (%s)", source, len(unexpected), _some(unexpected))
-
-
-def listed(wrong: Mapping[str, list[str]]) -> str:
-    """What does not fit, by what is wrong with it: how many names, and some of them."""
-    return "; ".join(f"{len(keys)} {what} ({_some(keys)})" for what, keys in wrong.items() if keys)
-
-
-def _some(keys: list[str], *, at_most: int = 5) -> str:
-    return ", ".join(keys[:at_most]) + (", ..." if len(keys) > at_most else "")
+        logger.info("%s: left out %d weights outside the model (%s)", source, len(unexpected), some(unexpected))
 
 
 def _read_preprocessor(source: str | Path, revision: str) -> dict[str, Any] | None:

@@ -19,8 +19,8 @@ from mlsuperb.layers.frontends import StridedConv2d
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.layers.norm import NORM_EPS
 from mlsuperb.layers.positions import Positions
+from mlsuperb.runtime.messages import listed
 from mlsuperb.upstreams.base import ENCODER, SAMPLE_RATE_HZ, Front, Stack, Upstream, size_and_type
-from mlsuperb.upstreams.checkpoint import listed
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.owsm_files import find_files, owsm_problems, read_settings, read_stats
 

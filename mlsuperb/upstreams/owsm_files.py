@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlsuperb.espnet.folder import CONFIG, PACKED, one_line, only, open_folder
+from mlsuperb.espnet.folder import CONFIG, PACKED, only, open_folder
 from mlsuperb.espnet.settings import ENCODERS, Meaning, read_log_mels
+from mlsuperb.runtime.messages import one_line
 from mlsuperb.upstreams.checkpoint import cache_problems, local_folder, sha256
 
 STATS = "feats_stats.npz"

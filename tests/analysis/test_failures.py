@@ -10,7 +10,7 @@ from mlsuperb.scoring.records import Metric
 def score(code: str, *rates: float) -> LanguageScore:
     datasets = {f"d{place}": rate for place, rate in enumerate(rates)}
     mean = sum(rates) / len(rates)
-    return LanguageScore(code=code, name=code, num_utterances=5, rate=mean, lid_accuracy=50.0, datasets=datasets)
+    return LanguageScore(code=code, num_utterances=5, rate=mean, lid_accuracy=50.0, datasets=datasets)
 
 
 def section(*, mean: float, std: float, worst: float) -> dict[str, Metric]:

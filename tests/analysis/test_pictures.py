@@ -35,7 +35,6 @@ def test_rates_are_pooled_by_label() -> None:
     assert found["deu"].lid_accuracy == 50.0
     assert found["deu"].spread is None
     assert found["nan"].rate is None
-    assert found["nan"].name == "Min Nan Chinese"
     assert {one.rate for one in language_scores(TABLE, replace(BOTH, has_text=False))} == {None}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, zip_longest
 from typing import Literal
 
-from mlsuperb.analysis.report.blocks import Aligned, Piece, Word
+from mlsuperb.analysis.report.blocks import Aligned, Piece
 from mlsuperb.scoring.marking import marked
 
 MAX_WORD = 20  # pieces that stay on one line: they fit a phone
@@ -36,13 +36,14 @@ def align(reference: str, hypothesis: str, *, units: str = "char", who: str = ""
         facts = f"{facts}; only the first {MAX_UNITS} characters are shown".lstrip("; ")
     joined = _is_joined(reference or hypothesis)
     words = tuple(
-        Word(pieces=tuple(_merged(pieces, between) if joined else pieces), joined=joined)
+        tuple(_merged(pieces, between) if joined else pieces)
         for pieces in _words(_pieces(*sides), spaced=units == "phoneme", joined=joined)
     )
     return Aligned(
         who=who,
         direction=direction(reference or hypothesis),
         words=words,
+        joined=joined,
         reference=between.join(sides[0]),
         hypothesis=between.join(sides[1]),
         facts=facts,

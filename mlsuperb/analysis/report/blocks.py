@@ -10,6 +10,7 @@ from mlsuperb.analysis.chart import Chart
 from mlsuperb.scoring.marking import Kind
 from mlsuperb.scoring.table import Cells
 
+Tone = Literal["", "good", "bad", "weak"]
 MAX_ROWS = 400  # of a table: more languages than ML-SUPERB 2.0 has
 
 
@@ -22,16 +23,11 @@ class Cell:
     value: float | None = None
     share: float | None = None
     sub: str = ""
-    tone: Literal["", "good", "bad", "weak"] = ""
+    tone: Tone = ""
 
 
 class Block:
-    """A part of a section. The template draws it by the macro with the name of its class."""
-
-    @property
-    def kind(self) -> str:
-        """Name of the macro."""
-        return type(self).__name__.lower()
+    """A part of a section. The template draws it by the macro with the name of its class, in small letters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,24 +116,17 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Word:
-    """Aligned pieces that stay on one line. `joined`: the script joins its letters, so pieces are not pulled apart into
-    columns."""
-
-    pieces: tuple[Piece, ...]
-    joined: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class Aligned:
-    """A hypothesis under its reference: `who` says whose it is (empty: the run's own); `direction` of the script."""
+    """A hypothesis under its reference: `who` says whose it is (empty: the run's own); `direction` of the script. The pieces of a
+    word stay on one line; where the script joins its letters (`joined`), they are not pulled apart into columns."""
 
     who: str
     direction: Literal["ltr", "rtl"]
-    words: tuple[Word, ...]
+    words: tuple[tuple[Piece, ...], ...]
+    joined: bool
     reference: str
     hypothesis: str
-    facts: str = ""
+    facts: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,3 +197,14 @@ def from_cells(cells: Cells, *, name: str, note: str = "") -> Table:
 def bounded(rows: Sequence[tuple[Cell, ...]]) -> tuple[tuple[tuple[Cell, ...], ...], int]:
     """The rows that a page shows, and how many it does not."""
     return tuple(rows[:MAX_ROWS]), max(0, len(rows) - MAX_ROWS)
+
+
+def interval_cells(
+    value: float, low: float, high: float, *, digits: int, tone: Tone = "", sub: str = ""
+) -> tuple[Cell, Cell]:
+    """A signed value and its interval; both are weak where the interval holds zero."""
+    weak: Tone = "" if low > 0 or high < 0 else "weak"
+    return (
+        Cell(text=f"{value:+.{digits}f}", value=value, sub=sub, tone=weak or tone),
+        Cell(text=f"{low:+.{digits}f} to {high:+.{digits}f}", tone=weak),
+    )

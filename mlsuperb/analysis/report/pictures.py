@@ -10,8 +10,20 @@ from mlsuperb.analysis.curves import training_curves
 from mlsuperb.analysis.influences import Correlation, Influence, influences
 from mlsuperb.analysis.languages import LanguageScore, dataset_ranges
 from mlsuperb.analysis.layer_weights import layer_weights_chart, why_no_weights
-from mlsuperb.analysis.report.blocks import Block, Cell, Figures, Note, Section, Table, bar, bounded, number
+from mlsuperb.analysis.report.blocks import (
+    Block,
+    Cell,
+    Figures,
+    Note,
+    Section,
+    Table,
+    bar,
+    bounded,
+    interval_cells,
+    number,
+)
 from mlsuperb.analysis.runs import LoadedRun
+from mlsuperb.data.languages import language_name
 from mlsuperb.scoring.records import BenchmarkResult
 
 
@@ -47,7 +59,7 @@ def languages(run: LoadedRun) -> Section:
 
 def _language_cells(one: LanguageScore, full: float) -> Iterator[Cell]:
     """The rate has no cell where the task has no text, the accuracy none where it names no language."""
-    yield Cell(text=one.code, sub=one.name)
+    yield Cell(text=one.code, sub=language_name(one.code))
     if one.has_text:
         yield bar(one.rate, full=full)
     if one.lid_accuracy is not None:
@@ -109,11 +121,7 @@ def _influence_row(one: Influence) -> tuple[Cell, ...]:
 def _correlation(found: Correlation | None) -> tuple[Cell, Cell]:
     if found is None:
         return Cell(text="n.a."), Cell(text="")
-    certain = found.low > 0 or found.high < 0
-    return (
-        Cell(text=f"{found.rho:+.2f}", value=found.rho, tone="" if certain else "weak"),
-        Cell(text=f"{found.low:+.2f} to {found.high:+.2f}", tone="" if certain else "weak"),
-    )
+    return interval_cells(found.rho, found.low, found.high, digits=2)
 
 
 def confusion(run: LoadedRun) -> Section:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from mlsuperb.analysis.report import pictures, summary
 from mlsuperb.analysis.report.blocks import (
@@ -16,10 +15,12 @@ from mlsuperb.analysis.report.blocks import (
     Pairs,
     Section,
     Table,
+    Tone,
     Warnings,
     bar,
     bounded,
     from_cells,
+    interval_cells,
     number,
 )  # fmt: skip
 from mlsuperb.analysis.report.sound import SoundBox
@@ -30,7 +31,7 @@ from mlsuperb.scoring.comparison.bootstrap import Interval
 from mlsuperb.scoring.comparison.paired import PairedRow, PairedUtterance, most_different, pair_utterances, paired_rows
 from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.result import comparable
-from mlsuperb.scoring.table import SYNTHETIC
+from mlsuperb.scoring.table import SYNTHETIC, rates
 
 MOST_RUNS = 6  # side by side in the table of languages and under an utterance
 NUM_UTTERANCES = 12
@@ -113,16 +114,14 @@ def _runs(named: Mapping[str, LoadedRun], sides: Sequence[_Side], reasons: Mappi
 def _differences(sides: Sequence[_Side]) -> Section:
     """Differences over all utterances together."""
     first = sides[0]
-    task = first.run.result.task
-    rates: list[tuple[str, Literal["error_rate", "lid_accuracy"]]] = [(first.run.rate, "error_rate")] * task.has_text
-    rates += [("LID %", "lid_accuracy")] * task.has_language
+    measures = rates(first.run.result.facts)
     rows, columns = [], ["run"]
-    for title, _ in rates:
-        columns += [f"{title}, {first.name}", title, "difference", "95 % interval"]
+    for _, name, _ in measures:
+        columns += [f"{name} %, {first.name}", f"{name} %", "difference", "95 % interval"]
     for side in sides[1:]:
         *_, whole = side.rows.values()
         cells = [Cell(text=side.name)]
-        for _, rate in rates:
+        for rate, _, _ in measures:
             cells += [number(getattr(whole.first, rate)), number(getattr(whole.second, rate))]
             cells += _difference(getattr(whole, rate), lower_is_better=rate == "error_rate")
         rows.append(tuple(cells))
@@ -142,11 +141,8 @@ def _difference(found: Interval | None, *, lower_is_better: bool) -> tuple[Cell,
         return Cell(text="n.a."), Cell(text="")
     better = (found.value < 0) == lower_is_better
     word = ("better" if better else "worse") if found.excludes_zero else "not clear"
-    tone: Literal["good", "bad", "weak"] = ("good" if better else "bad") if found.excludes_zero else "weak"
-    return (
-        Cell(text=f"{found.value:+.1f}", value=found.value, sub=word, tone=tone),
-        Cell(text=f"{found.low:+.1f} to {found.high:+.1f}", tone="" if found.excludes_zero else "weak"),
-    )
+    tone: Tone = "good" if better else "bad"
+    return interval_cells(found.value, found.low, found.high, digits=1, tone=tone, sub=word)
 
 
 def _languages(sides: Sequence[_Side]) -> Section:

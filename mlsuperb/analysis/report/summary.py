@@ -12,7 +12,7 @@ from mlsuperb.scoring.comparison.bootstrap import Interval, rate_interval
 from mlsuperb.scoring.comparison.run_facts import above_cap, trained_params
 from mlsuperb.scoring.protocols import described
 from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
-from mlsuperb.scoring.records import BenchmarkResult, Metric
+from mlsuperb.scoring.records import Metric
 from mlsuperb.scoring.records import Section as ProtocolSection
 from mlsuperb.scoring.table import ARROWS, taken_over
 
@@ -23,12 +23,13 @@ POOLED = ("cer", "per", "lid_accuracy")  # metrics over all utterances of a subs
 
 def headline(run: LoadedRun) -> Section:
     """The main scores, what the run is, and every reason not to take them at face value."""
-    result = run.result
+    result, published = run.result, run.result.benchmark  # deviations from the published stand among the warnings
+    named = [one for one in (published.experiment, published.size, published.run) if one] if published else ["none"]
     facts = (
         ("Upstream", result.upstream.name),
         ("Adaptation", result.adaptation.name),
         ("Head", result.head.name),
-        ("Published experiment", _experiment(result)),
+        ("Published experiment", ", ".join(named)),
         ("Task", f"{result.task.name} ({result.task.units})"),
         ("Data", result.data.name),
         ("Test utterances", f"{len(run.hypotheses):,} of the split {run.split}"),
@@ -40,12 +41,6 @@ def headline(run: LoadedRun) -> Section:
     what = Pairs(title="What was run", pairs=facts, closed=False)
     blocks: tuple[Block, ...] = (Facts(facts=tuple(_headline_facts(run))), Warnings(texts=warnings(run)), what)
     return Section(id="summary", title="Summary", blocks=blocks)
-
-
-def _experiment(result: BenchmarkResult) -> str:
-    """The published experiment that the run is of; deviations stand among the warnings."""
-    found = result.benchmark
-    return ", ".join(one for one in (found.experiment, found.size, found.run) if one) if found else "none"
 
 
 def _headline_facts(run: LoadedRun) -> Iterator[Fact]:
