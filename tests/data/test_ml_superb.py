@@ -13,7 +13,8 @@ from mlsuperb.data.corpora.ml_superb_release import (
     mono_settings,
     published_pairs,
 )
-from mlsuperb.data.manifest import prepare, utterances
+from mlsuperb.data.manifest import prepare, records
+from mlsuperb.types import Utterance
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def root(tmp_path):
 
 def rows_of(root, **settings):
     prepared = prepare(MLSuperb(root=str(root), **{"size": "10min", **settings}), folder=None)
-    return utterances(prepared.manifest), prepared.skipped
+    return records(prepared.manifest, Utterance), prepared.skipped
 
 
 def ids(rows, split):

@@ -17,9 +17,10 @@ pytest.importorskip("babel")
 from mlsuperb.data.synthesis import voices
 from mlsuperb.data.synthesis.espeak import SAMPLE_RATE_HZ, Synthesiser
 from mlsuperb.data.synthesis.languages import available_languages, spoken_language
-from mlsuperb.data.synthesis.recording import _HALF_WIDTH, OUTPUT_RATE_HZ, _filter, _resample, record
+from mlsuperb.data.synthesis.recording import _HALF_WIDTH, _filter, _resample, record
 from mlsuperb.data.synthesis.sentences import perform, script
 from mlsuperb.data.synthesis.words import MAX_WORDS, MIN_WORDS, vocabulary
+from mlsuperb.types import SAMPLE_RATE_HZ as OUTPUT_RATE_HZ
 
 
 @pytest.fixture(scope="module")
