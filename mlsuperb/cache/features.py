@@ -24,7 +24,7 @@ from mlsuperb.cache.store import KEY_BYTES, Store, audio_key
 from mlsuperb.data.dataset import Example, SpeechDataset, collate
 from mlsuperb.data.sampling import Draw
 from mlsuperb.runtime.device import autocast
-from mlsuperb.types import SAMPLE_RATE_HZ, Batch, Features, Utterance
+from mlsuperb.types import SAMPLE_RATE_HZ, Batch, Features, Tensors, Utterance
 from mlsuperb.upstreams.base import Upstream
 
 log = logging.getLogger(__name__)
@@ -45,20 +45,16 @@ class CachedExample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Block:
+class _Block(Tensors):
     """Features of some rows of a batch: `kept` (L, R, F, D), of `frames` frames each."""
 
     rows: Sequence[int]
     frames: Sequence[int]
     kept: Kept
 
-    def each_tensor(self, change: Callable[[Tensor], Tensor]) -> _Block:
-        """The same with every tensor changed."""
-        return replace(self, kept=self.kept.each_tensor(change))
-
 
 @dataclass(frozen=True, kw_only=True)
-class PartBatch:
+class PartBatch(Tensors):
     """What a worker brings: the features that lie on disk, and waves for those that lie nowhere.
 
     Attributes:
@@ -72,11 +68,6 @@ class PartBatch:
     indices: tuple[int, ...]
     missing: tuple[int, ...]
     stored: _Block | None
-
-    def pin_memory(self) -> PartBatch:
-        """The same in page-locked memory, from which it is copied to a GPU while the GPU works."""
-        stored = self.stored and self.stored.each_tensor(lambda tensor: tensor.pin_memory())
-        return replace(self, batch=self.batch.pin_memory(), stored=stored)
 
 
 class CachedSpeech(Dataset[CachedExample]):
@@ -231,7 +222,7 @@ class FeatureCache:
         """The batch with the features of all its rows; no wave."""
         blocks = []
         if part.stored:
-            blocks.append(part.stored.each_tensor(lambda tensor: tensor.to(self.device, non_blocking=True)))
+            blocks.append(part.stored.to(self.device))
         if part.missing:
             blocks.append(self._computed(part))
         for block in blocks:

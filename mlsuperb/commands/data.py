@@ -144,7 +144,7 @@ def _release_text(release: ReleaseCheck) -> str:
         "missing": (len(release.missing_pairs), release.missing_pairs),
         "not in the release": (len(release.additional_pairs), release.additional_pairs),
         "missing transcripts": (len(release.missing_transcripts), release.missing_transcripts),
-        "missing audio": (release.num_missing_audio, release.missing_audio),
+        "missing audio": (len(release.missing_audio), release.missing_audio),
     }
     lines = [f"{release.num_pairs} (language, dataset) pairs; nearest release: the {release.release} archive"]
     for name, (number, items) in lists.items():

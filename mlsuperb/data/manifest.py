@@ -96,9 +96,8 @@ def to_frame(rows: Iterable[RowType], record: type[RowType] = Utterance) -> pd.D
 
 def records(frame: pd.DataFrame, record: type[Record]) -> list[Record]:
     """A table as records."""
-    names = columns(record)
-    cells = (frame[name].tolist() for name in names)
-    return [record(**dict(zip(names, values, strict=True))) for values in zip(*cells, strict=True)]
+    names = list(columns(record))
+    return [record(**dict(zip(names, row, strict=True))) for row in frame[names].itertuples(index=False, name=None)]
 
 
 def validate(frame: pd.DataFrame, record: type[RowType] = Utterance) -> None:

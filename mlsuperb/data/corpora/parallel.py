@@ -132,9 +132,10 @@ class PairTable(TextCorpus):
                 path, known=KNOWN, needed=needed, columns=self.columns, constants=constants, group=self.group
             )
             table["quality"] = to_numbers(path, table, "quality", empty=0.0)
-            for cells in zip(*(table[name].tolist() for name in KNOWN), strict=True):
-                pair = dict(zip(KNOWN, cells, strict=True))
-                yield TextPair(**pair | {side: pair[side].strip() for side in SIDES}, split=split)
+            for side in SIDES:
+                table[side] = table[side].str.strip()
+            for row in table.itertuples(index=False, name=None):
+                yield TextPair(**dict(zip(KNOWN, row, strict=True)), split=split)
 
 
 @dataclass(kw_only=True)
