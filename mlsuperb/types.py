@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:  # scoring reads this module and must not import torch
+    from typing import Self
+
     import torch
     from torch import Tensor
 
@@ -67,8 +69,33 @@ class TextPair:
     quality: float = 0.0
 
 
+@dataclass(frozen=True)
+class Tensors:
+    """A dataclass that holds tensors, also in tuples and in other such records."""
+
+    def each_tensor(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same with every tensor changed."""
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, Tensors):
+                return value.each_tensor(change)
+            if isinstance(value, tuple):
+                return tuple(map(changed, value))
+            return change(value) if hasattr(value, "ndim") else value
+
+        return replace(self, **{field.name: changed(getattr(self, field.name)) for field in fields(self)})
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same with every tensor on `device`."""
+        return self.each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """The same in page-locked memory, from which it is copied to a GPU while the GPU works."""
+        return self.each_tensor(lambda tensor: tensor.pin_memory())
+
+
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class Batch(Tensors):
     """What a model sees: `wave_BT` float32 at 16 kHz, zero-padded to the longest; `lengths_B` valid samples;
     `targets_BS` token indices, zero-padded; `target_lengths_B` valid tokens. Where the layers of a frozen upstream are known
     already, `features` holds them and the wave is not looked at. `share`: how much of a batch this is, if it is dealt out
@@ -99,35 +126,15 @@ class Batch:
         num = len(self.ids)
         return f"{num} utterances, the longest of {longest_s:.1f} s ({num * longest_s:.0f} s with padding)"
 
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch with every tensor on `device`."""
-        return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory, from which it is copied to a GPU while the GPU works."""
-        return self._each_tensor(lambda tensor: tensor.pin_memory())
-
-    def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        changed: dict[str, Any] = {name: change(value) for name, value in values.items() if hasattr(value, "ndim")}
-        if self.features is not None:
-            changed["features"] = self.features.each_tensor(change)
-        return replace(self, **changed)
-
 
 @dataclass(frozen=True)
-class Features:
+class Features(Tensors):
     """All layers of an upstream: `layers` holds L tensors (B, F, D), or is one tensor (L, B, F, D); zero beyond `lengths_B`
     frames."""
 
     layers: tuple[Tensor, ...] | Tensor
     lengths_B: Tensor
     frame_rate_hz: float
-
-    def each_tensor(self, change: Callable[[Tensor], Tensor]) -> Features:
-        """The same features with every tensor changed."""
-        layers = tuple(map(change, self.layers)) if isinstance(self.layers, tuple) else change(self.layers)
-        return replace(self, layers=layers, lengths_B=change(self.lengths_B))
 
 
 @dataclass(frozen=True)

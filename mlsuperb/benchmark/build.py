@@ -23,7 +23,7 @@ from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.dataset import Speech, SpeechDataset
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.manifest import prepare, split_hash
-from mlsuperb.data.skips import drop_counted
+from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.greedy import Greedy
@@ -136,8 +136,8 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     loading: Loading = instantiate(config["loading"])
     resample = build_corpus(config).resample
     for name in (TRAIN, DEV):
-        kept = [task.keeps(text) for text in parts[name]["text"]]  # ESPnet's `asr.sh` stage 4 drops the others, too
-        parts[name] = drop_counted(parts[name], kept, EMPTY_AFTER, record["skipped"])
+        empty = ~parts[name]["text"].map(task.keeps).astype(bool)  # ESPnet's `asr.sh` stage 4 drops them, too
+        parts[name] = SkipReport(record["skipped"]).drop(parts[name], empty, EMPTY_AFTER)
     utterances = loading.dataset(parts[TRAIN], encode=None, resample=resample)
     vocabulary = Vocabulary.build(
         (task.target(utterances.utterance(index)) for index in range(len(utterances))),

@@ -5,12 +5,13 @@ Letters: L layers, B batch, F frames, D feature size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from mlsuperb.types import Tensors
 
 DType = Literal["fp32", "bf16", "int8"]
 _TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
@@ -18,16 +19,12 @@ _INT8_MAX = 127
 
 
 @dataclass(frozen=True)
-class Kept:
+class Kept(Tensors):
     """Features as they are kept: `values` (L, F, D) of one utterance or (L, B, F, D) of several; for int8 with `scales`,
     the same shape without D, in fp32."""
 
     values: Tensor
     scales: Tensor | None = None
-
-    def each_tensor(self, change: Callable[[Tensor], Tensor]) -> Kept:
-        """The same with every tensor changed."""
-        return replace(self, values=change(self.values), scales=None if self.scales is None else change(self.scales))
 
     @property
     def tensors(self) -> dict[str, Tensor]:

@@ -1,38 +1,184 @@
 """Features of a frozen upstream, computed once: in the memory of the GPU while they fit, on disk, or computed anew.
 
-Letters: L layers, B batch, M rows that are computed, F frames, D feature size.
+`CachedSpeech` is read by worker processes: it brings features where they are on disk, and waves only where they are nowhere.
+`FeatureCache` lives in the main process: it completes what they bring.
+
+Letters: L layers, B batch, R rows of a block, M rows that are computed, T samples, F frames, D feature size, N utterances.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from mlsuperb.cache.codec import DType, Kept, decode, empty, encode
-from mlsuperb.cache.dataset import CachedSpeech, PartBatch
-from mlsuperb.cache.store import Store
-from mlsuperb.data.dataset import SpeechDataset
+from mlsuperb.cache.store import KEY_BYTES, Store, audio_key
+from mlsuperb.data.dataset import Example, SpeechDataset, collate
+from mlsuperb.data.sampling import Draw
 from mlsuperb.runtime.device import autocast
-from mlsuperb.types import Batch, Features
+from mlsuperb.types import SAMPLE_RATE_HZ, Batch, Features, Tensors, Utterance
 from mlsuperb.upstreams.base import Upstream
 
 log = logging.getLogger(__name__)
 
 WRITES_WAITING = 32  # utterances: what waits to be written is held in memory
 
+# no key yet; a key; its file was found sound; its features are in the main process's device memory
+NEW, KEYED, TRUSTED, RESIDENT = range(4)
+
+
+class CachedExample(NamedTuple):
+    """Utterance number `number`, with its features if they are on disk, else with its wave, or with neither if the main process
+    has the features."""
+
+    number: int
+    example: Example
+    kept: Kept | None
+
 
 @dataclass(frozen=True)
-class _Block:
-    """Some rows of a batch: `kept` (L, rows, F, D), of `frames` frames each."""
+class _Block(Tensors):
+    """Features of some rows of a batch: `kept` (L, R, F, D), of `frames` frames each."""
 
     rows: Sequence[int]
     frames: Sequence[int]
     kept: Kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartBatch(Tensors):
+    """What a worker brings: the features that lie on disk, and waves for those that lie nowhere.
+
+    Attributes:
+        batch: with the waves (M, T) of `missing` alone, and the lengths of all.
+        indices: of the utterances in their dataset.
+        missing: rows whose features have to be computed.
+        stored: the features that were on disk.
+    """
+
+    batch: Batch
+    indices: tuple[int, ...]
+    missing: tuple[int, ...]
+    stored: _Block | None
+
+
+class CachedSpeech(Dataset[CachedExample]):
+    """The utterances of `speech`, for a loader; its batches are those of `SpeechDataset`, with `features` in place of waves.
+    What is known of an utterance (its key, its length, where its features are) lies in memory that workers and main process
+    share.
+
+    Args:
+        store: features on disk, if there are any.
+        complete: makes a whole batch of a part, in the main process.
+    """
+
+    def __init__(
+        self, speech: SpeechDataset, *, store: Store | None, complete: Callable[[CachedSpeech, PartBatch], Batch]
+    ) -> None:
+        self.speech = speech
+        self.amounts = self.durations_s = speech.durations_s
+        self._store, self._complete = store, complete
+        self._state_N = torch.full((len(speech),), NEW, dtype=torch.uint8).share_memory_()
+        self._keys_NK = torch.zeros((len(speech), KEY_BYTES), dtype=torch.uint8).share_memory_()
+        self._samples_N = torch.zeros(len(speech), dtype=torch.int64).share_memory_()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_complete": None}  # a worker process needs no model
+
+    def __len__(self) -> int:
+        return len(self.speech)
+
+    @property
+    def languages(self) -> np.ndarray:
+        """The language of each utterance."""
+        return self.speech.languages
+
+    @property
+    def datasets(self) -> np.ndarray:
+        """The dataset of each utterance."""
+        return self.speech.datasets
+
+    def utterance(self, index: int) -> Utterance:
+        """The manifest row at `index`."""
+        return self.speech.utterance(index)
+
+    def key(self, index: int) -> str:
+        """The key of the audio of an utterance that was loaded before."""
+        return bytes(self._keys_NK[index].tolist()).hex()
+
+    def set_resident(self, index: int) -> None:
+        """From now on nothing needs to be loaded for it."""
+        self._state_N[index] = RESIDENT
+
+    def __getitem__(self, which: int | Draw) -> CachedExample:
+        """The example at an index, or that a draw names.
+
+        Raises:
+            ValueError: a part of an utterance was drawn.
+        """
+        draw = which if isinstance(which, Draw) else Draw(which)
+        if not draw.whole:
+            raise ValueError("features are kept of whole utterances: leave out loading.crops, or set cache=off")
+        index = draw.index
+        if self._state_N[index] == RESIDENT:
+            return CachedExample(index, self.speech.without_wave(index), None)
+        example = None
+        if self._state_N[index] == NEW:
+            example = self.speech[index]
+            self._keys_NK[index] = torch.tensor(list(bytes.fromhex(audio_key(example.wave_T))), dtype=torch.uint8)
+            self._samples_N[index] = len(example.wave_T)
+            self._state_N[index] = KEYED
+        trusted = bool(self._state_N[index] == TRUSTED)
+        kept = self._store.read(self.key(index), trusted=trusted) if self._store else None
+        if kept is not None:
+            self._state_N[index] = TRUSTED
+            return CachedExample(index, self.speech.without_wave(index), kept)
+        return CachedExample(index, example or self.speech[index], None)  # decoded once, not twice
+
+    def collate(self, examples: Sequence[CachedExample]) -> PartBatch:
+        """Pads waves, targets and features, each to its longest."""
+        on_disk = {row: one.kept for row, one in enumerate(examples) if one.kept is not None}
+        frames = [one.values.shape[1] for one in on_disk.values()]
+        missing = tuple(row for row, one in enumerate(examples) if len(one.example.wave_T))
+        indices = tuple(one.number for one in examples)
+        batch = collate([one.example for one in examples])  # its audio is what has to be computed
+        lengths_B = self._samples_N[list(indices)]
+        audio_s = int(lengths_B.sum()) / SAMPLE_RATE_HZ
+        facts: dict[str, Any] = {"lengths_B": lengths_B, "audio_s": audio_s, "cached_s": audio_s - batch.audio_s}
+        return PartBatch(
+            batch=replace(batch, wave_BT=batch.wave_BT[list(missing)], **facts),
+            indices=indices,
+            missing=missing,
+            stored=_Block(list(on_disk), frames, pad(list(on_disk.values()))) if on_disk else None,
+        )
+
+    def finish(self, part: PartBatch) -> Batch:
+        """The batch that the model sees; called in the main process."""
+        return self._complete(self, part)
+
+
+def pad(kept: Sequence[Kept]) -> Kept:
+    """Features of single utterances (L, F, D) as one block (L, R, F, D), zero beyond each length."""
+
+    def stack(tensors: Sequence[Tensor]) -> Tensor:
+        num_layers, _, *rest = tensors[0].shape
+        longest = max(tensor.shape[1] for tensor in tensors)
+        block = tensors[0].new_empty((num_layers, len(tensors), longest, *rest))
+        for row, tensor in enumerate(tensors):
+            block[:, row, : tensor.shape[1]] = tensor
+            block[:, row, tensor.shape[1] :] = 0
+        return block
+
+    scales = [one.scales for one in kept if one.scales is not None]
+    return Kept(stack([one.values for one in kept]), stack(scales) if scales else None)
 
 
 class FeatureCache:
@@ -75,9 +221,8 @@ class FeatureCache:
     def complete(self, dataset: CachedSpeech, part: PartBatch) -> Batch:
         """The batch with the features of all its rows; no wave."""
         blocks = []
-        if part.kept is not None:
-            kept = part.kept.each_tensor(lambda tensor: tensor.to(self.device, non_blocking=True))
-            blocks.append(_Block(part.stored, part.frames, kept))
+        if part.stored:
+            blocks.append(part.stored.to(self.device))
         if part.missing:
             blocks.append(self._computed(part))
         for block in blocks:
@@ -115,19 +260,15 @@ class FeatureCache:
         for column, (row, frames) in enumerate(zip(block.rows, block.frames, strict=True)):
             index = part.indices[row]
             key, kept = dataset.key(index), block.kept.each_tensor(lambda one: one[:, column, :frames])  # noqa: B023
-            if key in self._resident or kept.num_bytes <= self.room_bytes:
-                if key not in self._resident:
-                    self._resident[key] = kept.each_tensor(lambda tensor: tensor.clone())
-                    self.room_bytes -= kept.num_bytes
+            if key not in self._resident and kept.num_bytes <= self.room_bytes:
+                self._resident[key] = kept.each_tensor(lambda tensor: tensor.clone())
+                self.room_bytes -= kept.num_bytes
+            if key in self._resident:
                 dataset.set_resident(index)
             if self.store and row in part.missing:
-                self._write(self.store, key, kept)
-
-    def _write(self, store: Store, key: str, kept: Kept) -> None:
-        """Beside the computing; waits if the disk does not keep up."""
-        if len(self._writes) >= WRITES_WAITING:
-            self._writes.pop(0).result()
-        self._writes.append(self._writer.submit(store.write, key, kept))
+                if len(self._writes) >= WRITES_WAITING:  # the disk does not keep up
+                    self._writes.pop(0).result()
+                self._writes.append(self._writer.submit(self.store.write, key, kept))
 
     def _joined(self, blocks: Sequence[_Block], *, num_rows: int) -> Features:
         frames = dict(sorted((row, n) for block in blocks for row, n in zip(block.rows, block.frames, strict=True)))

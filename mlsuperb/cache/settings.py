@@ -94,17 +94,12 @@ class Cache:
             return None
         assert self.dtype is not None
         identity = {**upstream_identity(upstream, settings), "precision": precision, "dtype": self.dtype}
-        root = Path(self.folder)
-        store = (
-            Store(root, name=settings["name"], identity=identity, max_bytes=self.max_gb * 1e9) if self.max_gb else None
-        )
+        store = None
+        if self.max_gb:
+            store = Store(Path(self.folder), name=settings["name"], identity=identity, max_bytes=self.max_gb * 1e9)
+        room = self._device_bytes(device)
         return FeatureCache(
-            upstream,
-            device=device,
-            precision=precision,
-            dtype=self.dtype,
-            store=store,
-            device_bytes=self._device_bytes(device),
+            upstream, device=device, precision=precision, dtype=self.dtype, store=store, device_bytes=room
         )
 
     def forecast(self, cache: FeatureCache, *, audio_s: float) -> str:
@@ -117,20 +112,16 @@ class Cache:
             dtype=cache.dtype,
         )
         needed_gb = audio_s * per_second / 1e9
-        places = []
-        if cache.room_bytes:
-            places.append(f"{cache.room_bytes / 1e9:.0f} GB on the device")
         room_gb = cache.room_bytes / 1e9
+        places = [f"{room_gb:.0f} GB on the device"] if room_gb else []
         if cache.store:
             free_gb = (shutil.disk_usage(self.folder).free - LEFT_FREE) / 1e9
             disk_gb = max(0.0, min(self.max_gb, free_gb + cache.store.used_bytes / 1e9))
             places.append(f"{disk_gb:.0f} GB in {self.folder}")
             room_gb = max(room_gb, disk_gb)
-        share = (
-            "all of it fits"
-            if needed_gb <= room_gb
-            else f"{room_gb / needed_gb:.0%} fits, the rest is computed each time"
-        )
+        share = "all of it fits"
+        if needed_gb > room_gb:
+            share = f"{room_gb / needed_gb:.0%} fits, the rest is computed each time"
         return (
             f"features of {audio_s / 3600:.2f} h of audio take {needed_gb:.2f} GB ({upstream.num_layers} layers of "
             f"{upstream.layer_size}, {cache.dtype}); {' and '.join(places) or 'no room is given'}: {share}"
@@ -166,10 +157,8 @@ def _code_digest(package: Path = Path(mlsuperb.__file__).parent) -> str:
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
-            node
-        ):
-            node.body = node.body[1:]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = node.body[1 if ast.get_docstring(node) else 0 :]
     return tree
 
 

@@ -113,7 +113,12 @@ class Store:
             full = getattr(error, "errno", None) in _FULL or "No space left" in str(error)
             reason = "the disk is full" if full else f"it could not be written ({error})"
         if reason:
-            self._refuse(reason)
+            self._refused = reason
+            log.warning(
+                "no more features are kept in %s: %s. Those of other audio are computed each time; the numbers stay the same",
+                self.folder.parent,
+                reason,
+            )
 
     def _save(self, path: Path, kept: Kept, *, key: str) -> None:
         """Write what room was reserved for; give it back if that fails."""
@@ -144,14 +149,6 @@ class Store:
             return
         except OSError as error:
             log.error("%s cannot be removed (%s): remove it, or give another cache.folder", path, error)
-
-    def _refuse(self, reason: str) -> None:
-        self._refused = reason
-        log.warning(
-            "no more features are kept in %s: %s. Those of other audio are computed each time; the numbers stay the same",
-            self.folder.parent,
-            reason,
-        )
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -53,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
 def show(corpus: Corpus, folder: Path, *, what: str, split: str | None, console: Console) -> None:
     """Prepare a corpus in `folder` and print its sizes and what was skipped: as JSON (`json`), with the minutes per language and
     dataset of one split or of all (`describe`), or without them (`prepare`)."""
-    from mlsuperb.data.manifest import prepare, skip_text, summary
+    from mlsuperb.data.manifest import prepare, summary
+    from mlsuperb.data.skips import SkipReport
 
     prepared = prepare(corpus, folder=folder)
     sizes = summary(prepared.manifest)
@@ -71,7 +72,7 @@ def show(corpus: Corpus, folder: Path, *, what: str, split: str | None, console:
     console.print(_table(title, ("split", "utterances", "hours", "languages", "datasets"), rows))
     if what == "describe":
         console.print(_minutes([cell for cell in sizes["cells"] if split in (None, cell["split"])], split=split))
-    console.print(f"skipped: {skip_text(prepared.skipped)}", markup=False)
+    console.print(f"skipped: {SkipReport(prepared.skipped)}", markup=False)
     if what == "prepare":
         console.print(f"written: {folder / 'manifest.parquet'} and skipped.json", markup=False, soft_wrap=True)
 
@@ -81,7 +82,8 @@ def is_whole(corpus: Corpus, *, console: Console, as_json: bool) -> bool:
     from mlsuperb.data.checks import AUDIO_FAULTS
     from mlsuperb.data.corpora.ml_superb import MLSuperb
     from mlsuperb.data.corpora.ml_superb_release import check_release
-    from mlsuperb.data.manifest import prepare, skip_text
+    from mlsuperb.data.manifest import prepare
+    from mlsuperb.data.skips import SkipReport
 
     skipped = prepare(corpus, folder=None).skipped
     # A subclass is a corpus of its own, such as the synthetic one, and no copy of the archives
@@ -92,7 +94,7 @@ def is_whole(corpus: Corpus, *, console: Console, as_json: bool) -> bool:
         return whole
     if release is not None:
         console.print(_release_text(release), markup=False)
-    console.print(f"skipped: {skip_text(skipped)}", markup=False)
+    console.print(f"skipped: {SkipReport(skipped)}", markup=False)
     console.print("whole" if whole else "NOT WHOLE: results on this copy are not comparable with published ones")
     return whole
 
@@ -142,7 +144,7 @@ def _release_text(release: ReleaseCheck) -> str:
         "missing": (len(release.missing_pairs), release.missing_pairs),
         "not in the release": (len(release.additional_pairs), release.additional_pairs),
         "missing transcripts": (len(release.missing_transcripts), release.missing_transcripts),
-        "missing audio": (release.num_missing_audio, release.missing_audio),
+        "missing audio": (len(release.missing_audio), release.missing_audio),
     }
     lines = [f"{release.num_pairs} (language, dataset) pairs; nearest release: the {release.release} archive"]
     for name, (number, items) in lists.items():

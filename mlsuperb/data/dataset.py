@@ -68,6 +68,22 @@ class Speech(Examples, Protocol):
         ...
 
 
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pad to the longest wave and the longest target, both with zeros (`SpeechDataset` has the shapes)."""
+    waves = [torch.from_numpy(example.wave_T) for example in examples]
+    num_samples = [len(wave) for wave in waves]
+    targets = [torch.tensor(example.target) for example in examples]
+    return Batch(
+        ids=tuple(example.utterance.id for example in examples),
+        languages=tuple(example.utterance.language for example in examples),
+        wave_BT=pad_sequence(waves, batch_first=True),
+        lengths_B=torch.tensor(num_samples),
+        targets_BS=pad_sequence(targets, batch_first=True),
+        target_lengths_B=torch.tensor([len(target) for target in targets]),
+        audio_s=sum(num_samples) / SAMPLE_RATE_HZ,
+    )
+
+
 class SpeechDataset(Dataset[Example]):
     """The rows of a manifest of speech, as waves and targets.
 
@@ -89,6 +105,8 @@ class SpeechDataset(Dataset[Example]):
         resample: convert other rates than 16 kHz; otherwise such a file is an error.
         keep_gb: whole waves are kept in memory up to this size once they are decoded, so that a small corpus is decoded once.
     """
+
+    collate = staticmethod(collate)
 
     def __init__(
         self,
@@ -171,26 +189,6 @@ class SpeechDataset(Dataset[Example]):
     def _target(self, utterance: Utterance) -> np.ndarray:
         return self._encode(utterance) if self._encode else NO_TARGET
 
-    def collate(self, examples: Sequence[Example]) -> Batch:
-        """A batch of some of its examples; see `collate`."""
-        return collate(examples)
-
     def finish(self, batch: Batch) -> Batch:
         """The batch as it is: nothing is left to do in the main process."""
         return batch
-
-
-def collate(examples: Sequence[Example]) -> Batch:
-    """Pad to the longest wave and the longest target, both with zeros (`SpeechDataset` has the shapes)."""
-    waves = [torch.from_numpy(example.wave_T) for example in examples]
-    num_samples = [len(wave) for wave in waves]
-    targets = [torch.tensor(example.target) for example in examples]
-    return Batch(
-        ids=tuple(example.utterance.id for example in examples),
-        languages=tuple(example.utterance.language for example in examples),
-        wave_BT=pad_sequence(waves, batch_first=True),
-        lengths_B=torch.tensor(num_samples),
-        targets_BS=pad_sequence(targets, batch_first=True),
-        target_lengths_B=torch.tensor([len(target) for target in targets]),
-        audio_s=sum(num_samples) / SAMPLE_RATE_HZ,
-    )

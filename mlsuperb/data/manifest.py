@@ -11,19 +11,16 @@ from dataclasses import asdict, dataclass, fields
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlsuperb.data.arrow import repeated, sorted_rows_digest, text_array
+from mlsuperb.data.corpora.base import Reader
 from mlsuperb.data.skips import SkipReport
-from mlsuperb.data.skips import skip_text as skip_text
 from mlsuperb.types import Utterance
-
-if TYPE_CHECKING:
-    from mlsuperb.data.corpora.base import Reader
 
 SPLITS = ("train", "dev", "test", "dev_dialect")
 SPLIT_HASH_VERSION = 1
@@ -65,7 +62,7 @@ class Prepared:
     skipped: dict[str, dict[str, Any]]
 
 
-def prepare(corpus: Reader[Any], *, folder: Path | None) -> Prepared:
+def prepare(corpus: Reader, *, folder: Path | None) -> Prepared:
     """Read a corpus into a manifest.
 
     With a `folder`, the outcome is stored there (`manifest.parquet`, `skipped.json`) and used again as long as the
@@ -99,14 +96,8 @@ def to_frame(rows: Iterable[RowType], record: type[RowType] = Utterance) -> pd.D
 
 def records(frame: pd.DataFrame, record: type[Record]) -> list[Record]:
     """A table as records."""
-    names = columns(record)
-    cells = (frame[name].tolist() for name in names)
-    return [record(**dict(zip(names, values, strict=True))) for values in zip(*cells, strict=True)]
-
-
-def utterances(frame: pd.DataFrame) -> list[Utterance]:
-    """A table of speech as utterances."""
-    return records(frame, Utterance)
+    names = list(columns(record))
+    return [record(**dict(zip(names, row, strict=True))) for row in frame[names].itertuples(index=False, name=None)]
 
 
 def validate(frame: pd.DataFrame, record: type[RowType] = Utterance) -> None:
@@ -201,7 +192,7 @@ def summary(frame: pd.DataFrame) -> dict[str, Any]:
     return {"splits": splits, "cells": cells.to_dict("records")}
 
 
-def _fingerprint(corpus: Reader[Any]) -> str:
+def _fingerprint(corpus: Reader) -> str:
     """Changes with the settings and with the size or time of any source."""
     given = {name: value for name, value in asdict(corpus).items() if _ADDED_SINCE.get(name, ...) != value}
     settings = {"reader": f"{type(corpus).__module__}.{type(corpus).__qualname__}", **given}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 NUM_EXAMPLES = 5
 
 
 class SkipReport:
-    """Counts by reason and split, and the first few names of each reason.
+    """Counts by reason and split, and the first few names of each reason. As text it has one line per reason.
 
     Args:
         reasons: an earlier report (`to_dict()`), which is added to.
@@ -22,10 +23,14 @@ class SkipReport:
 
     def add(self, reason: str, name: str, *, split: str = "") -> None:
         """Count one item called `name`; `split` is empty where it belongs to none."""
-        self.extend(reason, [name], [split])
+        self._extend(reason, [name], [split])
 
-    def extend(self, reason: str, names: Iterable[str], splits: Iterable[str]) -> None:
-        """Count many items."""
+    def drop(self, frame: pd.DataFrame, mask: pd.Series | np.ndarray, reason: str) -> pd.DataFrame:
+        """The rows of a manifest that `mask` does not mark; those that it marks are counted."""
+        self._extend(reason, frame["id"][mask], frame["split"][mask])
+        return frame[~mask]
+
+    def _extend(self, reason: str, names: Iterable[str], splits: Iterable[str]) -> None:
         for name, split in zip(names, splits, strict=True):
             entry = self._reasons.setdefault(reason, {"count": 0, "splits": {}, "examples": []})
             entry["count"] += 1
@@ -39,26 +44,10 @@ class SkipReport:
         return {reason: {**entry, "splits": dict(entry["splits"])} for reason, entry in self._reasons.items()}
 
     def __str__(self) -> str:
-        return skip_text(self._reasons)
-
-
-def drop_counted(
-    rows: pd.DataFrame, kept: Sequence[bool], reason: str, skipped: dict[str, dict[str, Any]]
-) -> pd.DataFrame:
-    """The kept rows of a manifest; the others are added to a skip report (`SkipReport.to_dict()`)."""
-    lost = rows[[not one for one in kept]]
-    SkipReport(skipped).extend(reason, lost["id"], lost["split"])
-    return rows[list(kept)]
-
-
-def skip_text(skipped: Mapping[str, Mapping[str, Any]]) -> str:
-    """A skip report (`SkipReport.to_dict()`) for people, one line per reason."""
-    if not skipped:
-        return "nothing was skipped"
-    return "\n".join(_line(reason, entry) for reason, entry in skipped.items())
-
-
-def _line(reason: str, entry: Mapping[str, Any]) -> str:
-    splits = ", ".join(f"{split} {count}" for split, count in entry["splits"].items())
-    more = ", ..." if entry["count"] > len(entry["examples"]) else ""
-    return f"{entry['count']} x {reason}{f' [{splits}]' if splits else ''}: {', '.join(entry['examples'])}{more}"
+        lines = []
+        for reason, entry in self._reasons.items():
+            splits = ", ".join(f"{split} {count}" for split, count in entry["splits"].items())
+            more = ", ..." if entry["count"] > len(entry["examples"]) else ""
+            place = f" [{splits}]" if splits else ""
+            lines.append(f"{entry['count']} x {reason}{place}: {', '.join(entry['examples'])}{more}")
+        return "\n".join(lines) or "nothing was skipped"

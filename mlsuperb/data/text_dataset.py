@@ -6,8 +6,8 @@ Letters: N pairs of a dataset, B pairs of a batch, S source length, T target len
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from mlsuperb.data.rows import Rows
 from mlsuperb.data.sampling import Draw
-from mlsuperb.types import TextPair
+from mlsuperb.types import Tensors, TextPair
 
 
 class TextExample(NamedTuple):
@@ -30,7 +30,7 @@ class TextExample(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextBatch:
+class TextBatch(Tensors):
     """What a model of text sees:
 
         ids                 B texts
@@ -57,25 +57,12 @@ class TextBatch:
         """Tokens of both sides, without padding: what the speed of a training is counted in."""
         return float(self.num_tokens)
 
-    def to(self, device: torch.device | str) -> TextBatch:
-        """The same batch with every tensor on `device`."""
-        return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> TextBatch:
-        """The same batch in page-locked memory, from which it is copied to a GPU while the GPU works."""
-        return self._each_tensor(lambda tensor: tensor.pin_memory())
-
     def describe(self) -> str:
         """Its size, for errors of memory."""
         (num, source), target = self.source_BS.shape, self.target_BT.shape[1]
         return (
             f"{num} pairs, the longest of {source} and {target} tokens ({num * (source + target)} tokens with padding)"
         )
-
-    def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> TextBatch:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed: dict[str, Any] = {name: change(one) for name, one in values.items() if isinstance(one, Tensor)}
-        return replace(self, **changed)
 
 
 class TextDataset(Dataset[TextExample]):

@@ -15,7 +15,7 @@ import pandas as pd
 from mlsuperb.data.batching import BucketedBatches, InferenceBatches, SortedBatches, TrainingBatches
 from mlsuperb.data.corpora.table import Table
 from mlsuperb.data.dataset import SpeechDataset
-from mlsuperb.data.manifest import prepare, read_manifest, split_hash, summary, utterances, validate, write_manifest
+from mlsuperb.data.manifest import prepare, read_manifest, records, split_hash, summary, validate, write_manifest
 from mlsuperb.data.sampling import Draw, Temperature
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.runs import store
@@ -26,6 +26,7 @@ from mlsuperb.scoring.records import SCORER_VERSION, BenchmarkResult, Protocols
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import protocol_tables
 from mlsuperb.tasks.asr_lid import ASRLID
+from mlsuperb.types import Utterance
 from scripts.bench.scale_corpus import hypotheses, write_untranscribed
 
 Stage = Callable[[Path], Iterator[None]]
@@ -76,7 +77,7 @@ def one_pass(folder: Path) -> Iterator[None]:
 
 
 def writing_hypotheses(folder: Path) -> Iterator[None]:
-    said = list(hypotheses(utterances(read_manifest(folder / MANIFEST))))
+    said = list(hypotheses(records(read_manifest(folder / MANIFEST), Utterance)))
     yield
     write_hypotheses(folder / HYPOTHESES, said)
 

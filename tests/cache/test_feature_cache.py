@@ -17,8 +17,7 @@ from torch import Tensor
 
 import mlsuperb
 from mlsuperb.cache.codec import bytes_per_second
-from mlsuperb.cache.dataset import CachedSpeech
-from mlsuperb.cache.features import FeatureCache
+from mlsuperb.cache.features import CachedSpeech, FeatureCache
 from mlsuperb.cache.settings import Cache, _code_digest, fingerprint
 from mlsuperb.data.batching import SortedBatches
 from mlsuperb.data.dataset import SpeechDataset

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus
-from mlsuperb.data.manifest import SkipReport
+from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
 
 

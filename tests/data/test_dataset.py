@@ -22,7 +22,7 @@ from mlsuperb.data.manifest import to_frame
 from mlsuperb.data.sampling import Crops, Draw, TwoLevel
 from mlsuperb.data.text import raw
 from mlsuperb.data.vocabulary import Vocabulary
-from mlsuperb.types import Batch, Utterance
+from mlsuperb.types import Batch, Features, Utterance
 
 SPECIALS = ("<blank>", "<unk>", "<sos/eos>")
 
@@ -222,3 +222,17 @@ def test_crops_and_a_law_come_through_the_loader(rows: list[Utterance]) -> None:
     }
     again = list(itertools.islice(loader.training(SpeechDataset(to_frame(rows)), seed=0)(13), 7))
     assert all(same(one, other) for one, other in zip(batches[13:], again, strict=True))
+
+
+def test_every_tensor_of_a_record_is_changed() -> None:
+    """Also those in tuples and in records inside; what is no tensor stays."""
+    features = Features((torch.ones(1, 2, 3), torch.ones(1, 2, 3)), torch.tensor([2]), 50.0)
+    batch = Batch(
+        ids=("a",), languages=("eng",), wave_BT=torch.ones(1, 4), lengths_B=torch.tensor([4]),
+        targets_BS=torch.ones(1, 1), target_lengths_B=torch.tensor([1]), features=features,
+    )  # fmt: skip
+    doubled = batch.each_tensor(lambda tensor: 2 * tensor)
+    assert doubled.features is not None
+    assert [float(layer.sum()) for layer in doubled.features.layers] == [12, 12]
+    assert (doubled.ids, doubled.features.frame_rate_hz, int(doubled.features.lengths_B)) == (("a",), 50.0, 4)
+    assert (int(doubled.lengths_B), float(doubled.wave_BT.sum()), int(batch.lengths_B)) == (8, 8, 4)

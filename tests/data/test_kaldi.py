@@ -4,7 +4,8 @@ import pytest
 from corpus_trees import write_wave
 
 from mlsuperb.data.corpora.kaldi import Kaldi
-from mlsuperb.data.manifest import prepare, utterances
+from mlsuperb.data.manifest import prepare, records
+from mlsuperb.types import Utterance
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_read(root):
 def test_one_language_needs_no_utt2lang(root):
     for name in ("train", "eval"):
         (root / name / "utt2lang").unlink()
-    rows = utterances(prepare(corpus_of(root, language="nan"), folder=None).manifest)
+    rows = records(prepare(corpus_of(root, language="nan"), folder=None).manifest, Utterance)
     assert [row.language for row in rows] == ["nan"] * 3
     with pytest.raises(ValueError, match=r"utt2lang is missing.*data\.language"):
         prepare(corpus_of(root), folder=None)
@@ -91,5 +92,5 @@ def test_text_may_be_missing_where_it_is_optional(root):
     with pytest.raises(ValueError, match=r"text is missing\. Add it\."):
         prepare(corpus_of(root), folder=None)
     prepared = prepare(corpus_of(root, text="optional"), folder=None)
-    rows = {row.id: row.text for row in utterances(prepared.manifest)}
+    rows = {row.id: row.text for row in records(prepared.manifest, Utterance)}
     assert rows == {"u1": "", "u2": "", "u3": "", "t1": "last", "t2": ""}

@@ -10,20 +10,20 @@ import pandas as pd
 import pytest
 from corpus_trees import ListCorpus, utterance, write_wave
 
-from mlsuperb.data.corpora import base
+from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.manifest import (
-    SkipReport,
     _fingerprint,
     prepare,
     read_manifest,
-    skip_text,
+    records,
     split_hash,
     summary,
     to_frame,
-    utterances,
     validate,
     write_manifest,
 )
+from mlsuperb.data.skips import SkipReport
+from mlsuperb.types import Utterance
 
 
 def corpus_of(*rows, files=(), **settings):
@@ -44,7 +44,7 @@ def rows(tmp_path):
 def test_round_trip_keeps_nan_a_language(tmp_path, rows):
     write_manifest(to_frame(rows), tmp_path / "m.parquet")
     frame = read_manifest(tmp_path / "m.parquet")
-    assert utterances(frame) == rows
+    assert records(frame, Utterance) == rows
     assert frame["language"].tolist() == ["nan"] * 3
     assert sorted(path.name for path in tmp_path.glob("*m.parquet*")) == ["m.parquet"], "no scratch file is left"
 
@@ -127,7 +127,7 @@ def test_what_cannot_be_used_is_counted_by_reason_and_split(tmp_path):
         *(utterance(short, split=split) for split in ("train", "dev", "test")),
     )
     prepared = prepare(corpus, folder=None)
-    kept = [(row.split, row.id, round(row.duration_s, 6)) for row in utterances(prepared.manifest)]
+    kept = [(row.split, row.id, round(row.duration_s, 6)) for row in records(prepared.manifest, Utterance)]
     assert kept == [("train", "first", 2.0), ("train", "rounded", 1.0), ("test", "long", 21.0), ("test", "short", 0.1)]
     assert {
         reason: (entry["count"], entry["splits"], entry["examples"]) for reason, entry in prepared.skipped.items()
@@ -142,7 +142,7 @@ def test_what_cannot_be_used_is_counted_by_reason_and_split(tmp_path):
     }
     num_skipped = sum(entry["count"] for entry in prepared.skipped.values())
     assert num_skipped + len(kept) == len(corpus.given), "nothing is dropped in silence"
-    assert "2 x zero duration [train 2]: none, empty" in skip_text(prepared.skipped)
+    assert "2 x zero duration [train 2]: none, empty" in str(SkipReport(prepared.skipped))
 
 
 @pytest.mark.parametrize(
@@ -230,8 +230,8 @@ def test_a_stored_manifest_is_used_until_something_changes(tmp_path, monkeypatch
     listing.write_text("1")
     row = utterance(write_wave(tmp_path / "a.wav"))
     opened = []
-    original = base.usable_rows
-    monkeypatch.setattr(base, "usable_rows", lambda *args: opened.append(1) or original(*args))
+    original = Corpus.usable
+    monkeypatch.setattr(Corpus, "usable", lambda *args: opened.append(1) or original(*args))
 
     def again(*rows, **settings):
         opened.clear()
@@ -267,11 +267,9 @@ def test_skip_report():
 
 
 def test_rows_dropped_later_are_added_to_the_report() -> None:
-    from mlsuperb.data.skips import drop_counted
-
     rows = pd.DataFrame({"id": ["a", "b", "c"], "split": ["train"] * 3})
     skipped: dict[str, dict] = {}
-    assert drop_counted(rows, [True, False, False], "no text", skipped)["id"].tolist() == ["a"]
+    assert SkipReport(skipped).drop(rows, np.array([False, True, True]), "no text")["id"].tolist() == ["a"]
     assert skipped == {"no text": {"count": 2, "splits": {"train": 2}, "examples": ["b", "c"]}}
 
 

@@ -13,7 +13,8 @@ from mlsuperb.data.corpora.ml_superb_release import (
     mono_settings,
     published_pairs,
 )
-from mlsuperb.data.manifest import prepare, utterances
+from mlsuperb.data.manifest import prepare, records
+from mlsuperb.types import Utterance
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def root(tmp_path):
 
 def rows_of(root, **settings):
     prepared = prepare(MLSuperb(root=str(root), **{"size": "10min", **settings}), folder=None)
-    return utterances(prepared.manifest), prepared.skipped
+    return records(prepared.manifest, Utterance), prepared.skipped
 
 
 def ids(rows, split):
@@ -192,7 +193,7 @@ def test_check_release(tmp_path):
     assert (found.release, found.num_pairs) == ("7th", 271)
     assert (found.missing_pairs, found.additional_pairs) == (["mls/eng"], ["mine/eng"])
     assert found.missing_transcripts == ["swc/eng/transcript_1h_train.txt"]
-    assert (found.num_missing_audio, len(found.missing_audio)) == (1, 1)
+    assert len(found.missing_audio) == found.to_dict()["num_missing_audio"] == 1
 
 
 @pytest.fixture

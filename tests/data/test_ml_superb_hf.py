@@ -9,7 +9,8 @@ from corpus_trees import write_wave
 
 from mlsuperb.data.corpora import ml_superb_hf
 from mlsuperb.data.corpora.ml_superb_hf import MLSuperbHF, mend_label
-from mlsuperb.data.manifest import prepare, utterances
+from mlsuperb.data.manifest import prepare, records
+from mlsuperb.types import Utterance
 
 SHARDS = {
     "train-00000-of-00002": [
@@ -45,7 +46,7 @@ def corpus_of(root, **settings):
 
 def test_cleaned_labels(root):
     prepared = prepare(corpus_of(root), folder=None)
-    found = [(row.split, row.id, row.language, row.dataset, row.text) for row in utterances(prepared.manifest)]
+    found = [(row.split, row.id, row.language, row.dataset, row.text) for row in records(prepared.manifest, Utterance)]
     assert found == [
         ("train", "cv_jpn_000001", "jpn", "commonvoice", "これ"),
         ("train", "fleurs_lug_000001", "lug", "fleurs", "a [b] c"),
@@ -57,7 +58,7 @@ def test_cleaned_labels(root):
     ]
     (entry,) = prepared.skipped.values()
     assert (entry["count"], entry["splits"]) == (2, {"train": 1, "dev": 1})
-    for row in utterances(prepared.manifest):
+    for row in records(prepared.manifest, Utterance):
         with open(row.audio, "rb") as file:
             assert file.read() == (root.parent / "made" / f"{row.id}.wav").read_bytes()
 

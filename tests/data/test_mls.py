@@ -6,7 +6,8 @@ import pytest
 from corpus_trees import write_wave
 
 from mlsuperb.data.corpora.mls import MLS, NO_TEXT, NO_TRANSCRIPTS, STRAY
-from mlsuperb.data.manifest import prepare, utterances
+from mlsuperb.data.manifest import prepare, records
+from mlsuperb.types import Utterance
 
 LINES = {"german": ["1_2_000001\tein wort", "1_2_000002\t"], "dutch": ["3_4_000001\teen woord"]}
 
@@ -25,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_rows_and_what_is_passed_over(root: Path) -> None:
     prepared = prepare(MLS(root=str(root)), folder=None)
-    rows = utterances(prepared.manifest)
+    rows = records(prepared.manifest, Utterance)
     assert [(row.id, row.language, row.text, row.speaker, row.split, row.duration_s) for row in rows] == [
         ("nld_3_4_000001", "nld", "een woord", "3", "train", 1.0),
         ("deu_1_2_000001", "deu", "ein wort", "1", "train", 1.0),

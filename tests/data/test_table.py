@@ -9,7 +9,8 @@ from corpus_trees import write_wave
 
 from mlsuperb.data.corpora.table import Table
 from mlsuperb.data.corpora.tables import read_table
-from mlsuperb.data.manifest import prepare, utterances
+from mlsuperb.data.manifest import prepare, records
+from mlsuperb.types import Utterance
 
 ROWS = [
     {"path": "a.wav", "sentence": "NA", "client_id": "s1", "locale": "nan"},
@@ -48,7 +49,7 @@ def corpus_of(path, **settings):
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_every_format_gives_the_same_rows(clips, suffix):
     path = write(clips / f"train{suffix}")
-    rows = utterances(prepare(corpus_of(path), folder=None).manifest)
+    rows = records(prepare(corpus_of(path), folder=None).manifest, Utterance)
     assert [(row.id, row.text, row.language, row.speaker, row.dataset) for row in rows] == [
         ("train_000000", "NA", "nan", "s1", "mine"),
         ("train_000001", 'he said "no"', "eng", "", "mine"),
@@ -61,7 +62,7 @@ def test_other_root_constants_and_splits(clips, tmp_path):
     path, test = write(tmp_path / "train.csv"), write(tmp_path / "test.jsonl")
     columns = {name: column for name, column in COLUMNS.items() if name != "language"}
     corpus = corpus_of(path, test=str(test), columns=columns, language="nan", audio_root=str(clips))
-    rows = utterances(prepare(corpus, folder=None).manifest)
+    rows = records(prepare(corpus, folder=None).manifest, Utterance)
     assert [(row.split, row.language) for row in rows] == [("train", "nan")] * 2 + [("test", "nan")] * 2
 
 
@@ -71,7 +72,7 @@ def test_segments_and_numbers(clips):
         {"id": 8, "audio": "a.wav", "text": "y", "start_s": 1.5},
     ]
     corpus = corpus_of(write(clips / "t.jsonl", rows), columns={}, language="eng")
-    found = utterances(prepare(corpus, folder=None).manifest)
+    found = records(prepare(corpus, folder=None).manifest, Utterance)
     assert [(row.id, row.start_s, row.duration_s) for row in found] == [("7", 0.5, 1.0), ("8", 1.5, 0.5)]
 
 
@@ -111,7 +112,9 @@ def test_a_table_needs_no_text_where_it_is_optional(clips):
     path = write(clips / "t.jsonl", [{"audio": "a.wav"}])
     with pytest.raises(ValueError, match="no column 'text'"):
         prepare(corpus_of(path, columns={}, language="eng"), folder=None)
-    rows = utterances(prepare(corpus_of(path, columns={}, language="eng", text="optional"), folder=None).manifest)
+    rows = records(
+        prepare(corpus_of(path, columns={}, language="eng", text="optional"), folder=None).manifest, Utterance
+    )
     assert [(row.id, row.text, row.duration_s) for row in rows] == [("t_000000", "", 2.0)]
 
 

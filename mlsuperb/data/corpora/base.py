@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from mlsuperb.data.checks import usable_rows
+from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages, some, with_durations
 from mlsuperb.data.languages import language_problems
-from mlsuperb.data.manifest import Record
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
 
@@ -21,16 +21,21 @@ from mlsuperb.types import Utterance
 Codes = list[Any]
 TO_THE_END_S = float("nan")  # a raw row's duration where only the audio file knows it
 
+EMPTY_TEXT = "empty text"
+TOO_LONG = "longer than max_duration_s"
+TOO_SHORT = "not longer than min_duration_s"
+BEYOND_HOURS = "beyond max_train_hours"
+
 
 @dataclass(kw_only=True)
-class Reader(ABC, Generic[Record]):
+class Reader(ABC):
     """A reader of a corpus into rows of one kind; a dataclass of its settings. `prepare` makes a manifest of it."""
 
     record: ClassVar[type[Any]]  # what a row is
     group: ClassVar[str]  # where its settings stand, for messages: `data` (data.root=...) or `text`
 
     @abstractmethod
-    def rows(self, skipped: SkipReport) -> Iterator[Record]:
+    def rows(self, skipped: SkipReport) -> Iterator[Any]:
         """Every wanted row, in a fixed order; what is skipped is counted in `skipped`. Paths are absolute; an utterance
         without a segment starts at 0 and lasts `TO_THE_END_S`.
 
@@ -62,7 +67,7 @@ class Reader(ABC, Generic[Record]):
 
 
 @dataclass(kw_only=True)
-class Corpus(Reader[Utterance]):
+class Corpus(Reader):
     """A reader of speech and what to take from it.
 
     Args:
@@ -97,7 +102,57 @@ class Corpus(Reader[Utterance]):
     text: Literal["required", "optional"] = "required"
 
     def usable(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
-        return usable_rows(self, frame, skipped)
+        """The rows of `frame` that can be used, with their durations filled in.
+
+        Raises:
+            ValueError: an id occurs twice in a split; a language is unknown; a rate is refused; audio is bad and `on_bad`
+                is `error`; nothing is left of the corpus or of something that was asked for by name.
+        """
+        pairs = list(zip(frame["language"], frame["dataset"], strict=True))
+        wanted = {pair for pair in set(pairs) if self.wants(*pair)}  # here no reader can forget it
+        frame = frame[np.array([pair in wanted for pair in pairs], dtype=bool)]
+        if frame.empty:  # the steps below need a row
+            self._refuse_absent_names(frame, skipped)
+        refuse_unknown_languages(frame, "language", extra=self.extra_languages, group=self.group)
+        remedy = ", or leave one of the places out with data.languages or data.datasets"
+        refuse_duplicates(frame, place=("dataset", "language"), remedy=remedy)
+        if self.text == "required":
+            frame = skipped.drop(frame, frame["text"].str.strip() == "", EMPTY_TEXT)
+        frame = with_durations(frame, skipped, resample=self.resample, refuse_bad=self.on_bad == "error")
+        filtered = frame["split"].isin(FILTERED_SPLITS)
+        frame = skipped.drop(frame, filtered & (frame["duration_s"] > self.max_duration_s), TOO_LONG)
+        frame = skipped.drop(frame, filtered[frame.index] & (frame["duration_s"] <= self.min_duration_s), TOO_SHORT)
+        if self.max_train_hours is not None:
+            train = frame[frame["split"] == "train"]
+            hours = train.groupby(["language", "dataset"])["duration_s"].cumsum() / 3600
+            frame = skipped.drop(frame, frame.index.isin(hours.index[hours > self.max_train_hours]), BEYOND_HOURS)
+        self._refuse_absent_names(frame, skipped)
+        return frame.reset_index(drop=True)
+
+    def _refuse_absent_names(self, frame: pd.DataFrame, skipped: SkipReport) -> None:
+        """Whatever was asked for by name must be there. Of the pairs, those that the languages and datasets let through."""
+        pairs = [tuple(pair) for pair in self.pairs or [] if self.wants(*pair)]
+        absent = []
+        for setting, asked, found in (
+            ("languages", self.languages, frame["language"]),
+            ("datasets", self.datasets, frame["dataset"]),
+            ("pairs", pairs, zip(frame["language"], frame["dataset"], strict=True)),
+        ):
+            present = set(found)
+            if missing := [str(name) for name in asked or [] if name not in present]:
+                absent.append(f"data.{setting}={some(missing)}")
+        if absent or frame.empty:
+            raise ValueError(
+                f"nothing can be used of {'; '.join(absent) or 'any of its utterances'}. The corpus has {self._contents()}. "
+                f"Of what was asked for: {skipped}. Correct the setting, or get the corpus whole (data/README.md)."
+            )
+
+    def _contents(self) -> str:
+        """The datasets and languages of the whole corpus; only an error message needs this second look."""
+        everything = replace(self, languages=None, datasets=None, pairs=None)
+        pairs = {(row.dataset, row.language) for row in everything.rows(SkipReport())}
+        datasets = sorted({dataset for dataset, _ in pairs})
+        return f"the datasets {', '.join(datasets)} and the languages {', '.join(sorted({code for _, code in pairs}))}"
 
     def release(self) -> dict[str, Any] | None:
         """Which published release of the corpus this is: `name`, `whole` (everything that was asked for is there, and as

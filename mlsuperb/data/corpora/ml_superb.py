@@ -102,17 +102,16 @@ class MLSuperb(Corpus):
             if not self.wants(language, dataset):
                 continue
             few_shot = self._few_shot(language)
+            found = named.setdefault(language, set()) if few_shot is not None else set()
             splits = ("train", "dev", "test") if train_datasets is None or dataset in train_datasets else ("test",)
             for utterance in self._pair(dataset, language, folder, splits, skipped):
                 if utterance.split != "train" or few_shot is None:
                     yield utterance
                 elif utterance.id in few_shot:
-                    named.setdefault(language, set()).add(utterance.id)
+                    found.add(utterance.id)
                     yield utterance
                 else:
                     skipped.add(NOT_NAMED, utterance.id, split="train")
-            if few_shot is not None:
-                named.setdefault(language, set())
         for language, found in sorted(named.items()):
             for utterance_id in sorted((self._few_shot(language) or frozenset()) - found):
                 skipped.add(NAMED_BUT_ABSENT, utterance_id, split="train")

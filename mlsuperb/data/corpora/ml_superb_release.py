@@ -52,11 +52,6 @@ class ReleaseCheck:
         """Whether the copy is exactly what was asked for of the release."""
         return not (self.missing_pairs or self.additional_pairs or self.missing_transcripts or self.missing_audio)
 
-    @property
-    def num_missing_audio(self) -> int:
-        """How many audio files are missing."""
-        return len(self.missing_audio)
-
     def flaws(self) -> list[str]:
         """Why this is not surely the whole release: a clause each."""
         found = {
@@ -78,7 +73,7 @@ class ReleaseCheck:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, with the first few names of missing audio."""
-        audio = {"num_missing_audio": self.num_missing_audio, "missing_audio": self.missing_audio[:10]}
+        audio = {"num_missing_audio": len(self.missing_audio), "missing_audio": self.missing_audio[:10]}
         return {"whole": self.whole, **asdict(self), **audio}
 
 
@@ -124,14 +119,12 @@ def pair_folders(root: Path) -> Iterator[tuple[str, str, Path]]:
 
 def audio_files(folder: Path) -> dict[str, str]:
     """Path of the audio of every utterance id in a pair's folder. Of several formats, the first of `EXTENSIONS`."""
-    wav = folder / "wav"
-    if not wav.is_dir():
-        return {}
+    wav = os.path.abspath(folder / "wav")
+    names = [name for name in os.listdir(wav) if not name.startswith(".")] if os.path.isdir(wav) else []
     rank = {extension: number for number, extension in enumerate(EXTENSIONS)}
-    paths = (Path(os.path.abspath(wav), name) for name in os.listdir(wav) if not name.startswith("."))
-    found = [path for path in paths if path.suffix.lower() in rank]
-    found.sort(key=lambda path: -rank[path.suffix.lower()])
-    return {path.stem: str(path) for path in found}
+    parts = [(*os.path.splitext(name), name) for name in names]
+    found = [(rank[end.lower()], stem, name) for stem, end, name in parts if end.lower() in rank]
+    return {stem: os.path.join(wav, name) for _, stem, name in sorted(found, reverse=True)}
 
 
 def check_release(
@@ -152,7 +145,7 @@ def check_release(
     for folder in present.values():
         place = folder.relative_to(root)
         missing_transcripts += [f"{place}/{name}" for name in transcripts if not (folder / name).is_file()]
-        missing = _transcribed(folder, transcripts) - _audio_ids(folder)
+        missing = _transcribed(folder, transcripts) - audio_files(folder).keys()
         missing_audio += [f"{place}/wav/{name}" for name in sorted(missing)]
     return ReleaseCheck(
         release=release,
@@ -164,14 +157,6 @@ def check_release(
         missing_transcripts=missing_transcripts,
         missing_audio=missing_audio,
     )
-
-
-def _audio_ids(folder: Path) -> set[str]:
-    """The ids of `audio_files`, without making a path of each: a whole tree has 200,000."""
-    wav = folder / "wav"
-    names = os.listdir(wav) if wav.is_dir() else []
-    parts = (os.path.splitext(name) for name in names if not name.startswith("."))
-    return {stem for stem, extension in parts if extension.lower() in EXTENSIONS}
 
 
 def _transcribed(folder: Path, names: Sequence[str]) -> set[str]:

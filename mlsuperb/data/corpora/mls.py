@@ -62,7 +62,8 @@ class MLS(Corpus):
 
     def rows(self, skipped: SkipReport) -> Iterator[Utterance]:
         for folder in self._folders():
-            language = _language(folder)
+            # None of folders such as `mls_lm_german`
+            language = LANGUAGES.get(folder.name.removeprefix("mls_").removesuffix("_opus"))
             if language is None:
                 skipped.add(STRAY, folder.name)
             elif self.wants(language, DATASET):
@@ -94,11 +95,6 @@ class MLS(Corpus):
                 split=folder.name,
                 speaker=speaker,
             )
-
-
-def _language(folder: Path) -> str | None:
-    """The ISO 639-3 code of a folder like `mls_german` or `mls_german_opus`; None for others, such as `mls_lm_german`."""
-    return LANGUAGES.get(folder.name.removeprefix("mls_").removesuffix("_opus"))
 
 
 def _speaker_and_book(utterance_id: str, transcripts: Path) -> tuple[str, str]:

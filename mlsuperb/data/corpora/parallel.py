@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 import pandas as pd
 from pydantic import Field, PositiveInt
 
-from mlsuperb.data.checks import FILTERED_SPLITS, drop, refuse_duplicates, refuse_unknown_languages
+from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages
 from mlsuperb.data.corpora.base import Codes, Reader
 from mlsuperb.data.corpora.tables import chosen_columns, read_lines, table_problems, to_numbers
 from mlsuperb.data.languages import language_problems, nearest
@@ -30,7 +30,7 @@ SWAPPED = "pair that occurs before with source and target swapped"
 
 
 @dataclass(kw_only=True)
-class TextCorpus(Reader[TextPair]):
+class TextCorpus(Reader):
     """A reader of parallel text and what to take from it. Test pairs are never filtered by length, quality or repetition.
 
     Args:
@@ -72,15 +72,15 @@ class TextCorpus(Reader[TextPair]):
         for side in SIDES:
             refuse_unknown_languages(frame, f"{side}_language", extra=self.extra_languages, group=self.group)
         refuse_duplicates(frame, place=("dataset", "source_language", "target_language"), remedy="")
-        frame = drop(frame, (frame["source"] == "") | (frame["target"] == ""), EMPTY, skipped)
-        frame = drop(frame, frame["source_language"] == frame["target_language"], ONE_LANGUAGE, skipped)
+        frame = skipped.drop(frame, (frame["source"] == "") | (frame["target"] == ""), EMPTY)
+        frame = skipped.drop(frame, frame["source_language"] == frame["target_language"], ONE_LANGUAGE)
         letters = pd.concat([frame[side].str.len() for side in SIDES], axis=1)
         longer, shorter = letters.max(axis=1), letters.min(axis=1)
         faults = {TOO_LONG: longer > self.max_letters, UNLIKE: longer > self.max_length_ratio * shorter}
         if self.min_quality is not None:
             faults[POOR] = frame["quality"] < self.min_quality
         for reason, fault in (faults | _repetitions(frame)).items():
-            frame = drop(frame, (fault & frame["split"].isin(FILTERED_SPLITS))[frame.index], reason, skipped)
+            frame = skipped.drop(frame, (fault & frame["split"].isin(FILTERED_SPLITS))[frame.index], reason)
         if frame.empty:
             raise ValueError(
                 f"nothing can be used of this corpus. Of what it has: {skipped}. Correct the text.* settings."
@@ -132,9 +132,10 @@ class PairTable(TextCorpus):
                 path, known=KNOWN, needed=needed, columns=self.columns, constants=constants, group=self.group
             )
             table["quality"] = to_numbers(path, table, "quality", empty=0.0)
-            for cells in zip(*(table[name].tolist() for name in KNOWN), strict=True):
-                pair = dict(zip(KNOWN, cells, strict=True))
-                yield TextPair(**pair | {side: pair[side].strip() for side in SIDES}, split=split)
+            for side in SIDES:
+                table[side] = table[side].str.strip()
+            for row in table.itertuples(index=False, name=None):
+                yield TextPair(**dict(zip(KNOWN, row, strict=True)), split=split)
 
 
 @dataclass(kw_only=True)

@@ -18,12 +18,10 @@ from mlsuperb.data.corpora.ml_superb_release import Pair, few_shot_ids, mono_set
 from mlsuperb.data.corpora.tables import read_lines
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.synthesis.espeak import INSTALL_HINT
-from mlsuperb.data.synthesis.languages import available_languages, language_problem, stand_in
-from mlsuperb.data.synthesis.tree import LARGE_MINUTES, SMALL_MINUTES, TreeSettings, make_tree, pair_folder
-from mlsuperb.data.synthesis.voices import conditions
+from mlsuperb.data.synthesis.languages import STAND_INS, language_problem
+from mlsuperb.data.synthesis.recording import CONDITIONS
+from mlsuperb.data.synthesis.tree import LARGE_MINUTES, SMALL_MINUTES, TreeSettings, make_tree
 from mlsuperb.types import Utterance
-
-__all__ = ["DEFAULT_LANGUAGES", "Synthetic", "available_languages", "mono_pair"]
 
 # Four scripts, regular spelling, none of the few-shot ones
 DEFAULT_LANGUAGES = ("deu", "ell", "hin", "kat", "spa", "swa")
@@ -40,7 +38,7 @@ class Synthetic(Corpus):
         size: which training list is read.
         minutes: of training speech for each (language, dataset); null for 10, or 60 where `size` is `1h`.
         test_minutes: of dev speech and of test speech for each (language, dataset).
-        languages: ISO 639-3 codes out of `available_languages()`; null for the default six.
+        languages: ISO 639-3 codes out of those that espeak-ng speaks (`synthesis.languages.LANGUAGES`); null for the default six.
         datasets: recording conditions: `studio`, `phone`, `room`; null for `studio`, and for all three where `mono` or
             `train_datasets` is set.
         pairs: only these [language, dataset] pairs, in place of the default languages and datasets.
@@ -67,7 +65,7 @@ class Synthetic(Corpus):
     def __post_init__(self) -> None:
         asked = [*(self.languages or []), *(pair[0] for pair in self.pairs or [] if pair)]
         asked += [mono_pair(self.mono)[0]] if self.mono else []
-        self._stand_ins = {code: found for code in asked if isinstance(code, str) and (found := stand_in(code))}
+        self._stand_ins = {code: STAND_INS[code] for code in asked if isinstance(code, str) and code in STAND_INS}
         self.languages = self.languages and [self._spoken(code) for code in self.languages]
         self.pairs = self.pairs and [[self._spoken(code) for code in pair[:1]] + pair[1:] for pair in self.pairs]
 
@@ -76,11 +74,11 @@ class Synthetic(Corpus):
         found = super().problems(**settings)
         pairs = settings.get("pairs") or []
         if not found:
-            named = {"languages": settings.get("languages") or (), "pairs": [language for language, _ in pairs]}
-            found += _language_problems(named)
+            languages = list(settings.get("languages") or ())
+            found += _language_problems({"data.languages": languages, "data.pairs": [code for code, _ in pairs]})
         datasets = [*(settings.get("datasets") or ()), *(settings.get("train_datasets") or ())]
         datasets += [pair[1] for pair in pairs if len(pair) == 2]
-        found += [_dataset_problem(name) for name in datasets if name not in conditions()]
+        found += [_dataset_problem(name) for name in datasets if name not in CONDITIONS]
         found += mono_problems(settings)
         if (settings.get("minutes") or 0) > SMALL_MINUTES and settings.get("size", "10min") == "10min":
             found.append(
@@ -100,7 +98,7 @@ class Synthetic(Corpus):
     def sources(self) -> list[Path]:
         """The folders of the wanted pairs, each of which is there when it is whole."""
         settings, root = self._tree_settings(), Path(self.root)
-        return [pair_folder(root, settings, language=code, dataset=dataset) for code, dataset in self._wanted()]
+        return [settings.pair_folder(root, language=code, dataset=dataset) for code, dataset in self._wanted()]
 
     def rows(self, skipped: SkipReport) -> Iterator[Utterance]:
         wanted = self._wanted()
@@ -124,7 +122,7 @@ class Synthetic(Corpus):
             pairs = [(language, dataset) for language, dataset in self.pairs]
             return sorted({pair for pair in pairs if super(Synthetic, self).wants(*pair)})
         everywhere = self.mono or self.train_datasets
-        datasets = self.datasets or (list(conditions()) if everywhere else ["studio"])
+        datasets = self.datasets or (list(CONDITIONS) if everywhere else ["studio"])
         languages = [self._spoken(mono_pair(self.mono)[0])] if self.mono else self.languages or DEFAULT_LANGUAGES
         return sorted({(language, dataset) for language in languages for dataset in datasets})
 
@@ -161,7 +159,7 @@ def mono_pair(name: Mono) -> Pair:
     assert name in get_args(Mono), name
     language = mono_settings()[name][0]
     runs = [other for other, (code, _) in mono_settings().items() if code == language]
-    return language, list(conditions())[runs.index(name)]
+    return language, list(CONDITIONS)[runs.index(name)]
 
 
 def _few_shot(tree: Path, pairs: Iterable[Pair], size: str) -> dict[str, frozenset[str]]:
@@ -175,25 +173,24 @@ def _few_shot(tree: Path, pairs: Iterable[Pair], size: str) -> dict[str, frozens
     return {language: frozenset(islice(filter(None, ids), NUM_FEW_SHOT)) for language, ids in in_turn.items()}
 
 
-def _language_problems(named: dict[str, Iterable[str]]) -> list[str]:
-    found = []
+def _language_problems(named: dict[str, list[str]]) -> Iterator[str]:
+    """What is wrong with the languages of each setting."""
     codes = [code for asked in named.values() for code in asked]
     for setting, asked in named.items():
         for code in asked:
-            other = stand_in(code)
-            if other is None:
-                found += [problem] if (problem := language_problem(code, setting=f"data.{setting}")) else []
-            elif other[0] in codes:
-                found.append(
-                    f"data.{setting}: {other[0]!r} stands in for {code!r} in the built-in corpus, so that one of them can "
-                    "be asked for; leave the other out."
+            if code not in STAND_INS:
+                if problem := language_problem(code, setting=setting):
+                    yield problem
+            elif (other := STAND_INS[code][0]) in codes:
+                yield (
+                    f"{setting}: {other!r} stands in for {code!r} in the built-in corpus, so that one of them can be asked "
+                    "for; leave the other out."
                 )
-    return found
 
 
 def _dataset_problem(name: str) -> str:
-    near = get_close_matches(str(name), conditions(), n=1, cutoff=0.0)
+    near = get_close_matches(str(name), CONDITIONS, n=1, cutoff=0.0)
     return (
         f"data.datasets: the built-in corpus has no dataset {name!r}. Did you mean {near[0]!r}? "
-        f"It records in these ways: {', '.join(conditions())}."
+        f"It records in these ways: {', '.join(CONDITIONS)}."
     )

@@ -60,5 +60,5 @@ class Table(Corpus):
             table["text"] = [text.strip() for text in table["text"]]
             table["start_s"] = to_numbers(path, table, "start_s", empty=0.0)
             table["duration_s"] = to_numbers(path, table, "duration_s", empty=TO_THE_END_S)
-            for cells in zip(*(table[name].tolist() for name in KNOWN), strict=True):
-                yield Utterance(**dict(zip(KNOWN, cells, strict=True)), split=split)
+            for row in table.itertuples(index=False, name=None):
+                yield Utterance(**dict(zip(KNOWN, row, strict=True)), split=split)

@@ -7,18 +7,57 @@ which a BLAS adds them nor its vector width can change a sample.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from mlsuperb.data.synthesis.espeak import SAMPLE_RATE_HZ
-from mlsuperb.data.synthesis.voices import Condition
 
 _BLOCK_IN, _BLOCK_OUT = 441, 320  # 22,050 : 16,000
 _PARTS, _GROUP = 5, 8  # makes each matrix product so small that a BLAS starts no threads for it
 _HALF_WIDTH = 128  # of the filter, in input samples: an edge 250 Hz wide at 40 dB (Kaiser's formula)
 _KAISER_BETA = 5.0
 _FILTER_BITS, _GAIN_BITS = 15, 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """A way of recording: one "dataset" of the built-in corpus.
+
+    `low_hz` and `high_hz` bound the band, `level` is the speech's root mean square in steps of 16-bit audio,
+    `noise` that of the hiss beside it, `variants` names the training speakers.
+    """
+
+    name: str
+    low_hz: float
+    high_hz: float
+    level: int
+    noise: int
+    variants: tuple[str, ...]
+
+
+# The built-in datasets by name
+CONDITIONS = {
+    condition.name: condition
+    for condition in (
+        Condition(
+            name="studio", low_hz=0.0, high_hz=7300.0, level=2400, noise=8,
+            variants=("m1", "m5", "m7", "m8", "f1", "f3", "Mike", "Alex", "Andrea", "belinda", "steph", "shelby", "max",
+                      "paul", "rob", "Diogo", "pedro", "Nguyen", "aunty", "quincy"),
+        ),
+        Condition(
+            name="phone", low_hz=300.0, high_hz=3400.0, level=1600, noise=50,
+            variants=("m1", "m2", "m7", "f1", "f3", "Denis", "Gene", "Mario", "Storm", "anika", "antonio", "boris",
+                      "steph2", "sandro", "grandma", "michel"),
+        ),
+        Condition(
+            name="room", low_hz=80.0, high_hz=6000.0, level=1000, noise=60,
+            variants=("m5", "m8", "f1", "f3", "Alex", "Gene2", "Michael", "Henrique", "Marco", "steph3", "ed", "gustave",
+                      "miguel", "travis", "Alicia", "grandpa"),
+        ),
+    )
+}  # fmt: skip
 
 
 def record(samples_T: np.ndarray, condition: Condition, *, loudness: float, seed: int) -> np.ndarray:

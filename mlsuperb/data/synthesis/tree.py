@@ -24,15 +24,15 @@ from hashlib import blake2b
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from mlsuperb.data.synthesis.espeak import Synthesiser
-from mlsuperb.data.synthesis.languages import SpokenLanguage, spoken_language
-from mlsuperb.data.synthesis.sentences import perform, script
-from mlsuperb.data.synthesis.voices import Condition, conditions
-from mlsuperb.data.synthesis.words import Word, vocabulary
-from mlsuperb.runtime.files import write_atomic
+from mlsuperb.data.synthesis.languages import LANGUAGES, SpokenLanguage, Word, vocabulary
+from mlsuperb.data.synthesis.recording import CONDITIONS, Condition
+from mlsuperb.data.synthesis.utterances import Spoken, speak
+from mlsuperb.runtime.files import write_atomic, write_json
 from mlsuperb.types import SAMPLE_RATE_HZ
 
 CORPUS_VERSION = 1  # raise it whenever the same settings would give other bytes
@@ -65,16 +65,14 @@ class TreeSettings:
             "Babel": version("Babel"),
         }
 
+    def folder(self, root: Path) -> Path:
+        """Where the tree of these settings belongs: another folder for every other outcome."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        return root / blake2b(text.encode(), digest_size=4).hexdigest()
 
-def tree_folder(root: Path, settings: TreeSettings) -> Path:
-    """Where the tree of these settings belongs: another folder for every other outcome."""
-    text = json.dumps(settings.identity(), sort_keys=True)
-    return root / blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-def pair_folder(root: Path, settings: TreeSettings, *, language: str, dataset: str) -> Path:
-    """Where a pair belongs; it is there when it is whole."""
-    return tree_folder(root, settings) / "corpus" / dataset / language
+    def pair_folder(self, root: Path, *, language: str, dataset: str) -> Path:
+        """Where a pair belongs; it is there when it is whole."""
+        return self.folder(root) / "corpus" / dataset / language
 
 
 def make_tree(root: Path, settings: TreeSettings, *, pairs: Collection[tuple[str, str]]) -> Path:
@@ -84,14 +82,14 @@ def make_tree(root: Path, settings: TreeSettings, *, pairs: Collection[tuple[str
     corpus of the same settings shares it.
 
     Raises:
-        ValueError: an unknown language, or the extra `synthetic` is not installed.
+        ValueError: the extra `synthetic` is not installed.
     """
-    folder = tree_folder(root, settings)
+    folder = settings.folder(root)
     if _absent(root, settings, pairs):
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / ".lock"):
             write_atomic(folder / "README.md", [_README])
-            write_atomic(folder / "settings.json", [json.dumps(settings.identity(), indent=2), "\n"])
+            write_json(folder / "settings.json", settings.identity())
             _write_pairs(folder, settings, _absent(root, settings, pairs))
     return folder / "corpus"
 
@@ -101,24 +99,23 @@ def _absent(root: Path, settings: TreeSettings, pairs: Collection[tuple[str, str
     return [
         (language, dataset)
         for language, dataset in sorted(set(pairs))
-        if not pair_folder(root, settings, language=language, dataset=dataset).is_dir()
+        if not settings.pair_folder(root, language=language, dataset=dataset).is_dir()
     ]
 
 
 def _write_pairs(folder: Path, settings: TreeSettings, pairs: list[tuple[str, str]]) -> None:
     synthesiser = Synthesiser()
-    spoken = {code: spoken_language(code) for code, _ in pairs}
     words: dict[str, list[Word]] = {}
     pair_s = round(60 * (settings.minutes + 2 * settings.test_minutes))
     # `disable=None`: no bar where nobody looks at a terminal
     with tqdm(total=len(pairs) * pair_s, desc=_BAR, bar_format=_BAR_FORMAT, disable=None) as progress:
         for code, dataset in pairs:
+            language = LANGUAGES[code]
             if code not in words:
-                words[code] = vocabulary(spoken[code], synthesiser)
+                words[code] = vocabulary(language, synthesiser)
             scratch, place = folder / "making" / dataset / code, folder / "corpus" / dataset / code
             shutil.rmtree(folder / "making", ignore_errors=True)  # what a killed call left
-            condition = conditions()[dataset]
-            _PairWriter(scratch, settings, condition, spoken[code], words[code], synthesiser, progress).write()
+            _PairWriter(scratch, settings, CONDITIONS[dataset], language, words[code], synthesiser, progress).write()
             if place.parent.is_dir():
                 os.replace(scratch, place)
             else:  # with its dataset folder, which nobody then sees empty
@@ -146,10 +143,10 @@ class _PairWriter:
             lines: list[str] = []
             small: list[str] = []  # as much as fits into the 10min list
             spoken_s = 0.0
-            for utterance_id, speaker_name, text, duration_s in self._utterances(split, split_minutes):
+            for one, duration_s in self._utterances(split, split_minutes):
                 spoken_s += duration_s
-                lines.append(f"{utterance_id}\t{duration_s:.2f}\t{text}\n")
-                speakers.append(f"{utterance_id}\t{speaker_name}\n")
+                lines.append(f"{one.id}\t{duration_s:.2f}\t{one.text}\n")
+                speakers.append(f"{one.id}\t{one.speaker}\n")
                 if split != "train" or spoken_s <= SMALL_MINUTES * 60:
                     small.append(lines[-1])
             write_atomic(self.folder / f"transcript_10min_{split}.txt", small)
@@ -157,26 +154,19 @@ class _PairWriter:
                 write_atomic(self.folder / "transcript_1h_train.txt", lines)
         write_atomic(self.folder / "utt2spk", speakers)
 
-    def _utterances(self, split: str, minutes: float) -> Iterator[tuple[str, str, str, float]]:
-        """Speak and store utterances until the next would pass `minutes`, at least one: id, speaker, text, seconds."""
+    def _utterances(self, split: str, minutes: float) -> Iterator[tuple[Spoken, float]]:
+        """Speak and store utterances until the next would pass `minutes`, at least one; with their seconds."""
+        facts: dict[str, Any] = {"condition": self.condition, "language": self.language, "words": self.words}
         left_s = minutes * 60
         for index in count():
-            part = script(
-                index,
-                seed=self.settings.seed,
-                condition=self.condition,
-                language=self.language,
-                split=split,
-                words=self.words,
-            )
-            audio = perform(part, self.synthesiser, language=self.language, condition=self.condition)
-            duration_s = len(audio) / _BYTES_A_SECOND
+            one = speak(index, self.synthesiser, seed=self.settings.seed, split=split, **facts)
+            duration_s = len(one.audio) / _BYTES_A_SECOND
             if index > 0 and duration_s > left_s:
                 return
             left_s -= duration_s
-            _write_wav(self.folder / "wav" / f"{part.id}.wav", audio)
+            _write_wav(self.folder / "wav" / f"{one.id}.wav", one.audio)
             self.progress.update(duration_s)
-            yield part.id, part.speaker.name, part.text, duration_s
+            yield one, duration_s
 
 
 def _write_wav(path: Path, audio: bytes) -> None:

@@ -1,0 +1,79 @@
+"""What is said in an utterance, and by whom: a function of the seed, dataset, language, split and number alone."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from random import Random
+from typing import NamedTuple
+
+from mlsuperb.data.synthesis.espeak import Synthesiser
+from mlsuperb.data.synthesis.languages import SpokenLanguage, Word
+from mlsuperb.data.synthesis.recording import Condition, record
+
+# Variants of espeak-ng 1.52 that sound like people: no robots, whispers, Klatt synthesisers or strong echoes. The
+# speakers of dev and test are in no training set; their pitch and formants lie within the range of the others.
+DEV_VARIANTS = ("f4", "m4", "Annie", "victor")
+TEST_VARIANTS = ("f2", "linda", "f5", "m3", "m6", "robert")
+_MIN_WORDS, _MAX_WORDS = 3, 8
+_MAX_PHONEMES = 75  # about 7 seconds
+_FIRST_NUMBER = {"train": 0, "dev": 800_000, "test": 900_000}  # so that more minutes number no utterance anew
+_SPLIT_OF_SENTENCE = ("train", "train", "dev", "test")  # by a hash of the sentence
+
+
+class Spoken(NamedTuple):
+    """An utterance; `audio` is 16 kHz, 16-bit little-endian mono."""
+
+    id: str
+    speaker: str
+    text: str
+    audio: bytes
+
+
+def speak(
+    index: int,
+    synthesiser: Synthesiser,
+    *,
+    seed: int,
+    condition: Condition,
+    language: SpokenLanguage,
+    split: str,
+    words: list[Word],
+) -> Spoken:
+    """The utterance number `index` of a (dataset, language, split). A speaker has the same habits in every language and
+    condition; those of dev and test are the same in every condition."""
+    rng = Random(f"utterance {seed} {condition.name} {language.code} {split} {index}")
+    chosen = _sentence(rng, language=language, split=split, words=words)
+    variants = {"train": condition.variants, "dev": DEV_VARIANTS, "test": TEST_VARIANTS}[split]
+    variant = variants[index % len(variants)]
+    habits = Random(f"speaker {variant}")
+    rate_wpm, pitch, pitch_range = (int(habits.uniform(*limits)) for limits in ((140, 185), (38, 62), (35, 65)))
+    rate_wpm, pitch = int(rate_wpm * rng.uniform(0.92, 1.08)), int(pitch + rng.uniform(-6, 6))
+    loudness, noise_seed = rng.uniform(0.7, 1.3), int(rng.random() * 2**31)
+    samples_T = synthesiser.speak(
+        " ".join(chosen),
+        voice=f"{language.voice}+{variant}",
+        rate_wpm=rate_wpm,
+        pitch=pitch,
+        pitch_range=pitch_range,
+        seed=noise_seed,
+    )
+    return Spoken(
+        id=f"{condition.name}_{language.code}_{_FIRST_NUMBER[split] + index:06d}",
+        speaker=f"espeak-{variant}",
+        text=language.joiner.join(chosen),
+        audio=record(samples_T, condition, loudness=loudness, seed=noise_seed).tobytes(),
+    )
+
+
+def _sentence(rng: Random, *, language: SpokenLanguage, split: str, words: list[Word]) -> list[str]:
+    """Random words. Every sentence there is belongs to one split, so that no split says what another has said."""
+    while True:
+        chosen: list[str] = []
+        num_words, num_phonemes = int(rng.uniform(_MIN_WORDS, _MAX_WORDS + 1)), 0
+        while len(chosen) < num_words and num_phonemes < _MAX_PHONEMES:
+            word = words[int(rng.random() * len(words))]
+            chosen.append(word.text)
+            num_phonemes += word.num_phonemes
+        sentence = f"{language.code} {language.joiner.join(chosen)}"
+        if _SPLIT_OF_SENTENCE[blake2b(sentence.encode()).digest()[0] % len(_SPLIT_OF_SENTENCE)] == split:
+            return chosen
