@@ -78,7 +78,7 @@ class BottleneckAdaptation(BlockAdaptation):
 
 
 class Houlsby(BottleneckAdaptation):
-    """Two adapters a block, on the outputs of attention and feed-forward network before they join the residual
+    """Two adapters per block, on the outputs of attention and feed-forward network before they join the residual
     (arXiv 1902.00751). They stand before the model's dropout there; a macaron block's first feed-forward network has none."""
 
     label = "A Houlsby adapter"
@@ -97,7 +97,7 @@ class Pfeiffer(BottleneckAdaptation):
 
 
 class ESPnetHoulsby(BottleneckAdaptation):
-    """ESPnet's adapter (`espnet2/layers/houlsby_adapter_layer.py`), one a block, beside the dropout of the feed-forward
+    """ESPnet's adapter (`espnet2/layers/houlsby_adapter_layer.py`), one per block, beside the dropout of the feed-forward
     network: x = residual + dropout(ffn) + adapter(ffn).
 
     Two differences: it starts as the identity, where ESPnet's second layer is random, and in an upstream whose dropout

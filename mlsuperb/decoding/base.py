@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,7 +19,7 @@ class Decoded:
     score: float
 
 
-class Decoder(Protocol):
+class Decoder(ABC):
     """Turns `log_probs_BFV` (log posteriors, blank at index 0, `<sos/eos>` at V - 1), of which `lengths_B` frames are
     valid, into one `Decoded` for each utterance; `attention` is the objective's attention decoder, if it has one, for those
     that search with it. Batched; what lies beyond a length never matters.
@@ -31,6 +32,7 @@ class Decoder(Protocol):
     utterance_level: ClassVar[bool] = False
     needs_attention: ClassVar[bool] = False
 
+    @abstractmethod
     def __call__(
         self, log_probs_BFV: Tensor, lengths_B: Tensor, attention: AttentionDecoder | None = None
     ) -> list[Decoded]: ...

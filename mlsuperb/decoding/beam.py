@@ -22,7 +22,7 @@ AnyScorer = TypeVar("AnyScorer", bound="Scorer")
 
 
 class ByRow:
-    """A dataclass whose tensors, also those inside others of its kind, all have one row an utterance."""
+    """A dataclass whose tensors, also those inside others of its kind, all have one row per utterance."""
 
     def select(self: Rows, kept_B: Tensor) -> Rows:
         """The rows where `kept_B` is true."""
@@ -118,7 +118,7 @@ class Beam(ByRow):
 
     @classmethod
     def start(cls, rows_B: Tensor, *, num: int, fewest_B: Tensor, most_B: Tensor, detects_end: bool) -> Beam:
-        """One empty hypothesis an utterance; it has ended where no token may come."""
+        """One empty hypothesis per utterance; it has ended where no token may come."""
         nothing_BK = torch.zeros((len(rows_B), num), dtype=torch.long, device=rows_B.device)
         tokens_BKS = nothing_BK[..., None].repeat(1, 1, int(most_B.max()))
         alive_BK = nothing_BK.bool()

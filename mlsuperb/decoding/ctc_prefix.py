@@ -57,7 +57,7 @@ class Prefixes(ByRow):
 
     @classmethod
     def empty(cls, posteriors: Posteriors, *, num: int) -> Prefixes:
-        """`num` empty prefixes an utterance: nothing but blanks so far. Their last token is `<sos/eos>`."""
+        """`num` empty prefixes for each utterance: nothing but blanks so far. Their last token is `<sos/eos>`."""
         blanks_BF = posteriors.logs_BVF[:, BLANK].double().cumsum(1)
         blank_BT = torch.nn.functional.pad(blanks_BF, (1, 0))
         blank_BKT = blank_BT[:, None].repeat(1, num, 1)

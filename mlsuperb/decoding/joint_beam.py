@@ -25,7 +25,7 @@ RETRY = 0.1  # by which ESPnet lowers `min_length_ratio` where no text of that l
 
 @dataclass(kw_only=True)
 class JointBeam(Decoder):
-    """Beam search over texts, each scored by a CTC prefix score, an attention decoder and a bonus a token (Watanabe et al.
+    """Beam search over texts, each scored by a CTC prefix score, an attention decoder and a bonus per token (Watanabe et al.
     2017, section III-B).
 
     Finds what ESPnet's `BatchBeamSearch` finds with `decoder`, `CTCPrefixScorer` and `LengthBonus`, set up as

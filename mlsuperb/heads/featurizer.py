@@ -35,7 +35,7 @@ class Featurizer(nn.Module, ABC):
 
 
 class WeightedSum(Featurizer):
-    """Sum of all layers under learnable weights: a softmax over one scalar a layer, zero at first, so that training
+    """Sum of all layers under learnable weights: a softmax over one scalar per layer, zero at first, so that training
     starts from their mean. Layers are not normalised (ML-SUPERB's setting of s3prl's `Featurizer`)."""
 
     def __init__(self, *, num_layers: int, layer_size: int) -> None:

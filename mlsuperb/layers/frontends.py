@@ -38,7 +38,7 @@ def too_narrow(name: str, input_size: int) -> str | None:
     if name not in ("conv2d2", "conv2d") or input_size >= MIN_CONV2D:
         return None
     return (
-        f"head.frontend={name} needs at least {MIN_CONV2D} features a frame, but gets {input_size}: raise head.projection, "
+        f"head.frontend={name} needs at least {MIN_CONV2D} features per frame, but gets {input_size}: raise head.projection, "
         "or take another front end (conv1d2, linear)."
     )
 

@@ -120,4 +120,4 @@ def mel_problems(config: Mapping[str, Any]) -> list[str]:
     made = StackedMelInput.stack * StackedMelInput.num_mels
     if (size := config.get("feature_projection_input_dim", made)) == made:
         return []
-    return [f"The checkpoint reads {size} inputs a frame; only {made} (80 mels, stacked by 2) can be made."]
+    return [f"The checkpoint reads {size} inputs per frame; only {made} (80 mels, stacked by 2) can be made."]

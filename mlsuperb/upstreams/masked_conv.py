@@ -1,4 +1,4 @@
-"""The first convolution of the group-norm models (HuBERT-base and similar models), independent of padding and fast.
+"""The first convolution of the group-norm models (HuBERT-base and others), independent of padding and fast.
 
 Letters: B batch, T samples, F frames, C channels, K samples under the kernel.
 """

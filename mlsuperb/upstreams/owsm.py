@@ -28,7 +28,7 @@ TRAINED_ON_S = 30.0  # `speech_length` of the recipe egs2/owsm_v3.1/s2t1
 
 
 class OwsmEncoder(nn.Module):
-    """ESPnet's `EBranchformerEncoder` with `conv2d` in front, absolute positions and two feed-forward networks a block.
+    """ESPnet's `EBranchformerEncoder` with `conv2d` in front, absolute positions and two feed-forward networks per block.
 
     Args:
         input_size: K.

@@ -19,8 +19,8 @@ class RandomHubert(SelfSupervised):
         num_blocks: Transformer blocks; one layer more comes out.
         hidden_size: feature size, a multiple of 16.
         conv_channels: channels of the seven convolutions.
-        initializer_range: standard deviation of the linear layers' weights. HuBERT's 0.02 goes with 768 features; so few are
-            almost independent of their input, and 1 / sqrt(hidden_size) makes blocks that can be adapted.
+        initializer_range: standard deviation of the linear layers' weights. HuBERT's 0.02 goes with 768 features; with so
+            few, blocks hardly change what goes through them, and 1 / sqrt(hidden_size) makes blocks that can be adapted.
         seed: of the weights; the global random state is left as it was.
         dropout_while_frozen: see `Upstream`.
         regularisation: see `SelfSupervised`.

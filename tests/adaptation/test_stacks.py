@@ -26,7 +26,7 @@ from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
 from mlsuperb.config.options import check_overrides
-from mlsuperb.training.checkpoint import load_trained, save_weights, trained_tensors
+from mlsuperb.training.checkpoint import average, load_trained, save_weights, trained_tensors
 from mlsuperb.upstreams.base import inside
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.modes import set_train_mode
@@ -256,6 +256,10 @@ def test_adapters_of_runs_from_before_stacks_had_names_are_loaded(dora: bool, tm
     assert len(former) == len(saved) == 2 * 4 * (3 if dora else 2)
     assert all(".default." in name for name in former)
     save_weights(former, tmp_path / "model.safetensors")
-    LoRA(rank=2, dora=dora).apply(new)
+    assert LoRA(rank=2, dora=dora).apply(new) == list(saved), "an optimiser's state is kept in this order"
     load_trained(new, tmp_path / "model.safetensors")
+    save_weights(trained_tensors(new), tmp_path / "resumed.safetensors")
+    mean = average([tmp_path / "model.safetensors", tmp_path / "resumed.safetensors"])  # epochs from before and after
+    assert mean.keys() == saved.keys()
+    assert all(torch.equal(mean[name], tensor) for name, tensor in saved.items())
     assert all(torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters(), strict=True))

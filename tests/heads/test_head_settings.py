@@ -54,7 +54,7 @@ def test_every_head_stays_under_the_cap() -> None:
         (["head=e_branchformer", "head.cgmlp_kernel=4"], "head.cgmlp_kernel is 4, but must be odd"),
         (["head=e_branchformer", "head.positions=round"], "head.positions='round' should be 'absolute' or 'relative'"),
         (["head=transformer", "head.size=15", "head.num_heads=5"], "head.size is 15, but must be even"),
-        (["head=transformer_deep", "head.projection=5"], "head.frontend=conv2d2 needs at least 7 features a frame"),
+        (["head=transformer_deep", "head.projection=5"], "head.frontend=conv2d2 needs at least 7 features per frame"),
         (["head=bilstm", "head.dropout=1"], "head.dropout=1"),
     ],
 )

@@ -156,7 +156,7 @@ def test_settings_that_do_not_go_together() -> None:
         small_head(size=30)
     assert TransformerHead.problems(size=15, num_heads=5, dropout=0.1) != []
     assert TransformerHead.problems(size=256, num_heads=8) == []
-    with pytest.raises(ValueError, match=r"conv2d2 needs at least 7 features a frame, but gets 5.*head.projection"):
+    with pytest.raises(ValueError, match=r"conv2d2 needs at least 7 features per frame, but gets 5.*head.projection"):
         small_head(projection=5)
     with pytest.raises(ValueError, match=r"head.frontend is 'conv3d'; choose one of conv2d2, conv2d, conv1d4"):
         make_frontend("conv3d", input_size=80, output_size=32)  # type: ignore[arg-type]
