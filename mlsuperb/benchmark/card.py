@@ -103,7 +103,7 @@ def _words(result: BenchmarkResult, training: BenchmarkResult | None) -> dict[st
         "parts": {name: _settings(config[name]) for name in PARTS if name in config},
         "language_name": language_name,
         "file_name": lambda path: PurePath(path).name,  # where a folder lay on some machine helps nobody
-        "protocol": described,
+        "described": described,
         "unaligned": unaligned,
         "count": "{:,}".format,
     }

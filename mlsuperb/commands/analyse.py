@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,14 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Command line."""
     options = vars(_parser().parse_args(arguments))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        _analyse(**options)
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    _analyse(**options)
 
 
 def _analyse(*, what: str, runs: Sequence[Path], out: Path | None, **options: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -127,7 +126,7 @@ def show(found: Comparison) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="mlsuperb compare", description=__doc__)
     parser.add_argument("first", type=Path, metavar="RUN_A", help="folder of a finished run")
@@ -138,16 +137,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write everything as markdown, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything with its counts as JSON, too")
     options = parser.parse_args(arguments)
-    try:
-        if options.examples < 0:
-            raise ValueError(f"--examples is {options.examples}; give 0 or more")
-        found = compare_runs(
-            options.first, options.second, split=options.split, by=options.by, num_examples=options.examples
-        )
-        show(found)
-        if options.out:
-            write_atomic(options.out, [markdown(found)])
-        if options.json:
-            write_atomic(options.json, [as_json(found, name=str(options.json))])
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    if options.examples < 0:
+        raise ValueError(f"--examples is {options.examples}; give 0 or more")
+    found = compare_runs(
+        options.first, options.second, split=options.split, by=options.by, num_examples=options.examples
+    )
+    show(found)
+    if options.out:
+        write_atomic(options.out, [markdown(found)])
+    if options.json:
+        write_atomic(options.json, [as_json(found, name=str(options.json))])

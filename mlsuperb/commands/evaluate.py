@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlsuperb.config.options import check_overrides
+from mlsuperb.config.options import refuse_unknown
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
 
 log = logging.getLogger(__name__)
@@ -104,7 +103,7 @@ def _changes(overrides: Sequence[str]) -> dict[str, Any]:
     return {name: given[name] for name in (*groups, "manifests")}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="mlsuperb evaluate", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
@@ -112,12 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if messages := check_overrides(options.overrides):
-        sys.exit("\n".join(messages))
-    try:
-        folder = evaluate(options.run, options.overrides, device=options.device)
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    refuse_unknown(options.overrides)
+    folder = evaluate(options.run, options.overrides, device=options.device)
     from mlsuperb.benchmark.result import show
 
     show(folder)

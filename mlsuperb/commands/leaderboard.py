@@ -14,19 +14,9 @@ from pathlib import Path
 TOLERANCE = 3.0  # points: seeds, library versions and mixed precision change a column by about one
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+def main(arguments: Sequence[str]) -> int:
+    """Show the board; exit status 1 if a check was asked for and has not passed."""
     options = _parser().parse_args(arguments)
-    try:
-        passed = _run(options)
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
-    if not passed:
-        sys.exit(1)
-
-
-def _run(options: argparse.Namespace) -> bool:
-    """Show the board; whether the check, if one was asked for, has passed."""
     from rich.console import Console
 
     from mlsuperb.runs.store import find
@@ -54,12 +44,12 @@ def _run(options: argparse.Namespace) -> bool:
     elif options.format is not None:
         sys.stdout.write(text)
     if not options.check:
-        return True
+        return 0
     lines, passed = check(found.rows, board=board, size=size, tolerance=options.tolerance)
     report = Console(stderr=options.format is not None)
     for line in [f"Check against published rows: {'passed' if passed else 'FAILED'}", *lines]:
         report.print(line, highlight=False, markup=False, soft_wrap=True)
-    return passed
+    return 0 if passed else 1
 
 
 def _parser() -> argparse.ArgumentParser:

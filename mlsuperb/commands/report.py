@@ -6,7 +6,6 @@ A folder of runs stands for the finished runs in it.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ def _report(runs: Sequence[Path], **options: Any) -> None:
     console.print(f"Its figures as SVG, PNG and CSV: {figures_folder(path)}", highlight=False, soft_wrap=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="mlsuperb report", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run, or of runs")
@@ -47,7 +46,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--max-audio", type=int, default=MAX_AUDIO, metavar="N", help=f"utterances with audio (default: {MAX_AUDIO})"
     )
     options = parser.parse_args(arguments)
-    try:
-        _report(**vars(options))
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    _report(**vars(options))

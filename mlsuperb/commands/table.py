@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +80,7 @@ def _other_data(results: Sequence[BenchmarkResult], split: str) -> Iterable[str]
         yield f"the {len(results)} runs were tested on {number} different sets ({split}): their scores are not comparable"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="mlsuperb table", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run, or of runs")
@@ -93,13 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--by", choices=GROUPINGS, help="rows are groups of utterances, columns are runs")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as markdown, too")
     options = parser.parse_args(arguments)
-    try:
-        if options.by and (options.show or options.over_seeds or options.protocol):
-            raise ValueError(
-                "--by makes rows of groups, which --show, --over-seeds and --protocol do not apply to; leave one out"
-            )
-        columns = {"facts": chosen_facts(options.show), "seeds": "mean" if options.over_seeds else "each"}
-        columns["protocol"] = options.protocol
-        show_runs(options.runs, split=options.split, file=options.out, best=options.best, by=options.by, **columns)
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    if options.by and (options.show or options.over_seeds or options.protocol):
+        raise ValueError(
+            "--by makes rows of groups, which --show, --over-seeds and --protocol do not apply to; leave one out"
+        )
+    columns = {"facts": chosen_facts(options.show), "seeds": "mean" if options.over_seeds else "each"}
+    columns["protocol"] = options.protocol
+    show_runs(options.runs, split=options.split, file=options.out, best=options.best, by=options.by, **columns)

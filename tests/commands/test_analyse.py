@@ -13,6 +13,7 @@ import pytest
 from runs_by_hand import hypothesis, make_run
 
 from mlsuperb.commands.analyse import main
+from mlsuperb.commands.errors import end
 from mlsuperb.types import Hypothesis
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +26,7 @@ def analyse(*words: object) -> None:
 
 def refused(*words: object) -> str:
     with pytest.raises(SystemExit) as error:
-        analyse(*words)
+        end(lambda: analyse(*words))
     return str(error.value)
 
 
@@ -184,7 +185,7 @@ def test_transfer_refuses_what_cannot_be_compared(tmp_path: Path, capsys: pytest
     shown = capsys.readouterr().out
     assert f"not shown: {spa / 'evaluations' / 'beam'} (the decoder differs)" in shown
     assert f"spa on spa was measured twice; the figure shows {spa}, not {spa / 'evaluations' / 'spa'}" in shown
-    assert "no hypotheses of split 'dev_dialect'; it has test" in refused("transfer", spa, "--split", "dev_dialect")
+    assert "no hypotheses of the split 'dev_dialect'; it has test" in refused("transfer", spa, "--split", "dev_dialect")
 
 
 # Layer sweeps
@@ -310,7 +311,7 @@ def test_tsne_of_a_trained_run(trained: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_tsne_refuses(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no hypotheses of split 'dev'; it has test" in refused("tsne", trained, "--split", "dev", "--k", 2)
+    assert "no hypotheses of the split 'dev'; it has test" in refused("tsne", trained, "--split", "dev", "--k", 2)
     assert "gives 4 utterances, too few" in refused("tsne", trained, "--num-utterances", 4)
     bare = make_run(tmp_path / "bare", [*spoken("fra", wrong=1), *spoken("spa", wrong=1)])
     assert "is not the folder of a trained run" in refused("tsne", bare)
