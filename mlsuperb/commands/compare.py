@@ -19,13 +19,12 @@ from mlsuperb.scoring.comparison.paired import (
     pair_utterances,
     paired_cells,
     paired_rows,
-    to_json,
     utterance_lines,
     verdict,
 )
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.result import comparable
-from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console
+from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console, tell
 
 if TYPE_CHECKING:
     from mlsuperb.scoring.records import BenchmarkResult
@@ -110,20 +109,22 @@ def as_json(found: Comparison, *, name: str) -> str:
     first, facts = found.first, asdict(found.first.facts)
     whole = {"first": first.run_id, "second": found.second.run_id, "synthetic": first.synthetic}
     whole |= {"split": found.split, "by": found.by, "confidence": CONFIDENCE, "task": facts["name"]}
-    whole |= {key: facts[key] for key in ("normaliser", "units")} | to_json(found.rows, found.different)
+    whole |= {key: facts[key] for key in ("normaliser", "units")} | {"rows": [asdict(row) for row in found.rows]}
+    whole["most_different"] = [
+        asdict(pair) | {"difference": pair.difference, "lid_difference": pair.lid_difference}
+        for pair in found.different
+    ]
     return strict_json(whole, name=name, indent=2) + "\n"
 
 
 def show(found: Comparison) -> None:
     """Print it."""
     console = table_console()
-    for line in found.legend:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    tell(console, *found.legend)
     console.print(found.cells.to_rich())
     if found.first.synthetic:
         console.print(SYNTHETIC, style="bold yellow")
-    for text in (found.verdict, *found.examples):
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    tell(console, found.verdict, *found.examples)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -28,13 +28,17 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     """
     from mlsuperb.benchmark import build
     from mlsuperb.config.check import check
+    from mlsuperb.runs import store
     from mlsuperb.runs.identity import signature
+    from mlsuperb.scoring.records import BenchmarkResult
 
     config = build.load_config(run) | _changes(overrides) | {"benchmark": None}  # it was of the run's own data
     check(config)
     given = signature({name: config[name] for name in CHANGEABLE})
     folder = run / "evaluations" / f"{config['data']['name']}-{given}"
-    if _evaluated(folder, config["scoring"]):
+    done = store.why_unfinished(folder) is None
+    # protocols are no part of the folder's name
+    if done and store.read(folder, BenchmarkResult).config["scoring"] == config["scoring"]:
         log.info("evaluated before; here is its result (remove %s to do it again)", folder)
         return folder
     _decode(run, config, folder, device=device)
@@ -69,14 +73,6 @@ def _decode(run: Path, config: dict[str, Any], folder: Path, *, device: str) -> 
             progress=Progress.load(run / PROGRESS_FILE),
             environment=environment(),
         )
-
-
-def _evaluated(folder: Path, scoring: dict[str, Any]) -> bool:
-    """Whether the result is there, scored like this: protocols are no part of the folder's name."""
-    from mlsuperb.runs import store
-    from mlsuperb.scoring.records import BenchmarkResult
-
-    return store.why_unfinished(folder) is None and store.read(folder, BenchmarkResult).config["scoring"] == scoring
 
 
 def _changes(overrides: Sequence[str]) -> dict[str, Any]:

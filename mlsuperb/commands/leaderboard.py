@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     from mlsuperb.scoring.boards.leaderboard import leaderboard
     from mlsuperb.scoring.boards.superb_s import board_named
     from mlsuperb.scoring.records import BenchmarkResult
-    from mlsuperb.scoring.table import table_console
+    from mlsuperb.scoring.table import table_console, tell
 
     board = board_named(options.board)
     size = board.check_size(options.size)
@@ -40,15 +40,14 @@ def main(arguments: Sequence[str]) -> int:
     text = FORMATS[options.format or "md"](found)
     if options.out is not None:
         write_atomic(options.out, [text])
-        Console().print(f"Written to {options.out}", highlight=False, soft_wrap=True)
+        tell(Console(), f"Written to {options.out}")
     elif options.format is not None:
         sys.stdout.write(text)
     if not options.check:
         return 0
     lines, passed = check(found.rows, board=board, size=size, tolerance=options.tolerance)
     report = Console(stderr=options.format is not None)
-    for line in [f"Check against published rows: {'passed' if passed else 'FAILED'}", *lines]:
-        report.print(line, highlight=False, markup=False, soft_wrap=True)
+    tell(report, f"Check against published rows: {'passed' if passed else 'FAILED'}", *lines)
     return 0 if passed else 1
 
 

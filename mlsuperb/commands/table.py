@@ -13,7 +13,7 @@ from mlsuperb.scoring.comparison.language_facts import GROUPINGS, By
 from mlsuperb.scoring.comparison.run_facts import FACTS, chosen_facts
 from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.comparison.selection import LEARNING_RATE, choose_on_dev, dev_figure, value_of
-from mlsuperb.scoring.table import SYNTHETIC, table_console
+from mlsuperb.scoring.table import SYNTHETIC, table_console, tell
 
 if TYPE_CHECKING:
     from mlsuperb.scoring.records import BenchmarkResult
@@ -43,9 +43,8 @@ def show_runs(
     from mlsuperb.scoring.records import BenchmarkResult
 
     found = store.find(folders, BenchmarkResult).required()
-    notes = [f"not in the table: {one.folder}: {one.reason}" for one in found.left_out]
     results, passed_over = _chosen([*found.runs.values()], best)
-    notes += passed_over
+    notes = [*(f"not in the table: {one.folder}: {one.reason}" for one in found.left_out), *passed_over]
     console, pages = table_console(), []
     for synthetic in sorted({one.synthetic for one in results}):
         kind = [one for one in results if one.synthetic is synthetic]
@@ -55,11 +54,10 @@ def show_runs(
         if synthetic:
             console.print(SYNTHETIC, style="bold yellow")
         pages.append((f"**{SYNTHETIC}**\n\n" if synthetic else "") + cells.to_markdown())
-    for note in notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    tell(console, *notes)
     if file is not None:
         write_atomic(file, ["\n".join([*pages, *(f"- {note}" for note in notes)])])
-        console.print(f"Written to {file}", highlight=False, soft_wrap=True)
+        tell(console, f"Written to {file}")
 
 
 def _chosen(results: Sequence[BenchmarkResult], best: str | None) -> tuple[Sequence[BenchmarkResult], list[str]]:
