@@ -42,7 +42,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Command line."""
     options = vars(_parser().parse_args(arguments))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     _analyse(**options)
@@ -59,13 +58,14 @@ def _analyse(*, what: str, runs: Sequence[Path], out: Path | None, **options: An
 
     console = table_console()
     found = find(runs, BenchmarkResult).required()
-    left_out = [left for left in found.left_out if what != "transfer" or left.folder.parent.name != EVALUATIONS]
-    tell(console, *(f"left out: {left.folder}: {left.reason}" for left in left_out))
+    started = [folder for folder in found.left_out if folder.parent.name != EVALUATIONS]
+    named = started if what == "transfer" else found.left_out
+    tell(console, *(f"left out: {folder}: {found.left_out[folder]}" for folder in named))
     if what == "tsne":
         _each_tsne(found.runs, out=out, console=console, **options)
         return
     if what == "layer_sweep":
-        options["started"] = [left.folder for left in left_out if left.folder.parent.name != EVALUATIONS]
+        options["started"] = started
     analyses = {"layer_weights": layer_weights, "transfer": transfer, "layer_sweep": layer_sweep}
     _save(analyses[what](found.runs, **options), out or folder_for(list(found.runs)), console=console)
 

@@ -128,7 +128,6 @@ def show(found: Comparison) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Command line."""
     parser = argparse.ArgumentParser(prog="mlsuperb compare", description=__doc__)
     parser.add_argument("first", type=Path, metavar="RUN_A", help="folder of a finished run")
     parser.add_argument("second", type=Path, metavar="RUN_B", help="folder of another; differences are B - A")

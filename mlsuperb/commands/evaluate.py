@@ -100,7 +100,6 @@ def _changes(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Command line."""
     parser = argparse.ArgumentParser(prog="mlsuperb evaluate", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
     parser.add_argument("overrides", nargs="+", metavar="data=...", help="the data, as in mlsuperb.run")

@@ -45,7 +45,6 @@ COMMANDS = {"upstream": upstream, "challenge": challenge, "card": card}
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Command line."""
     parser = argparse.ArgumentParser(
         prog="mlsuperb export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -15,7 +15,6 @@ from mlsuperb.config.options import refuse_unknown
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Command line."""
     parser = argparse.ArgumentParser(
         prog="mlsuperb folders", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -33,8 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     size = board.check_size(options.size)
     facts = facts_of_rows(options.show)
     runs = find(options.runs, BenchmarkResult)
-    left_out = {one.folder: one.reason for one in runs.left_out}
-    found = leaderboard(runs.runs, board=board, size=size, left_out=left_out, facts=facts)
+    found = leaderboard(runs.runs, board=board, size=size, left_out=runs.left_out, facts=facts)
     if options.format is None:
         show(found, table_console())
     text = FORMATS[options.format or "md"](found)

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     from mlsuperb.scoring.table import tell
 
     found, console = find(options.pop("runs"), BenchmarkResult).required(), Console()
-    tell(console, *(f"left out: {left.folder}: {left.reason}" for left in found.left_out))
+    tell(console, *(f"left out: {folder}: {reason}" for folder, reason in found.left_out.items()))
     path = write_report(found.runs, progress=_bar, **options)
     tell(console, f"Written to {path} ({path.stat().st_size / 1e6:.1f} MB)")
     tell(console, f"Its figures as SVG, PNG and CSV: {figures_folder(path)}")

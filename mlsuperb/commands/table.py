@@ -44,7 +44,7 @@ def show_runs(
 
     found = store.find(folders, BenchmarkResult).required()
     results, passed_over = _chosen([*found.runs.values()], best)
-    notes = [*(f"not in the table: {one.folder}: {one.reason}" for one in found.left_out), *passed_over]
+    notes = [*(f"not in the table: {folder}: {why}" for folder, why in found.left_out.items()), *passed_over]
     console, pages = table_console(), []
     for synthetic in sorted({one.synthetic for one in results}):
         kind = [one for one in results if one.synthetic is synthetic]
@@ -79,7 +79,6 @@ def _other_data(results: Sequence[BenchmarkResult], split: str) -> Iterable[str]
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Command line."""
     parser = argparse.ArgumentParser(prog="mlsuperb table", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run, or of runs")
     parser.add_argument("--split", default="test", help="split whose scores are shown (default: test)")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mlsuperb.data.text import first_language
 from mlsuperb.scoring.comparison.bootstrap import Interval, difference_interval
 from mlsuperb.scoring.comparison.language_facts import TITLES, By, group_of
-from mlsuperb.scoring.counts import Counts, total
+from mlsuperb.scoring.counts import Counts, grouped, total
 from mlsuperb.scoring.marking import joined, marked
 from mlsuperb.scoring.table import ABSENT, Cells, percent, rates
 from mlsuperb.scoring.utterances import compared_units, utterance_counts
@@ -57,9 +57,7 @@ class PairedUtterance:
 
 def paired_rows(pairs: Sequence[PairedUtterance], *, by: By = "language", confidence: float = 0.95) -> list[PairedRow]:
     """One row per group, by name, then the row `total` of all utterances. `pairs`: of `pair_utterances`."""
-    groups: dict[str, list[PairedUtterance]] = {}
-    for pair in pairs:
-        groups.setdefault(group_of(by, dataset=pair.first.dataset, language=pair.first.language), []).append(pair)
+    groups = grouped(pairs, lambda pair: group_of(by, dataset=pair.first.dataset, language=pair.first.language))
     named = [*((name, groups[name]) for name in sorted(groups)), (TOTAL, pairs)]
     return [_row(name, members, confidence=confidence) for name, members in named]
 
