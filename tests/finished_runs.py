@@ -76,17 +76,18 @@ def built(
     hypotheses: Sequence[Hypothesis],
     task: str,
     *,
-    environment: Mapping[str, Any],
+    environment: Mapping[str, Any] | None = None,
     not_official_because: Sequence[str] = (),
     protocols: Any = None,
     **content: Any,
 ) -> dict[str, Any]:
     """The content of `result.json` as a run would write it: what is official is found by the same rules."""
-    rest = {key: value for key, value in environment.items() if key not in ("code", "package_version")}
-    code = {**environment["code"], "package_version": environment["package_version"]}
+    if environment is not None:
+        content["env"] = {key: value for key, value in environment.items() if key not in ("code", "package_version")}
+        content["code"] = {**environment["code"], "package_version": environment["package_version"]}
     counted = dict(Counter(one.split for one in hypotheses))
     file = {"path": "hypotheses.jsonl", "sha256": "0" * 64, "num_utterances": counted}
-    one = result_of(hypotheses, task, protocols=protocols, code=code, env=rest, hypotheses=file, **content)
+    one = result_of(hypotheses, task, protocols=protocols, hypotheses=file, **content)
     found = one.model_dump(exclude_unset=True)
     return found | standing(not_official_because, found, found["data"])
 

@@ -71,7 +71,6 @@ def make_run(
         config=full,
         seed=full["seed"],
         benchmark=benchmark,
-        environment={"package_version": "0", "code": {"commit": None, "dirty": False}},
     )
     write_built(folder, result)
     return folder
