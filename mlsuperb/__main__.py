@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+
+from mlsuperb.commands.errors import end
 
 # What a user wants to do -> command -> one line. The module of a command is mlsuperb.commands.<name>; `run` is mlsuperb.run.
 COMMANDS = {
@@ -35,7 +36,6 @@ COMMANDS = {
         "completion": "print a script that lets bash, zsh or fish complete all of this",
     },
 }
-INTERRUPTED, PIPE_CLOSED = 130, 141  # exit statuses, as shells give them: 128 + the signal
 
 
 def names() -> list[str]:
@@ -60,23 +60,8 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Call a command and end as a program should: with one message where the user must mend something (exit status 1; 2 for
-    wrong usage), quietly after Ctrl-C and where nobody reads the output any more. Other errors are bugs: they show a traceback.
-    """
-    try:
-        try:
-            status = _call(list(sys.argv[1:] if arguments is None else arguments))
-        except SystemExit as end:
-            status = end.code
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
-        status = PIPE_CLOSED
-    except (ValueError, OSError) as error:
-        status = str(error)
-    sys.exit(status)
+    """Call the command that the first word names, and end the program."""
+    end(lambda: _call(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def _call(given: Sequence[str]) -> str | int | None:
@@ -97,10 +82,10 @@ def _call(given: Sequence[str]) -> str | int | None:
         sys.stderr.write(f"{_unknown(first)}\n")
         return 2
     if command == "run":
-        from mlsuperb.run import cli
+        from mlsuperb.run import start
 
         sys.argv[1:] = rest  # Hydra reads it
-        cli()
+        start()
         return None
     status: int | None = import_module(f"mlsuperb.commands.{command}").main(rest)
     return status

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from mlsuperb.commands.errors import end
 from mlsuperb.config.options import answer, conf_dir
 
 
@@ -40,8 +41,8 @@ def run_experiment(config: dict[str, Any]) -> None:
         job_of(config).show(run.folder)
 
 
-def cli() -> None:
-    """Entry point: help and names that do not exist are answered before anything is loaded."""
+def start() -> None:
+    """Answer help and names that do not exist before anything is loaded, else run what the command line says."""
     answer(sys.argv[1:])
     import hydra
 
@@ -51,7 +52,10 @@ def cli() -> None:
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(main)()
 
 
-if __name__ == "__main__":
-    from mlsuperb.__main__ import main as command
+def cli() -> None:
+    """Entry point."""
+    end(start)
 
-    command(["run", *sys.argv[1:]])
+
+if __name__ == "__main__":
+    cli()

@@ -79,11 +79,11 @@ def find_runs(places: Sequence[Path]) -> tuple[list[Run], int, list[str]]:
         ValueError: there is no such folder.
     """
     found = find([place.parent if place.is_file() else place for place in places], BenchmarkResult)
-    inside = find([one.folder for one in found.left_out if one.folder.parent.name == EVALUATIONS], BenchmarkResult)
+    inside = find([folder for folder in found.left_out if folder.parent.name == EVALUATIONS], BenchmarkResult)
     results = {**found.runs, **inside.runs}
     runs = [Run(folder, results[folder], _training(folder, results[folder])) for folder in sorted(results)]
     real = [run for run in runs if not run.result.synthetic]
-    unread = {one.folder: one.reason for one in (*found.left_out, *inside.left_out)}
+    unread = {**found.left_out, **inside.left_out}
     left_out = [f"{folder}: {reason}" for folder, reason in unread.items() if folder not in results]
     return real, len(runs) - len(real), left_out
 

@@ -130,7 +130,7 @@ def try_cell(names: dict[str, str], upstreams: dict[str, dict[str, Any]]) -> Cel
     torch.manual_seed(0)
     try:
         upstream = deepcopy(loaded(names["upstream"], json.dumps(config["upstream"])))
-        model = build.assemble(config, upstream, vocab_size=len(vocabulary))
+        model = build.build_model(config, upstream, vocab_size=len(vocabulary))
     except ValueError as error:
         return Cell(**names, refusal=str(error))
     try:

@@ -71,7 +71,7 @@ def _count(experiment: str, upstream: str) -> Count:
     base = real_models.make_upstream(upstream, device="meta")
     num_upstream = num_parameters(base.parameters())
     with torch.device("meta"):
-        trained = count_trained(build.assemble(config, base, vocab_size=VOCAB_SIZE))
+        trained = count_trained(build.build_model(config, base, vocab_size=VOCAB_SIZE))
     return Count(experiment=experiment, upstream=upstream, num_upstream=num_upstream, trained=trained)
 
 

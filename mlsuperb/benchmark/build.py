@@ -46,11 +46,8 @@ log = logging.getLogger(__name__)
 TRAIN, DEV = "train", "dev"
 TOKENS_FILE = "tokens.txt"
 EMPTY_AFTER = "empty text after normalisation"
-OFF = {
-    "_target_": "mlsuperb.cache.settings.Cache",
-    "dtype": None,
-    "folder": "",
-}  # of a run from before there was a cache
+# of a run from before there was a cache
+OFF = {"_target_": "mlsuperb.cache.settings.Cache", "dtype": None, "folder": ""}
 UPSTREAM = "upstream"  # the file that says which weights were loaded; the folder with them, in an imported run
 
 
@@ -160,13 +157,9 @@ def _token_indices(utterance: Utterance, *, task: Task, vocabulary: Vocabulary) 
     return vocabulary.encode(task.target(utterance))
 
 
-def build_model(config: Mapping[str, Any], *, vocab_size: int) -> SpeechModel:
-    """Upstream, adapted, and everything on top of it."""
-    return assemble(config, instantiate(config["upstream"]), vocab_size=vocab_size)
-
-
-def assemble(config: Mapping[str, Any], upstream: Upstream, *, vocab_size: int) -> SpeechModel:
-    """The model around an upstream that is there; `upstream` is adapted in place."""
+def build_model(config: Mapping[str, Any], upstream: Upstream | None = None, *, vocab_size: int) -> SpeechModel:
+    """Upstream, adapted, and everything on top of it. An `upstream` that is given is adapted in place."""
+    upstream = instantiate(config["upstream"]) if upstream is None else upstream
     featurizer = instantiate(config["featurizer"], num_layers=upstream.num_layers, layer_size=upstream.layer_size)
     head = instantiate(config["head"], input_size=featurizer.output_size)
     objective = instantiate(config["objective"], input_size=head.output_size, vocab_size=vocab_size)
@@ -240,11 +233,6 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
 def _weights(record: Mapping[str, Any]) -> dict[str, Any]:
     """An upstream's record; a folder's files are known by their hashes, wherever it lies."""
     return {key: value for key, value in record.items() if not (key == "checkpoint" and record.get("sha256"))}
-
-
-def pin_upstream(recogniser: Recogniser, run: Run) -> None:
-    """Hold a run to the weights that it was started with: a branch of a hub can move."""
-    run.pin(UPSTREAM, upstream_record(recogniser))
 
 
 def upstream_record(recogniser: Recogniser) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Benchmark:
 
         data = build.build_data(config, run=run)
         recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
-        build.pin_upstream(recogniser, run)
+        run.pin(build.UPSTREAM, build.upstream_record(recogniser))  # a branch of a hub can move
         with build.features_kept(config, recogniser, data.train, data.dev, data.test) as (train, dev, test):
             progress = build.train(config, recogniser, train=train, dev=dev, run=run)
             decoded = decode(test, run.folder / HYPOTHESES_FILE, recogniser)

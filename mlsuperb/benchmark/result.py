@@ -30,7 +30,7 @@ from mlsuperb.runtime.speed import Speed, peak_memory_gb
 from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.records import SCORER_VERSION, BenchmarkResult
-from mlsuperb.scoring.table import SYNTHETIC, section_tables
+from mlsuperb.scoring.table import SYNTHETIC, section_tables, tell
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.types import Hypothesis
@@ -115,12 +115,16 @@ def what_was_scored(config: Mapping[str, Any], folder: Path, hypotheses: Sequenc
 
 def what_was_trained(config: Mapping[str, Any], model: SpeechModel) -> dict[str, Any]:
     """The parts of the model, and how large they are."""
-    trained = count_trained(model)
+    trained, weights = count_trained(model), model.featurizer.weights
     return {
         "upstream": _part(config["upstream"]) | {"loaded": model.upstream.record()},
         "adaptation": _part(config["adaptation"]) | {"trained": trained},  # by part of the model
         "head": _part(config["head"]),
-        "featurizer": _featurizer(config["featurizer"], model),
+        "featurizer": {
+            "name": config["featurizer"]["name"],
+            "num_layers": model.upstream.num_layers,
+            "layer_weights": None if weights is None else weights.tolist(),
+        },
         "num_trainable": sum(trained.values()),
         "num_total": num_parameters(model.parameters()),
     }
@@ -179,13 +183,6 @@ def _part(node: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": node["name"], "card": node.get("card", {}), "settings": settings}
 
 
-def _featurizer(node: Mapping[str, Any], model: SpeechModel) -> dict[str, Any]:
-    """Its name, how many layers it was given, and the share that each has in the stream, where it learns one."""
-    weights = model.featurizer.weights
-    shares = None if weights is None else weights.tolist()
-    return {"name": node["name"], "num_layers": model.upstream.num_layers, "layer_weights": shares}
-
-
 def show(folder: Path, console: Console | None = None) -> None:
     """The result of a folder: scores by language and dataset, three utterances with their differences marked, the path."""
     if not ranks.is_main():
@@ -199,21 +196,17 @@ def show(folder: Path, console: Console | None = None) -> None:
     colour = console.is_terminal and not console.no_color
     console.print(show_examples(hypotheses, result.facts, colour=colour), soft_wrap=True)
     trained = describe_trained(result.adaptation.trained)
-    console.print(f"{trained}{above_cap(result.num_trainable)}", highlight=False, soft_wrap=True)
-    for remark in _remarks(result, hypotheses):
-        console.print(remark, soft_wrap=True)
+    tell(console, f"{trained}{above_cap(result.num_trainable)}", *_remarks(result, hypotheses))
     if result.synthetic:
         console.print(SYNTHETIC, style="bold yellow")
     if others:
         names = ", ".join(other.protocol for other in others)
-        console.print(f"Scores of {names}: mlsuperb score {folder}", highlight=False, soft_wrap=True)
-    console.print(f"One page with pictures and sound: mlsuperb report {folder}", highlight=False, soft_wrap=True)
-    console.print(f"Everything is in {folder}", highlight=False, soft_wrap=True)
+        tell(console, f"Scores of {names}: mlsuperb score {folder}")
+    tell(console, f"One page with pictures and sound: mlsuperb report {folder}", f"Everything is in {folder}")
 
 
 def _remarks(result: BenchmarkResult, hypotheses: Sequence[Hypothesis]) -> Iterator[str]:
-    empty = sum(not one.hypothesis for one in hypotheses)
-    if empty:
+    if empty := sum(not one.hypothesis for one in hypotheses):
         yield f"{empty:,} of {len(hypotheses):,} hypotheses are empty."
     if num_unaligned := result.training.get("num_unaligned"):
         yield (

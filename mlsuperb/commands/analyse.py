@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,14 +41,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+def main(arguments: Sequence[str]) -> None:
     options = vars(_parser().parse_args(arguments))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        _analyse(**options)
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    _analyse(**options)
 
 
 def _analyse(*, what: str, runs: Sequence[Path], out: Path | None, **options: Any) -> None:
@@ -59,33 +54,32 @@ def _analyse(*, what: str, runs: Sequence[Path], out: Path | None, **options: An
     from mlsuperb.analysis.transfer import transfer
     from mlsuperb.runs.store import EVALUATIONS, find
     from mlsuperb.scoring.records import BenchmarkResult
-    from mlsuperb.scoring.table import table_console
+    from mlsuperb.scoring.table import table_console, tell
 
     console = table_console()
     found = find(runs, BenchmarkResult).required()
-    left_out = [left for left in found.left_out if what != "transfer" or left.folder.parent.name != EVALUATIONS]
-    for left in left_out:
-        console.print(f"left out: {left.folder}: {left.reason}", highlight=False, soft_wrap=True)
+    started = [folder for folder in found.left_out if folder.parent.name != EVALUATIONS]
+    named = started if what == "transfer" else found.left_out
+    tell(console, *(f"left out: {folder}: {found.left_out[folder]}" for folder in named))
     if what == "tsne":
         _each_tsne(found.runs, out=out, console=console, **options)
         return
     if what == "layer_sweep":
-        options["started"] = [left.folder for left in left_out if left.folder.parent.name != EVALUATIONS]
+        options["started"] = started
     analyses = {"layer_weights": layer_weights, "transfer": transfer, "layer_sweep": layer_sweep}
     _save(analyses[what](found.runs, **options), out or folder_for(list(found.runs)), console=console)
 
 
 def _save(outcome: Outcome, folder: Path, *, console: Console) -> None:
     """Show the table and the remarks, write the figures and texts, and name the files."""
-    from mlsuperb.scoring.table import SYNTHETIC
+    from mlsuperb.scoring.table import SYNTHETIC, tell
 
     console.print(outcome.table.to_rich())
     if outcome.synthetic:
         console.print(SYNTHETIC, style="bold yellow")
     paths = list(outcome.save(folder))
     captions = [f"\n{chart.title}. {chart.note}" for chart in outcome.charts]
-    for line in (*outcome.remarks, *captions, "", *paths):
-        console.print(str(line), highlight=False, soft_wrap=True, markup=False)
+    tell(console, *outcome.remarks, *captions, "", *paths)
 
 
 def _each_tsne(runs: Mapping[Path, BenchmarkResult], *, out: Path | None, console: Console, **options: Any) -> None:
@@ -96,6 +90,7 @@ def _each_tsne(runs: Mapping[Path, BenchmarkResult], *, out: Path | None, consol
     """
     from mlsuperb.analysis.runs import folder_for
     from mlsuperb.analysis.stages import tsne
+    from mlsuperb.scoring.table import tell
 
     refused = {}
     for run, result in runs.items():
@@ -106,5 +101,4 @@ def _each_tsne(runs: Mapping[Path, BenchmarkResult], *, out: Path | None, consol
             refused[run] = str(error)
     if len(refused) == len(runs):
         raise ValueError("\n".join(refused.values()))
-    for reason in refused.values():
-        console.print(f"no figure: {reason}", highlight=False, soft_wrap=True)
+    tell(console, *(f"no figure: {reason}" for reason in refused.values()))

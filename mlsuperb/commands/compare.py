@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,13 +19,12 @@ from mlsuperb.scoring.comparison.paired import (
     pair_utterances,
     paired_cells,
     paired_rows,
-    to_json,
     utterance_lines,
     verdict,
 )
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.result import comparable
-from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console
+from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console, tell
 
 if TYPE_CHECKING:
     from mlsuperb.scoring.records import BenchmarkResult
@@ -111,24 +109,25 @@ def as_json(found: Comparison, *, name: str) -> str:
     first, facts = found.first, asdict(found.first.facts)
     whole = {"first": first.run_id, "second": found.second.run_id, "synthetic": first.synthetic}
     whole |= {"split": found.split, "by": found.by, "confidence": CONFIDENCE, "task": facts["name"]}
-    whole |= {key: facts[key] for key in ("normaliser", "units")} | to_json(found.rows, found.different)
+    whole |= {key: facts[key] for key in ("normaliser", "units")} | {"rows": [asdict(row) for row in found.rows]}
+    whole["most_different"] = [
+        asdict(pair) | {"difference": pair.difference, "lid_difference": pair.lid_difference}
+        for pair in found.different
+    ]
     return strict_json(whole, name=name, indent=2) + "\n"
 
 
 def show(found: Comparison) -> None:
     """Print it."""
     console = table_console()
-    for line in found.legend:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    tell(console, *found.legend)
     console.print(found.cells.to_rich())
     if found.first.synthetic:
         console.print(SYNTHETIC, style="bold yellow")
-    for text in (found.verdict, *found.examples):
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    tell(console, found.verdict, *found.examples)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="mlsuperb compare", description=__doc__)
     parser.add_argument("first", type=Path, metavar="RUN_A", help="folder of a finished run")
     parser.add_argument("second", type=Path, metavar="RUN_B", help="folder of another; differences are B - A")
@@ -138,16 +137,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write everything as markdown, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything with its counts as JSON, too")
     options = parser.parse_args(arguments)
-    try:
-        if options.examples < 0:
-            raise ValueError(f"--examples is {options.examples}; give 0 or more")
-        found = compare_runs(
-            options.first, options.second, split=options.split, by=options.by, num_examples=options.examples
-        )
-        show(found)
-        if options.out:
-            write_atomic(options.out, [markdown(found)])
-        if options.json:
-            write_atomic(options.json, [as_json(found, name=str(options.json))])
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    if options.examples < 0:
+        raise ValueError(f"--examples is {options.examples}; give 0 or more")
+    found = compare_runs(
+        options.first, options.second, split=options.split, by=options.by, num_examples=options.examples
+    )
+    show(found)
+    if options.out:
+        write_atomic(options.out, [markdown(found)])
+    if options.json:
+        write_atomic(options.json, [as_json(found, name=str(options.json))])

@@ -58,13 +58,8 @@ complete -c mlsuperb -f -a '(__mlsuperb)'
 complete -c mlsuperb-run -f -a '(__mlsuperb)'
 """,
 }
-WITH_SETTINGS = (
-    "run",
-    "evaluate",
-    "data",
-    "folders",
-    "largest_batch",
-)  # commands that take settings as mlsuperb.run does
+# commands that take settings as mlsuperb.run does
+WITH_SETTINGS = ("run", "evaluate", "data", "folders", "largest_batch")
 
 
 def candidates(line: Sequence[str]) -> list[str]:

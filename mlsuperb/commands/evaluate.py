@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlsuperb.config.options import check_overrides
+from mlsuperb.config.options import refuse_unknown
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
 
 log = logging.getLogger(__name__)
@@ -29,13 +28,17 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     """
     from mlsuperb.benchmark import build
     from mlsuperb.config.check import check
+    from mlsuperb.runs import store
     from mlsuperb.runs.identity import signature
+    from mlsuperb.scoring.records import BenchmarkResult
 
     config = build.load_config(run) | _changes(overrides) | {"benchmark": None}  # it was of the run's own data
     check(config)
     given = signature({name: config[name] for name in CHANGEABLE})
     folder = run / "evaluations" / f"{config['data']['name']}-{given}"
-    if _evaluated(folder, config["scoring"]):
+    done = store.why_unfinished(folder) is None
+    # protocols are no part of the folder's name
+    if done and store.read(folder, BenchmarkResult).config["scoring"] == config["scoring"]:
         log.info("evaluated before; here is its result (remove %s to do it again)", folder)
         return folder
     _decode(run, config, folder, device=device)
@@ -72,14 +75,6 @@ def _decode(run: Path, config: dict[str, Any], folder: Path, *, device: str) -> 
         )
 
 
-def _evaluated(folder: Path, scoring: dict[str, Any]) -> bool:
-    """Whether the result is there, scored like this: protocols are no part of the folder's name."""
-    from mlsuperb.runs import store
-    from mlsuperb.scoring.records import BenchmarkResult
-
-    return store.why_unfinished(folder) is None and store.read(folder, BenchmarkResult).config["scoring"] == scoring
-
-
 def _changes(overrides: Sequence[str]) -> dict[str, Any]:
     """The groups that `overrides` change, whole.
 
@@ -104,20 +99,15 @@ def _changes(overrides: Sequence[str]) -> dict[str, Any]:
     return {name: given[name] for name in (*groups, "manifests")}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="mlsuperb evaluate", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
     parser.add_argument("overrides", nargs="+", metavar="data=...", help="the data, as in mlsuperb.run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if messages := check_overrides(options.overrides):
-        sys.exit("\n".join(messages))
-    try:
-        folder = evaluate(options.run, options.overrides, device=options.device)
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    refuse_unknown(options.overrides)
+    folder = evaluate(options.run, options.overrides, device=options.device)
     from mlsuperb.benchmark.result import show
 
     show(folder)

@@ -44,8 +44,7 @@ def card(options: argparse.Namespace) -> str:
 COMMANDS = {"upstream": upstream, "challenge": challenge, "card": card}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="mlsuperb export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -57,7 +56,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
             one.add_argument("folder", type=Path, metavar="DIR", help="folder to make")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        sys.stdout.write(COMMANDS[options.command](options) + "\n")
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    sys.stdout.write(COMMANDS[options.command](options) + "\n")

@@ -11,11 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlsuperb.config.options import check_overrides
+from mlsuperb.config.options import refuse_unknown
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Command line."""
     parser = argparse.ArgumentParser(
         prog="mlsuperb folders", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -27,8 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--unfinished", action="store_true", help="only those without a result, with the reason")
     options = parser.parse_intermixed_args(arguments)
     # where runs are launched from makes no difference, and its plugin may not be here
-    if messages := check_overrides([one for one in arguments if not one.startswith("hydra")]):
-        raise ValueError("\n".join(messages))
+    refuse_unknown([one for one in arguments if not one.startswith("hydra")])
     from mlsuperb.commands.sweep import run_folders
 
     folders = run_folders(options.overrides, config_dirs=options.config_dir, multirun=options.multirun)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Command line."""
     parser = argparse.ArgumentParser(
         prog="mlsuperb import_espnet",
         description=__doc__,

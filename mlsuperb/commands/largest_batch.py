@@ -15,7 +15,6 @@ from mlsuperb.config.options import refuse_unknown
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Command line."""
     parser = argparse.ArgumentParser(
         prog="mlsuperb largest_batch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

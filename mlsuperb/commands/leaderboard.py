@@ -14,19 +14,9 @@ from pathlib import Path
 TOLERANCE = 3.0  # points: seeds, library versions and mixed precision change a column by about one
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+def main(arguments: Sequence[str]) -> int:
+    """Show the board; exit status 1 if a check was asked for and has not passed."""
     options = _parser().parse_args(arguments)
-    try:
-        passed = _run(options)
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
-    if not passed:
-        sys.exit(1)
-
-
-def _run(options: argparse.Namespace) -> bool:
-    """Show the board; whether the check, if one was asked for, has passed."""
     from rich.console import Console
 
     from mlsuperb.runs.store import find
@@ -37,29 +27,27 @@ def _run(options: argparse.Namespace) -> bool:
     from mlsuperb.scoring.boards.leaderboard import leaderboard
     from mlsuperb.scoring.boards.superb_s import board_named
     from mlsuperb.scoring.records import BenchmarkResult
-    from mlsuperb.scoring.table import table_console
+    from mlsuperb.scoring.table import table_console, tell
 
     board = board_named(options.board)
     size = board.check_size(options.size)
     facts = facts_of_rows(options.show)
     runs = find(options.runs, BenchmarkResult)
-    left_out = {one.folder: one.reason for one in runs.left_out}
-    found = leaderboard(runs.runs, board=board, size=size, left_out=left_out, facts=facts)
+    found = leaderboard(runs.runs, board=board, size=size, left_out=runs.left_out, facts=facts)
     if options.format is None:
         show(found, table_console())
     text = FORMATS[options.format or "md"](found)
     if options.out is not None:
         write_atomic(options.out, [text])
-        Console().print(f"Written to {options.out}", highlight=False, soft_wrap=True)
+        tell(Console(), f"Written to {options.out}")
     elif options.format is not None:
         sys.stdout.write(text)
     if not options.check:
-        return True
+        return 0
     lines, passed = check(found.rows, board=board, size=size, tolerance=options.tolerance)
     report = Console(stderr=options.format is not None)
-    for line in [f"Check against published rows: {'passed' if passed else 'FAILED'}", *lines]:
-        report.print(line, highlight=False, markup=False, soft_wrap=True)
-    return passed
+    tell(report, f"Check against published rows: {'passed' if passed else 'FAILED'}", *lines)
+    return 0 if passed else 1
 
 
 def _parser() -> argparse.ArgumentParser:

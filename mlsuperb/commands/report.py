@@ -6,7 +6,6 @@ A folder of runs stands for the finished runs in it.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,23 +19,8 @@ def _bar(rows: Iterable[Any], number: int) -> Any:
     return tqdm(rows, total=number, desc="measure audio", unit="utt", disable=number < 200)
 
 
-def _report(runs: Sequence[Path], **options: Any) -> None:
-    from rich.console import Console
-
-    from mlsuperb.analysis.report.page import figures_folder, write_report
-    from mlsuperb.runs.store import find
-    from mlsuperb.scoring.records import BenchmarkResult
-
-    found, console = find(runs, BenchmarkResult).required(), Console()
-    for left in found.left_out:
-        console.print(f"left out: {left.folder}: {left.reason}", highlight=False, soft_wrap=True)
-    path = write_report(found.runs, progress=_bar, **options)
-    console.print(f"Written to {path} ({path.stat().st_size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
-    console.print(f"Its figures as SVG, PNG and CSV: {figures_folder(path)}", highlight=False, soft_wrap=True)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+def main(arguments: Sequence[str]) -> None:
+    """Write the page and name it."""
     parser = argparse.ArgumentParser(prog="mlsuperb report", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run, or of runs")
     parser.add_argument(
@@ -46,8 +30,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--max-audio", type=int, default=MAX_AUDIO, metavar="N", help=f"utterances with audio (default: {MAX_AUDIO})"
     )
-    options = parser.parse_args(arguments)
-    try:
-        _report(**vars(options))
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    options = vars(parser.parse_args(arguments))
+    from rich.console import Console
+
+    from mlsuperb.analysis.report.page import figures_folder, write_report
+    from mlsuperb.runs.store import find
+    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.table import tell
+
+    found, console = find(options.pop("runs"), BenchmarkResult).required(), Console()
+    tell(console, *(f"left out: {folder}: {reason}" for folder, reason in found.left_out.items()))
+    path = write_report(found.runs, progress=_bar, **options)
+    tell(console, f"Written to {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    tell(console, f"Its figures as SVG, PNG and CSV: {figures_folder(path)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -76,16 +75,9 @@ def _configured(node: Any, folder: Path) -> TaskFacts:
     return facts
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+def main(arguments: Sequence[str]) -> None:
+    """Score, print the tables, and write JSON where it was asked for."""
     options = _parser().parse_args(arguments)
-    try:
-        _run(options)
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
-
-
-def _run(options: argparse.Namespace) -> None:
     source: Path = options.source
     path = source / HYPOTHESES_FILE if source.is_dir() else source
     hypotheses = read_hypotheses(path)

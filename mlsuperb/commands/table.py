@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from mlsuperb.scoring.comparison.language_facts import GROUPINGS, By
 from mlsuperb.scoring.comparison.run_facts import FACTS, chosen_facts
 from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.comparison.selection import LEARNING_RATE, choose_on_dev, dev_figure, value_of
-from mlsuperb.scoring.table import SYNTHETIC, table_console
+from mlsuperb.scoring.table import SYNTHETIC, table_console, tell
 
 if TYPE_CHECKING:
     from mlsuperb.scoring.records import BenchmarkResult
@@ -44,9 +43,8 @@ def show_runs(
     from mlsuperb.scoring.records import BenchmarkResult
 
     found = store.find(folders, BenchmarkResult).required()
-    notes = [f"not in the table: {one.folder}: {one.reason}" for one in found.left_out]
     results, passed_over = _chosen([*found.runs.values()], best)
-    notes += passed_over
+    notes = [*(f"not in the table: {folder}: {why}" for folder, why in found.left_out.items()), *passed_over]
     console, pages = table_console(), []
     for synthetic in sorted({one.synthetic for one in results}):
         kind = [one for one in results if one.synthetic is synthetic]
@@ -56,11 +54,10 @@ def show_runs(
         if synthetic:
             console.print(SYNTHETIC, style="bold yellow")
         pages.append((f"**{SYNTHETIC}**\n\n" if synthetic else "") + cells.to_markdown())
-    for note in notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    tell(console, *notes)
     if file is not None:
         write_atomic(file, ["\n".join([*pages, *(f"- {note}" for note in notes)])])
-        console.print(f"Written to {file}", highlight=False, soft_wrap=True)
+        tell(console, f"Written to {file}")
 
 
 def _chosen(results: Sequence[BenchmarkResult], best: str | None) -> tuple[Sequence[BenchmarkResult], list[str]]:
@@ -81,8 +78,7 @@ def _other_data(results: Sequence[BenchmarkResult], split: str) -> Iterable[str]
         yield f"the {len(results)} runs were tested on {number} different sets ({split}): their scores are not comparable"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="mlsuperb table", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run, or of runs")
     parser.add_argument("--split", default="test", help="split whose scores are shown (default: test)")
@@ -93,13 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--by", choices=GROUPINGS, help="rows are groups of utterances, columns are runs")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as markdown, too")
     options = parser.parse_args(arguments)
-    try:
-        if options.by and (options.show or options.over_seeds or options.protocol):
-            raise ValueError(
-                "--by makes rows of groups, which --show, --over-seeds and --protocol do not apply to; leave one out"
-            )
-        columns = {"facts": chosen_facts(options.show), "seeds": "mean" if options.over_seeds else "each"}
-        columns["protocol"] = options.protocol
-        show_runs(options.runs, split=options.split, file=options.out, best=options.best, by=options.by, **columns)
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    if options.by and (options.show or options.over_seeds or options.protocol):
+        raise ValueError(
+            "--by makes rows of groups, which --show, --over-seeds and --protocol do not apply to; leave one out"
+        )
+    columns = {"facts": chosen_facts(options.show), "seeds": "mean" if options.over_seeds else "each"}
+    columns["protocol"] = options.protocol
+    show_runs(options.runs, split=options.split, file=options.out, best=options.best, by=options.by, **columns)

@@ -73,7 +73,8 @@ def _node_problems(path: str, node: Mapping[str, Any], runtime: Collection[str])
         return
     given = {key: value for key, value in node.items() if key not in NOT_ARGUMENTS}
     parameters = inspect.signature(target).parameters
-    hints = _hints(target)
+    hinted = target if dataclasses.is_dataclass(target) or not inspect.isclass(target) else target.__init__
+    hints = get_type_hints(hinted, include_extras=True)
     before = True
     for key, value in given.items():
         if key in runtime:
@@ -118,11 +119,6 @@ def _own_problems(target: Any, settings: Mapping[str, Any]) -> list[str]:
         return []
     found: list[str] = target.problems(**settings)
     return found
-
-
-def _hints(target: Any) -> dict[str, Any]:
-    owner = target if dataclasses.is_dataclass(target) or not inspect.isclass(target) else target.__init__
-    return get_type_hints(owner, include_extras=True)
 
 
 def _value_problem(path: str, value: Any, hint: Any) -> str | None:

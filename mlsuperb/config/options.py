@@ -136,11 +136,14 @@ def nearest(name: str, known: Iterable[str], number: int = 3) -> list[str]:
 
 
 def answer(arguments: Sequence[str]) -> None:
-    """End the program with what needs no program: nothing was chosen, names do not exist, `--help`."""
+    """Answer what needs nothing loaded: print the help for `--help` and end the program.
+
+    Raises:
+        ValueError: nothing was chosen, or names do not exist.
+    """
     if not arguments:
-        sys.exit("nothing was chosen: give an experiment, such as +exp=demo, or look at --help")
-    if messages := check_overrides(arguments):
-        sys.exit("\n".join(messages))
+        raise ValueError("nothing was chosen: give an experiment, such as +exp=demo, or look at --help")
+    refuse_unknown(arguments)
     if {"--help", "-h"} & set(arguments):
         sys.stdout.write(f"{help_text(arguments)}\n")
         sys.exit()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from mlsuperb.runtime.files import load_strict_json, strict_json, write_atomic
 from mlsuperb.types import Hypothesis
@@ -83,10 +82,6 @@ def _parse(line: str, *, place: str) -> Hypothesis:
     if unknown := [name for name in row if name not in _FIELDS]:
         raise ValueError(f"{place}: unknown {', '.join(unknown)}; a hypothesis has the fields {', '.join(_FIELDS)}")
     for name, expected in _FIELDS.items():
-        _check_type(row[name], str(expected), name=name, place=place)
+        if not isinstance(row[name], _ACCEPTED[str(expected)]) or isinstance(row[name], bool):
+            raise ValueError(f"{place}: {name} is {row[name]!r}, expected {str(expected).replace('None', 'null')}")
     return Hypothesis(**row)
-
-
-def _check_type(value: Any, expected: str, *, name: str, place: str) -> None:
-    if not isinstance(value, _ACCEPTED[expected]) or isinstance(value, bool):
-        raise ValueError(f"{place}: {name} is {value!r}, expected {expected.replace('None', 'null')}")

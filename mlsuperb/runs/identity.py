@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -62,20 +62,21 @@ def _class(target: Any) -> Any:
 def science(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that make a run what it is: `config` without what does not count and without cards and names. A setting
     called `run` is the folder of another run, and counts by its name, which ends in that run's signature."""
-    left_out = set(not_science(config))
-
-    def strip(node: Any, prefix: str) -> Any:
-        if not isinstance(node, Mapping):
-            return node
-        kept = {
-            key: _run_name(value) if key == "run" else strip(value, f"{prefix}{key}.")
-            for key, value in node.items()
-            if f"{prefix}{key}" not in left_out
-        }
-        return {key: value for key, value in kept.items() if not (prefix and key in ("name", "card"))}
-
-    stripped: dict[str, Any] = strip(_with_targets(config, {new: old for old, new in MOVED.items()}), "")
+    before = _with_targets(config, {new: old for old, new in MOVED.items()})
+    stripped: dict[str, Any] = without(before, set(not_science(config)))
     return stripped
+
+
+def without(node: Any, left_out: Collection[str], *, prefix: str = "") -> Any:
+    """A configuration without the settings at the paths `left_out`, and without cards and names (see `science`)."""
+    if not isinstance(node, Mapping):
+        return node
+    kept = {
+        key: _run_name(value) if key == "run" else without(value, left_out, prefix=f"{prefix}{key}.")
+        for key, value in node.items()
+        if f"{prefix}{key}" not in left_out
+    }
+    return {key: value for key, value in kept.items() if not (prefix and key in ("name", "card"))}
 
 
 def _run_name(value: Any) -> Any:

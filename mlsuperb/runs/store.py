@@ -56,20 +56,12 @@ def why_unfinished(folder: Path) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unread:
-    """A folder that gives no result, and why."""
-
-    folder: Path
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Found(Generic[Kind]):
     """What a search for runs found: `runs` have a result of the kind that was asked for, by their folders in alphabetical
-    order within each folder given; `left_out` have none, or one of another job."""
+    order within each folder given; `left_out`: folder -> why it gives no result (it has none, or one of another job)."""
 
     runs: Mapping[Path, Kind]
-    left_out: tuple[Unread, ...]
+    left_out: Mapping[Path, str]
 
     def required(self) -> Found[Kind]:
         """This, if there is a run in it.
@@ -78,7 +70,9 @@ class Found(Generic[Kind]):
             ValueError: there is none; names every folder and its reason.
         """
         if not self.runs:
-            reasons = "; ".join(f"{one.folder}: {one.reason}" for one in self.left_out) or "the folders hold no run"
+            reasons = (
+                "; ".join(f"{folder}: {why}" for folder, why in self.left_out.items()) or "the folders hold no run"
+            )
             raise ValueError(
                 f"no finished run: {reasons}. Give folders of runs, or a folder that they are in, such as exp"
             )
@@ -116,14 +110,8 @@ def find(folders: Sequence[Path], kind: type[Kind]) -> Found[Kind]:
                 why = str(error)
             if why is not None:
                 left_out[folder] = why
-    return Found(
-        runs=runs,
-        left_out=tuple(
-            Unread(folder=folder, reason=why)
-            for folder, why in left_out.items()
-            if os.path.realpath(folder) not in found
-        ),
-    )
+    others = {folder: why for folder, why in left_out.items() if os.path.realpath(folder) not in found}
+    return Found(runs=runs, left_out=others)
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
 from mlsuperb.types import Hypothesis, TaskFacts
 
-K = TypeVar("K", bound=Hashable)
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
 Rate = Literal["error_rate", "lid_accuracy"]  # properties of `Counts`
 TEXT_FIELDS = ("substitutions", "insertions", "deletions", "reference_length")
 LANGUAGE_FIELDS = ("lid_correct", "lid_total")
@@ -57,14 +57,20 @@ def total(counts: Iterable[Counts]) -> Counts:
     return Counts(**{f.name: sum(getattr(row, f.name) for row in rows) for f in fields(Counts)})
 
 
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """The items by their keys, in the order in which they come."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
 def group(
-    hypotheses: Iterable[Hypothesis], counts: Iterable[Counts], *, by: Callable[[Hypothesis], K]
-) -> dict[K, Counts]:
+    hypotheses: Iterable[Hypothesis], counts: Iterable[Counts], *, by: Callable[[Hypothesis], Key]
+) -> dict[Key, Counts]:
     """Counts of utterances added up by `by(hypothesis)`, keys in sorted order."""
-    members: defaultdict[K, list[Counts]] = defaultdict(list)
-    for hypothesis, count in zip(hypotheses, counts, strict=True):
-        members[by(hypothesis)].append(count)
-    return {key: total(members[key]) for key in sorted(members)}  # type: ignore[type-var]
+    members = grouped(zip(hypotheses, counts, strict=True), lambda pair: by(pair[0]))
+    return {key: total(count for _, count in members[key]) for key in sorted(members)}  # type: ignore[type-var]
 
 
 def nested(table: Mapping[Any, Any]) -> dict[str, Any]:

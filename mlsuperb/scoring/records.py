@@ -208,12 +208,5 @@ class BenchmarkResult(Result):
     @property
     def facts(self) -> TaskFacts:
         """How its texts are compared."""
-        task = self.task
-        return TaskFacts(
-            name=task.name,
-            has_text=task.has_text,
-            has_language=task.has_language,
-            units=task.units,
-            unit_name=task.unit_name,
-            normaliser=self.normaliser.name,
-        )
+        named = {name: getattr(self.task, name) for name in TaskRecord.model_fields}
+        return TaskFacts(**named, normaliser=self.normaliser.name)

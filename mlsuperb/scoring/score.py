@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from mlsuperb.scoring.counts import Counts
-from mlsuperb.scoring.protocols import ScoringProtocol, get, known
+from mlsuperb.scoring.protocols import get, known
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
@@ -57,13 +57,8 @@ class Scoring:
 
         if not hypotheses:
             raise ValueError("there is no hypothesis to score")
-        reasons = {}
-        apply: list[ScoringProtocol] = []
-        for one in map(get, dict.fromkeys(self.protocols)):
-            if reason := one.why_not(facts):
-                reasons[one.name] = reason
-            else:
-                apply.append(one)
+        asked = [get(name) for name in dict.fromkeys(self.protocols)]
+        reasons = {one.name: reason for one in asked if (reason := one.why_not(facts))}
 
         @cache
         def counts() -> list[Counts]:
@@ -71,6 +66,7 @@ class Scoring:
 
         sections = {
             one.name: {"protocol": one.name, "version": one.version, **one.score(hypotheses, facts, counts)}
-            for one in apply
+            for one in asked
+            if one.name not in reasons
         }
         return Protocols.model_validate({**sections, "not_applicable": reasons})

@@ -29,6 +29,12 @@ def table_console() -> Console:
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
+def tell(console: Console, *lines: object) -> None:
+    """Print lines as they are: without markup, colours of numbers and breaks of our own."""
+    for line in lines:
+        console.print(str(line), markup=False, highlight=False, soft_wrap=True)
+
+
 @dataclass(frozen=True)
 class Cells:
     """A table: column titles, rows of text, how many columns on the left are names and whether the last one is; `bold`: numbers

@@ -24,7 +24,7 @@ RATE_HZ = 16_000
 def model_around(upstream: Any, *overrides: str, vocab_size: int) -> tuple[Any, dict[str, Any]]:
     """The model of a configuration around an upstream that is there, and the configuration."""
     config = compose(["data.root=.", *overrides])
-    return build.assemble(config, upstream, vocab_size=vocab_size), config
+    return build.build_model(config, upstream, vocab_size=vocab_size), config
 
 
 def top_parts(*overrides: str, num_layers: int, layer_size: int, vocab_size: int) -> tuple[Any, Any, Any, Any]:

@@ -143,7 +143,7 @@ def test_a_users_own_scoring_and_protocol_are_run_and_shown(tmp_path, utterance,
     assert "protocol wer" in shown
     assert "wer ↓" in shown
     assert "25.0" in shown
-    with pytest.raises(SystemExit, match="no run was scored with xer; there are v1, wer"):
+    with pytest.raises(ValueError, match="no run was scored with xer; there are v1, wer"):
         table.main([str(folder.parent), "--protocol", "xer"])
     score.main([str(folder), "--protocol", "own_parts.wer"])
     shown = capsys.readouterr().out

@@ -13,6 +13,7 @@ import pytest
 from runs_by_hand import hypothesis, make_run
 
 from mlsuperb.commands.analyse import main
+from mlsuperb.commands.errors import end
 from mlsuperb.types import Hypothesis
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +26,7 @@ def analyse(*words: object) -> None:
 
 def refused(*words: object) -> str:
     with pytest.raises(SystemExit) as error:
-        analyse(*words)
+        end(lambda: analyse(*words))
     return str(error.value)
 
 

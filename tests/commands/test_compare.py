@@ -52,7 +52,7 @@ def test_groups_and_no_examples(runs, capsys):
 )
 def test_incomparable_runs_are_refused_with_the_reason(runs, tmp_path, changed, message):
     other = finished_run(tmp_path / "other", wrong=1, seed=2, **changed)
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(ValueError, match=message):
         main([str(runs[0]), str(other)])
 
 
@@ -62,5 +62,5 @@ def test_mistakes_are_explained(runs, tmp_path):
         ([*map(str, runs), "--split", "dev"], "no hypotheses of the split 'dev'; it has test"),
         ([*map(str, runs), "--examples", "-1"], "--examples is -1"),
     ):
-        with pytest.raises(SystemExit, match=message):
+        with pytest.raises(ValueError, match=message):
             main(arguments)

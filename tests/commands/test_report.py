@@ -214,12 +214,10 @@ def test_a_page_keeps_its_size(runs, tmp_path, monkeypatch, no_figures) -> None:
 
 
 def test_mistakes_are_explained(runs, tmp_path) -> None:
-    with pytest.raises(SystemExit, match=r"no finished run: .*: it holds no run\. Give folders of runs"):
+    with pytest.raises(ValueError, match=r"no finished run: .*: it holds no run\. Give folders of runs"):
         main([str(tmp_path)])
-    with pytest.raises(
-        SystemExit, match=r"no hypotheses of the split 'dev_dialect'; it has test: give one of them with --split"
-    ):
+    with pytest.raises(ValueError, match=r"no hypotheses of split 'dev_dialect'; it has test: give one with --split"):
         main([str(runs[0]), "--split", "dev_dialect"])
-    with pytest.raises(SystemExit, match=r"--max-audio is -1; give 0"):
+    with pytest.raises(ValueError, match=r"--max-audio is -1; give 0"):
         main([str(runs[0]), "--max-audio", "-1"])
     assert report.MAX_AUDIO == 20

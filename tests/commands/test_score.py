@@ -86,16 +86,16 @@ def test_a_finished_run_says_how_it_is_scored_and_how_much_it_trained(tmp_path, 
     assert "task asr_lid, normaliser v1, units char" in shown
     assert "trained parameters (above 100 M), the limit of ML-SUPERB 2.0" in shown
     assert "Synthetic data" in shown
-    with pytest.raises(SystemExit, match="challenge was asked for, but does not apply to task asr; is it another task"):
+    with pytest.raises(ValueError, match="challenge was asked for, but does not apply to task asr; is it another task"):
         command.main([str(run), "--task", "asr", "--protocol", "challenge"])
 
 
 def test_mistakes_are_one_sentence_and_no_traceback(tmp_path, jsonl):
-    with pytest.raises(SystemExit, match="there is no file"):
+    with pytest.raises(ValueError, match="there is no file"):
         command.main([str(tmp_path / "nowhere.jsonl")])
     for config in ("seed: 0", "task: {name: tts, normaliser: v1, units: char}", "task: {_target_: no.Task}"):
         (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
-        with pytest.raises(SystemExit, match=r"config\.yaml does not say task\.name"):
+        with pytest.raises(ValueError, match=r"config\.yaml does not say task\.name"):
             command.main([str(tmp_path)])
-    with pytest.raises(SystemExit, match="there is no protocol 'v3'"):
+    with pytest.raises(ValueError, match="there is no protocol 'v3'"):
         command.main([str(jsonl), "--task", "asr", "--normaliser", "v1", "--units", "char", "--protocol", "v3"])

@@ -24,7 +24,7 @@ def test_facts_are_columns(folder, capsys):
     output = shown(capsys, folder, "--show", "overlap,hours")
     assert output.index("hours") < output.index("pre-training overlap")
     assert "peak memory" not in output
-    with pytest.raises(SystemExit, match="--show has no size; choose from params, memory, hours, rtfx, macs, overlap"):
+    with pytest.raises(ValueError, match="--show has no size; choose from params, memory, hours, rtfx, macs, overlap"):
         main([str(folder), "--show", "size"])
 
 
@@ -43,7 +43,7 @@ def test_groups(folder, capsys):
     output = shown(capsys, folder, "--by", "family")
     assert "Indo-European" in output
     assert "lr=0.01" in output
-    with pytest.raises(SystemExit, match="--by makes rows of groups"):
+    with pytest.raises(ValueError, match="--by makes rows of groups"):
         main([str(folder), "--by", "family", "--over-seeds"])
 
 

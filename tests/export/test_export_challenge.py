@@ -136,7 +136,7 @@ def test_the_public_scorers_form_can_be_read_back(submission: tuple[Path, Path])
 
 def test_a_run_that_only_transcribes_is_refused(tmp_path: Path) -> None:
     run = trained_run(tmp_path / "run", "upstream=tiny", "adaptation=frozen", "task=asr")
-    with pytest.raises(SystemExit, match=r"task=asr, but the challenge asks for the language and the text"):
+    with pytest.raises(ValueError, match=r"task=asr, but the challenge asks for the language and the text"):
         main(["challenge", str(run), str(tmp_path / "export")])
 
 

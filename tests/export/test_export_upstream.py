@@ -112,11 +112,11 @@ def test_what_transformers_cannot_hold_is_refused(
     overrides: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = trained_run(tmp_path / "run", *overrides.split())
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(ValueError, match=message):
         main(["upstream", str(run), str(tmp_path / "export")])
     assert not (tmp_path / "export").exists()
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="not the folder of a trained run"):
+    with pytest.raises(ValueError, match="not the folder of a trained run"):
         main(["upstream", str(tmp_path), str(tmp_path / "export")])

@@ -92,7 +92,7 @@ def test_a_job_of_ones_own_runs_is_found_again_and_stays_out_of_the_benchmarks_t
     assert read(one, Result).job == "count"
     found = find([folder / "exp"], BenchmarkResult)
     assert not found.runs
-    assert [left.reason.endswith("of job count, not of benchmark") for left in found.left_out] == [True]
+    assert [why.endswith("of job count, not of benchmark") for why in found.left_out.values()] == [True]
     other = run(folder, *call, "counter.upto=4")
     assert other.stdout.rstrip().endswith("counted to 4")
     assert len(list((folder / "exp").glob("count-*"))) == 2

@@ -16,7 +16,7 @@ from mlsuperb.scoring.records import BenchmarkResult
 
 def found_in(*folders: Path) -> tuple[list[str], dict[str, str]]:
     found = store.find(folders, BenchmarkResult)
-    return [path.name for path in found.runs], {one.folder.name: one.reason for one in found.left_out}
+    return [path.name for path in found.runs], {folder.name: why for folder, why in found.left_out.items()}
 
 
 def test_runs_are_found_however_deep_and_the_others_are_named(tmp_path):

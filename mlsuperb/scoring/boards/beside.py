@@ -41,7 +41,8 @@ def _reasons(result: BenchmarkResult, *, board: Board) -> Iterator[str]:
 def same_system(row: Row, *, board: Board, size: str) -> list[PublishedRow]:
     """Published rows of the same upstream, adaptation and settings, of any board with the same runs; those of this board
     first, verified ones before others."""
-    if row.deviations or _other_weights(row):
+    other_weights = any(set(entry.published.upstream) - set(SAME_WEIGHTS) for entry in row.entries)
+    if row.deviations or other_weights:
         return []
     found = [
         one
@@ -56,10 +57,6 @@ def same_system(row: Row, *, board: Board, size: str) -> list[PublishedRow]:
         and _same_runs(one, board=board)
     ]
     return sorted(found, key=lambda one: (one.board != board.name, not one.verified))
-
-
-def _other_weights(row: Row) -> bool:
-    return any(set(entry.published.upstream) - set(SAME_WEIGHTS) for entry in row.entries)
 
 
 def _same_runs(one: PublishedRow, *, board: Board) -> bool:

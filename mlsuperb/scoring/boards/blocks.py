@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from mlsuperb.scoring.boards.beside import counterparts, same_system, why_not_beside
 from mlsuperb.scoring.boards.entries import shown_deviations
 from mlsuperb.scoring.boards.published import PublishedRow, published_rows
-from mlsuperb.scoring.boards.rows import SCORE, Row, Statistic, differences, grouped
+from mlsuperb.scoring.boards.rows import SCORE, Row, Statistic, differences
 from mlsuperb.scoring.boards.superb_s import Board, superb_s
+from mlsuperb.scoring.counts import grouped
 from mlsuperb.scoring.table import ABSENT, SYNTHETIC, Cells
 
 OURS, PUBLISHED, ORIGIN = "ours", "published", "from"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from mlsuperb.scoring.boards.rows import Row
 from mlsuperb.scoring.comparison.run_facts import UNKNOWN, chosen_facts, macs, overlap, trained_params
@@ -29,11 +30,9 @@ def _facts(row: Row) -> dict[str, dict[str, str]]:
     """Fact -> heading -> text. Costs are unknown where a run does not record them; heads differ in size with their
     vocabularies, so parameters are a range and multiply-accumulates those of the largest run."""
     results = [entry.result for entry in row.entries]
-    costs = {
-        name: [] if any(one.cost.get(name) is None for one in results) else [one.cost[name] for one in results]
-        for name in ("peak_memory_gb", "train_wall_s", "macs_per_s")
-    }
-    memory, seconds, counted = costs.values()
+    names = ("peak_memory_gb", "train_wall_s", "macs_per_s")
+    costs: list[list[Any]] = [[one.cost.get(name) for one in results] for name in names]
+    memory, seconds, counted = ([] if None in values else values for values in costs)
     largest = max(counted, key=lambda one: sum(one.values()), default=None)
     return {
         "params": {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.resources import files
@@ -12,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from mlsuperb.scoring.boards.leaderboard import Leaderboard
-from mlsuperb.scoring.table import SYNTHETIC, Cells
+from mlsuperb.scoring.table import SYNTHETIC, Cells, tell
 
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -24,8 +22,7 @@ _LATEX = str.maketrans({
 def show(found: Leaderboard, console: Console) -> None:
     """Print a leaderboard on a terminal."""
     console.print(f"[bold]{escape(found.title)}[/]")
-    for line in found.about:
-        console.print(escape(line), highlight=False, soft_wrap=True)
+    tell(console, *found.about)
     for block in found.blocks:
         console.print()
         console.print(block.cells.to_rich())
@@ -34,8 +31,7 @@ def show(found: Leaderboard, console: Console) -> None:
             console.print(f"  {escape(note)}", style=style, highlight=False, soft_wrap=True)
     for title, lines in found.lists.items():
         console.print(f"\n[bold]{escape(title)}[/]")
-        for line in lines:
-            console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+        tell(console, *(f"  {line}" for line in lines))
 
 
 def to_markdown(found: Leaderboard) -> str:
@@ -56,12 +52,11 @@ def _markdown(text: str) -> str:
 
 def to_csv(found: Leaderboard) -> str:
     """Every row of every table, with numbers and differences in columns of their own; without notes and lists."""
+    import pandas as pd
+
     records = [record for block in found.blocks for record in block.records]
-    file = io.StringIO()
-    writer = csv.DictWriter(file, dict.fromkeys(name for record in records for name in record), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return file.getvalue()
+    text: str = pd.DataFrame(records).to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def to_latex(found: Leaderboard) -> str:

@@ -8,16 +8,17 @@ the test set must not choose it. Several seeds give a mean and a sample standard
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, TypeVar
+from typing import Any
 
 from mlsuperb.scoring.boards.entries import Entry, Slot, mono_column, slot_name
 from mlsuperb.scoring.boards.superb_s import MONO, Board, superb_s
 from mlsuperb.scoring.comparison.selection import choose_on_dev
+from mlsuperb.scoring.counts import grouped
 from mlsuperb.scoring.records import Part
 from mlsuperb.scoring.result import comparable
 
@@ -26,8 +27,6 @@ SCORE = "superb_s"  # among the scores of a row
 SYNTHETIC_CHOICE = ("data.languages", "data.pairs", "data.datasets", "data.train_datasets")
 GENERIC = ("hf", "s3prl", "owsm", "whisper", "seamless_m4t")  # upstream options that are named by their checkpoint
 NOT_TOLD = ("upstream", "adaptation", "synthetic", "whole")  # of a system, in its label: the tables show it
-Key = TypeVar("Key", bound=Hashable)
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +90,6 @@ def make_rows(entries: Sequence[Entry], *, board: Board, size: str) -> list[Row]
     systems = grouped(entries, lambda entry: frozenset(_system(entry, board=board).items())).values()
     labels = _labels([_system(members[0], board=board) for members in systems])
     return [_row(members, label, board=board, size=size) for members, label in zip(systems, labels, strict=True)]
-
-
-def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
-    """The items by their keys, in the order in which they come."""
-    groups: dict[Key, list[Item]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return groups
 
 
 def _system(entry: Entry, *, board: Board) -> dict[str, str]:

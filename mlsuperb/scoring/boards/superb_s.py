@@ -118,7 +118,16 @@ def boards() -> dict[str, Board]:
     """Every board, by name."""
     facts = read_published("boards.yaml")
     columns = {name: Column(name=name, **entry) for name, entry in facts["columns"].items()}
-    return {entry["name"]: _board(entry, columns) for entry in facts["boards"]}
+    found = {}
+    for entry in facts["boards"]:
+        names = entry["columns"]
+        references = {
+            size: Reference(**{which: dict(zip(names, values, strict=True)) for which, values in one.items()})
+            for size, one in entry["references"].items()
+        }
+        board = {**entry, "columns": [columns[name] for name in names], "references": references}
+        found[entry["name"]] = Board(**board)
+    return found
 
 
 def board_named(name: str) -> Board:
@@ -155,12 +164,3 @@ def read_published(name: str) -> dict[str, Any]:
     path = files("mlsuperb.scoring.boards").joinpath("published", name)
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return content
-
-
-def _board(entry: Mapping[str, Any], columns: Mapping[str, Column]) -> Board:
-    names = entry["columns"]
-    references = {
-        size: Reference(**{which: dict(zip(names, values, strict=True)) for which, values in one.items()})
-        for size, one in entry["references"].items()
-    }
-    return Board(**{**entry, "columns": [columns[name] for name in names], "references": references})

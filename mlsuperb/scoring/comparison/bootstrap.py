@@ -51,7 +51,6 @@ def rate_interval(
     Raises:
         ValueError: a confidence that is not between 0 and 1, or no draw.
     """
-    _check(confidence, num_resamples)
     return _interval([_parts(counts, of)], confidence=confidence, num_resamples=num_resamples, seed=seed)
 
 
@@ -69,20 +68,12 @@ def difference_interval(
     Raises:
         ValueError: as above, or other numbers of utterances.
     """
-    _check(confidence, num_resamples)
     if len(first) != len(second):
         raise ValueError(
             f"a paired comparison needs the same utterances of both: the first has {len(first)}, the second {len(second)}"
         )
     parts = [_parts(first, of), _parts(second, of)]
     return _interval(parts, confidence=confidence, num_resamples=num_resamples, seed=seed)
-
-
-def _check(confidence: float, num_resamples: int) -> None:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; give a share between 0 and 1, such as 0.95")
-    if num_resamples < 1:
-        raise ValueError(f"num_resamples is {num_resamples}; give 1 or more (1000 is usual)")
 
 
 def _parts(counts: Sequence[Counts], of: Rate) -> Floats:
@@ -97,6 +88,10 @@ def _parts(counts: Sequence[Counts], of: Rate) -> Floats:
 
 
 def _interval(systems: Sequence[Floats], *, confidence: float, num_resamples: int, seed: int) -> Interval | None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; give a share between 0 and 1, such as 0.95")
+    if num_resamples < 1:
+        raise ValueError(f"num_resamples is {num_resamples}; give 1 or more (1000 is usual)")
     num_utterances = systems[0].shape[1]
     sums = np.stack([parts.sum(axis=1) for parts in systems])
     if num_utterances < 2 or (sums[:, 1] == 0).any():

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Literal, get_args
@@ -24,26 +23,13 @@ TITLES: Mapping[By, str] = {  # of a table's first column
 _LABELS = {name: label for label, name in LANGUAGE_NAMES.items()}  # protocol v2 writes orgjpn
 
 
-@dataclass(frozen=True, kw_only=True)
-class LanguageFacts:
-    """`family`: top-level, by Glottolog. `resource_class`: 0 (least) to 5. None where no source says it."""
-
-    family: str | None
-    resource_class: int | None
-
-
 @cache
-def language_facts() -> Mapping[str, LanguageFacts]:
-    """Facts of every language label of ML-SUPERB."""
+def language_facts() -> Mapping[str, Mapping[str, str]]:
+    """Facts of every language label of ML-SUPERB: `family`, top-level, by Glottolog, and `resource_class`, 0 (least) to 5; empty
+    where no source says it."""
     text = files("mlsuperb.scoring.comparison").joinpath("language_facts.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
-    return {
-        row["code"]: LanguageFacts(
-            family=row["family"] or None,
-            resource_class=int(row["resource_class"]) if row["resource_class"] else None,
-        )
-        for row in rows
-    }
+    return {row["code"]: row for row in rows}
 
 
 def group_of(by: By, *, dataset: str, language: str) -> str:
@@ -56,9 +42,5 @@ def group_of(by: By, *, dataset: str, language: str) -> str:
         raise ValueError(f"cannot group by {by!r}; choose {', '.join(GROUPINGS)}")
     if by in ("language", "dataset"):
         return language if by == "language" else dataset
-    facts = language_facts().get(_LABELS.get(language, language))
-    if facts is None:
-        return UNKNOWN
-    if by == "family":
-        return facts.family or UNKNOWN
-    return UNKNOWN if facts.resource_class is None else str(facts.resource_class)
+    facts = language_facts().get(_LABELS.get(language, language), {})
+    return facts.get("family" if by == "family" else "resource_class") or UNKNOWN

@@ -1,16 +1,15 @@
 """Two systems on the same utterances: rates of both by group, their differences with intervals, where they differ most;
-as records, as a table, as text with marked errors, as JSON."""
+as records, as a table, as text with marked errors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from mlsuperb.data.text import first_language
 from mlsuperb.scoring.comparison.bootstrap import Interval, difference_interval
 from mlsuperb.scoring.comparison.language_facts import TITLES, By, group_of
-from mlsuperb.scoring.counts import Counts, Rate, total
+from mlsuperb.scoring.counts import Counts, grouped, total
 from mlsuperb.scoring.marking import joined, marked
 from mlsuperb.scoring.table import ABSENT, Cells, percent, rates
 from mlsuperb.scoring.utterances import compared_units, utterance_counts
@@ -56,22 +55,11 @@ class PairedUtterance:
         return self.second_counts.lid_correct - self.first_counts.lid_correct
 
 
-def paired_rows(
-    pairs: Sequence[PairedUtterance],
-    *,
-    by: By = "language",
-    confidence: float = 0.95,
-    num_resamples: int = 1000,
-    seed: int = 0,
-) -> list[PairedRow]:
+def paired_rows(pairs: Sequence[PairedUtterance], *, by: By = "language", confidence: float = 0.95) -> list[PairedRow]:
     """One row per group, by name, then the row `total` of all utterances. `pairs`: of `pair_utterances`."""
-    groups: dict[str, list[PairedUtterance]] = {}
-    for pair in pairs:
-        groups.setdefault(group_of(by, dataset=pair.first.dataset, language=pair.first.language), []).append(pair)
+    groups = grouped(pairs, lambda pair: group_of(by, dataset=pair.first.dataset, language=pair.first.language))
     named = [*((name, groups[name]) for name in sorted(groups)), (TOTAL, pairs)]
-    return [
-        _row(name, members, confidence=confidence, num_resamples=num_resamples, seed=seed) for name, members in named
-    ]
+    return [_row(name, members, confidence=confidence) for name, members in named]
 
 
 def most_different(pairs: Sequence[PairedUtterance], *, n: int) -> list[PairedUtterance]:
@@ -116,23 +104,16 @@ def pair_utterances(a: Sequence[Hypothesis], b: Sequence[Hypothesis], facts: Tas
     ]
 
 
-def _row(
-    name: str, members: Sequence[PairedUtterance], *, confidence: float, num_resamples: int, seed: int
-) -> PairedRow:
+def _row(name: str, members: Sequence[PairedUtterance], *, confidence: float) -> PairedRow:
     first, second = [pair.first_counts for pair in members], [pair.second_counts for pair in members]
-
-    def interval(of: Rate) -> Interval | None:
-        options = {"num_resamples": num_resamples, "seed": seed}
-        return difference_interval(first, second, of=of, confidence=confidence, **options)
-
     return PairedRow(
         group=name,
         num_utterances=len(members),
         num_languages=len({pair.first.language for pair in members}),
         first=total(first),
         second=total(second),
-        error_rate=interval("error_rate"),
-        lid_accuracy=interval("lid_accuracy"),
+        error_rate=difference_interval(first, second, of="error_rate", confidence=confidence),
+        lid_accuracy=difference_interval(first, second, of="lid_accuracy", confidence=confidence),
     )
 
 
@@ -201,11 +182,3 @@ def marked_output(reference: Sequence[str], output: Sequence[str]) -> str:
 
 def _errors(errors: int, length: int) -> str:
     return f"{100 * errors / length:.0f} % errors" if length else f"{errors} errors, empty reference"
-
-
-def to_json(rows: Sequence[PairedRow], different: Sequence[PairedUtterance]) -> dict[str, Any]:
-    """Everything that the table and the text show, with the counts."""
-    pairs = [
-        asdict(pair) | {"difference": pair.difference, "lid_difference": pair.lid_difference} for pair in different
-    ]
-    return {"rows": [asdict(row) for row in rows], "most_different": pairs}

@@ -36,8 +36,6 @@ def runs_table(
     Raises:
         ValueError: there is no result, or none has the split or the protocol.
     """
-    if not results:
-        raise ValueError("there is no finished run to make a table of")
     protocol = _protocol(results, protocol)
     metrics = _metrics(results, protocol, split)
     settings = differences(results) or {"run": [one.run_id for one in results]}
@@ -59,6 +57,8 @@ def runs_table(
 
 
 def _protocol(results: Sequence[BenchmarkResult], asked: str | None) -> str:
+    if not results:
+        raise ValueError("there is no finished run to make a table of")
     scored = [one.protocols.sections for one in results]
     every = list(dict.fromkeys(name for sections in scored for name in sections))
     if not every or asked not in (None, *every):

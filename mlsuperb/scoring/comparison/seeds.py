@@ -36,55 +36,44 @@ def seed_rows(
     Args:
         groups: indices of the runs that are alike but for the seed.
     """
-    repeated = [members for members in groups if len({runs[index].settings[SEED] for index in members}) > 1]
+    repeated = [
+        [runs[index] for index in members]
+        for members in groups
+        if len({runs[index].settings[SEED] for index in members}) > 1
+    ]
     if seeds == "mean":
-        first = {members[0]: [runs[index] for index in members] for members in repeated}
-        averaged = {index for members in repeated for index in members}
-        shown = [index for index in range(len(runs)) if index in first or index not in averaged]
-        return tuple(_mean_and_sd(first[index]) if index in first else _single(runs[index]) for index in shown)
-    rows = [_single(run) for run in runs]
-    if seeds == "each_and_mean":
-        for members in repeated:
-            alike = [runs[index] for index in members]
-            rows += [_statistic(alike, "mean", fmean), _statistic(alike, "SD", stdev)]
+        first = {id(members[0]): members for members in repeated}
+        averaged = {id(run) for members in repeated for run in members}
+        shown = [run for run in runs if id(run) in first or id(run) not in averaged]
+        return tuple(_mean_and_sd(first[id(run)]) if id(run) in first else _row([run]) for run in shown)
+    rows = [_row([run]) for run in runs]
+    for members in repeated if seeds == "each_and_mean" else ():
+        rows.append(_row(members, seed=f"mean of {len(members)}"))
+        rows.append(_row(members, seed=f"SD of {len(members)}", statistics=(stdev,)))
     return tuple(rows)
 
 
-def _single(run: TableRun) -> tuple[str, ...]:
-    return (*run.settings.values(), *run.facts, *map(_shown, range(len(run.numbers)), run.numbers))
-
-
 def _mean_and_sd(runs: Sequence[TableRun]) -> tuple[str, ...]:
-    columns = zip(*(run.numbers for run in runs), strict=True)
-    seeds = ", ".join(sorted((run.settings[SEED] for run in runs), key=lambda seed: (len(seed), seed)))
-    numbers = (
-        f"{_over(values, fmean, column)} ± {_over(values, stdev, column)}"
-        if None not in values
-        else _shown(column, None)
-        for column, values in enumerate(columns)
-    )
-    return (*_settings(runs, seeds), *_facts(runs), *numbers)
+    seeds = sorted((run.settings[SEED] for run in runs), key=lambda seed: (len(seed), seed))
+    return _row(runs, seed=", ".join(seeds), statistics=(fmean, stdev))
 
 
-def _statistic(runs: Sequence[TableRun], name: str, compute: Callable[[Sequence[float]], float]) -> tuple[str, ...]:
-    columns = zip(*(run.numbers for run in runs), strict=True)
-    numbers = (_over(values, compute, column) for column, values in enumerate(columns))
-    return (*_settings(runs, f"{name} of {len(runs)}"), *_facts(runs), *numbers)
-
-
-def _settings(runs: Sequence[TableRun], seed: str) -> list[str]:
-    return [seed if key == SEED else value for key, value in runs[0].settings.items()]
-
-
-def _facts(runs: Sequence[TableRun]) -> list[str]:
-    """Where the runs differ (hours), all values."""
-    return [" / ".join(dict.fromkeys(values)) for values in zip(*(run.facts for run in runs), strict=True)]
-
-
-def _over(values: Sequence[float | None], compute: Callable[[Sequence[float]], float], column: int) -> str:
-    """A statistic is never taken over a hole."""
-    known = [value for value in values if value is not None]
-    return _shown(column, compute(known) if len(known) == len(values) else None)
+def _row(
+    runs: Sequence[TableRun],
+    *,
+    seed: str | None = None,
+    statistics: Sequence[Callable[[Sequence[float]], float]] = (fmean,),
+) -> tuple[str, ...]:
+    """The row of one run, or of runs alike but for `seed`: facts in which they differ (hours) with all values, and statistics,
+    which are never taken over a hole."""
+    settings = (seed if seed and key == SEED else value for key, value in runs[0].settings.items())
+    facts = (" / ".join(dict.fromkeys(values)) for values in zip(*(run.facts for run in runs), strict=True))
+    numbers = []
+    for column, values in enumerate(zip(*(run.numbers for run in runs), strict=True)):
+        known = [value for value in values if value is not None]
+        shown = [compute(known) for compute in statistics] if len(known) == len(values) else [None]
+        numbers.append(" ± ".join(_shown(column, value) for value in shown))
+    return (*settings, *facts, *numbers)
 
 
 def _shown(column: int, value: float | None) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
+
+from mlsuperb.runs.identity import without
+from mlsuperb.scoring.counts import grouped
 
 if TYPE_CHECKING:
     from mlsuperb.scoring.records import BenchmarkResult
@@ -40,9 +43,7 @@ def choose_on_dev(results: Sequence[BenchmarkResult], *, setting: str = LEARNING
         raise ValueError(f"no run has a setting {setting!r}; give its path, such as {LEARNING_RATE}")
     chosen: set[int] = set()
     for members in alike(results, but=(setting, SEED)):
-        values: dict[Hashable, list[int]] = {}
-        for index in members:
-            values.setdefault(repr(value_of(results[index].config, setting)), []).append(index)
+        values = grouped(members, lambda index: repr(value_of(results[index].config, setting)))
         chosen.update(next(iter(values.values())) if len(values) == 1 else _best(results, values, setting))
     return Selection(
         chosen=tuple(one for index, one in enumerate(results) if index in chosen),
@@ -70,12 +71,13 @@ def alike(results: Sequence[BenchmarkResult], *, but: Collection[str]) -> list[l
     """Groups of indices of results with the same data and the same settings, those in `but` and those that do not change
     the science aside; in the order given."""
     left_out = {*not_science(results), *but}
-    groups: dict[str, list[int]] = {}
-    for index, one in enumerate(results):
-        data = {split: (found.sha256, found.num_utterances) for split, found in one.data.splits.items()}
-        key = json.dumps([_without(one.config, left_out), data], sort_keys=True)
-        groups.setdefault(key, []).append(index)
-    return list(groups.values())
+
+    def key(index: int) -> str:
+        splits = results[index].data.splits
+        data = {split: (found.sha256, found.num_utterances) for split, found in splits.items()}
+        return json.dumps([without(results[index].config, left_out), data], sort_keys=True)
+
+    return list(grouped(range(len(results)), key).values())
 
 
 def not_science(results: Iterable[BenchmarkResult]) -> set[str]:
@@ -91,7 +93,7 @@ def value_of(config: Mapping[str, Any], setting: str) -> Any:
     return node
 
 
-def _best(results: Sequence[BenchmarkResult], values: Mapping[Hashable, Sequence[int]], setting: str) -> Sequence[int]:
+def _best(results: Sequence[BenchmarkResult], values: Mapping[str, Sequence[int]], setting: str) -> Sequence[int]:
     seeds = [{results[index].config.get(SEED) for index in members} for members in values.values()]
     common = set.intersection(*seeds)
     if not common:
@@ -104,13 +106,3 @@ def _best(results: Sequence[BenchmarkResult], values: Mapping[Hashable, Sequence
         return fmean(dev_figure(results[at]) for at in members if results[at].config.get(SEED) in common)
 
     return min(values.values(), key=figure)
-
-
-def _without(node: Any, left_out: Collection[str], inside: str = "") -> Any:
-    if not isinstance(node, Mapping):
-        return node
-    return {
-        key: _without(value, left_out, f"{inside}{key}.")
-        for key, value in node.items()
-        if f"{inside}{key}" not in left_out and key != "card" and not (inside and key == "name")
-    }

@@ -29,7 +29,7 @@ from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
-from mlsuperb.scoring.counts import Counts, nested
+from mlsuperb.scoring.counts import Counts, grouped, nested
 from mlsuperb.scoring.metrics import HIGHER, LOWER, mean, metric, sample_std
 from mlsuperb.types import Hypothesis, TaskFacts
 
@@ -117,10 +117,8 @@ class Challenge:
         self, hypotheses: Sequence[Hypothesis], facts: TaskFacts, counts: Callable[[], Sequence[Counts]]
     ) -> dict[str, Any]:
         """The section of a result. It counts for itself, by utterances' rates."""
-        members: dict[tuple[str, str, str], list[tuple[Hypothesis, Pair]]] = {}
-        for one in hypotheses:
-            members.setdefault((one.split, one.dataset, language_of(one)), []).append((one, self.pair(one)))
-        table = {key: _count(members[key]) for key in sorted(members)}
+        members = grouped(hypotheses, lambda one: (one.split, one.dataset, language_of(one)))
+        table = {key: self._count(members[key]) for key in sorted(members)}
         by_split: dict[str, dict[str, list[ChallengeCounts]]] = {}
         for (split, _, language), found in table.items():
             by_split.setdefault(split, {}).setdefault(language, []).append(found)
@@ -135,6 +133,16 @@ class Challenge:
             "per_language": {split: found.per_language() for split, found in rates.items()},
             "left_out": {split: found.left_out for split, found in rates.items()},
         }
+
+    def _count(self, members: Sequence[Hypothesis]) -> ChallengeCounts:
+        scored = [pair for pair in map(self.pair, members) if pair.reference]
+        return ChallengeCounts(
+            num_utterances=len(members),
+            num_scored=len(scored),
+            num_empty_hypotheses=sum(not one.hypothesis.strip() for one in members),
+            cer_sum=fsum(utterance_cer(pair.reference, pair.text) for pair in scored),
+            lid_correct=sum(pair.language_right for pair in scored),
+        )
 
 
 protocol = Challenge()
@@ -160,17 +168,6 @@ def language_of(one: Hypothesis) -> str:
 def reference_of(one: Hypothesis) -> str:
     """Without a language token that it begins with."""
     return _LEADING_TOKEN.sub("", one.reference, count=1) if _LEADING_TOKEN.match(one.reference) else one.reference
-
-
-def _count(members: Sequence[tuple[Hypothesis, Pair]]) -> ChallengeCounts:
-    scored = [pair for _, pair in members if pair.reference]
-    return ChallengeCounts(
-        num_utterances=len(members),
-        num_scored=len(scored),
-        num_empty_hypotheses=sum(not one.hypothesis.strip() for one, _ in members),
-        cer_sum=fsum(utterance_cer(pair.reference, pair.text) for pair in scored),
-        lid_correct=sum(pair.language_right for pair in scored),
-    )
 
 
 @dataclass(frozen=True)

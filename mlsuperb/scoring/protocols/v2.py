@@ -71,7 +71,7 @@ class V2:
         self, hypotheses: Sequence[Hypothesis], facts: TaskFacts, counts: Callable[[], Sequence[Counts]]
     ) -> dict[str, Any]:
         """The section of a result."""
-        table = group(hypotheses, counts(), by=lambda one: (one.split, _dataset(one), _language(one)))
+        table = group(hypotheses, counts(), by=_cell)
         trees = nested({(split, language, dataset): found for (split, dataset, language), found in table.items()})
         return {
             "normaliser": {"name": facts.normaliser, "version": VERSIONS[facts.normaliser]},
@@ -95,12 +95,9 @@ class V2:
 protocol = V2()
 
 
-def _dataset(one: Hypothesis) -> str:
-    return DATASET_NAMES.get(one.dataset, one.dataset)
-
-
-def _language(one: Hypothesis) -> str:
-    return LANGUAGE_NAMES.get(one.language, one.language)
+def _cell(one: Hypothesis) -> tuple[str, str, str]:
+    dataset, language = DATASET_NAMES.get(one.dataset, one.dataset), LANGUAGE_NAMES.get(one.language, one.language)
+    return one.split, dataset, language
 
 
 def _language_rate(datasets: Mapping[str, Counts]) -> float | None:
