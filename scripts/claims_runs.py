@@ -14,7 +14,7 @@ from mlsuperb.runs.store import EVALUATIONS, RESULT_FILE, find, read
 from mlsuperb.scoring.comparison.paired import pair_utterances
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis
 

@@ -11,7 +11,7 @@ from mlsuperb import tasks
 from mlsuperb.benchmark.result import standing
 from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import write_hypotheses
-from mlsuperb.scoring.records import SCORER_VERSION, BenchmarkResult
+from mlsuperb.scoring.result import SCORER_VERSION, BenchmarkResult
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.types import Hypothesis, TaskFacts
 

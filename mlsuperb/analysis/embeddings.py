@@ -24,7 +24,7 @@ from mlsuperb.config.build import job_of
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.layers.masks import zero_padding
 from mlsuperb.runs.hypotheses import hypotheses_of_split
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.types import Encoded, Features, Hypothesis
 
 # Utterances differ by less than this part of a frame's size: rounding. A linear head behind `input_norm=mean` gives all

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlsuperb.analysis.languages import LanguageScore
-from mlsuperb.scoring.records import Metric
+from mlsuperb.scoring.result import Metric
 
 MAX_STD_SHARE = 0.8  # of the mean over languages; the challenge's baselines have 0.65 to 0.77
 MAX_WORST_RATIO = 3.0  # worst language over the mean over languages

@@ -15,10 +15,10 @@ from mlsuperb.analysis.chart import EIGHT, Chart, Outcome, new_figure
 from mlsuperb.analysis.runs import LoadedRun, load_run
 from mlsuperb.runs.store import CONFIG_FILE, read_config
 from mlsuperb.scoring.comparison.bootstrap import rate_interval
+from mlsuperb.scoring.comparison.comparable import comparable
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import total
-from mlsuperb.scoring.records import BenchmarkResult
-from mlsuperb.scoring.result import comparable
+from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.table import Cells, percent, rates
 
 if TYPE_CHECKING:

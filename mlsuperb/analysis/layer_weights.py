@@ -10,7 +10,7 @@ import pandas as pd
 
 from mlsuperb.analysis.chart import Chart, Outcome, heat_map, new_figure
 from mlsuperb.analysis.runs import run_labels, subject
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.table import Cells
 
 NUMBERS_FIT = 13  # columns: layers of a base model

@@ -20,7 +20,7 @@ from mlsuperb.runs.hypotheses import hypotheses_of_split
 from mlsuperb.runs.store import read
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import Counts
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis
 

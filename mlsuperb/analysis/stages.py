@@ -16,7 +16,7 @@ from mlsuperb.analysis.chart import GREY, TWENTY, Chart, Outcome, colours, legen
 from mlsuperb.analysis.projection import WRONG
 from mlsuperb.data.languages import language_name
 from mlsuperb.runs.environment import now
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.table import Cells, percent
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from mlsuperb.analysis.runs import LoadedRun, load_run, pairs_of, run_labels
 from mlsuperb.analysis.transfer_charts import By, bars_chart, matrix_chart
 from mlsuperb.runs.store import EVALUATIONS, RESULT_FILE
 from mlsuperb.scoring.comparison.bootstrap import rate_interval
+from mlsuperb.scoring.comparison.comparable import same_scoring
 from mlsuperb.scoring.counts import Counts, total
-from mlsuperb.scoring.records import BenchmarkResult
-from mlsuperb.scoring.result import same_scoring
+from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.table import Cells, percent
 from mlsuperb.scoring.utterances import compared_texts
 from mlsuperb.types import Hypothesis

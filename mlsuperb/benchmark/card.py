@@ -14,7 +14,7 @@ from mlsuperb.runs.store import EVALUATIONS, RESULT_FILE, read
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.scoring.comparison.run_facts import overlap
 from mlsuperb.scoring.protocols import described
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.table import SYNTHETIC, protocol_tables
 
 if TYPE_CHECKING:

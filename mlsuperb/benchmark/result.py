@@ -29,7 +29,7 @@ from mlsuperb.runtime.device import describe_device
 from mlsuperb.runtime.speed import Speed, peak_memory_gb
 from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
-from mlsuperb.scoring.records import SCORER_VERSION, BenchmarkResult
+from mlsuperb.scoring.result import SCORER_VERSION, BenchmarkResult
 from mlsuperb.scoring.table import SYNTHETIC, section_tables, tell
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
 from mlsuperb.training.progress import Progress

@@ -12,7 +12,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from mlsuperb.analysis.chart import Outcome
-    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult
 
 WHAT = {
     "layer_weights": "heat map of learned layer weights, one row per run",
@@ -53,7 +53,7 @@ def _analyse(*, what: str, runs: Sequence[Path], out: Path | None, **options: An
     from mlsuperb.analysis.runs import folder_for
     from mlsuperb.analysis.transfer import transfer
     from mlsuperb.runs.store import EVALUATIONS, find
-    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult
     from mlsuperb.scoring.table import table_console, tell
 
     console = table_console()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlsuperb.runs.hypotheses import hypotheses_of_split
 from mlsuperb.runtime.files import strict_json, write_atomic
+from mlsuperb.scoring.comparison.comparable import comparable
 from mlsuperb.scoring.comparison.language_facts import GROUPINGS, By
 from mlsuperb.scoring.comparison.paired import (
     LEGEND,
@@ -23,11 +24,10 @@ from mlsuperb.scoring.comparison.paired import (
     verdict,
 )
 from mlsuperb.scoring.comparison.runs import differences
-from mlsuperb.scoring.result import comparable
 from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console, tell
 
 if TYPE_CHECKING:
-    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult
 
 CONFIDENCE = 0.95
 
@@ -85,7 +85,7 @@ def compare_runs(
         ValueError: a folder holds no finished run, the results are not comparable, or none has the split.
     """
     from mlsuperb.runs import store
-    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult
 
     a, b = (store.read(folder, BenchmarkResult) for folder in (first, second))
     if reasons := comparable(a, b):

@@ -30,7 +30,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     from mlsuperb.config.check import check
     from mlsuperb.runs import store
     from mlsuperb.runs.identity import signature
-    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult
 
     config = build.load_config(run) | _changes(overrides) | {"benchmark": None}  # it was of the run's own data
     check(config)

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     from mlsuperb.scoring.boards.formats import FORMATS, show
     from mlsuperb.scoring.boards.leaderboard import leaderboard
     from mlsuperb.scoring.boards.superb_s import board_named
-    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult
     from mlsuperb.scoring.table import table_console, tell
 
     board = board_named(options.board)

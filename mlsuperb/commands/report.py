@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from mlsuperb.analysis.report.page import figures_folder, write_report
     from mlsuperb.runs.store import find
-    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult
     from mlsuperb.scoring.table import tell
 
     found, console = find(options.pop("runs"), BenchmarkResult).required(), Console()

@@ -33,7 +33,7 @@ def facts_of(folder: Path, hypotheses: Sequence[Hypothesis], asked: Mapping[str,
         asked: `task`, `normaliser` and `units` that are to be used instead; None where nothing else was asked for.
     """
     from mlsuperb.runs import store
-    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult
 
     facts, synthetic, num_trained = infer_task(hypotheses), False, 0
     if (folder / store.RESULT_FILE).is_file():

@@ -16,7 +16,7 @@ from mlsuperb.scoring.comparison.selection import LEARNING_RATE, choose_on_dev, 
 from mlsuperb.scoring.table import SYNTHETIC, table_console, tell
 
 if TYPE_CHECKING:
-    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult
 
 
 def show_runs(
@@ -40,7 +40,7 @@ def show_runs(
         ValueError: none has finished, or none has the split.
     """
     from mlsuperb.runs import store
-    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult
 
     found = store.find(folders, BenchmarkResult).required()
     results, passed_over = _chosen([*found.runs.values()], best)

@@ -11,7 +11,7 @@ import mlsuperb
 from mlsuperb.runs.environment import now
 from mlsuperb.runs.store import RESULT_FILE, read
 from mlsuperb.runtime.files import whole_folder, write_json
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.upstreams.huggingface import EXPORT_FILE
 
 

@@ -13,7 +13,7 @@ from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
 if TYPE_CHECKING:
-    from mlsuperb.scoring.records import Protocols
+    from mlsuperb.scoring.result import Protocols
 
 
 @dataclass(kw_only=True)
@@ -53,7 +53,7 @@ class Scoring:
         Raises:
             ValueError: nothing to score, or an unknown protocol or normaliser.
         """
-        from mlsuperb.scoring.records import Protocols
+        from mlsuperb.scoring.result import Protocols
 
         if not hypotheses:
             raise ValueError("there is no hypothesis to score")

@@ -15,7 +15,7 @@ from mlsuperb.scoring.counts import Counts, Rate, total
 from mlsuperb.types import TaskFacts
 
 if TYPE_CHECKING:
-    from mlsuperb.scoring.records import Metric, Protocols, Section
+    from mlsuperb.scoring.result import Metric, Protocols, Section
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 ABSENT = "n.a."

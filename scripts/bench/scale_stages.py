@@ -22,7 +22,7 @@ from mlsuperb.runs import store
 from mlsuperb.runs.environment import environment, now
 from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.runs.result import SCHEMA_VERSION
-from mlsuperb.scoring.records import SCORER_VERSION, BenchmarkResult, Protocols
+from mlsuperb.scoring.result import SCORER_VERSION, BenchmarkResult, Protocols
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import protocol_tables
 from mlsuperb.tasks.asr_lid import ASRLID

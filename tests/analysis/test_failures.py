@@ -4,7 +4,7 @@ import pytest
 
 from mlsuperb.analysis.failures import failure_signatures
 from mlsuperb.analysis.languages import LanguageScore
-from mlsuperb.scoring.records import Metric
+from mlsuperb.scoring.result import Metric
 
 
 def score(code: str, *rates: float) -> LanguageScore:

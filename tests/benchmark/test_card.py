@@ -18,7 +18,7 @@ from mlsuperb.benchmark.card import eval_results, model_card, write_card
 from mlsuperb.commands.export import main
 from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import write_hypotheses
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.types import Hypothesis
 
 HUBERT = {

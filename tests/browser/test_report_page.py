@@ -10,7 +10,7 @@ from fake_runs import make_run
 
 from mlsuperb.analysis.report.page import write_report
 from mlsuperb.runs.store import find
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 
 WIDTHS = (1280, 390)
 

@@ -20,7 +20,7 @@ from mlsuperb.analysis.runs import short_names
 from mlsuperb.commands import report
 from mlsuperb.commands.report import main
 from mlsuperb.runs.store import find
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 
 EVIL = '<img src=x onerror="alert(1)"><script>alert(2)</script>&"\''
 
@@ -216,7 +216,9 @@ def test_a_page_keeps_its_size(runs, tmp_path, monkeypatch, no_figures) -> None:
 def test_mistakes_are_explained(runs, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"no finished run: .*: it holds no run\. Give folders of runs"):
         main([str(tmp_path)])
-    with pytest.raises(ValueError, match=r"no hypotheses of split 'dev_dialect'; it has test: give one with --split"):
+    with pytest.raises(
+        ValueError, match=r"no hypotheses of the split 'dev_dialect'; it has test: give one of them with --split"
+    ):
         main([str(runs[0]), "--split", "dev_dialect"])
     with pytest.raises(ValueError, match=r"--max-audio is -1; give 0"):
         main([str(runs[0]), "--max-audio", "-1"])

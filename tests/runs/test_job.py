@@ -12,7 +12,7 @@ import pytest
 
 from mlsuperb.runs.result import Result
 from mlsuperb.runs.store import find, read
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = '''

@@ -11,7 +11,7 @@ from finished_runs import finished_run
 
 from mlsuperb.runs import store
 from mlsuperb.runs.result import Result
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 
 
 def found_in(*folders: Path) -> tuple[list[str], dict[str, str]]:

@@ -7,7 +7,7 @@ from finished_runs import facts
 from rich.console import Console
 
 from mlsuperb.scoring.examples import show_examples
-from mlsuperb.scoring.records import Protocols
+from mlsuperb.scoring.result import Protocols
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import metrics_table, protocol_tables
 

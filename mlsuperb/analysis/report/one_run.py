@@ -11,7 +11,7 @@ from mlsuperb.analysis.report.blocks import Block, Cell, Figures, Note, Page, Pa
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.runs import ANALYSIS, LoadedRun
 from mlsuperb.analysis.stages import stored
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.table import SYNTHETIC
 
 COSTS = {

@@ -14,7 +14,7 @@ from mlsuperb.analysis.report.one_run import one_run_page
 from mlsuperb.analysis.report.several import several_runs_page
 from mlsuperb.analysis.runs import load_run
 from mlsuperb.runtime.files import write_atomic
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 
 REPORT, FIGURES = "report.html", "figures"
 

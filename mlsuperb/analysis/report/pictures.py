@@ -24,7 +24,7 @@ from mlsuperb.analysis.report.blocks import (
 )
 from mlsuperb.analysis.runs import LoadedRun
 from mlsuperb.data.languages import language_name
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 
 
 def languages(run: LoadedRun) -> Section:

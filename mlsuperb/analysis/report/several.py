@@ -28,9 +28,9 @@ from mlsuperb.analysis.report.utterances import KEY, aligned_output, example, ra
 from mlsuperb.analysis.runs import LoadedRun, short_names
 from mlsuperb.data.languages import language_name
 from mlsuperb.scoring.comparison.bootstrap import Interval
+from mlsuperb.scoring.comparison.comparable import comparable
 from mlsuperb.scoring.comparison.paired import PairedRow, PairedUtterance, most_different, pair_utterances, paired_rows
 from mlsuperb.scoring.comparison.runs import runs_table
-from mlsuperb.scoring.result import comparable
 from mlsuperb.scoring.table import SYNTHETIC, rates
 
 MOST_RUNS = 6  # side by side in the table of languages and under an utterance

@@ -12,8 +12,8 @@ from mlsuperb.scoring.comparison.bootstrap import Interval, rate_interval
 from mlsuperb.scoring.comparison.run_facts import above_cap, trained_params
 from mlsuperb.scoring.protocols import described
 from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
-from mlsuperb.scoring.records import Metric
-from mlsuperb.scoring.records import Section as ProtocolSection
+from mlsuperb.scoring.result import Metric
+from mlsuperb.scoring.result import Section as ProtocolSection
 from mlsuperb.scoring.table import ARROWS, taken_over
 
 SUBSETS = {"trained": "trained", "reserved": "few-shot", "all": "all"}

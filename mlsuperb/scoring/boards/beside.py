@@ -8,7 +8,7 @@ from mlsuperb.scoring.boards.entries import slot_name
 from mlsuperb.scoring.boards.published import PublishedRow, published_rows
 from mlsuperb.scoring.boards.rows import Row
 from mlsuperb.scoring.boards.superb_s import Board, boards
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 
 SAME_WEIGHTS = ("revision", "dropout_while_frozen")  # settings of an upstream that leave its weights what they are
 

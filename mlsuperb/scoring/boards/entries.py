@@ -9,7 +9,7 @@ from typing import Any
 
 from mlsuperb.scoring.boards.superb_s import ANY_SIZE, MONO, Board
 from mlsuperb.scoring.comparison.selection import LEARNING_RATE, dev_figure, value_of
-from mlsuperb.scoring.records import BenchmarkResult, Published
+from mlsuperb.scoring.result import BenchmarkResult, Published
 
 FINISHED = "finished"
 Slot = tuple[str, str | None]  # what a run stands for on a board: a track, and of the monolingual track which run

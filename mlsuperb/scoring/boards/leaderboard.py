@@ -14,7 +14,7 @@ from mlsuperb.scoring.boards.entries import Entry, take
 from mlsuperb.scoring.boards.rows import Row, make_rows
 from mlsuperb.scoring.boards.superb_s import FORMULA, MONO, Board
 from mlsuperb.scoring.comparison.selection import value_of
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 
 _SETTING = re.compile(r"^(\+{0,2})([\w/.@-]+)=(.*)$", re.DOTALL)
 OWN = ("exp", "data.mono", "benchmark.run", "seed", "run_name")  # settings that say which run of a row it is

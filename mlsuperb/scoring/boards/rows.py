@@ -17,10 +17,10 @@ from typing import Any
 
 from mlsuperb.scoring.boards.entries import Entry, Slot, mono_column, slot_name
 from mlsuperb.scoring.boards.superb_s import MONO, Board, superb_s
+from mlsuperb.scoring.comparison.comparable import comparable
 from mlsuperb.scoring.comparison.selection import choose_on_dev
 from mlsuperb.scoring.counts import grouped
-from mlsuperb.scoring.records import Part
-from mlsuperb.scoring.result import comparable
+from mlsuperb.scoring.result import Part
 
 SCORE = "superb_s"  # among the scores of a row
 # Settings of the built-in corpus in which the tracks of one row may differ there: it has no fixed languages.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from mlsuperb.scoring.comparison.comparable import same_scoring
 from mlsuperb.scoring.comparison.language_facts import TITLES, By, group_of
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import Counts, total
 from mlsuperb.scoring.protocols import known
-from mlsuperb.scoring.result import same_scoring
 from mlsuperb.scoring.table import Cells, percent, rates
 
 if TYPE_CHECKING:
-    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult
 
 TOTAL = "total"
 

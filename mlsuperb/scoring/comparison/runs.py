@@ -12,7 +12,7 @@ from mlsuperb.scoring.protocols import described, known
 from mlsuperb.scoring.table import ARROWS, Cells
 
 if TYPE_CHECKING:
-    from mlsuperb.scoring.records import BenchmarkResult, Metric
+    from mlsuperb.scoring.result import BenchmarkResult, Metric
 
 
 def runs_table(

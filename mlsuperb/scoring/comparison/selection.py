@@ -12,7 +12,7 @@ from mlsuperb.runs.identity import without
 from mlsuperb.scoring.counts import grouped
 
 if TYPE_CHECKING:
-    from mlsuperb.scoring.records import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult
 
 LEARNING_RATE = "trainer.optimizer.lr"
 SEED = "seed"

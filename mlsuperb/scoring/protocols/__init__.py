@@ -40,7 +40,7 @@ class ScoringProtocol(Protocol):
     def score(
         self, hypotheses: Sequence[Hypothesis], facts: TaskFacts, counts: Callable[[], Sequence[Counts]]
     ) -> Mapping[str, Any]:
-        """Its section of a result (`mlsuperb.scoring.records.Section`), without name and version.
+        """Its section of a result (`mlsuperb.scoring.result.Section`), without name and version.
 
         Args:
             counts: gives the counts of each utterance (`utterance_counts`), which protocols share.

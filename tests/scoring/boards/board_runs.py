@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.scoring.boards.superb_s import Board, board_named
-from mlsuperb.scoring.records import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult
 
 # HuBERT-base on the 2024 board's columns, 10min, near its published 42.8 39.8 44.5 61.2 71.5 39.2 43.8
 SCORES = {"mono": 42.8, "multi": (40.0, 44.5), "lid": 61.2, "joint": (71.5, 39.2, 43.8)}

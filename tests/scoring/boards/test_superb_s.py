@@ -13,7 +13,7 @@ from mlsuperb.data.corpora.ml_superb_release import mono_settings
 from mlsuperb.scoring.boards.published import ROW_FILES, other_numbers, published_rows
 from mlsuperb.scoring.boards.superb_s import board_named, boards, superb_s
 from mlsuperb.scoring.protocols import challenge, v1
-from mlsuperb.scoring.records import SCORER_VERSION
+from mlsuperb.scoring.result import SCORER_VERSION
 
 SCORED = [row for row in published_rows() if row.superb_s is not None]
 

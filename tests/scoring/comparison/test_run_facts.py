@@ -8,7 +8,7 @@ from finished_runs import result_of
 
 import mlsuperb
 from mlsuperb.scoring.comparison.run_facts import run_facts
-from mlsuperb.scoring.records import Part
+from mlsuperb.scoring.result import Part
 
 UPSTREAMS = Path(mlsuperb.__file__).parent.parent / "conf" / "upstream"
 

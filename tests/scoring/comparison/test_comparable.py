@@ -7,8 +7,8 @@ import pytest
 from finished_runs import result_of
 
 from mlsuperb.runs import store
-from mlsuperb.scoring.records import BenchmarkResult
-from mlsuperb.scoring.result import comparable
+from mlsuperb.scoring.comparison.comparable import comparable
+from mlsuperb.scoring.result import BenchmarkResult
 
 SPLITS = {"train": {"sha256": "1" * 64, "num_utterances": 5}, "test": {"sha256": "2" * 64, "num_utterances": 2}}
 
