@@ -20,10 +20,8 @@ from mlsuperb.config.build import instantiate
 from mlsuperb.data.text import VERSIONS
 from mlsuperb.runs import store
 from mlsuperb.runs.decoding import Decoding
-from mlsuperb.runs.environment import now
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
-from mlsuperb.runs.identity import not_science
-from mlsuperb.runs.result import SCHEMA_VERSION
+from mlsuperb.runs.result import what_ran
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import describe_device
 from mlsuperb.runtime.speed import Speed, peak_memory_gb
@@ -60,7 +58,7 @@ def save_result(
         return
     benchmark = describe(config)
     content = {
-        **what_ran(config, environment),
+        **what_ran(config, environment, job=BenchmarkResult.kind),
         **what_was_scored(config, folder, decoded.hypotheses),
         **what_was_trained(config, model),
         "benchmark": benchmark,
@@ -73,23 +71,6 @@ def save_result(
     )
     store.write(folder, store.validated(content, BenchmarkResult, place=f"result of {config['run_id']}"))
     save_card(folder)
-
-
-def what_ran(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What every run says of itself (`mlsuperb.runs.result.Result`)."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "job": BenchmarkResult.kind,
-        "run_id": config["run_id"],
-        "status": "finished",
-        "config": config,
-        "not_science": not_science(config),
-        "seed": config["seed"],
-        "code": {**environment["code"], "package_version": environment["package_version"]},
-        "env": {key: value for key, value in environment.items() if key not in ("code", "package_version")},
-        "inputs": {},
-        "date": now(),
-    }
 
 
 def what_was_scored(config: Mapping[str, Any], folder: Path, hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mlsuperb.runs.identity import NOT_SCIENCE_BEFORE
+from mlsuperb.runs.environment import now
+from mlsuperb.runs.identity import NOT_SCIENCE_BEFORE, not_science
 
 SCHEMA_VERSION = 1
 
@@ -59,3 +61,27 @@ class Result(Record):
 
 
 Kind = TypeVar("Kind", bound=Result)
+
+
+def what_ran(
+    config: Mapping[str, Any], environment: Mapping[str, Any], *, job: str, inputs: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The part of a result that is the same for every job; `training` and `cost` are the job's own to add.
+
+    Args:
+        environment: of the process (`mlsuperb.runs.environment.environment`).
+        inputs: runs that this one took something from, as `Result.inputs` has them.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "job": job,
+        "run_id": config["run_id"],
+        "status": "finished",
+        "config": config,
+        "not_science": not_science(config),
+        "seed": config["seed"],
+        "code": {**environment["code"], "package_version": environment["package_version"]},
+        "env": {key: value for key, value in environment.items() if key not in ("code", "package_version")},
+        "inputs": dict(inputs or {}),
+        "date": now(),
+    }

@@ -86,7 +86,7 @@ def content(config, folder, ones, **data):
     """The file of a run as `save_result` puts it together, without what needs a model."""
     write_hypotheses(folder / "hypotheses.jsonl", ones)
     data = {"name": "d", "splits": {"test": {"sha256": "a", "num_utterances": len(ones)}}, "synthetic": False} | data
-    whole = written.what_ran(config, ENVIRONMENT) | written.what_was_scored(config, folder, ones)
+    whole = written.what_ran(config, ENVIRONMENT, job="benchmark") | written.what_was_scored(config, folder, ones)
     return whole | {"data": data} | written.standing(["no release"], whole, data)
 
 

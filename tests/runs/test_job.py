@@ -17,8 +17,7 @@ from mlsuperb.scoring.result import BenchmarkResult
 ROOT = Path(__file__).resolve().parents[2]
 CODE = '''
 from mlsuperb.runs import store
-from mlsuperb.runs.environment import now
-from mlsuperb.runs.result import SCHEMA_VERSION, Result
+from mlsuperb.runs.result import Result, what_ran
 
 
 class Counter:
@@ -41,15 +40,8 @@ class Count:
             yield "counter.upto=13 is unlucky; give another number"
 
     def __call__(self, config, run):
-        environment = dict(run.environment)
-        store.write(
-            run.folder,
-            Result(
-                schema_version=SCHEMA_VERSION, job="count", run_id=run.id, status="finished", config=config, seed=config["seed"],
-                code={**environment.pop("code"), "package_version": environment.pop("package_version")}, env=environment,
-                training={"counted": config["counter"]["upto"]}, cost={}, date=now(),
-            ),
-        )
+        said = what_ran(config, run.environment, job="count")
+        store.write(run.folder, Result(**said, training={"counted": config["counter"]["upto"]}, cost={}))
 
     def load(self, folder, *, device):
         raise ValueError(f"{folder} counts; it transcribes nothing")
