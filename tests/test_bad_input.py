@@ -173,7 +173,7 @@ def test_audio_too_short_for_its_text_is_counted_in_the_result(
     result = json.loads((folder_of(config) / "result.json").read_text(encoding="utf-8"))
     assert result["cost"]["utterances"] == 12, "3 utterances in each of 4 iterations"
     assert result["training"]["num_unaligned"] == 4
-    assert "4 times an utterance was too short for its text" in " ".join(capsys.readouterr().out.split())
+    assert "4 times a training example had fewer frames than tokens" in " ".join(capsys.readouterr().out.split())
 
 
 @needs_dev_full

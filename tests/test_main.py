@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 
@@ -83,7 +82,7 @@ def test_other_errors_show_where_they_arose(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(_: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr("mlsuperb.commands.folders.main", interrupted)
     assert status("folders") == 130

@@ -19,5 +19,5 @@ def test_biases_and_nothing_else_get_a_gradient() -> None:
 
 
 def test_an_upstream_without_biases_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"this upstream \(Fbank\) has none\. Choose .* adaptation=frozen"):
+    with pytest.raises(ValueError, match=r"this model \(Fbank\) has none\. Choose .* adaptation=frozen"):
         BitFit().apply(Fbank())

