@@ -6,7 +6,7 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mlsuperb.runtime import ranks
 from mlsuperb.runtime.files import disk_errors_named
 from mlsuperb.training.distributed import full, like
 
@@ -85,6 +86,31 @@ def average(paths: list[Path]) -> dict[str, Tensor]:
         name: torch.stack([weights[name] for weights in loaded]).mean(0) if first.is_floating_point() else first
         for name, first in loaded[0].items()
     }
+
+
+class KeptEpochs:
+    """The weights of the best epochs, a file each. Rank 0 writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _file(self, epoch: int) -> Path:
+        return self.folder / f"epoch_{epoch:04d}.safetensors"
+
+    def save(self, epoch: int, weights: Mapping[str, Tensor]) -> None:
+        """Write the weights of an epoch."""
+        if ranks.is_main():
+            save_weights(weights, self._file(epoch))
+
+    def drop_all_but(self, epochs: Collection[int]) -> None:
+        """Remove the files of all other epochs."""
+        for path in self.folder.glob("epoch_*.safetensors"):
+            if ranks.is_main() and path not in {self._file(epoch) for epoch in epochs}:
+                path.unlink()
+
+    def mean(self, epochs: Collection[int]) -> dict[str, Tensor]:
+        """The average of the weights of `epochs`."""
+        return average([self._file(epoch) for epoch in sorted(epochs)])
 
 
 def disk_forecast(model: nn.Module, folder: Path, *, keep_best: int) -> str:

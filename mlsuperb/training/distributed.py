@@ -51,6 +51,13 @@ def replicate(model: nn.Module, *, some_wait: bool) -> nn.Module:
     return nn.parallel.DistributedDataParallel(model, find_unused_parameters=some_wait)
 
 
+def wrapped(accelerator: Any, model: nn.Module, *, some_wait: bool) -> nn.Module:
+    """`model` as the steps call it: with the accelerator's autocast, and on several ranks with averaged gradients unless it is
+    sharded. `some_wait`: see `replicate`."""
+    prepared: nn.Module = accelerator.prepare_model(model, evaluation_mode=True)  # adds autocast, leaves the rest to us
+    return replicate(prepared, some_wait=some_wait) if ranks.world() > 1 and not is_sharded(model) else prepared
+
+
 @contextmanager
 def unsynchronised(wrapped: nn.Module, held_back: bool) -> Iterator[None]:
     """Inside, if `held_back`, gradients are added up on each rank and not averaged: another backward pass will follow."""

@@ -12,9 +12,6 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
 from mlsuperb.runtime import ranks
@@ -22,7 +19,7 @@ from mlsuperb.runtime.device import choose_device, prepare_process
 from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.training.checkpoint import (
     CheckpointFolder,
-    average,
+    KeptEpochs,
     disk_forecast,
     load_trained,
     restore_rng,
@@ -31,18 +28,16 @@ from mlsuperb.training.checkpoint import (
 )
 from mlsuperb.training.distributed import (
     full,
-    is_sharded,
     put_together,
-    replicate,
     seed_rank,
     shard,
     unsynchronised,
     whole,
+    wrapped,
 )
-from mlsuperb.training.losses import WHAT_HELPS, WHOLE, PendingLosses, share_of
+from mlsuperb.training.losses import PendingLosses, count_skipped, share_of
 from mlsuperb.training.memory import memory_errors_named
 from mlsuperb.training.parameters import (
-    Parameters,
     Unfreezing,
     check_cap,
     check_gradients,
@@ -53,7 +48,7 @@ from mlsuperb.training.parameters import (
 from mlsuperb.training.progress import PROGRESS_FILE, Estimate, Progress
 from mlsuperb.training.settings import TrainingSettings
 from mlsuperb.training.trainable import Batch, Trainable, compile_blocks
-from mlsuperb.training.turns import Turn
+from mlsuperb.training.turns import Turn, make_turn
 from mlsuperb.types import Loss
 
 log = logging.getLogger(__name__)
@@ -78,7 +73,7 @@ class Loop:
         self.on_progress = on_progress
         self.device = prepare_process(choose_device(settings.device))
         self.progress = Progress()
-        self.checkpoints = CheckpointFolder(folder / "checkpoints")
+        self.checkpoints, self.kept = CheckpointFolder(folder / "checkpoints"), KeptEpochs(folder / "best")
         self._seen = 0  # examples that this rank has trained on and `progress` does not have yet
         self._set_up()
 
@@ -109,33 +104,23 @@ class Loop:
         num_updates = settings.num_iterations // settings.accumulate
         self.unfreezing = Unfreezing(trained, settings.unfreeze_after, num_updates=num_updates)
         optimizers = {turn: settings.optimizer(groups_of(groups, dict(self.model.trained(turn)))) for turn in turns}
-        self.wrapped = self._wrap()
-        self.turns = [self._turn(name, optimizer, trained, num_updates) for name, optimizer in optimizers.items()]
-
-    def _turn(self, name: str, optimizer: Optimizer, trained: Parameters, num_updates: int) -> Turn:
-        mine = dict(self.model.trained(name))
-        eager = self.device.type == "cpu" and not self.settings.max_skipped_steps
-        return Turn(
-            name=name,
-            trained=[parameter for group in optimizer.param_groups for parameter in group["params"]],
-            others=[parameter for one, parameter in trained.items() if one not in mine],
-            scheduler=LambdaLR(optimizer, lambda update: self.settings.schedule(update, num_updates)),
-            optimizer=self.accelerator.prepare_optimizer(optimizer),
-            losses=PendingLosses(self.progress, eager=eager),
-        )
-
-    def _wrap(self) -> nn.Module:
-        # evaluation_mode: accelerate adds autocast and leaves the rest to us
-        model = self.accelerator.prepare_model(self.model, evaluation_mode=True)
-        if ranks.world() > 1 and not is_sharded(self.model):
-            some_wait = any(self.settings.unfreeze_after.values()) or len(self.model.turns) > 1
-            return replicate(model, some_wait=some_wait)
-        return model
+        some_wait = any(settings.unfreeze_after.values()) or len(turns) > 1
+        self.wrapped = wrapped(self.accelerator, self.model, some_wait=some_wait)
+        eager = self.device.type == "cpu" and not settings.max_skipped_steps
+        self.turns = [
+            make_turn(
+                name, dict(self.model.trained(name)), trained, optimizer, self.accelerator,
+                factor=lambda update: settings.schedule(update, num_updates), losses=PendingLosses(self.progress, eager=eager),
+            )
+            for name, optimizer in optimizers.items()
+        ]  # fmt: skip
 
     def run(self, batches: Batches) -> None:
         settings, progress = self.settings, self.progress
         self._resume()
-        self._start_trackers()
+        # purge_step drops the points that a killed run wrote after its last checkpoint
+        purge = {"tensorboard": {"purge_step": progress.iteration + 1}} if progress.iteration else {}
+        self.accelerator.init_trackers("curves", init_kwargs=purge)
         total, done = settings.num_iterations, progress.iteration
         log.info("%s iterations in %d epochs, %s done", f"{total:,}", settings.max_epochs, f"{done:,}")
         log.info(disk_forecast(self.model, self.folder, keep_best=settings.num_kept))
@@ -169,12 +154,7 @@ class Loop:
             return True
         if settings.patience is None or not progress.history:
             return False
-        return progress.epoch - self._ranked()[0] >= settings.patience
-
-    def _ranked(self) -> list[int]:
-        """The epochs, best first; of equal ones the earlier."""
-        history, figure = self.progress.history, self.settings.select_by
-        return sorted(range(1, len(history) + 1), key=lambda epoch: (history[epoch - 1][figure], epoch))
+        return progress.epoch - progress.ranked(settings.select_by)[0] >= settings.patience
 
     def _update(self, stream: Iterator[Batch], bar: tqdm[Any]) -> float:
         """One update of the weights in each turn: `accumulate` iterations; returns the amount of data in them."""
@@ -227,19 +207,8 @@ class Loop:
             with memory_errors_named(None, self.model.advice):  # Adam takes its memory at the first one
                 turn.optimizer.step()
         else:
-            self._count_skipped(dropped)
+            count_skipped(self.progress, dropped, limit=settings.max_skipped_steps)
         turn.optimizer.zero_grad(set_to_none=True)
-
-    def _count_skipped(self, ids: list[str]) -> None:
-        counts, limit = self.progress.counts, self.settings.max_skipped_steps
-        counts["skipped_steps"] = skipped = counts.get("skipped_steps", 0) + 1
-        where = f"after iteration {self.progress.iteration}, on the examples {', '.join(ids)}"
-        if skipped > limit:
-            raise ValueError(
-                f"the loss or its gradient was not finite in {skipped} updates, more than trainer.max_skipped_steps={limit} "
-                f"allows, the last of them {where}. {WHAT_HELPS}. {WHOLE}"
-            )
-        log.warning("skipped update %d of at most %d without a finite loss and gradient: %s", skipped, limit, where)
 
     def _log(self, bar: tqdm[Any]) -> None:
         curves, progress = self._read(), self.progress
@@ -268,9 +237,7 @@ class Loop:
         self.model.train()
         bar.set_description("train")
         if settings.select_by not in figures:
-            raise ValueError(
-                f"trainer.select_by={settings.select_by} is not a figure of the validation: {list(figures)}"
-            )
+            raise ValueError(f"trainer.select_by={settings.select_by} is no figure of the validation: {list(figures)}")
         epoch = progress.epoch + 1
         trained = {name: value for turn in self.turns for name, value in turn.end_epoch().items()}
         progress.history.append({"epoch": epoch, **trained, **figures})
@@ -278,25 +245,23 @@ class Loop:
         self.accelerator.log({f"valid/{k.removeprefix('valid_')}": v for k, v in figures.items()}, progress.iteration)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in progress.history[-1].items() if name != "epoch")
         log.info(
-            "epoch %d/%d: %s%s", epoch, settings.max_epochs, shown, "  (best)" if self._ranked()[0] == epoch else ""
+            "epoch %d/%d: %s%s",
+            epoch,
+            settings.max_epochs,
+            shown,
+            "  (best)" if progress.ranked(settings.select_by)[0] == epoch else "",
         )
         self.on_progress(progress)
 
     def _keep(self, epoch: int) -> None:
         """Choose the epochs whose weights are kept, now that `epoch` is known; write, then drop."""
-        progress = self.progress
-        progress.best = [epoch] if self.settings.keep == "last" else self._ranked()[: self.settings.num_kept]
+        settings, progress = self.settings, self.progress
+        ranked = progress.ranked(settings.select_by)
+        progress.best = [epoch] if settings.keep == "last" else ranked[: settings.num_kept]
         if epoch in progress.best:
-            tensors = trained_tensors(self.model)
-            if ranks.is_main():
-                save_weights(tensors, self._epoch_file(epoch))
+            self.kept.save(epoch, trained_tensors(self.model))
         self._checkpoint()
-        for path in (self.folder / "best").glob("epoch_*.safetensors"):
-            if ranks.is_main() and path not in {self._epoch_file(one) for one in progress.best}:
-                path.unlink()
-
-    def _epoch_file(self, epoch: int) -> Path:
-        return self.folder / "best" / f"epoch_{epoch:04d}.safetensors"
+        self.kept.drop_all_but(progress.best)
 
     def _checkpoint(self) -> None:
         self._read()
@@ -320,22 +285,15 @@ class Loop:
         seed_rank(self.progress.iteration)
         log.info("resuming from iteration %d (%s)", self.progress.iteration, checkpoint)
 
-    def _start_trackers(self) -> None:
-        # purge_step drops the points that a killed run wrote after its last checkpoint
-        purge = {"tensorboard": {"purge_step": self.progress.iteration + 1}} if self.progress.iteration else {}
-        self.accelerator.init_trackers("curves", init_kwargs=purge)
-
     def _finish(self) -> None:
         progress = self.progress
         if ranks.is_main():
             progress.save(self.folder / PROGRESS_FILE)
-            save_weights(
-                average([self._epoch_file(epoch) for epoch in sorted(progress.best)]), self.folder / MODEL_FILE
-            )
+            save_weights(self.kept.mean(progress.best), self.folder / MODEL_FILE)
         ranks.wait()
         load_trained(self.model, self.folder / MODEL_FILE)
         put_together(self.model)
         self.model.eval()
         for tracker in self.accelerator.trackers:  # `end_training` would part the ranks, who have to decode yet
             tracker.finish()
-        log.info("averaged the weights of epochs %s; peak memory %.1f GB", progress.best, peak_memory_gb(self.device))
+        log.info("ends with the weights of epochs %s; peak memory %.1f GB", progress.best, peak_memory_gb(self.device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -17,6 +18,23 @@ WHAT_HELPS = (
     "Look at them; if they are sound, lower trainer.optimizer.lr or trainer.grad_clip, or set trainer.precision=fp32"
 )
 WHOLE = "The checkpoints from before are whole"
+log = logging.getLogger(__name__)
+
+
+def count_skipped(progress: Progress, ids: Iterable[str], *, limit: int) -> None:
+    """Count an update that was skipped for want of a finite loss and gradient; `ids` are its examples.
+
+    Raises:
+        ValueError: there are more than `limit` (`trainer.max_skipped_steps`).
+    """
+    progress.counts["skipped_steps"] = skipped = progress.counts.get("skipped_steps", 0) + 1
+    where = f"after iteration {progress.iteration}, on the examples {', '.join(ids)}"
+    if skipped > limit:
+        raise ValueError(
+            f"the loss or its gradient was not finite in {skipped} updates, more than trainer.max_skipped_steps={limit} "
+            f"allows, the last of them {where}. {WHAT_HELPS}. {WHOLE}"
+        )
+    log.warning("skipped update %d of at most %d without a finite loss and gradient: %s", skipped, limit, where)
 
 
 class _Waiting(NamedTuple):

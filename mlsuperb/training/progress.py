@@ -46,6 +46,10 @@ class Progress:
         """Seconds of audio (or what `Batch.amount` counts) per second of updates; None before any was timed."""
         return self.timed_audio_s / self.timed_s if self.timed_s else None
 
+    def ranked(self, figure: str) -> list[int]:
+        """The epochs by a figure of their validation, best (lowest) first; of equal ones the earlier."""
+        return sorted(range(1, self.epoch + 1), key=lambda epoch: (self.history[epoch - 1][figure], epoch))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for a checkpoint or JSON."""
         return asdict(self)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mlsuperb.training.distributed import full, load_optimizer
 from mlsuperb.training.losses import PendingLosses
+from mlsuperb.training.parameters import Parameters
 
 # an update may be left out, and the schedule goes on
 warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler")
@@ -76,3 +78,24 @@ class Turn:
 
     def _key(self, name: str) -> str:
         return f"{name}_{self.name}" if self.name else name
+
+
+def make_turn(
+    name: str,
+    mine: Parameters,
+    trained: Parameters,
+    optimizer: Optimizer,
+    accelerator: Any,
+    *,
+    factor: Callable[[int], float],
+    losses: PendingLosses,
+) -> Turn:
+    """A turn that trains `mine`, of all that are `trained`; `factor` is that on its learning rates at an update."""
+    return Turn(
+        name=name,
+        trained=[parameter for group in optimizer.param_groups for parameter in group["params"]],
+        others=[parameter for one, parameter in trained.items() if one not in mine],
+        scheduler=LambdaLR(optimizer, factor),
+        optimizer=accelerator.prepare_optimizer(optimizer),
+        losses=losses,
+    )
