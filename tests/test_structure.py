@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "objectives": {"layers"},
     "decoding": {"layers"},
     "training": {"runtime"},
+    "units": {"data", "runtime", "upstreams"},
     # runs on disk, settings, scores
     "runs": {"data", "runtime"},
     "config": {"runs", "runtime"},
@@ -37,9 +38,10 @@ ALLOWED: dict[str, set[str]] = {
         "cache", "config", "data", "decoding", "espnet", "heads", "layers", "objectives", "runs", "runtime", "scoring", "tasks",
         "training", "upstreams",
     },
+    "pretraining": {"config", "data", "layers", "runs", "runtime", "scoring", "training", "units", "upstreams"},
     # what is made of finished runs
-    "analysis": {"benchmark", "config", "data", "layers", "runs", "runtime", "scoring"},
-    "export": {"adaptation", "benchmark", "config", "runs", "runtime", "scoring", "upstreams"},
+    "analysis": {"benchmark", "config", "data", "layers", "pretraining", "runs", "runtime", "scoring", "units", "upstreams"},
+    "export": {"adaptation", "benchmark", "config", "pretraining", "runs", "runtime", "scoring", "upstreams"},
 }  # fmt: skip
 DOORS = {"run", "__main__", "commands", "__init__"}  # may import everything
 HYDRA = {

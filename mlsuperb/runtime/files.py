@@ -50,6 +50,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; when the block ends without an error, the file there becomes `path`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to fill; when the block ends without an error, it becomes `folder` and replaces what was there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
