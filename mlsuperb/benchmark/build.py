@@ -22,12 +22,11 @@ from mlsuperb.config.build import instantiate
 from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.dataset import Speech, SpeechDataset
 from mlsuperb.data.loading import Loading
-from mlsuperb.data.manifest import prepare, split_hash
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.greedy import Greedy
-from mlsuperb.runs.identity import signature
+from mlsuperb.runs.corpus import prepared_corpus
 from mlsuperb.runs.run import Run
 from mlsuperb.runs.store import read_config
 from mlsuperb.runtime import ranks
@@ -69,35 +68,9 @@ def build_corpus(config: Mapping[str, Any]) -> Corpus:
     return corpus
 
 
-def manifest_folder(config: Mapping[str, Any]) -> Path:
-    """Where the prepared corpus of a configuration is kept, for every run that uses it."""
-    return Path(config["manifests"]) / f"{config['data']['name']}-{signature({'data': config['data']})}"
-
-
 def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The manifest of a configuration's corpus, and its record for the result."""
-    corpus = build_corpus(config)
-    prepared = ranks.main_first(lambda: prepare(corpus, folder=manifest_folder(config)))
-    splits = {
-        str(split): {
-            "sha256": split_hash(rows),
-            "num_utterances": len(rows),
-            "duration_s": round(float(rows["duration_s"].sum()), 2),
-        }
-        for split, rows in prepared.manifest.groupby("split", sort=True)
-    }
-    for asked, (other, why) in corpus.stand_ins().items():
-        log.warning("%s stands in for %s: %s", other, asked, why)
-    record = {
-        "name": config["data"]["name"],
-        "synthetic": corpus.synthetic,
-        "release": corpus.release(),
-        "stand_ins": {asked: other for asked, (other, _) in corpus.stand_ins().items()},
-        "splits": splits,
-        "languages": {str(split): sorted(set(rows["language"])) for split, rows in prepared.manifest.groupby("split")},
-        "skipped": prepared.skipped,
-    }
-    return prepared.manifest, record
+    return prepared_corpus(build_corpus(config), config)
 
 
 def test_rows(config: Mapping[str, Any], manifest: pd.DataFrame) -> pd.DataFrame:

@@ -102,9 +102,10 @@ def is_whole(corpus: Corpus, *, console: Console, as_json: bool) -> bool:
 def _corpus(overrides: Sequence[str]) -> tuple[Corpus, Path]:
     """The corpus of a configuration, and where runs keep its manifest."""
     refuse_unknown(overrides)
-    from mlsuperb.benchmark.build import build_corpus, manifest_folder
+    from mlsuperb.benchmark.build import build_corpus
     from mlsuperb.config.check import check
     from mlsuperb.config.compose import compose
+    from mlsuperb.runs.corpus import manifest_folder
 
     config = compose(overrides)
     check(config, ("data",))

@@ -155,7 +155,7 @@ class SpeechDataset(Dataset[Example]):
         if draw.index in self._kept:
             return self._kept[draw.index]
         utterance = self.utterance(draw.index)
-        example = Example(utterance, self._wave(utterance), self._target(utterance))
+        example = Example(utterance, self._wave(utterance), self._target(draw.index, utterance))
         if example.wave_T.nbytes <= self._room:
             self._room -= example.wave_T.nbytes
             self._kept[draw.index] = example
@@ -165,30 +165,38 @@ class SpeechDataset(Dataset[Example]):
         whole = self.utterance(draw.index)
         duration_s = whole.duration_s - draw.start_s if draw.duration_s is None else draw.duration_s
         part = replace(whole, start_s=whole.start_s + draw.start_s, duration_s=duration_s)
-        target = self._target(whole)
+        target = self._target(draw.index, whole)
         if self._target_rate_hz:
-            first = round(draw.start_s * self._target_rate_hz)
-            target = target[first : first + round(duration_s * self._target_rate_hz)]
+            target = _stretch(target, draw.start_s, duration_s, rate_hz=self._target_rate_hz)
         elif self._encode:
             raise ValueError(
                 f"{whole.id}: {duration_s:.2f} s of its {whole.duration_s:.2f} s were drawn, but its target is of the whole "
                 "utterance. Leave out loading.crops, which is for targets that run along the audio"
             )
-        return Example(part, self._wave(part), target)
+        if whole.duration_s * SAMPLE_RATE_HZ * 4 > self._room and draw.index not in self._kept:
+            return Example(part, self._wave(part), target)
+        kept = self[draw.index]  # decoded once, and cut from then on
+        return Example(part, _stretch(kept.wave_T, draw.start_s, duration_s, rate_hz=SAMPLE_RATE_HZ), target)
 
     def without_wave(self, index: int) -> Example:
         """The example at `index` with an empty wave: no audio is decoded."""
         utterance = self.utterance(index)
-        return Example(utterance, np.zeros(0, np.float32), self._target(utterance))
+        return Example(utterance, np.zeros(0, np.float32), self._target(index, utterance))
 
     def _wave(self, utterance: Utterance) -> np.ndarray:
         return load_audio(
             utterance.audio, start_s=utterance.start_s, duration_s=utterance.duration_s, resample=self._resample
         )
 
-    def _target(self, utterance: Utterance) -> np.ndarray:
+    def _target(self, index: int, utterance: Utterance) -> np.ndarray:
         return self._encode(utterance) if self._encode else NO_TARGET
 
     def finish(self, batch: Batch) -> Batch:
         """The batch as it is: nothing is left to do in the main process."""
         return batch
+
+
+def _stretch(values: np.ndarray, start_s: float, duration_s: float, *, rate_hz: float) -> np.ndarray:
+    """The values of `duration_s` seconds from `start_s` on."""
+    first = round(start_s * rate_hz)
+    return values[first : first + round(duration_s * rate_hz)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -166,6 +167,16 @@ def validated(content: Any, kind: type[Kind], *, place: str) -> Kind:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}" for one in error.errors()[:5])
         raise ValueError(f"{place} is not a whole result: {problems}. Start its run again") from error
+
+
+def as_input(folder: Path) -> dict[str, str]:
+    """A finished run as `Result.inputs` names it: its id, and the sha256 of its result.
+
+    Raises:
+        ValueError: it has no result.
+    """
+    run_id = read(folder, Result).run_id
+    return {"run_id": run_id, "sha256": hashlib.sha256((folder / RESULT_FILE).read_bytes()).hexdigest()}
 
 
 def write(folder: Path, result: Result) -> None:

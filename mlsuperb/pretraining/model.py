@@ -1,0 +1,144 @@
+"""HuBERT as it is pre-trained: an encoder whose masked frames have to be told apart. Letters: B batch, F frames, C channels,
+D feature size, N frames of all utterances of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from mlsuperb.layers.masks import valid_mask
+from mlsuperb.pretraining.dataset import MaskedBatch
+from mlsuperb.pretraining.head import PredictionHead
+from mlsuperb.training.trainable import Advice, Trainable
+from mlsuperb.types import Loss
+from mlsuperb.upstreams.base import Front
+from mlsuperb.upstreams.selfsupervised import SelfSupervised
+
+ADVICE = Advice(
+    memory="Lower loading.train.max_batch_s, raising trainer.accumulate in turn, or set trainer.precision=bf16",
+    gradients="leave them out with another upstream",
+    parameters="Choose a smaller upstream, or set trainer.max_trainable_params=null",
+)
+
+
+@dataclass(kw_only=True)
+class MaskedPrediction:
+    """Settings of the masked-prediction loss. The defaults are HuBERT base's and mHuBERT-147's (fairseq,
+    `hubert_base_librispeech.yaml`, `hubert.py`, `hubert_criterion.py`).
+
+    Args:
+        final_size: size that frames and labels are compared in.
+        temperature: of the softmax over cosine similarities.
+        num_special: classes before the units; fairseq has four.
+        feature_penalty: weight of the mean square of the convolutions' output.
+        feature_grad_mult: factor on the gradient of the convolutions.
+        layer_drop: chance of each block to be left out of an update.
+    """
+
+    final_size: PositiveInt = 256
+    temperature: PositiveFloat = 0.1
+    num_special: NonNegativeInt = 4
+    feature_penalty: NonNegativeFloat = 10.0
+    feature_grad_mult: Annotated[float, Field(ge=0, le=1)] = 0.1
+    layer_drop: Annotated[float, Field(ge=0, lt=1)] = 0.05
+
+    def head(self, *, size: int, num_units: int) -> PredictionHead:
+        """A new head for so many units."""
+        return PredictionHead(
+            size=size,
+            num_units=num_units,
+            final_size=self.final_size,
+            temperature=self.temperature,
+            num_special=self.num_special,
+        )
+
+
+class MaskedPredictionModel(Trainable):
+    """Upstream and head with the loss of HuBERT: per masked frame, the cross-entropy of its unit plus `feature_penalty` times the
+    mean square of the convolutions' output (fp32, over the frames of the utterances; fairseq's mean has padding in it, too).
+
+    Args:
+        upstream: built with `regularisation="mask_embedding"`.
+        head: for the units of the labels.
+        settings: of the loss.
+    """
+
+    methods: ClassVar = ("encode",)
+    advice: ClassVar = ADVICE
+
+    def __init__(self, upstream: SelfSupervised, *, head: PredictionHead, settings: MaskedPrediction) -> None:
+        super().__init__()
+        if upstream.mask_embedding_D is None:
+            raise ValueError(
+                "pre-training needs an upstream with an embedding of masked frames: upstream.regularisation=mask_embedding"
+            )
+        self.upstream, self.head, self.settings = upstream, head, settings
+        self._blocks = [DroppableBlock(block) for block in upstream.stacked_blocks()]
+
+    def blocks(self) -> Iterable[nn.Module]:
+        """The Transformer blocks."""
+        return self.upstream.stacked_blocks()
+
+    def encode(self, batch: MaskedBatch) -> tuple[Tensor, Front]:
+        """The last layer (B * F, D) of a batch, whose masked frames are hidden, and what the convolutions made."""
+        front = self.upstream.run_front(batch.wave_BT, batch.lengths_B)
+        if front.conv_BFC is not None and front.conv_BFC.requires_grad:
+            front.conv_BFC.register_hook(lambda gradient: gradient * self.settings.feature_grad_mult)
+        mask_D: Any = self.upstream.mask_embedding_D
+        hidden_BFD = torch.where(batch.mask_BF[..., None], mask_D.to(front.hidden_BFD.dtype), front.hidden_BFD)
+        for block in self._blocks:
+            block.draw(self.settings.layer_drop if self.training else 0.0)
+        return self.upstream.encode(hidden_BFD, front.lengths_B)[-1].flatten(0, 1), front
+
+    def forward(self, batch: MaskedBatch, turn: str = "") -> Loss:
+        """The loss of a batch, a mean over its masked frames."""
+        hidden_ND, front = self.encode(batch)
+        units_N = batch.units_BF.flatten()
+        masked_units_N = units_N[batch.masked_N]
+        losses_N, predicted_N = self.head.losses(hidden_ND[batch.masked_N], masked_units_N)
+        unmasked_N = self.head.predicted(hidden_ND[batch.unmasked_N].detach())
+        num = torch.tensor(float(len(batch.masked_N)), device=losses_N.device)
+        num_unmasked = torch.tensor(float(len(batch.unmasked_N)), device=losses_N.device)
+        prediction, penalty = losses_N.sum() / num.clamp(min=1), _mean_square(front)
+        return Loss(
+            prediction + self.settings.feature_penalty * penalty,
+            weight=num,
+            rates={
+                "prediction_loss": (losses_N.detach().sum(), num),
+                "feature_penalty": (penalty.detach() * num, num),
+                "masked_accuracy": ((predicted_N == masked_units_N).sum(), num),
+                "unmasked_accuracy": ((unmasked_N == units_N[batch.unmasked_N]).sum(), num_unmasked),
+            },
+        )
+
+
+def _mean_square(front: Front) -> Tensor:
+    """Of the convolutions' output, over valid frames."""
+    assert front.conv_BFC is not None
+    squares_BF = front.conv_BFC.float().square().mean(-1)
+    valid_BF = valid_mask(front.lengths_B, squares_BF.shape[1])
+    return (squares_BF * valid_BF).sum() / valid_BF.sum()
+
+
+class DroppableBlock:
+    """A Transformer block that can be left out of an update: layer drop (arXiv 1909.11556) in a form that every way of training
+    on several devices takes. A dropped block hands its input on, and its parameters get a gradient of zero, not none."""
+
+    def __init__(self, block: Any) -> None:
+        self._dropped, self._block, self._forward = False, block, block.forward
+        block.forward = self._maybe
+
+    def draw(self, chance: float) -> None:
+        """Decide about the next call."""
+        self._dropped = bool(chance) and float(torch.rand(())) < chance
+
+    def _maybe(self, hidden_BFD: Tensor, *others: Any, **named: Any) -> Any:
+        if not self._dropped:
+            return self._forward(hidden_BFD, *others, **named)
+        nothing = sum(0 * parameter.sum() for parameter in self._block.parameters())
+        return hidden_BFD + torch.as_tensor(nothing).to(hidden_BFD.dtype)

@@ -1,0 +1,47 @@
+"""A run's corpus: prepared once for every run that has the same settings, with a record for results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mlsuperb.data.corpora.base import Corpus
+from mlsuperb.data.manifest import prepare, split_hash
+from mlsuperb.runs.identity import signature
+from mlsuperb.runtime import ranks
+
+log = logging.getLogger(__name__)
+
+
+def manifest_folder(config: Mapping[str, Any]) -> Path:
+    """Where the prepared corpus of a configuration is kept, for every run that uses it."""
+    return Path(config["manifests"]) / f"{config['data']['name']}-{signature({'data': config['data']})}"
+
+
+def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The manifest of a configuration's corpus, and its record for the result."""
+    prepared = ranks.main_first(lambda: prepare(corpus, folder=manifest_folder(config)))
+    splits = {
+        str(split): {
+            "sha256": split_hash(rows),
+            "num_utterances": len(rows),
+            "duration_s": round(float(rows["duration_s"].sum()), 2),
+        }
+        for split, rows in prepared.manifest.groupby("split", sort=True)
+    }
+    for asked, (other, why) in corpus.stand_ins().items():
+        log.warning("%s stands in for %s: %s", other, asked, why)
+    record = {
+        "name": config["data"]["name"],
+        "synthetic": corpus.synthetic,
+        "release": corpus.release(),
+        "stand_ins": {asked: other for asked, (other, _) in corpus.stand_ins().items()},
+        "splits": splits,
+        "languages": {str(split): sorted(set(rows["language"])) for split, rows in prepared.manifest.groupby("split")},
+        "skipped": prepared.skipped,
+    }
+    return prepared.manifest, record
