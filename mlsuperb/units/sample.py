@@ -1,0 +1,115 @@
+"""Which utterances are encoded for a clustering: a sample of the corpus by a law and a budget of memory."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from mlsuperb.data.sampling import TwoLevel
+from mlsuperb.runtime.messages import some
+
+log = logging.getLogger(__name__)
+
+BYTES_PER_NUMBER = 4  # features are fp32
+POINTS_PER_UNIT = 256  # of which k-means of faiss looks at (`ClusteringParameters.max_points_per_centroid`)
+
+
+def frames_needed(num_units: int, *, points_per_unit: int = POINTS_PER_UNIT) -> int:
+    """More frames than this change nothing in k-means of faiss, which draws as many of them at random."""
+    return points_per_unit * num_units
+
+
+def sample(
+    durations_s: np.ndarray,
+    *,
+    languages: np.ndarray,
+    datasets: np.ndarray,
+    law: TwoLevel | None,
+    budget_gb: float,
+    feature_size: int,
+    rate_hz: float,
+    seed: int,
+    useful_frames: int | None = None,
+) -> np.ndarray:
+    """Row numbers, sorted, a row as often as its features are to be clustered.
+
+    With a law, each (language, dataset) pair gets its share of the budget by hours: as many whole copies as fit, then random
+    utterances until the next one would exceed it (mHuBERT-147's `probability_sampling_from_size_estimation.py`; there these
+    random utterances are drawn with replacement, here a part of one more copy is drawn without). Without a law, each
+    utterance has the same chance, and none is taken twice.
+
+    Args:
+        durations_s: (N,) of the utterances.
+        languages: (N,) the language of each.
+        datasets: (N,) the dataset of each.
+        law: its sizes are hours here, whatever `by` says.
+        budget_gb: memory for the features in fp32 (2^30 bytes, as there).
+        feature_size: numbers in a frame.
+        rate_hz: frames per second.
+        seed: of the random utterances.
+        useful_frames: frames that training looks at (`frames_needed`), to say so if the budget holds more.
+
+    Raises:
+        ValueError: there are no utterances, a language has no audio, or not one utterance fits.
+    """
+    _check(durations_s, languages, rate_hz)
+    total_s = float(durations_s.sum())
+    budget_s = budget_gb * 2**30 / (BYTES_PER_NUMBER * feature_size * rate_hz)
+    _tell(budget_s, total_s, budget_gb=budget_gb, rate_hz=rate_hz, useful_frames=useful_frames)
+    rng = np.random.default_rng(seed)
+    if law is None:
+        rows = _draw(np.arange(len(durations_s)), durations_s, min(1.0, budget_s / total_s), rng)
+    else:
+        repeats_N = replace(law, by="hours").repeats(durations_s, languages=languages, datasets=datasets)
+        assert repeats_N is not None
+        copies_N = repeats_N * budget_s / total_s  # the same for all of a pair
+        frame = pd.DataFrame({"language": languages, "dataset": datasets})
+        pairs = frame.groupby(["language", "dataset"], sort=True).indices.values()
+        rows = np.concatenate([_draw(pair, durations_s, copies_N[pair[0]], rng) for pair in pairs])
+    if not rows.size:
+        raise ValueError(
+            f"the budget of {budget_gb:g} GB is {budget_s:.1f} s of features, shared among {len(set(languages))} languages, and "
+            "no utterance fits into it. Raise it"
+        )
+    if absent := sorted(set(languages) - set(languages[rows])):
+        log.warning("no utterance of %s fits into the share of the budget: %s", len(absent), some(absent))
+    return np.sort(rows)
+
+
+def _draw(rows: np.ndarray, durations_s: np.ndarray, copies: float, rng: np.random.Generator) -> np.ndarray:
+    """`rows` as often as `copies` says; of the fraction random ones, as many as fit."""
+    whole, fraction = divmod(copies, 1)
+    shuffled = rng.permutation(rows)
+    ends_s = durations_s[shuffled].cumsum()
+    part = shuffled[ends_s <= fraction * ends_s[-1]]
+    return np.concatenate([np.repeat(rows, int(whole)), part])
+
+
+def _check(durations_s: np.ndarray, languages: np.ndarray, rate_hz: float) -> None:
+    if not len(durations_s):
+        raise ValueError(
+            "there are no utterances to cluster. Check the filters of the corpus (data.languages, data.datasets)"
+        )
+    codes_N, names = pd.factorize(languages, sort=True)
+    seconds = np.bincount(codes_N, weights=durations_s)
+    if empty := [str(name) for name, sum_s in zip(names, seconds, strict=True) if sum_s * rate_hz < 1]:
+        raise ValueError(
+            f"{len(empty)} of {len(names)} languages have less audio than one frame, so they have no share in a clustering: "
+            f"{some(empty)}. Leave them out (data.languages), or look at the durations in their manifest"
+        )
+
+
+def _tell(budget_s: float, total_s: float, *, budget_gb: float, rate_hz: float, useful_frames: int | None) -> None:
+    frames = budget_s * rate_hz
+    log.info(
+        "%g GB hold %.2f h of features, %.1f %% of the corpus", budget_gb, budget_s / 3600, 100 * budget_s / total_s
+    )
+    if useful_frames is not None and frames > useful_frames:
+        log.warning(
+            "the budget of %g GB holds %s frames, of which k-means draws %s: the others cost memory and encoding, and change "
+            "nothing but which ones are drawn. %.2g GB are enough",
+            budget_gb, f"{frames:,.0f}", f"{useful_frames:,}", budget_gb * useful_frames / frames,
+        )  # fmt: skip
