@@ -71,12 +71,16 @@ class Loading:
             return 4 if torch.cuda.is_available() else 0
         return self.num_workers
 
+    @property
+    def kept_gb(self) -> float:
+        """Decoded waves that each worker keeps, at most."""
+        return self.keep_audio_gb / max(1, self._workers())
+
     def dataset(
         self, manifest: pd.DataFrame, *, encode: Callable[[Utterance], np.ndarray] | None, resample: bool
     ) -> SpeechDataset:
         """The rows of `manifest` as waves and targets."""
-        keep_gb = self.keep_audio_gb / max(1, self._workers())
-        return SpeechDataset(manifest, encode=encode, resample=resample, keep_gb=keep_gb)
+        return SpeechDataset(manifest, encode=encode, resample=resample, keep_gb=self.kept_gb)
 
     def training(self, dataset: Examples, *, seed: int) -> Callable[[int], Iterator[Any]]:
         """Endless training batches, from a given iteration on; of each what this rank computes (`deal`)."""

@@ -15,15 +15,14 @@ from mlsuperb.adaptation.qlora import QLoRA
 from mlsuperb.benchmark import build
 from mlsuperb.config.build import job_of
 from mlsuperb.export.folder import new_folder, origin
-from mlsuperb.runtime.files import write_json
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
 from mlsuperb.upstreams.checkpoint import hash_files
+from mlsuperb.upstreams.folder import save_folder
 from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.s3prl import S3prl
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
 TOLERANCE = 1e-4  # of the largest value of a layer: the contract of all upstreams (padding, batches), so of this, too
-PREPROCESSOR = "preprocessor_config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +54,7 @@ def export_upstream(run: Path, folder: Path) -> Exported:
     merge_lora(upstream.model)
     about = origin(run, config, what="upstream")
     with new_folder(folder, about) as unfinished:
-        upstream.model.save_pretrained(unfinished)
-        write_json(unfinished / PREPROCESSOR, _preprocessor(upstream))
+        save_folder(upstream, unfinished, normalise=upstream.normalise if isinstance(upstream, S3prl) else None)
         about["sha256"] = hash_files(unfinished, "model*.safetensors")
         settings = {"kind": config["upstream"]["kind"]} if isinstance(upstream, S3prl) else {}
         reloaded: Any = S3prl if settings else HuggingFace
@@ -116,22 +114,6 @@ def merge_lora(model: nn.Module) -> None:
         setattr(model.get_submodule(parent), last, module.get_base_layer())
     if wrapped:
         del model.peft_config
-
-
-def _preprocessor(upstream: SelfSupervised) -> dict[str, Any]:
-    """As transformers' feature extractors write it, so that other programs prepare waves as the run did."""
-    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
-
-    if upstream.model.config.model_type == "wav2vec2-bert":
-        return dict(SeamlessM4TFeatureExtractor().to_dict())
-    normalise = upstream.normalise if isinstance(upstream, S3prl) else upstream.input.normalise
-    extractor = Wav2Vec2FeatureExtractor(
-        do_normalize=bool(normalise),
-        sampling_rate=SAMPLE_RATE_HZ,
-        return_attention_mask=upstream.model.config.feat_extract_norm
-        == "layer",  # as the published models of either kind
-    )
-    return dict(extractor.to_dict())
 
 
 def _noise() -> tuple[Tensor, Tensor]:

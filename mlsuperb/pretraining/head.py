@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
+
+HEAD_FILE = "prediction_head.safetensors"
 
 
 class PredictionHead(nn.Module):
@@ -56,3 +63,36 @@ class PredictionHead(nn.Module):
 
     def _best(self, logits_NC: Tensor) -> Tensor:
         return logits_NC.detach().argmax(-1) - self.num_special
+
+    def save(self, folder: Path, *, label_rate_hz: float) -> None:
+        """Write `prediction_head.safetensors`."""
+        about = {"logit_temperature": self.temperature, "num_special": self.num_special, "label_rate_hz": label_rate_hz}
+        tensors = {name: one.detach().float().cpu().contiguous() for name, one in self.state_dict().items()}
+        save_file(tensors, folder / HEAD_FILE, metadata={name: json.dumps(value) for name, value in about.items()})
+
+
+def load_head(folder: Path) -> PredictionHead:
+    """The prediction head in a folder.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+    """
+    path = folder / HEAD_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} has no prediction head ({HEAD_FILE}): published checkpoints rarely do. Leave prediction.start out to "
+            "train a new one"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            about = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        table_CP, num_special = tensors["label_embeddings"], int(about["num_special"])
+        head = PredictionHead(
+            size=tensors["final_proj.weight"].shape[1], num_units=len(table_CP) - num_special, final_size=table_CP.shape[1],
+            temperature=about["logit_temperature"], num_special=num_special,
+        )  # fmt: skip
+        head.load_state_dict(tensors)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be read as a prediction head ({error}); restore a copy") from error
+    return head

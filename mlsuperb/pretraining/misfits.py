@@ -16,3 +16,23 @@ def layer_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[
     depth = get_object(upstream["_target_"]).depth(upstream)
     if depth is not None and layer > depth:
         yield f"extraction.layer={layer}, but upstream={upstream['name']} has the layers 0 to {depth}"
+
+
+def upstream_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+    """An upstream that has no masked frames to predict."""
+    if "upstream" not in groups:
+        return
+    from mlsuperb.upstreams.new_hubert import NewHubert
+    from mlsuperb.upstreams.selfsupervised import SelfSupervised
+
+    node = config["upstream"]
+    upstream, name = get_object(node["_target_"]), node["name"]
+    if not issubclass(upstream, SelfSupervised):
+        yield (
+            f"upstream={name} is no HuBERT, wav2vec 2.0 or WavLM model, so it cannot be pre-trained: choose upstream=hubert_new, or "
+            "upstream=hf with upstream.checkpoint"
+        )
+    elif not issubclass(upstream, NewHubert) and node.get("regularisation", "off") != "mask_embedding":
+        yield (
+            f"upstream={name} has no embedding of masked frames unless it is asked for: add +upstream.regularisation=mask_embedding"
+        )

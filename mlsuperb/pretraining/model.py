@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.pretraining.dataset import MaskedBatch
-from mlsuperb.pretraining.head import PredictionHead
+from mlsuperb.pretraining.head import PredictionHead, load_head
 from mlsuperb.training.trainable import Advice, Trainable
 from mlsuperb.types import Loss
 from mlsuperb.upstreams.base import Front
@@ -38,6 +39,7 @@ class MaskedPrediction:
         feature_penalty: weight of the mean square of the convolutions' output.
         feature_grad_mult: factor on the gradient of the convolutions.
         layer_drop: chance of each block to be left out of an update.
+        start: folder with a trained head for these very units (`prediction_head.safetensors`), to go on with it; None: a new one.
     """
 
     final_size: PositiveInt = 256
@@ -46,9 +48,22 @@ class MaskedPrediction:
     feature_penalty: NonNegativeFloat = 10.0
     feature_grad_mult: Annotated[float, Field(ge=0, le=1)] = 0.1
     layer_drop: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    start: str | None = None
 
     def head(self, *, size: int, num_units: int) -> PredictionHead:
-        """A new head for so many units."""
+        """A head for so many units.
+
+        Raises:
+            ValueError: the one to start from is for other units, or for another model.
+        """
+        if self.start is not None:
+            head = load_head(Path(self.start))
+            if (found := (head.final_proj.in_features, head.num_units)) != (size, num_units):
+                raise ValueError(
+                    f"prediction.start={self.start} is a head for features of size {found[0]} and {found[1]} units; here they are "
+                    f"{size} and {num_units}. Leave it out to train a new one"
+                )
+            return head
         return PredictionHead(
             size=size,
             num_units=num_units,

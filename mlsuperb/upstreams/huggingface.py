@@ -13,6 +13,7 @@ from mlsuperb.upstreams.selfsupervised import MODEL_CLASSES, SelfSupervised, con
 
 logger = logging.getLogger(__name__)
 
+RUN_FOLDER = "huggingface"  # in the folder of a run that pre-trains
 EXPORT_FILE = "mlsuperb_export.json"  # beside the weights of an upstream that was trained with this toolkit
 
 KIND = Kind(

@@ -1,0 +1,76 @@
+"""From a plain configuration to what is trained, and its training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlsuperb.config.build import instantiate
+from mlsuperb.data.loading import Loading
+from mlsuperb.pretraining.dataset import MaskedSpeech
+from mlsuperb.pretraining.model import MaskedPredictionModel
+from mlsuperb.pretraining.targets import Targets
+from mlsuperb.pretraining.validation import Counts, by_language
+from mlsuperb.runs.environment import set_seed
+from mlsuperb.runs.run import Run
+from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
+from mlsuperb.training.progress import Progress
+from mlsuperb.training.trainer import Trainer
+from mlsuperb.units.labels import Labels
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a pre-training works with."""
+
+    model: MaskedPredictionModel
+    labels: Labels
+    train: MaskedSpeech
+    dev: MaskedSpeech
+    loading: Loading
+
+
+def build(config: Mapping[str, Any], *, run: Run) -> Parts:
+    """Upstream, head, labelled speech; the labels are pinned to the run."""
+    upstream = instantiate(config["upstream"])
+    targets: Targets = instantiate(config["targets"])
+    labels = targets.open(upstream)
+    run.pin("targets", targets.record(labels))
+    run.pin("upstream", upstream.record())
+    settings, loading, masking = (instantiate(config[name]) for name in ("prediction", "loading", "masking"))
+    set_seed(config["seed"])  # the head's weights do not depend on what was built before
+    head = settings.head(size=upstream.layer_size, num_units=labels.about.num_units)
+    train, dev = (
+        targets.dataset(labels, split, upstream=upstream, masking=masking, loading=loading)
+        for split in ("train", "dev")
+    )
+    model = MaskedPredictionModel(upstream, head=head, settings=settings)
+    device = prepare_process(choose_device(config["trainer"]["device"]))
+    log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
+    log.info("train: %s utterances, %.2f h", f"{len(train):,}", train.durations_s.sum() / 3600)
+    log.info("dev: %s utterances, %.2f h", f"{len(dev):,}", dev.durations_s.sum() / 3600)
+    return Parts(model=model.to(device), labels=labels, train=train, dev=dev, loading=loading)
+
+
+def train(config: Mapping[str, Any], parts: Parts, *, run: Run) -> Progress:
+    """Train in the run's folder, and leave the model with the weights of `trainer.keep`."""
+    trainer: Trainer = instantiate(config["trainer"])
+    return trainer.fit(
+        parts.model,
+        batches=parts.loading.training(parts.train, seed=config["seed"]),
+        validate=lambda: {
+            f"valid_{name}": value for name, value in sum(validated(config, parts).values(), Counts()).figures().items()
+        },
+        folder=run.folder,
+        on_progress=lambda p: run.status(iteration=p.iteration, num_iterations=trainer.num_iterations, epoch=p.epoch),
+    )
+
+
+def validated(config: Mapping[str, Any], parts: Parts) -> dict[str, Counts]:
+    """How well the model predicts the validation utterances, by language."""
+    parts.model.eval()
+    return by_language(parts.model, parts.dev, parts.loading, precision=config["trainer"]["precision"])

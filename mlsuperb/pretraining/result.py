@@ -1,0 +1,108 @@
+"""What a pre-training leaves behind and what it shows."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mlsuperb.pretraining.build import Parts, validated
+from mlsuperb.pretraining.folder import save_pretrained
+from mlsuperb.pretraining.labels_result import LabelsResult
+from mlsuperb.pretraining.validation import Counts
+from mlsuperb.runs import store
+from mlsuperb.runs.result import Result, what_ran
+from mlsuperb.runs.run import Run
+from mlsuperb.runtime import ranks
+from mlsuperb.runtime.speed import peak_memory_gb
+from mlsuperb.training.parameters import num_parameters
+from mlsuperb.training.progress import Progress
+from mlsuperb.upstreams.huggingface import RUN_FOLDER
+
+
+class PretrainingResult(Result):
+    """A result of job=pretrain.
+
+    Attributes:
+        upstream: name, settings and record of what was trained.
+        data: the corpus, as in the result of the labels; `languages` and hours are what was trained on.
+        targets: what the labels are.
+        scores: of the validation utterances with the final weights: in all, and by language.
+        num_trainable: parameters, the head's included.
+        checkpoint: folder of the model, in the run's.
+    """
+
+    kind: ClassVar[str] = "pretrain"
+
+    upstream: dict[str, Any]
+    data: dict[str, Any]
+    targets: dict[str, Any]
+    scores: dict[str, Any]
+    num_trainable: int
+    checkpoint: str
+
+
+def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: Progress) -> None:
+    """Validate the final weights by language, write the model's folder and `result.json`."""
+    counts = validated(config, parts)
+    if not ranks.is_main():
+        return
+    labelled = store.read(Path(config["targets"]["run"]), LabelsResult)
+    upstream, inputs = parts.model.upstream, _inputs(config)
+    about = {
+        "what": "pre-training", "run_id": run.id, "upstream": {"name": config["upstream"]["name"]}, "adaptation": None,
+        "pretrained_on": [labelled.data["name"]], "data": labelled.data, "targets": labelled.labels, "inputs": inputs,
+    }  # fmt: skip
+    save_pretrained(
+        run.folder / RUN_FOLDER, upstream, parts.model.head, label_rate_hz=parts.labels.rate_hz, about=about
+    )
+    content = {
+        **what_ran(config, run.environment, job=PretrainingResult.kind, inputs=inputs),
+        "upstream": {"name": config["upstream"]["name"], "record": upstream.record()},
+        "data": labelled.data,
+        "targets": {"labels": labelled.labels, "features": labelled.features},
+        "scores": {
+            "all": sum(counts.values(), Counts()).figures(),
+            "languages": {language: one.figures() for language, one in counts.items()},
+        },
+        "num_trainable": num_parameters(parts.model.parameters()),
+        "checkpoint": RUN_FOLDER,
+        "training": {**progress.counts, "history": progress.history, "kept": progress.best},
+        "cost": {
+            "iterations": progress.iteration,
+            "utterances": progress.num_utterances,
+            "train_wall_s": progress.wall_s,
+            "train_rtfx": progress.rtfx,
+            "peak_memory_gb": peak_memory_gb(next(parts.model.parameters()).device),
+        },
+    }
+    store.write(run.folder, store.validated(content, PretrainingResult, place=f"result of {run.id}"))
+
+
+def _inputs(config: Mapping[str, Any]) -> dict[str, Any]:
+    given = {"targets": config["targets"]["run"], "upstream": config["upstream"].get("run")}
+    return {name: store.as_input(Path(folder)) for name, folder in given.items() if folder}
+
+
+def show(folder: Path) -> None:
+    """Losses and accuracies, in all and by language; where the model is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    result, console = store.read(folder, PretrainingResult), Console()
+    table = Table(title=f"{result.run_id}: masked prediction of {result.targets['labels']['num_units']} units")
+    headings = ("", "loss (bits)", "masked acc. %", "unmasked acc. %", "units predicted (perplexity)", "in the labels")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, one in {"all": result.scores["all"], **result.scores["languages"]}.items():
+        accuracies = (f"{100 * one[key]:.1f}" for key in ("masked_accuracy", "unmasked_accuracy"))
+        perplexities = (f"{one[key]:.0f}" for key in ("code_perplexity", "label_perplexity"))
+        table.add_row(name, f"{one['loss'] / math.log(2):.3f}", *accuracies, *perplexities)
+    console.print(table)
+    cost = result.cost
+    sys.stdout.write(
+        f"{result.num_trainable / 1e6:.1f} M parameters, {cost['iterations']:,} iterations, {cost['train_wall_s'] / 3600:.2f} h\n"
+        f"use it: upstream=pretrained upstream.run={folder} (transformers: {folder / result.checkpoint})\n"
+    )

@@ -1,0 +1,103 @@
+"""How well units are predicted, in all and by language. Letters: K units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from mlsuperb.data.loading import Loading
+from mlsuperb.pretraining.dataset import MaskedBatch, MaskedSpeech
+from mlsuperb.pretraining.model import MaskedPredictionModel
+from mlsuperb.runs.decoding import batches_of_rank
+from mlsuperb.runtime import ranks
+from mlsuperb.runtime.device import autocast
+
+
+@dataclass
+class Counts:
+    """What predictions came to; counts of several sets of utterances add up."""
+
+    loss: float = 0.0
+    masked: int = 0
+    masked_right: int = 0
+    unmasked: int = 0
+    unmasked_right: int = 0
+    predicted_K: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    true_K: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(_added(getattr(self, name), getattr(other, name)) for name in self.__dataclass_fields__))
+
+    def figures(self) -> dict[str, float]:
+        """Loss per masked frame (nats), accuracies, and the perplexity of the units that are predicted, and of those that are true."""
+        return {
+            "loss": self.loss / max(1, self.masked),
+            "masked_accuracy": self.masked_right / max(1, self.masked),
+            "unmasked_accuracy": self.unmasked_right / max(1, self.unmasked),
+            "code_perplexity": perplexity(self.predicted_K),
+            "label_perplexity": perplexity(self.true_K),
+        }
+
+
+def _added(one: float | np.ndarray, other: float | np.ndarray) -> float | np.ndarray:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return other if not len(one) else one if not len(other) else one + other
+    return one + other
+
+
+def perplexity(counts_K: np.ndarray) -> float:
+    """exp of the entropy of units that were counted; 0 of none."""
+    if not (total := counts_K.sum()):
+        return 0.0
+    share_K = counts_K[counts_K > 0] / total
+    return float(np.exp(-(share_K * np.log(share_K)).sum()))
+
+
+@torch.inference_mode()
+def by_language(
+    model: MaskedPredictionModel, dataset: MaskedSpeech, loading: Loading, *, precision: str
+) -> dict[str, Counts]:
+    """Counts of each language of a dataset; every rank computes its part and gets them all."""
+    device = next(model.parameters()).device
+    found: dict[str, Counts] = {}
+    for batch in batches_of_rank(dataset, loading).loader:
+        with autocast(device, precision):
+            parts = _of_batch(model, batch.to(device))
+        _add(found, parts)
+    everything: dict[str, Counts] = {}
+    for part in ranks.gather(found):
+        _add(everything, part.items())
+    return dict(sorted(everything.items()))
+
+
+def _add(found: dict[str, Counts], parts: Iterable[tuple[str, Counts]]) -> None:
+    for language, counts in parts:
+        found[language] = found.get(language, Counts()) + counts
+
+
+def _of_batch(model: MaskedPredictionModel, batch: MaskedBatch) -> Iterable[tuple[str, Counts]]:
+    hidden_ND, _ = model.encode(batch)
+    units_N, num_frames = batch.units_BF.flatten(), batch.mask_BF.shape[1]
+    losses_N, masked_N = model.head.losses(hidden_ND[batch.masked_N], units_N[batch.masked_N])
+    unmasked_N = model.head.predicted(hidden_ND[batch.unmasked_N])
+    rows = (batch.masked_N // num_frames).cpu().numpy(), (batch.unmasked_N // num_frames).cpu().numpy()
+    losses, masked, unmasked = (one.cpu().numpy() for one in (losses_N, masked_N, unmasked_N))
+    true_masked, true_unmasked = (units_N[at].cpu().numpy() for at in (batch.masked_N, batch.unmasked_N))
+    num_units = model.head.num_units
+    for row, language in enumerate(batch.languages):
+        seen, hidden = rows[1] == row, rows[0] == row
+        yield (
+            language,
+            Counts(
+                loss=float(losses[hidden].sum(dtype=np.float64)),
+                masked=int(hidden.sum()),
+                masked_right=int((masked[hidden] == true_masked[hidden]).sum()),
+                unmasked=int(seen.sum()),
+                unmasked_right=int((unmasked[seen] == true_unmasked[seen]).sum()),
+                predicted_K=np.bincount(masked[hidden].clip(min=0), minlength=num_units),
+                true_K=np.bincount(true_masked[hidden], minlength=num_units),
+            ),
+        )

@@ -1,0 +1,47 @@
+"""A self-supervised model as a folder in the hub's layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlsuperb.runtime.files import write_json
+from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
+from mlsuperb.upstreams.selfsupervised import SelfSupervised
+
+PREPROCESSOR = "preprocessor_config.json"
+
+
+def save_folder(upstream: SelfSupervised, folder: Path, *, normalise: bool | None = None, **config: Any) -> None:
+    """Write config.json, model.safetensors and preprocessor_config.json into a folder.
+
+    Args:
+        upstream: its model is written as it is.
+        folder: there already.
+        normalise: whether waves are brought to zero mean and unit variance; None: as the upstream does it.
+        config: values of config.json that differ from the model's own.
+    """
+    own = {name: getattr(upstream.model.config, name) for name in config}
+    try:
+        for name, value in config.items():
+            setattr(upstream.model.config, name, value)
+        upstream.model.save_pretrained(folder)
+    finally:
+        for name, value in own.items():
+            setattr(upstream.model.config, name, value)
+    write_json(folder / PREPROCESSOR, _preprocessor(upstream, normalise))
+
+
+def _preprocessor(upstream: SelfSupervised, normalise: bool | None) -> dict[str, Any]:
+    """As transformers' feature extractors write it, so that other programs prepare waves as the run did."""
+    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
+
+    config: Any = upstream.model.config
+    if config.model_type == "wav2vec2-bert":
+        return dict(SeamlessM4TFeatureExtractor().to_dict())
+    extractor = Wav2Vec2FeatureExtractor(
+        do_normalize=bool(getattr(upstream.input, "normalise", False) if normalise is None else normalise),
+        sampling_rate=SAMPLE_RATE_HZ,
+        return_attention_mask=config.feat_extract_norm == "layer",  # as the published models of either kind
+    )
+    return dict(extractor.to_dict())

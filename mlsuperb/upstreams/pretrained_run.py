@@ -1,0 +1,35 @@
+"""The model that a run of job=pretrain has made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlsuperb.upstreams.base import Regularisation
+from mlsuperb.upstreams.huggingface import RUN_FOLDER, HuggingFace
+
+
+class PretrainedRun(HuggingFace):
+    """HuBERT as one of our own runs has trained it. The run counts in identities by the name of its folder.
+
+    Args:
+        run: folder of a finished run of job=pretrain.
+        dropout_while_frozen: see `Upstream`.
+        regularisation: see `SelfSupervised`.
+    """
+
+    def __init__(self, *, run: str, dropout_while_frozen: bool = False, regularisation: Regularisation = "off") -> None:
+        super().__init__(
+            checkpoint=str(Path(run) / RUN_FOLDER),
+            dropout_while_frozen=dropout_while_frozen,
+            regularisation=regularisation,
+        )
+
+    @classmethod
+    def problems(cls, *, run: str, **_others: object) -> list[str]:
+        """Whether the run has finished."""
+        if (Path(run) / RUN_FOLDER / "config.json").is_file():
+            return []
+        return [
+            f"upstream.run={run} is not the folder of a finished run of job=pretrain: it has no {RUN_FOLDER}/config.json. Give the "
+            "folder that it printed"
+        ]
