@@ -91,7 +91,8 @@ def _node_problems(path: str, node: Mapping[str, Any], runtime: Collection[str])
             continue
         before = False
     for name, parameter in parameters.items():
-        required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+        open_ended = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        required = parameter.default is parameter.empty and not open_ended
         if required and name not in given and name not in runtime and not node.get("_partial_"):
             yield f"{path}.{name} is missing: give {path}.{name}=..."
             before = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mlsuperb.upstreams.base import Regularisation
 from mlsuperb.upstreams.huggingface import RUN_FOLDER, HuggingFace
@@ -33,3 +35,7 @@ class PretrainedRun(HuggingFace):
             f"upstream.run={run} is not the folder of a finished run of job=pretrain: it has no {RUN_FOLDER}/config.json. Give the "
             "folder that it printed"
         ]
+
+    @classmethod
+    def depth(cls, settings: Mapping[str, Any]) -> int | None:
+        return super().depth({"checkpoint": str(Path(settings["run"]) / RUN_FOLDER), "revision": "main"})
