@@ -83,7 +83,8 @@ def _node_problems(path: str, node: Mapping[str, Any], runtime: Collection[str])
             yield f"nothing reads the setting '{path}.{key}'{_hint(key, parameters, path)}; remove it"
         elif nested := _nested(f"{path}.{key}", value):
             for place, inner in nested.items():
-                yield from _node_problems(place, inner, ())
+                for found in _node_problems(place, inner, ()):
+                    yield found if place in found else f"{place}: {found}"
             continue
         elif problem := _value_problem(f"{path}.{key}", value, hints.get(key, Any)):
             yield problem

@@ -6,8 +6,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -194,10 +194,19 @@ def summary(frame: pd.DataFrame) -> dict[str, Any]:
 
 def _fingerprint(corpus: Reader) -> str:
     """Changes with the settings and with the size or time of any source."""
-    given = {name: value for name, value in asdict(corpus).items() if _ADDED_SINCE.get(name, ...) != value}
-    settings = {"reader": f"{type(corpus).__module__}.{type(corpus).__qualname__}", **given}
-    identity = [MANIFEST_VERSION, settings, [_stamp(path) for path in corpus.sources()]]
+    identity = [MANIFEST_VERSION, _settings(corpus), [_stamp(path) for path in corpus.sources()]]
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _settings(value: Any) -> Any:
+    """The settings of a reader and of readers in it, each with its class."""
+    if isinstance(value, Mapping):
+        return {key: _settings(inner) for key, inner in value.items()}
+    if not isinstance(value, Reader):
+        return value
+    given = {field.name: _settings(getattr(value, field.name)) for field in fields(value)}
+    kept = {name: setting for name, setting in given.items() if _ADDED_SINCE.get(name, ...) != setting}
+    return {"reader": f"{type(value).__module__}.{type(value).__qualname__}", **kept}
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:

@@ -108,9 +108,7 @@ class Corpus(Reader):
             ValueError: an id occurs twice in a split; a language is unknown; a rate is refused; audio is bad and `on_bad`
                 is `error`; nothing is left of the corpus or of something that was asked for by name.
         """
-        pairs = list(zip(frame["language"], frame["dataset"], strict=True))
-        wanted = {pair for pair in set(pairs) if self.wants(*pair)}  # here no reader can forget it
-        frame = frame[np.array([pair in wanted for pair in pairs], dtype=bool)]
+        frame = self._restricted(frame)  # here no reader can forget it
         if frame.empty:  # the steps below need a row
             self._refuse_absent_names(frame, skipped)
         refuse_unknown_languages(frame, "language", extra=self.extra_languages, group=self.group)
@@ -128,6 +126,12 @@ class Corpus(Reader):
             frame = skipped.drop(frame, frame.index.isin(hours.index[hours > self.max_train_hours]), BEYOND_HOURS)
         self._refuse_absent_names(frame, skipped)
         return frame.reset_index(drop=True)
+
+    def _restricted(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows that `wants` lets through."""
+        pairs = list(zip(frame["language"], frame["dataset"], strict=True))
+        wanted = {pair for pair in set(pairs) if self.wants(*pair)}
+        return frame[np.array([pair in wanted for pair in pairs], dtype=bool)]
 
     def _refuse_absent_names(self, frame: pd.DataFrame, skipped: SkipReport) -> None:
         """Whatever was asked for by name must be there. Of the pairs, those that the languages and datasets let through."""
