@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import PositiveInt
 
 from mlsuperb.data.loading import Loading
 from mlsuperb.pretraining.dataset import MaskedSpeech, check_rate
@@ -22,12 +23,14 @@ class Targets:
 
     Args:
         run: folder of the run of job=labels.
+        num_valid: dev utterances of each (dataset, language) to validate on, at most, chosen at random: five in mHuBERT-147.
     """
 
     run: str
+    num_valid: PositiveInt = 5
 
     @classmethod
-    def problems(cls, *, run: str) -> list[str]:
+    def problems(cls, *, run: str, **_: Any) -> list[str]:
         """Whether there is such a run, with labels."""
         if (Path(run) / LABELS).is_dir():
             return []
@@ -58,7 +61,11 @@ class Targets:
         Raises:
             ValueError: there is none.
         """
-        rows = np.flatnonzero((labels.manifest["split"] == split).to_numpy())
+        chosen = labels.manifest[labels.manifest["split"] == split]
+        if split != "train":
+            shuffled = chosen.sample(frac=1, random_state=10)  # the seed of the authors' `create_valid_set.py`
+            chosen = shuffled.groupby(["dataset", "language"]).head(self.num_valid).sort_index()
+        rows = chosen.index.to_numpy()
         if not len(rows):
             raise ValueError(
                 f"{self.folder} has no labelled {split} utterance. Label that split, too (labelling.splits=[train,dev]); a corpus without "
