@@ -19,8 +19,9 @@ COMMANDS = {
         "transcribe": "transcribe audio files and identify their language",
         "evaluate": "decode and score other data",
         "score": "score hypotheses again, without torch",
-        "export": "write the upstream, a challenge submission or a model card",
+        "export": "write the upstream, a challenge submission, a model card or a fairseq checkpoint",
         "import_espnet": "turn a model trained with ESPnet into a run",
+        "import_fairseq": "turn a HuBERT pre-trained with fairseq into a checkpoint of transformers",
     },
     "Look at results": {
         "table": "compare finished runs, one row per run",

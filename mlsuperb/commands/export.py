@@ -1,8 +1,9 @@
-"""`mlsuperb export upstream|challenge|card RUN ...`: turn a finished run into something that others can use.
+"""`mlsuperb export upstream|challenge|card|fairseq ...`: turn what was trained into something that others can use.
 
 mlsuperb export upstream RUN DIR     the trained upstream as a Hugging Face folder, for upstream=hf
 mlsuperb export challenge RUN DIR    a submission folder of the ML-SUPERB 2.0 challenge
 mlsuperb export card RUN             RUN/README.md, the model card, written again
+mlsuperb export fairseq FOLDER FILE  a HuBERT in transformers' layout as a checkpoint of fairseq
 """
 
 from __future__ import annotations
@@ -41,19 +42,32 @@ def card(options: argparse.Namespace) -> str:
     return f"{write_card(options.run)} is the model card; fill in its licence"
 
 
-COMMANDS = {"upstream": upstream, "challenge": challenge, "card": card}
+def fairseq(options: argparse.Namespace) -> str:
+    """Write a HuBERT in transformers' layout as a checkpoint that fairseq can fine-tune."""
+    from mlsuperb.pretraining.fairseq_export import export_fairseq
+
+    num_units = export_fairseq(options.folder, options.file)
+    head = "without a prediction head" if num_units is None else f"with a prediction head for {num_units} units"
+    return f"{options.file} is the checkpoint, {head}"
+
+
+COMMANDS = {"upstream": upstream, "challenge": challenge, "card": card, "fairseq": fairseq}
+RUN = ("run", "RUN", "folder of a trained run, e.g. exp/demo-1a2b3c4d")
+DIR = ("folder", "DIR", "folder to make")
+MODEL = ("folder", "FOLDER", "folder with config.json and model.safetensors, e.g. of mlsuperb import_fairseq")
+FILE = ("file", "FILE", "file to make, e.g. checkpoint.pt")
+ARGUMENTS = {"upstream": (RUN, DIR), "challenge": (RUN, DIR), "card": (RUN,), "fairseq": (MODEL, FILE)}
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="mlsuperb export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="upstream|challenge|card")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(COMMANDS))
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, help=command.__doc__)
-        one.add_argument("run", type=Path, metavar="RUN", help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
-        if name != "card":
-            one.add_argument("folder", type=Path, metavar="DIR", help="folder to make")
+        for argument, metavar, explained in ARGUMENTS[name]:
+            one.add_argument(argument, type=Path, metavar=metavar, help=explained)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     sys.stdout.write(COMMANDS[options.command](options) + "\n")
