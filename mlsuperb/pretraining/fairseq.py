@@ -4,7 +4,7 @@
 <folder>/preprocessor_config.json            whether waves are normalised, as in training
 <folder>/prediction_head.safetensors         what pre-training has on top (F: size of its projection, D: of the model):
                                              final_proj.weight (F, D), final_proj.bias (F), label_embeddings (rows, F);
-                                             header: logit_temperature, num_special, label_rate_hz
+                                             header: logit_temperature, num_special, label_rate_hz (`mlsuperb.pretraining.head`)
 <folder>/mlsuperb_export.json                the file that it is from, and all of fairseq's settings
 
 The first `num_special` rows of label_embeddings are no units, but fairseq's bos, pad, eos and unk; unit k is the row
@@ -19,22 +19,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 import mlsuperb
 from mlsuperb.pretraining.fairseq_file import SPECIAL, FairseqCheckpoint, read_checkpoint
 from mlsuperb.pretraining.fairseq_names import fairseq_names, to_transformers
+from mlsuperb.pretraining.head import StoredHead
 from mlsuperb.runs.environment import now
 from mlsuperb.runtime.files import whole_folder, write_json
 from mlsuperb.runtime.messages import listed, some
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
 from mlsuperb.upstreams.checkpoint import hash_files, sha256
+from mlsuperb.upstreams.folder import PREPROCESSOR
 from mlsuperb.upstreams.huggingface import EXPORT_FILE, HuggingFace
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
-HEAD_FILE = "prediction_head.safetensors"
-PREPROCESSOR = "preprocessor_config.json"
 _HEAD = ("final_proj.weight", "final_proj.bias", "label_embs_concat")
 _ONLY_PRETRAINING = ("final_proj.", "label_embs_concat", "target_glu.")
 
@@ -63,10 +62,19 @@ def import_fairseq(file: Path, folder: Path) -> Imported:
         model.save_pretrained(unfinished)
         write_json(unfinished / PREPROCESSOR, _preprocessor(checkpoint, model.config.feat_extract_norm))
         if not isinstance(head, str):
-            save_file(head, unfinished / HEAD_FILE, metadata=_head_record(checkpoint))
+            _stored(head, checkpoint).write(unfinished)
         write_json(unfinished / EXPORT_FILE, _about(checkpoint, unfinished))
         _check_same(unfinished, model, normalise=bool(checkpoint.task.get("normalize", False)))
     return Imported(folder=folder, updates=checkpoint.updates, no_head=head if isinstance(head, str) else None)
+
+
+def _stored(head: Mapping[str, Tensor], checkpoint: FairseqCheckpoint) -> StoredHead:
+    return StoredHead(
+        head,
+        temperature=float(checkpoint.model.get("logit_temp", 0.1)),
+        num_special=len(SPECIAL),
+        label_rate_hz=float(checkpoint.task.get("label_rate", -1)),
+    )
 
 
 def _check_free(folder: Path) -> None:
@@ -148,15 +156,6 @@ def _head(checkpoint: FairseqCheckpoint, *, size: int) -> dict[str, Tensor] | st
         "final_proj.weight": found["final_proj.weight"].contiguous(),
         "final_proj.bias": found["final_proj.bias"].contiguous(),
         "label_embeddings": found["label_embs_concat"][[row_of[symbol] for symbol in wanted]].contiguous(),
-    }
-
-
-def _head_record(checkpoint: FairseqCheckpoint) -> dict[str, str]:
-    """The header of the head's file, in which everything is text."""
-    return {
-        "logit_temperature": str(float(checkpoint.model.get("logit_temp", 0.1))),
-        "num_special": str(len(SPECIAL)),
-        "label_rate_hz": str(float(checkpoint.task.get("label_rate", -1))),
     }
 
 

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mlsuperb.pretraining.fairseq import HEAD_FILE
 from mlsuperb.pretraining.fairseq_file import SPECIAL, write_checkpoint
 from mlsuperb.pretraining.fairseq_names import OVERRULED, fairseq_names, to_fairseq
+from mlsuperb.pretraining.head import HEAD_FILE, StoredHead
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
 from mlsuperb.upstreams.checkpoint import Loaded, load
 from mlsuperb.upstreams.huggingface import EXPORT_FILE, KIND
@@ -69,28 +68,19 @@ def _read_head(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The prediction head under fairseq's names, and the model's settings that go with it; both empty where the folder has
     none. Where the units do not follow rows for fairseq's four special symbols, such rows are drawn as fairseq draws them
     (uniformly from 0 to 1)."""
-    path = folder / HEAD_FILE
-    if not path.is_file():
+    if not (folder / HEAD_FILE).is_file():
         return {}, {}
-    try:
-        with safe_open(path, "pt") as file:
-            projection = {name: file.get_tensor(name) for name in ("final_proj.weight", "final_proj.bias")}
-            embeddings, about = file.get_tensor("label_embeddings"), file.metadata()
-        num_special, rate_hz, temperature = (
-            float(about[name]) for name in ("num_special", "label_rate_hz", "logit_temperature")
-        )
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a prediction head ({error}); restore a copy, or remove it to export the encoder alone"
-        ) from error
+    head = StoredHead.read(folder)
+    projection = {name: head.tensors[name] for name in ("final_proj.weight", "final_proj.bias")}
+    embeddings, num_special = head.tensors["label_embeddings"], head.num_special
     if num_special != len(SPECIAL):
         drawn = torch.rand(len(SPECIAL), embeddings.shape[1], generator=torch.Generator().manual_seed(0))
-        embeddings = torch.cat([drawn, embeddings[int(num_special) :]])
+        embeddings = torch.cat([drawn, embeddings[num_special:]])
     settings = {
         "final_dim": embeddings.shape[1],
         "untie_final_proj": True,  # with one set of labels it makes no difference
-        "logit_temp": temperature,
-        "label_rate": rate_hz,
+        "logit_temp": head.temperature,
+        "label_rate": head.label_rate_hz,
     }
     return {**projection, "label_embs_concat": embeddings}, settings
 

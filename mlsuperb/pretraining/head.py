@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -66,9 +68,61 @@ class PredictionHead(nn.Module):
 
     def save(self, folder: Path, *, label_rate_hz: float) -> None:
         """Write `prediction_head.safetensors`."""
-        about = {"logit_temperature": self.temperature, "num_special": self.num_special, "label_rate_hz": label_rate_hz}
-        tensors = {name: one.detach().float().cpu().contiguous() for name, one in self.state_dict().items()}
-        save_file(tensors, folder / HEAD_FILE, metadata={name: json.dumps(value) for name, value in about.items()})
+        stored = StoredHead(
+            self.state_dict(), temperature=self.temperature, num_special=self.num_special, label_rate_hz=label_rate_hz
+        )
+        stored.write(folder)
+
+
+@dataclass(frozen=True)
+class StoredHead:
+    """A prediction head as it lies in a folder.
+
+    Args:
+        tensors: `final_proj.weight` (P, D), `final_proj.bias` (P), `label_embeddings` (C, P).
+        temperature, num_special: as in `PredictionHead`.
+        label_rate_hz: of the labels that it was trained on.
+    """
+
+    tensors: Mapping[str, Tensor]
+    temperature: float
+    num_special: int
+    label_rate_hz: float
+
+    def write(self, folder: Path) -> None:
+        """Write the file; equal heads give equal bytes."""
+        about = {
+            "logit_temperature": self.temperature,
+            "num_special": self.num_special,
+            "label_rate_hz": self.label_rate_hz,
+        }
+        tensors = {name: one.detach().float().cpu().contiguous() for name, one in self.tensors.items()}
+        # one entry: safetensors writes several in a random order
+        save_file(tensors, folder / HEAD_FILE, metadata={"mlsuperb": json.dumps(about)})
+
+    @classmethod
+    def read(cls, folder: Path) -> StoredHead:
+        """Read what `write` wrote.
+
+        Raises:
+            ValueError: there is no such file, or it is damaged.
+        """
+        path = folder / HEAD_FILE
+        if not path.is_file():
+            raise ValueError(f"{folder} has no prediction head ({HEAD_FILE}): published checkpoints rarely do")
+        try:
+            with safe_open(path, "pt") as file:
+                about = json.loads((file.metadata() or {})["mlsuperb"])
+                names = ("final_proj.weight", "final_proj.bias", "label_embeddings")
+                tensors = {name: file.get_tensor(name) for name in names}
+            return cls(
+                tensors, temperature=float(about["logit_temperature"]), num_special=int(about["num_special"]),
+                label_rate_hz=float(about["label_rate_hz"]),
+            )  # fmt: skip
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} cannot be read as a prediction head ({error}); restore a copy, or remove it"
+            ) from error
 
 
 def load_head(folder: Path) -> PredictionHead:
@@ -77,22 +131,11 @@ def load_head(folder: Path) -> PredictionHead:
     Raises:
         ValueError: there is none, or it is damaged.
     """
-    path = folder / HEAD_FILE
-    if not path.is_file():
-        raise ValueError(
-            f"{folder} has no prediction head ({HEAD_FILE}): published checkpoints rarely do. Leave prediction.start out to "
-            "train a new one"
-        )
-    try:
-        with safe_open(path, "pt") as file:
-            about = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        table_CP, num_special = tensors["label_embeddings"], int(about["num_special"])
-        head = PredictionHead(
-            size=tensors["final_proj.weight"].shape[1], num_units=len(table_CP) - num_special, final_size=table_CP.shape[1],
-            temperature=about["logit_temperature"], num_special=num_special,
-        )  # fmt: skip
-        head.load_state_dict(tensors)
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} cannot be read as a prediction head ({error}); restore a copy") from error
+    stored = StoredHead.read(folder)
+    table_CP, num_special = stored.tensors["label_embeddings"], stored.num_special
+    head = PredictionHead(
+        size=stored.tensors["final_proj.weight"].shape[1], num_units=len(table_CP) - num_special, final_size=table_CP.shape[1],
+        temperature=stored.temperature, num_special=num_special,
+    )  # fmt: skip
+    head.load_state_dict(dict(stored.tensors))
     return head

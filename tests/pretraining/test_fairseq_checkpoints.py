@@ -43,10 +43,11 @@ from transformers import HubertConfig, Wav2Vec2FeatureExtractor
 from transformers import HubertModel as TransformersHubert
 
 from mlsuperb.espnet.upstreams import to_transformers as espnets_map
-from mlsuperb.pretraining.fairseq import HEAD_FILE, import_fairseq
+from mlsuperb.pretraining.fairseq import import_fairseq
 from mlsuperb.pretraining.fairseq_export import export_fairseq
 from mlsuperb.pretraining.fairseq_file import read_checkpoint
 from mlsuperb.pretraining.fairseq_names import OVERRULED, fairseq_names, parse_convolutions, to_fairseq, to_transformers
+from mlsuperb.pretraining.head import HEAD_FILE
 from mlsuperb.upstreams.huggingface import EXPORT_FILE, HuggingFace
 
 
@@ -182,7 +183,8 @@ def test_the_prediction_head(tmp_path: Path) -> None:
     assert torch.equal(head["label_embeddings"], original.label_embs_concat)
     assert tuple(head["label_embeddings"].shape) == (4 + NUM_UNITS, FINAL_DIM)
     with safe_open(folder / HEAD_FILE, "pt") as file:
-        assert file.metadata() == {"logit_temperature": "0.07", "num_special": "4", "label_rate_hz": "100.0"}
+        about = json.loads(file.metadata()["mlsuperb"])
+    assert about == {"logit_temperature": 0.07, "num_special": 4, "label_rate_hz": 100.0}
 
 
 def test_units_are_where_the_dictionary_has_them(tmp_path: Path) -> None:
@@ -497,7 +499,7 @@ def test_a_head_without_special_rows_gets_them(tmp_path: Path) -> None:
     folder = imported(tmp_path, state("base"))
     head = load_file(folder / HEAD_FILE)
     units = head["label_embeddings"][4:].clone()
-    about = {"logit_temperature": "0.2", "num_special": "0", "label_rate_hz": "12.5"}
+    about = {"mlsuperb": json.dumps({"logit_temperature": 0.2, "num_special": 0, "label_rate_hz": 12.5})}
     save_file(head | {"label_embeddings": units}, folder / HEAD_FILE, metadata=about)
     assert export_fairseq(folder, tmp_path / "back.pt") == NUM_UNITS
     back = read_checkpoint(tmp_path / "back.pt")
