@@ -32,8 +32,9 @@ class Preparation:
     `+data/preparation=mhubert_147`). Test utterances stay as they are.
 
     A short clip is joined with the short clips that follow it in the corpus, within its dataset, language and split, until
-    together they are longer than `min_s`. What is left over at the end is appended to the last utterance that then lasts no
-    longer than `max_s`, or dropped where there is none (`concat_wav_files.py`). The transcripts are joined with spaces.
+    together they are longer than `min_s`. Each clip that is left over at the end is added to the first of these that then
+    lasts no longer than `max_s`, or else to the first other utterance, or is dropped (`concat_wav_files.py`, but for its
+    cross-fade of 0.1 s, which is the default of the library that it joins with). The transcripts are joined with spaces.
 
     The validation set of mHuBERT-147 is `num_valid` random utterances of each (dataset, language) pair (`create_valid_set.py`,
     `random.seed(10)` there), except for English MLS: one of each of five random parts of its manifest, because that was too
@@ -134,23 +135,24 @@ class Preparation:
     def _assign(self, rows: np.ndarray, duration_N: np.ndarray, target_N: np.ndarray) -> None:
         """Write into `target_N`, for the rows that may be joined with each other, the row that each becomes a part of."""
         short = duration_N[rows] <= self.min_s
+        made_s: dict[int, float] = {}  # seconds of what is made, by its first row
         group: list[int] = []
-        heads: list[int] = []
-        lasts_s: list[float] = []
         for row in rows[short].tolist():
             group.append(row)
             # there a group is whole at 2 s, but what lasts exactly 2 s is dropped when manifests are written
-            if (group_s := float(duration_N[group].sum())) > self.min_s:
-                target_N[group] = group[0]
-                heads.append(group[0])
-                lasts_s.append(group_s)
-                group = []
-        if group:
-            left_s = duration_N[group].sum()
-            candidates = np.concatenate([rows[~short], np.array(heads, dtype=int)])
-            candidates_s = np.concatenate([duration_N[rows[~short]], lasts_s])
-            takers = candidates[candidates_s + left_s <= self.max_s]
-            target_N[group] = takers.max() if takers.size else group
+            if (group_s := float(sum(duration_N[group]))) > self.min_s:
+                target_N[group], made_s[group[0]], group = group[0], group_s, []
+        others, others_s = rows[~short], duration_N[rows[~short]]
+        for row in group:
+            room_s = self.max_s - duration_N[row]
+            taker = next((one for one, one_s in made_s.items() if one_s <= room_s), None)
+            if taker is None and (others_s <= room_s).any():
+                place = int((others_s <= room_s).argmax())
+                taker, others_s[place] = int(others[place]), np.inf  # from now on it is one of those that are made
+                made_s[taker] = float(duration_N[taker])
+            if taker is not None:
+                target_N[row] = taker
+                made_s[taker] += float(duration_N[row])
 
     def _cut(self, frame: pd.DataFrame, too_long: pd.Series, skipped: SkipReport) -> pd.DataFrame:
         long = frame[too_long]

@@ -52,8 +52,12 @@ def test_short_clips_are_joined_in_order_until_they_are_long_enough() -> None:
     }  # fmt: skip
 
 
-def test_what_is_left_over_is_appended_to_the_last_utterance_that_has_room() -> None:
-    assert applied(manifest(("x", 10), ("y", 29.5), ("a", 1)))[0] == {"x+1": 11.0, "y": 29.5}
+def test_what_is_left_over_is_added_where_there_is_room() -> None:
+    assert applied(manifest(("x", 29.5), ("y", 10), ("z", 10), ("a", 1)))[0] == {"x": 29.5, "y+1": 11.0, "z": 10.0}
+    assert applied(manifest(("x", 10), ("a", 1), ("b", 1.5), ("c", 1)))[0] == {"x": 10.0, "a+2": 3.5}
+    one_by_one = manifest(("x", 29), ("y", 10), ("a", 0.9), ("b", 0.2))
+    assert applied(one_by_one)[0] == {"x+1": 29.9, "y+1": 10.2}
+    assert applied(manifest(("y", 10), ("x", 29), ("a", 0.9), ("b", 0.2)))[0] == {"y+2": 11.1, "x": 29.0}
     assert applied(manifest(("a", 1), ("x", 10)))[0] == {"x+1": 11.0}
     assert applied(manifest(("a", 1.5), ("b", 1.5), ("c", 1.5)))[0] == {"a+2": 4.5}
     kept, report = applied(manifest(("x", 29.5), ("y", 40), ("a", 1)))
@@ -102,13 +106,20 @@ def test_joined_clips_as_a_second_implementation_makes_them() -> None:
             if sum(lasts[one] for one in open_group) > 2:
                 groups.append(open_group)
                 open_group = []
+        singles = [group for group in groups if len(group) == 1]
+        groups = [group for group in groups if len(group) > 1]
+        for name in open_group:
+            for candidates in (groups, singles):
+                fitting = [group for group in candidates if sum(lasts[one] for one in [*group, name]) <= 30]
+                if fitting:
+                    fitting[0].append(name)
+                    if candidates is singles:
+                        groups.append(fitting[0])
+                        singles.remove(fitting[0])
+                    break
         place = [name for name, _ in members].index
-        groups.sort(key=lambda group: place(group[0]))
-        for group in reversed(groups):
-            if open_group and sum(lasts[one] for one in group + open_group) <= 30:
-                group += open_group
-                open_group = []
-        expected[key] = [sorted(group, key=place) for group in groups]
+        heads = sorted(groups + singles, key=lambda group: place(group[0]))
+        expected[key] = [sorted(group, key=place) for group in heads]
     made = Preparation(num_valid=0).apply(manifest(*rows), SkipReport())
     found: dict[tuple[str, str], list[list[str]]] = {}
     for row in records(made, Utterance):
