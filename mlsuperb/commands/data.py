@@ -1,7 +1,7 @@
 """`mlsuperb data prepare|describe|check SETTINGS`: the corpus that a run would train on.
 
 mlsuperb data prepare  data=...   read a corpus and write its manifest
-mlsuperb data describe data=...   hours per split, minutes per language and dataset, what was skipped
+mlsuperb data describe data=...   hours per split, minutes per language and dataset, what was skipped, hours of each reason
 mlsuperb data check    data=...   whether the copy is whole; exit status 1 if it is not, 2 if it cannot be read
 """
 
@@ -73,6 +73,8 @@ def show(corpus: Corpus, folder: Path, *, what: str, split: str | None, console:
     if what == "describe":
         console.print(_minutes([cell for cell in sizes["cells"] if split in (None, cell["split"])], split=split))
     console.print(f"skipped: {SkipReport(prepared.skipped)}", markup=False)
+    if hours := _hours(prepared.skipped):
+        console.print(hours)
     if what == "prepare":
         console.print(f"written: {folder / 'manifest.parquet'} and skipped.json", markup=False, soft_wrap=True)
 
@@ -138,6 +140,22 @@ def _minutes(cells: Sequence[Mapping[str, Any]], *, split: str | None) -> Table:
         for language, row in sorted(minutes.items())
     )  # fmt: skip
     return _table(f"minutes of {split or 'all splits'}", ("language", *datasets, "total"), rows)
+
+
+def _hours(skipped: Mapping[str, Mapping[str, Any]]) -> Table | None:
+    """The hours that each reason cost each dataset, or that were kept in another form; None where none are known."""
+    known = {reason: entry for reason, entry in skipped.items() if "seconds" in entry}
+    if not known:
+        return None
+    datasets = sorted({dataset for entry in known.values() for dataset in entry["seconds"]})
+    rows = []
+    for reason, entry in sorted(known.items(), key=lambda item: "kept" in item[1]):
+        hours = {dataset: seconds / 3600 for dataset, seconds in entry["seconds"].items()}
+        cells = [f"{hours[dataset]:.2f}" if dataset in hours else "" for dataset in datasets]
+        name = f"{'kept' if 'kept' in entry else 'lost'}: {reason}"
+        rows.append((name, f"{entry['count']:,}", *cells, f"{sum(hours.values()):.2f}"))
+    lost = sum(sum(entry["seconds"].values()) for entry in known.values() if "kept" not in entry) / 3600
+    return _table(f"hours by reason ({lost:.2f} lost)", ("reason", "utterances", *datasets, "total"), rows)
 
 
 def _release_text(release: ReleaseCheck) -> str:

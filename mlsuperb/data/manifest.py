@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from mlsuperb.data.arrow import repeated, sorted_rows_digest, text_array
 from mlsuperb.data.corpora.base import Reader
+from mlsuperb.data.preparation import Preparation
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
 
@@ -26,7 +27,10 @@ SPLITS = ("train", "dev", "test", "dev_dialect")
 SPLIT_HASH_VERSION = 1
 MANIFEST_VERSION = 1  # raise it when the same corpus and settings would give another manifest
 
-_ADDED_SINCE = {"text": "required"}  # settings that old manifests lack: with these values they change nothing
+_ADDED_SINCE = {
+    "text": "required",
+    "preparation": None,
+}  # settings that old manifests lack: with these values they change nothing
 _ROW_GROUP = 2**20  # rows written at a time: text of 2 GB and more has no `pa.string` array
 _FINGERPRINT = b"mlsuperb.fingerprint"
 _log = logging.getLogger(__name__)
@@ -202,6 +206,8 @@ def _settings(value: Any) -> Any:
     """The settings of a reader and of readers in it, each with its class."""
     if isinstance(value, Mapping):
         return {key: _settings(inner) for key, inner in value.items()}
+    if isinstance(value, Preparation):
+        return {**asdict(value), "sources": [_stamp(path) for path in value.sources()]}
     if not isinstance(value, Reader):
         return value
     given = {field.name: _settings(getattr(value, field.name)) for field in fields(value)}

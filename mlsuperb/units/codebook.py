@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,10 +16,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mlsuperb.runtime.files import disk_errors_named, replaced
+from mlsuperb.units.faiss_parts import hnsw_graph
 
 CODEBOOK_FILE = "codebook.safetensors"
 MAX_UNITS = 2**16  # labels are uint16
-_PIECE = 2**16  # frames that are compared with all centroids at a time
+_GROUP = 32  # centroids among which the nearest is found in the second step of the search
+# Frames that are compared with all centroids at a time. Of a CPU, so few that projected frames and scores stay in its caches
+# (scripts/bench/clustering.py: 512 to 1024 are fastest); of a GPU, so many that it is busy.
+_PIECE, _PIECE_OF_GPU = 512, 2**16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +35,15 @@ class Codebook:
         projection_DP: frames are multiplied by it first (OPQ's rotation); None: they are compared as they are.
         rate_hz: frames per second of the features.
         record: where it comes from: the features (upstream, layer), the clustering and its sample.
+        search: `hnsw` looks for the nearest centroid in a graph, as mHuBERT-147's labels were made, and misses it for some
+            frames in a hundred (needs faiss, on the CPU).
     """
 
     centroids_KP: Tensor
     projection_DP: Tensor | None = None
     rate_hz: float
     record: Mapping[str, Any] = field(default_factory=dict)
+    search: Literal["exact", "hnsw"] = "exact"
 
     @property
     def num_units(self) -> int:
@@ -49,8 +57,8 @@ class Codebook:
 
     @property
     def sha256(self) -> str:
-        """Over what decides a label: centroids, projection and rate."""
-        digest = hashlib.sha256(f"{self.rate_hz:g}".encode())
+        """Over what decides a label: centroids, projection, rate and search."""
+        digest = hashlib.sha256(f"{self.rate_hz:g}{'' if self.search == 'exact' else self.search}".encode())
         for tensor in (self.centroids_KP, self.projection_DP):
             if tensor is not None:
                 digest.update(f"{tuple(tensor.shape)}".encode())
@@ -60,30 +68,61 @@ class Codebook:
     def to(self, device: torch.device | str) -> Codebook:
         """The same on another device."""
         projection = self.projection_DP if self.projection_DP is None else self.projection_DP.to(device)
-        return Codebook(
-            centroids_KP=self.centroids_KP.to(device),
-            projection_DP=projection,
-            rate_hz=self.rate_hz,
-            record=self.record,
-        )
+        return replace(self, centroids_KP=self.centroids_KP.to(device), projection_DP=projection)
 
     def assign(self, features_FD: Tensor) -> Tensor:
-        """The label (F,) int64 of each frame, by exact search: one product of matrices.
+        """The label (F,) int64 of each frame, in fp32 whatever the precision around.
 
         Raises:
-            ValueError: the features have another size than those that the codebook was made of.
+            ValueError: the features have another size than those that the codebook was made of, or hold NaN.
         """
         if features_FD.shape[-1] != self.feature_size:
             raise ValueError(
                 f"the codebook was made of features of size {self.feature_size} ({self.described()}), and these have "
                 f"{features_FD.shape[-1]}. Use the upstream and layer that it was made of, or fit another codebook"
             )
-        half_norms_K = self.centroids_KP.square().sum(1) / 2
-        labels = []
-        for piece_FD in features_FD.float().split(_PIECE):
-            projected_FP = piece_FD if self.projection_DP is None else piece_FD @ self.projection_DP
-            labels.append(torch.addmm(half_norms_K, projected_FP, self.centroids_KP.T, alpha=-1).argmin(1))
-        return torch.cat(labels) if labels else torch.zeros(0, dtype=torch.int64, device=features_FD.device)
+        find = self._nearest if self.search == "exact" else self._nearest_in_graph
+        found = [(features_FD.new_zeros(0), features_FD.new_zeros(0, dtype=torch.int64))]
+        with torch.autocast(features_FD.device.type, enabled=False):
+            for piece_FD in features_FD.split(_PIECE if features_FD.device.type == "cpu" else _PIECE_OF_GPU):
+                frames_FD = piece_FD.float()
+                found.append(find(frames_FD if self.projection_DP is None else frames_FD @ self.projection_DP))
+        scores_F, labels_F = map(torch.cat, zip(*found, strict=True))
+        if not scores_F.isfinite().all():
+            raise ValueError(
+                f"{int((~scores_F.isfinite()).sum())} of {len(scores_F)} frames hold NaN or infinity, so they have no unit. The "
+                "upstream gave them: compute it in fp32 or bf16 (fp16 overflows), and look for damaged audio"
+            )
+        return labels_F
+
+    @cached_property
+    def _scorer(self) -> tuple[Tensor, Tensor]:
+        """What `_nearest` adds and multiplies with: half the squared norms (K,) and minus the centroids (P, K), with units
+        added that are never the nearest, up to a multiple of `_GROUP`."""
+        added = -self.num_units % _GROUP
+        half_norms_K = torch.nn.functional.pad(self.centroids_KP.square().sum(1) / 2, (0, added), value=torch.inf)
+        return half_norms_K, torch.nn.functional.pad(-self.centroids_KP, (0, 0, 0, added)).T.contiguous()
+
+    def _nearest(self, projected_FP: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and number of the nearest centroid of each frame.
+
+        The score is half the squared distance less half the squared norm of the frame. The least is found among the least
+        of groups first, since torch's `amin` runs six times as fast as its `argmin`.
+        """
+        scores_FGK = torch.addmm(*self._scorer[:1], projected_FP, self._scorer[1]).unflatten(1, (-1, _GROUP))
+        least_F, group_F = scores_FGK.amin(2).min(1)
+        rows_F = torch.arange(len(group_F), device=group_F.device)
+        return least_F, group_F * _GROUP + scores_FGK[rows_F, group_F].argmin(1)
+
+    @cached_property
+    def _graph(self) -> Any:
+        return hnsw_graph(self.centroids_KP.cpu().numpy())
+
+    def _nearest_in_graph(self, projected_FP: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared distance and number of the centroid that faiss finds for each frame."""
+        distances_F1, labels_F1 = self._graph.search(projected_FP.cpu().numpy(), 1)
+        found = (torch.from_numpy(one[:, 0]).to(projected_FP.device) for one in (distances_F1, labels_F1))
+        return next(found), next(found)
 
     def described(self) -> str:
         """For people: what it was made of."""
@@ -99,7 +138,7 @@ class Codebook:
         """
         tensors = {"centroids": self.centroids_KP, "projection": self.projection_DP}
         given = {name: one.detach().float().cpu().contiguous() for name, one in tensors.items() if one is not None}
-        about = {"rate_hz": self.rate_hz, "sha256": self.sha256, "record": dict(self.record)}
+        about = {"rate_hz": self.rate_hz, "sha256": self.sha256, "search": self.search, "record": dict(self.record)}
         with disk_errors_named(folder / CODEBOOK_FILE), replaced(folder / CODEBOOK_FILE) as temporary:
             save_file(given, temporary, metadata={"mlsuperb": json.dumps(about, ensure_ascii=False, sort_keys=True)})
 
@@ -123,7 +162,7 @@ class Codebook:
             ) from error
         book = cls(
             centroids_KP=tensors["centroids"], projection_DP=tensors.get("projection"), rate_hz=about["rate_hz"],
-            record=about["record"],
+            record=about["record"], search=about.get("search", "exact"),
         )  # fmt: skip
         if book.sha256 != about["sha256"]:
             raise ValueError(

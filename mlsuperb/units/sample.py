@@ -66,9 +66,9 @@ def sample(
         repeats_N = replace(law, by="hours").repeats(durations_s, languages=languages, datasets=datasets)
         assert repeats_N is not None
         copies_N = repeats_N * budget_s / total_s  # the same for all of a pair
-        frame = pd.DataFrame({"language": languages, "dataset": datasets})
-        pairs = frame.groupby(["language", "dataset"], sort=True).indices.values()
-        rows = np.concatenate([_draw(pair, durations_s, copies_N[pair[0]], rng) for pair in pairs])
+        pairs = pd.DataFrame({"language": languages, "dataset": datasets}).groupby(["language", "dataset"], sort=True)
+        parts = [np.asarray(part) for part in pairs.indices.values()]
+        rows = np.concatenate([_draw(part, durations_s, copies_N[part[0]], rng) for part in parts])
     if not rows.size:
         raise ValueError(
             f"the budget of {budget_gb:g} GB is {budget_s:.1f} s of features, shared among {len(set(languages))} languages, and "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +14,7 @@ from pydantic import NonNegativeFloat, PositiveFloat
 
 from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages, some, with_durations
 from mlsuperb.data.languages import language_problems
+from mlsuperb.data.preparation import Preparation
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
 
@@ -84,6 +85,8 @@ class Corpus(Reader):
             stop.
         text: `required` drops and counts utterances without a transcript; `optional` keeps them with an empty one (speech
             for pre-training), and then no file or column of transcripts is needed.
+        preparation: what is done to the usable utterances before pre-training (`+data/preparation=mhubert_147`). Its limits
+            stand in the place of `max_duration_s` and `min_duration_s`.
     """
 
     record: ClassVar = Utterance
@@ -100,6 +103,7 @@ class Corpus(Reader):
     extra_languages: Codes = field(default_factory=list)
     on_bad: Literal["skip", "error"] = "skip"
     text: Literal["required", "optional"] = "required"
+    preparation: Preparation | None = None
 
     def usable(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
         """The rows of `frame` that can be used, with their durations filled in.
@@ -117,14 +121,26 @@ class Corpus(Reader):
         if self.text == "required":
             frame = skipped.drop(frame, frame["text"].str.strip() == "", EMPTY_TEXT)
         frame = with_durations(frame, skipped, resample=self.resample, refuse_bad=self.on_bad == "error")
-        filtered = frame["split"].isin(FILTERED_SPLITS)
-        frame = skipped.drop(frame, filtered & (frame["duration_s"] > self.max_duration_s), TOO_LONG)
-        frame = skipped.drop(frame, filtered[frame.index] & (frame["duration_s"] <= self.min_duration_s), TOO_SHORT)
+        if self.preparation is None:
+            filtered = frame["split"].isin(FILTERED_SPLITS)
+            frame = skipped.drop(frame, filtered & (frame["duration_s"] > self.max_duration_s), TOO_LONG)
+            frame = skipped.drop(frame, filtered[frame.index] & (frame["duration_s"] <= self.min_duration_s), TOO_SHORT)
         if self.max_train_hours is not None:
             train = frame[frame["split"] == "train"]
             hours = train.groupby(["language", "dataset"])["duration_s"].cumsum() / 3600
             frame = skipped.drop(frame, frame.index.isin(hours.index[hours > self.max_train_hours]), BEYOND_HOURS)
+        return self._prepared(frame, skipped)
+
+    def _prepared(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
+        """The rows after the preparation, if there is one.
+
+        Raises:
+            ValueError: nothing is left of the corpus or of something that was asked for by name.
+        """
         self._refuse_absent_names(frame, skipped)
+        if self.preparation is not None:
+            frame = self.preparation.apply(frame, skipped)
+            self._refuse_absent_names(frame, skipped)
         return frame.reset_index(drop=True)
 
     def _restricted(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -188,7 +204,7 @@ class Corpus(Reader):
 
     def _changes(self) -> list[str]:
         """The filters that make other data of a release than those that were published with it (ESPnet's)."""
-        names = ("max_train_hours", "max_duration_s", "min_duration_s", "text")
+        names = ("max_train_hours", "max_duration_s", "min_duration_s", "text", "preparation")
         given = {name: getattr(self, name) for name in names}
         return [f"data.{name}={value}" for name, value in given.items() if value != getattr(Corpus, name)]
 
@@ -201,9 +217,21 @@ class Corpus(Reader):
         found += [f"data.pairs: {pair!r} is not a [language, dataset] pair." for pair in bad_pairs]
         if not bad_pairs:
             found += language_problems([pair[0] for pair in pairs], setting="data.pairs", extra=extra)
+        if settings.get("preparation") is not None:
+            found += cls.unread_limits(settings)
         if settings.get("language") is not None:  # a reader's setting: of all its rows
             found += language_problems([settings["language"]], setting="data.language", extra=extra)
         return found
+
+    @classmethod
+    def unread_limits(cls, settings: Mapping[str, Any]) -> list[str]:
+        """A sentence for each limit of length that was changed although a preparation has its own."""
+        return [
+            f"data.{name}={settings[name]} is not looked at where there is a data.preparation, which has limits of its own. Set "
+            f"{other} there instead."
+            for name, other in (("max_duration_s", "max_s"), ("min_duration_s", "min_s"))
+            if settings.get(name, getattr(cls, name)) != getattr(cls, name)
+        ]
 
 
 def folder_problems(path: str | None, *, setting: str, remedy: str) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,7 +72,8 @@ class Several(Corpus):
         for name, part in corpora.items():
             if isinstance(part, Corpus):  # otherwise it is a node of a configuration, which is checked before this one
                 given = {one.name: getattr(part, one.name) for one in fields(part)}
-                found += [f"data.corpora.{name}: {problem}" for problem in part.problems(**given)]
+                own = part.problems(**given) + (part.unread_limits(given) if settings.get("preparation") else [])
+                found += [f"data.corpora.{name}: {problem}" for problem in own]
         return found
 
     def stand_ins(self) -> dict[str, tuple[str, str]]:
@@ -100,9 +102,7 @@ class Several(Corpus):
         Raises:
             ValueError: nothing is left of something that was asked for by name.
         """
-        frame = self._restricted(frame)
-        self._refuse_absent_names(frame, skipped)
-        return frame.reset_index(drop=True)
+        return self._prepared(self._restricted(frame), skipped)
 
     def _parts(self) -> list[tuple[str, Corpus]]:
         """By name: the order in a configuration does not count for a run's identity."""
@@ -111,6 +111,8 @@ class Several(Corpus):
     def _frame(self, name: str, part: Corpus, skipped: SkipReport) -> pd.DataFrame:
         """The usable rows of a part, of the splits that are taken; what it skipped is added to `skipped`."""
         own = SkipReport()
+        if self.preparation is not None:
+            part = replace(part, max_duration_s=math.inf, min_duration_s=0.0)
         with _errors_named(name):
             frame = to_frame(part.rows(own))
             if self.splits and name in self.splits:

@@ -1,0 +1,83 @@
+"""What is taken from faiss (arXiv 1702.08734): OPQ, exact search on a GPU, an HNSW graph. The library is an extra, and imported
+when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+INSTALL_HINT = "pip install 'mlsuperb[cpu]' (or 'mlsuperb[cuda]', which can train on a GPU)"
+NUM_CODEWORDS = 256  # of each sub-space while OPQ trains: it needs as many frames at least
+# mHuBERT-147's `IVF1000_HNSW32`, which leaves the two `ef` as faiss has them
+NUM_NEIGHBOURS, EF_CONSTRUCTION, EF_SEARCH = 32, 40, 16
+
+
+def import_faiss() -> Any:
+    """The library.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise ValueError(f"this codebook needs faiss, which is not installed. Run: {INSTALL_HINT}") from error
+    return faiss
+
+
+def gpu_search(size: int) -> Any | None:
+    """Exact search among points of this size on the first GPU; None where faiss knows of none."""
+    faiss = import_faiss()
+    if not faiss.get_num_gpus():
+        return None
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, faiss.IndexFlatL2(size))
+
+
+def prepare_opq(rotation: Any) -> None:
+    """Let an OPQ matrix train on a GPU if there is one, and without a warning of faiss for each iteration and sub-space."""
+    faiss = import_faiss()
+    quantiser = faiss.ProductQuantizer(
+        rotation.d_out, rotation.M, 8
+    )  # what it makes for itself: 8 bits are 256 codewords
+    quantiser.cp.min_points_per_centroid = 1
+    quantiser.assign_index = gpu_search(rotation.d_out // rotation.M)
+    rotation.pq = quantiser
+
+
+def matrix_of(rotation: Any) -> torch.Tensor:
+    """(D, P) fp32: what a trained linear transform multiplies frames with."""
+    matrix_PD = import_faiss().vector_to_array(rotation.A).reshape(rotation.d_out, rotation.d_in)
+    return torch.from_numpy(matrix_PD.T.copy())
+
+
+def hnsw_graph(centroids_KP: np.ndarray) -> Any:
+    """The graph over the centroids in which mHuBERT-147's index looks for the nearest one."""
+    faiss = import_faiss()
+    graph = faiss.IndexHNSWFlat(centroids_KP.shape[1], NUM_NEIGHBOURS)
+    graph.hnsw.efConstruction, graph.hnsw.efSearch = EF_CONSTRUCTION, EF_SEARCH
+    with faiss_training():
+        graph.add(np.ascontiguousarray(centroids_KP, dtype=np.float32))
+    return graph
+
+
+@contextmanager
+def faiss_training() -> Iterator[None]:
+    """What faiss trains in here depends on data and seed alone, not on the number of threads: it uses one. With more, sums
+    round differently, which OPQ's iterations magnify, and points enter a graph in another order.
+
+    Distances are computed by products of matrices from 20 points on, as up to faiss 1.7.4, with which mHuBERT-147 was made.
+    Later versions do so from 128,000 points on, and OPQ takes ten times as long with that.
+    """
+    faiss = import_faiss()
+    threads, threshold = faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold
+    faiss.omp_set_num_threads(1)
+    faiss.cvar.distance_compute_blas_threshold = 20
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
+        faiss.cvar.distance_compute_blas_threshold = threshold
