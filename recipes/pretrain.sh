@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Pre-train a HuBERT as mHuBERT-147 was: units of MFCCs, a model that predicts them, units of one of its layers, a new model, and so on.
+#   recipes/pretrain.sh --data synthetic --model hubert_new_tiny --units 100,500 --layers 4
+#   recipes/pretrain.sh --data audio_tree --data-root DIR --iterations 3 --trainer mhubert_147 data/preparation=mhubert_147
+# Every stage is a run in --out; a killed one goes on when the same command is given again.
+# Stages: 1 check the data, then for each iteration one of labels and one of training, and the report.
+# Own flags:
+#   --iterations N        (2) how many models are trained, one after the other
+#   --model NAME          (hubert_new) option of upstream= that is trained in each iteration
+#   --units a,b           (1000) units of each iteration; the last number holds for all that follow
+#   --layers a,b          (6,9) layer of the model before that is clustered, from the second iteration on
+#   --start NAME          (kaldi_mfcc) option of upstream= whose features the first iteration clusters; with --start-layer a teacher
+#   --start-layer N       (0)
+#   --phones FILE         phone marks (TSV, or a folder of TextGrids): the quality of each iteration's units is measured
+# Settings of data, clustering, extraction and labelling go to the labels, all others to the training.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+option=([iterations]=2 [model]=hubert_new [units]=1000 [layers]=6,9 [start]=kaldi_mfcc [start-layer]=0 [phones]="")
+
+stages_of() { # the titles of all stages
+    local number
+    stage_names=("" data)
+    for ((number = 1; number <= $1; number++)); do stage_names+=("labels of iteration $number" "training of iteration $number"); done
+    stage_names+=(report)
+    last_stage=$((${#stage_names[@]} - 1))
+}
+
+# The iterations have to be known before the stages are.
+iterations_of() {
+    local before=""
+    for word in "$@"; do
+        if [[ $before == --iterations ]]; then printf '%s' "$word"; fi
+        if [[ $word == --iterations=* ]]; then printf '%s' "${word#*=}"; fi
+        before=$word
+    done
+}
+iterations=$(iterations_of "$@")
+iterations=${iterations:-2}
+[[ $iterations =~ ^[1-3]$ ]] || die "--iterations $iterations: give 1, 2 or 3"
+stages_of "$iterations"
+parse "$@"
+[[ -z $lr_sweep && $seeds != *,* ]] || die "one model is trained at a time: give one --seeds value and no --lr-sweep"
+[[ -z $upstream ]] || option[model]=$upstream
+
+# Item number $2 of the list $1, or its last one.
+item() {
+    local -a items
+    IFS=, read -ra items <<<"$1"
+    if (($2 < ${#items[@]})); then printf '%s' "${items[$2]}"; else printf '%s' "${items[-1]}"; fi
+}
+
+case $data in # speech for pre-training needs no transcripts; these readers know
+    synthetic | several | audio_tree) ;;
+    *) data_words+=(+data.text=optional) ;;
+esac
+label_words=() train_words=()
+for word in "${own_words[@]}"; do
+    case $word in
+        *data.* | *data/* | *clustering[.=]* | *extraction[.=]* | *labelling[./=]*) label_words+=("$word") ;;
+        *) train_words+=("$word") ;;
+    esac
+done
+shared=("output_root=$out" "seed=${seeds:-0}")
+
+# The folder of a run of these words.
+folder_of() {
+    "$python" -m mlsuperb folders "${config_dir[@]}" "$@" || exit 2
+}
+
+# Run these words; a run that is done shows its result.
+single() {
+    run "$python" -m mlsuperb.run "${config_dir[@]}" "$@" || exit 1
+}
+
+# The words of the labels of iteration $1, whose model before is in $model.
+words_of_labels() {
+    words=(job=labels "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" "${shared[@]}" "clustering.num_units=$(item "${option[units]}" $(($1 - 1)))")
+    if (($1 == 1)); then
+        words+=("upstream=${option[start]}" "extraction.layer=${option[start-layer]}" "run_name=labels1")
+    else
+        words+=(upstream=pretrained "upstream.run=$model" "extraction.layer=$(item "${option[layers]}" $(($1 - 2)))" "run_name=labels$1")
+    fi
+    words+=("${label_words[@]}")
+}
+
+# The words of the training of iteration $1 on the labels in $labels.
+words_of_training() {
+    words=(job=pretrain "upstream=${option[model]}" "targets.run=$labels" "${shared[@]}" "run_name=iteration$1" "${train_words[@]}")
+}
+
+model="" labels="" words=() made=()
+if stage 1; then
+    for ((number = 1; number <= iterations; number++)); do
+        words_of_labels "$number" && labels=$(folder_of "${words[@]}") && runs+=("$labels")
+        words_of_training "$number" && model=$(folder_of "${words[@]}") && runs+=("$model")
+    done
+    own_data_words=("${label_words[@]}")
+    check_data
+fi
+model="" labels=""
+for ((number = 1; number <= iterations; number++)); do
+    words_of_labels "$number"
+    labels=$(folder_of "${words[@]}")
+    if stage $((2 * number)); then single "${words[@]}"; fi
+    words_of_training "$number"
+    model=$(folder_of "${words[@]}")
+    if stage $((2 * number + 1)); then single "${words[@]}"; fi
+    made+=("$labels" "$model")
+done
+if stage $((2 * iterations + 2)); then
+    if [[ -n ${option[phones]} ]]; then
+        run "$python" -m mlsuperb units quality "${made[@]}" --phones "${option[phones]}" --out "$out/reports/pretrain-units" || true
+    fi
+    run "$python" -m mlsuperb report "${made[@]}" --out "$out/reports/pretrain.html" || true
+    echo "The last model: upstream=pretrained upstream.run=$model"
+fi
+if $failed; then exit 1; fi
