@@ -3,6 +3,7 @@
 mlsuperb data prepare  data=...   read a corpus and write its manifest
 mlsuperb data describe data=...   hours per split, minutes per language and dataset, what was skipped, hours of each reason
 mlsuperb data check    data=...   whether the copy is whole; exit status 1 if it is not, 2 if it cannot be read
+mlsuperb data filter   data=...   list recordings of music, noise or silence, for +data/preparation=... with drop_list=...
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from mlsuperb.data.audio_filter import Measure
     from mlsuperb.data.corpora.base import Corpus
     from mlsuperb.data.corpora.ml_superb_release import ReleaseCheck
 
@@ -31,10 +33,17 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="mlsuperb data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=("prepare", "describe", "check"))
+    parser.add_argument("command", choices=("prepare", "describe", "check", "filter"))
     parser.add_argument("overrides", nargs="*", metavar="setting=value", help="as for a run: data=kaldi data.root=DIR")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--split", help="describe: the minutes of this split only")
+    parser.add_argument("--out", type=Path, help="filter: the folder for what is measured and for the list")
+    parser.add_argument(
+        "--measure", choices=("ina", "energy"), default="ina", help="filter: energy needs no extra package"
+    )
+    parser.add_argument(
+        "--part", default="0/1", metavar="I/N", help="filter: share the work among N processes, 0/N, 1/N, ..."
+    )
     options = parser.parse_intermixed_args(arguments)
     from rich.console import Console
 
@@ -43,6 +52,9 @@ def main(arguments: Sequence[str]) -> int:
         corpus, folder = _corpus(options.overrides)
         if options.command == "check":
             return 0 if is_whole(corpus, console=console, as_json=options.json) else 1
+        if options.command == "filter":
+            list_unwanted(corpus, options.out, measure=options.measure, part=options.part, console=console)
+            return 0
         show(corpus, folder, what="json" if options.json else options.command, split=options.split, console=console)
     except (ValueError, OSError) as error:  # not 1, which says that a copy is not whole
         sys.stderr.write(f"{error}\n")
@@ -77,6 +89,31 @@ def show(corpus: Corpus, folder: Path, *, what: str, split: str | None, console:
         console.print(hours)
     if what == "prepare":
         console.print(f"written: {folder / 'manifest.parquet'} and skipped.json", markup=False, soft_wrap=True)
+
+
+def list_unwanted(corpus: Corpus, folder: Path | None, *, measure: Measure, part: str, console: Console) -> None:
+    """Measure the recordings of a corpus and print what its list of unwanted ones holds, once all of them are measured.
+
+    Raises:
+        ValueError: the options are wrong, or what is needed to measure is not installed.
+    """
+    from mlsuperb.data.audio_filter import DROP_LIST, filter_corpus
+
+    first, _, number = part.partition("/")
+    if folder is None:
+        raise ValueError("mlsuperb data filter needs --out FOLDER, where it keeps what it measures and writes the list")
+    if not (first.isdecimal() and number.isdecimal() and int(first) < int(number)):
+        raise ValueError(f"--part {part}: give I/N, one of 0/N to N-1/N, such as 0/4")
+    found = filter_corpus(corpus, folder, measure=measure, part=(int(first), int(number)))
+    if found is None:
+        console.print(
+            f"this part is done, others are not: the last of them writes {folder / DROP_LIST}", soft_wrap=True
+        )
+        return
+    if hours := _hours(found):
+        console.print(hours)
+    total = sum(entry["count"] for entry in found.values())
+    console.print(f"written: {folder / DROP_LIST} with {total:,} utterances", markup=False, soft_wrap=True)
 
 
 def is_whole(corpus: Corpus, *, console: Console, as_json: bool) -> bool:
