@@ -37,6 +37,8 @@ class LabelSettings:
         splits: of the corpus to label; a codebook is fitted on `train`.
         sampling: how much of each language and dataset the clustering sees; None: as much as the corpus has.
         sample_gb: features that are held in memory for clustering, at most.
+        frames_per_unit: of these features, at most. k-means looks at 256 drawn at random; the more there are to draw from, the more
+            utterances they come from.
         rows_per_shard: utterances in a file of labels: what a killed run has to compute again, at most.
     """
 
@@ -46,6 +48,7 @@ class LabelSettings:
     splits: tuple[str, ...] = ("train", "dev")
     sampling: TwoLevel | None = None
     sample_gb: PositiveFloat = 4.0
+    frames_per_unit: PositiveInt = 1024
     rows_per_shard: Annotated[PositiveInt, Field(le=10**6)] = 1000
 
     @classmethod
@@ -170,12 +173,14 @@ def fitted(
     import numpy as np
 
     from mlsuperb.config.build import instantiate
-    from mlsuperb.units.sample import sample
+    from mlsuperb.units.sample import BYTES_PER_NUMBER, sample
 
     train = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    clustering = instantiate(config["clustering"])
+    wanted_gb = settings.frames_per_unit * clustering.num_units * features.size * BYTES_PER_NUMBER / 2**30
     drawn = sample(
         train["duration_s"].to_numpy(), languages=train["language"].to_numpy(), datasets=train["dataset"].to_numpy(),
-        law=settings.sampling, budget_gb=settings.sample_gb, feature_size=features.size, rate_hz=features.rate_hz,
+        law=settings.sampling, budget_gb=min(settings.sample_gb, wanted_gb), feature_size=features.size, rate_hz=features.rate_hz,
         seed=config["seed"],
     )  # fmt: skip
     rows, copies = np.unique(drawn, return_counts=True)
@@ -187,7 +192,6 @@ def fitted(
         "features": features.record(config["upstream"]),
         "sample": {"utterances": len(drawn), "frames": len(stacked_FD)},
     }
-    clustering = instantiate(config["clustering"])
     codebook: Codebook = clustering.fit(stacked_FD, rate_hz=features.rate_hz, seed=config["seed"], record=record)
     return codebook
 

@@ -148,13 +148,23 @@ def main() -> int:
     sides = {name: (side, argparse.Namespace(**vars(options), side=name)) for name in names}
     found = harness.in_turns(sides, rounds=options.rounds)
     audio_s, first = options.batch * options.seconds, found[names[0]]
-    print(f"{options.batch} x {options.seconds:g} s, K = {options.units}, {options.blocks} blocks, {options.precision}; {first['machine']}\n")
+    print(
+        f"{options.batch} x {options.seconds:g} s, K = {options.units}, {options.blocks} blocks, {options.precision}; {first['machine']}\n"
+    )
     columns = ("s / update", "processor s", "audio s / s", "ratio of processor s", "memory, GB", "of ours")
     table = Table("side", *columns)
     for name, row in found.items():
         wall_s, processor_s = row["seconds"]
         ratio, memory = processor_s / first["seconds"][1], row["memory_gb"] / first["memory_gb"]
-        table.row(name, f"{wall_s:.3f}", f"{processor_s:.3f}", f"{audio_s / wall_s:.2f}", f"{ratio:.2f} x", f"{row['memory_gb']:.2f}", f"{memory:.2f} x")
+        table.row(
+            name,
+            f"{wall_s:.3f}",
+            f"{processor_s:.3f}",
+            f"{audio_s / wall_s:.2f}",
+            f"{ratio:.2f} x",
+            f"{row['memory_gb']:.2f}",
+            f"{memory:.2f} x",
+        )
     harness.save(options, found)
     return 0
 
