@@ -3,16 +3,20 @@
 The audio of an utterance is a path, or the text that `joined` makes of several pieces of audio, which are read one after the
 other. A list of pieces was chosen over writing the joined audio to new files because then nothing has to be written, kept or
 resumed: a manifest of 25 million rows is prepared without decoding audio, `mlsuperb data check` works without a folder, and
-a random crop reads no more than the pieces that it falls into.
+a random crop reads no more than the pieces that it falls into. A path may also be that of a file within an uncompressed tar
+archive (`member`), of which no other part is read.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import soundfile
@@ -24,9 +28,15 @@ EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".oga", ".aiff", ".aif",
 _PIECES = (
     "pieces:"  # begins the audio of an utterance that consists of several; no path of a reader does: those are absolute
 )
+MEMBER = r"^(?P<archive>.+\.tar)#(?P<offset>\d+)\+(?P<size>\d+)$"  # what `member` makes
+_member = re.compile(MEMBER, re.DOTALL)
 _LEAST_S = 0.001  # an overlap with a piece that is shorter comes from rounding
 # Segment tables round their times, and compressed files pad their last packet: so much is not an error.
 END_TOLERANCE_S = 0.1
+DAMAGED_SHARD = (
+    "Copy the shard again from where it was whole; or remove it and give the command that wrote it once more (mlsuperb data "
+    "shard), which writes the shards that are missing."
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,17 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
 def joined(pieces: Sequence[tuple[str, float, float]]) -> str:
     """The `audio` of an utterance that consists of (path, start_s, duration_s) pieces, one after the other."""
     return _PIECES + json.dumps(pieces, ensure_ascii=False, separators=(",", ":"))
+
+
+def member(archive: str | os.PathLike[str], *, offset: int, size: int) -> str:
+    """The `audio` of an utterance whose file is the `size` bytes from `offset` on in an uncompressed tar archive."""
+    return f"{archive}#{offset}+{size}"
+
+
+def file_of(path: str | os.PathLike[str]) -> str:
+    """The file on disk that the audio at `path` is read from: the archive where it is a member of one, else `path`."""
+    found = _member.match(os.fspath(path))
+    return found["archive"] if found else os.fspath(path)
 
 
 def load_audio(
@@ -132,15 +153,34 @@ def _to_16_khz(wave_T: np.ndarray, *, rate_hz: int) -> np.ndarray:
 
 
 def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
-    if not os.path.isfile(path):
-        raise ValueError(f"{path}: there is no such audio file. Check the corpus folder and prepare the data again.")
+    file = file_of(path)
+    if not os.path.isfile(file):
+        raise ValueError(f"{file}: there is no such audio file. Check the corpus folder and prepare the data again.")
     try:
-        return soundfile.SoundFile(path)
+        return soundfile.SoundFile(path if file == os.fspath(path) else io.BytesIO(_bytes_of(os.fspath(path))))
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a headerless format such as .raw
         raise ValueError(_unreadable(path, error)) from error
 
 
+def _bytes_of(path: str) -> bytes:
+    found = _member.match(path)
+    assert found is not None, "a member of an archive"
+    size = int(found["size"])
+    content = os.pread(_archive(found["archive"]).fileno(), size, int(found["offset"]))
+    if len(content) < size:
+        raise ValueError(f"{path}: the archive ends {size - len(content):,} bytes too early. {DAMAGED_SHARD}")
+    return content
+
+
+@lru_cache(maxsize=256)
+def _archive(path: str) -> io.FileIO:
+    """Kept open: on the file systems of clusters opening a file costs more than reading an utterance."""
+    return io.FileIO(path)
+
+
 def _unreadable(path: str | os.PathLike[str], error: Exception) -> str:
+    if file_of(path) != os.fspath(path):
+        return f"{path}: these bytes are no audio that can be read ({error}). {DAMAGED_SHARD}"
     return (
         f"{path}: this is no audio that can be read ({error}). Get the file again, or convert it to WAV, FLAC or Ogg; "
         "with data.on_bad=skip, preparing the data counts it and goes on (a manifest prepared before the file went bad must "

@@ -15,6 +15,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch.utils.data import Sampler
 
 from mlsuperb.data.sampling import Crops, Draw
+from mlsuperb.data.windows import ShardWindows, WholePass, Window
 
 _PIECE = 2**16  # utterances whose durations are Python numbers at a time
 
@@ -174,6 +175,7 @@ class TrainingBatches(Sampler[list[Draw]]):
     Args:
         repeats: how often each utterance is seen in a pass, on average; once if None.
         crops: what is seen of each utterance; all of it if None. Batches are made up by what is seen.
+        windows: of a corpus in shards, which parts of a pass are planned for themselves; None: a pass is planned as a whole.
     """
 
     def __init__(
@@ -185,22 +187,32 @@ class TrainingBatches(Sampler[list[Draw]]):
         start: int = 0,
         repeats: np.ndarray | None = None,
         crops: Crops | None = None,
+        windows: ShardWindows | None = None,
     ) -> None:
         if len(durations_s) == 0:
             raise ValueError("there is no utterance to train on; look at data.* filters and the skip report")
         self._durations_s, self._batching, self._seed, self._start = durations_s, batching, seed, start
-        self._repeats, self._crops = repeats, crops
+        self._repeats, self._crops, self._windows = repeats, crops, windows
         self._seen_s = durations_s if crops is None else np.minimum(durations_s, crops.max_s)
 
     def __iter__(self) -> Iterator[list[Draw]]:
         skip, epoch = self._start, 0
         while True:
-            rng = np.random.default_rng([self._seed, epoch])
-            seen = self._seen(rng)
-            batches = self._batching.plan(self._seen_s[seen], rng=rng)
-            for number, batch in enumerate(batches.take(slice(skip, None)), skip):
-                yield self._draws(seen[batch].tolist(), epoch, number)
-            skip, epoch = max(0, skip - len(batches)), epoch + 1
+            rng, before = np.random.default_rng([self._seed, epoch]), 0
+            for window in self._pass(rng):
+                batches = self._batching.plan(self._seen_s[window.rows], rng=rng)
+                if skip < len(batches):
+                    window.begin()
+                for number, batch in enumerate(batches.take(slice(skip, None)), before + skip):
+                    yield self._draws(window.rows[batch].tolist(), epoch, number)
+                skip, before = max(0, skip - len(batches)), before + len(batches)
+            epoch += 1
+
+    def _pass(self, rng: np.random.Generator) -> Iterator[Window]:
+        if self._windows is None:
+            yield WholePass(self._seen(rng))
+        else:
+            yield from (window for window in self._windows.of_pass(self._repeats, rng) if len(window.rows))
 
     def _draws(self, batch: list[int], epoch: int, number: int) -> list[Draw]:
         if self._crops is None:

@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from mlsuperb.data.arrow import repeated
-from mlsuperb.data.audio import END_TOLERANCE_S, audio_info, wrong_rate
+from mlsuperb.data.audio import END_TOLERANCE_S, audio_info, file_of, wrong_rate
 from mlsuperb.data.languages import language_problems
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import SAMPLE_RATE_HZ
@@ -90,7 +90,7 @@ def _headers(paths: Sequence[str]) -> list[tuple[str, int, float]]:
 
 
 def _header(path: str) -> tuple[str, int, float]:
-    if not os.path.isfile(path):
+    if not os.path.isfile(file_of(path)):
         return MISSING_AUDIO, 0, 0.0
     try:
         info = audio_info(path)

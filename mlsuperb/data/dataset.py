@@ -12,7 +12,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from mlsuperb.data.audio import load_audio
+from mlsuperb.data.audio import MEMBER, load_audio
 from mlsuperb.data.rows import Rows
 from mlsuperb.data.sampling import Draw
 from mlsuperb.types import SAMPLE_RATE_HZ, Batch, Utterance
@@ -142,6 +142,21 @@ class SpeechDataset(Dataset[Example]):
     def datasets(self) -> np.ndarray:
         """The dataset of each utterance, in manifest order."""
         return self._rows.values("dataset")
+
+    def shards(self) -> tuple[np.ndarray, list[str]]:
+        """The number (N,) of the shard that each utterance lies in, and the paths of the shards.
+
+        Raises:
+            ValueError: an utterance lies in none.
+        """
+        shard_N, paths = self._rows.matched("audio", MEMBER)
+        if (outside := np.flatnonzero(shard_N < 0)).size:
+            row = self.utterance(int(outside[0]))
+            raise ValueError(
+                f"loading.window_h is for speech in shards, but {outside.size:,} of {len(self):,} utterances do not lie in one "
+                f"({row.id}: {row.audio}). Write shards with mlsuperb data shard, or leave loading.window_h out"
+            )
+        return shard_N, paths
 
     def utterance(self, index: int) -> Utterance:
         """The manifest row at `index`."""

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 from mlsuperb.data.batching import Batching, DealtBatches, InferenceBatches, TrainingBatches
 from mlsuperb.data.dataset import Examples, SpeechDataset
 from mlsuperb.data.sampling import Crops, SamplingLaw, Temperature
+from mlsuperb.data.windows import ShardWindows
 from mlsuperb.runtime import ranks
 from mlsuperb.types import Utterance
 
@@ -41,6 +42,8 @@ class Loading:
             less: the same as `sampling` by `Temperature`.
         sampling: another law of how often each example is seen (`+loading/sampling=two_level`); None: the corpus as it is.
         crops: train on parts of the utterances, cut anew in each pass (`+loading/crops=random`); None: on all of each.
+        window_h: of speech in shards, hours of audio that are read in sequence at a time, batches being made up within them
+            (`loading=shards`); None: batches are made up of the whole corpus, and each utterance is read where it lies.
         eval_batch_s: padded seconds of audio in a batch of validation or decoding, at most.
         num_workers: processes that decode audio; `auto` is 4 beside a GPU and none on a CPU, which is busy training.
         keep_audio_gb: decoded waves are kept in memory up to this size (shared out among the workers).
@@ -52,6 +55,7 @@ class Loading:
     language_temperature: Annotated[float, Field(ge=1)] = 1.0
     sampling: SamplingLaw | None = None
     crops: Crops | None = None
+    window_h: PositiveFloat | None = None
     eval_batch_s: PositiveFloat = 200.0
     num_workers: NonNegativeInt | Literal["auto"] = "auto"
     keep_audio_gb: NonNegativeFloat = 2.0
@@ -91,14 +95,23 @@ class Loading:
         if law is not None:
             repeats = law.repeats(amounts, languages=dataset.languages, datasets=dataset.datasets)
 
+        windows = None if self.window_h is None else self._windows(dataset, hours=self.window_h)
+
         def batches(start: int) -> Iterator[Any]:
             sampler = TrainingBatches(
-                amounts, batching=self.train, seed=seed, start=start, repeats=repeats, crops=self.crops
+                amounts, batching=self.train, seed=seed, start=start, repeats=repeats, crops=self.crops, windows=windows
             )
             dealt = DealtBatches(sampler, amounts, rank=ranks.rank(), world=ranks.world())
             return (replace(batch, share=dealt.shares.popleft()) for batch in self._loader(dataset, dealt))
 
         return batches
+
+    def _windows(self, dataset: Examples, *, hours: float) -> ShardWindows:
+        if not isinstance(dataset, SpeechDataset):
+            raise ValueError(
+                "loading.window_h is for training on speech in shards, without a cache of features: leave it out"
+            )
+        return ShardWindows(*dataset.shards(), dataset.durations_s, hours=hours, read=ranks.local_rank() == 0)
 
     def inference(self, dataset: Examples) -> Loader:
         """Every example once, in batches of similar length."""

@@ -59,6 +59,13 @@ class Rows(Generic[Record]):
             return column.to_numpy()
         return np.array(column.dictionary.to_pylist(), dtype=object)[column.indices.to_numpy()]
 
+    def matched(self, name: str, pattern: str) -> tuple[np.ndarray, list[str]]:
+        """The first group of a pattern in each text of a column: as numbers (N,) of the texts in the list beside them, -1 where
+        the pattern does not fit."""
+        found = pc.struct_field(pc.extract_regex(self._columns[name], pattern), 0).dictionary_encode()
+        whole = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+        return pc.fill_null(whole.indices, -1).to_numpy(), whole.dictionary.to_pylist()
+
     def num_letters(self, name: str) -> np.ndarray:
         """How many letters the texts of a column have."""
         return pc.utf8_length(self._columns[name]).to_numpy().astype(np.int64)

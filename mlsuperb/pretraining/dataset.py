@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -33,7 +34,7 @@ class MaskedSpeech(SpeechDataset):
 
     Args:
         labels: their units.
-        rows: numbers of the rows of `labels` to take.
+        rows: of the manifest of `labels`, with their numbers as the index; their `audio` may lie elsewhere by now.
         masking: which frames are masked.
         num_frames: frames of the model for so many samples.
         frame_rate_hz: frames of the model per second.
@@ -44,7 +45,7 @@ class MaskedSpeech(SpeechDataset):
     def __init__(
         self,
         labels: Labels,
-        rows: np.ndarray,
+        rows: pd.DataFrame,
         *,
         masking: SpanMasking,
         num_frames: Callable[[Tensor], Tensor],
@@ -52,8 +53,8 @@ class MaskedSpeech(SpeechDataset):
         fixed: bool = False,
         keep_gb: float = 0.0,
     ) -> None:
-        super().__init__(labels.manifest.iloc[rows], target_rate_hz=labels.rate_hz, keep_gb=keep_gb)
-        self._labels, self._label_rows = labels, rows
+        super().__init__(rows, target_rate_hz=labels.rate_hz, keep_gb=keep_gb)
+        self._labels, self._label_rows = labels, rows.index.to_numpy()
         self._masking, self._num_frames, self._fixed = masking, num_frames, fixed
         self._labels_per_frame = labels.rate_hz / frame_rate_hz
 

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from mlsuperb.data.loading import Loading
+from mlsuperb.data.shards import in_shards, is_folder_of_shards
 from mlsuperb.pretraining.dataset import MaskedSpeech, check_rate
 from mlsuperb.pretraining.labelling import LABELS
 from mlsuperb.pretraining.masking import SpanMasking
@@ -24,19 +25,25 @@ class Targets:
     Args:
         run: folder of the run of job=labels.
         num_valid: dev utterances of each (dataset, language) to validate on, at most, chosen at random: five in mHuBERT-147.
+        shards: folder that `mlsuperb data shard` wrote of the corpus that was labelled; the audio is read from there. None: from
+            where it was labelled, which is right for labels that were made of shards (`data=shar`).
     """
 
     run: str
     num_valid: PositiveInt = 5
+    shards: str | None = None
 
     @classmethod
-    def problems(cls, *, run: str, **_: Any) -> list[str]:
-        """Whether there is such a run, with labels."""
-        if (Path(run) / LABELS).is_dir():
-            return []
-        return [
-            f"targets.run={run} is not the folder of a run of job=labels: it has no {LABELS}/. Give the folder that it printed"
-        ]
+    def problems(cls, *, run: str, shards: str | None = None, **_: Any) -> list[str]:
+        """Whether there is such a run, with labels, and such shards."""
+        found = []
+        if not (Path(run) / LABELS).is_dir():
+            found.append(
+                f"targets.run={run} is not the folder of a run of job=labels: it has no {LABELS}/. Give the folder that it printed"
+            )
+        if shards is not None and not is_folder_of_shards(Path(shards)):
+            found.append(f"targets.shards={shards} is not a folder that mlsuperb data shard wrote. Give its --out")
+        return found
 
     @property
     def folder(self) -> Path:
@@ -61,18 +68,20 @@ class Targets:
         Raises:
             ValueError: there is none.
         """
-        chosen = labels.manifest[labels.manifest["split"] == split]
+        manifest = labels.manifest
+        chosen = manifest[manifest["split"] == split]
         if split != "train":
             shuffled = chosen.sample(frac=1, random_state=10)  # the seed of the authors' `create_valid_set.py`
             chosen = shuffled.groupby(["dataset", "language"]).head(self.num_valid).sort_index()
-        rows = chosen.index.to_numpy()
-        if not len(rows):
+        if chosen.empty:
             raise ValueError(
                 f"{self.folder} has no labelled {split} utterance. Label that split, too (labelling.splits=[train,dev]); a corpus without "
                 "dev utterances gets some by preparation=mhubert_147"
             )
+        if self.shards is not None:
+            chosen = in_shards(chosen, Path(self.shards))
         return MaskedSpeech(
-            labels, rows, masking=masking, num_frames=upstream.input.num_frames, frame_rate_hz=upstream.frame_rate_hz,
+            labels, chosen, masking=masking, num_frames=upstream.input.num_frames, frame_rate_hz=upstream.frame_rate_hz,
             fixed=split != "train", keep_gb=loading.kept_gb,
         )  # fmt: skip
 

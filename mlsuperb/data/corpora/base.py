@@ -120,7 +120,7 @@ class Corpus(Reader):
         refuse_duplicates(frame, place=("dataset", "language"), remedy=remedy)
         if self.text == "required":
             frame = skipped.drop(frame, frame["text"].str.strip() == "", EMPTY_TEXT)
-        frame = with_durations(frame, skipped, resample=self.resample, refuse_bad=self.on_bad == "error")
+        frame = self._with_durations(frame, skipped)
         if self.preparation is None:
             filtered = frame["split"].isin(FILTERED_SPLITS)
             frame = skipped.drop(frame, filtered & (frame["duration_s"] > self.max_duration_s), TOO_LONG)
@@ -130,6 +130,10 @@ class Corpus(Reader):
             hours = train.groupby(["language", "dataset"])["duration_s"].cumsum() / 3600
             frame = skipped.drop(frame, frame.index.isin(hours.index[hours > self.max_train_hours]), BEYOND_HOURS)
         return self._prepared(frame, skipped)
+
+    def _with_durations(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
+        """The rows whose audio can be used, with their durations filled in, by the headers of all files."""
+        return with_durations(frame, skipped, resample=self.resample, refuse_bad=self.on_bad == "error")
 
     def _prepared(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
         """The rows after the preparation, if there is one.
