@@ -4,6 +4,7 @@ mlsuperb data prepare  data=...   read a corpus and write its manifest
 mlsuperb data describe data=...   hours per split, minutes per language and dataset, what was skipped, hours of each reason
 mlsuperb data check    data=...   whether the copy is whole; exit status 1 if it is not, 2 if it cannot be read
 mlsuperb data filter   data=...   list recordings of music, noise or silence, for +data/preparation=... with drop_list=...
+mlsuperb data shard    data=...   write the corpus into tar archives (lhotse's Shar) that are read in sequence, for data=shar
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from mlsuperb.data.audio_filter import Measure
     from mlsuperb.data.corpora.base import Corpus
     from mlsuperb.data.corpora.ml_superb_release import ReleaseCheck
+    from mlsuperb.data.shard_writing import Units
+    from mlsuperb.types import Utterance
 
 WIDTH_WITHOUT_TERMINAL = 200  # columns: a file or pipe should get the whole table
 NUM_SHOWN = 12
@@ -33,16 +36,24 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="mlsuperb data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=("prepare", "describe", "check", "filter"))
+    parser.add_argument("command", choices=("prepare", "describe", "check", "filter", "shard"))
     parser.add_argument("overrides", nargs="*", metavar="setting=value", help="as for a run: data=kaldi data.root=DIR")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--split", help="describe: the minutes of this split only")
-    parser.add_argument("--out", type=Path, help="filter: the folder for what is measured and for the list")
+    parser.add_argument("--out", type=Path, help="filter: the folder for measurements and list; shard: for the shards")
     parser.add_argument(
         "--measure", choices=("ina", "energy"), default="ina", help="filter: energy needs no extra package"
     )
+    part = "filter, shard: share the work among N processes, 0/N, 1/N, ..."
+    parser.add_argument("--part", default="0/1", metavar="I/N", help=part)
     parser.add_argument(
-        "--part", default="0/1", metavar="I/N", help="filter: share the work among N processes, 0/N, 1/N, ..."
+        "--hours-per-shard", type=float, default=2.0, help="shard: of audio in each, about (default: 2)"
+    )
+    parser.add_argument(
+        "--codec", choices=("flac", "opus"), default="flac", help="shard: opus takes less space, but loses"
+    )
+    parser.add_argument(
+        "--labels", type=Path, help="shard: folder of a run of job=labels; its units are written beside"
     )
     options = parser.parse_intermixed_args(arguments)
     from rich.console import Console
@@ -54,6 +65,9 @@ def main(arguments: Sequence[str]) -> int:
             return 0 if is_whole(corpus, console=console, as_json=options.json) else 1
         if options.command == "filter":
             list_unwanted(corpus, options.out, measure=options.measure, part=options.part, console=console)
+            return 0
+        if options.command == "shard":
+            shard(corpus, folder, options, console=console)
             return 0
         show(corpus, folder, what="json" if options.json else options.command, split=options.split, console=console)
     except (ValueError, OSError) as error:  # not 1, which says that a copy is not whole
@@ -99,12 +113,9 @@ def list_unwanted(corpus: Corpus, folder: Path | None, *, measure: Measure, part
     """
     from mlsuperb.data.audio_filter import DROP_LIST, filter_corpus
 
-    first, _, number = part.partition("/")
     if folder is None:
         raise ValueError("mlsuperb data filter needs --out FOLDER, where it keeps what it measures and writes the list")
-    if not (first.isdecimal() and number.isdecimal() and int(first) < int(number)):
-        raise ValueError(f"--part {part}: give I/N, one of 0/N to N-1/N, such as 0/4")
-    found = filter_corpus(corpus, folder, measure=measure, part=(int(first), int(number)))
+    found = filter_corpus(corpus, folder, measure=measure, part=_part(part))
     if found is None:
         console.print(
             f"this part is done, others are not: the last of them writes {folder / DROP_LIST}", soft_wrap=True
@@ -114,6 +125,67 @@ def list_unwanted(corpus: Corpus, folder: Path | None, *, measure: Measure, part
         console.print(hours)
     total = sum(entry["count"] for entry in found.values())
     console.print(f"written: {folder / DROP_LIST} with {total:,} utterances", markup=False, soft_wrap=True)
+
+
+def shard(corpus: Corpus, manifests: Path, options: argparse.Namespace, *, console: Console) -> None:
+    """Write the corpus, prepared in `manifests`, into the shards of the folder `options.out`, and its units if there are labels.
+
+    Raises:
+        ValueError: the options are wrong, or lhotse is not installed.
+    """
+    from mlsuperb.data.manifest import prepare
+    from mlsuperb.data.shard_writing import Sharding, write_shards
+
+    if options.out is None or options.hours_per_shard <= 0:
+        raise ValueError(
+            "mlsuperb data shard needs --out FOLDER, where it writes the shards, and --hours-per-shard above 0"
+        )
+    sharding, part = Sharding(hours_per_shard=options.hours_per_shard, codec=options.codec), _part(options.part)
+    units = None if options.labels is None else _units(options.labels)
+    manifest = prepare(corpus, folder=manifests).manifest
+    missing = write_shards(
+        manifest, options.out, sharding=sharding, units=units, resample=corpus.resample,
+        skip_bad=corpus.on_bad == "skip", part=part,
+    )  # fmt: skip
+    if missing:
+        console.print(f"this part is done; {missing} shards are missing, which other parts have to write")
+    else:
+        console.print(f"written: {options.out}; use it with data=shar data.root={options.out}", soft_wrap=True)
+
+
+def _units(run: Path) -> Units:
+    """The units of a run of job=labels.
+
+    Raises:
+        ValueError: it has none; when it is asked for an utterance that it has not labelled.
+    """
+    from dataclasses import asdict
+
+    from mlsuperb.data.shard_writing import Units
+    from mlsuperb.pretraining.labelling import LABELS
+    from mlsuperb.units.labels import Labels
+
+    labels = Labels(run / LABELS)
+    frame = labels.manifest
+    names = frame[["split", "id"]].itertuples(index=False, name=None)
+    row_of = {name: row for row, name in enumerate(names)}
+
+    def of(one: Utterance) -> Any:
+        if (one.split, one.id) not in row_of:
+            raise ValueError(
+                f"--labels {run} has no units of {one.id} of split {one.split}: label the corpus that is written"
+            )
+        return labels[row_of[one.split, one.id]]
+
+    about = {key: value for key, value in asdict(labels.about).items() if key in ("codebook", "rate_hz", "num_units")}
+    return Units(about=about, rate_hz=labels.rate_hz, splits=set(frame["split"]), of=of)
+
+
+def _part(given: str) -> tuple[int, int]:
+    first, _, number = given.partition("/")
+    if not (first.isdecimal() and number.isdecimal() and int(first) < int(number)):
+        raise ValueError(f"--part {given}: give I/N, one of 0/N to N-1/N, such as 0/4")
+    return int(first), int(number)
 
 
 def is_whole(corpus: Corpus, *, console: Console, as_json: bool) -> bool:

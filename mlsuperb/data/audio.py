@@ -166,15 +166,16 @@ def _bytes_of(path: str) -> bytes:
     found = _member.match(path)
     assert found is not None, "a member of an archive"
     size = int(found["size"])
-    content = os.pread(_archive(found["archive"]).fileno(), size, int(found["offset"]))
+    file = _archive(found["archive"], os.stat(found["archive"]).st_mtime_ns)
+    content = os.pread(file.fileno(), size, int(found["offset"]))
     if len(content) < size:
         raise ValueError(f"{path}: the archive ends {size - len(content):,} bytes too early. {DAMAGED_SHARD}")
     return content
 
 
 @lru_cache(maxsize=256)
-def _archive(path: str) -> io.FileIO:
-    """Kept open: on the file systems of clusters opening a file costs more than reading an utterance."""
+def _archive(path: str, _changed_ns: int) -> io.FileIO:
+    """Kept open as long as it does not change: on file systems of clusters, opening a file takes longer than reading a part."""
     return io.FileIO(path)
 
 

@@ -13,7 +13,7 @@ import logging
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -61,11 +61,13 @@ class Units:
     Args:
         about: what they are (codebook, rate, number of units).
         rate_hz: units per second.
+        splits: of the corpus that have units.
         of: the units (F,) uint16 of an utterance.
     """
 
     about: Mapping[str, Any]
     rate_hz: float
+    splits: Collection[str]
     of: Callable[[Utterance], np.ndarray]
 
 
@@ -119,10 +121,10 @@ def write_shards(
         if not _is_whole(folder, shard):
             given = records(manifest.iloc[rows], Utterance)
             _write_shard(folder, shard, given, codec=sharding.codec, resample=resample, skip_bad=skip_bad)
-        if units is not None and not (folder / shard.file(UNITS)).is_file():
+        if units is not None and _lacks_units(folder, shard, units):
             _write_units(folder, shard, units)
     return sum(
-        not _is_whole(folder, shard) or not (units is None or (folder / shard.file(UNITS)).is_file())
+        not _is_whole(folder, shard) or (units is not None and _lacks_units(folder, shard, units))
         for shard, _ in shards
     )
 
@@ -166,6 +168,10 @@ def _begin(folder: Path, name: str, about: Mapping[str, Any]) -> None:
 
 def _is_whole(folder: Path, shard: Shard) -> bool:
     return all((folder / name).is_file() for name in (shard.file(CUTS), shard.file(AUDIO), shard.index))
+
+
+def _lacks_units(folder: Path, shard: Shard, units: Units) -> bool:
+    return shard.split in units.splits and not (folder / shard.file(UNITS)).is_file()
 
 
 def _write_shard(
@@ -228,7 +234,7 @@ def _cut(row: Utterance, *, num_samples: int) -> MonoCut:
     )  # fmt: skip
     return MonoCut(
         id=row.id, start=0, duration=recording.duration, channel=0, supervisions=[said], recording=recording,
-        custom={"dataset": row.dataset, "split": row.split},
+        custom={"dataset": row.dataset},
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ files.
 The format is lhotse's Shar, which its users can read (`CutSet.from_shar(in_dir=FOLDER/train)`), with an index beside it:
 
 <folder>/shards.json                        how the shards were made, how many there are in each split
-<folder>/train/cuts.000000.jsonl.gz         the utterances of a shard: id, transcript, language, speaker; `custom`: dataset, split
+<folder>/train/cuts.000000.jsonl.gz         the utterances of a shard: id, transcript, language, speaker, dataset (`custom`)
 <folder>/train/recording.000000.tar         their audio, FLAC or Opus, 16 kHz, mono
 <folder>/train/units.000000.tar             their units, uint16, where the labels of a run were given
 <folder>/units.json                         what these units are
