@@ -33,6 +33,28 @@ NUM_SHOWN = 12
 
 def main(arguments: Sequence[str]) -> int:
     """Command line: 0 if all is well, 1 if `check` found something, 2 if the user must correct something."""
+    options = _parser().parse_intermixed_args(arguments)
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
+    try:
+        corpus, folder = _corpus(options.overrides)
+        if options.command == "check":
+            return 0 if is_whole(corpus, console=console, as_json=options.json) else 1
+        if options.command == "filter":
+            list_unwanted(corpus, options.out, measure=options.measure, part=options.part, console=console)
+            return 0
+        if options.command == "shard":
+            shard(corpus, folder, options, console=console)
+            return 0
+        show(corpus, folder, what="json" if options.json else options.command, split=options.split, console=console)
+    except (ValueError, OSError) as error:  # not 1, which says that a copy is not whole
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mlsuperb data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -55,25 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--labels", type=Path, help="shard: folder of a run of job=labels; its units are written beside"
     )
-    options = parser.parse_intermixed_args(arguments)
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
-    try:
-        corpus, folder = _corpus(options.overrides)
-        if options.command == "check":
-            return 0 if is_whole(corpus, console=console, as_json=options.json) else 1
-        if options.command == "filter":
-            list_unwanted(corpus, options.out, measure=options.measure, part=options.part, console=console)
-            return 0
-        if options.command == "shard":
-            shard(corpus, folder, options, console=console)
-            return 0
-        show(corpus, folder, what="json" if options.json else options.command, split=options.split, console=console)
-    except (ValueError, OSError) as error:  # not 1, which says that a copy is not whole
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return parser
 
 
 def show(corpus: Corpus, folder: Path, *, what: str, split: str | None, console: Console) -> None:

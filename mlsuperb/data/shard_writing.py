@@ -78,7 +78,7 @@ def planned(manifest: pd.DataFrame, sharding: Sharding) -> list[tuple[Shard, np.
     for split, of_split in by_id.groupby("split", sort=True):
         parts: list[np.ndarray] = []
         for pair, rows in of_split.groupby(["language", "dataset"], sort=True):
-            rng = np.random.default_rng([sharding.seed, zlib.crc32("\t".join((str(split), *pair)).encode())])
+            rng = np.random.default_rng([sharding.seed, zlib.crc32("\t".join(map(str, (split, *pair))).encode())])
             shuffled = rng.permutation(rows.index.to_numpy())
             end_s = seconds_N[shuffled].cumsum()
             number = max(1, round(end_s[-1] / 3600 / sharding.hours_per_shard))

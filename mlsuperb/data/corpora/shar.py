@@ -94,7 +94,7 @@ class Shar(Corpus):
         places = pc.extract_regex(text_array(frame["audio"]), MEMBER)
         last, size = (pc.cast(pc.struct_field(places, name), pa.int64()).to_numpy() for name in ("offset", "size"))
         ends = pd.Series(last + size).groupby(pc.struct_field(places, "archive").to_numpy(zero_copy_only=False)).max()
-        for archive, end in ends.items():
+        for archive, end in zip(map(str, ends.index), ends, strict=True):
             length = os.path.getsize(archive) if os.path.isfile(archive) else -1
             if length < end:
                 what = "is missing" if length < 0 else f"has {length:,} bytes, but at least {end:,} belong to it"
