@@ -39,7 +39,8 @@ class Targets:
         found = []
         if not (Path(run) / LABELS).is_dir():
             found.append(
-                f"targets.run={run} is not the folder of a run of job=labels: it has no {LABELS}/. Give the folder that it printed"
+                f"targets.run={run} is not the folder of a run of job=labels: it has no {LABELS}/. Give the folder that it "
+                "printed"
             )
         if shards is not None and not is_folder_of_shards(Path(shards)):
             found.append(f"targets.shards={shards} is not a folder that mlsuperb data shard wrote. Give its --out")
@@ -75,8 +76,8 @@ class Targets:
             chosen = shuffled.groupby(["dataset", "language"]).head(self.num_valid).sort_index()
         if chosen.empty:
             raise ValueError(
-                f"{self.folder} has no labelled {split} utterance. Label that split, too (labelling.splits=[train,dev]); a corpus without "
-                "dev utterances gets some by preparation=mhubert_147"
+                f"{self.folder} has no labelled {split} utterance. Label that split, too (labelling.splits=[train,dev]); a "
+                "corpus without dev utterances gets some by preparation=mhubert_147"
             )
         if self.shards is not None:
             chosen = in_shards(chosen, Path(self.shards))

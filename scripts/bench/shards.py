@@ -4,7 +4,7 @@
     python scripts/bench/shards.py --plan-rows 25000000                    # what planning a pass costs, without audio
 
 A side reads one pass of training batches in its own process, without workers: plan, read, decode, pad. `cold` begins with files
-that the operating system does not hold (`posix_fadvise`), `warm` is the pass after it; hours per processor second are of one core.
+that the operating system does not hold (`posix_fadvise`), `warm` is the pass after; hours per processor second are of one core.
 Audio that was coded with losses before takes less space than recordings do: see what the folder holds. Needs the extra `lhotse`.
 """
 
