@@ -11,14 +11,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mlsuperb.pretraining.labelling import LABELS
 from mlsuperb.runs import store
 from mlsuperb.runs.result import Result, what_ran
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.speed import Speed
 from mlsuperb.units.codebook import Codebook
-from mlsuperb.units.labels import Labels
+from mlsuperb.units.labels import LABELS, Labels
 
 
 class LabelsResult(Result):

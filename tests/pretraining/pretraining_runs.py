@@ -45,8 +45,8 @@ def speech_tree(root: Path, *, num: int = 6, seconds: float = 2.5) -> Path:
 def labels_of(tree: Path, out: Path, *more: str) -> list[str]:
     """The overrides of a run of labels."""
     return [
-        "job=labels", "data=ml_superb_10min", f"data.root={tree}", "clustering.num_units=8", "data.few_shot=all", f"output_root={out}",
-        "extraction.device=cpu", *more,
+        "job=labels", "data=ml_superb_10min", f"data.root={tree}", "clustering.num_units=8", "data.few_shot=all",
+        f"output_root={out}", "extraction.device=cpu", *more,
     ]  # fmt: skip
 
 
