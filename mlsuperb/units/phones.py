@@ -78,11 +78,16 @@ def aligned(intervals: Sequence[Interval], *, num_frames: int, rate_hz: float, i
     return np.where(inside_F, numbers[place_F], -1)
 
 
+def meet(earlier: Interval, later: Interval) -> bool:
+    """Whether one begins where the other ends."""
+    return later.start_s - earlier.end_s <= _ROUNDING_S
+
+
 def merged(intervals: Iterable[Interval]) -> list[Interval]:
     """The intervals, neighbours of the same phone as one."""
     found: list[Interval] = []
     for one in intervals:
-        if found and found[-1].phone == one.phone and one.start_s - found[-1].end_s <= _ROUNDING_S:
+        if found and found[-1].phone == one.phone and meet(found[-1], one):
             found[-1] = found[-1]._replace(end_s=one.end_s)
         else:
             found.append(one)
