@@ -210,3 +210,10 @@ def _mean(cells: Sequence[_Cell], errors: Sequence[float]) -> float:
     for cell, error in zip(cells, errors, strict=True):
         by_speaker[cell.a.phone, cell.b.phone][cell.a.speaker].append(error)
     return float(np.mean([np.mean([np.mean(one) for one in pair.values()]) for pair in by_speaker.values()]))
+
+
+def mean_error(errors: Sequence[AbxError]) -> AbxError:
+    """The mean over languages, those left out in which there was nothing to compare; cells and tokens added up."""
+    known = [one.error for one in errors if one.num_cells]
+    sums = [sum(column) for column in list(zip(*errors, strict=True))[1:]]
+    return AbxError(float(np.mean(known)) if known else nan, *sums)

@@ -32,7 +32,7 @@ class Interval(NamedTuple):
 Phones = dict[str, list[Interval]]  # utterance id -> its phones in order
 
 
-def read_phones(path: Path, *, tier: str = "phones", stress: bool = True) -> Phones:
+def read_phones(path: Path, *, tier: str = "phones", stress: bool = False) -> Phones:
     """The phones of each utterance.
 
     Args:

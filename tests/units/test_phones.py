@@ -109,8 +109,8 @@ def test_a_textgrid_in_each_form_and_encoding(text: str, encoding: str, tmp_path
     mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
     (tmp_path / "speaker").mkdir()
     (tmp_path / "speaker" / "utt1.TextGrid").write_bytes(mark + text.encode(encoding))
-    assert read_phones(tmp_path) == {"utt1": GRID}
-    assert read_phones(tmp_path / "speaker" / "utt1.TextGrid", stress=False)["utt1"][-1].phone == "AH"
+    assert read_phones(tmp_path, stress=True) == {"utt1": GRID}
+    assert read_phones(tmp_path / "speaker" / "utt1.TextGrid")["utt1"][-1].phone == "AH"
     assert read_phones(tmp_path, tier="words")["utt1"][0].phone == 'say "4 2" ! 3'
 
 
