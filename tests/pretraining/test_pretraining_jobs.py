@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from pretraining_runs import killed, labels_of, pretraining_of, run, speech_tree
 from transformers import AutoFeatureExtractor, AutoModel
 
@@ -93,6 +94,15 @@ def test_a_result_says_what_was_learnt_and_from_which_run(pretrained: Path, labe
         <= result.scores["all"]["loss"]
         <= max(one["loss"] for one in weighted.values())
     )
+
+
+def test_the_model_has_a_card(pretrained: Path) -> None:
+    card = ModelCard.load(pretrained / "huggingface" / "README.md")
+    assert card.data.library_name == "transformers"
+    assert card.data.language == ["deu", "swa"]
+    assert "8 units of kaldi_mfcc, layer 0, 100 per second" in card.text
+    assert "| updates | 8 |" in card.text
+    assert "{{" not in card.content
 
 
 @pytest.mark.parametrize("moment", ["fit", "shard"])
