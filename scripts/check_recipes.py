@@ -84,6 +84,7 @@ LANES = (
             shows=("labels of iteration 2", "upstream=pretrained upstream.run="),
         ),
         Recipe(name="layer_sweep", flags=[*TWO, "--num-blocks", "3"], num_runs=7, shows=("7 runs on synthetic",)),
+        Recipe(name="fleurs", flags=[*TWO, "--head", "transformer"], num_runs=3, shows=("3 runs on synthetic",)),
         Recipe(name="transfer", flags=["--languages", "spa,fra"], num_runs=2, shows=("2 runs on synthetic",)),
         Recipe(
             name="transfer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import pytest
 from mlsuperb.commands.sweep import run_folders
 from mlsuperb.config.compose import compose
 from mlsuperb.config.options import check_overrides
+from mlsuperb.data.corpora.fleurs import languages as fleurs_languages
 from mlsuperb.scoring.protocols.v1 import RESERVED_LANGUAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +25,7 @@ RECIPES = [path.name for path in SHELL_FILES if path.name != "common.sh"]
 BASE = ("--data-root", "no/data", "--upstream", "tiny", "--out", "no/runs", "--head", "linear")
 OWN_FLAGS = {
     "all_v1.sh": ("--size", "1h", "--check", "--tolerance", "2"),
+    "fleurs.sh": ("--task", "both", "--languages", "deu,nan"),
     "layer_sweep.sh": ("--num-blocks", "24"),
     "peft_study.sh": ("--adaptation", "frozen", "--languages", "eng,fra,deu,rus,swa,swe,xty"),
     "transfer.sh": ("--languages", "deu,nan", "--datasets", "fleurs"),
@@ -49,7 +52,7 @@ def dry_run(recipe: str, *flags: str) -> list[list[str]]:
 
 
 def test_recipes_are_valid_bash() -> None:
-    assert len(RECIPES) == 10
+    assert len(RECIPES) == 11
     for path in SHELL_FILES:
         assert call("-n", str(path)).returncode == 0
         assert (path.name == "common.sh") != os.access(path, os.X_OK)
@@ -211,6 +214,7 @@ def test_wrong_flags_are_refused(flags: list[str], message: str, tmp_path: Path)
         ("all_v1.sh", ["--tolerance", "much"], "argument --tolerance: invalid float value: 'much'"),
         ("peft_study.sh", ["--size", "1h"], "board peft_study has no size 1h; it has 10min"),
         ("transfer.sh", ["--across", "datasets", "--datasets", "all"], "name them, such as --datasets mls,nchlt"),
+        ("fleurs.sh", ["--task", "st"], "--task st: there are asr, lid, both"),
     ],
 )
 def test_what_the_tables_cannot_do_is_said_before_anything_is_trained(
@@ -221,8 +225,9 @@ def test_what_the_tables_cannot_do_is_said_before_anything_is_trained(
     assert message in done.stderr
 
 
-def test_a_real_corpus_needs_its_place() -> None:
-    done = call("recipes/lid.sh")
+@pytest.mark.parametrize("recipe", ["lid.sh", "fleurs.sh"])
+def test_a_real_corpus_needs_its_place(recipe: str) -> None:
+    done = call(f"recipes/{recipe}")
     assert done.returncode == 2
     assert "--data-root is missing" in done.stderr
 
@@ -245,6 +250,19 @@ def test_transfer_tests_every_model_on_all() -> None:
     done = call("recipes/transfer.sh", "--data-root", "x", "--across", "oceans")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--across oceans: there are languages, datasets" in done.stderr
+
+
+def test_fleurs_is_a_recogniser_for_each_language_and_one_model_for_all() -> None:
+    asr, lid = (words[2:] for words in of_module("fleurs.sh", "run"))
+    assert 'data.languages=["deu"],["nan"]' in asr
+    assert 'data.languages=["deu","nan"]' in lid
+    assert len(of_module("fleurs.sh", "table")[0]) == 3
+    whole = ["--data-root", "x", "--task", "asr", "--stage", "2", "--stop-stage", "2"]
+    [words] = [words for words in dry_run("fleurs.sh", *whole) if words[0] == "mlsuperb.run"]
+    [sweep] = [word for word in words if word.startswith("data.languages=")]
+    assert json.loads(f"[{sweep.partition('=')[2]}]") == [[code] for code in sorted(fleurs_languages().values())]
+    [lid] = [words for words in dry_run("fleurs.sh", "--data-root", "x", "--task", "lid") if words[0] == "mlsuperb.run"]
+    assert not any(word.startswith("data.languages") for word in lid)
 
 
 PEFT_LANGUAGES = ["eng", "fra", "deu", "rus", "swa", "swe", "xty"]
