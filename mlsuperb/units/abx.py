@@ -82,7 +82,7 @@ def tokens(
     Args:
         features: (F, D) of each utterance, or its units (F,).
         phones: the phones of each utterance.
-        speakers: the speaker of each utterance.
+        speakers: the speaker of each utterance; those without a name count as one speaker.
         rate_hz: frames per second. The frames of a token are those whose centre (i + 0.5) / rate lies in it, its two ends
             included (as in ABXpy; tokens without one are left out).
         span: compare the frames of all three phones, as the challenges do, or those of the phone in the middle.
