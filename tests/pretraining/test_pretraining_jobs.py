@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from pretraining_runs import killed, labels_of, pretraining_of, run, speech_tree
+from pretraining_runs import killed, labels_of, on_two_ranks, pretraining_of, run, speech_tree
 from transformers import AutoFeatureExtractor, AutoModel
 
 from mlsuperb.pretraining.head import load_head
@@ -135,6 +135,19 @@ def test_a_second_iteration_takes_its_labels_from_the_first(pretrained: Path, tr
     assert found.inputs["upstream"].run_id == pretrained.name
     trained = run(pretraining_of(second, tmp_path, "trainer.max_epochs=1"))
     assert read(trained, PretrainingResult).targets["labels"]["rate_hz"] == 50
+
+
+def test_two_processes_share_out_labels_and_batches(tree: Path, labels: Path, tmp_path: Path) -> None:
+    on_two_ranks(labels_of(tree, tmp_path, "labelling.rows_per_shard=4"))
+    (made,) = tmp_path.glob("labels-*")
+    patterns = ("*.npy", "codebook.safetensors")
+    assert contents(made / "labels", *patterns) == contents(labels / "labels", *patterns)
+    on_two_ranks(pretraining_of(made, tmp_path, "prediction.layer_drop=0.3"))
+    (trained,) = tmp_path.glob("pretrain-*")
+    result = read(trained, PretrainingResult)
+    assert len(result.training["history"]) == 2
+    assert result.scores["all"]["loss"] > 0
+    assert result.cost["utterances"] > 8  # of both processes
 
 
 def test_a_codebook_is_used_again_for_other_speech(labels: Path, tree: Path, tmp_path: Path) -> None:
