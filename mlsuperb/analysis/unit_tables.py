@@ -12,9 +12,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from mlsuperb.analysis.chart import Chart
-from mlsuperb.scoring.table import ABSENT, Cells, table_console, tell
+from mlsuperb.scoring.table import ABSENT, ARROWS, Cells, table_console, tell
 from mlsuperb.units.abx import AbxError, mean_error
-from mlsuperb.units.layers import PUBLISHED_LAYERS, LayerCurve
+from mlsuperb.units.layers import PUBLISHED_BLOCKS, PUBLISHED_LAYERS, LayerCurve
 from mlsuperb.units.marked import LABELS_FOLDER, Marked, marked
 from mlsuperb.units.phones import Phones
 from mlsuperb.units.quality import Quality, pooled
@@ -22,10 +22,14 @@ from mlsuperb.units.quality import Quality, pooled
 log = logging.getLogger(__name__)
 
 ALL_LANGUAGES = "all"
+UP, DOWN = ARROWS["higher"], ARROWS["lower"]
 _PERCENT = {  # column of the table -> figure, in percent
-    "PNMI %": "pnmi", "phone purity %": "phone_purity", "cluster purity %": "cluster_purity", "PER %": "per",
-    "precision %": "precision", "recall %": "recall", "F1 %": "f1", "R-value %": "r_value",
+    f"PNMI % {UP}": "pnmi", f"phone purity % {UP}": "phone_purity", f"cluster purity % {UP}": "cluster_purity",
+    f"PER % {DOWN}": "per", f"precision % {UP}": "precision", f"recall % {UP}": "recall", f"F1 % {UP}": "f1",
+    f"R-value % {UP}": "r_value",
 }  # fmt: skip
+_ABX = {f"ABX within % {DOWN}": "abx_within", f"ABX across % {DOWN}": "abx_across"}
+_OF_LAYERS = ("pnmi", "phone_purity", "per", "f1", "r_value")
 
 
 class UnitRow(NamedTuple):
@@ -38,7 +42,7 @@ class UnitRow(NamedTuple):
 
     def record(self) -> dict[str, object]:
         """All figures, by name; None where one is undefined."""
-        errors = dict(zip(("abx_within", "abx_across"), (one.error for one in self.abx or ()), strict=False))
+        errors = dict(zip(_ABX.values(), (one.error for one in self.abx or ()), strict=False))
         figures = _known({**self.quality.figures(), **errors})
         return {"run": self.run, "language": self.language, "num_units": len(self.quality.runs_K), **figures}
 
@@ -49,7 +53,7 @@ def unit_table(rows: Sequence[UnitRow]) -> Cells:
     columns = ("run", "language", "utterances", *_PERCENT, "units", "perplexity", "unit ms", "phone ms", "bit/s")
     return Cells(
         "Units against phones",
-        (*columns, *(("ABX within %", "ABX across %") if with_abx else ())),
+        (*columns, *(_ABX if with_abx else ())),
         tuple(_cells(row, with_abx=with_abx) for row in rows),
         num_names=2,
     )
@@ -92,6 +96,8 @@ def unit_rows(
         name = place.parent.name if place.name == LABELS_FOLDER else place.name
         found = _rows_of(name, units, with_abx=with_abx)
         rows += found if by_language and len(found) > 2 else found[-1:]
+        if found[-1].abx:
+            remarks.append(f"{name}: {abx_remark(*found[-1].abx)}")
         if units.num_without_phones:
             remarks.append(f"{name}: {units.num_without_phones:,} utterances have no phones and were left out")
         if absent := len(phones) - len(set(units.ids)):
@@ -179,10 +185,7 @@ def layer_table(curve: LayerCurve) -> Cells:
         if not curve.held_out
         else f"on {curve.held_out:.0%} of utterances, held out"
     )
-    columns = {
-        "PNMI %": "pnmi", "phone purity %": "phone_purity", "PER %": "per", "F1 %": "f1", "R-value %": "r_value",
-        "ABX within %": "abx_within", "ABX across %": "abx_across",
-    }  # fmt: skip
+    columns = {title: name for title, name in _PERCENT.items() if name in _OF_LAYERS} | _ABX
     rows = layer_records(curve)
     best = best_layers(curve).values()
     return Cells(
@@ -194,8 +197,24 @@ def layer_table(curve: LayerCurve) -> Cells:
     )
 
 
-def choice(curve: LayerCurve) -> str:
-    """A sentence on the layers that are best, beside those that mHuBERT-147 took."""
+def layer_remarks(curve: LayerCurve) -> list[str]:
+    """Which layers are best, beside those that mHuBERT-147 took, and what ABX was measured on."""
     best = ", ".join(f"{layer} by {name}" for name, layer in best_layers(curve).items())
     first, second = PUBLISHED_LAYERS
-    return f"best layer: {best}; mHuBERT-147 took {first} of its first model and {second} of its second one, both of 12"
+    published = (
+        f"mHuBERT-147 took {first} of its first model and {second} of its second one, of {PUBLISHED_BLOCKS} each"
+    )
+    one = curve.layers[0]
+    return [
+        f"best layer: {best}; {published}",
+        *([abx_remark(one.within, one.across)] if one.within and one.across else ()),
+    ]
+
+
+def abx_remark(within: AbxError, across: AbxError) -> str:
+    """How much ABX was measured on."""
+    texts = [
+        f"{error.num_cells:,} cells with {error.num_used:,} of {error.num_tokens:,} phones {name} speaker"
+        for name, error in (("within", within), ("across", across))
+    ]
+    return f"ABX over {texts[0]} and {texts[1]}"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mlsuperb.analysis.chart import EIGHT, GREY, Chart, heat_map, legend_below, new_figure, sample
 from mlsuperb.analysis.unit_tables import UnitRow, best_layers, layer_records
-from mlsuperb.units.layers import PUBLISHED_LAYERS, LayerCurve
+from mlsuperb.units.layers import PUBLISHED_BLOCKS, PUBLISHED_LAYERS, LayerCurve
 from mlsuperb.units.quality import Quality
 
 COLOUR_MAP = "viridis"
@@ -22,7 +22,8 @@ _NOTE = (
 _LAYERS_NOTE = (
     "PNMI: the share of what there is to know of a frame's phone that its unit tells, of units clustered in each layer (higher "
     "is better). ABX: how often a phone in its context is nearer to another phone there than to the same one, by the features "
-    "themselves (lower is better). Dotted: the layers that mHuBERT-147 took, of its first and of its second model."
+    "themselves (lower is better). Dotted, for models of 12 blocks: the layers that mHuBERT-147 took, of its first and of its "
+    "second model."
 )
 
 
@@ -76,9 +77,8 @@ def layer_chart(curves: Mapping[str, LayerCurve]) -> Chart:
             if (best := best_layers(curve).get(measure)) is not None:
                 value = 100 * part.loc[part["layer"] == best, column].item()
                 axes.plot([best], [value], color=shades[name], marker="o", markersize=7)
-        for layer in PUBLISHED_LAYERS:
-            if layer <= table["layer"].max():
-                axes.axvline(layer, color=GREY, linestyle=":", linewidth=1)
+        for layer in PUBLISHED_LAYERS if table["layer"].max() >= PUBLISHED_BLOCKS else ():
+            axes.axvline(layer, color=GREY, linestyle=":", linewidth=1)
         axes.set(xlabel="layer", ylabel=f"{measure} %" if measure == "PNMI" else "ABX error %")
         axes.set_ylim(bottom=0)
         axes.set_xticks(_ticks(table["layer"]))

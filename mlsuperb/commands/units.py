@@ -39,7 +39,7 @@ def quality(options: argparse.Namespace) -> None:
 def layers(options: argparse.Namespace) -> None:
     """Compare the layers of an upstream."""
     config, corpus = _config(options.overrides, "upstream", "data")
-    from mlsuperb.analysis.unit_tables import choice, layer_records, layer_table, show
+    from mlsuperb.analysis.unit_tables import layer_records, layer_remarks, layer_table, show
     from mlsuperb.analysis.units import layer_chart
     from mlsuperb.benchmark.build import read_data
     from mlsuperb.config.build import instantiate
@@ -58,7 +58,14 @@ def layers(options: argparse.Namespace) -> None:
         device=prepare_process(choose_device(options.device)),
     )
     charts = lambda: [layer_chart({config["upstream"]["name"]: curve})]  # noqa: E731
-    show(layer_table(curve), layer_records(curve), [choice(curve)], form=options.format, charts=charts, out=options.out)
+    show(
+        layer_table(curve),
+        layer_records(curve),
+        layer_remarks(curve),
+        form=options.format,
+        charts=charts,
+        out=options.out,
+    )
 
 
 def phones(options: argparse.Namespace) -> None:

@@ -28,7 +28,7 @@ from mlsuperb.upstreams.base import Upstream
 
 log = logging.getLogger(__name__)
 
-PUBLISHED_LAYERS = (6, 9)  # of mHuBERT-147's iterations 2 and 3 (utter-project/mHuBERT-147-scripts)
+PUBLISHED_LAYERS, PUBLISHED_BLOCKS = (6, 9), 12  # mHuBERT-147, iterations 2 and 3 (utter-project/mHuBERT-147-scripts)
 Features = list[np.ndarray]  # (F, D) of each utterance
 
 

@@ -11,7 +11,15 @@ import pytest
 from labelled_runs import made_phones, write_labels
 
 from mlsuperb.analysis.chart import Chart
-from mlsuperb.analysis.unit_tables import UnitRow, choice, layer_records, layer_table, show, unit_rows, unit_table
+from mlsuperb.analysis.unit_tables import (
+    UnitRow,
+    layer_records,
+    layer_remarks,
+    layer_table,
+    show,
+    unit_rows,
+    unit_table,
+)
 from mlsuperb.analysis.units import layer_chart, unit_chart, unit_charts
 from mlsuperb.scoring.table import ABSENT
 from mlsuperb.units.abx import AbxError
@@ -67,8 +75,12 @@ def test_the_best_layer_is_marked(tmp_path: Path) -> None:
     assert [lines[1] for lines in marked] == [[2], [1]]  # behind the curve
     assert chart.data["abx"].tolist() == [0.4, 0.1, 0.2, 0.3]
     assert {path.suffix for path in chart.save(tmp_path)} == {".svg", ".png", ".csv"}
-    assert choice(found).startswith("best layer: 2 by PNMI, 1 by ABX; mHuBERT-147 took 6 of its first model and 9")
-    several = layer_chart({"hf": found, "deep": curve([1] * 11 + [4], abx=None)})
+    assert layer_remarks(found) == [
+        "best layer: 2 by PNMI, 1 by ABX; mHuBERT-147 took 6 of its first model and 9 of its second one, of 12 each",
+        "ABX over 5 cells with 10 of 10 phones within speaker and 0 cells with 0 of 10 phones across speaker",
+    ]
+    assert all(line.get_linestyle() != ":" for line in chart.figure.axes[0].lines)  # not a model of 12 blocks
+    several = layer_chart({"hf": found, "deep": curve([1] * 12 + [4], abx=None)})
     assert several.data["upstream"].nunique() == 2
     assert len(several.figure.legends) == 1
     assert sum(line.get_linestyle() == ":" for line in several.figure.axes[0].lines) == 2
@@ -77,7 +89,7 @@ def test_the_best_layer_is_marked(tmp_path: Path) -> None:
 def test_layers_as_a_table() -> None:
     cells = layer_table(curve([1, 5], abx=[0.25, 0.125]))
     assert cells.title == "Quality by layer: 4 units, scored on the frames that were clustered"
-    assert cells.columns[-2:] == ("ABX within %", "ABX across %")
+    assert cells.columns[-2:] == ("ABX within % ↓", "ABX across % ↓")
     assert [row[0] for row in cells.rows] == ["0", "1"]
     assert cells.rows[1][1] == "100.0"
     assert cells.rows[1][-2:] == ("12.5", ABSENT)
@@ -86,7 +98,7 @@ def test_layers_as_a_table() -> None:
     assert "25% of utterances, held out" in layer_table(unmeasured).title
     assert layer_table(unmeasured).rows[0][-2:] == (ABSENT, ABSENT)
     assert layer_records(unmeasured)[0]["abx"] is None
-    assert choice(unmeasured).startswith("best layer: 1 by PNMI; ")
+    assert [line.partition(";")[0] for line in layer_remarks(unmeasured)] == ["best layer: 1 by PNMI"]
 
 
 def test_rows_of_runs_and_languages(tmp_path: Path) -> None:
@@ -97,10 +109,13 @@ def test_rows_of_runs_and_languages(tmp_path: Path) -> None:
     }
     rows, remarks = unit_rows(runs, given, by_language=True, with_abx=True)
     assert [row[:2] for row in rows] == [(run, one) for run in ("good", "bad") for one in ("deu", "swa", "all")]
-    assert remarks == [
+    assert [line for line in remarks if "ABX" not in line] == [
         f"{run}: 1 utterances {what}"
         for run in ("good", "bad")
         for what in ("have no phones and were left out", "that have phones have no labels here")
+    ]
+    assert [line.split(" cells ")[0] for line in remarks if "ABX" in line] == [
+        f"{row.run}: ABX over {row.abx[0].num_cells}" for row in (rows[2], rows[5]) if row.abx
     ]
     assert [row.quality.num_utterances for row in rows[:3]] == [11, 12, 23]
     assert rows[0].quality.pnmi == pytest.approx(1)
@@ -126,11 +141,11 @@ def test_the_table_holds_percentages_and_the_record_shares(quality: Quality) -> 
     row = UnitRow("run", "deu", quality, (AbxError(0.0625, 3, 4, 5), AbxError(math.nan, 0, 0, 5)))
     cells = unit_table([row, UnitRow("other", "deu", quality)])
     shown = dict(zip(cells.columns, cells.rows[0], strict=True))
-    assert shown["PNMI %"] == f"{100 * quality.pnmi:.1f}"
+    assert shown["PNMI % ↑"] == f"{100 * quality.pnmi:.1f}"
     assert shown["units"] == "5 of 6"
-    assert (shown["ABX within %"], shown["ABX across %"]) == ("6.2", ABSENT)
+    assert (shown["ABX within % ↓"], shown["ABX across % ↓"]) == ("6.2", ABSENT)
     assert cells.rows[1][-2:] == (ABSENT, ABSENT)
-    assert "ABX within %" not in unit_table([UnitRow("other", "deu", quality)]).columns
+    assert "ABX within % ↓" not in unit_table([UnitRow("other", "deu", quality)]).columns
     assert row.record()["pnmi"] == quality.pnmi
     assert (row.record()["abx_within"], row.record()["abx_across"], row.record()["num_units"]) == (0.0625, None, 6)
 
