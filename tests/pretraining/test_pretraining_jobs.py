@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from pretraining_runs import killed, labels_of, on_two_ranks, pretraining_of, run, speech_tree
+from pretraining_runs import SMALL, killed, labels_of, on_two_ranks, pretraining_of, run, speech_tree
 from transformers import AutoFeatureExtractor, AutoModel
 
 from mlsuperb.pretraining.head import load_head
@@ -154,6 +154,27 @@ def test_a_codebook_is_used_again_for_other_speech(labels: Path, tree: Path, tmp
     other = run(labels_of(tree, tmp_path, f"labelling.run={labels}", "labelling.splits=[test]"))
     assert Labels(other / "labels").about.codebook == Labels(labels / "labels").about.codebook
     assert read(other, LabelsResult).inputs["codebook"].run_id == labels.name
+
+
+def test_a_published_model_is_trained_further_with_its_head(pretrained: Path, labels: Path, tmp_path: Path) -> None:
+    folder = pretrained / "huggingface"
+    given = [
+        "job=pretrain",
+        f"targets.run={labels}",
+        f"output_root={tmp_path}",
+        "upstream=hf",
+        f"upstream.checkpoint={folder}",
+    ]
+    assert "add +upstream.regularisation=mask_embedding" in " ".join(refusal(given).split())
+    short = [word for word in SMALL if word.startswith(("trainer", "loading"))]
+    given += [
+        "+upstream.regularisation=mask_embedding",
+        f"prediction.start={folder}",
+        *short,
+        "trainer.optimizer.lr=0.0",
+    ]
+    again = run(given)
+    assert contents(again, "huggingface/*.safetensors") == contents(pretrained, "huggingface/*.safetensors")
 
 
 def refusal(overrides: list[str]) -> str:
