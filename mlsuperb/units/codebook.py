@@ -70,6 +70,7 @@ class Codebook:
         projection = self.projection_DP if self.projection_DP is None else self.projection_DP.to(device)
         return replace(self, centroids_KP=self.centroids_KP.to(device), projection_DP=projection)
 
+    @torch.no_grad()
     def assign(self, features_FD: Tensor) -> Tensor:
         """The label (F,) int64 of each frame, in fp32 whatever the precision around.
 
