@@ -1,4 +1,4 @@
-"""Put the model of a pre-training run into `models/`, its weights in fp16: how `models/mhubert_tiny` was made (docs/pretraining.md).
+"""Put the model of a pre-training run into `models/`, its weights in fp16: how `models/mhubert_tiny` was made.
 
     python scripts/make_mhubert_tiny.py exp/mhubert_tiny-iteration2-... models/mhubert_tiny
 
