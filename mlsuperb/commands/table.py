@@ -29,7 +29,7 @@ def show_runs(
     **columns: Any,
 ) -> None:
     """Print the table of the finished runs in `folders` (and write it to `file` as markdown), and name the others. Synthetic
-    and real data have a table each.
+    and real data have a table each, and so has pre-training, which `split`, `best`, `by` and `columns` do not change.
 
     Args:
         best: path of a setting; of runs that differ in it, the one that is best on the dev set.
@@ -39,11 +39,17 @@ def show_runs(
     Raises:
         ValueError: none has finished, or none has the split.
     """
+    from mlsuperb.analysis.pretraining_table import in_order, pretraining_table
+    from mlsuperb.pretraining.schema import PretrainingResult
     from mlsuperb.runs import store
+    from mlsuperb.runs.result import Result
     from mlsuperb.scoring.result import BenchmarkResult
 
-    found = store.find(folders, BenchmarkResult).required()
-    results, passed_over = _chosen([*found.runs.values()], best)
+    kinds: list[type[Result]] = [BenchmarkResult, PretrainingResult]
+    found = store.find(folders, *kinds).required()
+    trained = [one for one in in_order(found.runs).values() if isinstance(one, PretrainingResult)]
+    scored = [one for one in found.runs.values() if isinstance(one, BenchmarkResult)]
+    results, passed_over = _chosen(scored, best) if scored else ([], [])
     notes = [*(f"not in the table: {folder}: {why}" for folder, why in found.left_out.items()), *passed_over]
     console, pages = table_console(), []
     for synthetic in sorted({one.synthetic for one in results}):
@@ -54,6 +60,10 @@ def show_runs(
         if synthetic:
             console.print(SYNTHETIC, style="bold yellow")
         pages.append((f"**{SYNTHETIC}**\n\n" if synthetic else "") + cells.to_markdown())
+    if trained:
+        cells = pretraining_table([(one.run_id, one) for one in trained])
+        console.print(cells.to_rich())
+        pages.append(cells.to_markdown())
     tell(console, *notes)
     if file is not None:
         write_atomic(file, ["\n".join([*pages, *(f"- {note}" for note in notes)])])

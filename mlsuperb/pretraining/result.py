@@ -6,42 +6,20 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from mlsuperb.pretraining.build import Parts, validated
 from mlsuperb.pretraining.folder import save_pretrained
-from mlsuperb.pretraining.labels_result import LabelsResult
+from mlsuperb.pretraining.schema import LabelsResult, PretrainingResult
 from mlsuperb.pretraining.validation import Counts
 from mlsuperb.runs import store
-from mlsuperb.runs.result import Result, what_ran
+from mlsuperb.runs.result import what_ran
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.training.parameters import num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.upstreams.huggingface import RUN_FOLDER
-
-
-class PretrainingResult(Result):
-    """A result of job=pretrain.
-
-    Attributes:
-        upstream: name, settings and record of what was trained.
-        data: the corpus, as in the result of the labels; `languages` and hours are what was trained on.
-        targets: what the labels are.
-        scores: of the validation utterances with the final weights: in all, and by language.
-        num_trainable: parameters, the head's included.
-        checkpoint: folder of the model, in the run's.
-    """
-
-    kind: ClassVar[str] = "pretrain"
-
-    upstream: dict[str, Any]
-    data: dict[str, Any]
-    targets: dict[str, Any]
-    scores: dict[str, Any]
-    num_trainable: int
-    checkpoint: str
 
 
 def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: Progress) -> None:
