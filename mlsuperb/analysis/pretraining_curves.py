@@ -17,8 +17,14 @@ from mlsuperb.pretraining.schema import PretrainingResult
 CURVES = "curves"  # in a run's folder
 MOST_POINTS = 400  # of a line
 LOSS = "loss, bits per masked frame"
-LOSS_NOTE = "The loss is that of the prediction alone, without the penalty of the convolutions; losses of different units do not compare."
-EPOCH_NOTE = f"In training with dropout and layer drop, in validation without. {LOSS_NOTE}"
+EPOCH_NOTE = (
+    "Dashed: in training, with dropout and layer drop. Losses are those of the prediction alone, without the penalty of the "
+    "convolutions; losses of different units do not compare."
+)
+UPDATE_NOTE = (
+    f"A line has at most {MOST_POINTS} points: means of neighbouring values, and of the gradient norm (before clipping) the largest. "
+    "Losses of different units do not compare."
+)
 _ACCURACIES = [f"{part}_{frames}_accuracy" for frames in ("masked", "unmasked") for part in ("train", "valid")]
 # Figure of the history -> curve; the loss that is trained on has further terms, which the validation has not
 _FIGURES = {
@@ -49,11 +55,7 @@ def by_update(runs: Mapping[str, tuple[Path, PretrainingResult]]) -> list[Chart]
     has no logs, only the loss of its validations."""
     points = [_validations(result).assign(run=name) for name, (_, result) in runs.items()]
     points += [logged(*run).assign(run=name) for name, run in runs.items()]
-    note = (
-        f"A line of many logged values has at most {MOST_POINTS} points: means of neighbouring values, of the gradient norm (before "
-        f"clipping) the largest. {LOSS_NOTE}"
-    )
-    return curves(pd.concat(points, ignore_index=True), by="update", loss=LOSS, note=note)
+    return curves(pd.concat(points, ignore_index=True), by="update", loss=LOSS, note=UPDATE_NOTE)
 
 
 def _validations(result: PretrainingResult) -> pd.DataFrame:

@@ -160,7 +160,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A report. `banner` stands above everything (synthetic data); `more` figures are files only; `files` are what it was made of."""
+    """A report, made of `files`. `banner` stands above everything (synthetic data); `more` figures are files only."""
 
     title: str
     subtitle: str

@@ -31,8 +31,13 @@ from mlsuperb.pretraining.schema import LabelsResult, PretrainingResult
 from mlsuperb.runs.result import Result
 from mlsuperb.scoring.table import SYNTHETIC
 
-PERPLEXITY = (
-    "Perplexity: exp of the entropy, the number of units that would be as hard to guess if all were equally frequent."
+PERPLEXITY = "Perplexity: exp of the entropy; as many equally frequent units would be as hard to guess."
+LANGUAGE_COLUMNS = (
+    "language", "loss (bits)", "masked acc. %", "unmasked acc. %", "perplexity", "of the labels", "hours",
+)  # fmt: skip
+LANGUAGES_NOTE = (
+    "Highest loss first; it has the longest bar. A model that knows no more than how frequent each unit is has a loss of log2 of the "
+    "perplexity of the labels. Hours: of training."
 )
 
 
@@ -89,7 +94,7 @@ def _facts(result: PretrainingResult, *, features: str) -> Iterator[Fact]:
     yield Fact(
         label="Units", value=f"{units:,}", meaning=f"Of {features}, layer {result.targets['features'].get('layer')}."
     )
-    chance = f"{math.log2(units):.2f} bits are what a guess without knowledge has."
+    chance = f"{math.log2(scores['label_perplexity']):.2f} bits by the frequencies of the units alone."
     yield Fact(
         label="Loss", value=f"{scores['loss'] / BIT:.3f}", unit="bits", meaning=f"Per masked validation frame; {chance}"
     )
@@ -127,11 +132,11 @@ def _training(runs: Runs) -> Section:
         )
         blocks.append(Note(text=text))
     for name, result in results.items():
-        skipped, total = result.training.get("skipped_steps", 0), num_updates(result)
-        text = (
-            f"{name}: {skipped:,} of {total:,} updates were skipped, because the loss or its gradient was not finite."
-        )
-        blocks.append(Note(text=text, tone="warning" if skipped else "plain"))
+        if skipped := result.training.get("skipped_steps"):
+            text = f"{name}: {skipped:,} of {num_updates(result):,} updates were skipped: the loss or its gradient was not finite."
+            blocks.append(Note(text=text, tone="warning"))
+    if not any(result.training.get("skipped_steps") for result in results.values()):
+        blocks.append(Note(text="No update was skipped."))
     return Section(id="training", title="Training", blocks=tuple(blocks))
 
 
@@ -141,11 +146,11 @@ def _languages(runs: Runs) -> Section:
     for place, (name, (_, result)) in enumerate(runs.trainings.items(), 1):
         hours = parts.hours(runs.labels_of(result), split="train")
         languages = sorted(result.scores["languages"].items(), key=lambda item: -item[1]["loss"])
-        full = max((one["loss"] for _, one in languages), default=1.0) or 1.0
+        highest = languages[0][1]["loss"]
         rows = [
             (
                 Cell(text=code, sub=language_name(code)),
-                Cell(text=f"{one['loss'] / BIT:.3f}", value=one["loss"], share=100 * one["loss"] / full),
+                Cell(text=f"{one['loss'] / BIT:.3f}", value=one["loss"], share=100 * one["loss"] / highest),
                 *(number(100 * one[f"{frames}_accuracy"]) for frames in ("masked", "unmasked")),
                 *(number(one[key]) for key in ("code_perplexity", "label_perplexity")),
                 number(hours.get(code), digits=2),
@@ -153,27 +158,11 @@ def _languages(runs: Runs) -> Section:
             for code, one in languages
         ]
         shown, left_out = bounded(rows)
-        tables.append(
-            Table(
-                name=f"languages{place}",
-                title=f"Validation by language: {name}",
-                rows=shown,
-                left_out=left_out,
-                sortable=True,
-                columns=(
-                    "language",
-                    "loss (bits)",
-                    "masked acc. %",
-                    "unmasked acc. %",
-                    "perplexity",
-                    "of the labels",
-                    "hours of training",
-                ),
-                filterable=True,
-                label="languages",
-                note=f"Highest loss first; of its bars, the longest is the highest loss. {PERPLEXITY}",
-            )  # fmt: skip
-        )
+        table = Table(
+            name=f"languages{place}", title=f"Validation by language: {name}", columns=LANGUAGE_COLUMNS, rows=shown,
+            left_out=left_out, sortable=True, filterable=True, label="languages", note=LANGUAGES_NOTE,
+        )  # fmt: skip
+        tables.append(table)
     return Section(id="languages", title="Languages", blocks=tuple(tables))
 
 

@@ -111,28 +111,26 @@ def hours(folder: Path | None, *, split: str) -> dict[str, float]:
 
 def _hours_table(counted: pd.DataFrame, *, name: str, labels: str) -> Table:
     """One row per language and dataset, most hours first."""
-    splits = sorted(counted["split"].unique(), key=SPLITS.index)
-    pairs = {
-        (str(language), str(dataset)): dict(zip(part["split"], part["hours"], strict=True))
-        for (language, dataset), part in counted.groupby(["language", "dataset"])
-    }
-    utterances = counted.groupby(["language", "dataset"])["utterances"].sum().to_dict()
-    full = counted.groupby(["language", "dataset"])["hours"].sum().max()
-    ordered = sorted(pairs.items(), key=lambda item: -sum(item[1].values()))
+    splits = [split for split in SPLITS if (counted["split"] == split).any()]
+    found = []
+    for (code, dataset), part in counted.groupby(["language", "dataset"]):
+        of_split = dict(zip(part["split"], part["hours"], strict=True))
+        found.append((float(part["hours"].sum()), str(code), str(dataset), of_split, int(part["utterances"].sum())))
+    found.sort(key=lambda one: -one[0])
     rows = [
         (
-            Cell(text=pair[0], sub=language_name(pair[0])),
-            Cell(text=pair[1]),
-            Cell(text=f"{(total := sum(found.values())):,.2f}", value=total, share=100 * total / full),
-            *(number(found.get(split, 0.0), digits=2) for split in splits),
-            number(utterances[pair], digits=0),
+            Cell(text=code, sub=language_name(code)),
+            Cell(text=dataset),
+            Cell(text=f"{total:,.2f}", value=total, share=100 * total / found[0][0]),
+            *(number(of_split.get(split, 0.0), digits=2) for split in splits),
+            number(utterances, digits=0),
         )
-        for pair, found in ordered
+        for total, code, dataset, of_split, utterances in found
     ]
     shown, left_out = bounded(rows)
     return Table(
-        name=name, title=f"Hours labelled by language and dataset: {labels}", rows=shown, left_out=left_out, label="rows",
-        columns=("language", "dataset", "hours", *splits, "utterances"), texts=("language", "dataset"), sortable=True, filterable=True,
+        name=name, title=f"Hours labelled by language and dataset: {labels}", rows=shown, left_out=left_out, sortable=True,
+        columns=("language", "dataset", "hours", *splits, "utterances"), texts=("language", "dataset"), filterable=True,
     )  # fmt: skip
 
 
@@ -161,7 +159,7 @@ def cost(runs: Runs) -> Section:
     total = sum(row[1].value or 0.0 for row in rows)
     table = Table(
         name="cost", title="Cost", columns=("run", "hours", "x real time", "peak memory, GB", "utterances seen", "machine"),
-        rows=tuple(rows), texts=("run", "machine"), note=f"{total:,.3f} hours together. Of labels, only the labelling itself is timed.",
+        rows=tuple(rows), texts=("run", "machine"), note=f"Together {total:,.3f} hours. Of labels, the clustering is not timed.",
     )  # fmt: skip
     environments = [
         Pairs(title=f"Environment of {name}", pairs=tuple(flat({"code": result.code.model_dump(), **result.env})))
