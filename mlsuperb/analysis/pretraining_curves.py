@@ -12,7 +12,7 @@ import pandas as pd
 from mlsuperb.analysis.chart import Chart
 from mlsuperb.analysis.curves import curves, training_curves
 from mlsuperb.analysis.pretraining_table import BIT
-from mlsuperb.pretraining.schema import PretrainingResult
+from mlsuperb.pretraining.records import PretrainingResult
 
 CURVES = "curves"  # in a run's folder
 MOST_POINTS = 400  # of a line
@@ -22,8 +22,8 @@ EPOCH_NOTE = (
     "convolutions; losses of different units do not compare."
 )
 UPDATE_NOTE = (
-    f"A line has at most {MOST_POINTS} points: means of neighbouring values, and of the gradient norm (before clipping) the largest. "
-    "Losses of different units do not compare."
+    f"A line has at most {MOST_POINTS} points: means of what was logged in a row, and of the gradient norm, which is taken before "
+    "clipping, the largest. Losses of different units do not compare."
 )
 _ACCURACIES = [f"{part}_{frames}_accuracy" for frames in ("masked", "unmasked") for part in ("train", "valid")]
 # Figure of the history -> curve; the loss that is trained on has further terms, which the validation has not

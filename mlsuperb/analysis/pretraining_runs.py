@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlsuperb.analysis.pretraining_table import in_order
 from mlsuperb.analysis.runs import short_names
-from mlsuperb.pretraining.schema import LabelsResult, PretrainingResult
+from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
 from mlsuperb.runs import store
 from mlsuperb.runs.result import Result
 

@@ -8,7 +8,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from mlsuperb.pretraining.schema import PretrainingResult
+from mlsuperb.pretraining.records import PretrainingResult
 from mlsuperb.runs.result import Kind
 from mlsuperb.scoring.table import ABSENT, Cells
 

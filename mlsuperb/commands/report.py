@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     from rich.console import Console
 
     from mlsuperb.analysis.report.page import REPORT, figures_folder, write_pretraining_report, write_report
-    from mlsuperb.pretraining.schema import LabelsResult, PretrainingResult
+    from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
     from mlsuperb.runs.result import Result
     from mlsuperb.runs.store import find
     from mlsuperb.scoring.result import BenchmarkResult

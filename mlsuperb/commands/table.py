@@ -40,7 +40,7 @@ def show_runs(
         ValueError: none has finished, or none has the split.
     """
     from mlsuperb.analysis.pretraining_table import in_order, pretraining_table
-    from mlsuperb.pretraining.schema import PretrainingResult
+    from mlsuperb.pretraining.records import PretrainingResult
     from mlsuperb.runs import store
     from mlsuperb.runs.result import Result
     from mlsuperb.scoring.result import BenchmarkResult

@@ -56,7 +56,7 @@ class Extraction:
         """
         if self.layer >= upstream.num_layers:
             raise ValueError(
-                f"extraction.layer={self.layer}, but the upstream has the layers 0 to {upstream.num_layers - 1}: choose one of them"
+                f"extraction.layer={self.layer}, but the upstream has the layers 0 to {upstream.num_layers - 1}. Choose one"
             )
         return LayerFeatures(self, upstream)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from mlsuperb.data.sampling import TwoLevel
+from mlsuperb.units.labels import LABELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from mlsuperb.units.labels import LabelFolder
 
 log = logging.getLogger(__name__)
-LABELS = "labels"  # in a run's folder
 
 
 @dataclass(kw_only=True)
@@ -37,8 +37,8 @@ class LabelSettings:
         splits: of the corpus to label; a codebook is fitted on `train`.
         sampling: how much of each language and dataset the clustering sees; None: as much as the corpus has.
         sample_gb: features that are held in memory for clustering, at most.
-        frames_per_unit: of these features, at most. k-means looks at 256 drawn at random; the more there are to draw from, the more
-            utterances they come from.
+        frames_per_unit: of these features, at most. k-means looks at 256 drawn at random; the more there are to draw from, the
+            more utterances they come from.
         rows_per_shard: utterances in a file of labels: what a killed run has to compute again, at most.
     """
 
@@ -133,8 +133,8 @@ def chosen_rows(manifest: pd.DataFrame, splits: Sequence[str], *, name: str) -> 
     for split in splits:
         if not (manifest["split"] == split).any():
             raise ValueError(
-                f"data={name} has no {split} utterance to label after filtering (labelling.splits={list(splits)}). Look at data.* "
-                "filters and `mlsuperb data describe data=...`, or leave the split out"
+                f"data={name} has no {split} utterance to label after filtering (labelling.splits={list(splits)}). Look at "
+                "data.* filters and `mlsuperb data describe data=...`, or leave the split out"
             )
     return manifest[manifest["split"].isin(list(splits))].reset_index(drop=True)
 

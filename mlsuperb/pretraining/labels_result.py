@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from mlsuperb.pretraining.labelling import LABELS
-from mlsuperb.pretraining.schema import LabelsResult
+from mlsuperb.pretraining.records import LabelsResult
 from mlsuperb.runs import store
 from mlsuperb.runs.result import what_ran
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.speed import Speed
 from mlsuperb.units.codebook import Codebook
-from mlsuperb.units.labels import Labels
+from mlsuperb.units.labels import LABELS, Labels
 
 
 def save_result(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.pretraining.build import Parts, validated
+from mlsuperb.pretraining.card import write_card
 from mlsuperb.pretraining.folder import save_pretrained
-from mlsuperb.pretraining.schema import LabelsResult, PretrainingResult
+from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
 from mlsuperb.pretraining.validation import Counts
 from mlsuperb.runs import store
 from mlsuperb.runs.result import what_ran
@@ -53,10 +54,13 @@ def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: 
             "utterances": progress.num_utterances,
             "train_wall_s": progress.wall_s,
             "train_rtfx": progress.rtfx,
+            "audio_s": progress.timed_audio_s,  # all but the first updates of each start
             "peak_memory_gb": peak_memory_gb(next(parts.model.parameters()).device),
         },
     }
-    store.write(run.folder, store.validated(content, PretrainingResult, place=f"result of {run.id}"))
+    result = store.validated(content, PretrainingResult, place=f"result of {run.id}")
+    write_card(result, run.folder / RUN_FOLDER)
+    store.write(run.folder, result)
 
 
 def _inputs(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from pydantic import PositiveInt
 
 from mlsuperb.data.loading import Loading
 from mlsuperb.pretraining.dataset import MaskedSpeech, check_rate
-from mlsuperb.pretraining.labelling import LABELS
 from mlsuperb.pretraining.masking import SpanMasking
-from mlsuperb.units.labels import Labels
+from mlsuperb.units.labels import LABELS, Labels
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
 
@@ -68,8 +67,8 @@ class Targets:
         rows = chosen.index.to_numpy()
         if not len(rows):
             raise ValueError(
-                f"{self.folder} has no labelled {split} utterance. Label that split, too (labelling.splits=[train,dev]); a corpus without "
-                "dev utterances gets some by preparation=mhubert_147"
+                f"{self.folder} has no labelled {split} utterance. Label that split, too (labelling.splits=[train,dev]); a "
+                "corpus without dev utterances gets some by +data/preparation=mhubert_147"
             )
         return MaskedSpeech(
             labels, rows, masking=masking, num_frames=upstream.input.num_frames, frame_rate_hz=upstream.frame_rate_hz,

@@ -97,32 +97,35 @@ class Codebook:
 
     @cached_property
     def _scorer(self) -> tuple[Tensor, Tensor]:
-        """What `_nearest` adds and multiplies with: half the squared norms (K,) and minus the centroids (P, K), with units
-        added that are never the nearest, up to a multiple of `_GROUP`."""
+        """Half the squared norms (K,) and minus the centroids (P, K), with units added that are never the nearest, up to a
+        multiple of `_GROUP`."""
         added = -self.num_units % _GROUP
         half_norms_K = torch.nn.functional.pad(self.centroids_KP.square().sum(1) / 2, (0, added), value=torch.inf)
         return half_norms_K, torch.nn.functional.pad(-self.centroids_KP, (0, 0, 0, added)).T.contiguous()
 
     def _nearest(self, projected_FP: Tensor) -> tuple[Tensor, Tensor]:
-        """Score and number of the nearest centroid of each frame.
+        """Score and number of the nearest centroid of each frame. The score is half the squared distance less half the squared
+        norm of the frame.
 
-        The score is half the squared distance less half the squared norm of the frame. The least is found among the least
-        of groups first, since torch's `amin` runs six times as fast as its `argmin`.
+        The least score is looked for among the least ones of G groups of centroids and then in that group: torch's `amin`
+        is six times as fast as its `argmin`.
         """
-        scores_FGK = torch.addmm(*self._scorer[:1], projected_FP, self._scorer[1]).unflatten(1, (-1, _GROUP))
-        least_F, group_F = scores_FGK.amin(2).min(1)
+        half_norms_K, minus_PK = self._scorer
+        scores_FGH = torch.addmm(half_norms_K, projected_FP, minus_PK).unflatten(1, (-1, _GROUP))
+        least_F, group_F = scores_FGH.amin(2).min(1)
         rows_F = torch.arange(len(group_F), device=group_F.device)
-        return least_F, group_F * _GROUP + scores_FGK[rows_F, group_F].argmin(1)
+        return least_F, group_F * _GROUP + scores_FGH[rows_F, group_F].argmin(1)
 
     @cached_property
     def _graph(self) -> Any:
+        """faiss' index over the centroids."""
         return hnsw_graph(self.centroids_KP.cpu().numpy())
 
     def _nearest_in_graph(self, projected_FP: Tensor) -> tuple[Tensor, Tensor]:
         """Squared distance and number of the centroid that faiss finds for each frame."""
-        distances_F1, labels_F1 = self._graph.search(projected_FP.cpu().numpy(), 1)
-        found = (torch.from_numpy(one[:, 0]).to(projected_FP.device) for one in (distances_F1, labels_F1))
-        return next(found), next(found)
+        found = self._graph.search(projected_FP.cpu().numpy(), 1)
+        distances_F, labels_F = (torch.from_numpy(one[:, 0]).to(projected_FP.device) for one in found)
+        return distances_F.masked_fill(labels_F < 0, torch.inf), labels_F  # -1: the frame is NaN
 
     def described(self) -> str:
         """For people: what it was made of."""

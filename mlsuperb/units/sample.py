@@ -75,7 +75,11 @@ def sample(
             "no utterance fits into it. Raise it"
         )
     if absent := sorted(set(languages) - set(languages[rows])):
-        log.warning("no utterance of %s fits into the share of the budget: %s", len(absent), some(absent))
+        log.warning(
+            "the shares of %d languages are below an utterance, so they are not clustered: %s",
+            len(absent),
+            some(absent),
+        )
     return np.sort(rows)
 
 

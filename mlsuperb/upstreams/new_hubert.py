@@ -15,8 +15,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class NewHubert(SelfSupervised):
-    """A HuBERT of any size with random weights, which follow from `seed` alone. The defaults are HuBERT base's, as fairseq trained
-    it (`examples/hubert/config/pretrain/hubert_base_librispeech.yaml`), with normalised waves as mHuBERT-147 has them.
+    """A HuBERT of any size with random weights, which follow from `seed` alone. The defaults are HuBERT base's, as fairseq
+    trained it (`examples/hubert/config/pretrain/hubert_base_librispeech.yaml`), with normalised waves as mHuBERT-147 has them.
 
     Args:
         num_blocks: Transformer blocks; one layer more comes out.
@@ -56,23 +56,12 @@ class NewHubert(SelfSupervised):
         from transformers import HubertConfig, HubertModel
 
         config = HubertConfig(
-            num_hidden_layers=num_blocks,
-            hidden_size=hidden_size,
-            num_attention_heads=num_heads,
-            intermediate_size=ffn_size,
-            conv_dim=list(conv_channels),
-            conv_kernel=list(conv_kernels),
-            conv_stride=list(conv_strides),
-            feat_extract_norm=conv_norm,
-            conv_bias=conv_bias,
-            num_conv_pos_embeddings=position_kernel,
-            num_conv_pos_embedding_groups=position_groups,
-            do_stable_layer_norm=pre_norm,
-            hidden_dropout=dropout,
-            feat_proj_dropout=dropout,
-            attention_dropout=attention_dropout,
-            activation_dropout=activation_dropout,
-        )
+            num_hidden_layers=num_blocks, hidden_size=hidden_size, num_attention_heads=num_heads, intermediate_size=ffn_size,
+            conv_dim=list(conv_channels), conv_kernel=list(conv_kernels), conv_stride=list(conv_strides), conv_bias=conv_bias,
+            feat_extract_norm=conv_norm, do_stable_layer_norm=pre_norm, num_conv_pos_embeddings=position_kernel,
+            num_conv_pos_embedding_groups=position_groups, hidden_dropout=dropout, feat_proj_dropout=dropout,
+            attention_dropout=attention_dropout, activation_dropout=activation_dropout,
+        )  # fmt: skip
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the accelerators too
             model = HubertModel(config)

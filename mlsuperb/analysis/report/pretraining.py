@@ -26,18 +26,18 @@ from mlsuperb.analysis.report.blocks import (
     number,
 )  # fmt: skip
 from mlsuperb.data.languages import language_name
-from mlsuperb.pretraining.labelling import LABELS
-from mlsuperb.pretraining.schema import LabelsResult, PretrainingResult
+from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
 from mlsuperb.runs.result import Result
 from mlsuperb.scoring.table import SYNTHETIC
+from mlsuperb.units.labels import LABELS
 
 PERPLEXITY = "Perplexity: exp of the entropy; as many equally frequent units would be as hard to guess."
 LANGUAGE_COLUMNS = (
     "language", "loss (bits)", "masked acc. %", "unmasked acc. %", "perplexity", "of the labels", "hours",
 )  # fmt: skip
 LANGUAGES_NOTE = (
-    "Highest loss first; it has the longest bar. A model that knows no more than how frequent each unit is has a loss of log2 of the "
-    "perplexity of the labels. Hours: of training."
+    "Highest loss first; it has the longest bar. A model that knows no more than how frequent each unit is has a loss of log2 "
+    "of the perplexity of the labels. Hours: of training."
 )
 
 
@@ -131,11 +131,13 @@ def _training(runs: Runs) -> Section:
             "trainer.trackers=[tensorboard]."
         )
         blocks.append(Note(text=text))
-    for name, result in results.items():
-        if skipped := result.training.get("skipped_steps"):
-            text = f"{name}: {skipped:,} of {num_updates(result):,} updates were skipped: the loss or its gradient was not finite."
+    skipped = {name: result.training.get("skipped_steps", 0) for name, result in results.items()}
+    for name, number_skipped in skipped.items():
+        if number_skipped:
+            updates = f"{number_skipped:,} of {num_updates(results[name]):,} updates"
+            text = f"{name}: {updates} were skipped, because the loss or its gradient was not finite."
             blocks.append(Note(text=text, tone="warning"))
-    if not any(result.training.get("skipped_steps") for result in results.values()):
+    if not any(skipped.values()):
         blocks.append(Note(text="No update was skipped."))
     return Section(id="training", title="Training", blocks=tuple(blocks))
 

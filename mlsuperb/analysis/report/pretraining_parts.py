@@ -16,9 +16,8 @@ from mlsuperb.analysis.report.blocks import Block, Cell, Note, Pairs, Section, T
 from mlsuperb.analysis.report.one_run import data_blocks, flat
 from mlsuperb.data.languages import language_name
 from mlsuperb.data.manifest import SPLITS
-from mlsuperb.pretraining.labelling import LABELS
 from mlsuperb.scoring.result import DataRecord
-from mlsuperb.units.labels import MANIFEST_FILE
+from mlsuperb.units.labels import LABELS, MANIFEST_FILE
 
 
 def labels(runs: Runs) -> Section:

@@ -1,4 +1,4 @@
-"""The results of job=labels and job=pretrain, for tables and pages: reading them needs no torch."""
+"""The results of job=labels and job=pretrain; reading them needs no torch."""
 
 from __future__ import annotations
 
