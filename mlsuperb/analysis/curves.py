@@ -75,7 +75,7 @@ def _chart(
             markersize=3,
         )
     axes.set(xlabel=by, ylabel=axis)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator("auto" if by == "epoch" else 5, integer=True))
     if axis.endswith("%"):  # a rate that hardly moves is not to look as if it did
         axes.set_ylim(bottom=0)
     handles = [sample(run, shades[run]) for run in runs if len(shades) > 1]

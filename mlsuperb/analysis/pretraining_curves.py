@@ -17,13 +17,10 @@ from mlsuperb.pretraining.records import PretrainingResult
 CURVES = "curves"  # in a run's folder
 MOST_POINTS = 400  # of a line
 LOSS = "loss, bits per masked frame"
-EPOCH_NOTE = (
-    "Dashed: in training, with dropout and layer drop. Losses are those of the prediction alone, without the penalty of the "
-    "convolutions; losses of different units do not compare."
-)
+EPOCH_NOTE = "Dashed: mean over the updates of the epoch, with whatever dropout and layer drop was set."
 UPDATE_NOTE = (
-    f"A line has at most {MOST_POINTS} points: means of what was logged in a row, and of the gradient norm, which is taken before "
-    "clipping, the largest. Losses of different units do not compare."
+    f"A line has at most {MOST_POINTS} points: means of what was logged in a row, of the gradient norm (before clipping) the "
+    "largest."
 )
 _ACCURACIES = [f"{part}_{frames}_accuracy" for frames in ("masked", "unmasked") for part in ("train", "valid")]
 # Figure of the history -> curve; the loss that is trained on has further terms, which the validation has not

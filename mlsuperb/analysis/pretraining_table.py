@@ -13,9 +13,10 @@ from mlsuperb.runs.result import Kind
 from mlsuperb.scoring.table import ABSENT, Cells
 
 BIT = math.log(2)  # nats
+SYNTHETIC = "Some or all of the speech is synthetic: these numbers say little about real speech."
 COLUMNS = (
     "run", "model", "features", "layer", "units", "updates", "hours", "loss (bits) ↓", "masked acc. % ↑", "unmasked acc. % ↑",
-    "perplexity", "of the labels", "x real time",
+    "perplexity", "of the labels", "RTFx",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlsuperb.analysis.pretraining_curves import by_epoch, by_update, has_logs
 from mlsuperb.analysis.pretraining_runs import Runs, named_runs
-from mlsuperb.analysis.pretraining_table import BIT, num_updates, pretraining_table, source
+from mlsuperb.analysis.pretraining_table import BIT, SYNTHETIC, num_updates, pretraining_table, source
 from mlsuperb.analysis.report import pretraining_parts as parts
 from mlsuperb.analysis.report.blocks import (
     Block,
@@ -28,10 +28,12 @@ from mlsuperb.analysis.report.blocks import (
 from mlsuperb.data.languages import language_name
 from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
 from mlsuperb.runs.result import Result
-from mlsuperb.scoring.table import SYNTHETIC
 from mlsuperb.units.labels import LABELS
 
 PERPLEXITY = "Perplexity: exp of the entropy; as many equally frequent units would be as hard to guess."
+LOSS_NOTE = (
+    "Losses: of the prediction alone, without the penalty of the convolutions. Those of different units do not compare."
+)
 LANGUAGE_COLUMNS = (
     "language", "loss (bits)", "masked acc. %", "unmasked acc. %", "perplexity", "of the labels", "hours",
 )  # fmt: skip
@@ -73,7 +75,13 @@ def _summary(runs: Runs) -> Section:
         if len(runs.trainings) > 1:
             blocks.append(Note(text=f"These are the figures of {name}, the last model."))
         cells = pretraining_table([(name, result) for name, (_, result) in runs.trainings.items()])
-        blocks.append(from_cells(cells, name="models", note=f"Hours of audio in training. {PERPLEXITY}"))
+        blocks.append(
+            from_cells(
+                cells,
+                name="models",
+                note=f"Hours: audio to train on. RTFx: seconds of audio in a second of training. {PERPLEXITY}",
+            )
+        )
     else:
         _, (_, labelled) = list(runs.labels.items())[-1]
         blocks.append(Facts(facts=tuple(_label_facts(labelled))))
@@ -89,8 +97,8 @@ def _summary(runs: Runs) -> Section:
 
 def _facts(result: PretrainingResult, *, features: str) -> Iterator[Fact]:
     scores, units = result.scores["all"], result.targets["labels"]["num_units"]
-    size = f"{result.num_trainable / 1e6:,.2f} M parameters were trained, the head's included."
-    yield Fact(label="Model", value=result.upstream["name"], meaning=size)
+    size, name = f"{result.num_trainable / 1e6:,.2f}", result.upstream["name"]
+    yield Fact(label="Model", value=size, unit="M", meaning=f"Parameters that were trained: {name} and its head.")
     yield Fact(
         label="Units", value=f"{units:,}", meaning=f"Of {features}, layer {result.targets['features'].get('layer')}."
     )
@@ -124,6 +132,7 @@ def _training(runs: Runs) -> Section:
     blocks: list[Block] = [
         Figures(charts=tuple(by_epoch(results))),
         Figures(charts=tuple(by_update(runs.trainings))),
+        Note(text=LOSS_NOTE),
     ]
     if missing := [name for name, (folder, _) in runs.trainings.items() if not has_logs(folder)]:
         text = (
