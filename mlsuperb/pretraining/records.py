@@ -1,10 +1,29 @@
-"""What a finished pre-training says of itself."""
+"""The results of job=labels and job=pretrain; reading them needs no torch."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from mlsuperb.runs.result import Result
+
+
+class LabelsResult(Result):
+    """A result of job=labels.
+
+    Attributes:
+        data: the corpus, as in a result of the benchmark.
+        features: what was clustered: upstream, layer.
+        labels: codebook (sha256), rate, number of units and of frames, sha256 over all labels.
+        units: how they are used: active units, perplexity, mean length of a run of one unit.
+    """
+
+    kind: ClassVar[str] = "labels"
+
+    data: dict[str, Any]
+    features: dict[str, Any]
+    clustering: dict[str, Any]
+    labels: dict[str, Any]
+    units: dict[str, Any]
 
 
 class PretrainingResult(Result):

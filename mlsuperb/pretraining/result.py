@@ -11,8 +11,7 @@ from typing import Any
 from mlsuperb.pretraining.build import Parts, validated
 from mlsuperb.pretraining.card import write_card
 from mlsuperb.pretraining.folder import save_pretrained
-from mlsuperb.pretraining.labels_result import LabelsResult
-from mlsuperb.pretraining.records import PretrainingResult
+from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
 from mlsuperb.pretraining.validation import Counts
 from mlsuperb.runs import store
 from mlsuperb.runs.result import what_ran

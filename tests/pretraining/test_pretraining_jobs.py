@@ -14,8 +14,7 @@ from pretraining_runs import SMALL, killed, labels_of, on_two_ranks, pretraining
 from transformers import AutoFeatureExtractor, AutoModel
 
 from mlsuperb.pretraining.head import load_head
-from mlsuperb.pretraining.labels_result import LabelsResult
-from mlsuperb.pretraining.result import PretrainingResult
+from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
 from mlsuperb.runs.store import find, read
 from mlsuperb.units.codebook import Codebook
 from mlsuperb.units.labels import Labels
