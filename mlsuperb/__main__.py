@@ -30,6 +30,9 @@ COMMANDS = {
         "report": "write one page about a run, or about several",
         "analyse": "draw layer weights, t-SNE, transfer matrices, layer sweeps",
     },
+    "Units": {
+        "units": "measure, draw and extract discrete units",
+    },
     "Data": {
         "data": "prepare, describe or check a corpus",
     },

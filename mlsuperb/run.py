@@ -38,7 +38,8 @@ def run_experiment(config: dict[str, Any]) -> None:
             check(config)
             run.begin()
             job_of(config)(config, run)
-        job_of(config).show(run.folder)
+        if ranks.is_main():
+            job_of(config).show(run.folder)
 
 
 def start() -> None:

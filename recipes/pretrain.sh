@@ -15,7 +15,7 @@
 # Settings of data, clustering, extraction and labelling go to the labels, all others to the training.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-option=([iterations]=2 [model]=hubert_new [units]=1000 [layers]=6,9 [start]=kaldi_mfcc [start-layer]=0 [phones]="")
+option=([iterations]=2 [model]=hubert_new [units]=1000 [layers]="6,9" [start]=kaldi_mfcc [start-layer]=0 [phones]="")
 
 stages_of() { # the titles of all stages
     local number
@@ -62,56 +62,38 @@ for word in "${own_words[@]}"; do
 done
 shared=("output_root=$out" "seed=${seeds:-0}")
 
-# The folder of a run of these words.
-folder_of() {
-    "$python" -m mlsuperb folders "${config_dir[@]}" "$@" || exit 2
+# Each run has the words of the one before it in its own, by its folder.
+call=() first=() count=()
+remember() {
+    first+=("${#call[@]}") count+=($#) call+=("$@")
+    made+=("$("$python" -m mlsuperb folders "${config_dir[@]}" "$@")") || exit 2
 }
-
-# Run these words; a run that is done shows its result.
-single() {
-    run "$python" -m mlsuperb.run "${config_dir[@]}" "$@" || exit 1
-}
-
-# The words of the labels of iteration $1, whose model before is in $model.
-words_of_labels() {
-    words=(job=labels "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" "${shared[@]}" "clustering.num_units=$(item "${option[units]}" $(($1 - 1)))")
-    if (($1 == 1)); then
-        words+=("upstream=${option[start]}" "extraction.layer=${option[start-layer]}" "run_name=labels1")
-    else
-        words+=(upstream=pretrained "upstream.run=$model" "extraction.layer=$(item "${option[layers]}" $(($1 - 2)))" "run_name=labels$1")
-    fi
-    words+=("${label_words[@]}")
-}
-
-# The words of the training of iteration $1 on the labels in $labels.
-words_of_training() {
-    words=(job=pretrain "upstream=${option[model]}" "targets.run=$labels" "${shared[@]}" "run_name=iteration$1" "${train_words[@]}")
-}
-
-model="" labels="" words=() made=()
-if stage 1; then
-    for ((number = 1; number <= iterations; number++)); do
-        words_of_labels "$number" && labels=$(folder_of "${words[@]}") && runs+=("$labels")
-        words_of_training "$number" && model=$(folder_of "${words[@]}") && runs+=("$model")
-    done
-    own_data_words=("${label_words[@]}")
-    check_data
-fi
-model="" labels=""
+made=()
 for ((number = 1; number <= iterations; number++)); do
-    words_of_labels "$number"
-    labels=$(folder_of "${words[@]}")
-    if stage $((2 * number)); then single "${words[@]}"; fi
-    words_of_training "$number"
-    model=$(folder_of "${words[@]}")
-    if stage $((2 * number + 1)); then single "${words[@]}"; fi
-    made+=("$labels" "$model")
+    words=(job=labels "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" "${shared[@]}" "run_name=labels$number")
+    words+=("clustering.num_units=$(item "${option[units]}" $((number - 1)))")
+    if ((number == 1)); then
+        words+=("upstream=${option[start]}" "extraction.layer=${option[start-layer]}")
+    else
+        words+=(upstream=pretrained "upstream.run=${made[-1]}" "extraction.layer=$(item "${option[layers]}" $((number - 2)))")
+    fi
+    remember "${words[@]}" "${label_words[@]}"
+    remember job=pretrain "upstream=${option[model]}" "targets.run=${made[-1]}" "${shared[@]}" "run_name=iteration$number" \
+        "${train_words[@]}"
+done
+runs=("${made[@]}") own_data_words=("${label_words[@]}")
+
+if stage 1; then check_data; fi
+for number in "${!made[@]}"; do
+    if stage $((number + 2)); then
+        run "$python" -m mlsuperb.run "${config_dir[@]}" "${call[@]:first[number]:count[number]}" || exit 1
+    fi
 done
 if stage $((2 * iterations + 2)); then
     if [[ -n ${option[phones]} ]]; then
         run "$python" -m mlsuperb units quality "${made[@]}" --phones "${option[phones]}" --out "$out/reports/pretrain-units" || true
     fi
     run "$python" -m mlsuperb report "${made[@]}" --out "$out/reports/pretrain.html" || true
-    echo "The last model: upstream=pretrained upstream.run=$model"
+    echo "The last model: upstream=pretrained upstream.run=${made[-1]}"
 fi
 if $failed; then exit 1; fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -15,14 +16,17 @@ import pytest
 from mlsuperb.commands.sweep import run_folders
 from mlsuperb.config.compose import compose
 from mlsuperb.config.options import check_overrides
+from mlsuperb.data.corpora.fleurs import languages as fleurs_languages
 from mlsuperb.scoring.protocols.v1 import RESERVED_LANGUAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 SHELL_FILES = sorted((ROOT / "recipes").glob("*.sh"))
-RECIPES = [path.name for path in SHELL_FILES if path.name != "common.sh"]
+PRETRAIN = ["pretrain.sh", "pretrain_compare.sh"]  # of models, not of the benchmark: they have tests of their own below
+RECIPES = [path.name for path in SHELL_FILES if path.name not in ("common.sh", *PRETRAIN)]
 BASE = ("--data-root", "no/data", "--upstream", "tiny", "--out", "no/runs", "--head", "linear")
 OWN_FLAGS = {
     "all_v1.sh": ("--size", "1h", "--check", "--tolerance", "2"),
+    "fleurs.sh": ("--task", "both", "--languages", "deu,nan"),
     "layer_sweep.sh": ("--num-blocks", "24"),
     "peft_study.sh": ("--adaptation", "frozen", "--languages", "eng,fra,deu,rus,swa,swe,xty"),
     "transfer.sh": ("--languages", "deu,nan", "--datasets", "fleurs"),
@@ -49,7 +53,7 @@ def dry_run(recipe: str, *flags: str) -> list[list[str]]:
 
 
 def test_recipes_are_valid_bash() -> None:
-    assert len(RECIPES) == 10
+    assert len(RECIPES) == 11
     for path in SHELL_FILES:
         assert call("-n", str(path)).returncode == 0
         assert (path.name == "common.sh") != os.access(path, os.X_OK)
@@ -211,6 +215,7 @@ def test_wrong_flags_are_refused(flags: list[str], message: str, tmp_path: Path)
         ("all_v1.sh", ["--tolerance", "much"], "argument --tolerance: invalid float value: 'much'"),
         ("peft_study.sh", ["--size", "1h"], "board peft_study has no size 1h; it has 10min"),
         ("transfer.sh", ["--across", "datasets", "--datasets", "all"], "name them, such as --datasets mls,nchlt"),
+        ("fleurs.sh", ["--task", "st"], "--task st: there are asr, lid, both"),
     ],
 )
 def test_what_the_tables_cannot_do_is_said_before_anything_is_trained(
@@ -221,8 +226,9 @@ def test_what_the_tables_cannot_do_is_said_before_anything_is_trained(
     assert message in done.stderr
 
 
-def test_a_real_corpus_needs_its_place() -> None:
-    done = call("recipes/lid.sh")
+@pytest.mark.parametrize("recipe", ["lid.sh", "fleurs.sh"])
+def test_a_real_corpus_needs_its_place(recipe: str) -> None:
+    done = call(f"recipes/{recipe}")
     assert done.returncode == 2
     assert "--data-root is missing" in done.stderr
 
@@ -245,6 +251,19 @@ def test_transfer_tests_every_model_on_all() -> None:
     done = call("recipes/transfer.sh", "--data-root", "x", "--across", "oceans")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--across oceans: there are languages, datasets" in done.stderr
+
+
+def test_fleurs_is_a_recogniser_for_each_language_and_one_model_for_all() -> None:
+    asr, lid = (words[2:] for words in of_module("fleurs.sh", "run"))
+    assert 'data.languages=["deu"],["nan"]' in asr
+    assert 'data.languages=["deu","nan"]' in lid
+    assert len(of_module("fleurs.sh", "table")[0]) == 3
+    whole = ["--data-root", "x", "--task", "asr", "--stage", "2", "--stop-stage", "2"]
+    [words] = [words for words in dry_run("fleurs.sh", *whole) if words[0] == "mlsuperb.run"]
+    [sweep] = [word for word in words if word.startswith("data.languages=")]
+    assert json.loads(f"[{sweep.partition('=')[2]}]") == [[code] for code in sorted(fleurs_languages().values())]
+    [lid] = [words for words in dry_run("fleurs.sh", "--data-root", "x", "--task", "lid") if words[0] == "mlsuperb.run"]
+    assert not any(word.startswith("data.languages") for word in lid)
 
 
 PEFT_LANGUAGES = ["eng", "fra", "deu", "rus", "swa", "swe", "xty"]
@@ -374,3 +393,81 @@ def test_finished_runs_need_no_check_of_the_data_and_are_shown(python: Path) -> 
     assert done.returncode == 1
     assert "A command above failed, though every run has its result." in done.stderr
     assert call_with(python).returncode == 0
+
+
+PRETRAIN_FLAGS = (
+    "--data",
+    "synthetic",
+    "--model",
+    "hubert_new_tiny",
+    "--units",
+    "20,30",
+    "--layers",
+    "4",
+    "--out",
+    "no/runs",
+)
+
+
+def pretraining(*flags: str) -> list[list[str]]:
+    return [words[1:] for words in dry_run("pretrain.sh", *PRETRAIN_FLAGS, *flags) if words[0] == "mlsuperb.run"]
+
+
+def test_iterations_take_what_the_ones_before_have_made() -> None:
+    runs = pretraining("--iterations", "3", "--trainer", "debug", "--data.minutes", "1", "loading.train.max_batch_s=9")
+    assert [words[0] for words in runs] == ["job=labels", "job=pretrain"] * 3
+    assert all(check_overrides(words) == [] for words in runs)
+    made = [compose(words) for words in runs]
+    folders = [f"no/runs/{config['run_id']}" for config in made]
+    assert len(set(folders)) == 6
+    assert [config["targets"]["run"] for config in made[1::2]] == folders[0::2]
+    assert [config["upstream"]["run"] for config in made[2::2]] == folders[1:-1:2]
+    assert [config["clustering"]["num_units"] for config in made[0::2]] == [20, 30, 30]
+    assert [config["extraction"]["layer"] for config in made[0::2]] == [0, 4, 4]
+    assert {config["data"]["minutes"] for config in made[0::2]} == {1}
+    assert {config["loading"]["train"]["max_batch_s"] for config in made[1::2]} == {9}
+
+
+def test_a_teacher_starts_and_stages_are_runs() -> None:
+    flags = ("--start", "whisper_base", "--start-layer", "4", "--iterations", "1", "--stage", "2", "--stop-stage", "2")
+    [labels] = [words[1:] for words in dry_run("pretrain.sh", "--data-root", "x", *flags)]
+    assert {"job=labels", "upstream=whisper_base", "extraction.layer=4", "+data.text=optional", "data.root=x"} <= set(
+        labels
+    )
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags", "message"),
+    [
+        ("pretrain.sh", ["--iterations", "9"], "--iterations 9: give 1, 2 or 3"),
+        ("pretrain.sh", ["--data", "synthetic", "--seeds", "0,1"], "one model is trained at a time"),
+        ("pretrain_compare.sh", ["--compare", "luck"], "--compare luck: there are clustering, batches"),
+        ("pretrain_compare.sh", ["--compare"], "--compare needs a value"),
+    ],
+)
+def test_wrong_flags_of_pretraining_are_refused(recipe: str, flags: list[str], message: str) -> None:
+    done = call(f"recipes/{recipe}", *flags)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(("what", "num"), [("sampling", 4)])
+def test_a_comparison_changes_one_thing_and_ends_in_one_table(what: str, num: int) -> None:
+    commands = dry_run("pretrain_compare.sh", "--compare", what, *PRETRAIN_FLAGS, "--iterations", "1")
+    assert [words[0] for words in commands] == ["mlsuperb.run"] * num + ["mlsuperb.table"]
+    assert len(set(commands[-1][1:])) == num
+    models = {word for words in commands[:-1] for word in words if word.startswith("upstream.run=")}
+    assert len(models) == num
+    for words in commands[:-1]:
+        assert check_overrides(words[1:]) == []
+
+
+@pytest.mark.parametrize("recipe", PRETRAIN)
+def test_help_of_pretraining_shows_its_flags(recipe: str) -> None:
+    done = call(f"recipes/{recipe}", "--help")
+    assert done.returncode == 0
+    assert f"recipes/{recipe} " in done.stdout
+    flags = (
+        ("--iterations", "--layers", "--phones") if recipe == "pretrain.sh" else ("--compare", "--teacher", "--seeds")
+    )
+    assert all(flag in done.stdout for flag in flags)

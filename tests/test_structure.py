@@ -52,6 +52,7 @@ HYDRA = {
     "benchmark.build",
     "benchmark.misfits",
     "commands.sweep",
+    "pretraining.misfits",
 }
 
 

@@ -1,4 +1,4 @@
-"""Training curves: losses and error rates by epoch, of one run or of several."""
+"""Training curves: losses and other measures by epoch or by update, of one run or of several."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import pandas as pd
 from mlsuperb.analysis.chart import EIGHT, GREY, Chart, legend_below, new_figure, sample
 
 SHORT = 16  # characters of a run's name: three fit into a line
+NOTE = "Measured by the objective itself, before decoding: not the scores of the tables."
 NAMES = {
     "valid_token_error_rate": "token error rate in validation",
     "valid_lid_error_rate": "language error rate in validation",
+    "valid_code_perplexity": "perplexity of the predicted units",
 }
+RATES = ("error_rate", "accuracy")  # shares, shown in %
 
 
-def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Chart]:
-    """A figure of the losses and one of every other measure of the validations. `histories`: run -> `history` of its result
-    (one entry per epoch); runs without one are left out."""
+def training_curves(
+    histories: Mapping[str, Sequence[Mapping[str, Any]]], *, loss: str = "loss", note: str = NOTE
+) -> list[Chart]:
+    """Figures by epoch (`curves`). `histories`: run -> `history` of its result (one entry per epoch); runs without one are left
+    out."""
     rows = [
         {"run": run, "epoch": entry["epoch"], "measure": name, "value": float(value)}
         for run, history in histories.items()
@@ -26,40 +31,52 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> lis
         for name, value in entry.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool) and name.startswith(("train_", "valid_"))
     ]
-    if not rows:
-        return []
-    table = pd.DataFrame(rows)
-    shades = {
-        run: EIGHT[place % len(EIGHT)] for place, run in enumerate(table["run"].unique())
-    }  # the same in every figure
-    losses = table["measure"].isin(["train_loss", "valid_loss"])
-    charts = [_chart(table[losses], name="losses", title="loss", axis="loss", shades=shades)] if losses.any() else []
-    for measure, part in table[~losses].groupby("measure", sort=False):
-        rate = str(measure).endswith("_error_rate")
-        title = NAMES.get(str(measure), str(measure).replace("_", " "))
-        part = part.assign(value=part["value"] * (100 if rate else 1))
-        axis = "error rate %" if rate else title
-        charts.append(_chart(part, name=str(measure), title=title, axis=axis, shades=shades))
+    return curves(pd.DataFrame(rows), by="epoch", loss=loss, note=note) if rows else []
+
+
+def curves(table: pd.DataFrame, *, by: str, loss: str, note: str) -> list[Chart]:
+    """A figure of the losses and one of every other measure, each with all runs; `train_X` and `valid_X` share a figure.
+
+    Args:
+        table: a row for each point: `run`, `measure`, `value`, and the column `by`, which is the horizontal axis.
+        loss: title of the vertical axis of the losses.
+    """
+    # a run has the same colour in every figure
+    shades = {run: EIGHT[place % len(EIGHT)] for place, run in enumerate(table["run"].unique())}
+    measured = table["measure"].str.replace("^(train|valid)_", "", regex=True)
+    charts = []
+    for measure in sorted(measured.unique(), key=lambda one: str(one) != "loss"):
+        part = table[measured == measure]
+        names = part["measure"].unique()
+        name = "losses" if measure == "loss" else str(measure if len(names) > 1 else names[0])
+        title = "loss" if measure == "loss" else NAMES.get(name, name.replace("_", " "))
+        rate = next((one.replace("_", " ") for one in RATES if str(measure).endswith(f"_{one}")), None)
+        axis = f"{rate} %" if rate else loss if measure == "loss" else title
+        part = part.assign(value=part["value"] * 100) if rate else part
+        name = f"curve_{name}" if by == "epoch" else f"curve_{name}_by_{by}"
+        charts.append(_chart(part, by=by, name=name, title=f"{title} by {by}", axis=axis, note=note, shades=shades))
     return charts
 
 
-def _chart(table: pd.DataFrame, *, name: str, title: str, axis: str, shades: Mapping[str, str]) -> Chart:
+def _chart(
+    table: pd.DataFrame, *, by: str, name: str, title: str, axis: str, note: str, shades: Mapping[str, str]
+) -> Chart:
     from matplotlib.ticker import MaxNLocator
 
     runs = list(table["run"].unique())
     figure, (axes,) = new_figure(width_in=4.6, height_in=3.2 if len(runs) == 1 else 3.2 + 0.2 * len(runs))
     for (run, measure), part in table.groupby(["run", "measure"], sort=False):
         axes.plot(
-            part["epoch"],
+            part[by],
             part["value"],
             color=shades[str(run)],
-            linestyle="--" if measure == "train_loss" else "-",
+            linestyle="--" if str(measure).startswith("train_") else "-",
             marker="o" if len(part) <= 30 else None,
             markersize=3,
         )
-    axes.set(xlabel="epoch", ylabel=axis)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if axis.startswith("error rate"):  # an error rate that hardly moves is not to look as if it did
+    axes.set(xlabel=by, ylabel=axis)
+    axes.xaxis.set_major_locator(MaxNLocator("auto" if by == "epoch" else 5, integer=True))
+    if axis.endswith("%"):  # a rate that hardly moves is not to look as if it did
         axes.set_ylim(bottom=0)
     handles = [sample(run, shades[run]) for run in runs if len(shades) > 1]
     if table["measure"].nunique() > 1:
@@ -67,10 +84,4 @@ def _chart(table: pd.DataFrame, *, name: str, title: str, axis: str, shades: Map
     if handles:
         short = len(shades) == 1 or all(len(run) <= SHORT for run in runs)
         legend_below(figure, handles, columns=3 if short else 1)
-    return Chart(
-        name=f"curve_{name}",
-        title=f"{title[:1].upper()}{title[1:]} by epoch",
-        note="Measured by the objective itself, before decoding: not the scores of the tables.",
-        figure=figure,
-        data=table,
-    )
+    return Chart(name=name, title=f"{title[:1].upper()}{title[1:]}", note=note, figure=figure, data=table)

@@ -166,8 +166,7 @@ def _units(run: Path) -> Units:
     from dataclasses import asdict
 
     from mlsuperb.data.shard_writing import Units
-    from mlsuperb.pretraining.labelling import LABELS
-    from mlsuperb.units.labels import Labels
+    from mlsuperb.units.labels import LABELS, Labels
 
     labels = Labels(run / LABELS)
     frame = labels.manifest

@@ -1,6 +1,7 @@
 """`mlsuperb report RUN [RUN...]`: write one page about a finished run, or about several side by side.
 
-A folder of runs stands for the finished runs in it.
+A folder of runs stands for the finished runs in it. Runs of job=labels and job=pretrain have a page of their own: FILE, or
+FILE with _pretraining in its name where there are other runs.
 """
 
 from __future__ import annotations
@@ -33,13 +34,23 @@ def main(arguments: Sequence[str]) -> None:
     options = vars(parser.parse_args(arguments))
     from rich.console import Console
 
-    from mlsuperb.analysis.report.page import figures_folder, write_report
-    from mlsuperb.runs.store import find
+    from mlsuperb.analysis.report.page import REPORT, figures_folder, write_pretraining_report, write_report
+    from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
+    from mlsuperb.runs.result import Result
+    from mlsuperb.runs.store import Found, find
     from mlsuperb.scoring.result import BenchmarkResult
     from mlsuperb.scoring.table import tell
 
-    found, console = find(options.pop("runs"), BenchmarkResult).required(), Console()
+    console = Console()
+    found: Found[Result] = find(options.pop("runs"), BenchmarkResult, PretrainingResult, LabelsResult).required()
     tell(console, *(f"left out: {folder}: {reason}" for folder, reason in found.left_out.items()))
-    path = write_report(found.runs, progress=_bar, **options)
-    tell(console, f"Written to {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    tell(console, f"Its figures as SVG, PNG and CSV: {figures_folder(path)}")
+    scored = {folder: one for folder, one in found.runs.items() if isinstance(one, BenchmarkResult)}
+    others = {folder: one for folder, one in found.runs.items() if folder not in scored}
+    paths = [write_report(scored, progress=_bar, **options)] if scored else []
+    if others:
+        out = options["out"] or Path(REPORT)
+        beside = out.with_stem(f"{out.stem}_pretraining") if scored else options["out"]
+        paths.append(write_pretraining_report(others, out=beside))
+    for path in paths:
+        tell(console, f"Written to {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        tell(console, f"Its figures as SVG, PNG and CSV: {figures_folder(path)}")

@@ -1,9 +1,12 @@
-"""`mlsuperb table RUNS...`: finished runs side by side, one row each, or by groups of languages."""
+"""`mlsuperb table RUNS...`: finished runs side by side, one row each, or by groups of languages.
+
+Runs of job=pretrain have a table of their own; no option changes it.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +16,14 @@ from mlsuperb.scoring.comparison.language_facts import GROUPINGS, By
 from mlsuperb.scoring.comparison.run_facts import FACTS, chosen_facts
 from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.comparison.selection import LEARNING_RATE, choose_on_dev, dev_figure, value_of
-from mlsuperb.scoring.table import SYNTHETIC, table_console, tell
+from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console, tell
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mlsuperb.pretraining.records import PretrainingResult
+    from mlsuperb.runs.result import Result
+    from mlsuperb.runs.store import Found
     from mlsuperb.scoring.result import BenchmarkResult
 
 
@@ -29,7 +37,7 @@ def show_runs(
     **columns: Any,
 ) -> None:
     """Print the table of the finished runs in `folders` (and write it to `file` as markdown), and name the others. Synthetic
-    and real data have a table each.
+    and real data have a table each, and so has pre-training.
 
     Args:
         best: path of a setting; of runs that differ in it, the one that is best on the dev set.
@@ -39,30 +47,49 @@ def show_runs(
     Raises:
         ValueError: none has finished, or none has the split.
     """
+    from mlsuperb.pretraining.records import PretrainingResult
     from mlsuperb.runs import store
     from mlsuperb.scoring.result import BenchmarkResult
 
-    found = store.find(folders, BenchmarkResult).required()
-    results, passed_over = _chosen([*found.runs.values()], best)
+    found: Found[Result] = store.find(folders, BenchmarkResult, PretrainingResult).required()
+    scored = [one for one in found.runs.values() if isinstance(one, BenchmarkResult)]
+    trained = {folder: one for folder, one in found.runs.items() if isinstance(one, PretrainingResult)}
+    results, passed_over = _chosen(scored, best)
     notes = [*(f"not in the table: {folder}: {why}" for folder, why in found.left_out.items()), *passed_over]
     console, pages = table_console(), []
     for synthetic in sorted({one.synthetic for one in results}):
         kind = [one for one in results if one.synthetic is synthetic]
         notes += _other_data(kind, split)
         cells = groups_table(kind, by=by, split=split) if by else runs_table(kind, split=split, **columns)
-        console.print(cells.to_rich())
-        if synthetic:
-            console.print(SYNTHETIC, style="bold yellow")
-        pages.append((f"**{SYNTHETIC}**\n\n" if synthetic else "") + cells.to_markdown())
+        pages.append(_show(console, cells, warning=SYNTHETIC if synthetic else ""))
+    pages += [_show(console, cells, warning=warning) for cells, warning in _pretraining_tables(trained)]
     tell(console, *notes)
     if file is not None:
         write_atomic(file, ["\n".join([*pages, *(f"- {note}" for note in notes)])])
         tell(console, f"Written to {file}")
 
 
+def _show(console: Console, cells: Cells, *, warning: str) -> str:
+    """Print a table; returns it as markdown."""
+    console.print(cells.to_rich())
+    if warning:
+        console.print(warning, style="bold yellow")
+    return (f"**{warning}**\n\n" if warning else "") + cells.to_markdown()
+
+
+def _pretraining_tables(trained: Mapping[Path, PretrainingResult]) -> Iterator[tuple[Cells, str]]:
+    """One of real speech and one of other speech, where there are any, each with its warning."""
+    from mlsuperb.analysis import pretraining_table as tables
+
+    ordered = tables.in_order(trained).values()
+    for synthetic in sorted({bool(one.data["synthetic"]) for one in ordered}):
+        rows = [(one.run_id, one) for one in ordered if one.data["synthetic"] == synthetic]
+        yield tables.pretraining_table(rows), tables.SYNTHETIC if synthetic else ""
+
+
 def _chosen(results: Sequence[BenchmarkResult], best: str | None) -> tuple[Sequence[BenchmarkResult], list[str]]:
     """The results that stay, and a word on each that does not."""
-    if best is None:
+    if best is None or not results:
         return results, []
     selection, notes = choose_on_dev(results, setting=best), []
     for one in selection.others:

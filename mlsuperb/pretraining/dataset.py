@@ -1,4 +1,7 @@
-"""Speech with a unit for each frame, of which some are masked. Letters: B batch, T samples, F frames, S labels, N frames of all."""
+"""Speech with a unit for each frame, of which some are masked.
+
+Letters: B batch, T samples, F frames, S labels, N frames of all utterances of a batch.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ from mlsuperb.units.labels import Labels
 @dataclass(frozen=True, kw_only=True)
 class MaskedBatch(Batch):
     """A batch with its masks. `targets_BS` are labels at their own rate, `units_BF` the labels at the model's frames;
-    `mask_BF` says which frames are masked. `masked_N` and `unmasked_N` are the places of masked and unmasked frames that have a label,
-    counted through the batch row by row."""
+    `mask_BF` says which frames are masked. `masked_N` and `unmasked_N` are the places of masked and unmasked frames that have a
+    label, counted through the batch row by row."""
 
     units_BF: Tensor
     mask_BF: Tensor
@@ -92,6 +95,6 @@ def check_rate(labels: Labels, *, frame_rate_hz: float) -> None:
     """
     if not (ratio := labels.rate_hz / frame_rate_hz).is_integer():
         raise ValueError(
-            f"{labels.folder} has {labels.rate_hz:g} labels per second, and the model {frame_rate_hz:g} frames, {ratio:g} labels each. "
-            "Make labels with as many or a multiple of it: from MFCCs (100) or a model with the same hop"
+            f"{labels.folder} has {labels.rate_hz:g} labels per second, and the model {frame_rate_hz:g} frames, {ratio:g} labels "
+            "each. Make labels with as many or a multiple of it: from MFCCs (100) or a model with the same hop"
         )

@@ -13,7 +13,7 @@ from mlsuperb.upstreams.huggingface import EXPORT_FILE
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
 # as published HuBERTs have them, for whoever fine-tunes the model; without them transformers leaves the mask embedding out
-REGULARISATION = {"apply_spec_augment": True, "mask_time_prob": 0.05, "layerdrop": 0.05}
+REGULARISATION: dict[str, Any] = {"apply_spec_augment": True, "mask_time_prob": 0.05, "layerdrop": 0.05}
 
 
 def save_pretrained(

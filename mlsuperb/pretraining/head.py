@@ -19,8 +19,8 @@ HEAD_FILE = "prediction_head.safetensors"
 class PredictionHead(nn.Module):
     """Cosine similarity to a table of label embeddings, divided by a temperature (HuBERT, arXiv 2106.07447, equation 3).
 
-    fairseq's loss sets the true label against all others, one by one. That is the softmax over all classes, so this is one product
-    of matrices and a cross-entropy, and no tensor of N x C x P is made.
+    fairseq's loss sets the true label against all others, one by one. That is the softmax over all classes, so this is one
+    product of matrices and a cross-entropy, and no tensor of N x C x P is made.
 
     Args:
         size: D, of the frames.

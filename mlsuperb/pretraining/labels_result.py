@@ -7,37 +7,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from mlsuperb.pretraining.labelling import LABELS
+from mlsuperb.pretraining.records import LabelsResult
 from mlsuperb.runs import store
-from mlsuperb.runs.result import Result, what_ran
+from mlsuperb.runs.result import what_ran
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.speed import Speed
 from mlsuperb.units.codebook import Codebook
-from mlsuperb.units.labels import Labels
-
-
-class LabelsResult(Result):
-    """A result of job=labels.
-
-    Attributes:
-        data: the corpus, as in a result of the benchmark.
-        features: what was clustered: upstream, layer.
-        labels: codebook (sha256), rate, number of units and of frames, sha256 over all labels.
-        units: how they are used: active units, perplexity, mean length of a run of one unit.
-    """
-
-    kind: ClassVar[str] = "labels"
-
-    data: dict[str, Any]
-    features: dict[str, Any]
-    clustering: dict[str, Any]
-    labels: dict[str, Any]
-    units: dict[str, Any]
+from mlsuperb.units.labels import LABELS, Labels
 
 
 def save_result(

@@ -29,10 +29,11 @@ def upstream_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterat
     upstream, name = get_object(node["_target_"]), node["name"]
     if not issubclass(upstream, SelfSupervised):
         yield (
-            f"upstream={name} is no HuBERT, wav2vec 2.0 or WavLM model, so it cannot be pre-trained: choose upstream=hubert_new, or "
-            "upstream=hf with upstream.checkpoint"
+            f"upstream={name} is no HuBERT, wav2vec 2.0 or WavLM model, so it cannot be pre-trained: choose upstream=hubert_new, "
+            "or upstream=hf with upstream.checkpoint"
         )
     elif not issubclass(upstream, NewHubert) and node.get("regularisation", "off") != "mask_embedding":
         yield (
-            f"upstream={name} has no embedding of masked frames unless it is asked for: add +upstream.regularisation=mask_embedding"
+            f"upstream={name} has no embedding of masked frames unless it is asked for: add "
+            "+upstream.regularisation=mask_embedding"
         )

@@ -36,8 +36,9 @@ class MaskedPrediction:
         final_size: size that frames and labels are compared in.
         temperature: of the softmax over cosine similarities.
         num_special: classes before the units; fairseq has four.
-        unmasked_weight: of the loss of frames that are not masked, beside 1 for those that are (fairseq's `pred_nomask_weight`, 0 in
-            every published HuBERT). With a little of it a short training leaves its first plateau much sooner.
+        unmasked_weight: of the loss of frames that are not masked, beside 1 for those that are (fairseq's
+            `pred_nomask_weight`, 0 in every published HuBERT). With a little of it a short training leaves its first plateau
+            much sooner.
         feature_penalty: weight of the mean square of the convolutions' output.
         feature_grad_mult: factor on the gradient of the convolutions.
         layer_drop: chance of each block to be left out of an update.
@@ -63,8 +64,8 @@ class MaskedPrediction:
             head = load_head(Path(self.start))
             if (found := (head.final_proj.in_features, head.num_units)) != (size, num_units):
                 raise ValueError(
-                    f"prediction.start={self.start} is a head for features of size {found[0]} and {found[1]} units; here they are "
-                    f"{size} and {num_units}. Leave it out to train a new one"
+                    f"prediction.start={self.start} is a head for features of size {found[0]} and {found[1]} units; here they "
+                    f"are {size} and {num_units}. Leave it out to train a new one"
                 )
             return head
         return PredictionHead(

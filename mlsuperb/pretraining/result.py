@@ -6,42 +6,21 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from mlsuperb.pretraining.build import Parts, validated
+from mlsuperb.pretraining.card import write_card
 from mlsuperb.pretraining.folder import save_pretrained
-from mlsuperb.pretraining.labels_result import LabelsResult
+from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
 from mlsuperb.pretraining.validation import Counts
 from mlsuperb.runs import store
-from mlsuperb.runs.result import Result, what_ran
+from mlsuperb.runs.result import what_ran
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.training.parameters import num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.upstreams.huggingface import RUN_FOLDER
-
-
-class PretrainingResult(Result):
-    """A result of job=pretrain.
-
-    Attributes:
-        upstream: name, settings and record of what was trained.
-        data: the corpus, as in the result of the labels; `languages` and hours are what was trained on.
-        targets: what the labels are.
-        scores: of the validation utterances with the final weights: in all, and by language.
-        num_trainable: parameters, the head's included.
-        checkpoint: folder of the model, in the run's.
-    """
-
-    kind: ClassVar[str] = "pretrain"
-
-    upstream: dict[str, Any]
-    data: dict[str, Any]
-    targets: dict[str, Any]
-    scores: dict[str, Any]
-    num_trainable: int
-    checkpoint: str
 
 
 def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: Progress) -> None:
@@ -75,10 +54,13 @@ def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: 
             "utterances": progress.num_utterances,
             "train_wall_s": progress.wall_s,
             "train_rtfx": progress.rtfx,
+            "audio_s": progress.timed_audio_s,  # all but the first updates of each start
             "peak_memory_gb": peak_memory_gb(next(parts.model.parameters()).device),
         },
     }
-    store.write(run.folder, store.validated(content, PretrainingResult, place=f"result of {run.id}"))
+    result = store.validated(content, PretrainingResult, place=f"result of {run.id}")
+    write_card(result, run.folder / RUN_FOLDER)
+    store.write(run.folder, result)
 
 
 def _inputs(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,8 @@ from pydantic import PositiveInt
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.shards import in_shards, is_folder_of_shards
 from mlsuperb.pretraining.dataset import MaskedSpeech, check_rate
-from mlsuperb.pretraining.labelling import LABELS
 from mlsuperb.pretraining.masking import SpanMasking
-from mlsuperb.units.labels import Labels
+from mlsuperb.units.labels import LABELS, Labels
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
 
@@ -77,7 +76,7 @@ class Targets:
         if chosen.empty:
             raise ValueError(
                 f"{self.folder} has no labelled {split} utterance. Label that split, too (labelling.splits=[train,dev]); a "
-                "corpus without dev utterances gets some by preparation=mhubert_147"
+                "corpus without dev utterances gets some by +data/preparation=mhubert_147"
             )
         if self.shards is not None:
             chosen = in_shards(chosen, Path(self.shards))

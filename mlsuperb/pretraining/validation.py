@@ -29,10 +29,18 @@ class Counts:
     true_K: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(_added(getattr(self, name), getattr(other, name)) for name in self.__dataclass_fields__))
+        return Counts(
+            self.loss + other.loss,
+            self.masked + other.masked,
+            self.masked_right + other.masked_right,
+            self.unmasked + other.unmasked,
+            self.unmasked_right + other.unmasked_right,
+            _added(self.predicted_K, other.predicted_K),
+            _added(self.true_K, other.true_K),
+        )
 
     def figures(self) -> dict[str, float]:
-        """Loss per masked frame (nats), accuracies, and the perplexity of the units that are predicted, and of those that are true."""
+        """Loss per masked frame (nats), accuracies, perplexities of the predicted and of the true units."""
         return {
             "loss": self.loss / max(1, self.masked),
             "masked_accuracy": self.masked_right / max(1, self.masked),
@@ -42,10 +50,9 @@ class Counts:
         }
 
 
-def _added(one: float | np.ndarray, other: float | np.ndarray) -> float | np.ndarray:
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return other if not len(one) else one if not len(other) else one + other
-    return one + other
+def _added(one_K: np.ndarray, other_K: np.ndarray) -> np.ndarray:
+    """Of counts of nothing, which have no units, and of others."""
+    return one_K + other_K if len(one_K) == len(other_K) else max(one_K, other_K, key=len)
 
 
 def perplexity(counts_K: np.ndarray) -> float:

@@ -80,9 +80,9 @@ class Found(Generic[Kind]):
         return self
 
 
-def find(folders: Sequence[Path], kind: type[Kind]) -> Found[Kind]:
-    """The finished runs in `folders`, however deep: each may be a run or hold runs. Evaluations in a run's folder are left
-    out, unless they, or the folder `evaluations`, are given themselves.
+def find(folders: Sequence[Path], *kinds: type[Kind]) -> Found[Kind]:
+    """The finished runs in `folders`, however deep, whose results are of one of `kinds`: each folder may be a run or hold runs.
+    Evaluations in a run's folder are left out, unless they, or the folder `evaluations`, are given themselves.
 
     Raises:
         ValueError: none of the folders exists.
@@ -105,7 +105,7 @@ def find(folders: Sequence[Path], kind: type[Kind]) -> Found[Kind]:
                 continue
             try:
                 if why is None:
-                    runs[folder] = read(folder, kind)
+                    runs[folder] = read(folder, *kinds)
                     found.add(real)
             except ValueError as error:
                 why = str(error)
@@ -132,8 +132,8 @@ def _run_folders(folder: Path) -> Iterator[Path]:
             folders[:] = [one for one in folders if one == EVALUATIONS]
 
 
-def read(folder: Path, kind: type[Kind]) -> Kind:
-    """The result in a folder.
+def read(folder: Path, *kinds: type[Kind]) -> Kind:
+    """The result in a folder, of one of several kinds.
 
     Raises:
         ValueError: there is none, it is of another job or of another version, or something is missing in it.
@@ -145,11 +145,11 @@ def read(folder: Path, kind: type[Kind]) -> Kind:
         content = load_strict_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} is not a result ({error}); was the file edited? Start its run again") from error
-    return validated(content, kind, place=str(path))
+    return validated(content, *kinds, place=str(path))
 
 
-def validated(content: Any, kind: type[Kind], *, place: str) -> Kind:
-    """`content` as a result of `kind`; `place` is named in errors.
+def validated(content: Any, *kinds: type[Kind], place: str) -> Kind:
+    """`content` as a result of that of `kinds` whose job it names; `place` is named in errors.
 
     Raises:
         ValueError: it is none.
@@ -160,8 +160,10 @@ def validated(content: Any, kind: type[Kind], *, place: str) -> Kind:
         raise ValueError(
             f"{place}: schema_version is {content.get('schema_version')!r}, this version of mlsuperb reads {SCHEMA_VERSION}"
         )
-    if kind.kind and (job := content.get("job", "benchmark")) != kind.kind:
-        raise ValueError(f"{place} is a result of job {job}, not of {kind.kind}")
+    job = content.get("job", "benchmark")
+    kind = next((one for one in kinds if one.kind in ("", job)), None)
+    if kind is None:
+        raise ValueError(f"{place} is a result of job {job}, not of {' or '.join(one.kind for one in kinds)}")
     try:
         return kind.model_validate(content)
     except ValidationError as error:

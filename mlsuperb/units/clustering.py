@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import torch
 from pydantic import Field, PositiveInt
 
-from mlsuperb.runtime.messages import one_line
 from mlsuperb.units.codebook import MAX_UNITS, Codebook
 from mlsuperb.units.faiss_parts import (
     NUM_CODEWORDS,
-    NUM_NEIGHBOURS,
+    faiss_problems,
     faiss_training,
     gpu_search,
     import_faiss,
@@ -41,7 +40,7 @@ class Clustering(Protocol):
         Args:
             features_FD: float32.
             rate_hz: frames per second.
-            seed: the same seed and features give the same codebook, whatever the number of threads.
+            seed: the same seed and features give the same codebook, with faiss whatever the number of threads.
             record: what the features are.
 
         Raises:
@@ -72,7 +71,19 @@ class FaissKMeans:
     iterations: PositiveInt = 10
     max_points_per_unit: PositiveInt = 256
 
+    @classmethod
+    def problems(cls, *, projected_size: int | None, num_subspaces: int, **_: Any) -> list[str]:
+        """What can be seen without features: a projection that OPQ cannot make, a library that is not installed."""
+        found = faiss_problems()
+        if projected_size is not None and projected_size % num_subspaces:
+            found.append(
+                f"clustering.projected_size={projected_size} cannot be divided into clustering.num_subspaces={num_subspaces} "
+                f"sub-spaces of one size. Give a multiple, such as {4 * num_subspaces}, or null"
+            )
+        return found
+
     def fit(self, features_FD: np.ndarray, *, rate_hz: float, seed: int, record: Mapping[str, Any]) -> Codebook:
+        refuse_problems(self)
         faiss = import_faiss()
         features_FD = checked(features_FD, num_units=self.num_units, opq=self.projected_size is not None)
         parameters = faiss.ClusteringParameters()
@@ -95,84 +106,11 @@ class FaissKMeans:
         """OPQ's projection (D, P), and the frames after it (F, P)."""
         if self.projected_size is None:
             return None, features_FD
-        if self.projected_size % self.num_subspaces:
-            raise ValueError(
-                f"clustering.projected_size={self.projected_size} cannot be divided into clustering.num_subspaces="
-                f"{self.num_subspaces} sub-spaces of one size. Give a multiple, such as {4 * self.num_subspaces}, or null"
-            )
         rotation = import_faiss().OPQMatrix(features_FD.shape[1], self.num_subspaces, self.projected_size)
         rotation.niter = self.opq_iterations
         prepare_opq(rotation)
         rotation.train(features_FD)
         return matrix_of(rotation), rotation.apply(features_FD)
-
-
-@dataclass(kw_only=True)
-class FaissIndex:
-    """mHuBERT-147's units: an index of faiss by its factory string, of which labels need the linear transform and the coarse
-    centroids alone (`faiss_index_creation.py` of utter-project/mHuBERT-147-scripts).
-
-    Args:
-        num_units: K.
-        factory: of the index; `{num_units}` stands for K.
-        search: how the nearest centroid is looked for: in the graph of the index as there, which misses it for some frames
-            in a hundred, or exactly.
-    """
-
-    num_units: NumUnits
-    factory: str = "OPQ16_64,IVF{num_units}_HNSW32,PQ16x4fsr"
-    search: Literal["exact", "hnsw"] = "hnsw"
-
-    def fit(self, features_FD: np.ndarray, *, rate_hz: float, seed: int, record: Mapping[str, Any]) -> Codebook:
-        faiss = import_faiss()
-        features_FD = checked(features_FD, num_units=self.num_units, opq="OPQ" in self.factory)
-        index, lists, transform = self._parts(features_FD.shape[1])
-        lists.cp.seed, lists.cp.min_points_per_centroid = seed % 2**31, 1
-        lists.clustering_index = on_gpu = gpu_search(lists.d)  # held here: the index does not keep it alive
-        with faiss_training():
-            index.train(features_FD)
-        del on_gpu
-        return recorded(
-            Codebook(
-                centroids_KP=torch.from_numpy(lists.quantizer.reconstruct_n(0, self.num_units)),
-                projection_DP=None if transform is None else matrix_of(transform),
-                rate_hz=rate_hz, record=record, search=self.search,
-            ),
-            features_FD, settings=self, library=f"faiss {faiss.__version__}",
-            frames_used=min(len(features_FD), self.num_units * lists.cp.max_points_per_centroid),
-        )  # fmt: skip
-
-    def _parts(self, feature_size: int) -> tuple[Any, Any, Any | None]:
-        """The index, its inverted lists, and the transform before them.
-
-        Raises:
-            ValueError: the factory string makes no such index.
-        """
-        faiss, text = import_faiss(), self.factory.replace("{num_units}", str(self.num_units))
-        try:
-            index = faiss.index_factory(feature_size, text)
-            lists = faiss.extract_index_ivf(index)
-        except RuntimeError as error:
-            raise ValueError(
-                f"clustering.factory={text} makes no index with inverted lists: {one_line(error)}"
-            ) from error
-        chain = index.chain if isinstance(index, faiss.IndexPreTransform) else None
-        transforms = [faiss.downcast_VectorTransform(chain.at(at)) for at in range(chain.size())] if chain else []
-        graph = getattr(faiss.downcast_index(lists.quantizer), "hnsw", None)
-        if (
-            len(transforms) > 1
-            or any(not isinstance(one, faiss.LinearTransform) or one.have_bias for one in transforms)
-            or lists.nlist != self.num_units
-            or (self.search == "hnsw" and (graph is None or graph.nb_neighbors(1) != NUM_NEIGHBOURS))
-        ):
-            raise ValueError(
-                f"clustering.factory={text} makes no codebook of {self.num_units} units with search={self.search}. It is at most "
-                "one linear transform without a bias (OPQ16_64), then IVF{num_units}, with _HNSW32 if the search is hnsw"
-            )
-        transform = transforms[0] if transforms else None
-        if isinstance(transform, faiss.OPQMatrix):
-            prepare_opq(transform)
-        return index, lists, transform
 
 
 @dataclass(kw_only=True)
@@ -211,6 +149,16 @@ class MiniBatchKMeans:
             book, features_FD, settings=self, library=f"scikit-learn {sklearn.__version__}",
             frames_used=len(features_FD), steps=int(kmeans.n_steps_), objective=[float(kmeans.inertia_)],
         )  # fmt: skip
+
+
+def refuse_problems(clustering: Any) -> None:
+    """Check the settings of a clustering once more, where no configuration was checked.
+
+    Raises:
+        ValueError: they cannot be used.
+    """
+    if found := clustering.problems(**asdict(clustering)):
+        raise ValueError("; ".join(found))
 
 
 def checked(features_FD: np.ndarray, *, num_units: int, opq: bool) -> np.ndarray:

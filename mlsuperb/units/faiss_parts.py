@@ -29,6 +29,15 @@ def import_faiss() -> Any:
     return faiss
 
 
+def faiss_problems() -> list[str]:
+    """Why faiss cannot be used, if so."""
+    try:
+        import_faiss()
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
 def gpu_search(size: int) -> Any | None:
     """Exact search among points of this size on the first GPU; None where faiss knows of none."""
     faiss = import_faiss()

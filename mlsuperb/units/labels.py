@@ -23,6 +23,7 @@ import pandas as pd
 from mlsuperb.data.manifest import read_manifest, write_manifest
 from mlsuperb.runtime.files import disk_errors_named, replaced, write_json
 
+LABELS = "labels"  # the folder in that of a run
 ABOUT_FILE, MANIFEST_FILE = "labels.json", "manifest.parquet"
 TOLERANCE_S = 0.1  # between labels and audio (fairseq's HubertDataset: `label_rates`, `verify_label_lengths`)
 

@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from mlsuperb.upstreams.base import size_and_type
+from mlsuperb.upstreams.base import Regularisation, size_and_type
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class NewHubert(SelfSupervised):
-    """A HuBERT of any size with random weights, which follow from `seed` alone. The defaults are HuBERT base's, as fairseq trained
-    it (`examples/hubert/config/pretrain/hubert_base_librispeech.yaml`), with normalised waves as mHuBERT-147 has them.
+    """A HuBERT of any size with random weights, which follow from `seed` alone. The defaults are HuBERT base's, as fairseq
+    trained it (`examples/hubert/config/pretrain/hubert_base_librispeech.yaml`), with normalised waves as mHuBERT-147 has them.
 
     Args:
         num_blocks: Transformer blocks; one layer more comes out.
@@ -30,6 +30,7 @@ class NewHubert(SelfSupervised):
         normalise: bring each wave to zero mean and unit variance.
         dropout: behind projection, positions, attention and feed-forward network.
         seed: of the weights; the global random state is left as it was.
+        regularisation: see `SelfSupervised`.
     """
 
     def __init__(
@@ -52,31 +53,21 @@ class NewHubert(SelfSupervised):
         attention_dropout: Share = 0.1,
         activation_dropout: Share = 0.0,
         seed: NonNegativeInt = 0,
+        regularisation: Regularisation = "mask_embedding",
     ) -> None:
         from transformers import HubertConfig, HubertModel
 
         config = HubertConfig(
-            num_hidden_layers=num_blocks,
-            hidden_size=hidden_size,
-            num_attention_heads=num_heads,
-            intermediate_size=ffn_size,
-            conv_dim=list(conv_channels),
-            conv_kernel=list(conv_kernels),
-            conv_stride=list(conv_strides),
-            feat_extract_norm=conv_norm,
-            conv_bias=conv_bias,
-            num_conv_pos_embeddings=position_kernel,
-            num_conv_pos_embedding_groups=position_groups,
-            do_stable_layer_norm=pre_norm,
-            hidden_dropout=dropout,
-            feat_proj_dropout=dropout,
-            attention_dropout=attention_dropout,
-            activation_dropout=activation_dropout,
-        )
+            num_hidden_layers=num_blocks, hidden_size=hidden_size, num_attention_heads=num_heads, intermediate_size=ffn_size,
+            conv_dim=list(conv_channels), conv_kernel=list(conv_kernels), conv_stride=list(conv_strides), conv_bias=conv_bias,
+            feat_extract_norm=conv_norm, do_stable_layer_norm=pre_norm, num_conv_pos_embeddings=position_kernel,
+            num_conv_pos_embedding_groups=position_groups, hidden_dropout=dropout, feat_proj_dropout=dropout,
+            attention_dropout=attention_dropout, activation_dropout=activation_dropout,
+        )  # fmt: skip
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the accelerators too
             model = HubertModel(config)
-        super().__init__(model, normalise=normalise, regularisation="mask_embedding")
+        super().__init__(model, normalise=normalise, regularisation=regularisation)
         self._record = {"weights": "random", "seed": seed, **size_and_type(self)}
 
     @classmethod

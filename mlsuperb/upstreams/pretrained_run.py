@@ -27,13 +27,13 @@ class PretrainedRun(HuggingFace):
         )
 
     @classmethod
-    def problems(cls, *, run: str, **_others: object) -> list[str]:
+    def problems(cls, *, run: str, **_others: object) -> list[str]:  # type: ignore[override]
         """Whether the run has finished."""
         if (Path(run) / RUN_FOLDER / "config.json").is_file():
             return []
         return [
-            f"upstream.run={run} is not the folder of a finished run of job=pretrain: it has no {RUN_FOLDER}/config.json. Give the "
-            "folder that it printed"
+            f"upstream.run={run} is not the folder of a finished run of job=pretrain: it has no {RUN_FOLDER}/config.json. Give "
+            "the folder that it printed"
         ]
 
     @classmethod

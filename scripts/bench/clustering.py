@@ -39,7 +39,7 @@ from scripts.bench.harness import (
 
 SIZE, RATE_HZ, LAYER = 768, 50, 4
 HELD_OUT = 8  # one utterance of so many
-WAYS = {"ours": "FaissKMeans", "published": "FaissIndex", "scikit-learn": "MiniBatchKMeans"}
+WAYS = {"ours": "faiss", "published": "mhubert_147", "scikit-learn": "sklearn"}  # conf/clustering
 SIDES = ("scikit-learn predict", "fairseq's numpy", "published: graph", "ours")
 
 
@@ -99,14 +99,18 @@ def speech(settings: argparse.Namespace) -> dict[str, Any]:
 def train(settings: argparse.Namespace) -> Figures:
     """Fit one codebook and save it; time and peak memory, beside what the features take."""
     import numpy as np
+    import yaml
+    from hydra.utils import get_object
 
-    from mlsuperb.units import clustering
+    from mlsuperb.config.options import conf_dir
 
     device = set_up(settings)
     features_FD = np.load(f"{settings.folder}/fit.npy")
     before = peak_gb(device)
     found: list[Any] = []
-    way = getattr(clustering, WAYS[settings.way])(num_units=settings.units)
+    node = yaml.safe_load((conf_dir() / f"clustering/{WAYS[settings.way]}.yaml").read_text(encoding="utf-8"))
+    given = {key: value for key, value in node.items() if key not in ("name", "_target_")}
+    way = get_object(node["_target_"])(**given | {"num_units": settings.units})
     taken = seconds(lambda: found.append(way.fit(features_FD, rate_hz=RATE_HZ, seed=0, record={})))
     folder = Path(settings.folder) / settings.way
     folder.mkdir(exist_ok=True)

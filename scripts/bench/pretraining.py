@@ -1,14 +1,14 @@
-"""Time one update of HuBERT pre-training beside torchaudio's `hubert_pretrain_base` with its own loss: forward, backward, clipping,
-Adam; the same shape, precision, masks' law and number of units.
+"""Time one update of HuBERT pre-training beside torchaudio's `hubert_pretrain_base` with its own loss: forward, backward,
+clipping, Adam; the same shape, precision, masks' law and number of units.
 
     python scripts/bench/pretraining.py --threads 2
     python scripts/bench/pretraining.py --device cuda --batch 11 --seconds 15.6 --precision bf16   # not measured so far
     python scripts/bench/pretraining.py --loss-only                                                # memory of the loss alone
 
-torchaudio's side is its recipe's step (`examples/hubert`, `examples/self_supervised_learning`): the positive against all negatives for
-masked and for unmasked frames, cross-entropy of masked ones, ten times the feature penalty, AdamW, clipping. Ours has dropout and layer
-drop as there. Waves are noise of equal length, so that neither side pads. Peak memory is that of the whole process less what was there
-before the first update.
+torchaudio's side is its recipe's step (`examples/hubert`, `examples/self_supervised_learning`): the positive against all
+negatives for masked and for unmasked frames, cross-entropy of masked ones, ten times the feature penalty, AdamW, clipping.
+Ours has dropout and layer drop as there. Waves are noise of equal length, so that neither side pads. Peak memory is that of
+the whole process less what was there before the first update.
 """
 
 from __future__ import annotations
@@ -148,23 +148,17 @@ def main() -> int:
     sides = {name: (side, argparse.Namespace(**vars(options), side=name)) for name in names}
     found = harness.in_turns(sides, rounds=options.rounds)
     audio_s, first = options.batch * options.seconds, found[names[0]]
-    print(
-        f"{options.batch} x {options.seconds:g} s, K = {options.units}, {options.blocks} blocks, {options.precision}; {first['machine']}\n"
+    shape = (
+        f"{options.batch} x {options.seconds:g} s, K = {options.units}, {options.blocks} blocks, {options.precision}"
     )
+    print(f"{shape}; {first['machine']}\n")
     columns = ("s / update", "processor s", "audio s / s", "ratio of processor s", "memory, GB", "of ours")
     table = Table("side", *columns)
     for name, row in found.items():
         wall_s, processor_s = row["seconds"]
         ratio, memory = processor_s / first["seconds"][1], row["memory_gb"] / first["memory_gb"]
-        table.row(
-            name,
-            f"{wall_s:.3f}",
-            f"{processor_s:.3f}",
-            f"{audio_s / wall_s:.2f}",
-            f"{ratio:.2f} x",
-            f"{row['memory_gb']:.2f}",
-            f"{memory:.2f} x",
-        )
+        speeds = (f"{wall_s:.3f}", f"{processor_s:.3f}", f"{audio_s / wall_s:.2f}", f"{ratio:.2f} x")
+        table.row(name, *speeds, f"{row['memory_gb']:.2f}", f"{memory:.2f} x")
     harness.save(options, found)
     return 0
 

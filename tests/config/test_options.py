@@ -60,11 +60,11 @@ def test_own_files_count(tmp_path: Path) -> None:
 
 def test_settings_of_an_own_job_are_known(tmp_path: Path) -> None:
     (tmp_path / "job").mkdir()
-    (tmp_path / "job" / "mine.yaml").write_text("# @package _global_\njob:\n  name: mine\ntargets:\n  run: null\n")
+    (tmp_path / "job" / "mine.yaml").write_text("# @package _global_\njob:\n  name: mine\nzebra:\n  run: null\n")
     own = ["--config-dir", str(tmp_path)]
-    assert check_overrides([*own, "job=mine", "targets.run=exp/x", "job.name=other"]) == []
-    (message,) = check_overrides([*own, "job=mine", "targets.rn=exp/x"])
-    assert message == "there is no setting 'targets.rn'; nearest: targets.run, targets"
+    assert check_overrides([*own, "job=mine", "zebra.run=exp/x", "job.name=other"]) == []
+    (message,) = check_overrides([*own, "job=mine", "zebra.rn=exp/x"])
+    assert message == "there is no setting 'zebra.rn'; nearest: zebra.run, zebra"
 
 
 def test_no_override_is_no_problem() -> None:

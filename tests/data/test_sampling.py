@@ -123,3 +123,32 @@ def test_ranks_share_the_draws_of_one_process(world: int) -> None:
 
 def test_a_draw_knows_whether_it_is_whole() -> None:
     assert [draw.whole for draw in (Draw(3), Draw(3, 0.5), Draw(3, 0.0, 1.0))] == [True, False, False]
+
+
+def counted(law: TwoLevel, *, world: int, num_batches: int) -> Counter[tuple[str, str]]:
+    """How often each pair is drawn in the first batches, over all ranks."""
+    repeats = law.repeats(DURATIONS_S, languages=LANGUAGES, datasets=DATASETS)
+    found: Counter[tuple[str, str]] = Counter()
+    for rank in range(world):
+        whole = TrainingBatches(DURATIONS_S, batching=BucketedBatches(max_batch_s=60), seed=3, repeats=repeats)
+        dealt = DealtBatches(whole, DURATIONS_S, rank=rank, world=world)
+        for draws in islice(iter(dealt), num_batches):
+            if dealt.shares.popleft():  # else it only takes part
+                found.update(PAIRS[draw.index] for draw in draws)
+    return found
+
+
+def chi_square(found: Counter[tuple[str, str]], shares: dict[tuple[str, str], float]) -> float:
+    total = found.total()
+    return sum((found[pair] - total * share) ** 2 / (total * share) for pair, share in shares.items())
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+@pytest.mark.parametrize(("alpha", "beta"), [(0.7, 0.9), (0.5, 0.8), (0.0, 0.3)])
+def test_draws_over_epochs_and_ranks_follow_the_law(alpha: float, beta: float, world: int) -> None:
+    """Chi-square with 4 degrees of freedom: 18.5 is exceeded once in 1,000 by the law itself, and far by its neighbours."""
+    found = counted(TwoLevel(alpha=alpha, beta=beta), world=world, num_batches=800)  # about eleven passes
+    sizes = {pair: float(number) for pair, number in CELLS.items()}
+    assert found.total() > 5000
+    assert chi_square(found, by_hand(alpha, beta, sizes)) < 18.5
+    assert chi_square(found, by_hand(alpha + 0.15, beta, sizes)) > 18.5

@@ -45,8 +45,8 @@ def speech_tree(root: Path, *, num: int = 6, seconds: float = 2.5) -> Path:
 def labels_of(tree: Path, out: Path, *more: str) -> list[str]:
     """The overrides of a run of labels."""
     return [
-        "job=labels", "data=ml_superb_10min", f"data.root={tree}", "clustering.num_units=8", "data.few_shot=all", f"output_root={out}",
-        "extraction.device=cpu", *more,
+        "job=labels", "data=ml_superb_10min", f"data.root={tree}", "clustering.num_units=8", "data.few_shot=all",
+        f"output_root={out}", "extraction.device=cpu", *more,
     ]  # fmt: skip
 
 
@@ -77,6 +77,17 @@ def killed(moment: str, overrides: list[str]) -> int:
     return done.returncode
 
 
+def on_two_ranks(overrides: list[str]) -> None:
+    """Run in two processes."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, __file__, "never", *overrides], env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def _dies(function: Callable[..., Any], calls: int) -> Callable[..., Any]:
     left = calls
 
@@ -98,13 +109,15 @@ def main(moment: str, overrides: list[str]) -> None:
     from mlsuperb.units.codebook import Codebook
     from mlsuperb.units.labels import LabelFolder
 
-    owner, name, calls = {
+    moments: dict[str, tuple[Any, str, int]] = {
         "fit": (Codebook, "save", 1),
         "shard": (LabelFolder, "write", 3),
         "step": (torch.optim.AdamW, "step", 6),
         "checkpoint": (CheckpointFolder, "save", 3),
-    }[moment]
-    setattr(owner, name, _dies(getattr(owner, name), calls))
+    }
+    if moment in moments:
+        owner, name, calls = moments[moment]
+        setattr(owner, name, _dies(getattr(owner, name), calls))
     run(overrides)
 
 

@@ -66,7 +66,8 @@ def test_loss_and_gradients_are_torchaudios(monkeypatch: pytest.MonkeyPatch) -> 
         "table": (model.head.label_embeddings, twin.logit_generator.label_embeddings),
         "projection": (model.head.final_proj.weight, twin.logit_generator.final_proj.weight),
         "first convolution": (
-            upstream.model.feature_extractor.conv_layers[0].conv.weight, twin.wav2vec2.feature_extractor.conv_layers[0].conv.weight,
+            upstream.model.feature_extractor.conv_layers[0].conv.weight,
+            twin.wav2vec2.feature_extractor.conv_layers[0].conv.weight,
         ),
         "query": (
             upstream.model.encoder.layers[0].attention.q_proj.weight,

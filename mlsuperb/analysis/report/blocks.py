@@ -160,13 +160,14 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A report. `banner` stands above everything (synthetic data); `more` figures are files only."""
+    """A report, made of `files`. `banner` stands above everything (synthetic data); `more` figures are files only."""
 
     title: str
     subtitle: str
     sections: tuple[Section, ...]
     banner: str = ""
     more: tuple[Chart, ...] = ()
+    files: str = "result.json and hypotheses.jsonl"
 
     @property
     def charts(self) -> list[Chart]:

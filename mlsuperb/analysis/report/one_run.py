@@ -11,7 +11,7 @@ from mlsuperb.analysis.report.blocks import Block, Cell, Figures, Note, Page, Pa
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.runs import ANALYSIS, LoadedRun
 from mlsuperb.analysis.stages import stored
-from mlsuperb.scoring.result import BenchmarkResult
+from mlsuperb.scoring.result import BenchmarkResult, DataRecord
 from mlsuperb.scoring.table import SYNTHETIC
 
 COSTS = {
@@ -44,7 +44,7 @@ def one_run_page(run: LoadedRun, *, max_audio: int) -> Page:
         pictures.layers({result.upstream.name: result}),
         _embeddings(run),
         utterances.examples(run, sounds=SoundBox(max_num=max_audio)),
-        _data(result),
+        Section(id="data", title="Data and what was skipped", blocks=tuple(data_blocks(result.data))),
         _settings(result.config),
         _cost(result),
     ]
@@ -74,42 +74,43 @@ def _embeddings(run: LoadedRun) -> Section:
     return Section(id="embeddings", title="Language in the layers", blocks=tuple(blocks))
 
 
-def _data(result: BenchmarkResult) -> Section:
-    """Splits with their hashes, and what was skipped."""
+def data_blocks(data: DataRecord, *, name: str = "") -> list[Block]:
+    """Splits with their hashes, and what was skipped. `name`: added to the names of the tables, where a page has several data."""
     splits = Table(
-        name="splits",
-        title=f"Data {result.data.name}",
+        name=f"splits{name}",
+        title=f"Data {data.name}",
         columns=("split", "utterances", "hours", "sha256"),
         rows=tuple(
             (
-                Cell(text=name),
-                number(split.num_utterances, digits=0),
-                number(split.duration_s / 3600, digits=2),
-                Cell(text=(split.sha256 or "")[:18]),
+                Cell(text=split),
+                number(one.num_utterances, digits=0),
+                number(one.duration_s / 3600, digits=2),
+                Cell(text=(one.sha256 or "")[:18]),
             )
-            for name, split in result.data.splits.items()
+            for split, one in data.splits.items()
         ),
         texts=("split", "sha256"),
     )
     blocks: list[Block] = [splits]
-    if release := result.data.release:
+    if release := data.release:
         blocks.append(
             Note(text=f"Release {release.name}, {'complete' if release.whole else f'incomplete: {release.why}'}.")
         )
-    skipped = result.data.skipped
-    blocks.append(_skipped(skipped) if skipped else Note(text="Nothing was skipped."))
-    return Section(id="data", title="Data and what was skipped", blocks=tuple(blocks))
+    blocks.append(_skipped(data.skipped, f"skipped{name}") if data.skipped else Note(text="Nothing was skipped."))
+    return blocks
 
 
-def _skipped(skipped: Mapping[str, Any]) -> Table:
+def _skipped(skipped: Mapping[str, Any], name: str) -> Table:
+    timed = any("seconds" in entry for entry in skipped.values())
     return Table(
-        name="skipped",
+        name=name,
         title="Skipped",
-        columns=("reason", "number", "splits", "such as"),
+        columns=("reason", "number", *(["hours lost"] if timed else []), "splits", "such as"),
         rows=tuple(
             (
                 Cell(text=reason),
                 number(entry["count"], digits=0),
+                *([_hours_lost(entry)] if timed else []),
                 Cell(text=", ".join(f"{split} {num:,}" for split, num in entry.get("splits", {}).items())),
                 Cell(text=", ".join(map(str, entry.get("examples", [])))),
             )
@@ -119,6 +120,14 @@ def _skipped(skipped: Mapping[str, Any]) -> Table:
     )
 
 
+def _hours_lost(entry: Mapping[str, Any]) -> Cell:
+    """Of a reason; what is kept in another form is not lost."""
+    if "seconds" not in entry:
+        return Cell(text="not known", tone="weak")
+    hours = sum(entry["seconds"].values()) / 3600
+    return Cell(text="0.00", value=0.0, sub=f"{hours:,.2f} kept") if entry.get("kept") else number(hours, digits=2)
+
+
 def _settings(config: Mapping[str, Any]) -> Section:
     """Everything that was set, by group."""
     groups = {name: node for name, node in config.items() if isinstance(node, Mapping)}
@@ -126,7 +135,7 @@ def _settings(config: Mapping[str, Any]) -> Section:
     blocks = [Pairs(title="run", pairs=plain)]
     for name, node in groups.items():
         title = f"{name}: {node['name']}" if "name" in node else name
-        blocks.append(Pairs(title=title, pairs=tuple(_flat(node))))
+        blocks.append(Pairs(title=title, pairs=tuple(flat(node))))
     return Section(id="settings", title="Settings", blocks=tuple(blocks))
 
 
@@ -144,16 +153,16 @@ def _cost(result: BenchmarkResult) -> Section:
     blocks = (
         Pairs(title="Cost", pairs=tuple(shown), closed=False),
         Pairs(title="Trained parameters", pairs=trained),
-        Pairs(title="Environment", pairs=tuple(_flat(environment))),
+        Pairs(title="Environment", pairs=tuple(flat(environment))),
     )
     return Section(id="cost", title="Cost and environment", blocks=blocks)
 
 
-def _flat(node: Mapping[str, Any], *, inside: str = "") -> Iterator[tuple[str, str]]:
+def flat(node: Mapping[str, Any], *, inside: str = "") -> Iterator[tuple[str, str]]:
     """Settings as `a.b.c` and text."""
     for name, value in node.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, inside=f"{inside}{name}.")
+            yield from flat(value, inside=f"{inside}{name}.")
         else:
             yield f"{inside}{name}", _shown(value)
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from mlsuperb.analysis.report.blocks import Page
 from mlsuperb.analysis.report.one_run import one_run_page
+from mlsuperb.analysis.report.pretraining import pretraining_page
 from mlsuperb.analysis.report.several import several_runs_page
 from mlsuperb.analysis.runs import load_run
+from mlsuperb.runs.result import Result
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.scoring.result import BenchmarkResult
 
@@ -47,7 +49,20 @@ def write_report(
         for folder, result in runs.items()
     ]
     page = one_run_page(loaded[0], max_audio=max_audio) if single else several_runs_page(loaded, max_audio=max_audio)
-    out = out or (loaded[0].folder / REPORT if single else Path(REPORT))
+    return _write(page, out or (loaded[0].folder / REPORT if single else Path(REPORT)))
+
+
+def write_pretraining_report(runs: Mapping[Path, Result], *, out: Path | None = None) -> Path:
+    """The same for runs of job=labels and job=pretrain.
+
+    Raises:
+        OSError: something cannot be written.
+    """
+    default = next(iter(runs)) / REPORT if len(runs) == 1 else Path(REPORT)
+    return _write(pretraining_page(runs), out or default)
+
+
+def _write(page: Page, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     figures = figures_folder(out)
     for chart in page.charts:

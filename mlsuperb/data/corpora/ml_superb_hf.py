@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -162,19 +162,27 @@ def audio_name(utterance_id: str, path: str | None) -> str:
     return utterance_id + (Path(path or "").suffix or ".wav")
 
 
-def write_audio(shard: Path, folder: Path) -> None:
+def write_audio(
+    shard: Path, folder: Path, *, columns: Sequence[str] = ("id", "audio"), name: Callable[[Any], str] | None = None
+) -> None:
     """Write the audio of a Parquet file into `folder`, unless that is done; a killed run goes on where it was.
 
-    `<shard>.completed`, written last, holds the shard's size and time."""
+    `<shard>.completed`, written last, holds the shard's size and time.
+
+    Args:
+        columns: `audio`, and those that `name` needs.
+        name: the file name of a row; by default by its id.
+    """
+    name = name or (lambda row: audio_name(row["id"], row["audio"]["path"]))
     status = shard.stat()
     stamp = f"{status.st_size} {status.st_mtime_ns}"
     marker = folder / f"{shard.stem}.completed"
     if marker.is_file() and marker.read_text() == stamp:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    for batch in pq.ParquetFile(shard).iter_batches(batch_size=64, columns=["id", "audio"]):
+    for batch in pq.ParquetFile(shard).iter_batches(batch_size=64, columns=list(columns)):
         for row in batch.to_pylist():
-            target = folder / audio_name(row["id"], row["audio"]["path"])
+            target = folder / name(row)
             content = row["audio"]["bytes"] or b""
             if not target.is_file() or target.stat().st_size != len(content):
                 scratch = target.with_name(f".{target.name}.{os.getpid()}")

@@ -19,6 +19,7 @@ from mlsuperb.data.corpora.tables import read_lines
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.synthesis.espeak import INSTALL_HINT
 from mlsuperb.data.synthesis.languages import STAND_INS, language_problem
+from mlsuperb.data.synthesis.phones import write_phones
 from mlsuperb.data.synthesis.recording import CONDITIONS
 from mlsuperb.data.synthesis.tree import LARGE_MINUTES, SMALL_MINUTES, TreeSettings, make_tree
 from mlsuperb.types import Utterance
@@ -115,6 +116,14 @@ class Synthetic(Corpus):
             **given,
         )
         return reader.rows(skipped)
+
+    def write_phones(self) -> list[Path]:
+        """Write where each phone is spoken, `phones.tsv` in the folder of every wanted pair, and return the files.
+
+        Raises:
+            ValueError: the corpus has not been made yet.
+        """
+        return write_phones(Path(self.root), self._tree_settings(), pairs=self._wanted())
 
     def _wanted(self) -> list[Pair]:
         """Every (language, dataset) pair that the settings ask for."""

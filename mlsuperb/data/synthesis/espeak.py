@@ -13,7 +13,9 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count, takewhile
 from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +26,30 @@ INSTALL_HINT = 'pip install "mlsuperb[synthetic]"'
 _SYNCHRONOUS, _DONT_EXIT, _UTF8, _END_PAUSE, _IPA = 2, 0x8000, 1, 0x1000, 2
 _RATE, _VOLUME, _PITCH, _PITCH_RANGE = 1, 2, 3, 4
 _BUFFER_MS = 60  # espeak-ng's smallest; larger ones make clicks (espeak-ng issues #752, #1554)
+_PHONEME_EVENTS, _PHONEMES_IN_IPA = 1, 2  # options of espeak_Initialize
+_END_OF_LIST, _WORD, _PHONEME = 0, 1, 7  # types of events
+_NAME_BYTES = 8  # of a phoneme in an event: a longer name is cut off
 
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+
+class _Event(ctypes.Structure):
+    """`espeak_EVENT`."""
+
+    _fields_ = (
+        ("type", ctypes.c_int), ("message", ctypes.c_uint), ("text_position", ctypes.c_int), ("length", ctypes.c_int),
+        ("audio_position_ms", ctypes.c_int), ("sample", ctypes.c_int), ("user_data", ctypes.c_void_p),
+        ("name", ctypes.c_ubyte * _NAME_BYTES),
+    )  # fmt: skip
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
+
+
+class Phoneme(NamedTuple):
+    """A phoneme of synthesised speech: `name` in IPA, with its stress mark; empty: a pause. It begins at the sample `start`
+    and ends where the next one begins, the last one with the speech."""
+
+    name: str
+    start: int
 
 
 class Synthesiser:
@@ -66,16 +90,55 @@ class Synthesiser:
         Raises:
             ValueError: espeak-ng has no such voice, or produces no sound.
         """
-        chunks: list[bytes] = []
+        samples, _ = self._synthesise(
+            text, voice=voice, rate_wpm=rate_wpm, pitch=pitch, pitch_range=pitch_range, seed=seed
+        )
+        return samples
 
-        def collect(samples: int | None, num_samples: int, _events: int | None) -> int:
+    def speak_phonemes(self, text: str, **settings: Any) -> tuple[np.ndarray, list[Phoneme]]:
+        """The samples of `speak`, and the phonemes in them (espeak-ng's phoneme events). `settings` are those of `speak`.
+
+        The first phoneme of a word begins with the word. Within a word, espeak-ng reports a stop at its burst, so that the
+        silence of its closure counts as part of the phoneme before it. Names over eight bytes are cut off, which happens to
+        a few nasal diphthongs of Portuguese.
+        """
+        samples, events = self._synthesise(text, options=_PHONEME_EVENTS | _PHONEMES_IN_IPA, **settings)
+        phonemes: list[Phoneme] = []
+        word_start: int | None = None
+        for kind, sample, name in events:
+            if kind == _WORD:
+                word_start = sample
+            elif kind == _PHONEME:
+                phonemes.append(Phoneme(name, sample if word_start is None else word_start))
+                word_start = None
+        return samples, phonemes
+
+    def _synthesise(
+        self,
+        text: str,
+        *,
+        voice: str,
+        rate_wpm: int,
+        pitch: int,
+        pitch_range: int = 50,
+        seed: int = 0,
+        options: int = 0,
+    ) -> tuple[np.ndarray, list[tuple[int, int, str]]]:
+        """Samples, and events as (type, sample, name); `options` of `espeak_Initialize` say which events there are."""
+        chunks: list[bytes] = []
+        found: list[tuple[int, int, str]] = []
+
+        def collect(samples: int | None, num_samples: int, events: Any) -> int:
             if samples and num_samples > 0:
                 chunks.append(ctypes.string_at(samples, 2 * num_samples))
+            for event in takewhile(lambda one: one.type != _END_OF_LIST, (events[place] for place in count())):
+                name = bytes(event.name).partition(b"\0")[0] if event.type == _PHONEME else b""
+                found.append((event.type, event.sample, name.decode(errors="ignore")))
             return 0
 
         callback = _Callback(collect)  # espeak-ng keeps only the address: it must live until the end of this call
         encoded = text.encode()
-        with self._fresh_library() as library:
+        with self._fresh_library(options) as library:
             library.espeak_SetSynthCallback(callback)
             _select_voice(library, voice)
             for parameter, value in ((_RATE, rate_wpm), (_VOLUME, 100), (_PITCH, pitch), (_PITCH_RANGE, pitch_range)):
@@ -86,7 +149,7 @@ class Synthesiser:
             library.espeak_Synth(encoded, size, 0, 0, 0, flags, None, None)
         if not chunks:
             raise ValueError(f"espeak-ng's voice {voice!r} produced no sound for {text!r}")
-        return np.frombuffer(b"".join(chunks), dtype="<i2")
+        return np.frombuffer(b"".join(chunks), dtype="<i2"), found
 
     def phonemes(self, texts: list[str], *, voice: str) -> list[str]:
         """What `voice` would say for each text, in IPA; a switch to another language shows as `(en)`.
@@ -104,13 +167,14 @@ class Synthesiser:
             return spoken
 
     @contextmanager
-    def _fresh_library(self) -> Iterator[ctypes.CDLL]:
-        """The library as it is just after loading; one at a time, for its state is global."""
+    def _fresh_library(self, options: int = 0) -> Iterator[ctypes.CDLL]:
+        """The library as it is just after loading; one at a time, for its state is global. `options`: further ones of
+        `espeak_Initialize`."""
         import _ctypes
 
         with self._lock:
             library = ctypes.CDLL(self._library_path)
-            rate_hz = library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, self._data_path, _DONT_EXIT)
+            rate_hz = library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, self._data_path, _DONT_EXIT | options)
             assert rate_hz == SAMPLE_RATE_HZ, rate_hz
             try:
                 yield library

@@ -1,0 +1,143 @@
+"""`mlsuperb units quality|layers|phones ...`: measure discrete units, and choose the layer to cluster.
+
+mlsuperb units quality RUN... --phones PHONES                   units of runs of job=labels: PNMI, purity, PER, boundaries, ABX
+mlsuperb units layers upstream=... data=... --phones PHONES     the quality of every layer of an upstream
+mlsuperb units phones data=synthetic ...                        write the phones of the built-in corpus beside its transcripts
+
+PHONES is a table (utterance, start, end, phone; tabs between, seconds), or a folder of tables phones.tsv, of Praat's
+<utterance>.TextGrid or of Festival's <utterance>.lab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlsuperb.config.options import refuse_unknown
+
+if TYPE_CHECKING:
+    from mlsuperb.data.corpora.base import Corpus
+
+
+def quality(options: argparse.Namespace) -> None:
+    """Compare the units of runs with phones."""
+    from mlsuperb.analysis.unit_tables import show, unit_rows, unit_table
+    from mlsuperb.analysis.units import unit_charts
+    from mlsuperb.units.phones import read_phones
+
+    phones = read_phones(options.phones, tier=options.tier, stress=options.stress)
+    rows, remarks = unit_rows(options.runs, phones, by_language=options.by is not None, with_abx=options.abx)
+    records = [row.record() for row in rows]
+    show(unit_table(rows), records, remarks, form=options.format, charts=lambda: unit_charts(rows), out=options.out)
+
+
+def layers(options: argparse.Namespace) -> None:
+    """Compare the layers of an upstream."""
+    config, corpus = _config(options.overrides, "upstream", "data")
+    from mlsuperb.analysis.unit_tables import layer_records, layer_remarks, layer_table, show
+    from mlsuperb.analysis.units import layer_chart
+    from mlsuperb.benchmark.build import read_data
+    from mlsuperb.config.build import instantiate
+    from mlsuperb.runtime.device import choose_device, prepare_process
+    from mlsuperb.units.layers import kmeans, layer_curve, spoken
+    from mlsuperb.units.phones import read_phones
+
+    given = {"split": options.split, "minutes": options.minutes, "resample": corpus.resample}
+    phones = read_phones(options.phones, tier=options.tier, stress=options.stress)
+    curve = layer_curve(
+        instantiate(config["upstream"]),
+        spoken(read_data(config)[0], phones, **given),
+        fit=partial(kmeans, num_units=options.num_units),
+        held_out=options.held_out,
+        with_abx=options.abx,
+        device=prepare_process(choose_device(options.device)),
+    )
+    charts = lambda: [layer_chart({config["upstream"]["name"]: curve})]  # noqa: E731
+    show(
+        layer_table(curve),
+        layer_records(curve),
+        layer_remarks(curve),
+        form=options.format,
+        charts=charts,
+        out=options.out,
+    )
+
+
+def phones(options: argparse.Namespace) -> None:
+    """Write phones.tsv beside the transcripts of the built-in corpus."""
+    _, corpus = _config(options.overrides, "data")
+    from mlsuperb.data.corpora.synthetic import Synthetic
+    from mlsuperb.data.manifest import prepare
+
+    if not isinstance(corpus, Synthetic):
+        raise ValueError(
+            "only the phones of the built-in corpus are known: give data=synthetic, or align other speech yourself"
+        )
+    prepare(corpus, folder=None)
+    sys.stdout.writelines(f"{path}\n" for path in corpus.write_phones())
+
+
+def _config(overrides: Sequence[str], *groups: str) -> tuple[dict[str, Any], Corpus]:
+    """The configuration, of which `groups` are looked at, and its corpus."""
+    refuse_unknown(overrides)
+    from mlsuperb.benchmark.build import build_corpus
+    from mlsuperb.config.check import check
+    from mlsuperb.config.compose import compose
+
+    config = compose(overrides)
+    check(config, groups)
+    return config, build_corpus(config)
+
+
+COMMANDS = {"quality": quality, "layers": layers, "phones": phones}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mlsuperb units", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(COMMANDS))
+    made = {name: commands.add_parser(name, help=command.__doc__) for name, command in COMMANDS.items()}
+    for name in ("layers", "phones"):
+        made[name].add_argument(
+            "overrides", nargs="+", metavar="SETTING", help="as for mlsuperb run: data=... upstream=..."
+        )
+    for name in ("quality", "layers"):
+        add = made[name].add_argument
+        add("--phones", type=Path, required=True, help="table or folder of phones")
+        add("--tier", default="phones", help="tier of TextGrids (default: phones)")
+        add("--stress", action="store_true", help="keep stress marks (AH0, ˈa)")
+        add("--abx", action=argparse.BooleanOptionalAction, default=name == "layers", help="measure ABX")
+        add("--format", choices=("md", "csv", "json"), help="print markdown, or all figures as CSV or JSON")
+        add("--out", type=Path, metavar="DIR", help="write figures and their numbers there")
+    add = made["quality"].add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN", help="a run of job=labels, or its folder labels")
+    add("--by", choices=("language",), help="rows of languages as well")
+    add = made["layers"].add_argument
+    add("--split", default="dev", help="split of the utterances (default: dev)")
+    add("--minutes", type=float, default=10.0, help="of utterances, chosen at random (default: 10)")
+    add("--num-units", type=int, default=100, help="clusters of each layer (default: 100)")
+    add(
+        "--held-out",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of utterances, scored and not clustered (default: 0)",
+    )
+    add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)  # a setting may stand behind a flag
+    if rest and (options.command == "quality" or any("=" not in word or word.startswith("-") for word in rest)):
+        parser.error(f"unknown: {' '.join(rest)}")
+    options.overrides = [*getattr(options, "overrides", ()), *rest]
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    COMMANDS[options.command](options)

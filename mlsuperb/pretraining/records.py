@@ -1,0 +1,48 @@
+"""The results of job=labels and job=pretrain; reading them needs no torch."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from mlsuperb.runs.result import Result
+
+
+class LabelsResult(Result):
+    """A result of job=labels.
+
+    Attributes:
+        data: the corpus, as in a result of the benchmark.
+        features: what was clustered: upstream, layer.
+        labels: codebook (sha256), rate, number of units and of frames, sha256 over all labels.
+        units: how they are used: active units, perplexity, mean length of a run of one unit.
+    """
+
+    kind: ClassVar[str] = "labels"
+
+    data: dict[str, Any]
+    features: dict[str, Any]
+    clustering: dict[str, Any]
+    labels: dict[str, Any]
+    units: dict[str, Any]
+
+
+class PretrainingResult(Result):
+    """A result of job=pretrain.
+
+    Attributes:
+        upstream: name, settings and record of what was trained.
+        data: the corpus, as in the result of the labels; `languages` and hours are what was trained on.
+        targets: what the labels are.
+        scores: of the validation utterances with the final weights: in all, and by language.
+        num_trainable: parameters, the head's included.
+        checkpoint: folder of the model, in the run's.
+    """
+
+    kind: ClassVar[str] = "pretrain"
+
+    upstream: dict[str, Any]
+    data: dict[str, Any]
+    targets: dict[str, Any]
+    scores: dict[str, Any]
+    num_trainable: int
+    checkpoint: str

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Pre-train with one thing changed, then train the same head on each of the models: one table of CER and language identification.
+#   recipes/pretrain_compare.sh --compare sampling --data synthetic --model hubert_new_tiny --units 100 --layers 4 --trainer mhubert_tiny
+# Each model is made by recipes/pretrain.sh, which has its own --help and takes all flags but these. Runs that are there already are kept.
+# Own flags:
+#   --compare WHAT        clustering: faiss, sklearn   batches: crops, padding   sampling: none, language, dataset, both
+#                         alpha, beta: 1, 0.9, 0.7, 0.5   start: MFCCs, a teacher (--teacher)   size: --models
+#   --teacher NAME        (whisper_base) option of upstream= whose layer is clustered first
+#   --teacher-layer N     (4)
+#   --models a,b          (hubert_new_tiny,hubert_new) options of upstream= that are trained
+#   --exp NAME            (demo) experiment that benchmarks each model
+#   --exp-data-root DIR   corpus of that experiment, where it is not the built-in one
+#   --seeds a,b           (0) of the benchmark
+set -euo pipefail
+
+compare="" teacher=whisper_base teacher_layer=4 models=hubert_new_tiny,hubert_new exp=demo exp_root="" seeds=0 out=exp dry_run=false
+passed=()
+die() {
+    printf '%s: %s (--help lists the flags)\n' "${0##*/}" "$*" >&2
+    exit 2
+}
+while (($#)); do
+    case $1 in
+        -h | --help) sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0" && exit 0 ;;
+        --dry-run) dry_run=true && passed+=("$1") && shift && continue ;;
+        --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" && continue ;;
+        --*) (($# > 1)) || die "$1 needs a value" ;;
+        *) passed+=("$1") && shift && continue ;;
+    esac
+    case $1 in
+        --compare) compare=$2 ;;
+        --teacher) teacher=$2 ;;
+        --teacher-layer) teacher_layer=$2 ;;
+        --models) models=$2 ;;
+        --exp) exp=$2 ;;
+        --exp-data-root) exp_root=$2 ;;
+        --seeds) seeds=$2 ;;
+        --out) out=$2 && passed+=("$1" "$2") ;;
+        *) passed+=("$1" "$2") ;;
+    esac
+    shift 2
+done
+
+names=() words=() # one variant each: its name, and what pretrain.sh is given for it
+variant() { names+=("$1") && words+=("${*:2}"); }
+law="+loading/sampling=two_level"
+case $compare in
+    clustering) for one in faiss sklearn; do variant "$one" "clustering=$one"; done ;;
+    batches) variant crops loading=crops && variant padding loading.crops=null ;;
+    sampling)
+        variant none
+        variant language "$law loading.sampling.beta=1"
+        variant dataset "$law loading.sampling.alpha=1"
+        variant both "$law"
+        ;;
+    alpha | beta) for one in 1 0.9 0.7 0.5; do variant "$compare$one" "$law loading.sampling.$compare=$one"; done ;;
+    start) variant mfcc && variant "$teacher-$teacher_layer" "--start $teacher --start-layer $teacher_layer" ;;
+    size) for one in ${models//,/ }; do variant "$one" "--model $one"; done ;;
+    *) die "--compare $compare: there are clustering, batches, sampling, alpha, beta, start, size" ;;
+esac
+
+python=${PYTHON:-python}
+run() {
+    printf '+ %s\n' "$*"
+    $dry_run || "$@"
+}
+runs=()
+for number in "${!names[@]}"; do
+    printf '== %s: %s\n' "$compare" "${names[number]}"
+    read -ra own <<<"${words[number]}"
+    said=$(bash "$(dirname "${BASH_SOURCE[0]}")/pretrain.sh" "${passed[@]}" "${own[@]}" | tee /dev/stderr) || exit $?
+    model=$(sed -n 's/^The last model: upstream=pretrained upstream.run=//p' <<<"$said")
+    for seed in ${seeds//,/ }; do
+        call=("+exp=$exp" upstream=pretrained "upstream.run=$model" "seed=$seed" "run_name=$compare-${names[number]}-s$seed" "output_root=$out")
+        if [[ -n $exp_root ]]; then call+=("data.root=$exp_root"); fi
+        run "$python" -m mlsuperb.run "${call[@]}"
+        runs+=("$("$python" -m mlsuperb folders "${call[@]}")")
+    done
+done
+printf '== %s: the table\n' "$compare"
+over=()
+if [[ $seeds == *,* ]]; then over=(--over-seeds); fi
+run "$python" -m mlsuperb table "${runs[@]}" "${over[@]}"
