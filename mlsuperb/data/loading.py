@@ -43,7 +43,7 @@ class Loading:
         sampling: another law of how often each example is seen (`+loading/sampling=two_level`); None: the corpus as it is.
         crops: train on parts of the utterances, cut anew in each pass (`+loading/crops=random`); None: on all of each.
         window_h: of speech in shards, hours of audio that are read in sequence at a time, batches being made up within them
-            (`loading=shards`); None: batches are made up of the whole corpus, and each utterance is read where it lies.
+            (`+loading.window_h=200`); None: batches are made up of the whole corpus, and each utterance is read where it lies.
         eval_batch_s: padded seconds of audio in a batch of validation or decoding, at most.
         num_workers: processes that decode audio; `auto` is 4 beside a GPU and none on a CPU, which is busy training.
         keep_audio_gb: decoded waves are kept in memory up to this size (shared out among the workers).

@@ -14,12 +14,7 @@ from mlsuperb.pretraining.result import PretrainingResult
 from mlsuperb.runs.store import read
 from mlsuperb.units.labels import Labels
 
-WINDOWS = (
-    "loading=shards",
-    "loading.train.max_batch_s=8",
-    f"loading.window_h={20 / 3600}",
-    "+loading/sampling=two_level",
-)
+WINDOWS = (f"+loading.window_h={20 / 3600}", "+loading/sampling=two_level")
 
 
 @pytest.fixture(scope="module")
