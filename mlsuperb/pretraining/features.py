@@ -48,8 +48,8 @@ class Extraction:
         """What can be seen without a model."""
         return [problem] if (problem := device_problem(device)) else []
 
-    def of(self, upstream: Upstream) -> LayerFeatures:
-        """The features of an upstream, on the device of these settings.
+    def of(self, upstream: Upstream, *, resample: bool = True) -> LayerFeatures:
+        """The features of an upstream, on the device of these settings. Blocks above the layer are taken out of it.
 
         Raises:
             ValueError: it has no such layer.
@@ -58,7 +58,7 @@ class Extraction:
             raise ValueError(
                 f"extraction.layer={self.layer}, but the upstream has the layers 0 to {upstream.num_layers - 1}. Choose one"
             )
-        return LayerFeatures(self, upstream)
+        return LayerFeatures(self, upstream, resample=resample)
 
 
 class LayerFeatures:
@@ -68,16 +68,16 @@ class LayerFeatures:
         size: D.   rate_hz: frames per second.   device: where they are computed.
     """
 
-    def __init__(self, settings: Extraction, upstream: Upstream) -> None:
-        self.settings = settings
+    def __init__(self, settings: Extraction, upstream: Upstream, *, resample: bool = True) -> None:
+        self.settings, self._resample = settings, resample
         self.device = prepare_process(choose_device(settings.device))
+        upstream.cut_above(settings.layer)
         self.upstream = upstream.to(self.device).eval()
         self.size, self.rate_hz = upstream.layer_size, upstream.frame_rate_hz
-        loading = Loading(
+        self._loading = Loading(
             train=BucketedBatches(max_batch_s=settings.batch_s), eval_batch_s=settings.batch_s,
             num_workers=settings.num_workers, keep_audio_gb=0.0,
         )  # fmt: skip
-        self._loading = loading
 
     def record(self, upstream: Mapping[str, Any]) -> dict[str, Any]:
         """What a codebook says of the features that it was made of; `upstream` is the node of the configuration."""
@@ -85,11 +85,11 @@ class LayerFeatures:
         return {"name": upstream["name"], "layer": self.settings.layer, "size": self.size, "upstream": loaded}
 
     @torch.inference_mode()
-    def of_rows(self, manifest: pd.DataFrame, *, resample: bool = True) -> Iterator[tuple[int, Tensor]]:
+    def of_rows(self, manifest: pd.DataFrame) -> Iterator[tuple[int, Tensor]]:
         """The number of a row of `manifest` and its features (F, D) in fp32, row by row in the order in which it is fastest."""
         if manifest.empty:
             return
-        dataset = self._loading.dataset(manifest, encode=None, resample=resample)
+        dataset = self._loading.dataset(manifest, encode=None, resample=self._resample)
         loader = self._loading.inference(dataset)
         batches: Sequence[np.ndarray] = loader.batch_sampler.batches  # type: ignore[union-attr]
         for rows, batch in zip(batches, loader, strict=True):

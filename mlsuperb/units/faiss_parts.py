@@ -3,6 +3,7 @@ when it is needed."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,9 @@ def import_faiss() -> Any:
     Raises:
         ValueError: it is not installed.
     """
+    logging.getLogger("faiss.loader").setLevel(
+        logging.WARNING
+    )  # it tells, with tracebacks, which builds it does not find
     try:
         import faiss
     except ImportError as error:

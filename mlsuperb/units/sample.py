@@ -50,37 +50,32 @@ def sample(
         feature_size: numbers in a frame.
         rate_hz: frames per second.
         seed: of the random utterances.
-        useful_frames: frames that training looks at (`frames_needed`), to say so if the budget holds more.
+        useful_frames: that training looks at (`frames_needed`), to say so if the budget holds more.
 
     Raises:
-        ValueError: there are no utterances, a language has no audio, or not one utterance fits.
+        ValueError: there are no utterances, a language has no audio, or no utterance fits.
     """
     _check(durations_s, languages, rate_hz)
-    total_s = float(durations_s.sum())
     budget_s = budget_gb * 2**30 / (BYTES_PER_NUMBER * feature_size * rate_hz)
-    _tell(budget_s, total_s, budget_gb=budget_gb, rate_hz=rate_hz, useful_frames=useful_frames)
-    rng = np.random.default_rng(seed)
-    if law is None:
-        rows = _draw(np.arange(len(durations_s)), durations_s, min(1.0, budget_s / total_s), rng)
-    else:
-        repeats_N = replace(law, by="hours").repeats(durations_s, languages=languages, datasets=datasets)
-        assert repeats_N is not None
-        copies_N = repeats_N * budget_s / total_s  # the same for all of a pair
-        pairs = pd.DataFrame({"language": languages, "dataset": datasets}).groupby(["language", "dataset"], sort=True)
-        parts = [np.asarray(part) for part in pairs.indices.values()]
-        rows = np.concatenate([_draw(part, durations_s, copies_N[part[0]], rng) for part in parts])
-    if not rows.size:
-        raise ValueError(
-            f"the budget of {budget_gb:g} GB is {budget_s:.1f} s of features, shared among {len(set(languages))} languages, and "
-            "no utterance fits into it. Raise it"
-        )
-    if absent := sorted(set(languages) - set(languages[rows])):
-        log.warning(
-            "the shares of %d languages are below an utterance, so they are not clustered: %s",
-            len(absent),
-            some(absent),
-        )
+    _tell(budget_s, float(durations_s.sum()), budget_gb=budget_gb, rate_hz=rate_hz, useful_frames=useful_frames)
+    rng, parts = np.random.default_rng(seed), _parts(durations_s, budget_s, languages, datasets, law)
+    rows = np.concatenate([_draw(part, durations_s, copies, rng) for part, copies in parts])
+    _check_drawn(rows, languages, budget_gb=budget_gb, budget_s=budget_s)
     return np.sort(rows)
+
+
+def _parts(
+    durations_s: np.ndarray, budget_s: float, languages: np.ndarray, datasets: np.ndarray, law: TwoLevel | None
+) -> list[tuple[np.ndarray, float]]:
+    """Rows that are sampled alike, and how many copies of them the budget holds."""
+    copies = budget_s / float(durations_s.sum())
+    if law is None:
+        return [(np.arange(len(durations_s)), min(1.0, copies))]
+    repeats_N = replace(law, by="hours").repeats(durations_s, languages=languages, datasets=datasets)
+    assert repeats_N is not None
+    pairs = pd.DataFrame({"language": languages, "dataset": datasets}).groupby(["language", "dataset"], sort=True)
+    parts = [np.asarray(rows) for rows in pairs.indices.values()]
+    return [(rows, copies * float(repeats_N[rows[0]])) for rows in parts]  # the same for all of a pair
 
 
 def _draw(rows: np.ndarray, durations_s: np.ndarray, copies: float, rng: np.random.Generator) -> np.ndarray:
@@ -103,6 +98,18 @@ def _check(durations_s: np.ndarray, languages: np.ndarray, rate_hz: float) -> No
         raise ValueError(
             f"{len(empty)} of {len(names)} languages have less audio than one frame, so they have no share in a clustering: "
             f"{some(empty)}. Leave them out (data.languages), or look at the durations in their manifest"
+        )
+
+
+def _check_drawn(rows: np.ndarray, languages: np.ndarray, *, budget_gb: float, budget_s: float) -> None:
+    if not rows.size:
+        raise ValueError(
+            f"the budget of {budget_gb:g} GB is {budget_s:.1f} s of features, and no utterance fits into the part of it that its "
+            "language and dataset may take. Raise it"
+        )
+    if absent := sorted(set(languages) - set(languages[rows])):
+        log.warning(
+            "no utterance fits into the parts of %d languages, which are left out: %s", len(absent), some(absent)
         )
 
 

@@ -133,6 +133,15 @@ class Upstream(Stacked, ABC):
         """The layers of `run_blocks`, with any values beyond `lengths_B` frames."""
         raise NotImplementedError
 
+    def cut_above(self, layer: int) -> None:
+        """Take out the blocks that `layer` does not need, so that whoever reads no other layer does not pay for them. One
+        block more is kept: what comes out of the last one may be normalised."""
+        if ENCODER in self.stacks and layer + 2 < self.num_layers:
+            blocks = self.get_submodule(self.stacks[ENCODER].blocks)
+            assert isinstance(blocks, nn.ModuleList)
+            del blocks[layer + 1 :]
+            self.num_layers = layer + 2
+
     @abstractmethod
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         """Valid frames for so many valid samples."""

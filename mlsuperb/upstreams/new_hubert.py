@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from mlsuperb.upstreams.base import size_and_type
+from mlsuperb.upstreams.base import Regularisation, size_and_type
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -30,6 +30,7 @@ class NewHubert(SelfSupervised):
         normalise: bring each wave to zero mean and unit variance.
         dropout: behind projection, positions, attention and feed-forward network.
         seed: of the weights; the global random state is left as it was.
+        regularisation: see `SelfSupervised`.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class NewHubert(SelfSupervised):
         attention_dropout: Share = 0.1,
         activation_dropout: Share = 0.0,
         seed: NonNegativeInt = 0,
+        regularisation: Regularisation = "mask_embedding",
     ) -> None:
         from transformers import HubertConfig, HubertModel
 
@@ -65,7 +67,7 @@ class NewHubert(SelfSupervised):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the accelerators too
             model = HubertModel(config)
-        super().__init__(model, normalise=normalise, regularisation="mask_embedding")
+        super().__init__(model, normalise=normalise, regularisation=regularisation)
         self._record = {"weights": "random", "seed": seed, **size_and_type(self)}
 
     @classmethod

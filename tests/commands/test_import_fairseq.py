@@ -9,8 +9,8 @@ import torch
 from fairseq_models import HubertModel, save, settings, state
 
 from mlsuperb.__main__ import main
-from mlsuperb.pretraining.fairseq import HEAD_FILE
 from mlsuperb.pretraining.fairseq_file import read_checkpoint
+from mlsuperb.pretraining.head import HEAD_FILE
 
 
 def call(*arguments: str | Path) -> str | int | None:

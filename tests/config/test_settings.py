@@ -20,7 +20,7 @@ from mlsuperb.config.check import check, find_problems
 from mlsuperb.config.compose import compose, register_resolvers
 from mlsuperb.config.options import check_overrides, conf_dir, inner_groups, options
 from mlsuperb.pretraining.job import Pretraining
-from mlsuperb.pretraining.labelling import Labelling
+from mlsuperb.pretraining.label_job import Labelling
 
 CONF = [conf_dir()]
 JOBS = {"benchmark": Benchmark, "labels": Labelling, "pretrain": Pretraining}

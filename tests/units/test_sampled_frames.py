@@ -122,11 +122,11 @@ def test_a_language_without_audio_is_refused_by_name() -> None:
 
 
 def test_a_budget_below_an_utterance_is_refused_and_a_share_below_one_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ValueError, match=r"no utterance fits into it\. Raise it"):
+    with pytest.raises(ValueError, match=r"no utterance fits into the part.*Raise it"):
         draw(1.0, law=TwoLevel(alpha=0.7, beta=0.9))
     rows = draw(40.0, law=TwoLevel(alpha=1.0, beta=1.0))
     assert rows.size
-    assert "the shares of 1 languages are below an utterance, so they are not clustered: nan" in caplog.text
+    assert "no utterance fits into the parts of 1 languages, which are left out: nan" in caplog.text
 
 
 def test_no_utterances() -> None:

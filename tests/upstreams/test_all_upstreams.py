@@ -12,7 +12,9 @@ from torch import Tensor
 from mlsuperb.types import Features
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Front, Upstream
 from mlsuperb.upstreams.fbank import Fbank
+from mlsuperb.upstreams.kaldi_mfcc import KaldiMFCC
 from mlsuperb.upstreams.mfcc import MFCC
+from mlsuperb.upstreams.new_hubert import NewHubert
 from mlsuperb.upstreams.random_hubert import RandomHubert
 from mlsuperb.upstreams.s3prl import S3prl
 
@@ -24,6 +26,15 @@ BUILDERS = {
     "fbank": Fbank,
     "fbank_10ms": lambda: Fbank(n_fft=512, win_length=400, hop_length=160, f_min=20.0, window="hamming", num_mels=40),
     "tiny": RandomHubert,
+    "kaldi_mfcc": KaldiMFCC,
+    "hubert_new": lambda **further: NewHubert(
+        num_blocks=2,
+        hidden_size=32,
+        num_heads=2,
+        ffn_size=64,
+        conv_channels=[16] * 7,
+        **{"position_kernel": 16, "position_groups": 2, "regularisation": "off", **further},
+    ),
 }
 
 
@@ -37,6 +48,7 @@ WITH_CONVOLUTIONS = {
     "wavlm_base",
     "wavlm_large",
     "tiny",
+    "hubert_new",
 }
 # Regularisation of the models themselves: these have an embedding of masked frames
 MASKED = [*sorted(WITH_CONVOLUTIONS), "w2v_bert"]
@@ -90,7 +102,8 @@ def test_lengths_agree_with_num_frames_and_rate(upstream: Upstream) -> None:
     assert features.lengths_B.tolist() == upstream.num_frames(torch.tensor(LENGTHS)).tolist()
     for samples, frames in zip(LENGTHS, features.lengths_B.tolist(), strict=True):
         assert frames >= 1
-        assert abs(frames - samples / SAMPLE_RATE_HZ * upstream.frame_rate_hz) <= 2
+        # at most a window less a hop and what is left of a hop: 2.5 frames of Kaldi's 25 ms every 10 ms
+        assert abs(frames - samples / SAMPLE_RATE_HZ * upstream.frame_rate_hz) <= 2.5
 
 
 def test_padding_never_changes_a_result(upstream: Upstream) -> None:
@@ -105,6 +118,17 @@ def test_padding_never_changes_a_result(upstream: Upstream) -> None:
             assert relative_error(layer[row, :frames], expected[0, :frames]) < 1e-4
             seen += 1
     assert seen == len(LENGTHS) * upstream.num_layers
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_layers_stay_when_blocks_above_are_cut_off(upstream: Upstream, layer: int) -> None:
+    wave_BT, lengths_B = waves(LENGTHS)
+    before = run(upstream, wave_BT, lengths_B).layers
+    upstream.cut_above(layer)
+    after = run(upstream, wave_BT, lengths_B).layers
+    assert len(after) == upstream.num_layers == min(len(before), layer + 2 if upstream.stacks else len(before))
+    for one, other in zip(after[: layer + 1], before, strict=False):
+        assert torch.equal(one, other)
 
 
 def test_samples_beyond_the_length_are_not_looked_at(upstream: Upstream) -> None:
