@@ -8,7 +8,8 @@
 #   --iterations N        (2) how many models are trained, one after the other
 #   --model NAME          (hubert_new) option of upstream= that is trained in each iteration
 #   --units a,b           (1000) units of each iteration; the last number holds for all that follow
-#   --layers a,b          (6,9) layer of the model before that is clustered, from the second iteration on
+#   --layers a,b          (6,9) layer of the model before that is clustered, from the second iteration on; pnmi or abx: the layer that
+#                         is best by it on the dev utterances of --phones
 #   --start NAME          (kaldi_mfcc) option of upstream= whose features the first iteration clusters; with --start-layer a teacher
 #   --start-layer N       (0)
 #   --phones FILE         phone marks (TSV, or a folder of TextGrids): the quality of each iteration's units is measured
@@ -39,6 +40,7 @@ iterations=${iterations:-2}
 [[ $iterations =~ ^[1-3]$ ]] || die "--iterations $iterations: give 1, 2 or 3"
 stages_of "$iterations"
 parse "$@"
+[[ ! ${option[layers]} =~ pnmi|abx || -n ${option[phones]} ]] || die "--layers ${option[layers]} needs --phones"
 [[ -z $lr_sweep && $seeds != *,* ]] || die "one model is trained at a time: give one --seeds value and no --lr-sweep"
 [[ -z $upstream ]] || option[model]=$upstream
 
@@ -53,45 +55,57 @@ case $data in # speech for pre-training needs no transcripts; these readers know
     synthetic | several | audio_tree) ;;
     *) data_words+=(+data.text=optional) ;;
 esac
-label_words=() train_words=()
+label_words=() train_words=() data_only=()
 for word in "${own_words[@]}"; do
     case $word in
+        data.*) label_words+=("$word") data_only+=("$word") ;;
         *data.* | *data/* | *clustering[.=]* | *extraction[.=]* | *labelling[./=]*) label_words+=("$word") ;;
         *) train_words+=("$word") ;;
     esac
 done
 shared=("output_root=$out" "seed=${seeds:-0}")
 
-# Each run has the words of the one before it in its own, by its folder.
-call=() first=() count=()
-remember() {
-    first+=("${#call[@]}") count+=($#) call+=("$@")
-    made+=("$("$python" -m mlsuperb folders "${config_dir[@]}" "$@")") || exit 2
-}
+# A run: what it is told, its folder in made, and the work, if its stage ($1) was asked for.
 made=()
+one() {
+    made+=("$("$python" -m mlsuperb folders "${config_dir[@]}" "${@:2}")") || exit 2
+    if stage "$1"; then run "$python" -m mlsuperb.run "${config_dir[@]}" "${@:2}" || exit 1; fi
+}
+
+# The layer of the last model that iteration $1 clusters.
+layer_for() {
+    local chosen
+    chosen=$(item "${option[layers]}" $(($1 - 2)))
+    if [[ $chosen =~ ^(pnmi|abx)$ ]] && ! $dry_run; then
+        chosen=$("$python" -m mlsuperb units layers "upstream=pretrained" "upstream.run=${made[-1]}" "${data_words[@]}" \
+            "${language_words[@]}" "${dataset_words[@]}" "${data_only[@]}" --phones "${option[phones]}" --best "$chosen") || exit 1
+    fi
+    printf '%s' "$chosen"
+}
+
+if stage 1; then
+    runs=("$out/none") # there is something to train
+    own_data_words=("${data_only[@]}")
+    check_data
+fi
 for ((number = 1; number <= iterations; number++)); do
     words=(job=labels "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" "${shared[@]}" "run_name=labels$number")
     words+=("clustering.num_units=$(item "${option[units]}" $((number - 1)))")
     if ((number == 1)); then
         words+=("upstream=${option[start]}" "extraction.layer=${option[start-layer]}")
     else
-        words+=(upstream=pretrained "upstream.run=${made[-1]}" "extraction.layer=$(item "${option[layers]}" $((number - 2)))")
+        layer=$(layer_for "$number")
+        words+=(upstream=pretrained "upstream.run=${made[-1]}" "extraction.layer=$layer")
     fi
-    remember "${words[@]}" "${label_words[@]}"
-    remember job=pretrain "upstream=${option[model]}" "targets.run=${made[-1]}" "${shared[@]}" "run_name=iteration$number" \
-        "${train_words[@]}"
-done
-runs=("${made[@]}") own_data_words=("${label_words[@]}")
-
-if stage 1; then check_data; fi
-for number in "${!made[@]}"; do
-    if stage $((number + 2)); then
-        run "$python" -m mlsuperb.run "${config_dir[@]}" "${call[@]:first[number]:count[number]}" || exit 1
-    fi
+    one $((2 * number)) "${words[@]}" "${label_words[@]}"
+    one $((2 * number + 1)) job=pretrain "upstream=${option[model]}" "targets.run=${made[-1]}" "${shared[@]}" \
+        "run_name=iteration$number" "${train_words[@]}"
 done
 if stage $((2 * iterations + 2)); then
     if [[ -n ${option[phones]} ]]; then
-        run "$python" -m mlsuperb units quality "${made[@]}" --phones "${option[phones]}" --out "$out/reports/pretrain-units" || true
+        labelled=()
+        for ((number = 0; number < ${#made[@]}; number += 2)); do labelled+=("${made[number]}"); done
+        run "$python" -m mlsuperb units quality "${labelled[@]}" --phones "${option[phones]}" --out "$out/reports/pretrain-units" || true
     fi
     run "$python" -m mlsuperb report "${made[@]}" --out "$out/reports/pretrain.html" || true
     echo "The last model: upstream=pretrained upstream.run=${made[-1]}"

@@ -35,17 +35,17 @@ class Known:
 
 
 MEASURED = {
-    "flac": Known(61.8, SHARDS),  # MB per hour, in shards
-    "opus": Known(14.7, SHARDS),
-    "write flac": Known(499, SHARDS),  # times real time, a core
-    "write opus": Known(30, SHARDS),
-    "read flac": Known(1.0, SHARDS),  # hours per second, a core
-    "read opus": Known(0.19, SHARDS),
-    "plan": Known(30, f"{SHARDS} --plan-rows 25000000"),  # seconds a pass
-    "mfcc": Known(1000, LABELS),  # times real time, a core
-    "units of mfcc": Known(300_000, LABELS),  # frames per second, a core
-    "units of a layer": Known(150_000, LABELS),
-    "encoder": Known(5.8, LABELS),  # times real time, a core, up to layer 9
+    "flac": Known(62.2, SHARDS),  # MB per hour, in shards
+    "opus": Known(13.4, SHARDS),
+    "write flac": Known(1481, SHARDS),  # times real time, a core
+    "write opus": Known(32, SHARDS),
+    "read flac": Known(1.19, SHARDS),  # hours per second, a core
+    "read opus": Known(0.208, SHARDS),
+    "plan": Known(5.9, f"{SHARDS} --plan-rows 25000000"),  # seconds a pass
+    "mfcc": Known(2576, LABELS),  # times real time, a core
+    "units of mfcc": Known(771_000, LABELS),  # frames per second, a core
+    "units of a layer": Known(323_000, LABELS),
+    "encoder": Known(6.5, LABELS),  # times real time, a core, up to layer 9
 }
 TAKEN = {
     # minimal_hubert: 400,000 updates of 16 x 175 s in 10 h on 16 H100, compiled, bf16
@@ -96,6 +96,12 @@ def preparation() -> Iterator[Term]:
 
 def labelling() -> Iterator[Term]:
     """What is done in each iteration before the training."""
+    read = MEASURED["read flac"]
+    yield Term(
+        "each pass: reading FLAC",
+        f"{HOURS / read.value / 3600:,.0f} core hours",
+        _measured(read, f"{read.value:g} h / s"),
+    )
     mfcc, units, frames = MEASURED["mfcc"], MEASURED["units of mfcc"], MEASURED["units of a layer"]
     yield Term(
         "iteration 1: MFCCs",
@@ -150,7 +156,7 @@ def training() -> Iterator[Term]:
     yield Term(
         "to resume at the end of an iteration",
         f"{plan.value * passes / 60:.0f} min",
-        _measured(plan, f"{plan.value:.0f} s to plan a pass of {ROWS:,} rows"),
+        _measured(plan, f"{plan.value:g} s to plan a pass of {ROWS:,} rows"),
     )
 
 

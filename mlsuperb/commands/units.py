@@ -57,6 +57,9 @@ def layers(options: argparse.Namespace) -> None:
         with_abx=options.abx,
         device=prepare_process(choose_device(options.device)),
     )
+    if options.best:
+        sys.stdout.write(f"{curve.best_layer(options.best)}\n")
+        return
     charts = lambda: [layer_chart({config["upstream"]["name"]: curve})]  # noqa: E731
     show(
         layer_table(curve),
@@ -129,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="of utterances, scored and not clustered (default: 0)",
     )
+    add("--best", choices=("pnmi", "abx"), help="print the number of the best layer and nothing else")
     add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     return parser
 

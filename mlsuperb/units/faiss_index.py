@@ -56,10 +56,9 @@ class FaissIndex:
         features_FD = checked(features_FD, num_units=self.num_units, opq="OPQ" in self.factory)
         index, lists, transform = self._parts(features_FD.shape[1])
         lists.cp.seed, lists.cp.min_points_per_centroid = seed % 2**31, 1
-        lists.clustering_index = on_gpu = gpu_search(lists.d)  # held here: the index does not keep it alive
+        lists.clustering_index = gpu_search(lists.d)
         with faiss_training():
             index.train(features_FD)
-        del on_gpu
         return recorded(
             Codebook(
                 centroids_KP=torch.from_numpy(lists.quantizer.reconstruct_n(0, self.num_units)),

@@ -3,6 +3,7 @@ when it is needed."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,9 @@ def import_faiss() -> Any:
     Raises:
         ValueError: it is not installed.
     """
+    logging.getLogger("faiss.loader").setLevel(
+        logging.WARNING
+    )  # it tells, with tracebacks, which builds it does not find
     try:
         import faiss
     except ImportError as error:
@@ -49,9 +53,8 @@ def gpu_search(size: int) -> Any | None:
 def prepare_opq(rotation: Any) -> None:
     """Let an OPQ matrix train on a GPU if there is one, and without a warning of faiss for each iteration and sub-space."""
     faiss = import_faiss()
-    quantiser = faiss.ProductQuantizer(
-        rotation.d_out, rotation.M, 8
-    )  # what it makes for itself: 8 bits are 256 codewords
+    # what it makes for itself, of 8 bits, which are 256 codewords; Python gives up what it assigns to a pointer of faiss
+    quantiser = faiss.ProductQuantizer(rotation.d_out, rotation.M, 8)
     quantiser.cp.min_points_per_centroid = 1
     quantiser.assign_index = gpu_search(rotation.d_out // rotation.M)
     rotation.pq = quantiser

@@ -9,9 +9,9 @@ Labels are compared on the same units: those of our codebook, which the exact se
 mean features of each. Frames per second are those of one call on `--frames` frames. A process a side, in turns.
 
 Features without `--phones`: 768 numbers from 2,000 Gaussians, whose means and shared covariance have spectra that fall off, as
-those of encoders do. With it: every layer-4 frame of a Whisper encoder and half of layer 3, 768 numbers for Whisper base, of
-speech in the ML-SUPERB layout (`wav/ID.ogg` and `phones.tsv`: id, start_s, end_s, phone). Every eighth utterance is held out,
-and PNMI (mutual information of phones and units over the entropy of phones) is of those.
+those of encoders do. With it: layer 4 of a Whisper encoder and half of layer 3, 768 numbers for Whisper base (`--layer-alone`:
+layer 4, 512 numbers), of speech in the ML-SUPERB layout (`wav/ID.ogg` and `phones.tsv`: id, start_s, end_s, phone). Every eighth
+utterance is held out, and PNMI (mutual information of phones and units over the entropy of phones) is of those.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def speech(settings: argparse.Namespace) -> dict[str, Any]:
         wave_T = soundfile.read(f"{settings.phones}/wav/{name}.ogg", dtype="float32")[0]
         with torch.inference_mode():
             layers = upstream(torch.from_numpy(wave_T)[None], torch.tensor([len(wave_T)])).layers
-        frames_FD = torch.cat([layers[LAYER][0], layers[LAYER - 1][0, :, : layers[0].shape[-1] // 2]], 1).numpy()
+        beside = 0 if settings.layer_alone else layers[0].shape[-1] // 2
+        frames_FD = torch.cat([layers[LAYER][0], layers[LAYER - 1][0, :, :beside]], 1).numpy()
         parts["score" if number % HELD_OUT == 0 else "fit"].append(frames_FD)
         if number % HELD_OUT == 0:
             at_F = np.searchsorted(of["end_s"].to_numpy(), (np.arange(len(frames_FD)) + 0.5) / RATE_HZ)
@@ -284,6 +285,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=100_000, help="of a call; of a mixture, to fit, too")
     parser.add_argument("--phones", type=Path, help="folder of speech with phones.tsv")
     parser.add_argument("--whisper", type=Path, help="folder of a Whisper encoder")
+    parser.add_argument("--layer-alone", action="store_true", help="the features of one layer")
     parser.add_argument("--train-rounds", type=int, default=1, help="of training (default: 1)")
     parser.add_argument("--folder", type=Path, help="where the scratch folder goes (default: the system's)")
     parser.add_argument("--quick", action="store_true", help="64 units, 4,000 frames, one round")

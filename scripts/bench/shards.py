@@ -1,6 +1,7 @@
 """Read speech for training from shards and from files, whole and in windows, and what it takes on disk:
 
     python scripts/bench/shards.py --speech FOLDER --threads 1             # sizes and speeds; any folder of audio files
+    python scripts/bench/shards.py --io-files 10000                        # the disk alone: bytes of 100 kB files, not decoded
     python scripts/bench/shards.py --plan-rows 25000000                    # what planning a pass costs, without audio
 
 A side reads one pass of training batches in its own process, without workers: plan, read, decode, pad. `cold` begins with files
@@ -32,6 +33,7 @@ from scripts.bench.harness import (
 )
 
 SIDES = ("files", "shards, each utterance where it lies", "shards, in windows")
+SIZE = 100_000  # bytes of an utterance where nothing is decoded
 CODECS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "opus": ("OGG", "OPUS")}
 
 
@@ -53,7 +55,7 @@ def prepare(settings: argparse.Namespace) -> Figures:
         samples_T = np.round(load_audio(path) * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
         duration_s, left_s = len(samples_T) / 16000, left_s - len(samples_T) / 16000
         for codec, (form, subtype) in CODECS.items():
-            soundfile.write(file_of(settings, codec, len(rows)), samples_T, 16000, format=form, subtype=subtype)
+            soundfile.write(new_file_of(settings, codec, len(rows)), samples_T, 16000, format=form, subtype=subtype)
         rows.append(
             Utterance(
                 id=f"u{len(rows):06d}", audio=str(file_of(settings, "wav", len(rows))), start_s=0.0, duration_s=duration_s,
@@ -74,7 +76,12 @@ def prepare(settings: argparse.Namespace) -> Figures:
 
 def file_of(settings: argparse.Namespace, codec: str, number: int) -> Path:
     """A file of the corpus; a hundred lie in a folder."""
-    path = Path(settings.folder, codec, f"{number // 100:04d}", f"{number:06d}.{codec}")
+    return Path(settings.folder, codec, f"{number // 100:04d}", f"{number:06d}.{codec}")
+
+
+def new_file_of(settings: argparse.Namespace, codec: str, number: int) -> Path:
+    """The same, for writing."""
+    path = file_of(settings, codec, number)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -99,14 +106,74 @@ def read(settings: argparse.Namespace) -> Figures:
         while seen_s < wanted_s - 0.5:
             seen_s += next(stream).audio_s
 
-    for path in Path(settings.folder).rglob("*"):
+    forget(Path(settings.folder))
+    before = from_disk()
+    cold = seconds(one_pass)
+    return {"cold": cold, "disk": from_disk() - before, "warm": seconds(one_pass), "machine": machine(device)}
+
+
+def forget(folder: Path) -> None:
+    """Have the operating system hold none of the files below a folder."""
+    for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    before = from_disk()
-    cold = seconds(one_pass)
-    return {"cold": cold, "disk": from_disk() - before, "warm": seconds(one_pass), "machine": machine(device)}
+
+
+def write_bytes(settings: argparse.Namespace) -> Figures:
+    """Write random bytes as files, a hundred in a folder, and once more as archives of 1,000 of them."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    for first in range(0, settings.io_files, 1000):
+        with Path(settings.folder, f"{first // 1000:04d}.tar").open("wb") as archive:
+            for number in range(first, min(first + 1000, settings.io_files)):
+                content = rng.bytes(SIZE)
+                archive.write(content)
+                new_file_of(settings, "bin", number).write_bytes(content)
+    return {}
+
+
+def read_bytes(settings: argparse.Namespace) -> Figures:
+    """Seconds to read all of it from the disk by one side, in random order or in sequence."""
+    import numpy as np
+
+    from mlsuperb.data.windows import _Reading
+
+    order = np.random.default_rng(1).permutation(settings.io_files).tolist()
+    archives = sorted(map(str, Path(settings.folder).glob("*.tar")))
+
+    def files() -> None:
+        for number in order:
+            file_of(settings, "bin", number).read_bytes()
+
+    def anywhere() -> None:
+        opened = [open(path, "rb", buffering=0) for path in archives]  # noqa: SIM115
+        for number in order:
+            os.pread(opened[number // 1000].fileno(), SIZE, number % 1000 * SIZE)
+
+    def in_sequence() -> None:
+        _Reading(archives).wait()
+
+    forget(Path(settings.folder))
+    return {"seconds": seconds(dict(zip(SIDES, (files, anywhere, in_sequence), strict=True))[settings.side])}
+
+
+def show_io(settings: argparse.Namespace) -> Figures:
+    """Measure and print what the disk gives."""
+    in_child(write_bytes, settings)
+    found = in_turns(
+        {name: (read_bytes, argparse.Namespace(**vars(settings), side=name)) for name in SIDES}, rounds=settings.rounds
+    )
+    print(f"{settings.io_files:,} utterances of {SIZE / 1e3:g} kB, from the disk\n")
+    table = Table("side", "s", "MB / s", "of files", "processor s")
+    first = found[SIDES[0]]["seconds"][0]
+    for name, row in found.items():
+        wall_s, processor_s = row["seconds"]
+        speed = settings.io_files * SIZE / 1e6 / wall_s
+        table.row(name, f"{wall_s:.2f}", f"{speed:,.0f}", f"{first / wall_s:.2f} x", f"{processor_s:.2f}")
+    return found
 
 
 def from_disk() -> int:
@@ -154,7 +221,7 @@ def show_plans(settings: argparse.Namespace) -> Figures:
     print(f"{settings.plan_rows:,} rows, {found['in windows']['hours']:,.0f} h, shards of 2 h, windows of 200 h\n")
     table = Table("a pass planned", "s", "processor s", "peak, GB", "batches")
     for name, row in found.items():
-        table.row(name, *(f"{one:.1f}" for one in row["seconds"]), f"{row['peak_gb']:.2f}", f"{row['batches']:,}")
+        table.row(name, *(f"{one:.1f}" for one in row["seconds"]), f"{row['peak_gb']:.2f}", f"{row['batches']:,.0f}")
     return found
 
 
@@ -195,13 +262,15 @@ def main() -> int:
     parser.add_argument("--speech", type=Path, help="a folder of audio files")
     parser.add_argument("--minutes", type=float, default=60.0, help="of it, at most (default: 60)")
     parser.add_argument("--plan-rows", type=int, help="plan a pass over so many rows instead")
+    parser.add_argument("--io-files", type=int, help="read the bytes of so many files instead")
     parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder)")
     options = parser.parse_args()
-    if options.plan_rows is None and options.speech is None:
-        parser.error("give --speech FOLDER or --plan-rows N")
+    if not (options.plan_rows or options.io_files or options.speech):
+        parser.error("give --speech FOLDER, --io-files N or --plan-rows N")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         options.folder = Path(folder)
-        found = show_plans(options) if options.plan_rows else show_reading(options)
+        show = show_plans if options.plan_rows else show_io if options.io_files else show_reading
+        found = show(options)
     save(options, found)
     return 0
 

@@ -73,7 +73,7 @@ class Reader(HTMLParser):
         self.tables: dict[str, list[list[str]]] = {}
         self.sections: list[str] = []
         self.text = ""
-        self._cell = self._figure = False
+        self._cell = self._small = False
         markup = re.sub(r"<(style|script)>.*?</\1>", "", path.read_text(encoding="utf-8"), flags=re.S)
         self.feed(re.sub(r"<svg.*?</svg>", "", markup, flags=re.S))
         self.text = " ".join(self.text.split())
@@ -88,14 +88,14 @@ class Reader(HTMLParser):
             self.rows.append([])
         if tag in ("td", "th"):
             self.rows[-1].append("")
-        self._cell = tag in ("td", "th", "bdi", "button") or (self._cell and tag != "small")
+        self._cell, self._small = self._cell or tag in ("td", "th"), self._small or tag == "small"
 
     def handle_endtag(self, tag: str) -> None:
-        self._cell = self._cell and tag not in ("td", "th", "small")
+        self._cell, self._small = self._cell and tag not in ("td", "th"), self._small and tag != "small"
 
     def handle_data(self, data: str) -> None:
         self.text += f" {data}"
-        if self._cell and self.tables and self.rows and self.rows[-1]:
+        if self._cell and not self._small:
             self.rows[-1][-1] += data.strip()
 
     def rows_of(self, table: str) -> list[dict[str, str]]:

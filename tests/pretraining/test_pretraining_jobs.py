@@ -101,6 +101,7 @@ def test_the_model_has_a_card(pretrained: Path) -> None:
     assert card.data.language == ["deu", "swa"]
     assert "8 units of kaldi_mfcc, layer 0, 100 per second" in card.text
     assert "| updates | 8 |" in card.text
+    assert f"torch {torch.__version__.partition('+')[0]}" in card.text
     assert "{{" not in card.content
 
 
