@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "pretraining_scale.md"
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "pretraining.md"
 BEGIN, END = "<!-- scripts/pretraining_plan.py -->\n", "<!-- end -->\n"
 SHARDS, LABELS = "scripts/bench/shards.py", "scripts/bench/label_speed.py"
 

@@ -89,6 +89,9 @@ def test_the_wheel_holds_every_yaml_the_licence_and_nothing_else(wheel: Path) ->
     assert len(published) >= 8
     assert {name for name in names if name.endswith(".yaml")} == yamls | published
     assert {name for name in names if name.endswith(".py")} == modules
+    models = {f"mlsuperb/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "models").rglob("*") if path.is_file()}
+    assert {name for name in names if name.startswith("mlsuperb/models/")} == models
+    assert "mlsuperb/models/mhubert_tiny/model.safetensors" in models
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"mlsuperb"}, "one package, no stray folder"
 
@@ -99,6 +102,8 @@ def test_a_wheel_runs_from_an_empty_folder(unpacked: Path, tmp_path: Path) -> No
     assert Path(conf) == unpacked / "mlsuperb" / "conf"
     config = yaml.safe_load(python("-m", "mlsuperb.run", "--cfg", "job", cwd=tmp_path, path=[unpacked]))
     assert config["upstream"]["name"] == "fbank"
+    depth = "from mlsuperb.upstreams.bundled import Bundled; print(Bundled(model='mhubert_tiny').num_layers)"
+    assert python("-c", depth, cwd=tmp_path, path=[unpacked]).split()[-1] == "7"
     shown = python("-m", "mlsuperb.run", "--help", cwd=tmp_path, path=[unpacked])
     assert "hubert_base" in shown
     assert "exp/v1: asr_lid" in shown

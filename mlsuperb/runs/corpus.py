@@ -42,6 +42,19 @@ def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[pd.DataF
         "stand_ins": {asked: other for asked, (other, _) in corpus.stand_ins().items()},
         "splits": splits,
         "languages": {str(split): sorted(set(rows["language"])) for split, rows in prepared.manifest.groupby("split")},
+        "datasets": {str(split): _datasets(rows) for split, rows in prepared.manifest.groupby("split")},
         "skipped": prepared.skipped,
     }
     return prepared.manifest, record
+
+
+def _datasets(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The datasets of a split: how much there is of each, in which languages."""
+    return {
+        str(dataset): {
+            "num_utterances": len(part),
+            "duration_s": round(float(part["duration_s"].sum()), 2),
+            "languages": sorted(set(part["language"])),
+        }
+        for dataset, part in rows.groupby("dataset", sort=True, observed=True)
+    }

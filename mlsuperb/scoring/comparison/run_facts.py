@@ -21,6 +21,7 @@ FACTS = {
 CAP = 100_000_000  # tunable parameters that ML-SUPERB 2.0 allows (arXiv 2406.08641)
 UNKNOWN, NONE = "unknown", "none"
 UNDISCLOSED = "undisclosed"  # as the upstream cards write it
+SYNTHETIC_DATASETS = frozenset({"studio", "phone", "room"})  # mlsuperb.data.synthesis
 
 # Other names of a test dataset's corpus in the upstream cards (`pretrained_on`), as `_key` makes them. The googlei18n
 # sets are Google's crowd-sourced corpora on OpenSLR; mHuBERT-147 (arXiv 2406.06371) calls the read ones "Google TTS".
@@ -86,9 +87,9 @@ def above_cap(number: int) -> str:
 
 def overlap(result: BenchmarkResult) -> str:
     """See `run_facts`: `none`, `unknown`, or `commonvoice, mls (45 % of test)`."""
-    if result.synthetic:
-        return NONE  # made here, whatever its datasets are called
     corpora = result.upstream.card.get("pretrained_on")
+    if result.synthetic:  # made here: only a model that says so has heard it
+        corpora = [name for name in corpora or () if name in SYNTHETIC_DATASETS]
     if corpora is None:
         return UNKNOWN
     sizes = _test_sizes(result)

@@ -7,7 +7,8 @@ import yaml
 from finished_runs import result_of
 
 import mlsuperb
-from mlsuperb.scoring.comparison.run_facts import run_facts
+from mlsuperb.data.synthesis.recording import CONDITIONS
+from mlsuperb.scoring.comparison.run_facts import SYNTHETIC_DATASETS, run_facts
 from mlsuperb.scoring.result import Part
 
 UPSTREAMS = Path(mlsuperb.__file__).parent.parent / "conf" / "upstream"
@@ -65,9 +66,15 @@ def test_overlap_goes_by_the_card(pretrained_on, datasets, expected):
     assert run_facts(run(pretrained_on=pretrained_on, datasets=datasets))["overlap"] == expected
 
 
-def test_synthetic_speech_was_heard_by_nobody():
+def test_synthetic_speech_was_heard_by_no_published_model():
     assert run_facts(run(pretrained_on=["MLS"], synthetic=True))["overlap"] == "none"
     assert run_facts(run(pretrained_on=None, synthetic=True))["overlap"] == "none"
+    assert set(CONDITIONS) == SYNTHETIC_DATASETS
+
+
+def test_but_by_a_model_that_was_trained_on_it():
+    heard = run(pretrained_on=["studio", "MLS"], datasets=("studio", "room"), synthetic=True)
+    assert run_facts(heard)["overlap"] == "studio (50 % of test)"
 
 
 def test_a_card_without_the_field_is_unknown():
