@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlsuperb.scoring.result import BenchmarkResult
+    from mlsuperb.scoring.result import BenchmarkResult, Part
 
 # What `--show` takes -> title of the column in a table of runs
 FACTS = {
@@ -87,7 +87,7 @@ def above_cap(number: int) -> str:
 
 def overlap(result: BenchmarkResult) -> str:
     """See `run_facts`: `none`, `unknown`, or `commonvoice, mls (45 % of test)`."""
-    corpora = result.upstream.card.get("pretrained_on")
+    corpora = _heard(result.upstream)
     if result.synthetic:  # made here: only a model that says so has heard it
         corpora = [name for name in corpora or () if name in SYNTHETIC_DATASETS]
     if corpora is None:
@@ -99,6 +99,15 @@ def overlap(result: BenchmarkResult) -> str:
         return UNKNOWN if _key(UNDISCLOSED) in seen or not sizes else NONE
     share = 100 * sum(sizes[dataset] for dataset in found) / sum(sizes.values())
     return f"{', '.join(sorted(found))} ({share:.0f} % of test)"
+
+
+def _heard(upstream: Part) -> list[str] | None:
+    """The corpora that an upstream was trained on, by its card or, of one that a run of ours made, by that run's data."""
+    origin = upstream.loaded.get("exported_from")
+    if upstream.card.get("pretrained_on") is not None or origin is None or origin["pretrained_on"] is None:
+        return upstream.card.get("pretrained_on")
+    datasets = origin["data"].get("datasets")
+    return None if datasets is None else [*origin["pretrained_on"], *datasets.get("train", ())]
 
 
 def _test_sizes(result: BenchmarkResult) -> Mapping[str, int]:

@@ -77,6 +77,16 @@ def test_but_by_a_model_that_was_trained_on_it():
     assert run_facts(heard)["overlap"] == "studio (50 % of test)"
 
 
+def test_a_model_that_a_run_of_ours_made_heard_that_runs_data():
+    data = {"name": "several", "datasets": {"train": {"commonvoice": {"num_utterances": 3}}}}
+    origin = {"run_id": "p-0a0a", "pretrained_on": ["swc"], "data": data}
+    made = Part(name="pretrained", card={"pretrained_on": None}, loaded={"exported_from": origin})
+    one = run(datasets=("commonvoice", "swc", "mls", "fleurs"))
+    assert run_facts(one.model_copy(update={"upstream": made}))["overlap"] == "commonvoice, swc (50 % of test)"
+    origin["data"] = {"name": "several"}  # a result of before
+    assert run_facts(one.model_copy(update={"upstream": made}))["overlap"] == "unknown"
+
+
 def test_a_card_without_the_field_is_unknown():
     one = run().model_copy(update={"upstream": Part(name="own")})
     assert run_facts(one)["overlap"] == "unknown"
