@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Pre-train a HuBERT as mHuBERT-147 was: units of MFCCs, a model that predicts them, units of one of its layers, a new model, and so on.
 #   recipes/pretrain.sh --data synthetic --model hubert_new_tiny --units 100,500 --layers 4
-#   recipes/pretrain.sh --data audio_tree --data-root DIR --iterations 3 --trainer mhubert_147 data/preparation=mhubert_147
+#   recipes/pretrain.sh --data audio_tree --data-root DIR --iterations 3 --trainer mhubert_147 --loading mhubert_147 \
+#       clustering=mhubert_147 +data/preparation=mhubert_147 +labelling/sampling=two_level
 # Every stage is a run in --out; a killed one goes on when the same command is given again.
 # Stages: 1 check the data, then for each iteration one of labels and one of training, and the report.
 # Own flags:
@@ -13,7 +14,8 @@
 #   --start NAME          (kaldi_mfcc) option of upstream= whose features the first iteration clusters; with --start-layer a teacher
 #   --start-layer N       (0)
 #   --phones FILE         phone marks (TSV, or a folder of TextGrids): the quality of each iteration's units is measured
-# Settings of data, clustering, extraction and labelling go to the labels, all others to the training.
+# Settings of data, clustering, extraction and labelling go to the labels, all others to the training. MFCCs are clustered as they are,
+# layers by clustering=faiss, unless a clustering is given.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 option=([iterations]=2 [model]=hubert_new [units]=1000 [layers]="6,9" [start]=kaldi_mfcc [start-layer]=0 [phones]="")
@@ -52,14 +54,15 @@ item() {
 }
 
 case $data in # speech for pre-training needs no transcripts; these readers know
-    synthetic | several | audio_tree) ;;
+    synthetic | several | audio_tree | shar) ;;
     *) data_words+=(+data.text=optional) ;;
 esac
 label_words=() train_words=() data_only=()
 for word in "${own_words[@]}"; do
-    case $word in
-        data.*) label_words+=("$word") data_only+=("$word") ;;
-        *data.* | *data/* | *clustering[.=]* | *extraction[.=]* | *labelling[./=]*) label_words+=("$word") ;;
+    key=${word%%=*}
+    case ${key#"${key%%[!+~]*}"} in # without the + and ~ before it
+        data | data[./@]*) label_words+=("$word") data_only+=("$word") ;;
+        clustering* | extraction* | labelling*) label_words+=("$word") ;;
         *) train_words+=("$word") ;;
     esac
 done
@@ -96,6 +99,7 @@ for ((number = 1; number <= iterations; number++)); do
     else
         layer=$(layer_for "$number")
         words+=(upstream=pretrained "upstream.run=${made[-1]}" "extraction.layer=$layer")
+        if [[ " ${label_words[*]}" != *" clustering="* ]]; then words+=(clustering=faiss); fi
     fi
     one $((2 * number)) "${words[@]}" "${label_words[@]}"
     one $((2 * number + 1)) job=pretrain "upstream=${option[model]}" "targets.run=${made[-1]}" "${shared[@]}" \
