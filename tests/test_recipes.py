@@ -428,6 +428,28 @@ def test_iterations_take_what_the_ones_before_have_made() -> None:
     assert {config["loading"]["train"]["max_batch_s"] for config in made[1::2]} == {9}
 
 
+def test_settings_go_where_their_keys_belong() -> None:
+    """Whatever stands in their values, and however they are added."""
+    words = ["+data/preparation=mhubert_147", "data.preparation.num_valid=2", "+labelling/sampling=two_level"]
+    words += ["+targets.shards=/data/shards", "prediction.start=/mnt/data/clustering/head"]
+    runs = pretraining(*words)
+    assert all(check_overrides(one) == [] for one in runs)
+    for number, one in enumerate(runs):
+        assert [word in one for word in words] == [number % 2 == 0] * 3 + [number % 2 == 1] * 2
+    assert ["clustering=faiss" in one for one in runs] == [False, False, True, False], "layers, unless it is given"
+    assert not any("clustering=faiss" in one for one in pretraining("clustering=sklearn"))
+
+
+@pytest.mark.parametrize("flags", [
+    ["--data", "several", "+data@data.corpora.a=audio_tree", "data.corpora.a.root=x", "+data/preparation=mhubert_147"],
+    ["--data", "shar", "--data-root", "x"],
+])
+def test_corpora_of_pretraining(flags: list[str]) -> None:
+    check, *runs = dry_run("pretrain.sh", *PRETRAIN_FLAGS[2:], *flags, "--stop-stage", "3")
+    assert check_overrides([word for word in check if "=" in word]) == []
+    assert [check_overrides(words[1:]) for words in runs] == [[], []]
+
+
 def test_a_teacher_starts_and_stages_are_runs() -> None:
     flags = ("--start", "whisper_base", "--start-layer", "4", "--iterations", "1", "--stage", "2", "--stop-stage", "2")
     [labels] = [words[1:] for words in dry_run("pretrain.sh", "--data-root", "x", *flags)]

@@ -1,4 +1,4 @@
-"""`mlsuperb data prepare|describe|check SETTINGS`: the corpus that a run would train on.
+"""`mlsuperb data prepare|describe|check|filter|shard SETTINGS`: the corpus that a run would train on.
 
 mlsuperb data prepare  data=...   read a corpus and write its manifest
 mlsuperb data describe data=...   hours per split, minutes per language and dataset, what was skipped, hours of each reason

@@ -13,6 +13,7 @@ from mlsuperb.runtime.files import write_atomic
 from mlsuperb.types import SAMPLE_RATE_HZ
 
 CARD_FILE = "README.md"
+FAMILIES = {"hubert": "HuBERT", "wav2vec2": "wav2vec 2.0 model", "wavlm": "WavLM"}  # by `model_type` of config.json
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
 
@@ -37,13 +38,14 @@ def model_card(result: PretrainingResult, folder: Path) -> str:
     licence = result.config["upstream"].get("card", {}).get("licence")
     data = ModelCardData(
         language=languages or None, library_name="transformers", pipeline_tag="feature-extraction", license=licence,
-        tags=["mlsuperb", "hubert", "speech", "pre-training"] + ["synthetic-data"] * bool(result.data["synthetic"]),
+        tags=["mlsuperb", config["model_type"], "speech", "pre-training"] + ["synthetic-data"] * bool(result.data["synthetic"]),
         model_name=result.run_id,
     )  # fmt: skip
     card = ModelCard.from_template(
         data, template_path=str(TEMPLATE), result=result, languages=languages, licence=licence,
         hours=result.data["splits"]["train"]["duration_s"] / 3600, seen_h=result.cost["audio_s"] / 3600,
-        normalise=preprocessor["do_normalize"], num_layers=config["num_hidden_layers"] + 1, size=config["hidden_size"],
+        family=FAMILIES[config["model_type"]], normalise=preprocessor["do_normalize"],
+        num_layers=config["num_hidden_layers"] + 1, size=config["hidden_size"],
         rate_hz=SAMPLE_RATE_HZ / math.prod(config["conv_stride"]), group_norm=config["feat_extract_norm"] == "group",
     )  # fmt: skip
     return f"{card.content.rstrip()}\n"

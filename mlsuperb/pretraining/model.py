@@ -37,8 +37,8 @@ class MaskedPrediction:
         temperature: of the softmax over cosine similarities.
         num_special: classes before the units; fairseq has four.
         unmasked_weight: of the loss of frames that are not masked, beside 1 for those that are (fairseq's
-            `pred_nomask_weight`, 0 in every published HuBERT). With a little of it a short training leaves its first plateau
-            much sooner.
+            `pred_nomask_weight`, 0 in every published HuBERT). Above 0, the loss is a mean over all labelled frames, as there.
+            With a little of it a short training leaves its first plateau much sooner.
         feature_penalty: weight of the mean square of the convolutions' output.
         feature_grad_mult: factor on the gradient of the convolutions.
         layer_drop: chance of each block to be left out of an update.
@@ -92,10 +92,8 @@ class MaskedPredictionModel(Trainable):
 
     def __init__(self, upstream: SelfSupervised, *, head: PredictionHead, settings: MaskedPrediction) -> None:
         super().__init__()
-        if upstream.mask_embedding_D is None:
-            raise ValueError(
-                "pre-training needs an upstream with an embedding of masked frames: upstream.regularisation=mask_embedding"
-            )
+        if problem := _unfit(upstream, settings):
+            raise ValueError(problem)
         self.upstream, self.head, self.settings = upstream, head, settings
         self._blocks = [DroppableBlock(block) for block in upstream.stacked_blocks()]
 
@@ -115,17 +113,18 @@ class MaskedPredictionModel(Trainable):
         return self.upstream.encode(hidden_BFD, front.lengths_B)[-1].flatten(0, 1), front
 
     def forward(self, batch: MaskedBatch, turn: str = "") -> Loss:
-        """The loss of a batch, a mean over its masked frames."""
+        """The loss of a batch, a mean over its masked frames (over all with `unmasked_weight`)."""
         hidden_ND, front = self.encode(batch)
         units_N, settings = batch.units_BF.flatten(), self.settings
         masked, right, num = self._predict(hidden_ND, units_N, batch.masked_N)
         with torch.set_grad_enabled(torch.is_grad_enabled() and settings.unmasked_weight > 0):
             unmasked, unmasked_right, num_unmasked = self._predict(hidden_ND, units_N, batch.unmasked_N)
         penalty = _mean_square(front)
-        loss = (masked + settings.unmasked_weight * unmasked) / num.clamp(min=1) + settings.feature_penalty * penalty
+        weight = num + num_unmasked if settings.unmasked_weight > 0 else num
+        loss = (masked + settings.unmasked_weight * unmasked) / weight.clamp(min=1) + settings.feature_penalty * penalty
         return Loss(
             loss,
-            weight=num,
+            weight=weight,
             rates={
                 "prediction_loss": (masked.detach(), num),
                 "feature_penalty": (penalty.detach() * num, num),
@@ -139,6 +138,24 @@ class MaskedPredictionModel(Trainable):
         losses_N, predicted_N = self.head.losses(hidden_ND[places_N], units_N[places_N])
         num = torch.tensor(float(len(places_N)), device=losses_N.device)
         return losses_N.sum(), (predicted_N == units_N[places_N]).sum(), num
+
+
+def _unfit(upstream: SelfSupervised, settings: MaskedPrediction) -> str | None:
+    """Why a model cannot be trained like this."""
+    family = upstream.model.config.model_type
+    if family == "wav2vec2-bert":
+        return (
+            "w2v-BERT 2.0 reads mels: it has no convolutions, whose output masked prediction keeps small. Choose a HuBERT, "
+            "wav2vec 2.0 or WavLM model"
+        )
+    if upstream.mask_embedding_D is None:
+        return "pre-training needs an upstream with an embedding of masked frames: upstream.regularisation=mask_embedding"
+    if family == "wavlm" and settings.layer_drop > 0:
+        return (
+            f"prediction.layer_drop={settings.layer_drop}: WavLM's first block makes the position bias of all others, so that "
+            "no block can be left out. Set prediction.layer_drop=0"
+        )
+    return None
 
 
 def _mean_square(front: Front) -> Tensor:

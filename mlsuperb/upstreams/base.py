@@ -98,12 +98,14 @@ class Upstream(Stacked, ABC):
         layer_size: D, the feature size of every layer.
         frame_rate_hz: frames per second.
         cheap: whether features are computed as fast as they could be read.
+        has_final_norm: whether what comes out of the last block is normalised once more.
     """
 
     num_layers: int
     layer_size: int
     frame_rate_hz: float
     cheap: bool = False
+    has_final_norm: bool = True
 
     def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
         """All layers of a batch of 16 kHz waves in [-1, 1], of which `lengths_B` samples are valid; zero beyond each
@@ -134,13 +136,14 @@ class Upstream(Stacked, ABC):
         raise NotImplementedError
 
     def cut_above(self, layer: int) -> None:
-        """Take out the blocks that `layer` does not need, so that whoever reads no other layer does not pay for them. One
-        block more is kept: what comes out of the last one may be normalised."""
-        if ENCODER in self.stacks and layer + 2 < self.num_layers:
+        """Take out the blocks that `layer` does not need, so that whoever reads no other layer does not pay for them. Where
+        what comes out of the last block is normalised once more, one block more is kept."""
+        num_blocks = max(layer + self.has_final_norm, 1)
+        if ENCODER in self.stacks and num_blocks + 1 < self.num_layers:
             blocks = self.get_submodule(self.stacks[ENCODER].blocks)
             assert isinstance(blocks, nn.ModuleList)
-            del blocks[layer + 1 :]
-            self.num_layers = layer + 2
+            del blocks[num_blocks:]
+            self.num_layers = num_blocks + 1
 
     @abstractmethod
     def num_frames(self, lengths_B: Tensor) -> Tensor:

@@ -100,6 +100,7 @@ class SelfSupervised(Upstream):
         self.dropout_while_frozen = dropout_while_frozen
         self.input = _make_input(model, normalise=normalise)
         self.frame_rate_hz = self.input.frame_rate_hz
+        self.has_final_norm = getattr(model.config, "do_stable_layer_norm", True)
         self.stacks = {ENCODER: _STACKS[model.config.model_type]}
         self._has_group_norm = _mask_group_norm(model)
         _switch_off_regularisation(model, keep_mask_embedding=regularisation == "mask_embedding")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from masked_batches import NUM_UNITS, masked_batch, small_hubert, small_model
+from tiny_checkpoints import FAMILIES
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchaudio.models import hubert_pretrain_model
@@ -17,6 +19,7 @@ from torchaudio.models.wav2vec2.utils import import_huggingface_model
 from mlsuperb.pretraining.head import PredictionHead, load_head
 from mlsuperb.pretraining.masking import SpanMasking
 from mlsuperb.pretraining.model import MaskedPrediction, MaskedPredictionModel
+from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
 
 def torchaudio_twin(model: MaskedPredictionModel) -> Any:
@@ -99,6 +102,48 @@ def test_the_loss_is_fairseqs_positive_against_negatives() -> None:
     torch.testing.assert_close(losses, torch.stack(wanted), rtol=1e-5, atol=1e-5)
     assert predicted.dtype == torch.int64
     assert (predicted >= -4).all()
+
+
+def test_unmasked_frames_weigh_as_in_fairseqs_criterion() -> None:
+    """fairseq's `HubertCriterion`: sums of both kinds of frames over the number of both, and the penalty beside it."""
+    torch.manual_seed(0)
+    settings = {"layer_drop": 0.0, "feature_penalty": 0.0}
+    model = small_model(**settings, unmasked_weight=0.5).eval()
+    batch = masked_batch(model.upstream, [16000, 12000])
+    hidden_ND, _ = model.encode(batch)
+    both = [model.head.losses(hidden_ND[at], batch.units_BF.flatten()[at])[0] for at in (batch.masked_N, batch.unmasked_N)]
+    found = model(batch)
+    assert float(found.weight) == len(both[0]) + len(both[1])
+    assert found.loss.item() == pytest.approx(((both[0].sum() + 0.5 * both[1].sum()) / found.weight).item(), rel=1e-5)
+    model.settings = MaskedPrediction(final_size=16, **settings)
+    alone = model(batch)
+    assert (float(alone.weight), alone.loss.item()) == (len(both[0]), pytest.approx(both[0].mean().item(), rel=1e-5))
+
+
+def of_family(name: str, **settings: Any) -> SelfSupervised:
+    kind, config = FAMILIES[name]
+    return SelfSupervised(kind(deepcopy(config)), **settings)
+
+
+def test_models_that_cannot_be_trained_like_this_are_refused_before_a_step() -> None:
+    head = PredictionHead(size=32, num_units=5)
+    for name, message in (("wavlm_base", "prediction.layer_drop=0.05: WavLM"), ("w2v_bert", "w2v-BERT 2.0 reads mels")):
+        with pytest.raises(ValueError, match=message):
+            MaskedPredictionModel(
+                of_family(name, regularisation="mask_embedding"), head=head, settings=MaskedPrediction()
+            )
+    with pytest.raises(ValueError, match="mask_embedding"):
+        MaskedPredictionModel(of_family("wavlm_base"), head=head, settings=MaskedPrediction(layer_drop=0.0))
+
+
+def test_wavlm_is_trained_without_layer_drop() -> None:
+    upstream = of_family("wavlm_base", regularisation="mask_embedding")
+    settings = MaskedPrediction(layer_drop=0.0, final_size=16)
+    head = settings.head(size=32, num_units=NUM_UNITS)
+    MaskedPredictionModel(upstream, head=head, settings=settings).train()(
+        masked_batch(upstream, [16000, 12000])
+    ).loss.backward()
+    assert upstream.mask_embedding_D.grad.abs().sum() > 0
 
 
 def test_padding_changes_no_loss() -> None:

@@ -126,9 +126,19 @@ def test_layers_stay_when_blocks_above_are_cut_off(upstream: Upstream, layer: in
     before = run(upstream, wave_BT, lengths_B).layers
     upstream.cut_above(layer)
     after = run(upstream, wave_BT, lengths_B).layers
-    assert len(after) == upstream.num_layers == min(len(before), layer + 2 if upstream.stacks else len(before))
+    kept = max(layer + upstream.has_final_norm, 1) + 1 if upstream.stacks else len(before)
+    assert len(after) == upstream.num_layers == min(len(before), kept)
     for one, other in zip(after[: layer + 1], before, strict=False):
         assert torch.equal(one, other)
+
+
+def test_a_last_layer_without_a_norm_of_its_own_needs_no_block_above_it(checkpoints: dict[str, Path]) -> None:
+    """HuBERT base normalises within its blocks, HuBERT large once more behind the last of them."""
+    for name, expected in (("hubert_base", 2), ("hubert_large", 3)):
+        upstream = build(name, checkpoints)
+        assert upstream.num_layers > 3
+        upstream.cut_above(1)
+        assert upstream.num_layers == expected, name
 
 
 def test_samples_beyond_the_length_are_not_looked_at(upstream: Upstream) -> None:
