@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Pre-train with one thing changed, then train the same head on each of the models: one table of CER and language identification.
+# Pre-train with one thing changed, then train the same head on each of the models: one table of CER and language
+# identification, with bootstrap intervals.
 #   recipes/pretrain_compare.sh --compare sampling --data synthetic --model hubert_new_tiny --units 100 --layers 4 --trainer mhubert_tiny
 # Each model is made by recipes/pretrain.sh, which has its own --help and takes all flags but these. Runs that are there already are kept.
 # Own flags:
@@ -80,4 +81,4 @@ done
 printf '== %s: the table\n' "$compare"
 over=()
 if [[ $seeds == *,* ]]; then over=(--over-seeds); fi
-run "$python" -m mlsuperb table "${runs[@]}" "${over[@]}"
+run "$python" -m mlsuperb table "${runs[@]}" --intervals "${over[@]}"

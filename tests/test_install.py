@@ -89,7 +89,9 @@ def test_the_wheel_holds_every_yaml_the_licence_and_nothing_else(wheel: Path) ->
     assert len(published) >= 8
     assert {name for name in names if name.endswith(".yaml")} == yamls | published
     assert {name for name in names if name.endswith(".py")} == modules
-    models = {f"mlsuperb/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "models").rglob("*") if path.is_file()}
+    models = {
+        f"mlsuperb/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "models").rglob("*") if path.is_file()
+    }
     assert {name for name in names if name.startswith("mlsuperb/models/")} == models
     assert "mlsuperb/models/mhubert_tiny/model.safetensors" in models
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

@@ -440,10 +440,19 @@ def test_settings_go_where_their_keys_belong() -> None:
     assert not any("clustering=faiss" in one for one in pretraining("clustering=sklearn"))
 
 
-@pytest.mark.parametrize("flags", [
-    ["--data", "several", "+data@data.corpora.a=audio_tree", "data.corpora.a.root=x", "+data/preparation=mhubert_147"],
-    ["--data", "shar", "--data-root", "x"],
-])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [
+            "--data",
+            "several",
+            "+data@data.corpora.a=audio_tree",
+            "data.corpora.a.root=x",
+            "+data/preparation=mhubert_147",
+        ],
+        ["--data", "shar", "--data-root", "x"],
+    ],
+)
 def test_corpora_of_pretraining(flags: list[str]) -> None:
     check, *runs = dry_run("pretrain.sh", *PRETRAIN_FLAGS[2:], *flags, "--stop-stage", "3")
     assert check_overrides([word for word in check if "=" in word]) == []

@@ -16,7 +16,7 @@ from mlsuperb.scoring.comparison.language_facts import GROUPINGS, By
 from mlsuperb.scoring.comparison.run_facts import FACTS, chosen_facts
 from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.comparison.selection import LEARNING_RATE, choose_on_dev, dev_figure, value_of
-from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console, tell
+from mlsuperb.scoring.table import SYNTHETIC, Cells, rates, table_console, tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,15 +34,15 @@ def show_runs(
     file: Path | None = None,
     best: str | None = None,
     by: By | None = None,
+    intervals: bool = False,
     **columns: Any,
 ) -> None:
-    """Print the table of the finished runs in `folders` (and write it to `file` as markdown), and name the others. Synthetic
-    and real data have a table each, and so has pre-training.
+    """Print the table of the finished runs in `folders` (and write it to `file` as markdown), and name the others.
 
     Args:
         best: path of a setting; of runs that differ in it, the one that is best on the dev set.
         by: rows are groups of languages or datasets instead of runs.
-        columns: see `runs_table`.
+        intervals: of the pooled rates, by bootstrap; `columns`: see `runs_table`.
 
     Raises:
         ValueError: none has finished, or none has the split.
@@ -52,21 +52,37 @@ def show_runs(
     from mlsuperb.scoring.result import BenchmarkResult
 
     found: Found[Result] = store.find(folders, BenchmarkResult, PretrainingResult).required()
-    scored = [one for one in found.runs.values() if isinstance(one, BenchmarkResult)]
     trained = {folder: one for folder, one in found.runs.items() if isinstance(one, PretrainingResult)}
-    results, passed_over = _chosen(scored, best)
+    results, passed_over = _chosen([one for one in found.runs.values() if isinstance(one, BenchmarkResult)], best)
     notes = [*(f"not in the table: {folder}: {why}" for folder, why in found.left_out.items()), *passed_over]
     console, pages = table_console(), []
-    for synthetic in sorted({one.synthetic for one in results}):
-        kind = [one for one in results if one.synthetic is synthetic]
+    for kind in _kinds(results):
         notes += _other_data(kind, split)
+        if intervals:
+            columns["further"] = _intervals(found.runs, kind, split)
         cells = groups_table(kind, by=by, split=split) if by else runs_table(kind, split=split, **columns)
-        pages.append(_show(console, cells, warning=SYNTHETIC if synthetic else ""))
+        pages.append(_show(console, cells, warning=SYNTHETIC if kind[0].synthetic else ""))
     pages += [_show(console, cells, warning=warning) for cells, warning in _pretraining_tables(trained)]
-    tell(console, *notes)
     if file is not None:
         write_atomic(file, ["\n".join([*pages, *(f"- {note}" for note in notes)])])
-        tell(console, f"Written to {file}")
+        notes.append(f"Written to {file}")
+    tell(console, *notes)
+
+
+def _intervals(folders: Mapping[Path, Result], results: Sequence[BenchmarkResult], split: str) -> dict[str, list[str]]:
+    """Column -> for each result, the rate over all test utterances and its bootstrap interval; empty where it has none."""
+    from mlsuperb.analysis.runs import load_run
+    from mlsuperb.scoring.comparison.bootstrap import rate_interval
+
+    folder_of = {id(result): folder for folder, result in folders.items()}
+    columns: dict[str, list[str]] = {}
+    for row, result in enumerate(results):
+        run = load_run(folder_of[id(result)], split=split, result=result)
+        for rate, name, arrow in rates(result.facts):
+            texts = columns.setdefault(f"pooled {name} (95 %) {arrow}", [""] * len(results))
+            if found := rate_interval(run.counts, of=rate):
+                texts[row] = f"{found.value:.1f} ({found.low:.1f} to {found.high:.1f})"
+    return columns
 
 
 def _show(console: Console, cells: Cells, *, warning: str) -> str:
@@ -85,6 +101,12 @@ def _pretraining_tables(trained: Mapping[Path, PretrainingResult]) -> Iterator[t
     for synthetic in sorted({bool(one.data["synthetic"]) for one in ordered}):
         rows = [(one.run_id, one) for one in ordered if one.data["synthetic"] == synthetic]
         yield tables.pretraining_table(rows), tables.SYNTHETIC if synthetic else ""
+
+
+def _kinds(results: Sequence[BenchmarkResult]) -> Iterator[Sequence[BenchmarkResult]]:
+    """Those of real and those of synthetic data, where there are any."""
+    kinds = ([one for one in results if one.synthetic is synthetic] for synthetic in (False, True))
+    return (kind for kind in kinds if kind)
 
 
 def _chosen(results: Sequence[BenchmarkResult], best: str | None) -> tuple[Sequence[BenchmarkResult], list[str]]:
@@ -111,15 +133,18 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--split", default="test", help="split whose scores are shown (default: test)")
     parser.add_argument("--protocol", help="protocol whose scores are shown (default: the newest that all runs have)")
     parser.add_argument("--show", default="", metavar="FACTS", help=f"further columns, of {','.join(FACTS)}")
+    parser.add_argument(
+        "--intervals", action="store_true", help="pooled rates with 95 %% bootstrap intervals over utterances"
+    )
     parser.add_argument("--over-seeds", action="store_true", help="runs that differ in their seed only: mean ± SD")
     parser.add_argument("--best", metavar="SETTING", help=f"keep the best on dev of a setting, such as {LEARNING_RATE}")
     parser.add_argument("--by", choices=GROUPINGS, help="rows are groups of utterances, columns are runs")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as markdown, too")
     options = parser.parse_args(arguments)
-    if options.by and (options.show or options.over_seeds or options.protocol):
+    if options.by and (options.show or options.over_seeds or options.protocol or options.intervals):
         raise ValueError(
-            "--by makes rows of groups, which --show, --over-seeds and --protocol do not apply to; leave one out"
+            "--by makes rows of groups, which --show, --intervals, --over-seeds and --protocol do not apply to; leave one out"
         )
-    columns = {"facts": chosen_facts(options.show), "seeds": "mean" if options.over_seeds else "each"}
-    columns["protocol"] = options.protocol
-    show_runs(options.runs, split=options.split, file=options.out, best=options.best, by=options.by, **columns)
+    columns: dict[str, Any] = {"facts": chosen_facts(options.show), "seeds": "mean" if options.over_seeds else "each"}
+    columns |= {"protocol": options.protocol, "best": options.best, "by": options.by, "intervals": options.intervals}
+    show_runs(options.runs, split=options.split, file=options.out, **columns)

@@ -149,7 +149,9 @@ def _unfit(upstream: SelfSupervised, settings: MaskedPrediction) -> str | None:
             "wav2vec 2.0 or WavLM model"
         )
     if upstream.mask_embedding_D is None:
-        return "pre-training needs an upstream with an embedding of masked frames: upstream.regularisation=mask_embedding"
+        return (
+            "pre-training needs an upstream with an embedding of masked frames: upstream.regularisation=mask_embedding"
+        )
     if family == "wavlm" and settings.layer_drop > 0:
         return (
             f"prediction.layer_drop={settings.layer_drop}: WavLM's first block makes the position bias of all others, so that "

@@ -32,7 +32,8 @@ def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: 
     upstream, inputs = parts.model.upstream, _inputs(config)
     about = {
         "what": "pre-training", "run_id": run.id, "upstream": {"name": config["upstream"]["name"]}, "adaptation": None,
-        "pretrained_on": sorted(labelled.data["datasets"]["train"]), "data": labelled.data, "targets": labelled.labels, "inputs": inputs,
+        "pretrained_on": sorted(labelled.data["datasets"]["train"]), "data": labelled.data, "targets": labelled.labels,
+        "inputs": inputs,
     }  # fmt: skip
     save_pretrained(
         run.folder / RUN_FOLDER, upstream, parts.model.head, label_rate_hz=parts.labels.rate_hz, about=about

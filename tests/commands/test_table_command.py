@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from finished_runs import finished_run
 
@@ -26,6 +28,18 @@ def test_facts_are_columns(folder, capsys):
     assert "peak memory" not in output
     with pytest.raises(ValueError, match="--show has no size; choose from params, memory, hours, rtfx, macs, overlap"):
         main([str(folder), "--show", "size"])
+
+
+def test_intervals_hold_the_pooled_rate(folder, capsys):
+    output = shown(capsys, folder / "lr0.01-0", "--intervals", "--out", folder / "t.md")
+    assert "pooled CER" in output
+    page = (folder / "t.md").read_text(encoding="utf-8")
+    [(value, low, high)] = re.findall(r"\| ([\d.]+) \(([\d.]+) to ([\d.]+)\) \|", page)[:1]
+    assert 0 <= float(low) < float(value) < float(high) < 100
+    output = shown(capsys, folder, "--intervals", "--over-seeds", "--best", "trainer.optimizer.lr")
+    assert output.count(" to ") >= 1
+    with pytest.raises(ValueError, match="--by makes rows of groups"):
+        main([str(folder), "--by", "family", "--intervals"])
 
 
 def test_runs_over_seeds_and_the_best_on_dev(folder, capsys):

@@ -111,7 +111,9 @@ def test_unmasked_frames_weigh_as_in_fairseqs_criterion() -> None:
     model = small_model(**settings, unmasked_weight=0.5).eval()
     batch = masked_batch(model.upstream, [16000, 12000])
     hidden_ND, _ = model.encode(batch)
-    both = [model.head.losses(hidden_ND[at], batch.units_BF.flatten()[at])[0] for at in (batch.masked_N, batch.unmasked_N)]
+    both = [
+        model.head.losses(hidden_ND[at], batch.units_BF.flatten()[at])[0] for at in (batch.masked_N, batch.unmasked_N)
+    ]
     found = model(batch)
     assert float(found.weight) == len(both[0]) + len(both[1])
     assert found.loss.item() == pytest.approx(((both[0].sum() + 0.5 * both[1].sum()) / found.weight).item(), rel=1e-5)

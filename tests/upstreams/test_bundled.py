@@ -44,7 +44,11 @@ def test_it_is_small(upstream: Bundled) -> None:
 def test_its_card_is_valid_and_complete() -> None:
     card = ModelCard.load(FOLDER / "README.md")
     card.data.to_yaml()
-    assert (card.data.license, card.data.library_name, card.data.model_name) == ("cc-by-sa-4.0", "transformers", FOLDER.name)
+    assert (card.data.license, card.data.library_name, card.data.model_name) == (
+        "cc-by-sa-4.0",
+        "transformers",
+        FOLDER.name,
+    )
     assert len(card.data.language) >= 30
     for said in ("festvox", "African Storybook", "CC BY-SA", "BSD"):
         assert said in card.text

@@ -20,14 +20,15 @@ def runs_table(
     *,
     split: str = "test",
     facts: Sequence[str] = (),
+    further: Mapping[str, Sequence[str]] | None = None,
     seeds: Seeds = "each",
     protocol: str | None = None,
 ) -> Cells:
     """Settings that differ, trained parameters, best validation loss, and the main scores of one protocol.
 
     Args:
-        split: whose scores.
         facts: further columns, of `FACTS`.
+        further: still others: title, and a text for each result.
         seeds: `each`: one row per run, in the order given. `mean`: runs that differ in their seed only are one row, mean ± SD
             (n - 1). `each_and_mean`: one row per run, then two rows for the mean and the SD of such runs.
         protocol: whose scores; without it, the newest that every result has (`ScoringProtocol.headline`), else the oldest
@@ -39,21 +40,26 @@ def runs_table(
     protocol = _protocol(results, protocol)
     metrics = _metrics(results, protocol, split)
     settings = differences(results) or {"run": [one.run_id for one in results]}
+    further = {FACTS[fact]: [run_facts(one)[fact] for one in results] for fact in facts} | {**(further or {})}
     columns = _columns(protocol, metrics)
     runs = [
         TableRun(
             settings={key: values[index] for key, values in settings.items()},
-            facts=(trained_params(result.num_trainable), *(run_facts(result)[name] for name in facts)),
+            facts=(trained_params(result.num_trainable), *(texts[index] for texts in further.values())),
             loss=_best_loss(result),
             scores=tuple(found[name].value if name in found else None for name in columns),
         )
         for index, (result, found) in enumerate(zip(results, metrics, strict=True))
     ]
     rows = seed_rows(runs, groups=alike(results, but=(SEED,)) if SEED in settings else [], seeds=seeds)
-    data = ", ".join(sorted({result.data.name for result in results}))
-    title = f"{len(results)} run{'s' if len(results) > 1 else ''} on {data}, split {split}, protocol {protocol}"
-    titles = (*settings, "trained", *(FACTS[fact] for fact in facts), "valid loss ↓", *columns.values())
+    title = f"{_number_and_data(results)}, split {split}, protocol {protocol}"
+    titles = (*settings, "trained", *further, "valid loss ↓", *columns.values())
     return Cells(title, titles, rows, num_names=len(settings))
+
+
+def _number_and_data(results: Sequence[BenchmarkResult]) -> str:
+    data = ", ".join(sorted({result.data.name for result in results}))
+    return f"{len(results)} run{'s' if len(results) > 1 else ''} on {data}"
 
 
 def _protocol(results: Sequence[BenchmarkResult], asked: str | None) -> str:
