@@ -11,8 +11,8 @@ BIN := .venv/bin
 	$(BIN)/pip install --quiet $(CONSTRAINTS) -e '.[$(EXTRAS)]'
 	@touch $@
 
-demo: .venv/.ready  ## train, decode and score on the built-in corpus
-	$(BIN)/python -m mlsuperb.run +exp=demo
+demo: .venv/.ready  ## train, decode and score on the built-in corpus: log-mels beside a small pre-trained model
+	$(BIN)/python -m mlsuperb.run -m +exp=demo upstream=fbank,mhubert_tiny
 
 check-recipes: .venv/.ready  ## every recipe on the built-in corpus, a few steps: killed, carried on, called again
 	$(BIN)/python scripts/check_recipes.py

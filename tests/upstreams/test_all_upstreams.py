@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mlsuperb.types import Features
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Front, Upstream
+from mlsuperb.upstreams.bundled import Bundled
 from mlsuperb.upstreams.fbank import Fbank
 from mlsuperb.upstreams.kaldi_mfcc import KaldiMFCC
 from mlsuperb.upstreams.mfcc import MFCC
@@ -27,6 +28,7 @@ BUILDERS = {
     "fbank_10ms": lambda: Fbank(n_fft=512, win_length=400, hop_length=160, f_min=20.0, window="hamming", num_mels=40),
     "tiny": RandomHubert,
     "kaldi_mfcc": KaldiMFCC,
+    "mhubert_tiny": lambda **further: Bundled(model="mhubert_tiny", **further),
     "hubert_new": lambda **further: NewHubert(
         num_blocks=2,
         hidden_size=32,
@@ -49,6 +51,7 @@ WITH_CONVOLUTIONS = {
     "wavlm_large",
     "tiny",
     "hubert_new",
+    "mhubert_tiny",
 }
 # Regularisation of the models themselves: these have an embedding of masked frames
 MASKED = [*sorted(WITH_CONVOLUTIONS), "w2v_bert"]
