@@ -133,8 +133,9 @@ def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     optimizer.load_state_dict({**state, "state": moments})
 
 
-def seed_rank(iteration: int) -> None:
-    """Give each rank but the first random numbers of its own, which depend on the run's seed and the iteration."""
+def seed_rank(seed: int, *, iteration: int) -> None:
+    """Give each rank but the first random numbers of its own from here on. A checkpoint holds the state of the first alone: the
+    others begin anew at each, so that a resumed run draws what one without a break does."""
     if not ranks.is_main():
-        (seed,) = np.random.SeedSequence([torch.initial_seed() % 2**64, ranks.rank(), iteration]).generate_state(1)
-        torch.manual_seed(int(seed))
+        (own,) = np.random.SeedSequence([seed % 2**64, ranks.rank(), iteration]).generate_state(1)
+        torch.manual_seed(int(own))

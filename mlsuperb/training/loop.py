@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from tqdm.auto import tqdm
@@ -26,15 +27,7 @@ from mlsuperb.training.checkpoint import (
     save_weights,
     trained_tensors,
 )
-from mlsuperb.training.distributed import (
-    full,
-    put_together,
-    seed_rank,
-    shard,
-    unsynchronised,
-    whole,
-    wrapped,
-)
+from mlsuperb.training.distributed import full, put_together, seed_rank, shard, unsynchronised, whole, wrapped
 from mlsuperb.training.losses import PendingLosses, count_skipped, share_of
 from mlsuperb.training.memory import memory_errors_named
 from mlsuperb.training.parameters import (
@@ -74,6 +67,7 @@ class Loop:
         self.device = prepare_process(choose_device(settings.device))
         self.progress = Progress()
         self.checkpoints, self.kept = CheckpointFolder(folder / "checkpoints"), KeptEpochs(folder / "best")
+        self._seed = torch.initial_seed()
         self._seen = 0  # examples that this rank has trained on and `progress` does not have yet
         self._set_up()
 
@@ -270,11 +264,148 @@ class Loop:
             state |= turn.state()
         if ranks.is_main():
             self.checkpoints.save(self.progress.iteration, num_epochs=self.progress.epoch, weights=weights, state=state)
+        seed_rank(self._seed, iteration=self.progress.iteration)
+
+    def _resume(self) -> None:
+        checkpoint = ranks.from_main(self.checkpoints.latest)
+        if checkpoint is not None:
+            state = self.checkpoints.load(checkpoint, model=self.model)
+            for turn in self.turns:
+                turn.load(state)
+            vars(self.progress).update(state["progress"])
+            if ranks.is_main():
+                restore_rng(state["rng"])
+            log.info("resuming from iteration %d (%s)", self.progress.iteration, checkpoint)
+        seed_rank(self._seed, iteration=self.progress.iteration)
+
+    def _finished(self) -> bool:
+        settings, progress = self.settings, self.progress
+        if progress.epoch >= settings.max_epochs:
+            return True
+        if settings.patience is None or not progress.history:
+            return False
+        return progress.epoch - progress.ranked(settings.select_by)[0] >= settings.patience
+
+    def _update(self, stream: Iterator[Batch], bar: tqdm[Any]) -> float:
+        """One update of the weights in each turn: `accumulate` iterations; returns the amount of data in them."""
+        settings, progress, self._amount = self.settings, self.progress, 0.0
+        batches: Iterable[Batch] = self._draw(stream)
+        if len(self.turns) > 1:  # an ordinary training needs no more than one at a time
+            batches = list(batches)
+        for turn in self.turns:
+            with self.unfreezing.held(progress.iteration // settings.accumulate, turn.others):
+                if moves := turn.moves:
+                    self._add_gradients(turn, batches)
+            if moves:
+                self._step(turn)
+            turn.scheduler.step()
+        progress.iteration += settings.accumulate
+        bar.update(settings.accumulate)
+        if progress.iteration % settings.log_every < settings.accumulate:
+            self._log(bar)
+        return self._amount
+
+    def _draw(self, stream: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches of an update."""
+        for batch in islice(stream, self.settings.accumulate):
+            self._seen += len(batch.ids) if batch.share else 0
+            self._amount += batch.amount * ranks.world()  # the others have as much: batches are dealt out equally
+            yield batch
+
+    def _add_gradients(self, turn: Turn, batches: Iterable[Batch]) -> None:
+        accumulate = self.settings.accumulate
+        for number, batch in enumerate(batches, 1):
+            with unsynchronised(self.wrapped, number < accumulate):
+                self._iteration(batch.to(self.device), turn, self.progress.iteration + number)
+        check_gradients(self.model, self.model.advice)
+
+    def _iteration(self, batch: Batch, turn: Turn, iteration: int) -> None:
+        """One batch forward and backward, or this rank's share of it: the gradient of the whole is the mean over ranks."""
+        with memory_errors_named(batch, self.model.advice), ranks.counting(batch.share > 0):
+            result: Loss = self.wrapped(batch, turn.name)
+            share = share_of(batch, result)
+            self.accelerator.backward(result.loss * (share * ranks.world()) / self.settings.accumulate)
+        turn.losses.add(iteration, batch, result, share=share)
+
+    def _step(self, turn: Turn) -> None:
+        """Move what the turn trains, unless a gradient is not finite and that is allowed."""
+        settings = self.settings
+        norm = self.accelerator.clip_grad_norm_(turn.trained, settings.grad_clip or math.inf)
+        turn.losses.add_gradient_norm(full(norm))
+        dropped = turn.losses.drop_unless_finite(settings.accumulate) if settings.max_skipped_steps else None
+        if dropped is None:
+            with memory_errors_named(None, self.model.advice):  # Adam takes its memory at the first one
+                turn.optimizer.step()
+        else:
+            count_skipped(self.progress, dropped, limit=settings.max_skipped_steps)
+        turn.optimizer.zero_grad(set_to_none=True)
+
+    def _log(self, bar: tqdm[Any]) -> None:
+        curves, progress = self._read(), self.progress
+        losses = {name.removeprefix("train/"): f"{one:.3f}" for name, one in curves.items() if "/loss" in name}
+        bar.set_postfix(epoch=progress.epoch + 1, **losses)
+        for turn in self.turns:
+            curves |= turn.learning_rates()
+        self.accelerator.log(curves, progress.iteration)
+        self.on_progress(progress)
+
+    def _read(self) -> dict[str, float]:
+        """Read what waits on the device; returns curves."""
+        curves = {name: value for turn in self.turns for name, value in turn.read().items()}
+        self.progress.num_utterances += sum(ranks.gather(self._seen))
+        self._seen = 0
+        return curves
+
+    def _end_epoch(self, bar: tqdm[Any]) -> None:
+        """Validate, rank the epoch, keep its weights if they are to be kept, save everything."""
+        settings, progress = self.settings, self.progress
+        self._read()
+        bar.set_description("validate")
+        self.model.eval()
+        with whole(self.model):
+            figures = self.validate()
+        self.model.train()
+        bar.set_description("train")
+        if settings.select_by not in figures:
+            raise ValueError(f"trainer.select_by={settings.select_by} is no figure of the validation: {list(figures)}")
+        epoch = progress.epoch + 1
+        trained = {name: value for turn in self.turns for name, value in turn.end_epoch().items()}
+        progress.history.append({"epoch": epoch, **trained, **figures})
+        self._keep(epoch)
+        self.accelerator.log({f"valid/{k.removeprefix('valid_')}": v for k, v in figures.items()}, progress.iteration)
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in progress.history[-1].items() if name != "epoch")
+        log.info(
+            "epoch %d/%d: %s%s",
+            epoch,
+            settings.max_epochs,
+            shown,
+            "  (best)" if progress.ranked(settings.select_by)[0] == epoch else "",
+        )
+        self.on_progress(progress)
+
+    def _keep(self, epoch: int) -> None:
+        """Choose the epochs whose weights are kept, now that `epoch` is known; write, then drop."""
+        settings, progress = self.settings, self.progress
+        ranked = progress.ranked(settings.select_by)
+        progress.best = [epoch] if settings.keep == "last" else ranked[: settings.num_kept]
+        if epoch in progress.best:
+            self.kept.save(epoch, trained_tensors(self.model))
+        self._checkpoint()
+        self.kept.drop_all_but(progress.best)
+
+    def _checkpoint(self) -> None:
+        self._read()
+        weights, state = trained_tensors(self.model), {"progress": self.progress.to_dict()}
+        for turn in self.turns:
+            state |= turn.state()
+        if ranks.is_main():
+            self.checkpoints.save(self.progress.iteration, num_epochs=self.progress.epoch, weights=weights, state=state)
+        seed_rank(self._seed, iteration=self.progress.iteration)
 
     def _resume(self) -> None:
         checkpoint = ranks.from_main(self.checkpoints.latest)
         if checkpoint is None:
-            seed_rank(0)
+            seed_rank(self._seed, iteration=0)
             return
         state = self.checkpoints.load(checkpoint, model=self.model)
         for turn in self.turns:
@@ -282,7 +413,7 @@ class Loop:
         vars(self.progress).update(state["progress"])
         if ranks.is_main():
             restore_rng(state["rng"])
-        seed_rank(self.progress.iteration)
+        seed_rank(self._seed, iteration=self.progress.iteration)
         log.info("resuming from iteration %d (%s)", self.progress.iteration, checkpoint)
 
     def _finish(self) -> None:

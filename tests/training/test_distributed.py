@@ -41,6 +41,9 @@ FULL = ["adaptation=full"]
 ODD = ["loading.train.max_batch_size=1", *FROZEN]  # one rank goes empty-handed
 
 
+RANDOM = ["specaug=light", "head.dropout=0.3"]
+
+
 class Runs:
     """Arguments for `run`, in a folder for each way of running it."""
 
@@ -94,6 +97,9 @@ def said(runs: Runs) -> str:
         runs.arguments("to_fsdp", *FULL, "trainer.parallel=fsdp", way="two"),
         runs.arguments("from_fsdp", *FULL, "trainer.parallel=fsdp", way="two", stop_at=3),
         runs.arguments("odd", *ODD, way="two", stop_at=3),
+        runs.arguments("unbroken", *RANDOM, way="two", dropout=True),
+        runs.arguments("broken", *RANDOM, way="two", dropout=True, stop_at=3),
+        runs.arguments("broken", *RANDOM, way="two", dropout=True),
         runs.arguments("poison", *FULL, way="two", poison=True),
         runs.arguments("lone", way="two", lone=True),
     ]
@@ -135,12 +141,18 @@ def test_a_run_begun_on_two_ranks_goes_on_on_one(
     runs.assert_equal(f"one/{whole}", f"two/{name}")
 
 
+def test_random_numbers_of_all_ranks_go_on_where_they_were(runs: Runs, said: str) -> None:
+    whole, resumed = (runs.root / "two" / name / "model.safetensors" for name in ("unbroken", "broken"))
+    assert len(json.loads((resumed.parent / "environment.json").read_text())) == 2
+    assert whole.read_bytes() == resumed.read_bytes()
+
+
 def test_rank_0_alone_writes(runs: Runs, said: str) -> None:
     folder = runs.root / "two" / "frozen"
     assert len(json.loads((folder / "environment.json").read_text())) == 1
     alone, two = ({path.relative_to(one) for path in one.rglob("*")} for one in (runs.root / "one" / "frozen", folder))
     assert alone == two
-    assert said.count("decode: 100%") == 4  # one bar a run that went so far
+    assert said.count("decode: 100%") == 6  # one bar a run that went so far
 
 
 def test_a_loss_that_is_no_number_is_one_error_on_all_ranks_and_names_the_batch(runs: Runs, said: str) -> None:

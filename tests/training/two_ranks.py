@@ -35,24 +35,27 @@ def talkative(decoder: Greedy, log_probs_BFV: Tensor, lengths_B: Tensor, *others
     return plain_greedy(decoder, without_blank_BFV, lengths_B, *others)
 
 
-def run(overrides: list[str], *, stop_at: int | None = None, poison: bool = False, lone: bool = False) -> None:
-    """One run without any dropout.
+def run(
+    overrides: list[str], *, dropout: bool = False, stop_at: int | None = None, poison: bool = False, lone: bool = False
+) -> None:
+    """One run.
 
     Args:
+        dropout: else there is none.
         stop_at: as if someone had pressed Ctrl-C before this iteration.
         poison: the last rank gets a wave that is no number; all say what comes of it on stderr.
         lone: the last rank cannot read a file, and the job ends.
     """
 
-    def without_dropout(loop: Loop, batches: Batches) -> None:
-        for module in loop.model.modules():
+    def prepared(loop: Loop, batches: Batches) -> None:
+        for module in [] if dropout else loop.model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
             elif isinstance(getattr(module, "dropout", None), float):  # attention of transformers
                 module.dropout = 0.0
         plain_run(loop, lambda start: spoilt(batches(start), stop_at, start, poison=poison, lone=lone))
 
-    Loop.run, Greedy.__call__ = without_dropout, talkative  # type: ignore[method-assign]
+    Loop.run, Greedy.__call__ = prepared, talkative  # type: ignore[method-assign]
     try:
         run_experiment(compose(overrides))
     except KeyboardInterrupt:
