@@ -167,8 +167,7 @@ def read_manifest(path: Path, record: type[RowType] = Utterance) -> pd.DataFrame
 
 
 def read_columns(paths: Sequence[Path], names: Sequence[str]) -> pd.DataFrame:
-    """Some columns of manifests, one after the other. They were checked when they were written, which takes longer than to read
-    them: it is not done again.
+    """Some columns of manifests, one after the other. They were checked when they were written, and are not checked again.
 
     Raises:
         ValueError: a file is missing or is no manifest.
