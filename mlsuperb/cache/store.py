@@ -13,7 +13,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import time
 import zlib
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from safetensors.torch import save_file
 
 from mlsuperb.cache.budget import Budget
 from mlsuperb.cache.codec import Kept
-from mlsuperb.runtime.files import write_atomic
+from mlsuperb.runtime.files import replaced, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -122,15 +121,13 @@ class Store:
 
     def _save(self, path: Path, kept: Kept, *, key: str) -> None:
         """Write what room was reserved for; give it back if that fails."""
-        temporary = path.with_name(f".{key}.{os.getpid()}")
         tensors = {name: tensor.cpu().contiguous() for name, tensor in kept.tensors.items()}
         about = {"identity": self.identity, "key": key, "crc32": _checksum(tensors)}
         try:
             path.parent.mkdir(exist_ok=True)
-            save_file(tensors, temporary, metadata=about)
-            os.replace(temporary, path)
+            with replaced(path) as temporary:
+                save_file(tensors, temporary, metadata=about)
         except (OSError, SafetensorError):
-            temporary.unlink(missing_ok=True)
             self._budget.release(kept.num_bytes + HEADER_BYTES)
             raise
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlsuperb.config.options import refuse_unknown
+from mlsuperb.commands.settings import configured
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mlsuperb.data.corpora.base import Corpus
     from mlsuperb.data.corpora.ml_superb_release import ReleaseCheck
     from mlsuperb.data.shard_writing import Units
-    from mlsuperb.types import Utterance
 
 WIDTH_WITHOUT_TERMINAL = 200  # columns: a file or pipe should get the whole table
 NUM_SHOWN = 12
@@ -38,7 +37,10 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
     try:
-        corpus, folder = _corpus(options.overrides)
+        config, corpus = configured(options.overrides, "data")
+        from mlsuperb.runs.corpus import manifest_folder
+
+        folder = manifest_folder(config)
         if options.command == "check":
             return 0 if is_whole(corpus, console=console, as_json=options.json) else 1
         if options.command == "filter":
@@ -161,7 +163,7 @@ def _units(run: Path) -> Units:
     """The units of a run of job=labels.
 
     Raises:
-        ValueError: it has none; when it is asked for an utterance that it has not labelled.
+        ValueError: it has none.
     """
     from dataclasses import asdict
 
@@ -169,19 +171,8 @@ def _units(run: Path) -> Units:
     from mlsuperb.units.labels import LABELS, Labels
 
     labels = Labels(run / LABELS)
-    frame = labels.manifest
-    names = frame[["split", "id"]].itertuples(index=False, name=None)
-    row_of = {name: row for row, name in enumerate(names)}
-
-    def of(one: Utterance) -> Any:
-        if (one.split, one.id) not in row_of:
-            raise ValueError(
-                f"--labels {run} has no units of {one.id} of split {one.split}: label the corpus that is written"
-            )
-        return labels[row_of[one.split, one.id]]
-
     about = {key: value for key, value in asdict(labels.about).items() if key in ("codebook", "rate_hz", "num_units")}
-    return Units(about=about, rate_hz=labels.rate_hz, splits=set(frame["split"]), of=of)
+    return Units(about=about, rate_hz=labels.rate_hz, named=labels.columns("split", "id"), of=labels.__getitem__)
 
 
 def _part(given: str) -> tuple[int, int]:
@@ -211,19 +202,6 @@ def is_whole(corpus: Corpus, *, console: Console, as_json: bool) -> bool:
     console.print(f"skipped: {SkipReport(skipped)}", markup=False)
     console.print("whole" if whole else "NOT WHOLE: results on this copy are not comparable with published ones")
     return whole
-
-
-def _corpus(overrides: Sequence[str]) -> tuple[Corpus, Path]:
-    """The corpus of a configuration, and where runs keep its manifest."""
-    refuse_unknown(overrides)
-    from mlsuperb.benchmark.build import build_corpus
-    from mlsuperb.config.check import check
-    from mlsuperb.config.compose import compose
-    from mlsuperb.runs.corpus import manifest_folder
-
-    config = compose(overrides)
-    check(config, ("data",))
-    return build_corpus(config), manifest_folder(config)
 
 
 def _table(title: str | None, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

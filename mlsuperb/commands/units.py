@@ -16,12 +16,8 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from mlsuperb.config.options import refuse_unknown
-
-if TYPE_CHECKING:
-    from mlsuperb.data.corpora.base import Corpus
+from mlsuperb.commands.settings import configured
 
 
 def quality(options: argparse.Namespace) -> None:
@@ -38,7 +34,7 @@ def quality(options: argparse.Namespace) -> None:
 
 def layers(options: argparse.Namespace) -> None:
     """Compare the layers of an upstream."""
-    config, corpus = _config(options.overrides, "upstream", "data")
+    config, corpus = configured(options.overrides, "upstream", "data")
     from mlsuperb.analysis.unit_tables import layer_records, layer_remarks, layer_table, show
     from mlsuperb.analysis.units import layer_chart
     from mlsuperb.benchmark.build import read_data
@@ -73,7 +69,7 @@ def layers(options: argparse.Namespace) -> None:
 
 def phones(options: argparse.Namespace) -> None:
     """Write phones.tsv beside the transcripts of the built-in corpus."""
-    _, corpus = _config(options.overrides, "data")
+    _, corpus = configured(options.overrides, "data")
     from mlsuperb.data.corpora.synthetic import Synthetic
     from mlsuperb.data.manifest import prepare
 
@@ -83,18 +79,6 @@ def phones(options: argparse.Namespace) -> None:
         )
     prepare(corpus, folder=None)
     sys.stdout.writelines(f"{path}\n" for path in corpus.write_phones())
-
-
-def _config(overrides: Sequence[str], *groups: str) -> tuple[dict[str, Any], Corpus]:
-    """The configuration, of which `groups` are looked at, and its corpus."""
-    refuse_unknown(overrides)
-    from mlsuperb.benchmark.build import build_corpus
-    from mlsuperb.config.check import check
-    from mlsuperb.config.compose import compose
-
-    config = compose(overrides)
-    check(config, groups)
-    return config, build_corpus(config)
 
 
 COMMANDS = {"quality": quality, "layers": layers, "phones": phones}

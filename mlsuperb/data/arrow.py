@@ -35,6 +35,18 @@ def repeated(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(suspects, index=frame.index)
 
 
+def same_rows(frame: pd.DataFrame, among: pd.DataFrame) -> np.ndarray:
+    """The place (N,) in `among` of the row with the split and id of each row of `frame`, or -1; neither has two such rows.
+    Only `frame` is put into a hash table: it may be a small part of `among`."""
+    place_N = np.full(len(frame), -1)
+    for split in frame["split"].unique():
+        here, there = (np.flatnonzero(one["split"] == split) for one in (frame, among))
+        found = pc.index_in(text_array(among["id"].iloc[there]), value_set=text_array(frame["id"].iloc[here]))
+        known = found.is_valid().to_numpy(zero_copy_only=False)
+        place_N[here[found.drop_null().to_numpy()]] = there[known]
+    return place_N
+
+
 def sorted_rows_digest(columns: list[pa.LargeStringArray]) -> str:
     """sha256 over the sorted rows, each as the line that `json.dumps(row, ensure_ascii=False)` makes."""
     digest = hashlib.sha256()

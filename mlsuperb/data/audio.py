@@ -2,9 +2,8 @@
 
 The audio of an utterance is a path, or the text that `joined` makes of several pieces of audio, which are read one after the
 other. A list of pieces was chosen over writing the joined audio to new files because then nothing has to be written, kept or
-resumed: a manifest of 25 million rows is prepared without decoding audio, `mlsuperb data check` works without a folder, and
-a random crop reads no more than the pieces that it falls into. A path may also be that of a file within an uncompressed tar
-archive (`member`), of which no other part is read.
+resumed: a manifest of 25 million rows is prepared without decoding audio, and `mlsuperb data check` works without a folder. A
+path may also be that of a file within an uncompressed tar archive (`member`), of which no other part is read.
 """
 
 from __future__ import annotations
@@ -30,6 +29,11 @@ _PIECES = (
 )
 MEMBER = r"^(?P<archive>.+\.tar)#(?P<offset>\d+)\+(?P<size>\d+)$"  # what `member` makes
 _member = re.compile(MEMBER, re.DOTALL)
+_EXACT = (
+    "PCM",
+    "FLOAT",
+    "DOUBLE",
+)  # codings of libsndfile (FLAC's are PCM, too) whose samples do not depend on earlier ones
 _LEAST_S = 0.001  # an overlap with a piece that is shorter comes from rounding
 # Segment tables round their times, and compressed files pad their last packet: so much is not an error.
 END_TOLERANCE_S = 0.1
@@ -116,6 +120,39 @@ def load_audio(
     if not np.isfinite(wave_T).all():
         raise ValueError(f"{path}: the audio holds values that are not finite. Get the file again or take it out.")
     return np.ascontiguousarray(wave_T if rate_hz == SAMPLE_RATE_HZ else _to_16_khz(wave_T, rate_hz=rate_hz))
+
+
+def load_part(
+    path: str | os.PathLike[str],
+    *,
+    start_s: float,
+    duration_s: float,
+    first_s: float,
+    length_s: float,
+    resample: bool = True,
+) -> np.ndarray:
+    """`length_s` seconds from `first_s` on of the wave that `load_audio` gives for `start_s` and `duration_s`, to the bit.
+
+    Of lossless audio at 16 kHz no more than these seconds are read. Of other audio the whole is decoded and cut: resampling,
+    decoders of lossy formats and the roundings of joined pieces give other samples where they begin in the middle.
+
+    Raises:
+        ValueError: as `load_audio`.
+    """
+    first, number = round(first_s * SAMPLE_RATE_HZ), round(length_s * SAMPLE_RATE_HZ)
+    if not _is_exact(path):
+        return load_audio(path, start_s=start_s, duration_s=duration_s, resample=resample)[first : first + number]
+    number = min(number, round(duration_s * SAMPLE_RATE_HZ) - first)
+    start = round(start_s * SAMPLE_RATE_HZ) + first
+    return load_audio(path, start_s=start / SAMPLE_RATE_HZ, duration_s=number / SAMPLE_RATE_HZ, resample=resample)
+
+
+def _is_exact(path: str | os.PathLike[str]) -> bool:
+    """Whether reading from the middle of a file gives the same samples as reading all of it."""
+    if str(path).startswith(_PIECES):
+        return False
+    with _open(path) as file:
+        return bool(file.samplerate == SAMPLE_RATE_HZ and file.subtype.startswith(_EXACT))
 
 
 def _load_joined(

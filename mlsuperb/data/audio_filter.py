@@ -35,7 +35,7 @@ from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.manifest import prepare
 from mlsuperb.data.preparation import Preparation
 from mlsuperb.data.skips import SkipReport
-from mlsuperb.runtime.files import disk_errors_named, replaced
+from mlsuperb.runtime.files import disk_errors_named, replaced, written_before
 from mlsuperb.types import SAMPLE_RATE_HZ
 
 Measure = Literal["ina", "energy"]
@@ -212,10 +212,7 @@ def _write(path: Path, pieces: Iterable[str]) -> None:
 
 
 def _begin(folder: Path, about: dict[str, Any]) -> None:
-    path = folder / "about.json"
-    if not path.is_file():
-        _write(path, [json.dumps(about), "\n"])
-    elif (before := json.loads(path.read_text(encoding="utf-8"))) != about:
+    if (before := written_before(folder / "about.json", about)) is not None:
         raise ValueError(
             f"{folder} holds verdicts on other speech or by another measure ({before['measure']} on {before['num_rows']:,} "
             f"utterances; now {about['measure']} on {about['num_rows']:,}). Give another folder, or remove this one."

@@ -12,7 +12,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from mlsuperb.data.audio import MEMBER, load_audio
+from mlsuperb.data.audio import MEMBER, load_audio, load_part
 from mlsuperb.data.rows import Rows
 from mlsuperb.data.sampling import Draw
 from mlsuperb.types import SAMPLE_RATE_HZ, Batch, Utterance
@@ -163,7 +163,7 @@ class SpeechDataset(Dataset[Example]):
         return self._rows[index]
 
     def __getitem__(self, which: int | Draw) -> Example:
-        """The example at an index, or the part of it that a draw names: no more of its audio is read."""
+        """The example at an index, or the part of it that a draw names: the same samples, whether the whole is kept or not."""
         draw = which if isinstance(which, Draw) else Draw(which)
         if not draw.whole:
             return self._part(draw)
@@ -189,7 +189,11 @@ class SpeechDataset(Dataset[Example]):
                 "utterance. Leave out loading.crops, which is for targets that run along the audio"
             )
         if whole.duration_s * SAMPLE_RATE_HZ * 4 > self._room and draw.index not in self._kept:
-            return Example(part, self._wave(part), target)
+            part_T = load_part(
+                whole.audio, start_s=whole.start_s, duration_s=whole.duration_s, first_s=draw.start_s, length_s=duration_s,
+                resample=self._resample,
+            )  # fmt: skip
+            return Example(part, part_T, target)
         kept = self[draw.index]  # decoded once, and cut from then on
         return Example(part, _stretch(kept.wave_T, draw.start_s, duration_s, rate_hz=SAMPLE_RATE_HZ), target)
 

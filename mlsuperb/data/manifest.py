@@ -5,22 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlsuperb.data.arrow import repeated, sorted_rows_digest, text_array
 from mlsuperb.data.corpora.base import Reader
 from mlsuperb.data.preparation import Preparation
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.runtime.files import replaced
 from mlsuperb.types import Utterance
 
 SPLITS = ("train", "dev", "test", "dev_dialect")
@@ -32,6 +34,7 @@ _ADDED_SINCE = {
     "preparation": None,
 }  # settings that old manifests lack: with these values they change nothing
 _ROW_GROUP = 2**20  # rows written at a time: text of 2 GB and more has no `pa.string` array
+_PIECE = 2**16  # rows that exist as records at a time
 _FINGERPRINT = b"mlsuperb.fingerprint"
 _log = logging.getLogger(__name__)
 
@@ -104,6 +107,12 @@ def records(frame: pd.DataFrame, record: type[Record]) -> list[Record]:
     return [record(**dict(zip(names, row, strict=True))) for row in frame[names].itertuples(index=False, name=None)]
 
 
+def each_record(frame: pd.DataFrame, record: type[Record]) -> Iterator[Record]:
+    """The rows of a table as records, of which few exist at a time."""
+    for first in range(0, len(frame), _PIECE):
+        yield from records(frame.iloc[first : first + _PIECE], record)
+
+
 def validate(frame: pd.DataFrame, record: type[RowType] = Utterance) -> None:
     """Check a manifest's columns, splits, times and ids.
 
@@ -136,15 +145,14 @@ def write_manifest(
 ) -> None:
     """Write a manifest as Parquet, in one step: a killed run leaves the old file or the new one."""
     validate(frame, record)
-    numbers, scratch = number_columns(record), _scratch(path)
+    numbers = number_columns(record)
     plain = pa.schema([(name, pa.float64() if name in numbers else pa.string()) for name in columns(record)])
     schema = plain.with_metadata({_FINGERPRINT: fingerprint.encode()})
-    with pq.ParquetWriter(scratch, schema) as writer:
+    with replaced(Path(path)) as scratch, pq.ParquetWriter(scratch, schema) as writer:
         for first in range(0, max(1, len(frame)), _ROW_GROUP):
             rows = frame[plain.names].iloc[first : first + _ROW_GROUP]
             table = pa.Table.from_pandas(rows, schema=plain, preserve_index=False)
             writer.write_table(table.replace_schema_metadata(schema.metadata))
-    os.replace(scratch, path)
 
 
 def read_manifest(path: Path, record: type[RowType] = Utterance) -> pd.DataFrame:
@@ -153,15 +161,42 @@ def read_manifest(path: Path, record: type[RowType] = Utterance) -> pd.DataFrame
     Raises:
         ValueError: the file is missing or is no manifest.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: there is no such manifest. Write it with mlsuperb data prepare.")
-    try:
-        # column by column into pandas' own form, each freed once it is there: 25 million rows are several GB
-        frame = pq.read_table(path).to_pandas(split_blocks=True, self_destruct=True)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: this is no Parquet file ({error}). Delete it and prepare the data again.") from error
+    frame = _read([path])
     validate(frame, record)
     return frame
+
+
+def read_columns(paths: Sequence[Path], names: Sequence[str]) -> pd.DataFrame:
+    """Some columns of manifests, one after the other. They were checked when they were written, and are not checked again.
+
+    Raises:
+        ValueError: a file is missing or is no manifest.
+    """
+    return _read(paths, columns=list(names)) if paths else to_frame([])[list(names)]
+
+
+def read_split(path: Path, split: str) -> pd.DataFrame:
+    """The utterances of a split, with their numbers in the manifest as the index; no others are held, and nothing is checked
+    again.
+
+    Raises:
+        ValueError: the file is missing or is no manifest.
+    """
+    numbers = np.flatnonzero(read_columns([path], ["split"])["split"] == split)
+    return _read([path], columns=list(columns(Utterance)), filters=pc.field("split") == split).set_axis(numbers)
+
+
+def _read(paths: Sequence[Path], **chosen: Any) -> pd.DataFrame:
+    if absent := [path for path in paths if not Path(path).is_file()]:
+        raise ValueError(f"{absent[0]}: there is no such manifest. Write it with mlsuperb data prepare.")
+    try:
+        table = pq.read_table(list(map(str, paths)), partitioning=None, **chosen)
+    except pa.ArrowInvalid as error:
+        raise ValueError(
+            f"{paths[0]}: this is no Parquet file ({error}). Delete it and prepare the data again."
+        ) from error
+    # column by column into pandas' own form, each freed once it is there: 25 million rows are several GB
+    return table.to_pandas(split_blocks=True, self_destruct=True)
 
 
 def split_hash(frame: pd.DataFrame, record: type[RowType] = Utterance) -> str:
@@ -245,11 +280,5 @@ def _store(prepared: Prepared, folder: Path, fingerprint: str, record: type[RowT
     write_manifest(prepared.manifest, folder / "manifest.parquet", fingerprint=fingerprint, record=record)
     report = folder / "skipped.json"
     content = {"fingerprint": fingerprint, "skipped": prepared.skipped}
-    scratch = _scratch(report)
-    scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(scratch, report)
-
-
-def _scratch(path: Path) -> Path:
-    """A name beside `path` that no other process uses."""
-    return Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
+    with replaced(report) as scratch:
+        scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

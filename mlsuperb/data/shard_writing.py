@@ -8,14 +8,14 @@ process stopped, and several processes can share the work. FLAC keeps 16-bit aud
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,11 +24,11 @@ import pandas as pd
 from pydantic import NonNegativeInt, PositiveFloat
 from tqdm import tqdm
 
-from mlsuperb.data.arrow import sorted_rows_digest, text_array
+from mlsuperb.data.arrow import same_rows, sorted_rows_digest, text_array
 from mlsuperb.data.audio import load_audio, member
 from mlsuperb.data.manifest import read_manifest, records, to_frame, write_manifest
 from mlsuperb.data.shards import ABOUT_FILE, AUDIO, CUTS, UNITS, UNITS_FILE, Shard, members
-from mlsuperb.runtime.files import disk_errors_named, replaced
+from mlsuperb.runtime.files import disk_errors_named, written_before
 from mlsuperb.types import SAMPLE_RATE_HZ, Utterance
 
 if TYPE_CHECKING:
@@ -61,14 +61,19 @@ class Units:
     Args:
         about: what they are (codebook, rate, number of units).
         rate_hz: units per second.
-        splits: of the corpus that have units.
-        of: the units (F,) uint16 of an utterance.
+        named: `split` and `id` of the utterances that have units.
+        of: the units (F,) uint16 of a row of `named`, by its number.
     """
 
     about: Mapping[str, Any]
     rate_hz: float
-    splits: Collection[str]
-    of: Callable[[Utterance], np.ndarray]
+    named: pd.DataFrame
+    of: Callable[[int], np.ndarray]
+
+    @cached_property
+    def splits(self) -> frozenset[str]:
+        """The splits that have units."""
+        return frozenset(self.named["split"].unique())
 
 
 def planned(manifest: pd.DataFrame, sharding: Sharding) -> list[tuple[Shard, np.ndarray]]:
@@ -114,15 +119,17 @@ def write_shards(
     """
     _need_lhotse()
     shards = planned(manifest, sharding)
-    _begin(folder, ABOUT_FILE, {**asdict(sharding), **_about_rows(manifest), "shards": _counts(shards)})
+    _begin(folder / ABOUT_FILE, {**asdict(sharding), **_about_rows(manifest), "shards": _counts(shards)})
     if units is not None:
-        _begin(folder, UNITS_FILE, units.about)
-    for shard, rows in tqdm(shards[part[0] :: part[1]], desc="shards", unit="shard", disable=None):
+        _begin(folder / UNITS_FILE, units.about)
+    mine = shards[part[0] :: part[1]]
+    place_N = _places_of_units(manifest, mine, units)
+    for shard, rows in tqdm(mine, desc="shards", unit="shard", disable=None):
         if not _is_whole(folder, shard):
             given = records(manifest.iloc[rows], Utterance)
             _write_shard(folder, shard, given, codec=sharding.codec, resample=resample, skip_bad=skip_bad)
         if units is not None and _lacks_units(folder, shard, units):
-            _write_units(folder, shard, units)
+            _write_units(folder, shard, units, dict(zip(manifest["id"].iloc[rows], place_N[rows], strict=True)))
     return sum(
         not _is_whole(folder, shard) or (units is not None and _lacks_units(folder, shard, units))
         for shard, _ in shards
@@ -152,18 +159,24 @@ def _counts(shards: Sequence[tuple[Shard, np.ndarray]]) -> dict[str, int]:
     return counts
 
 
-def _begin(folder: Path, name: str, about: Mapping[str, Any]) -> None:
-    """Say what the folder holds, or compare it with what was said before."""
-    path = folder / name
-    folder.mkdir(parents=True, exist_ok=True)
-    if not path.is_file():
-        with disk_errors_named(path), replaced(path) as temporary:
-            temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    elif (before := json.loads(path.read_text(encoding="utf-8"))) != about:
+def _begin(path: Path, about: Mapping[str, Any]) -> None:
+    """Say what the folder of `path` holds, or compare it with what was said before."""
+    if (before := written_before(path, about)) is not None:
         raise ValueError(
-            f"{folder} holds shards of other speech, with other units or other settings ({name}: {before}; now {dict(about)}). "
-            "Give another folder, or remove this one"
+            f"{path.parent} holds shards of other speech, with other units or other settings ({path.name}: {before}; now "
+            f"{dict(about)}). Give another folder, or remove this one"
         )
+
+
+def _places_of_units(
+    manifest: pd.DataFrame, shards: Sequence[tuple[Shard, np.ndarray]], units: Units | None
+) -> np.ndarray:
+    """The row (N,) of the units of each row of a manifest that is in some shards, or -1."""
+    place_N = np.full(len(manifest), -1)
+    if units is not None and shards:
+        rows = np.concatenate([of_shard for _, of_shard in shards])
+        place_N[rows] = same_rows(manifest[["split", "id"]].iloc[rows], units.named)
+    return place_N
 
 
 def _is_whole(folder: Path, shard: Shard) -> bool:
@@ -238,15 +251,24 @@ def _cut(row: Utterance, *, num_samples: int) -> MonoCut:
     )  # fmt: skip
 
 
-def _write_units(folder: Path, shard: Shard, units: Units) -> None:
-    """Write the units of the utterances of a shard that is there."""
+def _write_units(folder: Path, shard: Shard, units: Units, places: Mapping[str, int]) -> None:
+    """Write the units of the utterances of a shard that is there; `places` says by their ids where these are, -1 for nowhere.
+
+    Raises:
+        ValueError: an utterance has none.
+    """
     from lhotse.array import Array, TemporalArray
     from lhotse.shar.writers.array import ArrayTarWriter
 
     rows = records(read_manifest(folder / shard.index), Utterance)
     with _renamed(folder, shard, UNITS) as files, ArrayTarWriter(str(files[UNITS]), shard_size=None) as writer:
         for row in rows:
-            units_F = np.asarray(units.of(row), np.uint16)
+            if places[row.id] < 0:
+                raise ValueError(
+                    f"there are no units of {row.id} of split {shard.split}: give --labels a run that has labelled the corpus "
+                    "that is written"
+                )
+            units_F = np.asarray(units.of(places[row.id]), np.uint16)
             stored = Array(storage_type="shar", storage_path="", storage_key="", shape=list(units_F.shape))
             about = TemporalArray(array=stored, temporal_dim=0, frame_shift=1 / units.rate_hz, start=0)
             writer.write(row.id, units_F, manifest=about)

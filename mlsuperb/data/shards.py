@@ -22,7 +22,7 @@ import json
 import logging
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlsuperb.data.arrow import same_rows
 from mlsuperb.data.audio import member
-from mlsuperb.data.manifest import read_manifest
+from mlsuperb.data.manifest import columns, read_columns
 from mlsuperb.types import Utterance
 
 log = logging.getLogger(__name__)
@@ -64,8 +65,14 @@ def is_folder_of_shards(folder: Path) -> bool:
     return (folder / ABOUT_FILE).is_file()
 
 
-def read_index(folder: Path) -> pd.DataFrame:
-    """The manifest of all shards of a folder, in their order: `audio` names archives by their absolute paths.
+def read_index(
+    folder: Path, *, splits: Collection[str] | None = None, names: Sequence[str] = columns(Utterance)
+) -> pd.DataFrame:
+    """The manifest of the shards of a folder, in their order: `audio` names archives by their absolute paths.
+
+    Args:
+        splits: of these alone; None: of all.
+        names: the columns that are read; `audio` is among them.
 
     Raises:
         ValueError: `mlsuperb data shard` did not write it, or shards are missing.
@@ -73,13 +80,14 @@ def read_index(folder: Path) -> pd.DataFrame:
     if not is_folder_of_shards(folder):
         raise ValueError(f"{folder} holds no shards ({ABOUT_FILE}). Give the folder that mlsuperb data shard wrote")
     counts = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))["shards"]
-    wanted = [folder / Shard(split, number).index for split in counts for number in range(counts[split])]
+    chosen = [split for split in counts if splits is None or split in splits]
+    wanted = [folder / Shard(split, number).index for split in chosen for number in range(counts[split])]
     if absent := [path for path in wanted if not path.is_file()]:
         raise ValueError(
             f"{folder} lacks {len(absent)} of {len(wanted)} shards (index/{absent[0].name}, ...). Give the command that wrote "
             "the others again (mlsuperb data shard): it goes on where it stopped"
         )
-    frame = pd.concat([read_manifest(path) for path in wanted], ignore_index=True)
+    frame = read_columns(wanted, names)
     return frame.assign(audio=f"{os.path.abspath(folder)}/" + frame["audio"])
 
 
@@ -90,10 +98,12 @@ def in_shards(manifest: pd.DataFrame, folder: Path) -> pd.DataFrame:
     Raises:
         ValueError: the shards hold other speech.
     """
-    stored = read_index(folder).set_index(["split", "id"])
-    found = stored.reindex(pd.MultiIndex.from_frame(manifest[["split", "id"]]))
-    known_N = found["audio"].notna().to_numpy()
-    off_s = np.abs(found["duration_s"].to_numpy() - manifest["duration_s"].to_numpy())[known_N]
+    wanted = ("id", "split", "audio", "duration_s")
+    stored = read_index(folder, splits=set(manifest["split"]), names=wanted)
+    place_N = same_rows(manifest, stored)
+    known_N = place_N >= 0
+    found = stored.iloc[place_N[known_N]]
+    off_s = np.abs(found["duration_s"].to_numpy() - manifest["duration_s"].to_numpy()[known_N])
     if not known_N.any() or off_s.max() > TOLERANCE_S:
         raise ValueError(
             f"{folder} holds other speech: {int(known_N.sum()):,} of {len(manifest):,} utterances are there, and their durations "
@@ -101,7 +111,7 @@ def in_shards(manifest: pd.DataFrame, folder: Path) -> pd.DataFrame:
         )
     if not known_N.all():
         log.warning("%s lacks %d of %d utterances, which are left out", folder, int((~known_N).sum()), len(manifest))
-    return manifest[known_N].assign(audio=found["audio"].to_numpy()[known_N], start_s=0.0)
+    return manifest[known_N].assign(audio=found["audio"].array, start_s=0.0)
 
 
 def members(archive: Path) -> list[tuple[str, str, int, int]]:

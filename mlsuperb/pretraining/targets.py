@@ -68,8 +68,7 @@ class Targets:
         Raises:
             ValueError: there is none.
         """
-        manifest = labels.manifest
-        chosen = manifest[manifest["split"] == split]
+        chosen = labels.rows(split)
         if split != "train":
             shuffled = chosen.sample(frac=1, random_state=10)  # the seed of the authors' `create_valid_set.py`
             chosen = shuffled.groupby(["dataset", "language"]).head(self.num_valid).sort_index()

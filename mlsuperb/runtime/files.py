@@ -7,7 +7,8 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,13 +52,32 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; when the block ends without an error, the file there becomes `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """A temporary name to write to; when the block ends without an error, the file there becomes `path`. No other process has
+    that name, on whichever machine: several nodes may write to one folder, and their process ids are often the same."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def written_before(path: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Write to `path` what its folder holds, or compare it with what an earlier process wrote there.
+
+    Returns:
+        What was written before, where that is something else; otherwise None.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file():
+        with disk_errors_named(path), replaced(path) as temporary:
+            temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        return None
+    before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return before if before != about else None
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mlsuperb.data.manifest import read_manifest, write_manifest
+from mlsuperb.data.manifest import read_columns, read_manifest, read_split, write_manifest
 from mlsuperb.runtime.files import disk_errors_named, replaced, write_json
 
 LABELS = "labels"  # the folder in that of a run
@@ -136,8 +136,16 @@ class Labels:
 
     @property
     def manifest(self) -> pd.DataFrame:
-        """The rows that are labelled, in the order of the labels."""
+        """The rows that are labelled, in the order of the labels; read and checked each time it is asked for."""
         return read_manifest(self.folder / MANIFEST_FILE)
+
+    def rows(self, split: str) -> pd.DataFrame:
+        """The rows of a split, with their numbers in the manifest as the index."""
+        return read_split(self.folder / MANIFEST_FILE, split)
+
+    def columns(self, *names: str) -> pd.DataFrame:
+        """Some columns of the manifest: the others are not read."""
+        return read_columns([self.folder / MANIFEST_FILE], names)
 
     def __len__(self) -> int:
         return len(self.lengths_N)
@@ -164,10 +172,9 @@ class Labels:
                 )
 
     def _check_audio(self) -> None:
-        frame = self.manifest
-        off_N = self.lengths_N / self.rate_hz - frame["duration_s"].to_numpy()
+        off_N = self.lengths_N / self.rate_hz - self.columns("duration_s")["duration_s"].to_numpy()
         if (bad := np.flatnonzero(np.abs(off_N) > TOLERANCE_S)).size:
-            row = frame.iloc[bad[0]]
+            row = self.columns("id", "duration_s").iloc[bad[0]]
             raise ValueError(
                 f"{row['id']} has {self.lengths_N[bad[0]]} labels at {self.rate_hz:g} Hz for {row['duration_s']:.2f} s of audio "
                 f"({bad.size} such rows in {self.folder}). The audio or the labels have changed since: label it anew"

@@ -27,7 +27,8 @@ def corpus(tmp_path):
 @pytest.fixture
 def run(corpus, tmp_path, monkeypatch, capsys):
     """The command line with a given corpus; returns (exit status, output)."""
-    monkeypatch.setattr(cli, "_corpus", lambda overrides: (corpus, tmp_path / "manifest"))
+    config = {"data": {"name": "made"}, "manifests": str(tmp_path)}
+    monkeypatch.setattr(cli, "configured", lambda overrides, *groups: (config, corpus))
 
     def call(*arguments):
         status = cli.main(arguments)
@@ -39,8 +40,9 @@ def run(corpus, tmp_path, monkeypatch, capsys):
 def test_prepare_writes_the_manifest_and_says_where(run, tmp_path):
     status, output = run("prepare", "data=x")
     assert status == 0
-    assert str(tmp_path / "manifest" / "manifest.parquet") in output
-    assert len(read_manifest(tmp_path / "manifest" / "manifest.parquet")) == 4
+    (written,) = tmp_path.glob("made-*/manifest.parquet")
+    assert str(written) in output
+    assert len(read_manifest(written)) == 4
 
 
 def test_describe_shows_sizes_and_skips(run):

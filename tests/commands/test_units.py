@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from labelled_runs import made_phones, write_labels, write_tsv
 
 from mlsuperb.__main__ import main as mlsuperb
+from mlsuperb.commands.data import _units as data_units
 from mlsuperb.commands.units import main
+from mlsuperb.units.labels import Labels
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,26 @@ def test_utterances_without_phones_are_counted(made: Path, capsys: pytest.Captur
 def test_a_folder_without_labels_is_refused(made: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no labels"):
         main(["quality", str(tmp_path), "--phones", str(made / "phones.tsv")])
+
+
+def test_the_manifest_of_labels_is_read_only_as_far_as_it_is_asked_for(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 25 million rows it takes gigabytes: to open labels needs durations alone."""
+    whole, asked = Labels(made / "good" / "labels").manifest, []
+    plain = pq.read_table
+    monkeypatch.setattr(
+        pq, "read_table", lambda *place, **given: asked.append(given.get("columns")) or plain(*place, **given)
+    )
+    labels = Labels(made / "good" / "labels")
+    assert asked == [["duration_s"]]
+    assert labels.rows("dev").equals(whole)
+    assert labels.rows("train").empty
+    asked.clear()
+    units = data_units(made / "good")
+    assert asked == [["duration_s"], ["split", "id"]]
+    assert units.of(3).tolist() == labels[3].tolist()
+    assert units.named["id"].tolist() == whole["id"].tolist()
 
 
 def test_through_the_front_door(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

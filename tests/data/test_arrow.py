@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mlsuperb.data import arrow as module
-from mlsuperb.data.arrow import repeated, sorted_rows_digest, text_array
+from mlsuperb.data.arrow import repeated, same_rows, sorted_rows_digest, text_array
 
 LETTERS = ["a", '"', "\\", "\n", "\t", "\x00", "\x1f", "\x7f", "é", "\u2028", "\uffff", "😀", "日", " ", "]", ", "]
 
@@ -38,6 +38,16 @@ def test_rows_of_one_split_and_id_are_found(monkeypatch: pytest.MonkeyPatch, pie
     assert 0 < found.sum() < 100
     assert found[frame["id"].duplicated(keep=False)].sum() < frame["id"].duplicated(keep=False).sum()  # both splits
     assert repeated(frame[~found]).sum() == repeated(frame[:0]).sum() == 0
+
+
+@pytest.mark.parametrize(("num", "num_among"), [(0, 50), (20, 200), (200, 20), (50, 0)])
+def test_the_same_rows_are_found_by_split_and_id(num: int, num_among: int) -> None:
+    rng = np.random.default_rng(num)
+    every = pd.DataFrame({"split": ["train", "dev"] * 150, "id": [str(number // 2) for number in range(300)]})
+    frame, among = (every.iloc[rng.permutation(300)[:size]] for size in (num, num_among))
+    place_of = {pair: place for place, pair in enumerate(zip(among["split"], among["id"], strict=True))}
+    expected = [place_of.get(pair, -1) for pair in zip(frame["split"], frame["id"], strict=True)]
+    assert same_rows(frame, among).tolist() == expected
 
 
 def test_text_in_several_pieces_or_as_objects_is_one_array() -> None:

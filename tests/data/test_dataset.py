@@ -15,6 +15,7 @@ import torch
 from corpus_trees import utterance, write_wave
 
 from mlsuperb.data import dataset as module
+from mlsuperb.data.audio import joined
 from mlsuperb.data.batching import BucketedBatches, SortedBatches
 from mlsuperb.data.dataset import Example, SpeechDataset, collate
 from mlsuperb.data.loading import Loading
@@ -202,6 +203,67 @@ def test_a_draw_is_a_part_of_its_utterance_and_of_a_target_that_runs_along(tmp_p
     transcribed = SpeechDataset(frame, encode=length_of_text)
     with pytest.raises(ValueError, match=r"0\.50 s of its 3\.00 s were drawn, .*loading\.crops"):
         transcribed[Draw(0, 1.0, 0.5)]
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100, 48_000])
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".ogg"])
+def test_a_part_is_the_same_samples_whether_the_whole_is_kept_or_not(tmp_path: Path, rate_hz: int, suffix: str) -> None:
+    """What is kept depends on what was read before: a resumed training has to see the same."""
+    path = write_wave(tmp_path / f"a{suffix}", duration_s=4.0, rate_hz=rate_hz)
+    on_and_off_grid = [utterance(path, start_s=start_s, duration_s=3.0) for start_s in (0.25, 0.10003)]
+    same_parts(on_and_off_grid)
+
+
+def test_a_part_of_opus_and_of_joined_pieces_is_the_same_whether_the_whole_is_kept_or_not(tmp_path: Path) -> None:
+    noise_T = np.random.default_rng(0).uniform(-0.3, 0.3, 64_000)
+    soundfile.write(tmp_path / "a.opus", noise_T, 16_000, format="OGG", subtype="OPUS")
+    wav, other = (write_wave(tmp_path / name, duration_s=2.0) for name in ("a.wav", "b.flac"))
+    pieces = joined([(str(wav), 0.10003, 1.50004), (str(other), 0.2, 1.49996)])
+    same_parts([utterance(tmp_path / "a.opus", duration_s=3.0), utterance(pieces, duration_s=3.0)])
+
+
+def same_parts(rows: list[Utterance]) -> None:
+    """Parts of utterances of 3 s, cut anew and of wholes that are kept."""
+    rng = np.random.default_rng(0)
+    anew, kept = (SpeechDataset(to_frame(rows), keep_gb=keep_gb) for keep_gb in (0.0, 1.0))
+    for index in range(len(rows)):
+        for start_s in rng.uniform(0, 1.5, 12).tolist():
+            draw = Draw(index, start_s, 1.5)
+            np.testing.assert_array_equal(anew[draw].wave_T, kept[draw].wave_T)
+            assert 23_998 <= len(anew[draw].wave_T) <= 24_000
+
+
+def test_no_more_of_lossless_audio_at_16_khz_is_read_than_was_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        utterance(write_wave(tmp_path / f"{rate_hz}.flac", rate_hz=rate_hz, duration_s=3.0), duration_s=3.0)
+        for rate_hz in (16_000, 48_000)
+    ]
+    read: list[int] = []
+    plain = soundfile.SoundFile.read
+    monkeypatch.setattr(
+        soundfile.SoundFile, "read", lambda self, num, **given: read.append(num) or plain(self, num, **given)
+    )
+    dataset = SpeechDataset(to_frame(rows))
+    assert [len(dataset[Draw(index, 1.0, 0.5)].wave_T) for index in (0, 1)] == [8_000, 8_000]
+    assert read == [8_000, 3 * 48_000], "resampled audio is cut from the whole"
+
+
+def test_a_training_on_48_khz_goes_on_as_it_would_have_when_little_is_kept(tmp_path: Path) -> None:
+    rows = [
+        utterance(write_wave(tmp_path / f"u{n}.wav", rate_hz=48_000, duration_s=1 + n / 10), duration_s=1 + n / 10)
+        for n in range(8)
+    ]
+    loader = Loading(train=BucketedBatches(max_batch_s=4.0), num_workers=0, keep_audio_gb=4 * 16_000 * 3.5 / 2**30)
+    loader.crops = Crops(max_s=0.8)
+
+    def batches(start: int, number: int) -> list[Batch]:
+        dataset = loader.dataset(to_frame(rows), encode=None, resample=True)
+        return list(itertools.islice(loader.training(dataset, seed=0)(start), number))
+
+    whole, resumed = batches(0, 16), batches(7, 9)
+    assert all(same(one, other) for one, other in zip(whole[7:], resumed, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.float32])

@@ -7,14 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from corpus_trees import ListCorpus, utterance, write_wave
 
+from mlsuperb.data import manifest as module
 from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.manifest import (
     _fingerprint,
+    each_record,
     prepare,
+    read_columns,
     read_manifest,
+    read_split,
     records,
     split_hash,
     summary,
@@ -23,6 +28,7 @@ from mlsuperb.data.manifest import (
     write_manifest,
 )
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.runtime.files import replaced
 from mlsuperb.types import Utterance
 
 
@@ -47,6 +53,64 @@ def test_round_trip_keeps_nan_a_language(tmp_path, rows):
     assert records(frame, Utterance) == rows
     assert frame["language"].tolist() == ["nan"] * 3
     assert sorted(path.name for path in tmp_path.glob("*m.parquet*")) == ["m.parquet"], "no scratch file is left"
+
+
+def test_a_split_and_some_columns_are_those_of_the_whole(tmp_path, rows, monkeypatch):
+    monkeypatch.setattr(module, "_ROW_GROUP", 2)
+    mixed = [
+        replace(row, id=f"{row.id}{copy}", split=split)
+        for copy, split in enumerate(("train", "dev", "train", "train"))
+        for row in rows
+    ]
+    frame, path = to_frame(mixed), tmp_path / "split=dev" / "m.parquet"  # no value of a column
+    path.parent.mkdir()
+    write_manifest(frame, path)
+    whole = read_manifest(path)
+    for split in ("train", "dev", "test"):
+        pd.testing.assert_frame_equal(read_split(path, split), whole[whole["split"] == split])
+    pd.testing.assert_frame_equal(read_columns([path], ["id", "duration_s"]), whole[["id", "duration_s"]])
+    twice = read_columns([path, path], ["split"])
+    assert twice["split"].tolist() == [*frame["split"], *frame["split"]]
+    assert list(read_columns([], ["id"]).columns) == ["id"]
+    with pytest.raises(ValueError, match="no such manifest"):
+        read_split(tmp_path / "none.parquet", "dev")
+
+
+@pytest.mark.parametrize("piece", [1, 2, 100])
+def test_records_one_after_the_other_are_all_records(rows, monkeypatch, piece):
+    monkeypatch.setattr(module, "_PIECE", piece)
+    assert list(each_record(to_frame(rows), Utterance)) == rows
+
+
+def test_nodes_whose_processes_have_the_same_id_do_not_share_a_temporary_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    path = tmp_path / "m.json"
+    with replaced(path) as one:
+        one.write_text("one")
+        with replaced(path) as other:
+            other.write_text("other")
+        assert path.read_text() == "other"
+        assert one.read_text() == "one"
+    assert path.read_text() == "one"
+    assert [found.name for found in tmp_path.iterdir()] == ["m.json"]
+
+
+def test_two_nodes_prepare_a_manifest_at_once(tmp_path, rows, monkeypatch):
+    """The second begins and ends while the first has its file open."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    path, frame = tmp_path / "m.parquet", to_frame(rows)
+    opened, plain = [], pq.ParquetWriter
+
+    def writer(where, schema):
+        opened.append(where)
+        if len(opened) == 1:
+            write_manifest(frame, path)
+        return plain(where, schema)
+
+    monkeypatch.setattr(pq, "ParquetWriter", writer)
+    write_manifest(frame, path)
+    assert len(set(opened)) == 2
+    assert records(read_manifest(path), Utterance) == rows
 
 
 def test_no_manifest(tmp_path):

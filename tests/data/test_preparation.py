@@ -202,11 +202,10 @@ def test_audio_that_is_gone_is_named_by_its_piece(clips: ListCorpus, tmp_path: P
     (tmp_path / "e.wav").unlink()
     with pytest.raises(ValueError, match=r"e\.wav: there is no such audio file"):
         dataset[1]
-    assert len(dataset[Draw(1, 0.0, 0.5)].wave_T) == 8_000, "a crop opens only what it needs"
     with pytest.raises(
         ValueError, match=r"asked for from 3\.00 s on, of pieces that together last 3\.00 s: .*a\.flac and others"
     ):
-        dataset[Draw(0, 3.0, 1.0)]
+        load_audio(dataset.utterance(0).audio, start_s=3.0, duration_s=1.0)
 
 
 def test_audio_at_the_wrong_rate_in_a_piece_is_refused_where_it_must_be(clips: ListCorpus) -> None:

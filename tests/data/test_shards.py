@@ -6,7 +6,9 @@ import gzip
 import hashlib
 import logging
 import os
+import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,12 +62,17 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Utterance], 
     need_lhotse()
     folder = tmp_path_factory.mktemp("shards")
     rows = corpus(folder)
-    assert write_shards(to_frame(rows), folder / "out", sharding=SMALL, units=units()) == 0
+    assert write_shards(to_frame(rows), folder / "out", sharding=SMALL, units=units(rows)) == 0
     return rows, folder / "out"
 
 
-def units() -> Units:
-    return Units(about={"codebook": "abc", "num_units": 500}, rate_hz=50.0, splits=("train", "dev"), of=labels_of)
+def units(rows: Sequence[Utterance]) -> Units:
+    """Units of some utterances, which are numbered in another order than theirs."""
+    last_first = rows[::-1]
+    return Units(
+        about={"codebook": "abc", "num_units": 500}, rate_hz=50.0, named=to_frame(last_first)[["split", "id"]],
+        of=lambda number: labels_of(last_first[number]),
+    )  # fmt: skip
 
 
 def labels_of(one: Utterance) -> np.ndarray:
@@ -180,15 +187,15 @@ def test_processes_share_the_work_and_what_is_missing_is_written_again(
 ) -> None:
     rows, whole = written
     frame = to_frame(rows)
-    left = write_shards(frame, tmp_path, sharding=SMALL, units=units(), part=(0, 2))
+    left = write_shards(frame, tmp_path, sharding=SMALL, units=units(rows), part=(0, 2))
     assert 0 < left < len(list(whole.glob("index/*")))
     with pytest.raises(ValueError, match=rf"lacks {left} of .* shards .*it goes on where it stopped"):
         loaded(tmp_path)
-    assert write_shards(frame, tmp_path, sharding=SMALL, units=units(), part=(1, 2)) == 0
+    assert write_shards(frame, tmp_path, sharding=SMALL, units=units(rows), part=(1, 2)) == 0
     assert contents(tmp_path) == contents(whole)
     (tmp_path / "train/recording.000001.tar").unlink()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tar")}
-    write_shards(frame, tmp_path, sharding=SMALL, units=units())
+    write_shards(frame, tmp_path, sharding=SMALL, units=units(rows))
     assert contents(tmp_path) == contents(whole)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -197,7 +204,7 @@ def test_units_can_be_added_later(written: tuple[list[Utterance], Path], tmp_pat
     rows, whole = written
     write_shards(to_frame(rows), tmp_path, sharding=SMALL)
     assert not list(tmp_path.rglob("units*"))
-    assert write_shards(to_frame(rows), tmp_path, sharding=SMALL, units=units()) == 0
+    assert write_shards(to_frame(rows), tmp_path, sharding=SMALL, units=units(rows)) == 0
     assert contents(tmp_path) == contents(whole)
 
 
@@ -205,9 +212,9 @@ def test_a_folder_keeps_to_one_corpus_and_its_settings(written: tuple[list[Utter
     rows, folder = written
     before = contents(folder)
     for frame, sharding, labels in (
-        (to_frame(rows[1:]), SMALL, units()),
-        (to_frame(rows), replace(SMALL, codec="opus"), units()),
-        (to_frame(rows), SMALL, replace(units(), about={"codebook": "def"})),
+        (to_frame(rows[1:]), SMALL, units(rows)),
+        (to_frame(rows), replace(SMALL, codec="opus"), units(rows)),
+        (to_frame(rows), SMALL, replace(units(rows), about={"codebook": "def"})),
     ):
         with pytest.raises(ValueError, match=r"holds shards of other speech.*Give another folder"):
             write_shards(frame, folder, sharding=sharding, units=labels)
@@ -238,6 +245,36 @@ def test_shards_of_other_speech_are_no_place_for_a_manifest(written: tuple[list[
         in_shards(to_frame([row("elsewhere")]), folder)
     with pytest.raises(ValueError, match=r"holds other speech: 1 of 1 .* differ by up to 2\.00 s"):
         in_shards(to_frame([replace(rows[0], duration_s=rows[0].duration_s + 2)]), folder)
+
+
+def test_only_the_index_of_the_wanted_splits_is_read(written: tuple[list[Utterance], Path], tmp_path: Path) -> None:
+    rows, folder = written
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    for path in copy.glob("index/train.*"):
+        path.unlink()
+    frame = to_frame(rows)
+    dev = frame[frame["split"] == "dev"]
+    moved = in_shards(dev, copy)
+    assert moved.index.tolist() == dev.index.tolist()
+    assert moved["audio"].str.replace(str(copy), str(folder)).tolist() == in_shards(dev, folder)["audio"].tolist()
+    with pytest.raises(ValueError, match=r"lacks .* shards \(index/train\."):
+        in_shards(frame, copy)
+
+
+def test_an_id_of_two_splits_is_found_in_each(written: tuple[list[Utterance], Path]) -> None:
+    rows, folder = written
+    elsewhere = replace(rows[0], split="dev")  # a row of train
+    moved = in_shards(to_frame([rows[0], elsewhere, rows[-1]]), folder)
+    assert moved.index.tolist() == [0, 2]
+
+
+def test_utterances_without_units_are_refused_by_name(written: tuple[list[Utterance], Path], tmp_path: Path) -> None:
+    rows, _ = written
+    train = [one for one in rows if one.split == "train"]
+    with pytest.raises(ValueError, match=r"no units of \S+ of split train: give --labels"):
+        write_shards(to_frame(rows), tmp_path / "some", sharding=SMALL, units=units(train[1:]))
+    assert write_shards(to_frame(rows), tmp_path / "train", sharding=SMALL, units=units(train)) == 0
+    assert not list((tmp_path / "train/dev").glob("units*")), "a split without units"
 
 
 def test_without_lhotse_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,8 +333,6 @@ def test_a_shard_that_is_cut_short_or_missing_is_named(shar: Path) -> None:
 def test_an_index_that_does_not_fit_its_archive_is_found_before_anything_is_read(
     written: tuple[list[Utterance], Path], tmp_path: Path
 ) -> None:
-    import shutil
-
     folder = Path(shutil.copytree(written[1], tmp_path / "copy"))
     archive = folder / "train/recording.000000.tar"
     content = archive.read_bytes()

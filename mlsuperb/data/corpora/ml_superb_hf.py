@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
 from mlsuperb.data.corpora.ml_superb_release import dataset_of
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.runtime.files import replaced
 from mlsuperb.types import Utterance
 
 Labels = Literal["raw", "cleaned"]
@@ -185,9 +186,8 @@ def write_audio(
             target = folder / name(row)
             content = row["audio"]["bytes"] or b""
             if not target.is_file() or target.stat().st_size != len(content):
-                scratch = target.with_name(f".{target.name}.{os.getpid()}")
-                scratch.write_bytes(content)
-                os.replace(scratch, target)
+                with replaced(target) as scratch:
+                    scratch.write_bytes(content)
     marker.write_text(stamp)
 
 

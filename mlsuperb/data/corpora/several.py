@@ -13,12 +13,11 @@ import pandas as pd
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from mlsuperb.data.corpora.base import Codes, Corpus
-from mlsuperb.data.manifest import records, to_frame
+from mlsuperb.data.manifest import each_record, to_frame
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
 
 Split = Literal["train", "dev", "test", "dev_dialect"]
-_PIECE = 2**16  # rows that exist as records at a time
 
 
 @dataclass(kw_only=True)
@@ -93,8 +92,7 @@ class Several(Corpus):
         shared = set(ids[ids.duplicated()])
         for name, frame in frames.items():
             frame["id"] = frame["id"].mask(frame["id"].isin(shared), f"{name}/" + frame["id"])
-            for first in range(0, len(frame), _PIECE):
-                yield from records(frame.iloc[first : first + _PIECE], Utterance)
+            yield from each_record(frame, Utterance)
 
     def usable(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
         """The rows of `frame` that the restrictions of the whole let through.

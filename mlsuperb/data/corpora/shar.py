@@ -24,12 +24,10 @@ from mlsuperb.data.arrow import text_array
 from mlsuperb.data.audio import DAMAGED_SHARD, MEMBER
 from mlsuperb.data.checks import MISSING_AUDIO, some
 from mlsuperb.data.corpora.base import Corpus, folder_problems
-from mlsuperb.data.manifest import SPLITS, records
+from mlsuperb.data.manifest import SPLITS, each_record
 from mlsuperb.data.shards import ABOUT_FILE, is_folder_of_shards, read_cuts, read_index
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
-
-_PIECE = 2**16  # rows that exist as records at a time
 
 
 @dataclass(kw_only=True)
@@ -74,9 +72,7 @@ class Shar(Corpus):
             for split, cuts in self._cuts(self.root):
                 yield from read_cuts(cuts, split=split, language=self.language, dataset=self.dataset)
             return
-        frame = read_index(Path(self.root))
-        for first in range(0, len(frame), _PIECE):
-            yield from records(frame.iloc[first : first + _PIECE], Utterance)
+        yield from each_record(read_index(Path(self.root)), Utterance)
 
     def _with_durations(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
         """The rows with audio, as they are.
