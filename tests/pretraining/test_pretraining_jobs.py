@@ -30,6 +30,7 @@ from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
 from mlsuperb.runs.run import Run
 from mlsuperb.runs.store import find, read
 from mlsuperb.runtime import ranks
+from mlsuperb.runtime.device import choose_device
 from mlsuperb.units.codebook import Codebook
 from mlsuperb.units.labels import LabelFolder, Labels
 from mlsuperb.upstreams.huggingface import HuggingFace
@@ -361,8 +362,9 @@ class Numbered:
 
     def of_rows(self, manifest: pd.DataFrame) -> Iterator[tuple[int, torch.Tensor]]:
         for row in reversed(range(len(manifest))):
-            length = round(manifest["duration_s"][row] * self.rate_hz) - row % 2
-            yield row, torch.from_numpy(np.full((length, self.size), manifest["number"][row], np.float32))
+            number = manifest["number"][row]
+            length = round(manifest["duration_s"][row] * self.rate_hz) - number % 2
+            yield row, torch.from_numpy(np.full((length, self.size), number, np.float32))
 
 
 def clustered(manifest: pd.DataFrame, **settings: Any) -> Any:
@@ -439,10 +441,12 @@ def test_no_more_shards_are_done_than_there_are(tree: Path, tmp_path: Path, monk
     assert [one["shards_done"] for one in told if "shards_done" in one] == [3, 4]
 
 
-def test_settings_that_have_no_effect_and_devices_that_are_not_there(tmp_path: Path) -> None:
+def test_settings_that_have_no_effect_and_devices_that_are_not_there() -> None:
     law = ("job=labels", "+labelling/sampling=two_level")
     assert not find_problems(compose(law), groups=("labelling",))
     (problem,) = find_problems(compose([*law, "labelling.sampling.by=utterances"]), groups=("labelling",))
     assert problem.startswith("labelling.sampling.by=utterances has no effect")
     (problem,) = find_problems(compose(["job=labels", "extraction.device=cuda:99"]), groups=("extraction",))
     assert problem.startswith("extraction.device=cuda:99 was asked for")
+    with pytest.raises(ValueError, match=r"^--device=cuda:99 was asked for"):
+        choose_device("cuda:99", setting="--device")
