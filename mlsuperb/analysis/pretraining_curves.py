@@ -11,8 +11,8 @@ import pandas as pd
 
 from mlsuperb.analysis.chart import Chart
 from mlsuperb.analysis.curves import curves, training_curves
-from mlsuperb.analysis.pretraining_table import BIT
 from mlsuperb.pretraining.records import PretrainingResult
+from mlsuperb.units.usage import BIT
 
 CURVES = "curves"  # in a run's folder
 MOST_POINTS = 400  # of a line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 from mlsuperb.pretraining.records import PretrainingResult
 from mlsuperb.runs.result import Kind
 from mlsuperb.scoring.table import ABSENT, Cells
+from mlsuperb.units.usage import BIT
 
-BIT = math.log(2)  # nats
 SYNTHETIC = "Some or all of the speech is synthetic: these numbers say little about real speech."
 COLUMNS = (
     "run", "model", "features", "layer", "units", "updates", "hours", "loss (bits) ↓", "masked acc. % ↑", "unmasked acc. % ↑",

@@ -14,8 +14,9 @@ import pandas as pd
 from mlsuperb.analysis.chart import Chart
 from mlsuperb.scoring.table import ABSENT, ARROWS, Cells, table_console, tell
 from mlsuperb.units.abx import AbxError, mean_error
+from mlsuperb.units.labels import LABELS
 from mlsuperb.units.layers import PUBLISHED_BLOCKS, PUBLISHED_LAYERS, LayerCurve
-from mlsuperb.units.marked import LABELS_FOLDER, Marked, marked
+from mlsuperb.units.marked import Marked, marked
 from mlsuperb.units.phones import Phones
 from mlsuperb.units.quality import Quality, pooled
 
@@ -93,7 +94,7 @@ def unit_rows(
     rows, remarks = [], []
     for folder in runs:
         units, place = marked(folder, phones), folder.resolve()
-        name = place.parent.name if place.name == LABELS_FOLDER else place.name
+        name = place.parent.name if place.name == LABELS else place.name
         found = _rows_of(name, units, with_abx=with_abx)
         rows += found if by_language and len(found) > 2 else found[-1:]
         if found[-1].abx:

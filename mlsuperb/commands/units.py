@@ -51,7 +51,7 @@ def layers(options: argparse.Namespace) -> None:
         fit=partial(kmeans, num_units=options.num_units),
         held_out=options.held_out,
         with_abx=options.abx,
-        device=prepare_process(choose_device(options.device)),
+        device=prepare_process(choose_device(options.device, setting="--device")),
     )
     if options.best:
         sys.stdout.write(f"{curve.best_layer(options.best)}\n")

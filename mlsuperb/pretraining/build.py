@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlsuperb.config.build import instantiate
 from mlsuperb.data.loading import Loading
 from mlsuperb.pretraining.dataset import MaskedSpeech
 from mlsuperb.pretraining.model import MaskedPredictionModel
+from mlsuperb.pretraining.records import LabelsResult
 from mlsuperb.pretraining.targets import Targets
 from mlsuperb.pretraining.validation import Counts, by_language
+from mlsuperb.runs import store
 from mlsuperb.runs.environment import set_seed
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
@@ -25,25 +28,34 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a pre-training works with."""
+    """What a pre-training works with; `labelled` and `inputs`: the result of the labels, and all runs that it takes something
+    from, for the result."""
 
     model: MaskedPredictionModel
     labels: Labels
+    labelled: LabelsResult
+    inputs: dict[str, Any]
     train: MaskedSpeech
     dev: MaskedSpeech
     loading: Loading
 
 
 def build(config: Mapping[str, Any], *, run: Run) -> Parts:
-    """Upstream, head, labelled speech; the labels are pinned to the run."""
-    upstream = instantiate(config["upstream"])
+    """Upstream, head, labelled speech; the labels are pinned to the run.
+
+    Raises:
+        ValueError: they do not go together, or a run that is used has not finished.
+    """
     targets: Targets = instantiate(config["targets"])
+    labelled = store.read(Path(targets.run), LabelsResult)
+    inputs = store.as_inputs({"targets": targets.run, "upstream": config["upstream"].get("run")})
+    upstream = instantiate(config["upstream"])
     labels = targets.open(upstream)
     run.pin("targets", targets.record(labels))
     run.pin("upstream", upstream.record())
     settings, loading, masking = (instantiate(config[name]) for name in ("prediction", "loading", "masking"))
     set_seed(config["seed"])  # the head's weights do not depend on what was built before
-    head = settings.head(size=upstream.layer_size, num_units=labels.about.num_units)
+    head = settings.head_for(labels.about, size=upstream.layer_size)
     train, dev = (
         targets.dataset(labels, split, upstream=upstream, masking=masking, loading=loading)
         for split in ("train", "dev")
@@ -53,7 +65,9 @@ def build(config: Mapping[str, Any], *, run: Run) -> Parts:
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
     log.info("train: %s utterances, %.2f h", f"{len(train):,}", train.durations_s.sum() / 3600)
     log.info("dev: %s utterances, %.2f h", f"{len(dev):,}", dev.durations_s.sum() / 3600)
-    return Parts(model=model.to(device), labels=labels, train=train, dev=dev, loading=loading)
+    return Parts(
+        model=model.to(device), labels=labels, labelled=labelled, inputs=inputs, train=train, dev=dev, loading=loading
+    )
 
 
 def train(config: Mapping[str, Any], parts: Parts, *, run: Run) -> Progress:
@@ -63,14 +77,14 @@ def train(config: Mapping[str, Any], parts: Parts, *, run: Run) -> Progress:
         parts.model,
         batches=parts.loading.training(parts.train, seed=config["seed"]),
         validate=lambda: {
-            f"valid_{name}": value for name, value in sum(validated(config, parts).values(), Counts()).figures().items()
+            f"valid_{name}": value for name, value in sum(validate(config, parts).values(), Counts()).figures().items()
         },
         folder=run.folder,
         on_progress=lambda p: run.status(iteration=p.iteration, num_iterations=trainer.num_iterations, epoch=p.epoch),
     )
 
 
-def validated(config: Mapping[str, Any], parts: Parts) -> dict[str, Counts]:
+def validate(config: Mapping[str, Any], parts: Parts) -> dict[str, Counts]:
     """How well the model predicts the validation utterances, by language."""
     parts.model.eval()
     return by_language(parts.model, parts.dev, parts.loading, precision=config["trainer"]["precision"])

@@ -11,6 +11,7 @@ from mlsuperb.data.languages import BENCHMARK_LABELS
 from mlsuperb.pretraining.records import PretrainingResult
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.types import SAMPLE_RATE_HZ
+from mlsuperb.units.usage import BIT
 
 CARD_FILE = "README.md"
 FAMILIES = {"hubert": "HuBERT", "wav2vec2": "wav2vec 2.0 model", "wavlm": "WavLM"}  # by `model_type` of config.json
@@ -44,7 +45,7 @@ def model_card(result: PretrainingResult, folder: Path) -> str:
     card = ModelCard.from_template(
         data, template_path=str(TEMPLATE), result=result, languages=languages, licence=licence,
         hours=result.data["splits"]["train"]["duration_s"] / 3600, seen_h=result.cost["audio_s"] / 3600,
-        family=FAMILIES[config["model_type"]], normalise=preprocessor["do_normalize"],
+        bit=BIT, family=FAMILIES[config["model_type"]], normalise=preprocessor["do_normalize"],
         num_layers=config["num_hidden_layers"] + 1, size=config["hidden_size"],
         rate_hz=SAMPLE_RATE_HZ / math.prod(config["conv_stride"]), group_norm=config["feat_extract_norm"] == "group",
     )  # fmt: skip

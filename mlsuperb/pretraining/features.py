@@ -21,6 +21,8 @@ from mlsuperb.upstreams.base import Upstream
 
 log = logging.getLogger(__name__)
 
+DEVICE = "extraction.device"  # as messages name it
+
 
 @dataclass(kw_only=True)
 class Extraction:
@@ -46,7 +48,7 @@ class Extraction:
     @classmethod
     def problems(cls, *, device: str, **_: Any) -> list[str]:
         """What can be seen without a model."""
-        return [problem] if (problem := device_problem(device)) else []
+        return [problem] if (problem := device_problem(device, setting=DEVICE)) else []
 
     def of(self, upstream: Upstream, *, resample: bool = True) -> LayerFeatures:
         """The features of an upstream, on the device of these settings. Blocks above the layer are taken out of it.
@@ -70,7 +72,7 @@ class LayerFeatures:
 
     def __init__(self, settings: Extraction, upstream: Upstream, *, resample: bool = True) -> None:
         self.settings, self._resample = settings, resample
-        self.device = prepare_process(choose_device(settings.device))
+        self.device = prepare_process(choose_device(settings.device, setting=DEVICE))
         upstream.cut_above(settings.layer)
         self.upstream = upstream.to(self.device).eval()
         self.size, self.rate_hz = upstream.layer_size, upstream.frame_rate_hz

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -124,18 +125,20 @@ class StoredHead:
                 f"{path} cannot be read as a prediction head ({error}); restore a copy, or remove it"
             ) from error
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments of its `PredictionHead`."""
+        num_classes, final_size = self.tensors["label_embeddings"].shape
+        return {
+            "size": self.tensors["final_proj.weight"].shape[1],
+            "num_units": num_classes - self.num_special,
+            "final_size": final_size,
+            "temperature": self.temperature,
+            "num_special": self.num_special,
+        }
 
-def load_head(folder: Path) -> PredictionHead:
-    """The prediction head in a folder.
-
-    Raises:
-        ValueError: there is none, or it is damaged.
-    """
-    stored = StoredHead.read(folder)
-    table_CP, num_special = stored.tensors["label_embeddings"], stored.num_special
-    head = PredictionHead(
-        size=stored.tensors["final_proj.weight"].shape[1], num_units=len(table_CP) - num_special, final_size=table_CP.shape[1],
-        temperature=stored.temperature, num_special=num_special,
-    )  # fmt: skip
-    head.load_state_dict(dict(stored.tensors))
-    return head
+    def head(self) -> PredictionHead:
+        """The head itself."""
+        head = PredictionHead(**self.settings)
+        head.load_state_dict(dict(self.tensors))
+        return head

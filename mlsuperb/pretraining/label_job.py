@@ -34,7 +34,7 @@ class Labelling:
         speech = labels_build.build_speech(config, run=run)
         codebook = labels_build.find_codebook(config, speech, folder=run.folder / LABELS)
         speed = labels_build.write_labels(config, speech, codebook, run=run)
-        labels_result.save_result(config, run, record=speech.record, codebook=codebook, speed=speed)
+        labels_result.save_result(config, run, speech=speech, codebook=codebook, speed=speed)
 
     def load(self, folder: Path, *, device: str) -> Transcriber:
         """Nothing: labels are no text.

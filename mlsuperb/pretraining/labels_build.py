@@ -19,13 +19,14 @@ from tqdm.auto import tqdm
 from mlsuperb.config.build import instantiate
 from mlsuperb.pretraining.features import LayerFeatures
 from mlsuperb.pretraining.labelling import LabelSettings
+from mlsuperb.runs import store
 from mlsuperb.runs.corpus import prepared_corpus
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.speed import Speed
 from mlsuperb.units.clustering import Clustering
 from mlsuperb.units.codebook import CODEBOOK_FILE, Codebook
-from mlsuperb.units.labels import LABELS, About, LabelFolder
+from mlsuperb.units.labels import LABELS, TOLERANCE_S, About, LabelFolder
 from mlsuperb.units.sample import BYTES_PER_NUMBER, sample
 
 log = logging.getLogger(__name__)
@@ -33,27 +34,34 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechToLabel:
-    """The rows to label, the features that are clustered, and the corpus for the result."""
+    """The rows to label and the features that are clustered; for the result, what these and the corpus are, and the runs that
+    the codebook and the upstream are from."""
 
     manifest: pd.DataFrame
     features: LayerFeatures
-    record: dict[str, Any]
+    features_record: dict[str, Any]
+    data_record: dict[str, Any]
+    inputs: dict[str, Any]
 
 
 def build_speech(config: Mapping[str, Any], *, run: Run) -> SpeechToLabel:
     """Prepare the corpus and the upstream; both are pinned to the run.
 
     Raises:
-        ValueError: a split has no utterances, or the upstream no such layer.
+        ValueError: a split has no utterances, the upstream no such layer, or a run that is used has not finished.
     """
     settings: LabelSettings = instantiate(config["labelling"])
+    inputs = store.as_inputs({"codebook": settings.run, "upstream": config["upstream"].get("run")})
     corpus = instantiate(config["data"])
     manifest, record = prepared_corpus(corpus, config)
     features = instantiate(config["extraction"]).of(instantiate(config["upstream"]), resample=corpus.resample)
+    features_record = features.record(config["upstream"])
     run.pin("data", record["splits"])
-    run.pin("features", features.record(config["upstream"]))
+    run.pin("features", features_record)
     chosen = chosen_rows(manifest, settings.splits, name=config["data"]["name"])
-    return SpeechToLabel(manifest=chosen, features=features, record=record)
+    return SpeechToLabel(
+        manifest=chosen, features=features, features_record=features_record, data_record=record, inputs=inputs
+    )
 
 
 def chosen_rows(manifest: pd.DataFrame, splits: Sequence[str], *, name: str) -> pd.DataFrame:
@@ -82,7 +90,7 @@ def find_codebook(config: Mapping[str, Any], speech: SpeechToLabel, *, folder: P
         if (folder / CODEBOOK_FILE).is_file():
             return Codebook.load(folder)
         other = config["labelling"].get("run")
-        codebook = fit(config, speech) if other is None else of_another_run(Path(other), speech.features)
+        codebook = fit(config, speech) if other is None else of_another_run(Path(other), speech)
         folder.mkdir(parents=True, exist_ok=True)
         codebook.save(folder)
         return codebook
@@ -90,19 +98,31 @@ def find_codebook(config: Mapping[str, Any], speech: SpeechToLabel, *, folder: P
     return ranks.main_first(find)
 
 
-def of_another_run(run: Path, features: LayerFeatures) -> Codebook:
+def of_another_run(run: Path, speech: SpeechToLabel) -> Codebook:
     """The codebook of a run.
 
     Raises:
         ValueError: it is for other features than these.
     """
-    codebook = Codebook.load(run / LABELS)
-    if (codebook.feature_size, codebook.rate_hz) != (features.size, features.rate_hz):
+    codebook, here, rate_hz = Codebook.load(run / LABELS), speech.features_record, speech.features.rate_hz
+    there = codebook.record.get("features", {})
+    weights = "the same" if _weights(there) == _weights(here) else "other"
+    fits = (codebook.feature_size, codebook.rate_hz, there.get("layer")) == (here["size"], rate_hz, here["layer"])
+    if not fits or weights == "other":
         raise ValueError(
-            f"labelling.run={run} has a codebook for {codebook.described()}, features of size {codebook.feature_size}; "
-            f"these have size {features.size} and {features.rate_hz:g} Hz. Choose its upstream and layer, or fit a new codebook"
+            f"labelling.run={run} has a codebook for {codebook.described()}, features of size {codebook.feature_size}; these are "
+            f"{here['name']}, layer {here['layer']}, {rate_hz:g} Hz, of size {here['size']}, of {weights} weights. A codebook is "
+            "for one layer and the very weights that it was fitted on: any speech is allowed, and another path to them, but "
+            "no model that was adapted or trained further. Choose its upstream and layer, or fit a new one: labelling.run=null"
         )
     return codebook
+
+
+def _weights(features: Mapping[str, Any]) -> Any:
+    """What tells the weights that features are of from others, of a record of them; the upstream's name where it has none."""
+    loaded = features.get("upstream", {})
+    names = ("weights", "seed", "num_parameters", "commit", "sha256", "do_normalize")
+    return {name: loaded[name] for name in names if loaded.get(name) is not None} or features.get("name")
 
 
 def fit(config: Mapping[str, Any], speech: SpeechToLabel) -> Codebook:
@@ -120,16 +140,42 @@ def fit(config: Mapping[str, Any], speech: SpeechToLabel) -> Codebook:
     rows, copies = np.unique(drawn, return_counts=True)
     sampled = train.iloc[rows].reset_index(drop=True)
     log.info("clustering: %d of %d utterances, %.2f h", len(rows), len(train), sampled["duration_s"].sum() / 3600)
-    encoded = tqdm(features.of_rows(sampled), total=len(rows), desc="sample", unit="utt", dynamic_ncols=True)
-    found = {row: features_FD.cpu().numpy() for row, features_FD in encoded}
-    stacked_FD = np.concatenate([found[row] for row, number in enumerate(copies) for _ in range(number)])
+    stacked_FD = stacked(features, sampled, copies)
     return clustering.fit(
         stacked_FD, rate_hz=features.rate_hz, seed=config["seed"],
         record={
-            "features": features.record(config["upstream"]),
+            "features": speech.features_record,
             "sample": {"utterances": len(drawn), "frames": len(stacked_FD)},
         },
     )  # fmt: skip
+
+
+def stacked(features: LayerFeatures, rows: pd.DataFrame, copies_N: np.ndarray) -> np.ndarray:
+    """The features (F, D) of some rows one behind the other, each as often as `copies_N` says. They are in memory once: each
+    utterance is written to a place that is long enough, and moved to the end of the one before when all are there.
+
+    Raises:
+        ValueError: an utterance has more frames than its duration gives.
+    """
+    most_N = np.ceil((rows["duration_s"].to_numpy() + TOLERANCE_S) * features.rate_hz).astype(np.int64)
+    starts_N = np.cumsum(most_N * copies_N) - most_N * copies_N
+    stacked_FD = np.empty((int(most_N @ copies_N), features.size), np.float32)  # takes memory as it is written
+    frames_N = np.zeros(len(rows), np.int64)
+    encoded = tqdm(features.of_rows(rows), total=len(rows), desc="sample", unit="utt", dynamic_ncols=True)
+    for row, features_FD in encoded:
+        if len(features_FD) > most_N[row]:
+            raise ValueError(
+                f"{rows['id'][row]} has {len(features_FD)} frames at {features.rate_hz:g} Hz for {rows['duration_s'][row]:.2f} s "
+                "of audio. The audio has changed since its manifest was made: remove the manifest, and start again"
+            )
+        frames_N[row] = len(features_FD) * copies_N[row]
+        place_FD = stacked_FD[starts_N[row] : starts_N[row] + frames_N[row]]
+        place_FD.reshape(copies_N[row], len(features_FD), features.size)[:] = features_FD.cpu().numpy()
+    end = 0
+    for start, num in zip(starts_N.tolist(), frames_N.tolist(), strict=True):
+        stacked_FD[end : end + num] = stacked_FD[start : start + num]
+        end += num
+    return stacked_FD[:end]
 
 
 def write_labels(config: Mapping[str, Any], speech: SpeechToLabel, codebook: Codebook, *, run: Run) -> Speed:
@@ -144,6 +190,7 @@ def write_labels(config: Mapping[str, Any], speech: SpeechToLabel, codebook: Cod
     )  # fmt: skip
     folder = LabelFolder(run.folder / LABELS, about)
     ranks.main_first(lambda: folder.begin(speech.manifest))
+    num_shards = folder.about.num_shards
     missing, codebook, speed = ranks.from_main(folder.missing), codebook.to(speech.features.device), Speed(skip=0)
     mine = missing[ranks.rank() :: ranks.world()]
     for number, shard in enumerate(tqdm(mine, desc="label", unit="shard", disable=not ranks.is_main()), 1):
@@ -152,7 +199,8 @@ def write_labels(config: Mapping[str, Any], speech: SpeechToLabel, codebook: Cod
         labels = {row: codebook.assign(one).cpu().numpy() for row, one in speech.features.of_rows(part)}
         folder.write(shard, [labels[row] for row in range(len(part))])
         speed.add(audio_s=float(part["duration_s"].sum()))
-        run.status(shards_done=about.num_shards - len(missing) + number * ranks.world(), num_shards=about.num_shards)
+        made = min(number * ranks.world(), len(missing))  # by all processes, about
+        run.status(shards_done=num_shards - len(missing) + made, num_shards=num_shards)
     speed.over(ranks.gather(speed))
     ranks.wait()
     return speed

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlsuperb.pretraining.labels_build import SpeechToLabel
 from mlsuperb.pretraining.records import LabelsResult
 from mlsuperb.runs import store
 from mlsuperb.runs.result import what_ran
@@ -19,10 +20,11 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.speed import Speed
 from mlsuperb.units.codebook import Codebook
 from mlsuperb.units.labels import LABELS, Labels
+from mlsuperb.units.usage import bitrate, perplexity, run_starts
 
 
 def save_result(
-    config: Mapping[str, Any], run: Run, *, record: Mapping[str, Any], codebook: Codebook, speed: Speed
+    config: Mapping[str, Any], run: Run, *, speech: SpeechToLabel, codebook: Codebook, speed: Speed
 ) -> None:
     """Look at all labels once and write `result.json`."""
     if not ranks.is_main():
@@ -30,9 +32,10 @@ def save_result(
     labels = Labels(run.folder / LABELS)
     digest, usage = usage_of(labels)
     content = {
-        **what_ran(config, run.environment, job=LabelsResult.kind, inputs=_inputs(config)),
-        "data": record,
-        "features": codebook.record.get("features", {}),
+        **what_ran(config, run.environment, job=LabelsResult.kind, inputs=speech.inputs),
+        "data": speech.data_record,
+        "features": speech.features_record,
+        "codebook_of": codebook.record.get("features", {}),
         "clustering": codebook.record.get("clustering", {}),
         "labels": {**asdict(labels.about), "num_frames": int(labels.lengths_N.sum(dtype=np.int64)), "sha256": digest},
         "units": usage,
@@ -42,26 +45,20 @@ def save_result(
     store.write(run.folder, store.validated(content, LabelsResult, place=f"result of {run.id}"))
 
 
-def _inputs(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The runs that the codebook and the upstream are from."""
-    given = {"codebook": config["labelling"].get("run"), "upstream": config["upstream"].get("run")}
-    return {name: store.as_input(Path(folder)) for name, folder in given.items() if folder}
-
-
 def usage_of(labels: Labels) -> tuple[str, dict[str, Any]]:
     """sha256 over all labels in order, and how the units are used."""
-    digest, counts_K, num_runs = hashlib.sha256(), np.zeros(labels.about.num_units, np.int64), 0
+    digest, num_units = hashlib.sha256(), labels.about.num_units
+    counts_K, runs_K = np.zeros((2, num_units), np.int64)
     for row in labels:
         digest.update(np.ascontiguousarray(row).tobytes())
-        counts_K += np.bincount(row, minlength=len(counts_K))
-        num_runs += int(np.count_nonzero(np.diff(row.astype(np.int32)))) + (len(row) > 0)
-    share_K = counts_K[counts_K > 0] / max(1, counts_K.sum())
-    entropy = float(-(share_K * np.log(share_K)).sum())
+        counts_K += np.bincount(row, minlength=num_units)
+        runs_K += np.bincount(row[run_starts(row)], minlength=num_units)
+    seconds = float(counts_K.sum() / labels.rate_hz)
     return digest.hexdigest(), {
         "active": int((counts_K > 0).sum()),
-        "perplexity": float(np.exp(entropy)),
-        "mean_segment_s": float(counts_K.sum() / labels.rate_hz / max(1, num_runs)),
-        "bits_per_s": num_runs * entropy / np.log(2) / max(1e-9, float(counts_K.sum() / labels.rate_hz)),
+        "perplexity": perplexity(counts_K),
+        "mean_segment_s": seconds / max(1, int(runs_K.sum())),
+        "bitrate": bitrate(runs_K, seconds=seconds) if seconds else 0.0,
     }
 
 

@@ -3,6 +3,8 @@ D feature size, N frames of all utterances of a batch."""
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,15 @@ from torch import Tensor, nn
 
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.pretraining.dataset import MaskedBatch
-from mlsuperb.pretraining.head import PredictionHead, load_head
+from mlsuperb.pretraining.head import PredictionHead, StoredHead
 from mlsuperb.training.trainable import Advice, Trainable
 from mlsuperb.types import Loss
+from mlsuperb.units.labels import About
 from mlsuperb.upstreams.base import Front
+from mlsuperb.upstreams.huggingface import EXPORT_FILE
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
+
+log = logging.getLogger(__name__)
 
 ADVICE = Advice(
     memory="Lower loading.train.max_batch_s, raising trainer.accumulate in turn, or set trainer.precision=bf16",
@@ -42,7 +48,8 @@ class MaskedPrediction:
         feature_penalty: weight of the mean square of the convolutions' output.
         feature_grad_mult: factor on the gradient of the convolutions.
         layer_drop: chance of each block to be left out of an update.
-        start: folder with a trained head for these very units (`prediction_head.safetensors`), to go on with it; None: a new one.
+        start: folder with a trained head for these very units and with these settings (`prediction_head.safetensors`), to go on
+            with it; None: a new one.
     """
 
     final_size: PositiveInt = 256
@@ -55,26 +62,42 @@ class MaskedPrediction:
     start: str | None = None
 
     def head(self, *, size: int, num_units: int) -> PredictionHead:
-        """A head for so many units.
+        """A new head for so many units."""
+        return PredictionHead(**self._of_head(size=size, num_units=num_units))
+
+    def head_for(self, labels: About, *, size: int) -> PredictionHead:
+        """A head for the units of some labels: that of `start`, or a new one.
 
         Raises:
-            ValueError: the one to start from is for other units, or for another model.
+            ValueError: the one to start from is for other units or another model, or has other settings.
         """
-        if self.start is not None:
-            head = load_head(Path(self.start))
-            if (found := (head.final_proj.in_features, head.num_units)) != (size, num_units):
-                raise ValueError(
-                    f"prediction.start={self.start} is a head for features of size {found[0]} and {found[1]} units; here they "
-                    f"are {size} and {num_units}. Leave it out to train a new one"
-                )
-            return head
-        return PredictionHead(
-            size=size,
-            num_units=num_units,
-            final_size=self.final_size,
-            temperature=self.temperature,
-            num_special=self.num_special,
-        )
+        if self.start is None:
+            return self.head(size=size, num_units=labels.num_units)
+        stored, origin = StoredHead.read(Path(self.start)), Path(self.start) / EXPORT_FILE
+        about = json.loads(origin.read_text(encoding="utf-8")) if origin.is_file() else {}
+        codebook = about.get("targets", {}).get("codebook")
+        if codebook is None:  # imported from fairseq
+            log.warning(
+                "prediction.start=%s does not say which codebook its units are of: see to it that those of targets.run are the "
+                "same ones in the same order", self.start,
+            )  # fmt: skip
+        here = self._of_head(size=size, num_units=labels.num_units)
+        here |= {"rate_hz": labels.rate_hz, "codebook": labels.codebook}
+        there = {**here, **stored.settings, **({"codebook": codebook} if codebook else {})}
+        if stored.label_rate_hz > 0:  # fairseq writes -1 where it is the rate of the frames
+            there["rate_hz"] = stored.label_rate_hz
+        if other := [f"{name} {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]:
+            raise ValueError(
+                f"prediction.start={self.start} is a head for other units, for another model or with other settings "
+                f"({'; '.join(other)}). Give the labels that it was trained on (targets.run) and its settings (prediction.*), or "
+                "leave it out to train a new one"
+            )
+        return stored.head()
+
+    def _of_head(self, *, size: int, num_units: int) -> dict[str, Any]:
+        """The arguments of its `PredictionHead`."""
+        own = {"final_size": self.final_size, "temperature": self.temperature, "num_special": self.num_special}
+        return {"size": size, "num_units": num_units, **own}
 
 
 class MaskedPredictionModel(Trainable):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from mlsuperb.runs.result import Result
 
 
@@ -12,9 +14,11 @@ class LabelsResult(Result):
 
     Attributes:
         data: the corpus, as in a result of the benchmark.
-        features: what was clustered: upstream, layer.
+        features: what was labelled: upstream, layer.
+        codebook_of: the features that the codebook was fitted on, as its own record says: of the same layer of the same model.
         labels: codebook (sha256), rate, number of units and of frames, sha256 over all labels.
-        units: how they are used: active units, perplexity, mean length of a run of one unit.
+        units: how they are used: active units, perplexity, mean length of a run of one unit, bit rate (results of earlier
+            versions have another figure, `bits_per_s`, in its place).
     """
 
     kind: ClassVar[str] = "labels"
@@ -24,6 +28,7 @@ class LabelsResult(Result):
     clustering: dict[str, Any]
     labels: dict[str, Any]
     units: dict[str, Any]
+    codebook_of: dict[str, Any] = Field(default_factory=dict)
 
 
 class PretrainingResult(Result):

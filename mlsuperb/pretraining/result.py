@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlsuperb.pretraining.build import Parts, validated
+from mlsuperb.pretraining.build import Parts, validate
 from mlsuperb.pretraining.card import write_card
 from mlsuperb.pretraining.folder import save_pretrained
-from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
+from mlsuperb.pretraining.records import PretrainingResult
 from mlsuperb.pretraining.validation import Counts
 from mlsuperb.runs import store
 from mlsuperb.runs.result import what_ran
@@ -20,26 +19,26 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.training.parameters import num_parameters
 from mlsuperb.training.progress import Progress
+from mlsuperb.units.usage import BIT
 from mlsuperb.upstreams.huggingface import RUN_FOLDER
 
 
 def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: Progress) -> None:
     """Validate the final weights by language, write the model's folder and `result.json`."""
-    counts = validated(config, parts)
+    counts = validate(config, parts)
     if not ranks.is_main():
         return
-    labelled = store.read(Path(config["targets"]["run"]), LabelsResult)
-    upstream, inputs = parts.model.upstream, _inputs(config)
+    upstream, labelled = parts.model.upstream, parts.labelled
     about = {
         "what": "pre-training", "run_id": run.id, "upstream": {"name": config["upstream"]["name"]}, "adaptation": None,
         "pretrained_on": sorted(labelled.data["datasets"]["train"]), "data": labelled.data, "targets": labelled.labels,
-        "inputs": inputs,
+        "inputs": parts.inputs,
     }  # fmt: skip
     save_pretrained(
         run.folder / RUN_FOLDER, upstream, parts.model.head, label_rate_hz=parts.labels.rate_hz, about=about
     )
     content = {
-        **what_ran(config, run.environment, job=PretrainingResult.kind, inputs=inputs),
+        **what_ran(config, run.environment, job=PretrainingResult.kind, inputs=parts.inputs),
         "upstream": {"name": config["upstream"]["name"], "record": upstream.record()},
         "data": labelled.data,
         "targets": {"labels": labelled.labels, "features": labelled.features},
@@ -64,11 +63,6 @@ def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: 
     store.write(run.folder, result)
 
 
-def _inputs(config: Mapping[str, Any]) -> dict[str, Any]:
-    given = {"targets": config["targets"]["run"], "upstream": config["upstream"].get("run")}
-    return {name: store.as_input(Path(folder)) for name, folder in given.items() if folder}
-
-
 def show(folder: Path) -> None:
     """Losses and accuracies, in all and by language; where the model is."""
     from rich.console import Console
@@ -82,7 +76,7 @@ def show(folder: Path) -> None:
     for name, one in {"all": result.scores["all"], **result.scores["languages"]}.items():
         accuracies = (f"{100 * one[key]:.1f}" for key in ("masked_accuracy", "unmasked_accuracy"))
         perplexities = (f"{one[key]:.0f}" for key in ("code_perplexity", "label_perplexity"))
-        table.add_row(name, f"{one['loss'] / math.log(2):.3f}", *accuracies, *perplexities)
+        table.add_row(name, f"{one['loss'] / BIT:.3f}", *accuracies, *perplexities)
     console.print(table)
     cost = result.cost
     sys.stdout.write(

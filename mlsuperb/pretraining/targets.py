@@ -12,6 +12,7 @@ from pydantic import PositiveInt
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.shards import in_shards, is_folder_of_shards
 from mlsuperb.pretraining.dataset import MaskedSpeech, check_rate
+from mlsuperb.pretraining.labelling import labels_problem
 from mlsuperb.pretraining.masking import SpanMasking
 from mlsuperb.units.labels import LABELS, Labels
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
@@ -34,13 +35,8 @@ class Targets:
 
     @classmethod
     def problems(cls, *, run: str, shards: str | None = None, **_: Any) -> list[str]:
-        """Whether there is such a run, with labels, and such shards."""
-        found = []
-        if not (Path(run) / LABELS).is_dir():
-            found.append(
-                f"targets.run={run} is not the folder of a run of job=labels: it has no {LABELS}/. Give the folder that it "
-                "printed"
-            )
+        """Whether there is such a run, which has finished, and whether there are such shards."""
+        found = [problem] if (problem := labels_problem("targets.run", run)) else []
         if shards is not None and not is_folder_of_shards(Path(shards)):
             found.append(f"targets.shards={shards} is not a folder that mlsuperb data shard wrote. Give its --out")
         return found

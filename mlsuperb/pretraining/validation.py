@@ -14,6 +14,7 @@ from mlsuperb.pretraining.model import MaskedPredictionModel
 from mlsuperb.runs.decoding import batches_of_rank
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import autocast
+from mlsuperb.units.usage import perplexity
 
 
 @dataclass
@@ -53,14 +54,6 @@ class Counts:
 def _added(one_K: np.ndarray, other_K: np.ndarray) -> np.ndarray:
     """Of counts of nothing, which have no units, and of others."""
     return one_K + other_K if len(one_K) == len(other_K) else max(one_K, other_K, key=len)
-
-
-def perplexity(counts_K: np.ndarray) -> float:
-    """exp of the entropy of units that were counted; 0 of none."""
-    if not (total := counts_K.sum()):
-        return 0.0
-    share_K = counts_K[counts_K > 0] / total
-    return float(np.exp(-(share_K * np.log(share_K)).sum()))
 
 
 @torch.inference_mode()
@@ -104,7 +97,9 @@ def _of_batch(model: MaskedPredictionModel, batch: MaskedBatch) -> Iterable[tupl
                 masked_right=int((masked[hidden] == true_masked[hidden]).sum()),
                 unmasked=int(seen.sum()),
                 unmasked_right=int((unmasked[seen] == true_unmasked[seen]).sum()),
-                predicted_K=np.bincount(masked[hidden].clip(min=0), minlength=num_units),
+                predicted_K=np.bincount(
+                    masked[hidden & (masked >= 0)], minlength=num_units
+                ),  # those below 0 are no units
                 true_K=np.bincount(true_masked[hidden], minlength=num_units),
             ),
         )

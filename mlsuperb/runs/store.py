@@ -181,6 +181,15 @@ def as_input(folder: Path) -> dict[str, str]:
     return {"run_id": run_id, "sha256": hashlib.sha256((folder / RESULT_FILE).read_bytes()).hexdigest()}
 
 
+def as_inputs(given: Mapping[str, str | None]) -> dict[str, dict[str, str]]:
+    """Finished runs, by name, as `Result.inputs` has them; those without a folder are left out.
+
+    Raises:
+        ValueError: one of them has no result.
+    """
+    return {name: as_input(Path(folder)) for name, folder in given.items() if folder}
+
+
 def write(folder: Path, result: Result) -> None:
     """Write `result.json`, whole or not at all.
 

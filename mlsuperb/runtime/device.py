@@ -25,20 +25,22 @@ log = logging.getLogger(__name__)
 _taken: list[IO[str]] = []  # locks of GPUs; closed, they would be free
 
 
-def device_problem(name: str) -> str | None:
-    """Why `name` cannot be used here, else None. `auto` always can."""
+def device_problem(name: str, *, setting: str = "trainer.device") -> str | None:
+    """Why `name` cannot be used here, else None. `auto` always can. `setting`: what it was given by, for the message."""
     try:
         kind = "cpu" if name == "auto" else torch.device(name).type
     except RuntimeError:
-        return f"trainer.device={name} is no device; give auto, cpu, cuda, cuda:1, ..."
+        return f"{setting}={name} is no device; give auto, cpu, cuda, cuda:1, ..."
     if kind == "cuda" and not torch.cuda.is_available():
-        return f"trainer.device={name} was asked for, but torch {torch.__version__} sees no CUDA device here; give auto or cpu"
+        return (
+            f"{setting}={name} was asked for, but torch {torch.__version__} sees no CUDA device here; give auto or cpu"
+        )
     if kind not in ("cpu", "cuda"):
-        return f"trainer.device={name} is not supported; give auto, cpu, cuda, cuda:1, ..."
+        return f"{setting}={name} is not supported; give auto, cpu, cuda, cuda:1, ..."
     if kind == "cuda" and (torch.device(name).index or 0) >= torch.cuda.device_count():
-        return f"trainer.device={name} was asked for, but there are {torch.cuda.device_count()} CUDA devices, counted from 0"
+        return f"{setting}={name} was asked for, but there are {torch.cuda.device_count()} CUDA devices, counted from 0"
     if kind == "cuda" and torch.device(name).index is not None and ranks.launched() > 1:
-        return f"trainer.device={name} is one GPU, but there are {ranks.launched()} processes; give auto, each takes its own"
+        return f"{setting}={name} is one GPU, but there are {ranks.launched()} processes; give auto, each takes its own"
     return None
 
 
@@ -56,19 +58,22 @@ def compile_problem() -> str | None:
     return None
 
 
-def choose_device(name: str = "auto") -> torch.device:
+def choose_device(name: str = "auto", *, setting: str = "trainer.device") -> torch.device:
     """Device to compute on: `auto` is a CUDA device that no other run of this user has taken, which is locked for this process,
     or else the CPU; of several processes of a job, each takes the GPU of its number. Sets nothing up (`prepare_process`).
+
+    Args:
+        setting: what `name` was given by, for errors.
 
     Raises:
         ValueError: the device asked for is not there.
     """
-    if problem := device_problem(name):
+    if problem := device_problem(name, setting=setting):
         raise ValueError(problem)
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
     if device.type == "cuda":
         if ranks.launched() > 1:
-            device = torch.device("cuda", _gpu_of_rank())
+            device = torch.device("cuda", _gpu_of_rank(setting))
         elif name == "auto":
             device = torch.device("cuda", _free_gpu())
     return device
@@ -92,11 +97,11 @@ def _keep_freed_memory() -> None:
         libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD; where glibc's own adjustment of it ends
 
 
-def _gpu_of_rank() -> int:
+def _gpu_of_rank(setting: str) -> int:
     if ranks.local_rank() >= torch.cuda.device_count():
         raise ValueError(
             f"process {ranks.local_rank()} of this machine has no GPU: there are {torch.cuda.device_count()}. Start as many "
-            "processes as there are GPUs (torchrun --nproc-per-node), or give trainer.device=cpu"
+            f"processes as there are GPUs (torchrun --nproc-per-node), or give {setting}=cpu"
         )
     return ranks.local_rank()
 

@@ -74,10 +74,10 @@ def tokens(
     *,
     speakers: Sequence[str],
     rate_hz: float,
-    span: Literal["triphone", "phone"] = "triphone",
     silences: Set[str] = SILENCES,
 ) -> Tokens:
-    """Every phone that has a neighbour on both sides, none of the three being silence.
+    """Every phone that has a neighbour on both sides, none of the three being silence; a token is the frames of all three, as in
+    the challenges.
 
     Args:
         features: (F, D) of each utterance, or its units (F,).
@@ -85,7 +85,6 @@ def tokens(
         speakers: the speaker of each utterance; those without a name count as one speaker.
         rate_hz: frames per second. The frames of a token are those whose centre (i + 0.5) / rate lies in it, its two ends
             included (as in ABXpy; tokens without one are left out).
-        span: compare the frames of all three phones, as the challenges do, or those of the phone in the middle.
         silences: names of silences, pauses and noises.
     """
     kinds, starts, lengths, first = [], [], [], 0
@@ -94,9 +93,8 @@ def tokens(
             three = (before.phone, one.phone, after.phone)
             if not silences.isdisjoint(three) or not (meet(before, one) and meet(one, after)):
                 continue
-            start_s, end_s = (before.start_s, after.end_s) if span == "triphone" else one[:2]
-            start = ceil(round(start_s * rate_hz - 0.5, 6))
-            end = min(floor(round(end_s * rate_hz - 0.5, 6)) + 1, len(features_FD))
+            start = ceil(round(before.start_s * rate_hz - 0.5, 6))
+            end = min(floor(round(after.end_s * rate_hz - 0.5, 6)) + 1, len(features_FD))
             if end > start:
                 kinds.append(Kind(one.phone, (before.phone, after.phone), speaker))
                 starts.append(first + start)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,21 +59,29 @@ class LabelFolder:
         self.folder, self.about = folder, about
 
     def begin(self, manifest: pd.DataFrame) -> None:
-        """Write the manifest and what the labels are; to be called by one process.
+        """Write the manifest and what the labels are; to be called by one process, then by the others. A folder that was begun
+        before goes on with as many rows in a shard as it has.
 
         Raises:
             ValueError: the folder holds labels of another codebook, or of other rows.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / ABOUT_FILE
-        if path.is_file() and _about(self.folder) != self.about:
-            raise ValueError(
-                f"{self.folder} holds labels of another codebook or of other speech ({_about(self.folder)}); remove the folder, "
-                "or give another run_name"
-            )
         if not path.is_file():
             write_manifest(manifest, self.folder / MANIFEST_FILE)
             write_json(path, asdict(self.about))
+        there, here = _about(self.folder), self.about
+        self.about = replace(here, rows_per_shard=there.rows_per_shard)
+        if there != self.about:
+            other = [
+                f"{name} {value} there, {getattr(here, name)} here"
+                for name, value in asdict(there).items()
+                if value != getattr(self.about, name)
+            ]
+            raise ValueError(
+                f"{self.folder} holds labels of another codebook or of other speech ({'; '.join(other)}); remove the folder, or "
+                "give another run_name"
+            )
 
     def missing(self) -> list[int]:
         """Numbers of the shards that are not there yet."""

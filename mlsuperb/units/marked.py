@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from mlsuperb.units.abx import AbxError, abx, tokens
-from mlsuperb.units.labels import Labels
+from mlsuperb.units.labels import LABELS, Labels
 from mlsuperb.units.phones import Interval, Phones
 from mlsuperb.units.quality import Quality, measure
 
-LABELS_FOLDER = "labels"  # of a run of job=labels
 _NUM_SHOWN = 3
 
 
@@ -94,7 +93,7 @@ def marked(folder: Path, phones: Phones) -> Marked:
 
 def labels_folder(folder: Path) -> Path:
     """The folder of labels of a run, or the folder itself."""
-    return folder / LABELS_FOLDER if (folder / LABELS_FOLDER).is_dir() else folder
+    return folder / LABELS if (folder / LABELS).is_dir() else folder
 
 
 def with_phones(ids: Sequence[str], phones: Collection[str], *, place: str) -> list[int]:

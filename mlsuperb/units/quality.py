@@ -11,13 +11,15 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 from operator import add
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from mlsuperb.units.boundaries import Boundaries, compare
-from mlsuperb.units.phones import Interval, aligned, merged
+from mlsuperb.units.phones import Interval, aligned, meet, merged
+from mlsuperb.units.usage import bitrate, entropy, perplexity, run_starts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,12 +88,12 @@ class Quality:
     @property
     def phone_entropy(self) -> float:
         """H(phone) over frames, in nats."""
-        return _entropy(self.joint_PK.sum(1))
+        return entropy(self.joint_PK.sum(1))
 
     @property
     def unit_entropy(self) -> float:
         """H(unit) over frames, in nats."""
-        return _entropy(self.joint_PK.sum(0))
+        return entropy(self.joint_PK.sum(0))
 
     @property
     def pnmi(self) -> float:
@@ -99,7 +101,7 @@ class Quality:
         where all frames are of one phone."""
         if not self.phone_entropy:
             return 0.0
-        information = self.phone_entropy + self.unit_entropy - _entropy(self.joint_PK)
+        information = self.phone_entropy + self.unit_entropy - entropy(self.joint_PK)
         return float(np.clip(information / self.phone_entropy, 0, 1))
 
     @property
@@ -120,7 +122,7 @@ class Quality:
     @property
     def perplexity(self) -> float:
         """exp H(unit): how many equally frequent units would be as hard to guess."""
-        return math.exp(self.unit_entropy)
+        return perplexity(self.joint_PK.sum(0))
 
     @property
     def phone_segment_s(self) -> float:
@@ -135,7 +137,7 @@ class Quality:
     @property
     def bitrate(self) -> float:
         """Bits per second of the units without repetitions: runs per second times the entropy of a run's unit."""
-        return self.runs_K.sum() / self.seconds * _entropy(self.runs_K) / math.log(2) if self.unit_frames else math.nan
+        return bitrate(self.runs_K, seconds=self.seconds)
 
     @property
     def phone_error_rate(self) -> float:
@@ -172,7 +174,6 @@ def measure(
     *,
     rate_hz: float,
     num_units: int,
-    frame_rate_hz: float | None = None,
 ) -> Quality:
     """Compare the units of utterances with their phones.
 
@@ -182,29 +183,22 @@ def measure(
     Args:
         units: (F,) of each utterance, from 0 to `num_units` - 1.
         phones: the phones of each, in the same order.
-        rate_hz: units per second.
-        frame_rate_hz: count phones in frames of this rate and repeat the units accordingly, as fairseq and DiscoPhon do at 100
-            Hz; a multiple of `rate_hz`. None: count them at the rate of the units.
+        rate_hz: units per second, and frames in which phones are counted.
 
     Raises:
-        ValueError: there is no phone, or a unit beyond `num_units`, or `frame_rate_hz` is no multiple of the rate.
+        ValueError: there is no phone, or a unit beyond `num_units`.
     """
     if not any(map(len, phones)):
         raise ValueError(
             f"none of these {len(phones)} utterances has a phone: give the phones of the utterances with labels"
-        )
-    repeats = (frame_rate_hz or rate_hz) / rate_hz
-    if repeats < 1 or repeats != round(repeats):
-        raise ValueError(
-            f"frames at {frame_rate_hz:g} Hz cannot be compared with units at {rate_hz:g} Hz: give a whole multiple of their rate"
         )
     largest = max((int(units_F.max()) for units_F in units if len(units_F)), default=0)
     if largest >= num_units:
         raise ValueError(
             f"there is a unit {largest}, and the codebook has {num_units}: these are labels of another codebook"
         )
-    units = [np.repeat(units_F, round(repeats)).astype(np.int64) for units_F in units]
-    return _measure(units, [merged(one) for one in phones], rate_hz=rate_hz * repeats, num_units=num_units)
+    units = [units_F.astype(np.int64) for units_F in units]
+    return _measure(units, [merged(one) for one in phones], rate_hz=rate_hz, num_units=num_units)
 
 
 def _measure(
@@ -218,13 +212,13 @@ def _measure(
         phones_F = aligned(intervals, num_frames=len(units_F), rate_hz=rate_hz, index=index)
         known_F = phones_F >= 0
         np.add.at(joint_PK, (phones_F[known_F], units_F[: len(phones_F)][known_F]), 1)
-        np.add.at(runs_K, units_F[_changes(units_F)], 1)
+        np.add.at(runs_K, units_F[run_starts(units_F)], 1)
     names, joint_PK = _most_frequent_first(names, joint_PK)
     phone_of_unit_K = joint_PK.argmax(0) if names else np.zeros(num_units, int)
     boundaries, edits = Boundaries(), 0
     for units_F, intervals in zip(units, phones, strict=True):
         read_F = phone_of_unit_K[units_F]
-        starts = _changes(read_F)
+        starts = run_starts(read_F)
         boundaries += compare(_boundaries(intervals), starts[1:] / rate_hz)
         edits += Levenshtein.distance([names[one] for one in read_F[starts]], [one.phone for one in intervals])
     return Quality(
@@ -247,23 +241,14 @@ def pooled(qualities: Iterable[Quality]) -> Quality:
 
 
 def _boundaries(intervals: Sequence[Interval]) -> list[float]:
-    """Where a phone ends and another one begins, in seconds; neither the start nor the end of the utterance."""
-    return [*(one.start_s for one in intervals[1:]), *(one.end_s for one in intervals[:-1])]
-
-
-def _changes(values_F: np.ndarray) -> np.ndarray:
-    """The first frame of each run of equal values."""
-    return np.flatnonzero(np.diff(values_F, prepend=-1) != 0)
+    """Where a phone ends and where another one begins, in seconds, once where they meet; neither the start nor the end of the
+    utterance."""
+    pairs = list(pairwise(intervals))
+    ends = [earlier.end_s for earlier, _ in pairs]
+    return ends + [later.start_s for earlier, later in pairs if not meet(earlier, later)]
 
 
 def _most_frequent_first(names: tuple[str, ...], joint_PK: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     """Sorted by frames, then by name: of two phones that a unit stands beside equally often, the more frequent one is read."""
     order = sorted(range(len(names)), key=lambda row: (-joint_PK[row].sum(), names[row]))
     return tuple(names[row] for row in order), joint_PK[order]
-
-
-def _entropy(counts: np.ndarray) -> float:
-    """Of the distribution with these counts, in nats."""
-    positive = counts[counts > 0]
-    shares = positive / positive.sum()
-    return float(-(shares * np.log(shares)).sum())

@@ -14,12 +14,6 @@ from mlsuperb.runtime.messages import some
 log = logging.getLogger(__name__)
 
 BYTES_PER_NUMBER = 4  # features are fp32
-POINTS_PER_UNIT = 256  # of which k-means of faiss looks at (`ClusteringParameters.max_points_per_centroid`)
-
-
-def frames_needed(num_units: int, *, points_per_unit: int = POINTS_PER_UNIT) -> int:
-    """More frames than this change nothing in k-means of faiss, which draws as many of them at random."""
-    return points_per_unit * num_units
 
 
 def sample(
@@ -32,7 +26,6 @@ def sample(
     feature_size: int,
     rate_hz: float,
     seed: int,
-    useful_frames: int | None = None,
 ) -> np.ndarray:
     """Row numbers, sorted, a row as often as its features are to be clustered.
 
@@ -50,14 +43,14 @@ def sample(
         feature_size: numbers in a frame.
         rate_hz: frames per second.
         seed: of the random utterances.
-        useful_frames: that training looks at (`frames_needed`), to say so if the budget holds more.
 
     Raises:
         ValueError: there are no utterances, a language has no audio, or no utterance fits.
     """
     _check(durations_s, languages, rate_hz)
     budget_s = budget_gb * 2**30 / (BYTES_PER_NUMBER * feature_size * rate_hz)
-    _tell(budget_s, float(durations_s.sum()), budget_gb=budget_gb, rate_hz=rate_hz, useful_frames=useful_frames)
+    share = budget_s / float(durations_s.sum())
+    log.info("%g GB hold %.2f h of features, %.1f %% of the corpus", budget_gb, budget_s / 3600, 100 * share)
     rng, parts = np.random.default_rng(seed), _parts(durations_s, budget_s, languages, datasets, law)
     rows = np.concatenate([_draw(part, durations_s, copies, rng) for part, copies in parts])
     _check_drawn(rows, languages, budget_gb=budget_gb, budget_s=budget_s)
@@ -111,16 +104,3 @@ def _check_drawn(rows: np.ndarray, languages: np.ndarray, *, budget_gb: float, b
         log.warning(
             "no utterance fits into the parts of %d languages, which are left out: %s", len(absent), some(absent)
         )
-
-
-def _tell(budget_s: float, total_s: float, *, budget_gb: float, rate_hz: float, useful_frames: int | None) -> None:
-    frames = budget_s * rate_hz
-    log.info(
-        "%g GB hold %.2f h of features, %.1f %% of the corpus", budget_gb, budget_s / 3600, 100 * budget_s / total_s
-    )
-    if useful_frames is not None and frames > useful_frames:
-        log.warning(
-            "the budget of %g GB holds %s frames, of which k-means draws %s: the others cost memory and encoding, and change "
-            "nothing but which ones are drawn. %.2g GB are enough",
-            budget_gb, f"{frames:,.0f}", f"{useful_frames:,}", budget_gb * useful_frames / frames,
-        )  # fmt: skip

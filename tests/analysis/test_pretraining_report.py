@@ -152,6 +152,7 @@ def test_labels_data_and_cost_are_told(chain: list[Path], page: Path) -> None:
         assert row["units in use"] == f"{units['active']} of 8"
         assert row["segment ms"] == f"{1000 * units['mean_segment_s']:.0f}"
         assert row["perplexity"] == f"{units['perplexity']:.1f}"
+        assert row["bits/s"] == f"{units['bitrate']:.0f}"
     hours = found.rows_of("hours1")
     assert {(row["language"], row["dataset"]) for row in hours} == {("deu", "a"), ("deu", "b"), ("swa", "a")}
     assert [row["utterances"] for row in hours] == ["4", "4", "4"]  # three of train, one of dev

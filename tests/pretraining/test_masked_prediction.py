@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +19,12 @@ from torchaudio.models import hubert_pretrain_model
 from torchaudio.models.wav2vec2.components import _compute_logits, _compute_mask_indices
 from torchaudio.models.wav2vec2.utils import import_huggingface_model
 
-from mlsuperb.pretraining.head import PredictionHead, load_head
+from mlsuperb.pretraining import validation
+from mlsuperb.pretraining.head import PredictionHead, StoredHead
 from mlsuperb.pretraining.masking import SpanMasking
 from mlsuperb.pretraining.model import MaskedPrediction, MaskedPredictionModel
+from mlsuperb.units.labels import About
+from mlsuperb.upstreams.huggingface import EXPORT_FILE
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
 
@@ -268,12 +274,66 @@ class LargestTensor(TorchDispatchMode):
 def test_a_head_is_saved_and_refused_for_other_units(tmp_path: Any) -> None:
     head = PredictionHead(size=64, num_units=NUM_UNITS, final_size=16)
     head.save(tmp_path, label_rate_hz=50.0)
-    again = load_head(tmp_path)
+    again = StoredHead.read(tmp_path).head()
     torch.testing.assert_close(again.state_dict(), head.state_dict())
     assert (again.num_special, again.temperature, again.num_units) == (4, 0.1, NUM_UNITS)
-    settings = MaskedPrediction(start=str(tmp_path))
-    assert settings.head(size=64, num_units=NUM_UNITS).num_units == NUM_UNITS
-    with pytest.raises(ValueError, match=r"20 units; here they are\s+64 and 30"):
-        settings.head(size=64, num_units=30)
     with pytest.raises(ValueError, match="has no prediction head"):
-        load_head(tmp_path / "nowhere")
+        StoredHead.read(tmp_path / "nowhere")
+
+
+LABELS = About(codebook="c0ffee", rate_hz=50.0, num_units=NUM_UNITS, num_rows=1, rows_per_shard=1)
+
+
+def test_a_head_to_start_from_is_for_the_very_units(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    PredictionHead(size=64, num_units=NUM_UNITS, final_size=16).save(tmp_path, label_rate_hz=50.0)
+    (tmp_path / EXPORT_FILE).write_text(json.dumps({"targets": {"codebook": "c0ffee"}}))
+    settings = MaskedPrediction(start=str(tmp_path), final_size=16)
+    torch.testing.assert_close(
+        settings.head_for(LABELS, size=64).state_dict(), StoredHead.read(tmp_path).head().state_dict()
+    )
+    assert not caplog.records
+    for labels, said in (
+        (replace(LABELS, codebook="beef"), r"codebook c0ffee there, beef here"),
+        (replace(LABELS, rate_hz=100.0), r"rate_hz 50.0 there, 100.0 here"),
+        (replace(LABELS, num_units=30), r"num_units 20 there, 30 here"),
+    ):
+        with pytest.raises(ValueError, match=rf"is a head for other units.*\({said}\)"):
+            settings.head_for(labels, size=64)
+    with pytest.raises(ValueError, match=r"\(size 64 there, 32 here\)"):
+        settings.head_for(LABELS, size=32)
+    other = MaskedPrediction(start=str(tmp_path), temperature=0.2, num_special=0)
+    with pytest.raises(
+        ValueError, match=r"num_units.*final_size 16 there, 256 here; temperature.*num_special"
+    ) as caught:
+        other.head_for(replace(LABELS, num_units=NUM_UNITS + 4), size=64)
+    assert "codebook" not in str(caught.value)
+
+
+def test_a_head_that_does_not_say_its_codebook_is_taken_with_a_warning(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a head imported from fairseq, which may not even know its rate (-1)."""
+    settings = MaskedPrediction(start=str(tmp_path), final_size=16)
+    head = PredictionHead(size=64, num_units=NUM_UNITS, final_size=16)
+    head.save(tmp_path, label_rate_hz=-1.0)
+    assert settings.head_for(LABELS, size=64).num_units == NUM_UNITS
+    assert "does not say which codebook its units are of" in caplog.text
+    head.save(tmp_path, label_rate_hz=100.0)
+    with pytest.raises(ValueError, match=r"\(rate_hz 100.0 there, 50.0 here\)"):
+        settings.head_for(LABELS, size=64)
+
+
+def test_predictions_of_special_classes_are_of_no_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model(upstream := small_hubert()).eval()
+    batch = masked_batch(upstream, [32000, 24000])
+    monkeypatch.setattr(validation, "batches_of_rank", lambda *_: SimpleNamespace(loader=[batch]))
+    losses = model.head.losses
+
+    def every_third_special(hidden_ND: torch.Tensor, units_N: torch.Tensor) -> Any:
+        return losses(hidden_ND, units_N)[0], torch.where(torch.arange(len(units_N)) % 3 == 0, -2, 7)
+
+    monkeypatch.setattr(model.head, "losses", every_third_special)
+    (counts,) = validation.by_language(model, None, None, precision="fp32").values()  # type: ignore[arg-type]
+    assert counts.masked == len(batch.masked_N)
+    assert counts.predicted_K.sum() == counts.predicted_K[7] == counts.masked - -(-counts.masked // 3)
+    assert counts.figures()["code_perplexity"] == 1

@@ -174,8 +174,9 @@ def test_frames_of_a_token_are_those_with_their_centre_in_it() -> None:
     triphone = tokens(units, phones, speakers=["s"], rate_hz=50)
     # centres at 10, 30, ... ms, both ends included: 10 to 150 ms are eight
     assert (triphone.starts_N.tolist(), triphone.lengths_N.tolist()) == ([0], [8])
-    phone = tokens(units, phones, speakers=["s"], rate_hz=50, span="phone")
-    assert (phone.starts_N.tolist(), phone.lengths_N.tolist()) == ([1], [3])  # 30, 50 and 70 ms
+    later = [[one._replace(start_s=one.start_s + 0.03, end_s=one.end_s + 0.03) for one in phones[0]]]
+    shifted = tokens(units, later, speakers=["s"], rate_hz=50)
+    assert (shifted.starts_N.tolist(), shifted.lengths_N.tolist()) == ([1], [8])  # 30 to 180 ms
     cut = tokens([np.arange(5)], phones, speakers=["s"], rate_hz=50)
     assert cut.lengths_N.tolist() == [5]
     assert len(tokens(units, [[one._replace(phone="SIL") for one in phones[0]]], speakers=["s"], rate_hz=50)) == 0

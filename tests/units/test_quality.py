@@ -13,6 +13,7 @@ from sklearn.metrics import mutual_info_score
 from mlsuperb.units.boundaries import Boundaries, compare
 from mlsuperb.units.phones import Interval, aligned
 from mlsuperb.units.quality import Quality, measure, pooled
+from mlsuperb.units.usage import bitrate, perplexity
 
 RATE_HZ = 50.0
 
@@ -195,17 +196,23 @@ def test_renaming_units_and_phones_changes_nothing() -> None:
     assert second.figures() == pytest.approx(first.figures())
 
 
-def test_units_are_repeated_where_phones_are_counted_in_shorter_frames() -> None:
-    units, phones = random_case(4)
-    fine = measure(units, phones, rate_hz=RATE_HZ, num_units=7, frame_rate_hz=100)
-    by_hand = measure([np.repeat(units_F, 2) for units_F in units], phones, rate_hz=100, num_units=7)
-    assert fine.figures() == pytest.approx(by_hand.figures())
-    own = measure(units, phones, rate_hz=RATE_HZ, num_units=7)
-    assert (fine.bitrate, fine.unit_segment_s) == pytest.approx((own.bitrate, own.unit_segment_s))
-    assert fine.boundaries == own.boundaries
-    for rate_hz in (75, 25):
-        with pytest.raises(ValueError, match="multiple"):
-            measure(units, phones, rate_hz=RATE_HZ, num_units=7, frame_rate_hz=rate_hz)
+def test_marks_that_differ_by_rounding_are_one_boundary() -> None:
+    """Ends and starts of neighbours that meet (`phones.meet`: up to 0.1 ms apart, or overlapping as much) are one time; those of
+    a real gap are two."""
+    exact = [Interval(0.0, 0.1, "a"), Interval(0.1, 0.2, "b"), Interval(0.2, 0.3, "c")]
+    rounded = [Interval(0.0, 0.09996, "a"), Interval(0.10001, 0.20005, "b"), Interval(0.19998, 0.3, "c")]
+    units = [np.repeat([0, 1, 2], 5)]
+    one, other = (measure(units, [phones], rate_hz=RATE_HZ, num_units=3).boundaries for phones in (exact, rounded))
+    assert one == other == Boundaries(wanted=2, found=2, hits=2)
+    gap = [exact[0], exact[1]._replace(start_s=0.1002), exact[2]]
+    assert measure(units, [gap], rate_hz=RATE_HZ, num_units=3).boundaries.wanted == 3
+
+
+def test_nothing_counted_has_no_perplexity_and_no_bits() -> None:
+    assert perplexity(np.zeros(3, int)) == 0
+    assert math.isnan(bitrate(np.zeros(3, int), seconds=0.0))
+    assert perplexity(np.array([2, 0, 2, 2])) == pytest.approx(3)
+    assert bitrate(np.array([8, 0, 8]), seconds=4.0) == pytest.approx(16 / 4)
 
 
 def test_languages_are_pooled_by_their_counts() -> None:

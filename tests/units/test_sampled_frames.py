@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlsuperb.data.sampling import TwoLevel
-from mlsuperb.units.sample import frames_needed, sample
+from mlsuperb.units.sample import sample
 
 CELLS = {("deu", "mls"): 400, ("deu", "cv"): 90, ("eng", "mls"): 700, ("nan", "cv"): 60, ("nan", "fleurs"): 25}
 ROWS = [pair for pair, number in CELLS.items() for _ in range(number)]
@@ -103,13 +103,10 @@ def test_the_budget_is_of_memory() -> None:
     assert DURATIONS_S[rows].sum() == pytest.approx(1_000 * 3072 * 50 / (156 * 100), abs=15)
 
 
-def test_a_budget_above_what_k_means_draws_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    assert frames_needed(1000) == 256_000
-    caplog.set_level(logging.WARNING)
-    draw(200, law=None, useful_frames=frames_needed(40))
-    assert not caplog.records
-    draw(300, law=None, useful_frames=frames_needed(40))
-    assert "holds 15,000 frames, of which k-means draws 10,240" in caplog.text
+def test_the_share_of_the_corpus_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    draw(1_000, law=None)
+    assert f"hold 0.28 h of features, {100_000 / DURATIONS_S.sum():.1f} % of the corpus" in caplog.text
 
 
 def test_a_language_without_audio_is_refused_by_name() -> None:

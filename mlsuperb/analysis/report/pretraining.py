@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlsuperb.analysis.pretraining_curves import by_epoch, by_update, has_logs
 from mlsuperb.analysis.pretraining_runs import Runs, named_runs
-from mlsuperb.analysis.pretraining_table import BIT, SYNTHETIC, num_updates, pretraining_table, source
+from mlsuperb.analysis.pretraining_table import SYNTHETIC, num_updates, pretraining_table, source
 from mlsuperb.analysis.report import pretraining_parts as parts
 from mlsuperb.analysis.report.blocks import (
     Block,
@@ -29,6 +29,7 @@ from mlsuperb.data.languages import language_name
 from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
 from mlsuperb.runs.result import Result
 from mlsuperb.units.labels import LABELS
+from mlsuperb.units.usage import BIT
 
 PERPLEXITY = "Perplexity: exp of the entropy; as many equally frequent units would be as hard to guess."
 LOSS_NOTE = (

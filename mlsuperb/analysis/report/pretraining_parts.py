@@ -33,7 +33,7 @@ def labels(runs: Runs) -> Section:
                 Cell(text=f"{units['active']:,} of {about['num_units']:,}", value=units["active"]),
                 number(units["perplexity"]),
                 number(1000 * units["mean_segment_s"], digits=0),
-                number(units["bits_per_s"], digits=0),
+                number(units.get("bitrate"), digits=0),
                 number(result.clustering.get("frames_used"), digits=0),
                 number(about["num_frames"] / about["rate_hz"] / 3600, digits=2),
             )
@@ -51,7 +51,7 @@ def labels(runs: Runs) -> Section:
     )
     table = Table(
         name="labels", title="Labels", columns=columns, rows=tuple(rows), texts=columns[:2],
-        note="Segment: mean length of a run of one unit. Bits/s: of the units without repetitions, by their entropy.",
+        note="Segment: mean length of a run of one unit. Bits/s: of the units without repetitions.",
     )  # fmt: skip
     return Section(id="labels", title="Labels", blocks=(table,) if rows else (Note(text="No run of labels is here."),))
 
