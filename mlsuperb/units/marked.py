@@ -76,7 +76,7 @@ def marked(folder: Path, phones: Phones) -> Marked:
         ValueError: there are no labels, or none of the utterances has phones.
     """
     labels = Labels(labels_folder(folder))
-    manifest = labels.manifest
+    manifest = labels.columns("id", "language", "speaker")
     rows = with_phones(list(manifest["id"]), phones, place=str(folder))
     chosen = manifest.iloc[rows]
     return Marked(
