@@ -486,7 +486,8 @@ def test_wrong_flags_of_pretraining_are_refused(recipe: str, flags: list[str], m
 def test_a_comparison_changes_one_thing_and_ends_in_one_table(what: str, num: int) -> None:
     commands = dry_run("pretrain_compare.sh", "--compare", what, *PRETRAIN_FLAGS, "--iterations", "1")
     assert [words[0] for words in commands] == ["mlsuperb.run"] * num + ["mlsuperb.table"]
-    assert len(set(commands[-1][1:])) == num
+    *runs, last = commands[-1][1:]
+    assert (len(set(runs)), last) == (num, "--intervals")
     models = {word for words in commands[:-1] for word in words if word.startswith("upstream.run=")}
     assert len(models) == num
     for words in commands[:-1]:
