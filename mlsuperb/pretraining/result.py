@@ -29,10 +29,10 @@ def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: 
     if not ranks.is_main():
         return
     upstream, labelled = parts.model.upstream, parts.labelled
+    datasets = labelled.data.get("datasets", {}).get("train", [labelled.data["name"]])
     about = {
         "what": "pre-training", "run_id": run.id, "upstream": {"name": config["upstream"]["name"]}, "adaptation": None,
-        "pretrained_on": sorted(labelled.data["datasets"]["train"]), "data": labelled.data, "targets": labelled.labels,
-        "inputs": parts.inputs,
+        "pretrained_on": sorted(datasets), "data": labelled.data, "targets": labelled.labels, "inputs": parts.inputs,
     }  # fmt: skip
     save_pretrained(
         run.folder / RUN_FOLDER, upstream, parts.model.head, label_rate_hz=parts.labels.rate_hz, about=about
