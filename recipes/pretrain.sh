@@ -15,7 +15,7 @@
 #   --start-layer N       (0)
 #   --phones FILE         phone marks (TSV, or a folder of TextGrids): the quality of each iteration's units is measured
 # Settings of data, clustering, extraction and labelling go to the labels, all others to the training. MFCCs are clustered as they are,
-# layers by clustering=faiss, unless a clustering is given.
+# layers by clustering=faiss, unless a clustering is given. --data audio_tree is prepared as mHuBERT-147's speech was, which sets dev apart.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 option=([iterations]=2 [model]=hubert_new [units]=1000 [layers]="6,9" [start]=kaldi_mfcc [start-layer]=0 [phones]="")
@@ -66,6 +66,9 @@ for word in "${own_words[@]}"; do
         *) train_words+=("$word") ;;
     esac
 done
+if [[ $data == audio_tree && " ${data_only[*]}" != *"data/preparation="* ]]; then # a tree has no dev utterances of its own
+    label_words+=(+data/preparation=mhubert_147) data_only+=(+data/preparation=mhubert_147)
+fi
 shared=("output_root=$out" "seed=${seeds:-0}")
 
 # A run: what it is told, its folder in made, and the work, if its stage ($1) was asked for.

@@ -451,12 +451,16 @@ def test_settings_go_where_their_keys_belong() -> None:
             "+data/preparation=mhubert_147",
         ],
         ["--data", "shar", "--data-root", "x"],
+        ["--data", "audio_tree", "--data-root", "x"],
     ],
 )
 def test_corpora_of_pretraining(flags: list[str]) -> None:
     check, *runs = dry_run("pretrain.sh", *PRETRAIN_FLAGS[2:], *flags, "--stop-stage", "3")
     assert check_overrides([word for word in check if "=" in word]) == []
     assert [check_overrides(words[1:]) for words in runs] == [[], []]
+    assert ("+data/preparation=mhubert_147" in runs[0]) == (flags[1] != "shar"), (
+        "a tree has no dev utterances of its own"
+    )
 
 
 def test_a_teacher_starts_and_stages_are_runs() -> None:

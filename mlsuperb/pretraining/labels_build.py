@@ -74,7 +74,7 @@ def chosen_rows(manifest: pd.DataFrame, splits: Sequence[str], *, name: str) -> 
         if not (manifest["split"] == split).any():
             raise ValueError(
                 f"data={name} has no {split} utterance to label after filtering (labelling.splits={list(splits)}). Look at "
-                "data.* filters and `mlsuperb data describe data=...`, or leave the split out"
+                "data.* filters and `mlsuperb data describe data=...`; +data/preparation=mhubert_147 sets dev utterances apart"
             )
     return manifest[manifest["split"].isin(list(splits))].reset_index(drop=True)
 

@@ -243,6 +243,9 @@ def test_shards_of_other_speech_are_no_place_for_a_manifest(written: tuple[list[
     rows, folder = written
     with pytest.raises(ValueError, match=r"holds other speech: 0 of 1 utterances are there"):
         in_shards(to_frame([row("elsewhere")]), folder)
+    others = [row(f"elsewhere{number}") for number in range(3)]
+    with pytest.raises(ValueError, match=rf"holds other speech: {len(rows)} of {len(rows) + 3} utterances are there"):
+        in_shards(to_frame([*rows, *others]), folder)
     with pytest.raises(ValueError, match=r"holds other speech: 1 of 1 .* differ by up to 2\.00 s"):
         in_shards(to_frame([replace(rows[0], duration_s=rows[0].duration_s + 2)]), folder)
 
@@ -264,8 +267,8 @@ def test_only_the_index_of_the_wanted_splits_is_read(written: tuple[list[Utteran
 def test_an_id_of_two_splits_is_found_in_each(written: tuple[list[Utterance], Path]) -> None:
     rows, folder = written
     elsewhere = replace(rows[0], split="dev")  # a row of train
-    moved = in_shards(to_frame([rows[0], elsewhere, rows[-1]]), folder)
-    assert moved.index.tolist() == [0, 2]
+    moved = in_shards(to_frame([*rows, elsewhere]), folder)
+    assert moved.index.tolist() == list(range(len(rows)))
 
 
 def test_utterances_without_units_are_refused_by_name(written: tuple[list[Utterance], Path], tmp_path: Path) -> None:
