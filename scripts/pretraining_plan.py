@@ -126,7 +126,7 @@ def labelling() -> Iterator[Term]:
         f"not measured; {speed.source}, of which {share.source}; 9 of 12 blocks",
     )
     yield Term(
-        "later: the same on CPUs, for comparison",
+        "later: on CPUs, for comparison, with a tenth block",
         f"{HOURS / core.value:,.0f} core hours",
         _measured(core, f"{core.value:g} times real time"),
     )

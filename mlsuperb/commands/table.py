@@ -6,7 +6,8 @@ Runs of job=pretrain have a table of their own; no option changes it.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +38,14 @@ def show_runs(
     intervals: bool = False,
     **columns: Any,
 ) -> None:
-    """Print the table of the finished runs in `folders` (and write it to `file` as markdown), and name the others.
+    """Print the table of the finished runs in `folders` (and write it to `file` as markdown), and name the others. Synthetic
+    and real data have a table each, and so has pre-training.
 
     Args:
         best: path of a setting; of runs that differ in it, the one that is best on the dev set.
         by: rows are groups of languages or datasets instead of runs.
-        intervals: of the pooled rates, by bootstrap; `columns`: see `runs_table`.
+        intervals: show pooled rates with their bootstrap intervals.
+        columns: see `runs_table`.
 
     Raises:
         ValueError: none has finished, or none has the split.
@@ -55,21 +58,38 @@ def show_runs(
     trained = {folder: one for folder, one in found.runs.items() if isinstance(one, PretrainingResult)}
     results, passed_over = _chosen([one for one in found.runs.values() if isinstance(one, BenchmarkResult)], best)
     notes = [*(f"not in the table: {folder}: {why}" for folder, why in found.left_out.items()), *passed_over]
-    console, pages = table_console(), []
-    for kind in _kinds(results):
-        notes += _other_data(kind, split)
-        if intervals:
-            columns["further"] = _intervals(found.runs, kind, split)
-        cells = groups_table(kind, by=by, split=split) if by else runs_table(kind, split=split, **columns)
-        pages.append(_show(console, cells, warning=SYNTHETIC if kind[0].synthetic else ""))
-    pages += [_show(console, cells, warning=warning) for cells, warning in _pretraining_tables(trained)]
+    further = partial(_intervals, found.runs, split=split) if intervals else None
+    tables = list(_benchmark_tables(results, split=split, by=by, further=further, **columns))
+    tables += _pretraining_tables(trained)
+    notes += [note for kind in _kinds(results) for note in _other_data(kind, split)]
+    console = table_console()
+    pages = [_show(console, cells, warning=warning) for cells, warning in tables]
     if file is not None:
         write_atomic(file, ["\n".join([*pages, *(f"- {note}" for note in notes)])])
         notes.append(f"Written to {file}")
     tell(console, *notes)
 
 
-def _intervals(folders: Mapping[Path, Result], results: Sequence[BenchmarkResult], split: str) -> dict[str, list[str]]:
+def _benchmark_tables(
+    results: Sequence[BenchmarkResult],
+    *,
+    split: str,
+    by: By | None,
+    further: Callable[[Sequence[BenchmarkResult]], dict[str, list[str]]] | None,
+    **columns: Any,
+) -> Iterator[tuple[Cells, str]]:
+    """One of real and one of synthetic data, where there are any, each with its warning; `further` makes more columns."""
+    for kind in _kinds(results):
+        warning = SYNTHETIC if kind[0].synthetic else ""
+        if by is not None:
+            yield groups_table(kind, by=by, split=split), warning
+        else:
+            yield runs_table(kind, split=split, further=further(kind) if further else None, **columns), warning
+
+
+def _intervals(
+    folders: Mapping[Path, Result], results: Sequence[BenchmarkResult], *, split: str
+) -> dict[str, list[str]]:
     """Column -> for each result, the rate over all test utterances and its bootstrap interval; empty where it has none."""
     from mlsuperb.analysis.runs import load_run
     from mlsuperb.scoring.comparison.bootstrap import rate_interval

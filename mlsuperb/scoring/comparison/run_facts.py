@@ -87,8 +87,8 @@ def above_cap(number: int) -> str:
 
 def overlap(result: BenchmarkResult) -> str:
     """See `run_facts`: `none`, `unknown`, or `commonvoice, mls (45 % of test)`."""
-    corpora = _heard(result.upstream)
-    if result.synthetic:  # made here: only a model that says so has heard it
+    corpora = _pretraining_corpora(result.upstream)
+    if result.synthetic:  # made here: only a model that says so was trained on it
         corpora = [name for name in corpora or () if name in SYNTHETIC_DATASETS]
     if corpora is None:
         return UNKNOWN
@@ -101,7 +101,7 @@ def overlap(result: BenchmarkResult) -> str:
     return f"{', '.join(sorted(found))} ({share:.0f} % of test)"
 
 
-def _heard(upstream: Part) -> list[str] | None:
+def _pretraining_corpora(upstream: Part) -> list[str] | None:
     """The corpora that an upstream was trained on, by its card or, of one that a run of ours made, by that run's data."""
     origin = upstream.loaded.get("exported_from")
     if upstream.card.get("pretrained_on") is not None or origin is None or origin["pretrained_on"] is None:

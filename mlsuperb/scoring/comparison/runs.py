@@ -27,6 +27,7 @@ def runs_table(
     """Settings that differ, trained parameters, best validation loss, and the main scores of one protocol.
 
     Args:
+        split: whose scores.
         facts: further columns, of `FACTS`.
         further: still others: title, and a text for each result.
         seeds: `each`: one row per run, in the order given. `mean`: runs that differ in their seed only are one row, mean ± SD
@@ -52,14 +53,13 @@ def runs_table(
         for index, (result, found) in enumerate(zip(results, metrics, strict=True))
     ]
     rows = seed_rows(runs, groups=alike(results, but=(SEED,)) if SEED in settings else [], seeds=seeds)
-    title = f"{_number_and_data(results)}, split {split}, protocol {protocol}"
     titles = (*settings, "trained", *further, "valid loss ↓", *columns.values())
-    return Cells(title, titles, rows, num_names=len(settings))
+    return Cells(_title(results, split, protocol), titles, rows, num_names=len(settings))
 
 
-def _number_and_data(results: Sequence[BenchmarkResult]) -> str:
+def _title(results: Sequence[BenchmarkResult], split: str, protocol: str) -> str:
     data = ", ".join(sorted({result.data.name for result in results}))
-    return f"{len(results)} run{'s' if len(results) > 1 else ''} on {data}"
+    return f"{len(results)} run{'s' if len(results) > 1 else ''} on {data}, split {split}, protocol {protocol}"
 
 
 def _protocol(results: Sequence[BenchmarkResult], asked: str | None) -> str:
