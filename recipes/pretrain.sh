@@ -71,6 +71,16 @@ if [[ $data == audio_tree && " ${data_only[*]}" != *"data/preparation="* ]]; the
 fi
 shared=("output_root=$out" "seed=${seeds:-0}")
 
+# A layer that the model will not have is known before it is trained; what a published model has, only when it is loaded.
+blocks=$("$python" -m mlsuperb.run "${config_dir[@]}" job=pretrain "upstream=${option[model]}" "${train_words[@]}" --cfg job -p upstream 2>/dev/null |
+    sed -n 's/^num_blocks: //p') || true
+for ((number = 2; number <= iterations; number++)); do
+    layer=$(item "${option[layers]}" $((number - 2)))
+    if [[ $layer =~ ^[0-9]+$ && -n $blocks ]] && ((layer > blocks)); then
+        die "--layers ${option[layers]}: iteration $number clusters layer $layer, and ${option[model]} has $blocks"
+    fi
+done
+
 # A run: what it is told, its folder in made, and the work, if its stage ($1) was asked for.
 made=()
 one() {

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# upstream -> the most that its CER may be, and the least that its LID accuracy may be; measured: docs/pretraining.md
+# upstream -> the most that its CER may be, and the least that its LID accuracy may be; measured: docs/mhubert_tiny.md
 BOUNDS = {"fbank": (35.0, 80.0), "mhubert_tiny": (26.0, 88.0)}
 MIN_GAIN, MIN_UTTERANCES = (
     0.15,

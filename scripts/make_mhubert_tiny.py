@@ -3,7 +3,7 @@
     python scripts/make_mhubert_tiny.py exp/mhubert_tiny-iteration2-... models/mhubert_tiny
 
 config.json says float32, so that whoever loads it computes in fp32. The model card gains the section on licences of
-docs/pretraining.md. Prints the size, and how far the layers move by the rounding.
+docs/mhubert_tiny.md. Prints the size, and how far the layers move by the rounding.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
 from mlsuperb.upstreams.huggingface import RUN_FOLDER, HuggingFace
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "pretraining.md"
-LICENCES = re.compile(r"### (The speech and its licences\n.*?)(?=\n##)", re.DOTALL)
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "mhubert_tiny.md"
+LICENCES = re.compile(r"## (The speech and its licences\n.*?)(?=\n##|\Z)", re.DOTALL)
 
 
 def layers(folder: Path) -> tuple[torch.Tensor, ...]:

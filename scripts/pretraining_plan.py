@@ -1,4 +1,4 @@
-"""What mHuBERT-147's training takes at its size, term by term, each with where it comes from: the table of docs/pretraining.md.
+"""What mHuBERT-147's training takes at its size, term by term, each with where it comes from: the table of docs/pretraining_at_scale.md.
 
     python scripts/pretraining_plan.py            # print it
     python scripts/pretraining_plan.py --write    # put it into the document, between its marks
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "pretraining.md"
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "pretraining_at_scale.md"
 BEGIN, END = "<!-- scripts/pretraining_plan.py -->\n", "<!-- end -->\n"
 SHARDS, LABELS = "scripts/bench/shards.py", "scripts/bench/label_speed.py"
 

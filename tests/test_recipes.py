@@ -476,6 +476,16 @@ def test_a_teacher_starts_and_stages_are_runs() -> None:
     [
         ("pretrain.sh", ["--iterations", "9"], "--iterations 9: give 1, 2 or 3"),
         ("pretrain.sh", ["--data", "synthetic", "--seeds", "0,1"], "one model is trained at a time"),
+        (
+            "pretrain.sh",
+            ["--data", "synthetic", "--model", "hubert_new_tiny", "--layers", "7"],
+            "clusters layer 7, and hubert_new_tiny has 6",
+        ),
+        (
+            "pretrain.sh",
+            ["--data", "synthetic", "--layers", "3", "upstream.num_blocks=2"],
+            "clusters layer 3, and hubert_new has 2",
+        ),
         ("pretrain_compare.sh", ["--compare", "luck"], "--compare luck: there are clustering, batches"),
         ("pretrain_compare.sh", ["--compare"], "--compare needs a value"),
     ],
