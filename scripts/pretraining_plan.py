@@ -1,4 +1,4 @@
-"""What mHuBERT-147's training takes at its size, term by term, each with where it comes from: the table of docs/pretraining_at_scale.md.
+"""What mHuBERT-147's training takes at its size, term by term, each with where it comes from: docs/pretraining_at_scale.md.
 
     python scripts/pretraining_plan.py            # print it
     python scripts/pretraining_plan.py --write    # put it into the document, between its marks

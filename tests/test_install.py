@@ -104,7 +104,9 @@ def test_a_wheel_runs_from_an_empty_folder(unpacked: Path, tmp_path: Path) -> No
     assert Path(conf) == unpacked / "mlsuperb" / "conf"
     config = yaml.safe_load(python("-m", "mlsuperb.run", "--cfg", "job", cwd=tmp_path, path=[unpacked]))
     assert config["upstream"]["name"] == "fbank"
-    depth = "from mlsuperb.upstreams.bundled import Bundled; print(Bundled(model='mhubert_tiny').num_layers)"
+    depth = (
+        "from mlsuperb.upstreams.bundled import Bundled; print(Bundled(model='mhubert_tiny', revision='').num_layers)"
+    )
     assert python("-c", depth, cwd=tmp_path, path=[unpacked]).split()[-1] == "7"
     shown = python("-m", "mlsuperb.run", "--help", cwd=tmp_path, path=[unpacked])
     assert "hubert_base" in shown

@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"runtime"},
     "tasks": {"data"},
     "upstreams": {"espnet", "layers", "runtime"},
-    "adaptation": {"upstreams"},
+    "adaptation": {"runtime", "upstreams"},
     "cache": {"data", "runtime", "upstreams"},
     "heads": {"layers"},
     "objectives": {"layers"},

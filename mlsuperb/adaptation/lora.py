@@ -15,6 +15,7 @@ from torch import nn
 
 from mlsuperb.adaptation.base import BlockAdaptation
 from mlsuperb.adaptation.layers import Layers
+from mlsuperb.runtime.files import replaced
 from mlsuperb.upstreams.base import Stack, Stacked
 
 PEFT_FOLDER = "peft_adapter"
@@ -114,11 +115,9 @@ class LoRA(BlockAdaptation):
             adapter_name=self.stack,
             save_embedding_layers=False,  # else it asks the hub
         )
-        save_file(
-            {f"{PEFT_PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            folder / PEFT_FOLDER / "adapter_model.safetensors",
-            metadata={"format": "pt"},
-        )
+        named = {f"{PEFT_PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        with replaced(folder / PEFT_FOLDER / "adapter_model.safetensors") as temporary:
+            save_file(named, temporary, metadata={"format": "pt"})
 
 
 def split(model: Stacked, stack: Stack) -> tuple[nn.Module, str]:

@@ -57,9 +57,15 @@ def replaced(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
+        _as_readable_as_its_folder(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _as_readable_as_its_folder(path: Path) -> None:
+    """safetensors makes files that their owner alone may read; runs and models are shared."""
+    path.chmod(path.stat().st_mode | path.parent.stat().st_mode & 0o444)
 
 
 def written_before(path: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -89,6 +95,9 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     unfinished.mkdir()
     try:
         yield unfinished
+        for path in unfinished.rglob("*"):
+            if path.is_file():
+                _as_readable_as_its_folder(path)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(unfinished, folder)

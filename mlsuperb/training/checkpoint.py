@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mlsuperb.runtime import ranks
-from mlsuperb.runtime.files import disk_errors_named
+from mlsuperb.runtime.files import disk_errors_named, replaced
 from mlsuperb.training.distributed import full, like
 
 WEIGHTS, STATE = "weights.safetensors", "state.pt"
@@ -73,10 +73,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write `tensors` to `path`, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with disk_errors_named(path):
+    with disk_errors_named(path), replaced(path) as temporary:
         save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
-        os.replace(temporary, path)
 
 
 def average(paths: list[Path]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,23 @@ def models_folder() -> Path:
     return next((one for one in (package / "models", package.parent / "models") if one.is_dir()), package / "models")
 
 
+def revision_of(folder: Path) -> str:
+    """First eight hex digits of the SHA-256 of a model's weights."""
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:8]
+
+
 class Bundled(HuggingFace):
     """A small model whose weights lie in `models/`.
 
     Args:
         model: its name there.
+        revision: of its weights (`revision_of`), so that runs of weights that were replaced since are other runs.
         dropout_while_frozen: see `Upstream`.
         regularisation: see `SelfSupervised`.
     """
 
     def __init__(
-        self, *, model: str, dropout_while_frozen: bool = False, regularisation: Regularisation = "off"
+        self, *, model: str, revision: str, dropout_while_frozen: bool = False, regularisation: Regularisation = "off"
     ) -> None:
         super().__init__(
             checkpoint=str(models_folder() / model),
@@ -35,10 +42,14 @@ class Bundled(HuggingFace):
         )
 
     @classmethod
-    def problems(cls, *, model: str, **_others: object) -> list[str]:  # type: ignore[override]
-        """Whether it is there."""
-        if (models_folder() / model / "config.json").is_file():
-            return []
+    def problems(cls, *, model: str, revision: str, **_others: object) -> list[str]:  # type: ignore[override]
+        """Whether it is there, with these weights."""
+        folder = models_folder() / model
+        if (folder / "config.json").is_file():
+            found = revision_of(folder)
+            if found == revision:
+                return []
+            return [f"upstream.revision={revision}, but the weights in {folder} are {found}: install mlsuperb again"]
         known = sorted(path.parent.name for path in models_folder().glob("*/config.json"))
         return [f"upstream.model={model}: no such model comes with mlsuperb; there are {', '.join(known) or 'none'}"]
 

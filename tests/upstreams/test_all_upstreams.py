@@ -28,7 +28,7 @@ BUILDERS = {
     "fbank_10ms": lambda: Fbank(n_fft=512, win_length=400, hop_length=160, f_min=20.0, window="hamming", num_mels=40),
     "tiny": RandomHubert,
     "kaldi_mfcc": KaldiMFCC,
-    "mhubert_tiny": lambda **further: Bundled(model="mhubert_tiny", **further),
+    "mhubert_tiny": lambda **further: Bundled(model="mhubert_tiny", revision="", **further),
     "hubert_new": lambda **further: NewHubert(
         num_blocks=2,
         hidden_size=32,

@@ -10,15 +10,16 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from transformers import AutoFeatureExtractor, AutoModel
 
+from mlsuperb.config.compose import compose
 from mlsuperb.types import SAMPLE_RATE_HZ
-from mlsuperb.upstreams.bundled import Bundled, models_folder
+from mlsuperb.upstreams.bundled import Bundled, models_folder, revision_of
 
 FOLDER = models_folder() / "mhubert_tiny"
 
 
 @pytest.fixture(scope="module")
 def upstream() -> Bundled:
-    return Bundled(model="mhubert_tiny").eval()
+    return Bundled(model="mhubert_tiny", revision=revision_of(FOLDER)).eval()
 
 
 @pytest.mark.parametrize("num_samples", [16_000, 23_456])
@@ -61,5 +62,13 @@ def test_its_record_names_no_folder_of_a_machine() -> None:
 
 
 def test_a_name_that_there_is_not_is_answered_with_those_there_are() -> None:
-    (problem,) = Bundled.problems(model="mhubert_giant")
+    (problem,) = Bundled.problems(model="mhubert_giant", revision="00000000")
     assert "mhubert_tiny" in problem
+
+
+def test_other_weights_are_another_model() -> None:
+    """Else runs with the weights of before would count as runs with these."""
+    settings = compose(["upstream=mhubert_tiny"])["upstream"]
+    assert Bundled.problems(model=settings["model"], revision=settings["revision"]) == []
+    (problem,) = Bundled.problems(model="mhubert_tiny", revision="00000000")
+    assert f"the weights in {FOLDER} are {settings['revision']}" in problem
