@@ -115,6 +115,10 @@ for ((number = 1; number <= iterations; number++)); do
         if [[ " ${label_words[*]}" != *" clustering="* ]]; then words+=(clustering=faiss); fi
     fi
     one $((2 * number)) "${words[@]}" "${label_words[@]}"
+    # now, so that phones of other utterances are found out before the training
+    if [[ -n ${option[phones]} ]] && ((first_stage <= 2 * number && 2 * number <= last_stage)); then
+        run "$python" -m mlsuperb units quality "${made[-1]}" --phones "${option[phones]}" || exit 1
+    fi
     one $((2 * number + 1)) job=pretrain "upstream=${option[model]}" "targets.run=${made[-1]}" "${shared[@]}" \
         "run_name=iteration$number" "${train_words[@]}"
 done

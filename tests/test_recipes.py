@@ -440,6 +440,17 @@ def test_settings_go_where_their_keys_belong() -> None:
     assert not any("clustering=faiss" in one for one in pretraining("clustering=sklearn"))
 
 
+def test_units_are_compared_with_phones_before_the_training() -> None:
+    """So that phones of other utterances are found out in time."""
+    words = [command[:2] for command in dry_run("pretrain.sh", *PRETRAIN_FLAGS, "--phones", "phones.tsv")]
+    labels, train, compare = (
+        ["mlsuperb.run", "job=labels"],
+        ["mlsuperb.run", "job=pretrain"],
+        ["mlsuperb.units", "quality"],
+    )
+    assert words[:-1] == [labels, compare, train, labels, compare, train, compare]
+
+
 @pytest.mark.parametrize(
     "flags",
     [
