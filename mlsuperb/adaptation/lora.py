@@ -16,8 +16,10 @@ from torch import nn
 from mlsuperb.adaptation.base import BlockAdaptation
 from mlsuperb.adaptation.layers import Layers
 from mlsuperb.runtime.files import replaced
-from mlsuperb.upstreams.base import Stack, Stacked
+from mlsuperb.upstreams.base import Stack, Stacked, Upstream
+from mlsuperb.upstreams.probe import largest_difference, layers_of_noise
 
+MERGED_TOLERANCE = 1e-4  # of the largest value of a layer: the contract of all upstreams (padding, batches)
 PEFT_FOLDER = "peft_adapter"
 PEFT_PREFIX = "base_model.model."  # before every name in a peft adapter file
 
@@ -118,6 +120,40 @@ class LoRA(BlockAdaptation):
         named = {f"{PEFT_PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         with replaced(folder / PEFT_FOLDER / "adapter_model.safetensors") as temporary:
             save_file(named, temporary, metadata={"format": "pt"})
+
+
+def merge(upstream: Upstream) -> float:
+    """Put peft's updates of an upstream into its weights, and compare all layers before and after.
+
+    Returns:
+        The largest difference, relative to the largest value of its layer.
+
+    Raises:
+        ValueError: it is too large.
+    """
+    before = layers_of_noise(upstream)
+    merge_lora(upstream)
+    difference = largest_difference(before, layers_of_noise(upstream))
+    if not difference < MERGED_TOLERANCE:
+        raise ValueError(
+            f"with its updates merged into the weights the model gives other layers (relative difference {difference:.1e}). The "
+            "updates are so large that rounding shows: train at a lower rate (trainer.optimizer.lr)"
+        )
+    return difference
+
+
+def merge_lora(model: nn.Module) -> None:
+    """Put peft's updates (LoRA, rsLoRA, DoRA) into the weights of their layers, and the layers where they were."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    wrapped = [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
+    for name, module in wrapped:
+        module.merge(safe_merge=True)  # raises at NaN
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, module.get_base_layer())
+    for changed in model.modules():
+        if hasattr(changed, "peft_config"):
+            del changed.peft_config
 
 
 def split(model: Stacked, stack: Stack) -> tuple[nn.Module, str]:

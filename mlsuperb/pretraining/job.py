@@ -15,7 +15,8 @@ class Pretraining:
     """See `mlsuperb.runs.job.Job`. Leaves `huggingface/` in the run's folder, for `upstream=pretrained upstream.run=FOLDER`, for
     `upstream=hf upstream.checkpoint=FOLDER/huggingface` and for transformers."""
 
-    groups: ClassVar = ("upstream", "targets", "masking", "prediction", "loading", "trainer")
+    groups: ClassVar = ("upstream", "adaptation", "targets", "masking", "prediction", "loading", "trainer")
+    optional: ClassVar = frozenset({"adaptation"})
     settings: ClassVar = ()
     runtime: ClassVar[dict[str, frozenset[str]]] = {}
 

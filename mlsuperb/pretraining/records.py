@@ -39,7 +39,8 @@ class PretrainingResult(Result):
         data: the corpus, as in the result of the labels; `languages` and hours are what was trained on.
         targets: what the labels are.
         scores: of the validation utterances with the final weights: in all, and by language.
-        num_trainable: parameters, the head's included.
+        adaptation: what of the upstream was trained, as in a result of the benchmark; None: all of it.
+        num_trainable, num_total: parameters, the head's included.
         checkpoint: folder of the model, in the run's.
     """
 
@@ -49,5 +50,7 @@ class PretrainingResult(Result):
     data: dict[str, Any]
     targets: dict[str, Any]
     scores: dict[str, Any]
+    adaptation: dict[str, Any] | None = None
     num_trainable: int
+    num_total: int | None = None
     checkpoint: str

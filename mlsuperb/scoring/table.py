@@ -55,8 +55,8 @@ class Cells:
         """For `rich.print`. Brackets in the cells are text, not markup."""
         table = Table(title=escape(self.title), title_justify="left")
         for number, column in enumerate(self.columns):
-            side = "left" if self.is_name(number) else "right"
-            table.add_column(escape(column), justify=side, overflow="fold")  # a narrow terminal cuts no name of a run
+            # folded, since a narrow terminal would cut names of runs
+            table.add_column(escape(column), justify="left" if self.is_name(number) else "right", overflow="fold")
         for number, row in enumerate(self.rows):
             table.add_row(*map(escape, row), style="bold" if number in self.bold or row[0] == "total" else None)
         return table
