@@ -105,8 +105,8 @@ class TwoLevel:
 
 @dataclass(kw_only=True)
 class Replay:
-    """Continued training on new languages beside a little of the old ones, so that these are not forgotten (experience replay): a fixed
-    share of the audio of a pass is of the old languages, each side as it is in the corpus.
+    """Continued training on new languages beside a little of the old ones, so that these are not forgotten (experience replay): a
+    fixed share of the audio of a pass is of the old languages; each side is as it is in the corpus.
 
     Args:
         new: languages that are learnt; all others are old.
@@ -125,8 +125,8 @@ class Replay:
         new_N = np.isin(languages, self.new)
         if new_N.all() or not new_N.any():
             raise ValueError(
-                f"loading.sampling.new={self.new}: the labelled training utterances are of {', '.join(sorted(set(languages)))}, so "
-                f"that there is {'nothing to replay' if new_N.all() else 'nothing new'}. Label both sides, and name the new ones"
+                f"loading.sampling.new={self.new}: the labelled training utterances are of {', '.join(sorted(set(languages)))}, "
+                f"so there is {'nothing to replay' if new_N.all() else 'nothing new'}. Label both sides, and name the new ones"
             )
         total, of_new = amounts.sum(), amounts[new_N].sum()
         repeats: np.ndarray = np.where(new_N, (1 - self.share) * total / of_new, self.share * total / (total - of_new))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,10 +23,10 @@ class Pretraining:
 
     @classmethod
     def misfits(cls, config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
-        """An upstream that cannot be pre-trained."""
-        from mlsuperb.pretraining.misfits import upstream_misfits
+        """An upstream that cannot be pre-trained, an adaptation that leaves none behind."""
+        from mlsuperb.pretraining.misfits import adaptation_misfits, upstream_misfits
 
-        return upstream_misfits(config, groups)
+        return chain(upstream_misfits(config, groups), adaptation_misfits(config, groups))
 
     def __call__(self, config: Mapping[str, Any], run: Run) -> None:
         """The data flow."""

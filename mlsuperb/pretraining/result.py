@@ -56,18 +56,22 @@ def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: 
         "num_total": num_total,
         "checkpoint": RUN_FOLDER,
         "training": {**progress.counts, "history": progress.history, "kept": progress.best},
-        "cost": {
-            "iterations": progress.iteration,
-            "utterances": progress.num_utterances,
-            "train_wall_s": progress.wall_s,
-            "train_rtfx": progress.rtfx,
-            "audio_s": progress.timed_audio_s,  # all but the first updates of each start
-            "peak_memory_gb": peak_memory_gb(next(parts.model.parameters()).device),
-        },
+        "cost": _cost(parts, progress),
     }
     result = store.validated(content, PretrainingResult, place=f"result of {run.id}")
     write_card(result, run.folder / RUN_FOLDER)
     store.write(run.folder, result)
+
+
+def _cost(parts: Parts, progress: Progress) -> dict[str, Any]:
+    return {
+        "iterations": progress.iteration,
+        "utterances": progress.num_utterances,
+        "train_wall_s": progress.wall_s,
+        "train_rtfx": progress.rtfx,
+        "audio_s": progress.timed_audio_s,  # all but the first updates of each start
+        "peak_memory_gb": peak_memory_gb(next(parts.model.parameters()).device),
+    }
 
 
 def _adaptation(config: Mapping[str, Any], parts: Parts) -> dict[str, Any] | None:

@@ -78,8 +78,8 @@ class LinearDecay:
 
 @dataclass(kw_only=True)
 class ExponentialDecay:
-    """Linear warm-up to the full rate, that rate for a while, then an exponential down to `final` of it: how the HuBERTs of DiscoPhon
-    were continued (arXiv 2603.18612: 600 + 9,400 + 10,000 updates, down to 1 %).
+    """Linear warm-up to the full rate, that rate for a while, then an exponential down to `final` of it: how the HuBERTs of
+    DiscoPhon were continued (arXiv 2603.18612: 600 + 9,400 + 10,000 updates, down to 1 %).
 
     Args:
         warmup: share of the updates spent warming up.
@@ -103,4 +103,6 @@ class ExponentialDecay:
         """Whether there are updates left for the decay."""
         if warmup + flat < 1:
             return []
-        return [f"trainer.schedule: warmup={warmup:g} and flat={flat:g} leave no updates for the decay: give less than 1 in all"]
+        return [
+            f"trainer.schedule: warmup={warmup:g} and flat={flat:g} leave no updates for the decay: give less than 1 in all"
+        ]
