@@ -34,6 +34,7 @@ TEXT_CHOICES = options(
 )  # of translation; no job brings them yet: tests/data/test_parallel.py composes them
 EXPERIMENTS = options("exp", CONF)
 NEEDED = {  # what has no default, and a stand-in
+    "loading/sampling=replay": ["loading.sampling.new=[wol]"],
     "data=ml_superb_10min": ["data.root=."],
     "data=ml_superb_1h": ["data.root=."],
     "data=kaldi": ["data.root=.", "+data.language=eng"],
@@ -109,7 +110,8 @@ def test_every_choice_composes_and_has_a_target(group: str, option: str) -> None
 @pytest.mark.parametrize(("group", "option"), INNER_CHOICES)
 def test_every_part_of_a_part_is_added_to_it(group: str, option: str) -> None:
     outer, _, inner = group.partition("/")
-    config = compose([f"job={JOB_OF[outer]}", f"+{group}={option}"])
+    words = [f"job={JOB_OF[outer]}", f"+{group}={option}", *NEEDED.get(f"{group}={option}", [])]
+    config = compose(words)
     assert "_target_" in config[outer][inner]
     assert find_problems(config, groups=(outer,)) == []
     assert check_overrides([f"+{group}={option}"]) == []
