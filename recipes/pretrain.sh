@@ -53,23 +53,7 @@ item() {
     if (($2 < ${#items[@]})); then printf '%s' "${items[$2]}"; else printf '%s' "${items[-1]}"; fi
 }
 
-case $data in # speech for pre-training needs no transcripts; these readers know
-    synthetic | several | audio_tree | shar) ;;
-    *) data_words+=(+data.text=optional) ;;
-esac
-label_words=() train_words=() data_only=()
-for word in "${own_words[@]}"; do
-    key=${word%%=*}
-    case ${key#"${key%%[!+~]*}"} in # without the + and ~ before it
-        data | data[./@]*) label_words+=("$word") data_only+=("$word") ;;
-        clustering* | extraction* | labelling*) label_words+=("$word") ;;
-        *) train_words+=("$word") ;;
-    esac
-done
-if [[ $data == audio_tree && " ${data_only[*]}" != *"data/preparation="* ]]; then # a tree has no dev utterances of its own
-    label_words+=(+data/preparation=mhubert_147) data_only+=(+data/preparation=mhubert_147)
-fi
-shared=("output_root=$out" "seed=${seeds:-0}")
+of_pretraining
 
 # A layer that the model will not have is known before it is trained; what a published model has, only when it is loaded.
 blocks=$("$python" -m mlsuperb.run "${config_dir[@]}" job=pretrain "upstream=${option[model]}" "${train_words[@]}" --cfg job -p upstream 2>/dev/null |
@@ -80,13 +64,6 @@ for ((number = 2; number <= iterations; number++)); do
         die "--layers ${option[layers]}: iteration $number clusters layer $layer, and ${option[model]} has $blocks"
     fi
 done
-
-# A run: what it is told, its folder in made, and the work, if its stage ($1) was asked for.
-made=()
-one() {
-    made+=("$("$python" -m mlsuperb folders "${config_dir[@]}" "${@:2}")") || exit 2
-    if stage "$1"; then run "$python" -m mlsuperb.run "${config_dir[@]}" "${@:2}" || exit 1; fi
-}
 
 # The layer of the last model that iteration $1 clusters.
 layer_for() {
