@@ -35,8 +35,8 @@ Given again, finished runs are shown and interrupted ones carried on."
     first_stage=1 last_stage=4 dry_run=false failed=false
     run_starts=() run_counts=() some=() own_words=() config_dir=() data_words=() language_words=() dataset_words=()
     own_data_words=() runs=() commands=() starts=() lengths=() board_flags=()
-    label_words=() train_words=() data_only=() shared=() made=() # of pre-training
-    declare -A option=() given=()
+    label_words=() train_words=() data_only=() shared=() planned=() # of pre-training
+    declare -A option=() given=() words_of=() at=()
     stage_names=("" data train tables report)
 }
 
@@ -351,8 +351,27 @@ of_pretraining() {
     shared=("output_root=$out" "seed=${seeds:-0}")
 }
 
-# A run: what it is told, its folder in made, and the work, if its stage ($1) was asked for; -: it has been.
+# Runs that build upon each other. `plan NAME WORDS...` says what one is told; there `targets.run=@NAME` is the folder of another.
+# `one STAGE NAME` does the work, if its stage was asked for (-: it has been). `at` has the folders once a run was needed.
+plan() {
+    planned+=("$1")
+    words_of[$1]=$(IFS=$'\t' && printf '%s' "${*:2}")
+}
+
+settle() {
+    local name number folders
+    folders=$(for name in "${planned[@]}"; do printf '%s\t%s\n' "$name" "${words_of[$name]}"; done |
+        "$python" -m mlsuperb folders --chain "${config_dir[@]}") || exit 2
+    mapfile -t folders <<<"$folders"
+    for number in "${!planned[@]}"; do at[${planned[number]}]=${folders[number]}; done
+}
+
 one() {
-    made+=("$("$python" -m mlsuperb folders "${config_dir[@]}" "${@:2}")") || exit 2
-    if [[ $1 == - ]] || stage "$1"; then run "$python" -m mlsuperb.run "${config_dir[@]}" "${@:2}" || exit 1; fi
+    local number words
+    [[ -v at[$2] ]] || settle
+    IFS=$'\t' read -ra words <<<"${words_of[$2]}"
+    for number in "${!words[@]}"; do
+        if [[ ${words[number]} == *=@* ]]; then words[number]=${words[number]%%=@*}=${at[${words[number]#*=@}]}; fi
+    done
+    if [[ $1 == - ]] || stage "$1"; then run "$python" -m mlsuperb.run "${config_dir[@]}" "${words[@]}" || exit 1; fi
 }

@@ -49,79 +49,81 @@ elif [[ ${option[base]} == */* || -d ${option[base]} ]]; then
     base=(upstream=hf upstream.checkpoint="${option[base]}")
 fi
 
-# Labels of name $2 in stage $1, with the words that follow.
-labels() {
-    local words=(job=labels "${data_words[@]}" "${shared[@]}" "run_name=$2" "${@:3}" "${label_words[@]}")
-    one "$1" "${words[@]}"
+labels() { # of name $1, with the words that follow
+    plan "$1" job=labels "${data_words[@]}" "${shared[@]}" "run_name=$1" "${@:2}" "${label_words[@]}"
 }
 
-of_layer() { # its words, for the run in $1
-    printf '%s\n' upstream=pretrained "upstream.run=$1" "extraction.layer=${option[layer]}" clustering=faiss
+expansion() { # of name $1, by the experiment $2, on the labels of name $3
+    plan "$1" "+exp=expand/$2" "${base[@]}" "targets.run=@$3" "${shared[@]}" "run_name=$1" "${@:4}" "${train_words[@]}"
 }
 
-# A training of name $2 in stage $1 by the experiment $3 on the labels in $4.
-expansion() {
-    one "$1" "+exp=expand/$3" "${base[@]}" "targets.run=$4" "${shared[@]}" "run_name=$2" "${@:5}" "${train_words[@]}"
+# The layer that is clustered, of the base or of a run.
+layer_of() {
+    layer=("${base[@]}")
+    if [[ $1 != base ]]; then layer=(upstream=pretrained "upstream.run=@$1"); fi
+    layer+=("extraction.layer=${option[layer]}" clustering=faiss)
 }
+
+# What stage 9 makes of a system: units, fitted on the new language or pooled, of the test utterances of all; a head.
+judged() {
+    local fit on
+    layer_of "$1"
+    for fit in new pooled; do
+        if [[ $fit == new ]]; then on=$new; else on=$all; fi
+        labels "fit-$fit-$1" "$on" "$units" "${layer[@]}" "labelling.splits=[train]"
+        labels "units-$fit-$1" "$all" "$units" "${layer[@]}" "labelling.run=@fit-$fit-$1" "labelling.splits=[test]"
+    done
+    [[ -n ${option[exp]} ]] || return 0
+    local words=("${base[@]}")
+    if [[ $1 != base ]]; then words=(upstream=pretrained "upstream.run=@$1"); fi
+    if [[ -n ${option[exp-data-root]} ]]; then words+=("data.root=${option[exp-data-root]}"); fi
+    plan "head-$1" "+exp=${option[exp]}" "${words[@]}" "run_name=head-$1" "${shared[@]}"
+}
+
+labels units-mfcc "$new" "$units" upstream=kaldi_mfcc
+expansion one adapt units-mfcc
+layer_of one
+labels units-layer "$new" "$units" "${layer[@]}"
+expansion two adapt units-layer
+labels units-pooled "$all" "$units" "${layer[@]}"
+expansion combined replay units-pooled "loading.sampling.new=$(list "${option[new]}")" "loading.sampling.share=${option[share]}"
+expansion full full units-layer
+systems=()
+for system in one two combined full; do
+    if wanted "$system"; then systems+=("$system"); fi
+done
+for system in base "${systems[@]}"; do judged "$system"; done
 
 if stage 1; then
     runs=("$out/none") # there is something to train
     language_words=("$all") own_data_words=("${data_only[@]}")
     check_data
 fi
-systems=(base) folders=("")
-labels 2 units-mfcc "$new" "$units" upstream=kaldi_mfcc
-expansion 3 one adapt "${made[-1]}"
-first=${made[-1]} systems+=(one) folders+=("$first")
-mapfile -t layer <<<"$(of_layer "$first")"
-labels 4 units-layer "$new" "$units" "${layer[@]}"
-second_units=${made[-1]}
-if wanted two; then
-    expansion 5 two adapt "$second_units"
-    systems+=(two) folders+=("${made[-1]}")
-fi
-if wanted combined; then
-    labels 6 units-pooled "$all" "$units" "${layer[@]}"
-    expansion 7 combined replay "${made[-1]}" "loading.sampling.new=$(list "${option[new]}")" "loading.sampling.share=${option[share]}"
-    systems+=(combined) folders+=("${made[-1]}")
-fi
-if wanted full; then
-    expansion 8 full full "$second_units"
-    systems+=(full) folders+=("${made[-1]}")
-fi
-
-# Stage 9, of a system: its units, fitted on the new language or pooled, on the test utterances of all.
-judged=() heads=()
-judge() {
-    local words=("${base[@]}" "extraction.layer=${option[layer]}" clustering=faiss) fit name=$1
-    if [[ -n $2 ]]; then mapfile -t words <<<"$(of_layer "$2")"; fi
-    for fit in new pooled; do
-        if [[ $fit == new ]]; then local on=$new; else local on=$all; fi
-        labels - "fit-$fit-$name" "$on" "$units" "${words[@]}" "labelling.splits=[train]"
-        labels - "units-$fit-$name" "$all" "$units" "${words[@]}" "labelling.run=${made[-1]}" "labelling.splits=[test]"
-        judged+=("${made[-1]}")
-    done
-    if [[ -n ${option[exp]} ]]; then
-        words=("${base[@]}")
-        if [[ -n $2 ]]; then words=(upstream=pretrained "upstream.run=$2"); fi
-        if [[ -n ${option[exp-data-root]} ]]; then words+=("data.root=${option[exp-data-root]}"); fi
-        one - "+exp=${option[exp]}" "${words[@]}" "run_name=head-$name" "${shared[@]}"
-        heads+=("${made[-1]}")
-    fi
-}
-
+one 2 units-mfcc
+one 3 one
+one 4 units-layer
+if wanted two; then one 5 two; fi
+if wanted combined; then one 6 units-pooled && one 7 combined; fi
+if wanted full; then one 8 full; fi
 if stage 9; then
-    for number in "${!systems[@]}"; do judge "${systems[number]}" "${folders[number]}"; done
+    quality=() heads=() trained=()
+    for system in base "${systems[@]}"; do
+        for fit in new pooled; do
+            one - "fit-$fit-$system"
+            one - "units-$fit-$system"
+            quality+=("${at[units-$fit-$system]}")
+        done
+        if [[ -n ${option[exp]} ]]; then one - "head-$system" && heads+=("${at[head-$system]}"); fi
+        if [[ $system != base ]]; then trained+=("${at[$system]}"); fi
+    done
     if [[ -n ${option[phones]} ]]; then
-        run "$python" -m mlsuperb units quality "${judged[@]}" --phones "${option[phones]}" --by language --out "$out/reports/expansion-units"
+        run "$python" -m mlsuperb units quality "${quality[@]}" --phones "${option[phones]}" --by language --out "$out/reports/expansion-units"
     fi
     if ((${#heads[@]})); then
         run "$python" -m mlsuperb table "${heads[@]}" --intervals
         run "$python" -m mlsuperb table "${heads[@]}" --by language
     fi
-    run "$python" -m mlsuperb report "${folders[@]:1}" --out "$out/reports/expansion.html" || true
+    run "$python" -m mlsuperb report "${trained[@]}" --out "$out/reports/expansion.html" || true
+    for system in "${systems[@]}"; do printf '%s: upstream=pretrained upstream.run=%s\n' "$system" "${at[$system]}"; done
 fi
-for number in "${!systems[@]}"; do
-    if ((number)); then printf '%s: upstream=pretrained upstream.run=%s\n' "${systems[number]}" "${folders[number]}"; fi
-done
 if $failed; then exit 1; fi

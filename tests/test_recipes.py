@@ -528,9 +528,11 @@ def test_help_of_pretraining_shows_its_flags(recipe: str) -> None:
     done = call(f"recipes/{recipe}", "--help")
     assert done.returncode == 0
     assert f"recipes/{recipe} " in done.stdout
-    flags = (
-        ("--iterations", "--layers", "--phones") if recipe == "pretrain.sh" else ("--compare", "--teacher", "--seeds")
-    )
+    flags = {
+        "pretrain.sh": ("--iterations", "--layers", "--phones"),
+        "pretrain_compare.sh": ("--compare", "--teacher", "--seeds"),
+        "expand.sh": ("--base", "--new", "--old", "--share"),
+    }[recipe]
     assert all(flag in done.stdout for flag in flags)
 
 
