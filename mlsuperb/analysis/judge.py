@@ -23,7 +23,9 @@ ALL_LANGUAGES = "all"
 NORMALISER = "spoken"
 # Languages that are written without spaces between words: their spaces do not count, and they have no word error rate
 UNSPACED = frozenset({"cmn", "zho", "yue", "nan", "wuu", "jpn", "org_jpn", "tha", "lao", "khm", "mya", "bod", "dzo"})
-_FACTS = TaskFacts(name="judge", has_text=True, has_language=False, normaliser="raw")  # both sides are normalised before
+_FACTS = TaskFacts(
+    name="judge", has_text=True, has_language=False, normaliser="raw"
+)  # both sides are normalised before
 _WORDS = replace(_FACTS, units="word", unit_name="WER")
 
 
@@ -155,7 +157,7 @@ def judge_rows(judged: Sequence[Judged], *, baseline: str | None = None) -> list
     if baseline is not None and baseline not in names:
         raise ValueError(f"--baseline {baseline} is none of the systems; give one of {', '.join(names)}")
     against = judged[names.index(baseline)] if baseline is not None else None
-    groups = by_language(judged[0].outputs)
+    groups = by_language(one.language for one in judged[0].outputs)
     everything = {ALL_LANGUAGES: list(range(len(judged[0].outputs)))} if len(groups) > 1 else {}
     return [
         _row(one, language, places, against if against is not one else None)
@@ -171,7 +173,9 @@ def _row(one: Judged, language: str, places: Sequence[int], baseline: Judged | N
     total_s = sum(sound.duration_s for sound in sounds)
     rated = [name for name in DNSMOS.values() if all(name in sound.dnsmos for sound in sounds)]
     rates = {
-        f"{name}{end}": _rate(kind(one), kind(baseline) if end and baseline else None, places) if baseline or not end else None
+        f"{name}{end}": _rate(kind(one), kind(baseline) if end and baseline else None, places)
+        if baseline or not end
+        else None
         for name, kind in _KINDS.items()
         for end in ("", "_change")
     }
@@ -189,7 +193,10 @@ def _row(one: Judged, language: str, places: Sequence[int], baseline: Judged | N
     )
 
 
-_KINDS: dict[str, Callable[[Judged], Sequence[Counts | None]]] = {"wer": lambda one: one.words, "cer": lambda one: one.characters}
+_KINDS: dict[str, Callable[[Judged], Sequence[Counts | None]]] = {
+    "wer": lambda one: one.words,
+    "cer": lambda one: one.characters,
+}
 
 
 def _rate(

@@ -24,7 +24,9 @@ _WHISPER_CODES = {
     "ekk": "et", "lvs": "lv", "uzn": "uz", "npi": "ne", "khk": "mn", "plt": "mg", "azj": "az", "als": "sq", "pbt": "ps",
     "ydd": "yi", "fil": "tl",
 }  # fmt: skip
-_MULTILINGUAL = 51_865  # least size of the vocabulary of a Whisper that knows languages (openai/whisper, `is_multilingual`)
+_MULTILINGUAL = (
+    51_865  # least size of the vocabulary of a Whisper that knows languages (openai/whisper, `is_multilingual`)
+)
 _MAX_TOKENS = 440  # of a transcript, beside the prompt: Whisper's decoder has 448 positions
 
 
@@ -62,7 +64,11 @@ def load_recogniser(checkpoint: str, *, revision: str = "main", batch_size: int,
                 f"--asr {checkpoint} is a model of type {config.model_type!r}; a judge can be one of {_SUPPORTED}."
             )
         model = _model(given, whisper=kinds[0])
-        parts = (model.eval().to(device), AutoFeatureExtractor.from_pretrained(**given), AutoTokenizer.from_pretrained(**given))
+        parts = (
+            model.eval().to(device),
+            AutoFeatureExtractor.from_pretrained(**given),
+            AutoTokenizer.from_pretrained(**given),
+        )
     except OSError as error:
         raise ValueError(f"--asr {checkpoint} could not be read: {one_line(error)} {_REMEDY}") from error
     sha256 = hash_files(folder, "model*.safetensors", "pytorch_model*.bin") if folder else None
@@ -87,7 +93,9 @@ def _model(given: Mapping[str, Any], *, whisper: bool) -> Any:
 class _Model:
     """What both kinds keep: a model of transformers with its feature extractor and tokenizer."""
 
-    def __init__(self, model: Any, features: Any, tokenizer: Any, *, record: Mapping[str, Any], batch_size: int) -> None:
+    def __init__(
+        self, model: Any, features: Any, tokenizer: Any, *, record: Mapping[str, Any], batch_size: int
+    ) -> None:
         self.model, self.features, self.tokenizer = model, features, tokenizer
         self.record, self.batch_size = record, batch_size
 
@@ -152,16 +160,18 @@ class Whisper(_Model):
         for first in range(0, len(pieces), self.batch_size):
             mels_BKF = self._inputs(pieces[first : first + self.batch_size])["input_features"]
             prompt_BS = prompt_S.expand(len(mels_BKF), -1)
-            tokens_BS = GenerationMixin.generate(  # Whisper's own `generate` needs a table of languages in generation_config
-                self.model,
-                inputs=mels_BKF,
-                attention_mask=torch.ones_like(mels_BKF[:, 0], dtype=torch.long),  # all 30 s, as in training
-                decoder_input_ids=prompt_BS,
-                decoder_attention_mask=torch.ones_like(prompt_BS),
-                pad_token_id=self.tokenizer.eos_token_id,
-                max_new_tokens=_MAX_TOKENS,
-                do_sample=False,
-                num_beams=1,
+            tokens_BS = (
+                GenerationMixin.generate(  # Whisper's own `generate` needs a table of languages in generation_config
+                    self.model,
+                    inputs=mels_BKF,
+                    attention_mask=torch.ones_like(mels_BKF[:, 0], dtype=torch.long),  # all 30 s, as in training
+                    decoder_input_ids=prompt_BS,
+                    decoder_attention_mask=torch.ones_like(prompt_BS),
+                    pad_token_id=self.tokenizer.eos_token_id,
+                    max_new_tokens=_MAX_TOKENS,
+                    do_sample=False,
+                    num_beams=1,
+                )
             )
             texts += self.tokenizer.batch_decode(tokens_BS[:, len(prompt_S) :], skip_special_tokens=True)
         spoken = iter(texts)

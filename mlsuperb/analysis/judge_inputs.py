@@ -110,7 +110,9 @@ def read_system(name: str, folder: Path, references: Sequence[Reference]) -> Sys
         ValueError: there is no such folder, or utterances have no file.
     """
     if not folder.is_dir():
-        raise ValueError(f"{name}={folder}: there is no such folder. A system is a folder with one <utterance id>.wav each.")
+        raise ValueError(
+            f"{name}={folder}: there is no such folder. A system is a folder with one <utterance id>.wav each."
+        )
     paths = [folder / f"{one.id}.wav" for one in references]
     if missing := [path.name for path in paths if not path.is_file()]:
         raise ValueError(
@@ -127,7 +129,9 @@ def resampled(systems: Iterable[System]) -> list[str]:
         rates = [audio_info(clip.audio).rate_hz for clip in system.clips if not clip.audio.startswith("pieces:")]
         if others := [rate for rate in rates if rate != SAMPLE_RATE_HZ]:
             found = ", ".join(f"{rate:,}" for rate in sorted(set(others)))
-            remarks.append(f"{system.name}: {len(others):,} files of {found} Hz were resampled to {SAMPLE_RATE_HZ:,} Hz")
+            remarks.append(
+                f"{system.name}: {len(others):,} files of {found} Hz were resampled to {SAMPLE_RATE_HZ:,} Hz"
+            )
     return remarks
 
 
@@ -152,11 +156,11 @@ def split_words(words: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
     return systems, settings
 
 
-def by_language(references: Sequence[Reference]) -> Mapping[str, list[int]]:
-    """The places of the utterances of each language, languages by code."""
+def by_language(languages: Iterable[str]) -> Mapping[str, list[int]]:
+    """The places of the utterances of each language, given the language of each utterance; languages by code."""
     places: dict[str, list[int]] = {}
-    for place, one in enumerate(references):
-        places.setdefault(one.language, []).append(place)
+    for place, language in enumerate(languages):
+        places.setdefault(language, []).append(place)
     return dict(sorted(places.items()))
 
 
@@ -183,7 +187,9 @@ def _checked(rows: pd.DataFrame, *, place: str) -> tuple[Reference, ...]:
     if not found:
         raise ValueError(f"{place} holds no utterance")
     if repeated := sorted(set(rows["id"][rows["id"].duplicated()])):
-        raise ValueError(f"{place}: {len(repeated)} ids stand there more than once ({some(repeated)}); each needs its own")
+        raise ValueError(
+            f"{place}: {len(repeated)} ids stand there more than once ({some(repeated)}); each needs its own"
+        )
     if problems := language_problems(sorted({one.language for one in found}), setting=f"the language of {place}"):
         raise ValueError(" ".join(problems))
     return found

@@ -34,10 +34,12 @@ def judge_page(
         judge: which ASR model transcribed.
         num_shown: utterances of each language, as far as the page may grow (`SoundBox`).
     """
-    languages = by_language(judged[0].outputs)
+    languages = by_language(one.language for one in judged[0].outputs)
     sounds = SoundBox(max_num=num_shown * len(languages) * len(judged))
     table = from_cells(judge_table(rows, judge=judge, baseline=baseline), name="systems")
-    heard = [_utterances(judged, language, places, num=num_shown, sounds=sounds) for language, places in languages.items()]
+    heard = [
+        _utterances(judged, language, places, num=num_shown, sounds=sounds) for language, places in languages.items()
+    ]
     about = Section(id="sound", title="Audio", blocks=(Note(text=sounds.summary()),))
     num = len(judged[0].outputs)
     return Page(
@@ -48,7 +50,9 @@ def judge_page(
     )
 
 
-def _utterances(judged: Sequence[Judged], language: str, places: Sequence[int], *, num: int, sounds: SoundBox) -> Section:
+def _utterances(
+    judged: Sequence[Judged], language: str, places: Sequence[int], *, num: int, sounds: SoundBox
+) -> Section:
     chosen = sorted(np.random.default_rng(0).permutation(places)[:num].tolist())
     blocks: list[Block] = [Note(text=KEY)]
     for place in chosen:

@@ -16,8 +16,13 @@ from mlsuperb.analysis.mcd import mel_cepstral_distortion
 from mlsuperb.types import SAMPLE_RATE_HZ
 
 # DNSMOS P.835 and P.808 (C. K. A. Reddy et al., ICASSP 2021 and 2022) by Microsoft's package speechmos: its key -> our name
-DNSMOS = {"ovrl_mos": "dnsmos_overall", "sig_mos": "dnsmos_speech", "bak_mos": "dnsmos_noise", "p808_mos": "dnsmos_p808"}
-NO_DNSMOS = "DNSMOS is left out: it needs the packages speechmos, onnxruntime and librosa (pip install speechmos onnxruntime librosa)"
+DNSMOS = {
+    "ovrl_mos": "dnsmos_overall",
+    "sig_mos": "dnsmos_speech",
+    "bak_mos": "dnsmos_noise",
+    "p808_mos": "dnsmos_p808",
+}
+NO_DNSMOS = "DNSMOS is left out: it needs the packages speechmos, onnxruntime and librosa (pip install them)"
 Rater = Callable[[np.ndarray], Mapping[str, float]]
 
 
@@ -70,7 +75,9 @@ def dnsmos_rater() -> Rater | None:
     package = import_module("speechmos.dnsmos")
 
     def rate(wave_T: np.ndarray) -> dict[str, float]:
-        found = package.run(np.clip(wave_T, -1, 1), sr=SAMPLE_RATE_HZ)  # repeats audio under 9 s, as DNSMOS' own script does
+        found = package.run(
+            np.clip(wave_T, -1, 1), sr=SAMPLE_RATE_HZ
+        )  # repeats audio under 9 s, as DNSMOS' own script does
         return {name: float(found[key]) for key, name in DNSMOS.items()}
 
     return rate

@@ -24,7 +24,17 @@ def judge_table(rows: Sequence[JudgeRow], *, judge: str, baseline: str | None) -
     """A row per system and language. Columns that no row fills are left out."""
     rated = [name for name in DNSMOS.values() if any(name in row.dnsmos for row in rows)]
     against = (f"WER - {baseline}", f"CER - {baseline}") if baseline else ()
-    columns = ("system", "language", "utterances", f"WER % {DOWN}", f"CER % {DOWN}", *against, "seconds", "dBFS", "duration ratio")
+    columns = (
+        "system",
+        "language",
+        "utterances",
+        f"WER % {DOWN}",
+        f"CER % {DOWN}",
+        *against,
+        "seconds",
+        "dBFS",
+        "duration ratio",
+    )
     return Cells(
         f"Speech judged by {judge}, greedy",
         (*columns, f"MCD dB {DOWN}", *(f"DNSMOS {_DNSMOS_COLUMNS[name]} {UP}" for name in rated)),
@@ -64,7 +74,9 @@ def _number(value: float | None, digits: int) -> str:
 def remarks(judged: Sequence[Judged], rows: Sequence[JudgeRow], *, baseline: str | None) -> list[str]:
     """What to know before believing the table."""
     level = f"{100 * CONFIDENCE:g} %"
-    lines = [f"in brackets: {level} bootstrap intervals over utterances; they tell of other utterances, not of other seeds"]
+    lines = [
+        f"in brackets: {level} bootstrap intervals over utterances; they tell of other utterances, not of other seeds"
+    ]
     if baseline:
         lines.append(f"{MARK} the {level} interval of the difference to {baseline} (paired bootstrap) excludes 0")
     if all(one.name != RECORDINGS for one in judged):
@@ -74,8 +86,14 @@ def remarks(judged: Sequence[Judged], rows: Sequence[JudgeRow], *, baseline: str
         )
     unspaced = sorted({row.language for row in rows if row.wer is None and row.cer is not None})
     if unspaced:
-        lines.append(f"no WER of {', '.join(unspaced)}: written without spaces between words, which count in no rate there")
-    lines += [f"{row.system}, {row.language}: {row.num_silent:,} utterances are digital silence" for row in rows if row.num_silent]
+        lines.append(
+            f"no WER of {', '.join(unspaced)}: written without spaces between words, which count in no rate there"
+        )
+    lines += [
+        f"{row.system}, {row.language}: {row.num_silent:,} utterances are digital silence"
+        for row in rows
+        if row.num_silent
+    ]
     return lines if any(row.dnsmos for row in rows) else [*lines, NO_DNSMOS]
 
 
@@ -96,7 +114,12 @@ def utterance_table(judged: Sequence[Judged]) -> pd.DataFrame:
     for system in judged:
         for place, one in enumerate(system.outputs):
             sound, words = system.sounds[place], system.words[place]
-            row = {"system": system.name, "utterance": one.id, "language": one.language, "audio": one.audio}
+            row: dict[str, Any] = {
+                "system": system.name,
+                "utterance": one.id,
+                "language": one.language,
+                "audio": one.audio,
+            }
             row |= {"reference": one.reference, "hypothesis": one.hypothesis}
             row |= {"cer": system.characters[place].error_rate, "wer": words.error_rate if words else None}
             row |= {"duration_s": sound.duration_s, "recording_s": sound.recording_s, "level_dbfs": sound.level_dbfs}

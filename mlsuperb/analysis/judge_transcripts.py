@@ -18,7 +18,9 @@ from mlsuperb.runtime.files import write_atomic
 log = logging.getLogger(__name__)
 
 TRANSCRIPTS = "transcripts.jsonl"
-Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]  # wraps steps as they are done: their number, what they are
+Progress = Callable[
+    [Iterable[Any], int, str], Iterable[Any]
+]  # wraps steps as they are done: their number, what they are
 
 
 class Transcripts:
@@ -56,7 +58,9 @@ class Transcripts:
         self._texts.update(texts)
         if self._path is not None:
             with self._path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps({"key": key, "text": text}, ensure_ascii=False) + "\n" for key, text in texts.items())
+                file.writelines(
+                    json.dumps({"key": key, "text": text}, ensure_ascii=False) + "\n" for key, text in texts.items()
+                )
 
     def _read(self, path: Path) -> None:
         whole = path.read_text(encoding="utf-8", errors="replace")
@@ -69,7 +73,9 @@ class Transcripts:
                 row = json.loads(line)
                 self._texts[row["key"]] = row["text"]
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path}, line {number} is no transcript ({error}); delete the file to make all anew") from error
+                raise ValueError(
+                    f"{path}, line {number} is no transcript ({error}); delete the file to make all anew"
+                ) from error
 
 
 def transcribe(

@@ -1,8 +1,8 @@
 """Mel-cepstral distortion of two utterances. Letters: T samples, F frames, N cepstral coefficients, M mel-cepstral ones.
 
 R. Kubichek, "Mel-cepstral distance measure for objective speech quality assessment", PACRIM 1993. Order 23 and alpha 0.42 at
-16 kHz are what ESPnet's `evaluate_mcd.py` and the evaluations of unit vocoders take. The mel-cepstrum is SPTK's `mcep` without its
-iterations (as `evaluate_mcd.py` calls it): the cepstrum of the log spectrum, warped by `freqt`. Coefficient 0, which is the
+16 kHz are what ESPnet's `evaluate_mcd.py` and the evaluations of unit vocoders take. The mel-cepstrum is SPTK's `mcep` without
+its iterations (as `evaluate_mcd.py` calls it): the cepstrum of the log spectrum, warped by `freqt`. Coefficient 0, which is the
 energy, does not count here; `evaluate_mcd.py` counts it, so that its figures are higher where levels differ.
 """
 
@@ -15,8 +15,12 @@ import numpy as np
 from mlsuperb.units.dtw import warped
 
 ORDER, ALPHA = 23, 0.42
-_WINDOW, _HOP, _FFT = 400, 80, 1024  # samples: 25 ms every 5 ms, as in SPTK's examples; the warping needs a fine spectrum
-_FLOOR = 1e-8  # power of the rounding of 16-bit samples under the window: digital silence has a spectrum, too
+_WINDOW, _HOP, _FFT = (
+    400,
+    80,
+    1024,
+)  # samples: 25 ms every 5 ms, as in SPTK's examples; the warping needs a fine spectrum
+_FLOOR = 1e-8  # 80 dB below an utterance's loudest frequency: gaps in its spectrum are cut there, whatever its level
 _DB = 10 * np.sqrt(2) / np.log(10)
 
 
@@ -33,7 +37,8 @@ def mel_cepstrum(wave_T: np.ndarray) -> np.ndarray:
     """Mel-cepstra (F, M) with M = 24, coefficient 0 first. Audio shorter than a window is padded with zeros to one."""
     padded_T = np.pad(wave_T.astype(np.float64), (0, max(0, _WINDOW - len(wave_T))))
     frames_FT = np.lib.stride_tricks.sliding_window_view(padded_T, _WINDOW)[::_HOP] * np.hanning(_WINDOW)
-    log_power = np.log(np.square(np.abs(np.fft.rfft(frames_FT, _FFT))) + _FLOOR)
+    power = np.square(np.abs(np.fft.rfft(frames_FT, _FFT)))
+    log_power = np.log(power + _FLOOR * (power.max() or 1))
     cepstrum_FN = np.fft.irfft(log_power)[:, : _FFT // 2 + 1]
     cepstrum_FN[:, [0, -1]] *= 0.5  # one side of the cepstrum of the log magnitude, which is half the log power
     warped_FM: np.ndarray = cepstrum_FN @ _warping(cepstrum_FN.shape[1] - 1, ORDER, ALPHA).T
@@ -42,7 +47,7 @@ def mel_cepstrum(wave_T: np.ndarray) -> np.ndarray:
 
 def freqt(cepstrum: np.ndarray, *, order: int, alpha: float) -> np.ndarray:
     """A cepstrum (..., N) on the frequency axis that an all-pass of first order with coefficient `alpha` warps, up to `order`
-    (..., order + 1): A. V. Oppenheim and D. H. Johnson, "Discrete representation of signals", Proc. IEEE 60, 1972; SPTK's `freqt`."""
+    (..., order + 1): SPTK's `freqt`, after A. V. Oppenheim and D. H. Johnson, "Discrete representation of signals", 1972."""
     found: np.ndarray = cepstrum @ _warping(cepstrum.shape[-1] - 1, order, alpha).T
     return found
 

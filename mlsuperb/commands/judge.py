@@ -40,7 +40,9 @@ def _inputs(words: Sequence[str], options: argparse.Namespace) -> tuple[list[Sys
 
     folders, settings = split_words(words)
     if bool(settings) == bool(options.references):
-        raise ValueError("give either --references TABLE or the settings of a corpus (data=... data.root=...), to judge by")
+        raise ValueError(
+            "give either --references TABLE or the settings of a corpus (data=... data.root=...), to judge by"
+        )
     chosen = {"language": options.language, "split": options.split, "num": options.num}
     if settings:
         from mlsuperb.benchmark.build import read_data
@@ -50,7 +52,9 @@ def _inputs(words: Sequence[str], options: argparse.Namespace) -> tuple[list[Sys
     else:
         references = read_references(options.references, **chosen)
     if references.recordings and RECORDINGS in folders:
-        raise ValueError(f"{RECORDINGS} are the corpus' own audio here; give the system {folders[RECORDINGS]} another name")
+        raise ValueError(
+            f"{RECORDINGS} are the corpus' own audio here; give the system {folders[RECORDINGS]} another name"
+        )
     systems = [read_system(name, folder, references.utterances) for name, folder in folders.items()]
     systems = [*([references.recordings] if references.recordings else []), *systems]
     if not systems:
@@ -109,14 +113,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("words", nargs="+", metavar="SYSTEM=DIR", help="systems; and the settings of a corpus, data=... data.root=...")
-    add("--asr", required=True, metavar="CHECKPOINT", help="a CTC model or Whisper of transformers: a folder, or an id on the hub")
+    add(
+        "--asr",
+        required=True,
+        metavar="CHECKPOINT",
+        help="a CTC model or Whisper of transformers: a folder, or an id on the hub",
+    )
     add("--revision", default="main", help="branch, tag or commit of the ASR model on the hub (default: main)")
     add("--references", type=Path, metavar="TABLE", help="table (CSV, TSV, JSON lines) or manifest.parquet")
     add("--split", default="test", help="split of the corpus or manifest (default: test)")
-    add("--language", metavar="CODE", help="judge only this language; of a table without languages, the language of all rows")
+    add(
+        "--language",
+        metavar="CODE",
+        help="judge only this language; of a table without languages, the language of all rows",
+    )
     add("--num", type=int, metavar="N", help="utterances of each language, chosen at random (default: all)")
     add("--baseline", metavar="SYSTEM", help="show differences to this system, too")
-    add("--out", type=Path, metavar="FOLDER", help="write transcripts, judge.json, utterances.csv and report.html there")
+    add(
+        "--out", type=Path, metavar="FOLDER", help="write transcripts, judge.json, utterances.csv and report.html there"
+    )
     add("--shown", type=int, default=4, metavar="N", help="utterances of each language on the page (default: 4)")
     add("--format", choices=("md", "csv", "json"), help="print markdown, or all figures as CSV or JSON")
     add("--batch-size", type=int, default=8, metavar="N", help="utterances transcribed at a time (default: 8)")

@@ -27,7 +27,9 @@ def v1_mono(text: str) -> str:
     return _PUNCTUATION.sub("", text).upper()
 
 
-_IN_WORDS = re.compile("['’‘ʼ`´\\-‐‑]")  # apostrophes and hyphens, in the signs that transcripts and ASR models write them with
+_IN_WORDS = re.compile(
+    "['’‘ʼ`´\\-‐‑]"
+)  # apostrophes and hyphens, in the signs that transcripts and ASR models write them with
 
 
 def spoken(text: str) -> str:

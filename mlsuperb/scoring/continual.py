@@ -28,7 +28,7 @@ class StageMeasures:
             where something was forgotten.
         fwt: forward transfer, the rate of a model that learnt only this stage's languages after the base less the rate now:
             positive where earlier stages helped.
-        im: intransigence, the rate now less that of a model trained on all languages jointly: positive where the stage learnt less.
+        im: intransigence, the rate now less that of a model trained on all languages jointly: positive where less was learnt.
     """
 
     stage: int
@@ -81,7 +81,9 @@ def _tasks(rates: Sequence[Mapping[str, float]], learnt: Mapping[str, int]) -> l
     """The languages learnt in each stage."""
     tasks = [sorted(language for language, stage in learnt.items() if stage == task) for task in range(len(rates))]
     if empty := [task for task, languages in enumerate(tasks) if not languages]:
-        raise ValueError(f"no language was learnt in stage {empty[0]}, of {len(rates)}; say for each language in which it was")
+        raise ValueError(
+            f"no language was learnt in stage {empty[0]}, of {len(rates)}; say for each language in which it was"
+        )
     for stage, known in enumerate(rates):
         needed = [language for languages in tasks[: stage + 1] for language in languages]
         if missing := [language for language in needed if language not in known]:

@@ -58,7 +58,8 @@ def warped(costs_PXY: np.ndarray, x_lengths_P: np.ndarray, y_lengths_P: np.ndarr
     mean_P = np.empty(num_pairs, np.float32)
     # Row x + 1 of a diagonal d is the cell (x, d - x); rows of cells outside the table stay infinite
     before, last, current = (
-        (np.full((num_x + 1, num_pairs), np.inf, np.float32), np.zeros((num_x + 1, num_pairs), np.int32)) for _ in range(3)
+        (np.full((num_x + 1, num_pairs), np.inf, np.float32), np.zeros((num_x + 1, num_pairs), np.int32))
+        for _ in range(3)
     )
     before[0][0] = 0  # from which the first cell is entered
     for d in range(num_x + num_y - 1):

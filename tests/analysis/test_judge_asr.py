@@ -60,7 +60,11 @@ def test_whisper_takes_long_audio_in_parts(whisper: Recogniser, monkeypatch: pyt
     short_T, long_T, other_T = waves(1, 70, 2)
     texts = whisper.texts([short_T, long_T, other_T], language="deu")
     parts = [whisper.texts([part_T], language="deu")[0] for part_T in np.array_split(long_T, 3)]
-    assert texts == [whisper.texts([short_T], language="deu")[0], " ".join(parts), whisper.texts([other_T], language="deu")[0]]
+    assert texts == [
+        whisper.texts([short_T], language="deu")[0],
+        " ".join(parts),
+        whisper.texts([other_T], language="deu")[0],
+    ]
 
 
 def test_an_english_whisper_judges_english_alone(tmp_path: Path) -> None:

@@ -32,7 +32,13 @@ def whisper(folder: Path, *, multilingual: bool = True) -> Path:
     tokenizer.add_special_tokens({"additional_special_tokens": special})
     ids = dict(zip(special, tokenizer.convert_tokens_to_ids(special), strict=True))
     torch.manual_seed(0)
-    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    sizes = {
+        "d_model": 16,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+    }
     config = WhisperConfig(
         vocab_size=51865 if multilingual else 51864,
         encoder_ffn_dim=16,
@@ -62,7 +68,7 @@ def ctc(folder: Path, *, masked: bool = True, adapters: tuple[str, ...] = ()) ->
 
     folder.mkdir(parents=True)
     vocab = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, **{one: 5 + at for at, one in enumerate(LETTERS)}}
-    given = {language: vocab for language in adapters} if adapters else vocab
+    given = dict.fromkeys(adapters, vocab) if adapters else vocab
     (folder / "vocab.json").write_text(json.dumps(given), encoding="utf-8")
     tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), **({"target_lang": adapters[0]} if adapters else {}))
     tokenizer.save_pretrained(folder)
@@ -90,5 +96,7 @@ def ctc(folder: Path, *, masked: bool = True, adapters: tuple[str, ...] = ()) ->
     model.save_pretrained(folder)
     for number, language in enumerate(adapters):
         weights = {name: values.detach() + 0.5 * number for name, values in model._get_adapters().items()}
-        save_file({name: values.contiguous() for name, values in weights.items()}, folder / f"adapter.{language}.safetensors")
+        save_file(
+            {name: values.contiguous() for name, values in weights.items()}, folder / f"adapter.{language}.safetensors"
+        )
     return folder

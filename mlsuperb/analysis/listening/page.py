@@ -1,7 +1,7 @@
 """A listening test in one HTML file: systems are hidden, and every listener hears the samples in an order of their own.
 
-Absolute category rating as in ITU-T P.800 (1996), annex B: one sample at a time, on the scale bad (1) to excellent (5), all samples
-at the level that P.800 asks for. Audio is FLAC, which Chromium, Firefox and Safari play: a lossy format would be judged, too.
+Absolute category rating as in ITU-T P.800 (1996), annex B: one sample at a time, on the scale bad (1) to excellent (5), all
+samples at the level that P.800 asks for. Audio is FLAC, which Chromium, Firefox and Safari play: a lossy format would be judged, too.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def _render(page: str, sounds: Mapping[str, str]) -> str:
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    data = json.dumps({"page": page, "columns": COLUMNS, "sounds": sounds})  # hexadecimal names and base64: nothing to escape
+    data = json.dumps(
+        {"page": page, "columns": COLUMNS, "sounds": sounds}
+    )  # hexadecimal names and base64: nothing to escape
     return environment.from_string(template).render(
         scale=SCALE, num=len(sounds), style=Markup(style), script=Markup(script), script_hash=digest, data=Markup(data)
     )

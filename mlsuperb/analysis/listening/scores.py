@@ -1,8 +1,7 @@
 """Mean opinion scores of a listening test. Letters: L listeners, U utterances, R draws.
 
-Intervals are those of A. B. Owen's pigeonhole bootstrap ("The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007): listeners
-and utterances are both drawn with replacement, since another test would have other ones of both. The interval of ITU-T P.1401
-(2020), Student's t over all votes, takes the votes of a listener as independent and is narrower.
+Intervals are those of A. B. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007: listeners and utterances are
+both drawn with replacement, since another test would have other ones of both. The interval of ITU-T P.1401 (2020), Student's t over all votes, takes the votes of a listener as independent and is narrower.
 """
 
 from __future__ import annotations
@@ -94,12 +93,21 @@ def _checks(key: Mapping[str, Any]) -> list[tuple[Callable[[pd.DataFrame], bool]
     """What may be wrong with a table of ratings, in the order in which it is looked at."""
     scale = {str(value) for value in SCALE}
     return [
-        (lambda table: not set(COLUMNS) <= set(table.columns), f"no ratings: these have the columns {', '.join(COLUMNS)}"),
+        (
+            lambda table: not set(COLUMNS) <= set(table.columns),
+            f"no ratings: these have the columns {', '.join(COLUMNS)}",
+        ),
         (lambda table: table.empty, "holds no rating"),
-        (lambda table: not set(table["page"]) <= {key["page"]}, f"ratings of another page; the key is that of page {key['page']}"),
+        (
+            lambda table: not set(table["page"]) <= {key["page"]},
+            f"ratings of another page; the key is that of page {key['page']}",
+        ),
         (lambda table: not set(table["sample"]) <= set(key["samples"]), "rates samples that the page does not have"),
         (lambda table: not set(table["rating"]) <= scale, f"has ratings that are none of {', '.join(sorted(scale))}"),
-        (lambda table: not all(name.strip() for name in table["listener"]), "has ratings without the name of a listener"),
+        (
+            lambda table: not all(name.strip() for name in table["listener"]),
+            "has ratings without the name of a listener",
+        ),
     ]
 
 
@@ -135,13 +143,21 @@ def _interval(ratings_LU: np.ndarray, *, seed: int) -> Interval:
     sums_R, numbers_R = (
         ((listeners_RL @ table_LU) * utterances_RU).sum(1) for table_LU in (filled_LU, given_LU.astype(float))
     )
-    low, high = np.quantile(sums_R[numbers_R > 0] / numbers_R[numbers_R > 0], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(
+        sums_R[numbers_R > 0] / numbers_R[numbers_R > 0], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    )
     return Interval(value=float(np.nanmean(ratings_LU)), low=float(low), high=float(high))
 
 
 def score_table(scores: Sequence[OpinionScore]) -> Cells:
     """A row per system."""
-    columns = ("system", f"MOS {ARROWS['higher']}", "listeners", "utterances", *(f"{value} {name}" for value, name in SCALE.items()))
+    columns = (
+        "system",
+        f"MOS {ARROWS['higher']}",
+        "listeners",
+        "utterances",
+        *(f"{value} {name}" for value, name in SCALE.items()),
+    )
     rows = tuple(
         (
             one.system,
@@ -158,8 +174,8 @@ def score_table(scores: Sequence[OpinionScore]) -> Cells:
 def score_remarks(ratings: pd.DataFrame, scores: Sequence[OpinionScore], key: Mapping[str, Any]) -> list[str]:
     """What the intervals are, who did not finish, and what is missing."""
     lines = [
-        f"in brackets: {100 * CONFIDENCE:g} % intervals by bootstrap over listeners and utterances (Owen 2007); wider than Student's t "
-        "over all votes (ITU-T P.1401), which takes the votes of a listener as independent"
+        f"in brackets: {100 * CONFIDENCE:g} % intervals by bootstrap over listeners and utterances (Owen 2007); "
+        "wider than Student's t over all votes (ITU-T P.1401), which takes the votes of a listener as independent"
     ]
     num = len(key["samples"])
     counts = ratings["listener"].value_counts()
