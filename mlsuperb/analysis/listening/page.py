@@ -1,7 +1,8 @@
 """A listening test in one HTML file: systems are hidden, and every listener hears the samples in an order of their own.
 
 Absolute category rating as in ITU-T P.800 (1996), annex B: one sample at a time, on the scale bad (1) to excellent (5), all
-samples at the level that P.800 asks for. Audio is FLAC, which Chromium, Firefox and Safari play: a lossy format would be judged, too.
+samples at the level that P.800 asks for. Audio is FLAC, which Chromium, Firefox and Safari play: a lossy format would be
+judged, too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Mean opinion scores of a listening test. Letters: L listeners, U utterances, R draws.
 
 Intervals are those of A. B. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007: listeners and utterances are
-both drawn with replacement, since another test would have other ones of both. The interval of ITU-T P.1401 (2020), Student's t over all votes, takes the votes of a listener as independent and is narrower.
+both drawn with replacement, since another test would have other ones of both. The interval of ITU-T P.1401 (2020), Student's t
+over all votes, takes the votes of a listener as independent and is narrower.
 """
 
 from __future__ import annotations
