@@ -33,6 +33,10 @@ COMMANDS = {
     "Units": {
         "units": "measure, draw and extract discrete units",
     },
+    "Re-synthesised speech": {
+        "judge": "transcribe systems by an ASR model: WER, CER, MCD, a page to listen",
+        "listen": "make a blind listening test, and turn its ratings into MOS",
+    },
     "Data": {
         "data": "prepare, describe or check a corpus",
     },
