@@ -74,3 +74,19 @@ class LinearDecay:
             return update / warmup_updates
         left = max(0.0, 1 - (update - warmup_updates) / max(1, num_updates - warmup_updates))
         return self.final + (1 - self.final) * left
+
+
+@dataclass(kw_only=True)
+class StepDecay:
+    """A rate that is multiplied by `factor` after every `updates` updates: HiFi-GAN's `ExponentialLR`, whose steps are epochs.
+
+    Args:
+        factor: of each step.
+        updates: between one step and the next.
+    """
+
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.999
+    updates: PositiveInt
+
+    def __call__(self, update: int, num_updates: int) -> float:
+        return self.factor ** (update // self.updates)
