@@ -93,7 +93,11 @@ def open_speech(
     )
     about = labels.about
     voice = Voice(
-        codebook=about.codebook, rate_hz=about.rate_hz, num_units=about.num_units, speakers=speakers, languages=languages
+        codebook=about.codebook,
+        rate_hz=about.rate_hz,
+        num_units=about.num_units,
+        speakers=speakers,
+        languages=languages,
     )
     return voice, train, dev
 

@@ -41,7 +41,9 @@ class Segments(Crops):
         spare_B = np.rint(durations_s[batch] / self.unit_s).astype(int) - self.num_units
         first_B = rng.integers(0, spare_B + 1)
         length_s = self.num_units * self.unit_s
-        return [Draw(index, first * self.unit_s, length_s) for index, first in zip(batch, first_B.tolist(), strict=True)]
+        return [
+            Draw(index, first * self.unit_s, length_s) for index, first in zip(batch, first_B.tolist(), strict=True)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,13 @@ class UnitSpeech(SpeechDataset):
     """
 
     def __init__(
-        self, labels: Labels, rows: pd.DataFrame, *, speakers: Sequence[str], languages: Sequence[str], keep_gb: float = 0.0
+        self,
+        labels: Labels,
+        rows: pd.DataFrame,
+        *,
+        speakers: Sequence[str],
+        languages: Sequence[str],
+        keep_gb: float = 0.0,
     ) -> None:
         super().__init__(
             rows.assign(duration_s=whole_units(labels, rows) / labels.rate_hz),
@@ -87,11 +95,13 @@ class UnitSpeech(SpeechDataset):
         units_F: np.ndarray = self._labels[self._label_rows[index]].astype(np.int64)
         return units_F[: round(self.utterance(index).duration_s * self._labels.rate_hz)]
 
-    def collate(self, examples: Sequence[Example]) -> UnitBatch:  # type: ignore[override]
+    def collate(self, examples: Sequence[Example]) -> UnitBatch:
         """Pad, number speakers and languages, count runs."""
         batch: Any = collate(examples)
         runs = [torch.unique_consecutive(torch.from_numpy(one.target), return_counts=True) for one in examples]
-        frames = [torch.nn.functional.pad(counts[1:-1], (min(1, len(counts)), min(1, len(counts) - 1))) for _, counts in runs]
+        frames = [
+            torch.nn.functional.pad(counts[1:-1], (min(1, len(counts)), min(1, len(counts) - 1))) for _, counts in runs
+        ]
         utterances = [one.utterance for one in examples]
         return UnitBatch(
             **{field.name: getattr(batch, field.name) for field in fields(Batch)},

@@ -19,6 +19,9 @@ _SCALE_LAYERS = (  # channels, kernel, stride, groups
     (128, 15, 1, 1), (128, 41, 2, 4), (256, 41, 2, 16), (512, 41, 4, 16), (1024, 41, 4, 16), (1024, 41, 1, 16),
     (1024, 5, 1, 1),
 )  # fmt: skip
+_GROUP_CHANNELS = (
+    8  # read by each group at least: the fewest as published; fewer take a CPU longer than no groups at all
+)
 
 
 class Discriminator(nn.Module):
@@ -64,6 +67,7 @@ class ScaleDiscriminator(Discriminator):
         convolutions, before = [], 1
         for channels, kernel, stride, groups in _SCALE_LAYERS:
             after = channels * size // FULL_SIZE
+            groups = min(groups, max(1, before // _GROUP_CHANNELS))
             convolutions.append(
                 norm(nn.Conv1d(before, after, kernel, stride, groups=groups, padding=(kernel - 1) // 2))
             )

@@ -64,11 +64,14 @@ def load_vocoder(given: Path) -> tuple[UnitVocoder, Voice]:
     if config is None:
         why = why_unfinished(given) if given.is_dir() else "there is no such folder"
         raise ValueError(
-            f"{given} holds no vocoder ({why or CONFIG_FILE + ' is not that of a vocoder'}). Give the folder of a finished run of "
-            "job=vocoder, or the folder vocoder in it"
+            f"{given} holds no vocoder ({why or CONFIG_FILE + ' is not that of a vocoder'}). Give the folder of a finished run "
+            "of job=vocoder, or the folder vocoder in it"
         )
     try:
-        shape, voice = Shape(**_tupled(config["shape"])), Voice(**_tupled({f.name: config[f.name] for f in fields(Voice)}))
+        shape, voice = (
+            Shape(**_tupled(config["shape"])),
+            Voice(**_tupled({f.name: config[f.name] for f in fields(Voice)})),
+        )
         vocoder = UnitVocoder(shape)
         vocoder.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as error:

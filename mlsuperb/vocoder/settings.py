@@ -60,7 +60,11 @@ class VocoderSettings:
         found = []
         rates, kernels = list(upsample_rates), list(upsample_kernels)
         odd = [kernel for kernel in (*block_kernels, duration_kernel) if kernel % 2 == 0]
-        if not rates or len(rates) != len(kernels) or any((k - r) % 2 or k < r for r, k in zip(rates, kernels, strict=False)):
+        if (
+            not rates
+            or len(rates) != len(kernels)
+            or any((k - r) % 2 or k < r for r, k in zip(rates, kernels, strict=False))
+        ):
             found.append(
                 f"vocoder.upsample_kernels={kernels} must have one kernel for each of vocoder.upsample_rates={rates}, as large "
                 "as the rate or larger by an even number, so that each convolution makes exactly `rate` times as many samples"
@@ -86,8 +90,8 @@ class VocoderSettings:
         if (hop := math.prod(rates)) * rate_hz != SAMPLE_RATE_HZ:
             raise ValueError(
                 f"vocoder.upsample_rates={list(rates)} make {hop} samples of a unit, and the labels of targets.run have "
-                f"{rate_hz:g} units per second, {SAMPLE_RATE_HZ / rate_hz:g} samples each at {SAMPLE_RATE_HZ} Hz. Give rates with "
-                "that product, and a kernel for each, or labels of another rate"
+                f"{rate_hz:g} units per second, {SAMPLE_RATE_HZ / rate_hz:g} samples each at {SAMPLE_RATE_HZ} Hz. Give rates "
+                "with that product, and a kernel for each, or labels of another rate"
             )
         return Shape(
             num_units=num_units, unit_size=self.unit_size, num_speakers=num_speakers, speaker_size=self.speaker_size,

@@ -91,7 +91,7 @@ def names(rows: pd.DataFrame, column: str) -> tuple[str, ...]:
     if (empty := rows[column].astype(str).str.strip() == "").any():
         raise ValueError(
             f"vocoder.{column}=true learns an embedding of every {column}, but {int(empty.sum()):,} of {len(rows):,} train "
-            f"utterances have none (the first is {rows['id'][empty.idxmax()]}). Give a corpus whose manifest names them, or set "
+            f"utterances have none (the first is {rows.loc[empty, 'id'].iloc[0]}). Give a corpus whose manifest names them, or set "
             f"vocoder.{column}=false"
         )
     return tuple(sorted(rows[column].astype(str).unique()))
@@ -113,5 +113,7 @@ def known(rows: pd.DataFrame, *, speakers: Sequence[str], languages: Sequence[st
             "utterances of the same speakers, or set vocoder.speaker=false"
         )
     if not keep.all():
-        log.info("%d dev utterances have speakers or languages that are not trained and are left out", int((~keep).sum()))
+        log.info(
+            "%d dev utterances have speakers or languages that are not trained and are left out", int((~keep).sum())
+        )
     return rows[keep]

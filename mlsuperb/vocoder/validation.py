@@ -35,9 +35,7 @@ class Errors:
 
 
 @torch.inference_mode()
-def by_language(
-    model: VocoderModel, dataset: UnitSpeech, loading: Loading, *, precision: str
-) -> dict[str, Errors]:
+def by_language(model: VocoderModel, dataset: UnitSpeech, loading: Loading, *, precision: str) -> dict[str, Errors]:
     """Errors of each language of a dataset; every rank computes its part and gets them all."""
     device = next(model.parameters()).device
     found: dict[str, Errors] = {}
@@ -45,7 +43,10 @@ def by_language(
         batch = batch.to(device)
         with autocast(device, precision):
             made_BT = model.generator(
-                batch.targets_BS, speaker_B=batch.speaker_B, language_B=batch.language_B, lengths_B=batch.target_lengths_B
+                batch.targets_BS,
+                speaker_B=batch.speaker_B,
+                language_B=batch.language_B,
+                lengths_B=batch.target_lengths_B,
             )
             predicted_BS = model.generator.log_durations(batch.runs_BS, batch.run_lengths_B)
         for row, language in enumerate(batch.languages):
