@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,8 +21,6 @@ from mlsuperb.types import SAMPLE_RATE_HZ
 from mlsuperb.vocoder.folder import Voice, load_vocoder
 from mlsuperb.vocoder.generator import UnitVocoder
 from mlsuperb.vocoder.units_folder import AboutUnits, UtteranceUnits, read_units
-
-log = logging.getLogger(__name__)
 
 Durations = Literal["own", "predicted"]
 
@@ -100,16 +97,24 @@ def synthesise(
         listed = [
             _to_speak(one, model, voice, durations=durations, speaker=speaker, language=language) for one in waiting
         ]
-        audio_s = 0.0
-        with tqdm(total=len(listed), desc="synthesise", unit="utt", dynamic_ncols=True) as bar:
-            for one, wave_T in waves(model, listed, rate_hz=voice.rate_hz, batch_s=batch_s):
-                _write(paths[one.id], wave_T)
-                audio_s += len(wave_T) / SAMPLE_RATE_HZ
-                bar.update()
+        audio_s = _write_all(model, listed, paths, rate_hz=voice.rate_hz, batch_s=batch_s)
     return Synthesised(
         num_written=len(listed), num_skipped=len(utterances) - len(listed), audio_s=audio_s,
         wall_s=time.perf_counter() - started,
     )  # fmt: skip
+
+
+def _write_all(
+    model: UnitVocoder, listed: Sequence[ToSpeak], paths: Mapping[str, Path], *, rate_hz: float, batch_s: float
+) -> float:
+    """Make and write the waves; returns seconds of speech."""
+    num_samples = 0
+    with tqdm(total=len(listed), desc="synthesise", unit="utt", dynamic_ncols=True) as bar:
+        for one, wave_T in waves(model, listed, rate_hz=rate_hz, batch_s=batch_s):
+            _write(paths[one.id], wave_T)
+            num_samples += len(wave_T)
+            bar.update()
+    return num_samples / SAMPLE_RATE_HZ
 
 
 def waves(
@@ -141,8 +146,8 @@ def check_units(about: AboutUnits, voice: Voice, *, folder: Path, vocoder: Path)
     if about.codebook != voice.codebook:
         raise ValueError(
             f"{folder} holds units of the codebook {about.codebook[:12]}... ({about.num_units} units), and {vocoder} speaks "
-            f"those of {voice.codebook[:12]}... ({voice.num_units} units): the same number is another sound there. Extract units with "
-            "the codebook that the vocoder was trained on, or train a vocoder on the labels of this codebook (job=vocoder)"
+            f"those of {voice.codebook[:12]}... ({voice.num_units} units): the same number is another sound there. Extract units "
+            "with the codebook that the vocoder was trained on, or train a vocoder on the labels of this codebook (job=vocoder)"
         )
     if (about.rate_hz, about.num_units) != (voice.rate_hz, voice.num_units):
         raise ValueError(

@@ -91,8 +91,8 @@ def names(rows: pd.DataFrame, column: str) -> tuple[str, ...]:
     if (empty := rows[column].astype(str).str.strip() == "").any():
         raise ValueError(
             f"vocoder.{column}=true learns an embedding of every {column}, but {int(empty.sum()):,} of {len(rows):,} train "
-            f"utterances have none (the first is {rows.loc[empty, 'id'].iloc[0]}). Give a corpus whose manifest names them, or set "
-            f"vocoder.{column}=false"
+            f"utterances have none (the first is {rows.loc[empty, 'id'].iloc[0]}). Give a corpus whose manifest names them, or "
+            f"set vocoder.{column}=false"
         )
     return tuple(sorted(rows[column].astype(str).unique()))
 

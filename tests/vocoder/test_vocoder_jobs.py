@@ -121,7 +121,9 @@ def test_a_vocoder_starts_from_another_one(labels: Path, trained: Path, tmp_path
 def test_what_does_not_fit_is_refused_before_training(
     labels: Path, trained: Path, data: list[str], tmp_path: Path
 ) -> None:
-    said = refusal(vocoder_of(labels, tmp_path, "vocoder.upsample_rates=[5,4,4,2,1]", "vocoder.upsample_kernels=[5,4,4,2,1]"))
+    said = refusal(
+        vocoder_of(labels, tmp_path, "vocoder.upsample_rates=[5,4,4,2,1]", "vocoder.upsample_kernels=[5,4,4,2,1]")
+    )
     assert "vocoder.upsample_rates=[5, 4, 4, 2, 1] make 160 samples of a unit" in said
     assert "50 units per second, 320 samples each" in said
     said = refusal(vocoder_of(labels, tmp_path, "vocoder.upsample_kernels=[11,8,8,4,3]"))
@@ -182,7 +184,7 @@ def test_predicted_durations(trained: Path, extracted: Path, tmp_path: Path) -> 
 
 def test_units_that_the_vocoder_does_not_speak(trained: Path, extracted: Path, tmp_path: Path) -> None:
     given = [extracted, "--vocoder", trained, "--out", tmp_path / "wavs", "--device", "cpu"]
-    with pytest.raises(ValueError, match="--speaker s9 is not among the speakers .*: choose --speaker of s0, s1"):
+    with pytest.raises(ValueError, match=r"--speaker s9 is not among the speakers .*: choose --speaker of s0, s1"):
         synthesise(*given, "--speaker", "s9")
     about = json.loads((extracted / "about.json").read_text())
     (extracted / "about.json").write_text(json.dumps(about | {"codebook": "0" * 64}))
@@ -190,7 +192,9 @@ def test_units_that_the_vocoder_does_not_speak(trained: Path, extracted: Path, t
         synthesise(*given)
     (extracted / "about.json").write_text(json.dumps(about))
     with (extracted / "units.jsonl").open("a") as file:
-        file.write('{"id": "x", "language": "deu", "dataset": "d", "split": "dev", "speaker": null, "units": [6], "durations": [1]}')
+        file.write(
+            '{"id": "x", "language": "deu", "dataset": "d", "split": "dev", "speaker": null, "units": [6], "durations": [1]}'
+        )
     with pytest.raises(ValueError, match="x has 1 units and 1 durations, the largest unit being 6"):
         synthesise(*given)
     (extracted / "units.jsonl").write_text('{"id": "x"}\n')
@@ -199,7 +203,9 @@ def test_units_that_the_vocoder_does_not_speak(trained: Path, extracted: Path, t
     (extracted / "units.jsonl").unlink()
     with pytest.raises(ValueError, match=r"units\.jsonl is missing"):
         synthesise(*given)
-    unfinished = shutil.copytree(trained, tmp_path / "unfinished", ignore=shutil.ignore_patterns("vocoder", "result.json"))
+    unfinished = shutil.copytree(
+        trained, tmp_path / "unfinished", ignore=shutil.ignore_patterns("vocoder", "result.json")
+    )
     with pytest.raises(ValueError, match=r"holds no vocoder"):
         synthesise(extracted, "--vocoder", unfinished, "--out", tmp_path)
     assert not (tmp_path / "wavs").exists()

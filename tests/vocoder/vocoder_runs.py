@@ -37,7 +37,7 @@ def corpus(root: Path, *, speakers: bool = True) -> list[str]:
         rows.append(row | {"speaker": f"s{number % 2}" if speakers else ""})
     pd.DataFrame(rows[:-3]).to_csv(root / "train.csv", index=False)
     pd.DataFrame(rows[-3:]).to_csv(root / "dev.csv", index=False)
-    return ["data=table", "data.text=optional", f"data.train={root}/train.csv", f"data.dev={root}/dev.csv"]
+    return ["data=table", "+data.text=optional", f"data.train={root}/train.csv", f"data.dev={root}/dev.csv"]
 
 
 def labels_of(data: list[str], out: Path, *more: str) -> list[str]:
@@ -85,7 +85,8 @@ def loud(vocoder: UnitVocoder) -> UnitVocoder:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in vocoder.parameters():
-            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+            scale = (2 / parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.3
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
     return vocoder.eval()
 
 
