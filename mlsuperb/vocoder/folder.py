@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -53,7 +54,7 @@ def save_vocoder(folder: Path, vocoder: UnitVocoder, voice: Voice, *, about: Map
         write_json(unfinished / CONFIG_FILE, content)
 
 
-def load_vocoder(given: Path) -> tuple[UnitVocoder, Voice]:
+def load_vocoder(given: Path, *, device: torch.device | str = "cpu") -> tuple[UnitVocoder, Voice]:
     """The vocoder, without weight norm, of a finished run of job=vocoder or of the folder `vocoder` in it.
 
     Raises:
@@ -76,7 +77,7 @@ def load_vocoder(given: Path) -> tuple[UnitVocoder, Voice]:
         vocoder.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{folder} cannot be read as a vocoder ({error}); restore a copy, or train it anew") from error
-    return vocoder.eval(), voice
+    return vocoder.to(device).eval(), voice
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:

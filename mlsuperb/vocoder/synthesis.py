@@ -20,7 +20,7 @@ from mlsuperb.runtime.files import disk_errors_named, replaced
 from mlsuperb.types import SAMPLE_RATE_HZ
 from mlsuperb.vocoder.folder import Voice, load_vocoder
 from mlsuperb.vocoder.generator import UnitVocoder
-from mlsuperb.vocoder.units_folder import AboutUnits, UtteranceUnits, read_units
+from mlsuperb.vocoder.units_folder import UnitsAbout, UnitUtterance, read_units
 
 Durations = Literal["own", "predicted"]
 
@@ -86,12 +86,11 @@ def synthesise(
         ValueError: the units are those of another codebook, or the vocoder does not know a speaker or a language.
         OSError: the disk is full.
     """
-    model, voice = load_vocoder(vocoder)
+    model, voice = load_vocoder(vocoder, device=device or "cpu")
     about, utterances = read_units(folder)
     check_units(about, voice, folder=folder, vocoder=vocoder)
     paths = paths_of(utterances, out)
     waiting = [one for one in utterances if overwrite or not paths[one.id].is_file()]
-    model = model.to(device or "cpu")
     started = time.perf_counter()
     with torch.inference_mode():
         listed = [
@@ -137,7 +136,7 @@ def waves(
             yield one, wave_T[: len(one.units_F) * model.shape.hop]
 
 
-def check_units(about: AboutUnits, voice: Voice, *, folder: Path, vocoder: Path) -> None:
+def check_units(about: UnitsAbout, voice: Voice, *, folder: Path, vocoder: Path) -> None:
     """Refuse units that the vocoder was not trained on.
 
     Raises:
@@ -156,7 +155,7 @@ def check_units(about: AboutUnits, voice: Voice, *, folder: Path, vocoder: Path)
         )
 
 
-def paths_of(utterances: Sequence[UtteranceUnits], out: Path) -> dict[str, Path]:
+def paths_of(utterances: Sequence[UnitUtterance], out: Path) -> dict[str, Path]:
     """The file of each utterance by its id.
 
     Raises:
@@ -175,7 +174,7 @@ def paths_of(utterances: Sequence[UtteranceUnits], out: Path) -> dict[str, Path]
 
 
 def _to_speak(
-    one: UtteranceUnits,
+    one: UnitUtterance,
     model: UnitVocoder,
     voice: Voice,
     *,

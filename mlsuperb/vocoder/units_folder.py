@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveIn
 ABOUT_FILE, UNITS_FILE = "about.json", "units.jsonl"
 
 
-class AboutUnits(BaseModel):
+class UnitsAbout(BaseModel):
     """What the units of a folder are."""
 
     codebook: str
@@ -23,7 +23,7 @@ class AboutUnits(BaseModel):
     features: dict[str, Any] = Field(default_factory=dict)
 
 
-class UtteranceUnits(BaseModel):
+class UnitUtterance(BaseModel):
     """The units of an utterance without repetitions, and the frames of each."""
 
     id: str
@@ -35,7 +35,7 @@ class UtteranceUnits(BaseModel):
     durations: list[PositiveInt]
 
 
-def read_units(folder: Path) -> tuple[AboutUnits, list[UtteranceUnits]]:
+def read_units(folder: Path) -> tuple[UnitsAbout, list[UnitUtterance]]:
     """What a folder holds.
 
     Raises:
@@ -48,12 +48,12 @@ def read_units(folder: Path) -> tuple[AboutUnits, list[UtteranceUnits]]:
             )
     place = str(folder / ABOUT_FILE)
     try:
-        about = AboutUnits.model_validate_json((folder / ABOUT_FILE).read_bytes())
+        about = UnitsAbout.model_validate_json((folder / ABOUT_FILE).read_bytes())
         found = []
         with (folder / UNITS_FILE).open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 place = f"line {number} of {folder / UNITS_FILE}"
-                found.append(UtteranceUnits.model_validate_json(line))
+                found.append(UnitUtterance.model_validate_json(line))
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(

@@ -2,8 +2,8 @@
 
     python scripts/bench/vocoder.py --threads 1 [--seconds 10] [--updates 2]
 
-Units and recordings are random: neither changes what there is to compute. An update is one turn of the discriminators and one of the
-generator on a batch of segments, as published (16 of 8,960 samples) or as loading=segments_tiny has it.
+Units and recordings are random: neither changes what there is to compute. An update is a turn of the discriminators and one of
+the generator on a batch of segments, as published (16 of 8,960 samples) or as loading=segments_tiny has it.
 Processor seconds stand beside the clock's, since the machine may be shared.
 """
 
