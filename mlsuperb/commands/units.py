@@ -3,6 +3,7 @@
 mlsuperb units quality RUN... --phones PHONES                   units of runs of job=labels: PNMI, purity, PER, boundaries, ABX
 mlsuperb units layers upstream=... data=... --phones PHONES     the quality of every layer of an upstream
 mlsuperb units phones data=synthetic ...                        write the phones of the built-in corpus beside its transcripts
+mlsuperb units synthesise UNITS --vocoder RUN --out DIR         speech from the units that mlsuperb units extract wrote
 
 PHONES is a table (utterance, start, end, phone; tabs between, seconds), or a folder of tables phones.tsv, of Praat's
 <utterance>.TextGrid or of Festival's <utterance>.lab.
@@ -81,7 +82,25 @@ def phones(options: argparse.Namespace) -> None:
     sys.stdout.writelines(f"{path}\n" for path in corpus.write_phones())
 
 
-COMMANDS = {"quality": quality, "layers": layers, "phones": phones}
+def synthesise(options: argparse.Namespace) -> None:
+    """Make speech of units with a trained vocoder."""
+    import torch
+
+    from mlsuperb.runtime.device import choose_device, prepare_process
+    from mlsuperb.vocoder.synthesis import synthesise
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    done = synthesise(
+        options.units, vocoder=options.vocoder, out=options.out, durations=options.durations, speaker=options.speaker,
+        language=options.language, batch_s=options.batch_s, overwrite=options.overwrite,
+        device=prepare_process(choose_device(options.device, setting="--device")),
+    )  # fmt: skip
+    sys.stdout.write(f"{done.sentence()}\n{options.out}\n")
+
+
+COMMANDS = {"quality": quality, "layers": layers, "phones": phones, "synthesise": synthesise}
+WITHOUT_SETTINGS = ("quality", "synthesise")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,13 +137,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--best", choices=("pnmi", "abx"), help="print the number of the best layer and nothing else")
     add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    _add_synthesis(made["synthesise"])
     return parser
+
+
+def _add_synthesis(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("units", type=Path, metavar="UNITS", help="folder that mlsuperb units extract wrote")
+    add("--vocoder", type=Path, required=True, metavar="RUN", help="a run of job=vocoder, or its folder vocoder")
+    add("--out", type=Path, required=True, metavar="DIR", help="write ID.wav there, 16 bits, 16 kHz")
+    add("--durations", choices=("own", "predicted"), default="own", help="of the units: their own, or by the vocoder")
+    add("--speaker", metavar="X", help="voice of all (default: each utterance's own)")
+    add("--language", metavar="X", help="language of all (default: each utterance's own)")
+    add("--batch-s", type=float, default=60.0, help="padded seconds of speech in a batch (default: 60)")
+    add("--overwrite", action="store_true", help="also files that are there already")
+    add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    add("--threads", type=int, help="of a CPU (default: as many as torch takes)")
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)  # a setting may stand behind a flag
-    if rest and (options.command == "quality" or any("=" not in word or word.startswith("-") for word in rest)):
+    if rest and (options.command in WITHOUT_SETTINGS or any("=" not in word or word.startswith("-") for word in rest)):
         parser.error(f"unknown: {' '.join(rest)}")
     options.overrides = [*getattr(options, "overrides", ()), *rest]
     logging.basicConfig(level=logging.INFO, format="%(message)s")

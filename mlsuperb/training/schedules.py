@@ -106,3 +106,19 @@ class ExponentialDecay:
         return [
             f"trainer.schedule: warmup={warmup:g} and flat={flat:g} leave no updates for the decay: give less than 1 in all"
         ]
+
+
+@dataclass(kw_only=True)
+class StepDecay:
+    """A rate that is multiplied by `factor` after every `updates` updates: HiFi-GAN's `ExponentialLR`, whose steps are epochs.
+
+    Args:
+        factor: of each step.
+        updates: between one step and the next.
+    """
+
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.999
+    updates: PositiveInt
+
+    def __call__(self, update: int, num_updates: int) -> float:
+        return self.factor ** (update // self.updates)
