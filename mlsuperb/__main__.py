@@ -26,6 +26,7 @@ COMMANDS = {
     "Look at results": {
         "table": "compare finished runs, one row per run",
         "leaderboard": "place runs beside published rows, with SUPERB_s",
+        "expansion": "show what systems of language expansion gain and forget",
         "compare": "show where two runs differ, with bootstrap intervals",
         "report": "write one page about a run, or about several",
         "analyse": "draw layer weights, t-SNE, transfer matrices, layer sweeps",

@@ -120,8 +120,13 @@ if stage 9; then
         run "$python" -m mlsuperb units quality "${quality[@]}" --phones "${option[phones]}" --by language --out "$out/reports/expansion-units"
     fi
     if ((${#heads[@]})); then
-        run "$python" -m mlsuperb table "${heads[@]}" --intervals
         run "$python" -m mlsuperb table "${heads[@]}" --by language
+        words=() marks=()
+        for system in base "${systems[@]}"; do
+            words+=("$system=${at[head-$system]}") marks+=("$system=${at[units-new-$system]}")
+        done
+        if [[ -n ${option[phones]} ]]; then words+=(--units "${marks[@]}" --phones "${option[phones]}"); fi
+        run "$python" -m mlsuperb expansion "${words[@]}" --new "${option[new]}" --out "$out/reports/expansion.md"
     fi
     run "$python" -m mlsuperb report "${trained[@]}" --out "$out/reports/expansion.html" || true
     for system in "${systems[@]}"; do printf '%s: upstream=pretrained upstream.run=%s\n' "$system" "${at[$system]}"; done

@@ -580,7 +580,11 @@ def test_an_expansion_is_judged_on_new_and_old_languages() -> None:
         assert units["labelling"]["run"] == f"no/runs/{fit['run_id']}"
         assert units["data"]["languages"] == ["kat", "deu", "spa"]
         assert list(units["labelling"]["splits"]) == ["test"]
-    assert [words[0] for words in commands[10:]] == [f"mlsuperb.{one}" for one in ("units", "table", "table", "report")]
+    last = commands[10:]
+    assert [words[0] for words in last] == [f"mlsuperb.{one}" for one in ("units", "table", "expansion", "report")]
+    at = {config["run_name"]: f"no/runs/{config['run_id']}" for config in runs}
+    assert {f"{one}={at[f'head-{one}']}" for one in ("base", "one")} <= set(last[2])
+    assert {f"{one}={at[f'units-new-{one}']}" for one in ("base", "one")} <= set(last[2])
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ complete -c mlsuperb-run -f -a '(__mlsuperb)'
 """,
 }
 # commands that take settings as mlsuperb.run does
-WITH_SETTINGS = ("run", "evaluate", "data", "folders", "largest_batch", "units")
+WITH_SETTINGS = ("run", "evaluate", "data", "folders", "largest_batch", "units", "judge")
 
 
 def candidates(line: Sequence[str]) -> list[str]:

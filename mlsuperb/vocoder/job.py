@@ -15,6 +15,7 @@ class Vocoding:
     """See `mlsuperb.runs.job.Job`. Leaves `vocoder/` in the run's folder, for `mlsuperb units synthesise --vocoder FOLDER`."""
 
     groups: ClassVar = ("targets", "vocoder", "loading", "trainer")
+    optional: ClassVar[frozenset[str]] = frozenset()
     settings: ClassVar = ()
     runtime: ClassVar[dict[str, frozenset[str]]] = {}
 
