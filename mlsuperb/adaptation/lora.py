@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import re
 import warnings
 from collections.abc import Collection, Sequence
@@ -16,10 +16,8 @@ from torch import nn
 from mlsuperb.adaptation.base import BlockAdaptation
 from mlsuperb.adaptation.layers import Layers
 from mlsuperb.runtime.files import replaced
+from mlsuperb.upstreams.adapter import HEADER, PEFT_FOLDER, PEFT_PREFIX, WEIGHTS_FILE, silence_bitsandbytes
 from mlsuperb.upstreams.base import Stack, Stacked
-
-PEFT_FOLDER = "peft_adapter"
-PEFT_PREFIX = "base_model.model."  # before every name in a peft adapter file
 
 Projection = Literal["q", "k", "v", "out"]
 PROJECTIONS = ("q", "k", "v", "out")  # the order of `Stack.attention_linears`
@@ -67,8 +65,7 @@ class LoRA(BlockAdaptation):
         if self.attention:
             remedy = "Give adaptation.attention=[] adaptation.ffn=true, or choose a bottleneck adapter (houlsby)."
             self.refuse(stack, "attention_linears", remedy)
-        # peft imports bitsandbytes, which asks on some CPUs for a package that only its inference could use
-        logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+        silence_bitsandbytes()
         from peft import LoraConfig, inject_adapter_in_model
         from peft.tuners.lora import LoraLayer
 
@@ -100,7 +97,7 @@ class LoRA(BlockAdaptation):
 
     def export(self, model: Stacked, folder: Path) -> None:
         """Writes `<folder>/peft_adapter`, which `peft.PeftModel.from_pretrained(base, ...)` opens; `base` is the transformers
-        model in `model`."""
+        model in `model`. The header of its weights has the record of `model`, by which the base is known again."""
         from peft import get_peft_model_state_dict
         from safetensors.torch import save_file
 
@@ -116,8 +113,8 @@ class LoRA(BlockAdaptation):
             save_embedding_layers=False,  # else it asks the hub
         )
         named = {f"{PEFT_PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with replaced(folder / PEFT_FOLDER / "adapter_model.safetensors") as temporary:
-            save_file(named, temporary, metadata={"format": "pt"})
+        with replaced(folder / PEFT_FOLDER / WEIGHTS_FILE) as temporary:
+            save_file(named, temporary, metadata={"format": "pt", HEADER: json.dumps(model.record())})
 
 
 def split(model: Stacked, stack: Stack) -> tuple[nn.Module, str]:

@@ -108,13 +108,7 @@ def _add_extract(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="a finished run of job=labels")
     add("--out", type=Path, required=True, metavar="UNITS", help="folder to make")
-    add(
-        "--split",
-        type=_names,
-        default=(),
-        metavar="SPLIT",
-        help="split or splits, e.g. dev,test (default: all labelled)",
-    )
+    add("--split", type=_names, default=(), metavar="SPLIT", help="e.g. test, or dev,test (default: all labelled)")
     add("--languages", type=_names, default=(), metavar="LANG", help="languages, e.g. deu,wol (default: all)")
     add("--tsv", action="store_true", help="also write units.tsv: id, tab, units separated by spaces")
 

@@ -217,7 +217,7 @@ def _check_wanted(labels_folder: Path, splits: Collection[str], languages: Colle
     if absent := [language for language in languages if language not in spoken]:
         where = f" in {', '.join(splits)}" if splits else ""
         raise ValueError(
-            f"{labels_folder} has no utterance of {', '.join(absent)}{where}; its languages there are {some(spoken, at_most=20)}. "
+            f"{labels_folder} has no utterance of {', '.join(absent)}{where}; its languages there are {some(spoken, at_most=9)}. "
             "Give some of these, or label the others with the same codebook: job=labels labelling.run=RUN data=..."
         )
 
