@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,8 +23,6 @@ from mlsuperb.upstreams.adapter import CONFIG_FILE, PEFT_FOLDER, Adapter, descri
 from mlsuperb.upstreams.checkpoint import checkpoint_problems, hash_files, load, local_folder
 from mlsuperb.upstreams.folder import PREPROCESSOR, preprocessor
 from mlsuperb.upstreams.huggingface import KIND, RUN_FOLDER, HuggingFace
-
-log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-5  # between merged and unmerged, of the largest value of a layer
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
@@ -74,9 +71,9 @@ def find_adapters(folders: Iterable[Path]) -> list[Adapter]:
     """
     found: dict[Path, Adapter] = {}
     for folder in folders:
-        inside = sorted(
-            path.parent for path in folder.rglob(CONFIG_FILE) if ".tmp" not in str(path.relative_to(folder))
-        )
+        places = sorted(path.parent for path in folder.rglob(CONFIG_FILE))
+        # a hidden folder is one that is still being written
+        inside = [one for one in places if not any(part.startswith(".") for part in one.relative_to(folder).parts)]
         if not inside:
             why = "holds no adapter" if folder.is_dir() else "is no folder"
             raise ValueError(
@@ -223,8 +220,6 @@ def _check_bases(adapters: Sequence[Adapter], upstream: HuggingFace) -> None:
     allowed: list[dict[str, Any]] = []
     for adapter in adapters:
         adapter.check(upstream.model, record, *allowed, given=str(adapter.folder))
-        if not any(same_weights(adapter.base, one) for one in (record, *allowed)):
-            log.warning("%s does not say which weights it was trained on, so only shapes were checked", adapter.folder)
         merged = adapter.folder.parent / RUN_FOLDER
         allowed = [{"checkpoint": str(merged), "sha256": hash_files(merged, *_WEIGHTS)}] if merged.is_dir() else []
         allowed += [{**record, "adapter": adapter.record()}] if adapter is adapters[0] else []

@@ -25,6 +25,8 @@ CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 HEADER = "mlsuperb"  # key in the header of the weights: the record of the upstream that they were trained on
 _DOWN, _UP, _MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
@@ -111,6 +113,11 @@ class Adapter:
                 "An adapter is of use on the very weights that it was trained on: give these as the base, or train the adapter "
                 "anew on this one"
             )
+        if True not in same:
+            log.warning(
+                "%s: it is not known whether it was trained on the weights of %s; only shapes are compared",
+                given, records[0].get("checkpoint", "the base"),
+            )  # fmt: skip
         if misfits := list(self._misfits(model)):
             raise ValueError(
                 f"{given} was trained on {self.base_name}, and {len(misfits)} of its {len(self.modules)} updates do not fit "

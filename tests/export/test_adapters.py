@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from safetensors.torch import load_file
 from tiny_checkpoints import write_checkpoint
 from transformers import HubertModel
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "pretraining"))
+from pretraining_runs import labels_of, run, speech_tree
+
 from mlsuperb.adaptation.lora import LoRA
 from mlsuperb.commands.adapters import main
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
+from mlsuperb.config.options import check_overrides
 from mlsuperb.upstreams.adapter import Adapter, detach, merge_lora
 from mlsuperb.upstreams.base import Upstream
 from mlsuperb.upstreams.huggingface import HuggingFace
@@ -271,6 +276,18 @@ def test_a_setting_chooses_the_adapter(base: Path, tmp_path: Path) -> None:
     second = by_training(run / "huggingface", tmp_path / "second", seed=2)
     on_run = PretrainedRun(run=str(run), adapter=str(second))
     assert difference(on_run, HuggingFace(checkpoint=str(second / "huggingface"))) < 1e-6
+
+
+def test_labels_of_an_adapted_model_are_made_and_their_codebook_is_its_own(base: Path, tmp_path: Path) -> None:
+    adapted, tree = by_training(base, tmp_path / "run"), speech_tree(tmp_path / "tree", num=4, seconds=1.0)
+    upstream = ("upstream=hf", f"upstream.checkpoint={base}", "extraction.layer=3")
+    chosen = f"+upstream.adapter={adapted}"
+    assert not check_overrides([*upstream, chosen])
+    labels = run(labels_of(tree, tmp_path / "exp", *upstream, chosen))
+    record = json.loads((labels / "result.json").read_text())["features"]["upstream"]
+    assert record["adapter"] == Adapter.open(adapted).record()
+    with pytest.raises(ValueError, match="of other weights"):  # the base without the adapter
+        run(labels_of(tree, tmp_path / "exp", *upstream, f"labelling.run={labels}"))
 
 
 def test_the_settings_that_switch_prints_are_a_run_s(
