@@ -142,7 +142,7 @@ def expansion_table(systems: Sequence[ExpandedSystem], *, new: Sequence[str], sp
             line += [percent(side.lid_accuracy), _change(side.lid_change)] if with_lid else []
             line += [percent(side.pnmi)] if with_units else []
         lines.append((*line, percent(one.bwt), percent(one.im)))
-    title = f"Language expansion by {', '.join(new)}: {split}, pooled over each side's utterances, changes against {systems[0].name}"
+    title = f"Language expansion by {', '.join(new)}: {split}, pooled over the utterances of a side; changes to {systems[0].name}"
     return Cells(title, tuple(columns), tuple(lines), num_names=1)
 
 

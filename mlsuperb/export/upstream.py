@@ -8,11 +8,11 @@ from typing import Any
 
 from mlsuperb.adaptation.bottleneck import BottleneckAdaptation
 from mlsuperb.adaptation.frozen import Frozen
-from mlsuperb.adaptation.lora import merge_lora
 from mlsuperb.adaptation.qlora import QLoRA
 from mlsuperb.benchmark import build
 from mlsuperb.config.build import job_of
 from mlsuperb.export.folder import new_folder, origin
+from mlsuperb.upstreams.adapter import merge_lora
 from mlsuperb.upstreams.checkpoint import hash_files
 from mlsuperb.upstreams.folder import save_folder
 from mlsuperb.upstreams.huggingface import HuggingFace
@@ -48,7 +48,7 @@ def export_upstream(run: Path, folder: Path) -> Exported:
     upstream = recogniser.model.upstream
     assert isinstance(upstream, SelfSupervised)
     before = layers_of_noise(upstream)
-    merge_lora(upstream)
+    merge_lora(upstream.model)
     about = origin(run, config, what="upstream")
     with new_folder(folder, about) as unfinished:
         save_folder(upstream, unfinished, normalise=upstream.normalise if isinstance(upstream, S3prl) else None)

@@ -18,9 +18,9 @@ from tqdm.auto import tqdm
 from mlsuperb.data.batching import InferenceBatches
 from mlsuperb.runtime.files import disk_errors_named, replaced
 from mlsuperb.types import SAMPLE_RATE_HZ
+from mlsuperb.units.extraction import UnitsAbout, UnitUtterance, read_units
 from mlsuperb.vocoder.folder import Voice, load_vocoder
 from mlsuperb.vocoder.generator import UnitVocoder
-from mlsuperb.vocoder.units_folder import UnitsAbout, UnitUtterance, read_units
 
 Durations = Literal["own", "predicted"]
 
@@ -87,7 +87,8 @@ def synthesise(
         OSError: the disk is full.
     """
     model, voice = load_vocoder(vocoder, device=device or "cpu")
-    about, utterances = read_units(folder)
+    about, read = read_units(folder)
+    utterances = list(read)
     check_units(about, voice, folder=folder, vocoder=vocoder)
     paths = paths_of(utterances, out)
     waiting = [one for one in utterances if overwrite or not paths[one.id].is_file()]
