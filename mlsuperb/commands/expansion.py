@@ -59,6 +59,7 @@ def main(arguments: Sequence[str]) -> None:
     console.print(cells.to_rich())
     tell(console, "*: the interval of the change excludes 0")
     if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(options.out, [cells.to_markdown()])
         write_atomic(
             options.out.with_suffix(".json"), [strict_json(records(systems), name=str(options.out), indent=2), "\n"]

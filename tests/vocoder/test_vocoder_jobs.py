@@ -195,7 +195,9 @@ def test_units_that_the_vocoder_does_not_speak(trained: Path, extracted: Path, t
         file.write(
             '{"id": "x", "language": "deu", "dataset": "d", "split": "dev", "speaker": null, "units": [6], "durations": [1]}'
         )
-    with pytest.raises(ValueError, match=r"line 11, is no utterance in units from 0 to 5, each with a duration in frames"):
+    with pytest.raises(
+        ValueError, match=r"line 11, is no utterance in units from 0 to 5, each with a duration in frames"
+    ):
         synthesise(*given)
     (extracted / "units.jsonl").write_text('{"id": "x"}\n')
     with pytest.raises(ValueError, match=r"line 1, is no utterance in units"):
