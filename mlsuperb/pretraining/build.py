@@ -85,7 +85,15 @@ def _model(
     if config.get("adaptation"):  # before the model, whose layer drop has to see the blocks as they will be
         adaptation = instantiate(config["adaptation"])
         adaptation.apply(upstream)
-    model = MaskedPredictionModel(upstream, head=head, settings=settings)
+    anchor = None
+    if config.get("preservation"):
+        if base is None:
+            raise ValueError("preservation needs a base on disk, with the head that the old labels were made for")
+        of_data = {name: instantiate(config[name]) for name in ("masking", "loading")}
+        anchor = instantiate(config["preservation"]).anchor(
+            upstream, base=base, settings=settings, seed=config["seed"], **of_data
+        )
+    model = MaskedPredictionModel(upstream, head=head, settings=settings, penalty=anchor)
     trained, total = count_trained(model), num_parameters(model.parameters())
     log.info("%s of %s: %.3f %%", describe_trained(trained), f"{total:,}", 100 * sum(trained.values()) / total)
     return model, adaptation

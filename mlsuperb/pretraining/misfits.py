@@ -39,6 +39,12 @@ def upstream_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterat
         )
 
 
+def preservation_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+    """Parameters that are not whole on any device."""
+    if "preservation" in groups and config.get("preservation") and config["trainer"].get("parallel") == "fsdp":
+        yield f"preservation={config['preservation']['name']} needs whole parameters on each device: set trainer.parallel=ddp"
+
+
 def adaptation_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     """An adaptation after which there is no model in transformers' layout, or nothing to train."""
     if "adaptation" not in groups or not config.get("adaptation"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -117,16 +117,20 @@ class MaskedPredictionModel(Trainable):
         upstream: built with `regularisation="mask_embedding"`.
         head: for the units of the labels.
         settings: of the loss.
+        penalty: of the parameters, added to it.
     """
 
     methods: ClassVar = ("encode",)
     advice: ClassVar = ADVICE
 
-    def __init__(self, upstream: SelfSupervised, *, head: PredictionHead, settings: MaskedPrediction) -> None:
+    def __init__(
+        self, upstream: SelfSupervised, *, head: PredictionHead, settings: MaskedPrediction,
+        penalty: Callable[[], Tensor] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         if problem := _unfit(upstream, settings):
             raise ValueError(problem)
-        self.upstream, self.head, self.settings = upstream, head, settings
+        self.upstream, self.head, self.settings, self._of_parameters = upstream, head, settings, penalty
         self._blocks = [DroppableBlock(block) for block in upstream.stacked_blocks()]
 
     def blocks(self) -> Iterable[nn.Module]:
@@ -154,16 +158,16 @@ class MaskedPredictionModel(Trainable):
         penalty = _mean_square(front)
         weight = num + num_unmasked if settings.unmasked_weight > 0 else num
         loss = (masked + settings.unmasked_weight * unmasked) / weight.clamp(min=1) + settings.feature_penalty * penalty
-        return Loss(
-            loss,
-            weight=weight,
-            rates={
-                "prediction_loss": (masked.detach(), num),
-                "feature_penalty": (penalty.detach() * num, num),
-                "masked_accuracy": (right, num),
-                "unmasked_accuracy": (unmasked_right, num_unmasked),
-            },
-        )
+        rates = {
+            "prediction_loss": (masked.detach(), num),
+            "feature_penalty": (penalty.detach() * num, num),
+            "masked_accuracy": (right, num),
+            "unmasked_accuracy": (unmasked_right, num_unmasked),
+        }
+        if self._of_parameters is not None:
+            held = self._of_parameters()
+            loss, rates["preservation"] = loss + held, (held.detach() * num, num)
+        return Loss(loss, weight=weight, rates=rates)
 
     def _predict(self, hidden_ND: Tensor, units_N: Tensor, places_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of the frames at some places: the sum of their losses, how many are predicted right, how many they are."""

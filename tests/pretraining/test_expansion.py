@@ -18,6 +18,7 @@ from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
 from mlsuperb.pretraining.head import StoredHead, take_projection
 from mlsuperb.pretraining.model import MaskedPrediction, MaskedPredictionModel
+from mlsuperb.pretraining.preservation import WeightAnchor
 from mlsuperb.pretraining.records import PretrainingResult
 from mlsuperb.runs.store import read
 from mlsuperb.training.parameters import count_trained, num_parameters
@@ -160,6 +161,40 @@ def test_adaptations_that_leave_no_model_are_refused(adaptation: str, base: Path
     (problem,) = find_problems(config)
     assert problem.startswith(f"adaptation={adaptation}")
     assert "choose lora_expansion, partial or full" in problem
+
+
+def test_the_penalty_of_consolidation_by_hand() -> None:
+    """lambda / 2 * sum F (theta - theta_0)^2 and its gradient lambda F (theta - theta_0)."""
+    one, other = torch.nn.Parameter(torch.tensor([1.0, 2.0])), torch.nn.Parameter(torch.tensor([3.0]))
+    fisher = {"one": torch.tensor([2.0, 0.0]), "other": torch.tensor([1.0])}
+    anchor = WeightAnchor({"one": one, "other": other}, fisher, weight=10)
+    assert float(anchor()) == 0
+    with torch.no_grad():
+        one += torch.tensor([0.5, 7.0])
+        other -= 1
+    assert float(anchor()) == pytest.approx(10 / 2 * (2 * 0.25 + 1))
+    anchor().backward()
+    assert one.grad is not None
+    assert other.grad is not None
+    assert one.grad.tolist() == [10.0, 0.0]
+    assert other.grad.tolist() == [-10.0]
+
+
+def test_consolidation_holds_the_weights(base: Path, labels: Path, new_labels: Path, tmp_path: Path) -> None:
+    words = ("adaptation=full", "trainer.optimizer.lr=1e-3")
+    free = run(expansion_of(base, new_labels, tmp_path, *words))
+    ewc = ("preservation=ewc", f"preservation.run={labels}", "preservation.num_utterances=5", "preservation.weight=1e6")
+    held = run(expansion_of(base, new_labels, tmp_path, *words, *ewc))
+    start, moved, kept = (load_file(one / "huggingface" / "model.safetensors") for one in (base, free, held))
+    distances = [sum(float((one[name] - start[name]).square().sum()) for name in start) for one in (moved, kept)]
+    assert distances[1] < 0.8 * distances[0]
+    assert "train_preservation" in read(held, PretrainingResult).training["history"][0]
+
+
+def test_consolidation_needs_labels_that_the_base_predicts(base: Path, new_labels: Path, tmp_path: Path) -> None:
+    ewc = ("adaptation=full", "preservation=ewc", f"preservation.run={new_labels}")
+    with pytest.raises(ValueError, match="is a head for other units"):
+        run(expansion_of(base, new_labels, tmp_path, *ewc))
 
 
 def test_the_rate_of_discophon() -> None:
