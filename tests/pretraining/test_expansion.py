@@ -168,11 +168,11 @@ def test_the_penalty_of_consolidation_by_hand() -> None:
     one, other = torch.nn.Parameter(torch.tensor([1.0, 2.0])), torch.nn.Parameter(torch.tensor([3.0]))
     fisher = {"one": torch.tensor([2.0, 0.0]), "other": torch.tensor([1.0])}
     anchor = WeightAnchor({"one": one, "other": other}, fisher, weight=10)
-    assert float(anchor()) == 0
+    assert anchor().item() == 0
     with torch.no_grad():
         one += torch.tensor([0.5, 7.0])
         other -= 1
-    assert float(anchor()) == pytest.approx(10 / 2 * (2 * 0.25 + 1))
+    assert anchor().item() == pytest.approx(10 / 2 * (2 * 0.25 + 1))
     anchor().backward()
     assert one.grad is not None
     assert other.grad is not None
