@@ -32,6 +32,10 @@ TINY_HUBERT = [  # for pre-training, which has no head and no upstream to choose
     *("--upstream.num_blocks", "2", "--upstream.hidden_size", "32", "--upstream.ffn_size", "64"),
     *("--upstream.position_groups", "2", "--upstream.conv_channels", "[8,8,8,8,16,16,32]"),
 ]  # fmt: skip
+EXPANSION = [
+    *("--base", "mhubert_tiny", "--data", "synthetic", "--data.minutes", "0.3", "--data.test_minutes", "0.1", "--trainer", "debug"),
+    *("--loading.train.max_batch_s", "10", "--units", "20", "--layer", "3", "--systems", "two,combined"),
+]  # fmt: skip
 ROW = ["--languages", "eng,fra,deu,rus,swa,swe,jpn,cmn,xty,dan"]  # of the monolingual track, and one reserved
 TWO = ["--languages", "deu,spa"]
 KILLED = 137
@@ -82,6 +86,10 @@ LANES = (
         Recipe(
             name="pretrain", flags=TWO, num_runs=2, num_untrained=2, base=tuple(TINY_HUBERT),
             shows=("labels of iteration 2", "upstream=pretrained upstream.run="),
+        ),
+        Recipe(
+            name="expand", flags=["--new", "kat", "--old", "deu,spa"], num_runs=3, num_untrained=15, base=tuple(EXPANSION),
+            shows=("two: upstream=pretrained", "combined: upstream=pretrained"),
         ),
         Recipe(name="layer_sweep", flags=[*TWO, "--num-blocks", "3"], num_runs=7, shows=("7 runs on synthetic",)),
         Recipe(name="fleurs", flags=[*TWO, "--head", "transformer"], num_runs=3, shows=("3 runs on synthetic",)),
