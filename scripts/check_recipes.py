@@ -33,8 +33,8 @@ TINY_HUBERT = [  # for pre-training, which has no head and no upstream to choose
     *("--upstream.position_groups", "2", "--upstream.conv_channels", "[8,8,8,8,16,16,32]"),
 ]  # fmt: skip
 EXPANSION = [
-    *("--base", "mhubert_tiny", "--data", "synthetic", "--data.minutes", "0.3", "--data.test_minutes", "0.1", "--trainer", "debug"),
-    *("--loading.train.max_batch_s", "10", "--units", "20", "--layer", "3", "--systems", "two,combined"),
+    *("--base", "mhubert_tiny", "--data", "synthetic", "--data.minutes", "0.3", "--data.test_minutes", "0.1"),
+    *("--trainer", "debug", "--loading.train.max_batch_s", "10", "--units", "20", "--layer", "3", "--systems", "two,combined"),
 ]  # fmt: skip
 ROW = ["--languages", "eng,fra,deu,rus,swa,swe,jpn,cmn,xty,dan"]  # of the monolingual track, and one reserved
 TWO = ["--languages", "deu,spa"]
