@@ -19,7 +19,7 @@ check-recipes: .venv/.ready  ## every recipe on the built-in corpus, a few steps
 
 # one thread a worker: two workers of two threads on two cores slow each other manifold
 test: .venv/.ready  ## all tests, on the CPU, without a network
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-browser: .venv/.ready  ## open reports in the system's Chromium; screenshots in .screenshots
 	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then \
