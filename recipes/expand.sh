@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Teach a pre-trained HuBERT a new language through LoRA and keep its old ones (arXiv 2406.14092), beside what that is compared with.
+# Teach a pre-trained HuBERT a new language through LoRA and keep its old ones (arXiv 2406.14092), beside the baselines.
 #   recipes/expand.sh --base mhubert_tiny --new kat --old deu,spa --data synthetic --units 100 --layer 3 --trainer mhubert_tiny
-#   recipes/expand.sh --base DIR --new wol --old eng,fra --data audio_tree --data-root DIR
+#   recipes/expand.sh --base DIR --new wol --old eng,fra --data ml_superb --data-root DIR --exp real_speech --exp-data-root DIR
 # Every stage is a run in --out; a killed one goes on when the same command is given again. Systems:
 #   one      LoRA on units of MFCCs of the new language
 #   two      LoRA on units of a layer of `one`
 #   combined LoRA on units pooled over old and new languages, with a share of old speech
 #   full     all weights, on the units of `two`
 # Stages: 1 check the data, 2 units of MFCCs, 3 one, 4 units of a layer, 5 two, 6 pooled units, 7 combined, 8 full, 9 judge them.
-# Stage 9 labels the test utterances of all languages with units of each system's layer (with those of the new language, and pooled) and,
-# with --phones, compares them with phones; with --exp, it trains the same frozen head on each system.
+# Stage 9, with --phones: units of each system's layer (fitted on the new language, and pooled) for the test utterances of all languages,
+# compared with phones. With --exp: the same frozen head on each system, and the table of gain and forgetting.
 # Own flags:
 #   --base NAME|FOLDER    option of upstream=, the folder of a run of job=pretrain, or one in the hub's layout
 #   --new LANG            the language that is learnt
@@ -68,16 +68,18 @@ layer_of() {
 judged() {
     local fit on
     layer_of "$1"
-    for fit in new pooled; do
-        if [[ $fit == new ]]; then on=$new; else on=$all; fi
-        labels "fit-$fit-$1" "$on" "$units" "${layer[@]}" "labelling.splits=[train]"
-        labels "units-$fit-$1" "$all" "$units" "${layer[@]}" "labelling.run=@fit-$fit-$1" "labelling.splits=[test]"
-    done
+    if [[ -n ${option[phones]} ]]; then
+        for fit in new pooled; do
+            if [[ $fit == new ]]; then on=$new; else on=$all; fi
+            labels "fit-$fit-$1" "$on" "$units" "${layer[@]}" "labelling.splits=[train]"
+            labels "units-$fit-$1" "$all" "$units" "${layer[@]}" "labelling.run=@fit-$fit-$1" "labelling.splits=[test]"
+        done
+    fi
     [[ -n ${option[exp]} ]] || return 0
     local words=("${base[@]}")
     if [[ $1 != base ]]; then words=(upstream=pretrained "upstream.run=@$1"); fi
     if [[ -n ${option[exp-data-root]} ]]; then words+=("data.root=${option[exp-data-root]}"); fi
-    plan "head-$1" "+exp=${option[exp]}" "${words[@]}" "run_name=head-$1" "${shared[@]}"
+    plan "head-$1" "+exp=${option[exp]}" "$all" "${words[@]}" "run_name=head-$1" "${shared[@]}"
 }
 
 labels units-mfcc "$new" "$units" upstream=kaldi_mfcc
@@ -106,26 +108,28 @@ if wanted two; then one 5 two; fi
 if wanted combined; then one 6 units-pooled && one 7 combined; fi
 if wanted full; then one 8 full; fi
 if stage 9; then
-    quality=() heads=() trained=()
+    quality=() heads=() trained=() words=() own=() pooled=()
     for system in base "${systems[@]}"; do
-        for fit in new pooled; do
-            one - "fit-$fit-$system"
-            one - "units-$fit-$system"
-            quality+=("${at[units-$fit-$system]}")
-        done
-        if [[ -n ${option[exp]} ]]; then one - "head-$system" && heads+=("${at[head-$system]}"); fi
+        if [[ -n ${option[phones]} ]]; then
+            for fit in new pooled; do
+                one - "fit-$fit-$system"
+                one - "units-$fit-$system"
+                quality+=("${at[units-$fit-$system]}")
+            done
+            own+=("$system=${at[units-new-$system]}") pooled+=("$system=${at[units-pooled-$system]}")
+        fi
+        if [[ -n ${option[exp]} ]]; then
+            one - "head-$system"
+            heads+=("${at[head-$system]}") words+=("$system=${at[head-$system]}")
+        fi
         if [[ $system != base ]]; then trained+=("${at[$system]}"); fi
     done
     if [[ -n ${option[phones]} ]]; then
         run "$python" -m mlsuperb units quality "${quality[@]}" --phones "${option[phones]}" --by language --out "$out/reports/expansion-units"
+        words+=(--units "${own[@]}" --pooled-units "${pooled[@]}" --phones "${option[phones]}")
     fi
-    if ((${#heads[@]})); then
+    if [[ -n ${option[exp]} ]]; then
         run "$python" -m mlsuperb table "${heads[@]}" --by language
-        words=() marks=()
-        for system in base "${systems[@]}"; do
-            words+=("$system=${at[head-$system]}") marks+=("$system=${at[units-new-$system]}")
-        done
-        if [[ -n ${option[phones]} ]]; then words+=(--units "${marks[@]}" --phones "${option[phones]}"); fi
         run "$python" -m mlsuperb expansion "${words[@]}" --new "${option[new]}" --out "$out/reports/expansion.md"
     fi
     run "$python" -m mlsuperb report "${trained[@]}" --out "$out/reports/expansion.html" || true

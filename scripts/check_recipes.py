@@ -75,7 +75,7 @@ CHAINS = (
     ),
     (
         Recipe(
-            name="expand", flags=["--new", "kat", "--old", "deu,spa"], num_runs=3, num_untrained=15, base=tuple(EXPANSION),
+            name="expand", flags=["--new", "kat", "--old", "deu,spa"], num_runs=3, num_untrained=3, base=tuple(EXPANSION),
             shows=("two: upstream=pretrained", "combined: upstream=pretrained"),
         ),
     ),

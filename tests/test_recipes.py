@@ -562,7 +562,7 @@ def test_an_expansion_is_labels_and_trainings_on_them() -> None:
     }
     assert {made[name]["upstream"]["name"] for name in targets} == {"mhubert_tiny"}, "each begins with the base"
     assert {name: made[name]["adaptation"]["name"] for name in targets} == {
-        **dict.fromkeys(("one", "two", "combined"), "lora_expansion"),
+        **dict.fromkeys(("one", "two", "combined"), "lora"),
         "full": "full",
     }
     sampling = made["combined"]["loading"]["sampling"]
@@ -584,7 +584,8 @@ def test_an_expansion_is_judged_on_new_and_old_languages() -> None:
     assert [words[0] for words in last] == [f"mlsuperb.{one}" for one in ("units", "table", "expansion", "report")]
     at = {config["run_name"]: f"no/runs/{config['run_id']}" for config in runs}
     assert {f"{one}={at[f'head-{one}']}" for one in ("base", "one")} <= set(last[2])
-    assert {f"{one}={at[f'units-new-{one}']}" for one in ("base", "one")} <= set(last[2])
+    assert {f"{one}={at[f'units-{fit}-{one}']}" for one in ("base", "one") for fit in ("new", "pooled")} <= set(last[2])
+    assert all(config["data"]["languages"] == ["kat", "deu", "spa"] for config in runs[4::5])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from mlsuperb.upstreams.base import Stack, Stacked
 from mlsuperb.upstreams.probe import largest_difference, layers_of_noise
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
-MERGED_TOLERANCE = 1e-4  # of the largest value of a layer: the contract of all upstreams (padding, batches)
+MERGED_TOLERANCE = 1e-5  # of the largest value of a layer
 
 Projection = Literal["q", "k", "v", "out"]
 PROJECTIONS = ("q", "k", "v", "out")  # the order of `Stack.attention_linears`

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mlsuperb.runs import store
@@ -24,19 +24,21 @@ UP, DOWN = ARROWS["higher"], ARROWS["lower"]
 @dataclass(frozen=True, kw_only=True)
 class Side:
     """The new languages, or the old ones: rates in % over all their utterances, and the changes against the base in points, with
-    bootstrap intervals over utterances. None where there is nothing to rate."""
+    bootstrap intervals over utterances; PNMI in %, a mean over languages, of units fitted on the new languages and of pooled
+    ones. None where there is nothing to rate or it was not measured."""
 
     error_rate: float | None
     lid_accuracy: float | None
     error_change: Interval | None = None
     lid_change: Interval | None = None
     pnmi: float | None = None
+    pooled_pnmi: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExpandedSystem:
     """A row: `bwt` is CL-MASR's backward transfer on the old languages, `im` its intransigence against a model that learnt all
-    languages together, where one is named."""
+    languages together, where one is named; both are of means over languages."""
 
     name: str
     new: Side
@@ -92,17 +94,16 @@ def _system(
 ) -> ExpandedSystem:  # fmt: skip
     of_new = [pair for pair in pairs if pair.first.language in new]
     of_old = [pair for pair in pairs if pair.first.language not in new]
-    measures = None
+    bwt = im = None
     if name != base and set(rates[name]) == set(rates[base]):
         measures = continual_measures(
             [{one: rate for one, rate in rates[base].items() if one not in new}, rates[name]],
             learnt={one: int(one in new) for one in rates[name]},
             joint=None if joint in (None, name) else rates[str(joint)],
         )[-1]
+        bwt, im = measures.bwt, measures.im
     sides = [_side(members, is_base=name == base) for members in (of_new, of_old)]
-    return ExpandedSystem(
-        name=name, new=sides[0], old=sides[1], bwt=measures and measures.bwt, im=measures and measures.im
-    )
+    return ExpandedSystem(name=name, new=sides[0], old=sides[1], bwt=bwt, im=im)
 
 
 def _side(pairs: Sequence[PairedUtterance], *, is_base: bool) -> Side:
@@ -124,15 +125,34 @@ def pnmi_of_sides(folder: Path, phones: Phones, *, new: Collection[str]) -> tupl
     return of_new, of_old
 
 
-def expansion_table(systems: Sequence[ExpandedSystem], *, new: Sequence[str], split: str) -> Cells:
-    """One line per system; changes that their interval holds away from 0 are marked."""
-    with_lid = any(one.new.lid_accuracy is not None for one in systems)
-    with_units = any(side.pnmi is not None for one in systems for side in (one.new, one.old))
+def with_units(
+    systems: Sequence[ExpandedSystem], units: Mapping[str, Path], phones: Phones, *, pooled: bool, new: Collection[str]
+) -> list[ExpandedSystem]:
+    """The systems with the PNMI of their units; `units`: system -> run of job=labels, `pooled`: fitted on old languages, too."""
+    found = []
+    for one in systems:
+        if one.name in units:
+            values = pnmi_of_sides(units[one.name], phones, new=new)
+            sides: list[Side] = [
+                replace(side, pooled_pnmi=value) if pooled else replace(side, pnmi=value)
+                for side, value in zip((one.new, one.old), values, strict=True)
+            ]
+            one = replace(one, new=sides[0], old=sides[1])
+        found.append(one)
+    return found
+
+
+def expansion_table(systems: Sequence[ExpandedSystem], *, new: Sequence[str], split: str, rate: str = "CER") -> Cells:
+    """One line per system; changes that their interval holds away from 0 are marked. `rate`: name of the error rate."""
+    sides = [side for one in systems for side in (one.new, one.old)]
+    with_lid = any(side.lid_accuracy is not None for side in sides)
+    units = {f"PNMI {{}}{what} % {UP}": name for what, name in (("", "pnmi"), (", pooled units", "pooled_pnmi"))}
+    units = {title: name for title, name in units.items() if any(getattr(side, name) is not None for side in sides)}
     columns = ["system"]
-    for side in ("new", "old"):
-        columns += [f"CER {side} % {DOWN}", f"change (95 %) {DOWN}"]
-        columns += [f"LID {side} % {UP}", f"change (95 %) {UP}"] if with_lid else []
-        columns += [f"PNMI {side} % {UP}"] if with_units else []
+    for which in ("new", "old"):
+        columns += [f"{rate} {which} % {DOWN}", f"change (95 %) {DOWN}"]
+        columns += [f"LID {which} % {UP}", f"change (95 %) {UP}"] if with_lid else []
+        columns += [title.format(which) for title in units]
     columns += [f"BWT {UP}", f"IM {DOWN}"]
     lines = []
     for one in systems:
@@ -140,9 +160,9 @@ def expansion_table(systems: Sequence[ExpandedSystem], *, new: Sequence[str], sp
         for side in (one.new, one.old):
             line += [percent(side.error_rate), _change(side.error_change)]
             line += [percent(side.lid_accuracy), _change(side.lid_change)] if with_lid else []
-            line += [percent(side.pnmi)] if with_units else []
+            line += [percent(getattr(side, name)) for name in units.values()]
         lines.append((*line, percent(one.bwt), percent(one.im)))
-    title = f"Language expansion by {', '.join(new)}: {split}, pooled over the utterances of a side; changes to {systems[0].name}"
+    title = f"Language expansion by {', '.join(new)}: {split}, rates over all utterances of a side, changes to {systems[0].name}"
     return Cells(title, tuple(columns), tuple(lines), num_names=1)
 
 

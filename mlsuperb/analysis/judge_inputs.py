@@ -107,7 +107,7 @@ def read_system(name: str, folder: Path, references: Sequence[Reference]) -> Sys
     """The files `<utterance id>.wav` of a folder.
 
     Raises:
-        ValueError: there is no such folder, or utterances have no file.
+        ValueError: there is no such folder, or utterances have no file, or an empty one.
     """
     if not folder.is_dir():
         raise ValueError(
@@ -119,6 +119,8 @@ def read_system(name: str, folder: Path, references: Sequence[Reference]) -> Sys
             f"{name}={folder} lacks {len(missing):,} of {len(paths):,} utterances ({some(missing)}). Every system is judged on "
             "the same utterances: synthesise the rest, or give references of fewer (--references, --split, --num)."
         )
+    if empty := [path.name for path in paths if audio_info(str(path)).duration_s <= 0]:
+        raise ValueError(f"{name}={folder}: {some(empty)} have no samples; synthesise them again")
     return System(name, tuple(Clip(str(path)) for path in paths))
 
 

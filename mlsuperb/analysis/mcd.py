@@ -1,9 +1,9 @@
 """Mel-cepstral distortion of two utterances. Letters: T samples, F frames, N cepstral coefficients, M mel-cepstral ones.
 
 R. Kubichek, "Mel-cepstral distance measure for objective speech quality assessment", PACRIM 1993. Order 23 and alpha 0.42 at
-16 kHz are what ESPnet's `evaluate_mcd.py` and the evaluations of unit vocoders take. The mel-cepstrum is SPTK's `mcep` without
-its iterations (as `evaluate_mcd.py` calls it): the cepstrum of the log spectrum, warped by `freqt`. Coefficient 0, which is the
-energy, does not count here; `evaluate_mcd.py` counts it, so that its figures are higher where levels differ.
+16 kHz are what ESPnet's `evaluate_mcd.py` and the evaluations of unit vocoders take. The mel-cepstrum is the cepstrum of the log
+spectrum, warped by SPTK's `freqt`; `evaluate_mcd.py` fits it iteratively (`mcep`), has other windows, and counts
+coefficient 0, the energy, too: compare figures of one program only.
 """
 
 from __future__ import annotations

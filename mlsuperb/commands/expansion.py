@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from mlsuperb.runtime.files import strict_json, write_atomic
@@ -21,39 +20,41 @@ def _named(text: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
-def main(arguments: Sequence[str]) -> None:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mlsuperb expansion", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("systems", nargs="+", type=_named, metavar="SYSTEM=RUN", help="the base first")
-    parser.add_argument(
-        "--new", required=True, type=lambda text: text.split(","), metavar="a,b", help="languages that were taught"
-    )
-    parser.add_argument(
-        "--units", nargs="+", type=_named, default=[], metavar="SYSTEM=LABELS", help="runs of job=labels: PNMI"
-    )
-    parser.add_argument("--phones", type=Path, metavar="FILE", help="phone marks, for --units")
-    parser.add_argument("--joint", metavar="SYSTEM", help="the system that has learnt all languages together, for IM")
-    parser.add_argument("--split", default="test", help="(test)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as markdown, and beside it as JSON")
+    add = parser.add_argument
+    add("systems", nargs="+", type=_named, metavar="SYSTEM=RUN", help="the base first")
+    add("--new", required=True, type=lambda text: text.split(","), metavar="a,b", help="languages that were taught")
+    add("--units", nargs="+", type=_named, default=[], metavar="SYSTEM=LABELS", help="units of the new languages: PNMI")
+    add("--pooled-units", nargs="+", type=_named, default=[], metavar="SYSTEM=LABELS", help="units of new and old ones")
+    add("--phones", type=Path, metavar="FILE", help="phone marks, for units")
+    add("--joint", metavar="SYSTEM", help="the system that has learnt all languages together, for IM")
+    add("--split", default="test", help="(test)")
+    add("--out", type=Path, metavar="FILE", help="write the table as markdown, and beside it as JSON")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = _parser()
     options = parser.parse_args(arguments)
-    if bool(options.units) != bool(options.phones):
-        parser.error("--units and --phones go together")
-    from mlsuperb.analysis.expansion import compare_systems, expansion_table, pnmi_of_sides, records
+    runs = dict(options.systems)
+    fits = {"pnmi": dict(options.units), "pooled_pnmi": dict(options.pooled_units)}
+    if bool(fits["pnmi"] or fits["pooled_pnmi"]) != bool(options.phones):
+        parser.error("--units or --pooled-units and --phones go together")
+    if unknown := {name for units in fits.values() for name in units} - set(runs):
+        parser.error(f"units of {', '.join(sorted(unknown))}: the systems are {', '.join(runs)}")
+    from mlsuperb.analysis.expansion import compare_systems, expansion_table, records, with_units
     from mlsuperb.scoring.table import table_console, tell
 
-    runs = dict(options.systems)
     systems = compare_systems(runs, new=options.new, split=options.split, joint=options.joint)
     if options.phones:
         from mlsuperb.units.phones import read_phones
 
-        phones, units = read_phones(options.phones), dict(options.units)
-        if unknown := set(units) - set(runs):
-            parser.error(f"--units {', '.join(sorted(unknown))}: the systems are {', '.join(runs)}")
-        for place, one in enumerate(systems):
-            if one.name in units:
-                of_new, of_old = pnmi_of_sides(units[one.name], phones, new=options.new)
-                systems[place] = replace(one, new=replace(one.new, pnmi=of_new), old=replace(one.old, pnmi=of_old))
+        phones = read_phones(options.phones)
+        for name, units in fits.items():
+            systems = with_units(systems, units, phones, pooled=name == "pooled_pnmi", new=options.new)
     cells = expansion_table(systems, new=options.new, split=options.split)
     console = table_console()
     console.print(cells.to_rich())
@@ -61,6 +62,5 @@ def main(arguments: Sequence[str]) -> None:
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(options.out, [cells.to_markdown()])
-        write_atomic(
-            options.out.with_suffix(".json"), [strict_json(records(systems), name=str(options.out), indent=2), "\n"]
-        )
+        text = strict_json(records(systems), name=str(options.out), indent=2)
+        write_atomic(options.out.with_suffix(".json"), [text, "\n"])

@@ -3,7 +3,7 @@
 Prints one per line, in the order in which they would run; nothing is made or read. With `--unfinished`, prints only those that
 have no result, each with the reason; the exit status is 1 if there is one.
 
-With `--chain` the runs are read from the standard input, one a line: a name and its overrides, with tabs between them. There
+With `--chain` the runs are read from the standard input, one per line: a name and its overrides, with tabs between them. There
 `targets.run=@units` stands for the folder of the run `units`, which has to be above.
 """
 

@@ -123,6 +123,11 @@ class Replay:
             ValueError: one side has nothing.
         """
         new_N = np.isin(languages, self.new)
+        if unknown := sorted(set(self.new) - set(languages)):
+            raise ValueError(
+                f"loading.sampling.new: no labelled training utterance is of {', '.join(unknown)}, only of "
+                f"{', '.join(sorted(set(languages)))}"
+            )
         if new_N.all() or not new_N.any():
             raise ValueError(
                 f"loading.sampling.new={self.new}: the labelled training utterances are of {', '.join(sorted(set(languages)))}, "

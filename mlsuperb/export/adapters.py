@@ -19,6 +19,7 @@ from mlsuperb.runs.result import Result
 from mlsuperb.runtime.files import write_json
 from mlsuperb.scoring.table import ABSENT, Cells
 from mlsuperb.upstreams.adapter import CONFIG_FILE, PEFT_FOLDER, Adapter, described, merge_lora, same_weights
+from mlsuperb.upstreams.bundled import models_folder
 from mlsuperb.upstreams.checkpoint import checkpoint_problems, hash_files, load, local_folder
 from mlsuperb.upstreams.folder import PREPROCESSOR, preprocessor
 from mlsuperb.upstreams.huggingface import KIND, RUN_FOLDER, HuggingFace
@@ -191,11 +192,16 @@ def settings_for(adapter: Path | None, *, base: str | None = None, revision: str
     """
     opened = open_adapter(adapter) if adapter else None
     checkpoint = checkpoint_of(base or (opened.base_name if opened else ""))
+    if opened and opened.base.get("adapter"):
+        raise ValueError(
+            f"{adapter} was trained on {described(opened.base)}: a setting takes one adapter, so merge them first: mlsuperb "
+            "adapters merge FIRST SECOND --base BASE --out DIR"
+        )
     problems = checkpoint_problems(checkpoint, revision=revision, kind=KIND) if checkpoint else ["No base is given."]
     if problems:
         raise ValueError(f"{' '.join(problems)} Give the base with --base: a checkpoint, or a run of job=pretrain")
     folder = local_folder(checkpoint)
-    if opened and folder and not opened.base.get("adapter"):
+    if opened and folder:
         record = {"checkpoint": checkpoint, "sha256": hash_files(folder, *_WEIGHTS)}
         if same_weights(opened.base, record) is False:
             raise ValueError(
@@ -210,7 +216,9 @@ def settings_for(adapter: Path | None, *, base: str | None = None, revision: str
 
 
 def checkpoint_of(base: str) -> str:
-    """The checkpoint of a base: a run of job=pretrain has it in a folder."""
+    """The checkpoint of a base: a run of job=pretrain has it in a folder; so have the models that come with the package."""
+    if base and "/" not in base and (models_folder() / base / "config.json").is_file():
+        return str(models_folder() / base)
     return str(Path(base) / RUN_FOLDER) if base and (Path(base) / RUN_FOLDER / "config.json").is_file() else base
 
 

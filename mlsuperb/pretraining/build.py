@@ -53,7 +53,8 @@ def build(config: Mapping[str, Any], *, run: Run) -> Parts:
     """
     targets: Targets = instantiate(config["targets"])
     labelled = store.read(Path(targets.run), LabelsResult)
-    inputs = store.as_inputs({"targets": targets.run, "upstream": config["upstream"].get("run")})
+    held = (config.get("preservation") or {}).get("run")
+    inputs = store.as_inputs({"targets": targets.run, "upstream": config["upstream"].get("run"), "preservation": held})
     upstream = instantiate(config["upstream"])
     labels = targets.open(upstream)
     run.pin("targets", targets.record(labels))

@@ -61,4 +61,4 @@ def adaptation_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iter
     }
     for kind, reason in reasons.items():
         if issubclass(adaptation, kind):
-            yield f"adaptation={name} {reason}, so that no pre-trained model comes out: choose lora_expansion, partial or full"
+            yield f"adaptation={name} {reason}, so that no pre-trained model comes out: choose lora, partial or full"

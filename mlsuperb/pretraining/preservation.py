@@ -11,6 +11,7 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from mlsuperb.data.batching import BucketedBatches
 from mlsuperb.data.loading import Loading
 from mlsuperb.pretraining.dataset import MaskedBatch
 from mlsuperb.pretraining.labelling import labels_problem
@@ -76,7 +77,8 @@ class ElasticWeights:
         own = replace(settings, start=str(base), projection="new", layer_drop=0.0)
         head = own.head_for(labels.about, size=upstream.layer_size)
         dataset = targets.dataset(labels, "train", upstream=upstream, masking=masking, loading=loading, fixed=True)
-        single = replace(loading, train=replace(loading.train, max_batch_size=1), crops=None, sampling=None)
+        one_by_one = BucketedBatches(max_batch_s=loading.eval_batch_s, max_batch_size=1)
+        single = replace(loading, train=one_by_one, crops=None, sampling=None)
         model = MaskedPredictionModel(upstream, head=head, settings=own)
         fisher = fisher_information(model, single.training(dataset, seed=seed)(0), num=self.num_utterances)
         parameters = {name: one for name, one in upstream.named_parameters() if name in fisher}

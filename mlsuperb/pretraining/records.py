@@ -40,6 +40,7 @@ class PretrainingResult(Result):
         targets: what the labels are.
         scores: of the validation utterances with the final weights: in all, and by language.
         adaptation: what of the upstream was trained, as in a result of the benchmark; None: all of it.
+        projection: whose final projection the head has: `base`, which was not trained, or `new`.
         num_trainable, num_total: parameters, the head's included.
         checkpoint: folder of the model, in the run's.
     """
@@ -51,6 +52,7 @@ class PretrainingResult(Result):
     targets: dict[str, Any]
     scores: dict[str, Any]
     adaptation: dict[str, Any] | None = None
+    projection: str = "new"
     num_trainable: int
     num_total: int | None = None
     checkpoint: str

@@ -52,6 +52,7 @@ def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: 
             "languages": {language: one.figures() for language, one in counts.items()},
         },
         "adaptation": adaptation,
+        "projection": "new" if parts.model.head.final_proj.weight.requires_grad else "base",
         "num_trainable": sum(trained.values()),
         "num_total": num_total,
         "checkpoint": RUN_FOLDER,

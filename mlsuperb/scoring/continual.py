@@ -8,14 +8,8 @@ were learnt in it, so that all base languages together are task 0. Letters: S st
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-from mlsuperb.scoring.comparison.bootstrap import Interval, difference_interval
-from mlsuperb.scoring.counts import Counts
-
-SEVERAL = "all"  # the utterances of several languages together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,49 +90,3 @@ def _tasks(rates: Sequence[Mapping[str, float]], learnt: Mapping[str, int]) -> l
 
 def _mean(rates: Mapping[str, float], languages: Sequence[str]) -> float:
     return statistics.fmean(rates[language] for language in languages)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """What an expanded model changed in a language, or in `SEVERAL`: `gain` in points of error rate that the new language lost,
-    `forgetting` in points that an old one gained. The interval is None where there is nothing to rate, or one utterance only."""
-
-    kind: Literal["gain", "forgetting"]
-    language: str
-    interval: Interval | None
-
-
-def expansion_changes(
-    base: Mapping[str, Sequence[Counts]],
-    expanded: Mapping[str, Sequence[Counts]],
-    *,
-    new: Collection[str],
-    confidence: float = 0.95,
-) -> list[Change]:
-    """The gain on each new language and the forgetting on each old one, with paired bootstrap intervals over utterances; where
-    there are several of a kind, also of all their utterances together.
-
-    Args:
-        base, expanded: of the model before and after; language -> the counts of its utterances, in the same order.
-        new: the languages that the expansion taught.
-
-    Raises:
-        ValueError: the two are of other languages or utterances, or hold no new language.
-    """
-    if set(base) != set(expanded) or not set(new) <= set(base):
-        raise ValueError(
-            f"the base was measured on {', '.join(sorted(base))}, the expanded model on {', '.join(sorted(expanded))}, and new "
-            f"are {', '.join(sorted(new))}; measure both on the same languages, the new ones among them"
-        )
-    found = []
-    kinds: tuple[tuple[Literal["gain", "forgetting"], list[str]], ...] = (
-        ("gain", sorted(new)),
-        ("forgetting", sorted(set(base) - set(new))),
-    )
-    for kind, languages in kinds:
-        groups = {language: [language] for language in languages}
-        for name, members in {**groups, **({SEVERAL: languages} if len(languages) > 1 else {})}.items():
-            before, after = ([one for language in members for one in counts[language]] for counts in (base, expanded))
-            sides = (after, before) if kind == "gain" else (before, after)
-            found.append(Change(kind=kind, language=name, interval=difference_interval(*sides, confidence=confidence)))
-    return found

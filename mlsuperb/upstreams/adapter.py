@@ -110,7 +110,7 @@ class Adapter:
         if False in same and True not in same:
             raise ValueError(
                 f"{given} was trained on {described(self.base)}, and the base here is {' or '.join(map(described, records))}. "
-                "An adapter is of use on the very weights that it was trained on: give these as the base, or train the adapter "
+                "An adapter only works on the weights that it was trained on: give these as the base, or train the adapter "
                 "anew on this one"
             )
         if True not in same:
@@ -134,7 +134,7 @@ class Adapter:
                 yield f"{name} is {' x '.join(map(str, weight.shape))}, the update {outputs} x {inputs}"
 
     def attach(self, model: nn.Module, *, name: str = "adapter") -> None:
-        """Put the updates beside the layers of a model that `check` has accepted, and let them work, together with those of
+        """Put the updates beside the layers of a model that `check` has accepted, and activate them, together with those of
         adapters that are attached already under other names. The weights of the base are not touched."""
         silence_bitsandbytes()
         from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict

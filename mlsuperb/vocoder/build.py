@@ -61,7 +61,7 @@ def build(config: Mapping[str, Any], *, run: Run) -> Parts:
     )
     set_seed(config["seed"])  # the weights do not depend on what was built before
     vocoder = UnitVocoder(shape)
-    started = start_from(vocoder, settings.start) if settings.start else None
+    started = start_from(vocoder, settings.start, voice=voice) if settings.start else None
     device = prepare_process(choose_device(config["trainer"]["device"]))
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
     for split, dataset in (("train", train), ("dev", dev)):
@@ -83,6 +83,11 @@ def open_speech(
             "a vocoder is trained on segments of one length that begin with a unit: choose loading=segments"
         )
     labels, num_units = targets.open(), loading.crops.num_units
+    if abs(loading.crops.unit_s * labels.about.rate_hz - 1) > 1e-9:
+        raise ValueError(
+            f"loading.crops.unit_s={loading.crops.unit_s:g}, but {targets.run} has {labels.about.rate_hz:g} units per second: "
+            f"set loading.crops.unit_s={1 / labels.about.rate_hz:g}, so that segments begin with a unit"
+        )
     rows, dev_rows = (targets.rows(labels, split, num_units=num_units) for split in ("train", "dev"))
     speakers = names(rows, "speaker") if settings.speaker else ()
     languages = names(rows, "language") if settings.language else ()

@@ -3,6 +3,7 @@ transformers' `SeamlessM4TCodeHifiGan`."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -22,7 +23,7 @@ VOCODER, CONFIG_FILE, WEIGHTS_FILE = "vocoder", "config.json", "model.safetensor
 
 @dataclass(frozen=True, kw_only=True)
 class Voice:
-    """What a vocoder speaks.
+    """Units, speakers and languages of a vocoder.
 
     Args:
         codebook: sha256 of the codebook of its units.
@@ -78,6 +79,12 @@ def load_vocoder(given: Path, *, device: torch.device | str = "cpu") -> tuple[Un
     except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{folder} cannot be read as a vocoder ({error}); restore a copy, or train it anew") from error
     return vocoder.to(device).eval(), voice
+
+
+def weights_sha256(given: Path) -> str:
+    """Of the vocoder that `load_vocoder` reads there."""
+    folder = given / VOCODER if (given / VOCODER).is_dir() else given
+    return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:

@@ -21,8 +21,9 @@ class Vocoding:
 
     @classmethod
     def misfits(cls, config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
-        """None: what the parts are to each other depends on the labels, which are opened first of all."""
-        return iter(())
+        """An optimiser of weights that are not whole on any device; whether the other parts fit depends on the labels."""
+        if {"trainer"} <= set(groups) and config["trainer"].get("parallel") == "fsdp":
+            yield "job=vocoder trains a small model in two turns: set trainer.parallel=ddp"
 
     def __call__(self, config: Mapping[str, Any], run: Run) -> None:
         """The data flow."""
@@ -33,7 +34,7 @@ class Vocoding:
         result.save_result(config, run, parts=parts, progress=progress)
 
     def load(self, folder: Path, *, device: str) -> Transcriber:
-        """Nothing: a vocoder speaks and does not listen.
+        """Nothing: a vocoder transcribes nothing.
 
         Raises:
             ValueError: always.

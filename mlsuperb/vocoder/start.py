@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mlsuperb.vocoder.folder import VOCODER
+from mlsuperb.vocoder.folder import VOCODER, Voice, read_config
 from mlsuperb.vocoder.generator import UnitVocoder, without_weight_norm
 
 log = logging.getLogger(__name__)
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 _IN_A_WHOLE_MODEL = "vocoder."  # before the names in a checkpoint of all of SeamlessM4T
 
 
-def start_from(vocoder: UnitVocoder, start: str) -> dict[str, Any]:
+def start_from(vocoder: UnitVocoder, start: str, *, voice: Voice | None = None) -> dict[str, Any]:
     """Put the weights at `start` into a vocoder without weight norm, as far as they have its shapes; what does not fit stays as
-    it is and is named in the log.
+    it is and is named in the log. So are the embeddings of units, speakers or languages that are others there than in `voice`.
 
     Returns:
         `start`, the number of tensors `loaded`, and what is `new`: name -> reason.
@@ -30,9 +30,13 @@ def start_from(vocoder: UnitVocoder, start: str) -> dict[str, Any]:
     """
     own = vocoder.state_dict()
     found = without_weight_norm({name: one for path in _files(start) for name, one in _tensors(path)})
-    fitting = {name: one for name, one in found.items() if name in own and one.shape == own[name].shape}
+    other = _other_tables(start, voice) if voice else {}
+    fitting = {
+        name: one for name, one in found.items() if name in own and name not in other and one.shape == own[name].shape
+    }
     new = {
-        name: f"{list(found[name].shape)} there, {list(own[name].shape)} here" if name in found else "not there"
+        name: other.get(name)
+        or (f"{list(found[name].shape)} there, {list(own[name].shape)} here" if name in found else "not there")
         for name in own
         if name not in fitting
     }
@@ -50,6 +54,22 @@ def start_from(vocoder: UnitVocoder, start: str) -> dict[str, Any]:
     if unused := sorted(found.keys() - own.keys()):
         log.warning("these are there and not used: %s", ", ".join(unused))
     return {"start": start, "loaded": len(fitting), "new": new}
+
+
+def _other_tables(start: str, voice: Voice) -> dict[str, str]:
+    """Embeddings that mean something else in a vocoder of ours, and why; of others nothing is known."""
+    folder = Path(start) / VOCODER if (Path(start) / VOCODER).is_dir() else Path(start)
+    there = read_config(folder) or {}
+    here = {
+        "unit": ("codebook", voice.codebook),
+        "speaker": ("speakers", list(voice.speakers)),
+        "language": ("languages", list(voice.languages)),
+    }
+    return {
+        f"{table}_embedding.weight": f"other {key}"
+        for table, (key, value) in here.items()
+        if key in there and there[key] != value
+    }
 
 
 def _files(start: str) -> list[Path]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
@@ -16,13 +16,14 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from mlsuperb.data.batching import InferenceBatches
-from mlsuperb.runtime.files import disk_errors_named, replaced
+from mlsuperb.runtime.files import disk_errors_named, replaced, written_before
 from mlsuperb.types import SAMPLE_RATE_HZ
 from mlsuperb.units.extraction import UnitsAbout, UnitUtterance, read_units
-from mlsuperb.vocoder.folder import Voice, load_vocoder
+from mlsuperb.vocoder.folder import Voice, load_vocoder, weights_sha256
 from mlsuperb.vocoder.generator import UnitVocoder
 
 Durations = Literal["own", "predicted"]
+ABOUT_FILE = "synthesis.json"  # beside the files: what made them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +63,9 @@ class Synthesised:
 
 
 def synthesise(
-    folder: Path,
-    *,
-    vocoder: Path,
-    out: Path,
-    durations: Durations = "own",
-    speaker: str | None = None,
-    language: str | None = None,
-    batch_s: float = 60.0,
-    overwrite: bool = False,
-    device: torch.device | None = None,
-) -> Synthesised:
+    folder: Path, *, vocoder: Path, out: Path, durations: Durations = "own", speaker: str | None = None,
+    language: str | None = None, batch_s: float = 60.0, overwrite: bool = False, device: torch.device | None = None,
+) -> Synthesised:  # fmt: skip
     """Write `<id>.wav` (16 bits, 16 kHz) in `out` for each utterance of a folder of units.
 
     Args:
@@ -83,25 +76,37 @@ def synthesise(
         batch_s: padded seconds of speech in a batch, at most.
 
     Raises:
-        ValueError: the units are those of another codebook, or the vocoder does not know a speaker or a language.
+        ValueError: the units are those of another codebook, the vocoder does not know a speaker or a language, or `out` holds
+            speech of another vocoder or with other settings.
         OSError: the disk is full.
     """
     model, voice = load_vocoder(vocoder, device=device or "cpu")
     about, read = read_units(folder)
     utterances = list(read)
     check_units(about, voice, folder=folder, vocoder=vocoder)
+    chosen: dict[str, Any] = {"durations": durations, "speaker": speaker, "language": language}
     paths = paths_of(utterances, out)
     waiting = [one for one in utterances if overwrite or not paths[one.id].is_file()]
     started = time.perf_counter()
     with torch.inference_mode():
-        listed = [
-            _to_speak(one, model, voice, durations=durations, speaker=speaker, language=language) for one in waiting
-        ]
+        listed = [_to_speak(one, model, voice, **chosen) for one in waiting]
+        _check_out(out, {"vocoder": weights_sha256(vocoder), **chosen}, overwrite=overwrite)
         audio_s = _write_all(model, listed, paths, rate_hz=voice.rate_hz, batch_s=batch_s)
+    wall_s = time.perf_counter() - started
     return Synthesised(
-        num_written=len(listed), num_skipped=len(utterances) - len(listed), audio_s=audio_s,
-        wall_s=time.perf_counter() - started,
-    )  # fmt: skip
+        num_written=len(listed), num_skipped=len(utterances) - len(listed), audio_s=audio_s, wall_s=wall_s
+    )
+
+
+def _check_out(out: Path, about: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Files that are there already are kept, so they have to be of the same vocoder with the same settings."""
+    path = out / ABOUT_FILE
+    if overwrite:
+        path.unlink(missing_ok=True)
+    if (before := written_before(path, about)) is not None:
+        changed = [name for name in about if before.get(name) != about[name]]
+        other = ", ".join(f"{name} {before.get(name)} there, {about[name]} here" for name in changed)
+        raise ValueError(f"{out} holds speech made in another way ({other}). Give another --out, or --overwrite")
 
 
 def _write_all(

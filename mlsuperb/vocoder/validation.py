@@ -1,4 +1,4 @@
-"""How near dev utterances come to themselves when they are copied from their own units."""
+"""Reconstruction error on dev utterances when they are copied from their own units."""
 
 from __future__ import annotations
 

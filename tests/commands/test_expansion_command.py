@@ -70,4 +70,4 @@ def test_what_cannot_be_compared_is_said(runs: list[str], words: list[str], mess
 def test_units_need_phones(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([*runs, "--new", "wol", "--units", "base=labels"])
-    assert "--units and --phones go together" in capsys.readouterr().err
+    assert "--units or --pooled-units and --phones go together" in capsys.readouterr().err

@@ -21,9 +21,10 @@ from mlsuperb.config.compose import compose, register_resolvers
 from mlsuperb.config.options import check_overrides, conf_dir, inner_groups, options
 from mlsuperb.pretraining.job import Pretraining
 from mlsuperb.pretraining.label_job import Labelling
+from mlsuperb.vocoder.job import Vocoding
 
 CONF = [conf_dir()]
-JOBS = {"benchmark": Benchmark, "labels": Labelling, "pretrain": Pretraining}
+JOBS = {"benchmark": Benchmark, "labels": Labelling, "pretrain": Pretraining, "vocoder": Vocoding}
 JOB_OF = {group: job for job, kind in reversed(JOBS.items()) for group in kind.groups}  # the first that has it
 GROUP_CHOICES = [(group, option) for group in JOB_OF for option in options(group, CONF)]
 INNER_CHOICES = [
@@ -44,6 +45,8 @@ NEEDED = {  # what has no default, and a stand-in
     },
     "upstream=pretrained": ["upstream.run=some/run"],
     "targets=run": ["targets.run=some/run"],
+    "targets=speech": ["targets.run=some/run"],
+    "preservation=ewc": ["preservation.run=some/run"],
 }
 ABSENT = ("is not the folder of a run", "is not the folder of a finished run")  # all that is wrong with stand-ins
 

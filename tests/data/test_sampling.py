@@ -165,7 +165,10 @@ def test_replay_is_a_share_of_the_audio() -> None:
         assert repeats_N[side] == pytest.approx(repeats_N[side][0])
 
 
-@pytest.mark.parametrize(("new", "lacking"), [(["xyz"], "nothing new"), (sorted(set(LANGUAGES)), "nothing to replay")])
+@pytest.mark.parametrize(
+    ("new", "lacking"),
+    [([], "nothing new"), (sorted(set(LANGUAGES)), "nothing to replay"), (["deu", "xyz"], "is of xyz, only of deu")],
+)
 def test_replay_needs_both_sides(new: list[str], lacking: str) -> None:
     with pytest.raises(ValueError, match=lacking):
         repeats_of(Replay(new=new, share=0.2))

@@ -49,8 +49,8 @@ def new_labels(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(labels_of(tree, tmp_path_factory.mktemp("new"), "data.languages=[swa]", "clustering.num_units=5"))
 
 
-def expansion_of(base: Path, labels: Path, out: Path, *more: str) -> list[str]:
-    words = ["+exp=expand/adapt", f"upstream.run={base}", f"targets.run={labels}", f"output_root={out}", *OF_TRAINING]
+def expansion_of(base: Path, labels: Path, out: Path, *more: str, exp: str = "adapt") -> list[str]:
+    words = [f"+exp=expand/{exp}", f"upstream.run={base}", f"targets.run={labels}", f"output_root={out}", *OF_TRAINING]
     return [*words, "trainer.optimizer.lr=1e-2", *more]
 
 
@@ -105,7 +105,7 @@ def test_only_the_adapter_and_the_table_of_labels_have_changed(base: Path, expan
 def test_a_result_says_what_of_the_model_was_trained(base: Path, expanded: Path) -> None:
     result = read(expanded, PretrainingResult)
     assert result.adaptation is not None
-    assert result.adaptation["name"] == "lora_expansion"
+    assert (result.adaptation["name"], result.projection) == ("lora", "base")
     assert result.adaptation["trained"] == {"upstream": 2 * 4 * 2 * 32 * 24, "head": 9 * 16}
     assert result.num_trainable == sum(result.adaptation["trained"].values())
     assert result.num_total is not None
@@ -132,7 +132,9 @@ def test_an_expansion_that_was_killed_ends_the_same(
 )
 def test_other_adaptations(adaptation: str, trained: str, base: Path, new_labels: Path, tmp_path: Path) -> None:
     more = ("adaptation.layers=1",) if adaptation == "partial" else ()
-    made = run(expansion_of(base, new_labels, tmp_path, f"adaptation={adaptation}", "trainer.max_epochs=1", *more))
+    made = run(
+        expansion_of(base, new_labels, tmp_path, f"adaptation={adaptation}", "trainer.max_epochs=1", *more, exp="full")
+    )
     before, after = (load_file(one / "huggingface" / "model.safetensors") for one in (base, made))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     still = set() if trained == "all" else {name for name in before if not name.startswith(trained)}
@@ -157,10 +159,10 @@ def test_a_projection_of_another_size_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("adaptation", ["houlsby", "qlora", "frozen"])
 def test_adaptations_that_leave_no_model_are_refused(adaptation: str, base: Path, labels: Path) -> None:
-    config = compose(["+exp=expand/adapt", f"upstream.run={base}", f"targets.run={labels}", f"adaptation={adaptation}"])
+    config = compose(["+exp=expand/full", f"upstream.run={base}", f"targets.run={labels}", f"adaptation={adaptation}"])
     (problem,) = find_problems(config)
     assert problem.startswith(f"adaptation={adaptation}")
-    assert "choose lora_expansion, partial or full" in problem
+    assert "choose lora, partial or full" in problem
 
 
 def test_the_penalty_of_consolidation_by_hand() -> None:
@@ -181,20 +183,20 @@ def test_the_penalty_of_consolidation_by_hand() -> None:
 
 
 def test_consolidation_holds_the_weights(base: Path, labels: Path, new_labels: Path, tmp_path: Path) -> None:
-    words = ("adaptation=full", "trainer.optimizer.lr=1e-3")
-    free = run(expansion_of(base, new_labels, tmp_path, *words))
-    ewc = ("preservation=ewc", f"preservation.run={labels}", "preservation.num_utterances=5", "preservation.weight=1e6")
-    held = run(expansion_of(base, new_labels, tmp_path, *words, *ewc))
+    rate = "trainer.optimizer.lr=1e-3"
+    free = run(expansion_of(base, new_labels, tmp_path, rate, exp="full"))
+    ewc = (f"preservation.run={labels}", "preservation.num_utterances=5", "preservation.weight=1e6")
+    held = run(expansion_of(base, new_labels, tmp_path, rate, *ewc, exp="ewc"))
     start, moved, kept = (load_file(one / "huggingface" / "model.safetensors") for one in (base, free, held))
     distances = [sum(float((one[name] - start[name]).square().sum()) for name in start) for one in (moved, kept)]
     assert distances[1] < 0.8 * distances[0]
+    assert read(held, PretrainingResult).inputs["preservation"].run_id == labels.name
     assert "train_preservation" in read(held, PretrainingResult).training["history"][0]
 
 
 def test_consolidation_needs_labels_that_the_base_predicts(base: Path, new_labels: Path, tmp_path: Path) -> None:
-    ewc = ("adaptation=full", "preservation=ewc", f"preservation.run={new_labels}")
     with pytest.raises(ValueError, match="is a head for other units"):
-        run(expansion_of(base, new_labels, tmp_path, *ewc))
+        run(expansion_of(base, new_labels, tmp_path, f"preservation.run={new_labels}", exp="ewc"))
 
 
 def test_the_rate_of_discophon() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlsuperb.scoring.continual import SEVERAL, continual_measures, expansion_changes
-from mlsuperb.scoring.counts import Counts
+from mlsuperb.scoring.continual import continual_measures
 
 LEARNT = {"eng": 0, "deu": 0, "wol": 1, "rus": 2}
 RATES = [
@@ -42,33 +41,3 @@ def test_what_is_missing_is_named() -> None:
         continual_measures([RATES[0], {"eng": 1.0}], learnt={"eng": 0, "deu": 0, "wol": 1})
     with pytest.raises(ValueError, match=r"no language was learnt in stage 1, of 2"):
         continual_measures(RATES[:2], learnt={"eng": 0, "deu": 0, "wol": 2})
-
-
-def utterances(*errors: int) -> list[Counts]:
-    return [Counts(num_utterances=1, substitutions=one, reference_length=10) for one in errors]
-
-
-def test_gain_and_forgetting() -> None:
-    base = {"rus": utterances(8, 6, 7, 9), "eng": utterances(1, 1, 1, 1), "deu": utterances(2, 2, 2, 2)}
-    expanded = {"rus": utterances(3, 1, 2, 4), "eng": utterances(2, 2, 2, 2), "deu": utterances(2, 3, 2, 1)}
-    changes = {(one.kind, one.language): one.interval for one in expansion_changes(base, expanded, new=["rus"])}
-    assert set(changes) == {("gain", "rus"), *(("forgetting", name) for name in ("deu", "eng", SEVERAL))}
-    gain, forgotten = changes["gain", "rus"], changes["forgetting", "eng"]
-    assert gain is not None
-    assert forgotten is not None
-    assert (gain.value, gain.low, gain.high) == pytest.approx((50, 50, 50)), "paired: every utterance gained as much"
-    assert (forgotten.value, forgotten.excludes_zero) == (pytest.approx(10), True)
-    kept, pooled = changes["forgetting", "deu"], changes["forgetting", SEVERAL]
-    assert kept is not None
-    assert pooled is not None
-    assert (kept.value, kept.excludes_zero) == (pytest.approx(0), False)
-    assert pooled.value == pytest.approx(5)
-
-
-def test_other_languages_or_utterances_are_refused() -> None:
-    with pytest.raises(ValueError, match="measure both on the same languages"):
-        expansion_changes({"rus": utterances(1, 2)}, {"eng": utterances(1, 2)}, new=["rus"])
-    with pytest.raises(ValueError, match="measure both on the same languages"):
-        expansion_changes({"eng": utterances(1, 2)}, {"eng": utterances(1, 2)}, new=["rus"])
-    with pytest.raises(ValueError, match="the first has 3, the second 2"):
-        expansion_changes({"rus": utterances(1, 2)}, {"rus": utterances(1, 2, 3)}, new=["rus"])

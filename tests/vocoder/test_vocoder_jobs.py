@@ -43,7 +43,13 @@ def extracted(labels: Path, tmp_path: Path) -> Path:
     """The units of the labels as `mlsuperb units extract` writes them."""
     found, folder = Labels(labels / "labels"), tmp_path / "units"
     folder.mkdir()
-    about = {"codebook": found.about.codebook, "rate_hz": 50.0, "num_units": 6, "features": {"name": "fbank"}}
+    about = {
+        "codebook": found.about.codebook,
+        "rate_hz": 50.0,
+        "num_units": 6,
+        "features": {"name": "fbank"},
+        "run_id": "labels",
+    }
     (folder / "about.json").write_text(json.dumps(about))
     with (folder / "units.jsonl").open("w") as file:
         for row, utterance in enumerate(found.manifest.itertuples()):
@@ -167,6 +173,8 @@ def test_units_become_files(trained: Path, extracted: Path, tmp_path: Path, caps
     assert "no file to write, 10 were there already" in capsys.readouterr().out
     synthesise(*given, "--overwrite", "--batch-s", "0.1")
     assert first.read_bytes() == before
+    with pytest.raises(ValueError, match=r"made in another way \(speaker None there, s1 here\)"):
+        synthesise(*given, "--speaker", "s1")
     synthesise(*given, "--overwrite", "--speaker", "s1")
     assert first.read_bytes() != before
 
