@@ -20,18 +20,24 @@ COMMANDS = {
         "evaluate": "decode and score other data",
         "score": "score hypotheses again, without torch",
         "export": "write the upstream, a challenge submission, a model card or a fairseq checkpoint",
+        "adapters": "list LoRA adapters, merge them into their base, or use one unmerged",
         "import_espnet": "turn a model trained with ESPnet into a run",
         "import_fairseq": "turn a HuBERT pre-trained with fairseq into a checkpoint of transformers",
     },
     "Look at results": {
         "table": "compare finished runs, one row per run",
         "leaderboard": "place runs beside published rows, with SUPERB_s",
+        "expansion": "show what systems of language expansion gain and forget",
         "compare": "show where two runs differ, with bootstrap intervals",
         "report": "write one page about a run, or about several",
         "analyse": "draw layer weights, t-SNE, transfer matrices, layer sweeps",
     },
     "Units": {
         "units": "measure, draw and extract discrete units",
+    },
+    "Re-synthesised speech": {
+        "judge": "transcribe systems by an ASR model: WER, CER, MCD, a page to listen",
+        "listen": "make a blind listening test, and turn its ratings into MOS",
     },
     "Data": {
         "data": "prepare, describe or check a corpus",

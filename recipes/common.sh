@@ -35,7 +35,8 @@ Given again, finished runs are shown and interrupted ones carried on."
     first_stage=1 last_stage=4 dry_run=false failed=false
     run_starts=() run_counts=() some=() own_words=() config_dir=() data_words=() language_words=() dataset_words=()
     own_data_words=() runs=() commands=() starts=() lengths=() board_flags=()
-    declare -A option=() given=()
+    label_words=() train_words=() data_only=() shared=() planned=() # of pre-training
+    declare -A option=() given=() words_of=() at=()
     stage_names=("" data train tables report)
 }
 
@@ -326,3 +327,51 @@ finish() {
 }
 
 trap 'echo "interrupted: give the same command again, it goes on from the last checkpoint" >&2; exit 130' INT TERM
+
+# Pre-training and language expansion. Settings of data, clustering, extraction and labelling go to the labels (label_words), those of
+# the data also to what checks them (data_only), all others to the training (train_words).
+of_pretraining() {
+    case $data in # speech for pre-training needs no transcripts; these readers know
+        synthetic | several | audio_tree | shar) ;;
+        *) data_words+=(+data.text=optional) ;;
+    esac
+    local word key
+    for word in "${own_words[@]}"; do
+        key=${word%%=*}
+        case ${key#"${key%%[!+~]*}"} in # without the + and ~ before it
+            data | data[./@]*) label_words+=("$word") data_only+=("$word") ;;
+            clustering* | extraction* | labelling*) label_words+=("$word") ;;
+            *) train_words+=("$word") ;;
+        esac
+    done
+    if [[ $data == audio_tree && " ${data_only[*]}" != *"data/preparation="* ]]; then # a tree has no dev utterances of its own
+        label_words+=(+data/preparation=mhubert_147) data_only+=(+data/preparation=mhubert_147)
+    fi
+    # shellcheck disable=SC2034  # read by the recipes
+    shared=("output_root=$out" "seed=${seeds:-0}")
+}
+
+# Runs that build upon each other. `plan NAME WORDS...` says what one is told; there `targets.run=@NAME` is the folder of another.
+# `one STAGE NAME` does the work, if its stage was asked for (-: it has been). `at` has the folders once a run was needed.
+plan() {
+    planned+=("$1")
+    words_of[$1]=$(IFS=$'\t' && printf '%s' "${*:2}")
+}
+
+settle() {
+    local name number folders
+    folders=$(for name in "${planned[@]}"; do printf '%s\t%s\n' "$name" "${words_of[$name]}"; done |
+        "$python" -m mlsuperb folders --chain "${config_dir[@]}") || exit 2
+    mapfile -t folders <<<"$folders"
+    for number in "${!planned[@]}"; do at[${planned[number]}]=${folders[number]}; done
+}
+
+one() {
+    local number words
+    [[ -v at[$2] ]] || settle
+    IFS=$'\t' read -ra words <<<"${words_of[$2]}"
+    for number in "${!words[@]}"; do
+        if [[ ${words[number]} == *=@* ]]; then words[number]=${words[number]%%=@*}=${at[${words[number]#*=@}]}; fi
+    done
+    if [[ $1 == - ]] || stage "$1"; then run "$python" -m mlsuperb.run "${config_dir[@]}" "${words[@]}" || exit 1; fi
+}

@@ -53,23 +53,7 @@ item() {
     if (($2 < ${#items[@]})); then printf '%s' "${items[$2]}"; else printf '%s' "${items[-1]}"; fi
 }
 
-case $data in # speech for pre-training needs no transcripts; these readers know
-    synthetic | several | audio_tree | shar) ;;
-    *) data_words+=(+data.text=optional) ;;
-esac
-label_words=() train_words=() data_only=()
-for word in "${own_words[@]}"; do
-    key=${word%%=*}
-    case ${key#"${key%%[!+~]*}"} in # without the + and ~ before it
-        data | data[./@]*) label_words+=("$word") data_only+=("$word") ;;
-        clustering* | extraction* | labelling*) label_words+=("$word") ;;
-        *) train_words+=("$word") ;;
-    esac
-done
-if [[ $data == audio_tree && " ${data_only[*]}" != *"data/preparation="* ]]; then # a tree has no dev utterances of its own
-    label_words+=(+data/preparation=mhubert_147) data_only+=(+data/preparation=mhubert_147)
-fi
-shared=("output_root=$out" "seed=${seeds:-0}")
+of_pretraining
 
 # A layer that the model will not have is known before it is trained; what a published model has, only when it is loaded.
 blocks=$("$python" -m mlsuperb.run "${config_dir[@]}" job=pretrain "upstream=${option[model]}" "${train_words[@]}" --cfg job -p upstream 2>/dev/null |
@@ -81,22 +65,29 @@ for ((number = 2; number <= iterations; number++)); do
     fi
 done
 
-# A run: what it is told, its folder in made, and the work, if its stage ($1) was asked for.
-made=()
-one() {
-    made+=("$("$python" -m mlsuperb folders "${config_dir[@]}" "${@:2}")") || exit 2
-    if stage "$1"; then run "$python" -m mlsuperb.run "${config_dir[@]}" "${@:2}" || exit 1; fi
-}
-
-# The layer of the last model that iteration $1 clusters.
+# The layer of the model before that iteration $1 clusters.
 layer_for() {
     local chosen
     chosen=$(item "${option[layers]}" $(($1 - 2)))
     if [[ $chosen =~ ^(pnmi|abx)$ ]] && ! $dry_run; then
-        chosen=$("$python" -m mlsuperb units layers "upstream=pretrained" "upstream.run=${made[-1]}" "${data_words[@]}" \
+        chosen=$("$python" -m mlsuperb units layers "upstream=pretrained" "upstream.run=${at[iteration$(($1 - 1))]}" "${data_words[@]}" \
             "${language_words[@]}" "${dataset_words[@]}" "${data_only[@]}" --phones "${option[phones]}" --best "$chosen") || exit 1
     fi
     printf '%s' "$chosen"
+}
+
+plan_iteration() {
+    local words=(job=labels "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" "${shared[@]}" "run_name=labels$1") layer
+    words+=("clustering.num_units=$(item "${option[units]}" $(($1 - 1)))")
+    if (($1 == 1)); then
+        words+=("upstream=${option[start]}" "extraction.layer=${option[start-layer]}")
+    else
+        layer=$(layer_for "$1")
+        words+=(upstream=pretrained "upstream.run=@iteration$(($1 - 1))" "extraction.layer=$layer")
+        if [[ " ${label_words[*]}" != *" clustering="* ]]; then words+=(clustering=faiss); fi
+    fi
+    plan "labels$1" "${words[@]}" "${label_words[@]}"
+    plan "iteration$1" job=pretrain "upstream=${option[model]}" "targets.run=@labels$1" "${shared[@]}" "run_name=iteration$1" "${train_words[@]}"
 }
 
 if stage 1; then
@@ -104,28 +95,24 @@ if stage 1; then
     own_data_words=("${data_only[@]}")
     check_data
 fi
+measured=false # a layer that is chosen by its quality is known once its model is trained
+if [[ ${option[layers]} =~ pnmi|abx ]]; then measured=true; fi
+if ! $measured; then
+    for ((number = 1; number <= iterations; number++)); do plan_iteration "$number"; done
+fi
+labelled=() made=()
 for ((number = 1; number <= iterations; number++)); do
-    words=(job=labels "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" "${shared[@]}" "run_name=labels$number")
-    words+=("clustering.num_units=$(item "${option[units]}" $((number - 1)))")
-    if ((number == 1)); then
-        words+=("upstream=${option[start]}" "extraction.layer=${option[start-layer]}")
-    else
-        layer=$(layer_for "$number")
-        words+=(upstream=pretrained "upstream.run=${made[-1]}" "extraction.layer=$layer")
-        if [[ " ${label_words[*]}" != *" clustering="* ]]; then words+=(clustering=faiss); fi
-    fi
-    one $((2 * number)) "${words[@]}" "${label_words[@]}"
+    if $measured; then plan_iteration "$number"; fi
+    one $((2 * number)) "labels$number"
     # now, so that phones of other utterances are found out before the training
     if [[ -n ${option[phones]} ]] && ((first_stage <= 2 * number && 2 * number <= last_stage)); then
-        run "$python" -m mlsuperb units quality "${made[-1]}" --phones "${option[phones]}" || exit 1
+        run "$python" -m mlsuperb units quality "${at[labels$number]}" --phones "${option[phones]}" || exit 1
     fi
-    one $((2 * number + 1)) job=pretrain "upstream=${option[model]}" "targets.run=${made[-1]}" "${shared[@]}" \
-        "run_name=iteration$number" "${train_words[@]}"
+    one $((2 * number + 1)) "iteration$number"
+    labelled+=("${at[labels$number]}") made+=("${at[labels$number]}" "${at[iteration$number]}")
 done
 if stage $((2 * iterations + 2)); then
     if [[ -n ${option[phones]} ]]; then
-        labelled=()
-        for ((number = 0; number < ${#made[@]}; number += 2)); do labelled+=("${made[number]}"); done
         run "$python" -m mlsuperb units quality "${labelled[@]}" --phones "${option[phones]}" --out "$out/reports/pretrain-units" || true
     fi
     run "$python" -m mlsuperb report "${made[@]}" --out "$out/reports/pretrain.html" || true

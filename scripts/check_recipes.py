@@ -32,6 +32,10 @@ TINY_HUBERT = [  # for pre-training, which has no head and no upstream to choose
     *("--upstream.num_blocks", "2", "--upstream.hidden_size", "32", "--upstream.ffn_size", "64"),
     *("--upstream.position_groups", "2", "--upstream.conv_channels", "[8,8,8,8,16,16,32]"),
 ]  # fmt: skip
+EXPANSION = [
+    *("--base", "mhubert_tiny", "--data", "synthetic", "--data.minutes", "0.3", "--data.test_minutes", "0.1"),
+    *("--trainer", "debug", "--loading.train.max_batch_s", "10", "--units", "20", "--layer", "3", "--systems", "two,combined"),
+]  # fmt: skip
 ROW = ["--languages", "eng,fra,deu,rus,swa,swe,jpn,cmn,xty,dan"]  # of the monolingual track, and one reserved
 TWO = ["--languages", "deu,spa"]
 KILLED = 137
@@ -61,37 +65,42 @@ class Recipe:
     has_runs: bool = False
 
 
-# A lane is what runs one after another; recipes of the same folder are in one lane.
-LANES = (
+# What runs one after another, since it is in one folder. The longest come first: whoever is free takes the next.
+CHAINS = (
+    (
+        Recipe(
+            name="peft_study", flags=["--adaptation", "frozen,qlora_peft_study"], num_runs=20,
+            shows=("20 runs on synthetic", "SUPERB_s"),
+        ),
+    ),
+    (
+        Recipe(
+            name="expand", flags=["--new", "kat", "--old", "deu,spa"], num_runs=3, num_untrained=3, base=tuple(EXPANSION),
+            shows=("two: upstream=pretrained", "combined: upstream=pretrained"),
+        ),
+    ),
     (
         Recipe(name="all_v1", flags=ROW, num_runs=16, shows=("SUPERB_s", "16 runs on synthetic"), share="row"),
         Recipe(name="monolingual", flags=ROW, num_runs=13, shows=("13 runs on synthetic",), share="row", has_runs=True),
         Recipe(name="multilingual_asr", flags=ROW, num_runs=1, shows=("1 run on synthetic",), share="row", has_runs=True),
         Recipe(name="lid", flags=ROW, num_runs=1, shows=("1 run on synthetic",), share="row", has_runs=True),
         Recipe(name="asr_lid", flags=ROW, num_runs=1, shows=("1 run on synthetic",), share="row", has_runs=True),
-        Recipe(name="challenge", flags=TWO, num_runs=1, shows=("Protocol challenge",)),
     ),
+    (Recipe(name="v2", flags=TWO, num_runs=13, shows=("13 runs on synthetic",)),),
     (
-        Recipe(
-            name="peft_study",
-            flags=["--adaptation", "frozen,qlora_peft_study"],
-            num_runs=20,
-            shows=("20 runs on synthetic", "SUPERB_s"),
-        ),
-        Recipe(name="v2", flags=TWO, num_runs=13, shows=("13 runs on synthetic",)),
         Recipe(
             name="pretrain", flags=TWO, num_runs=2, num_untrained=2, base=tuple(TINY_HUBERT),
             shows=("labels of iteration 2", "upstream=pretrained upstream.run="),
         ),
-        Recipe(name="layer_sweep", flags=[*TWO, "--num-blocks", "3"], num_runs=7, shows=("7 runs on synthetic",)),
-        Recipe(name="fleurs", flags=[*TWO, "--head", "transformer"], num_runs=3, shows=("3 runs on synthetic",)),
-        Recipe(name="transfer", flags=["--languages", "spa,fra"], num_runs=2, shows=("2 runs on synthetic",)),
+    ),
+    (Recipe(name="layer_sweep", flags=[*TWO, "--num-blocks", "3"], num_runs=7, shows=("7 runs on synthetic",)),),
+    (Recipe(name="fleurs", flags=[*TWO, "--head", "transformer"], num_runs=3, shows=("3 runs on synthetic",)),),
+    (Recipe(name="challenge", flags=TWO, num_runs=1, shows=("Protocol challenge",)),),
+    (Recipe(name="transfer", flags=["--languages", "spa,fra"], num_runs=2, shows=("2 runs on synthetic",)),),
+    (
         Recipe(
-            name="transfer",
-            flags=["--across", "datasets", "--datasets", "studio,phone", "--languages", "deu"],
-            num_runs=2,
-            shows=("2 runs on synthetic",),
-            share="transfer_datasets",
+            name="transfer", flags=["--across", "datasets", "--datasets", "studio,phone", "--languages", "deu"], num_runs=2,
+            shows=("2 runs on synthetic",), share="transfer_datasets",
         ),
     ),
 )  # fmt: skip
@@ -181,7 +190,7 @@ class Check:
 
 
 def main() -> int:
-    """Run the lanes beside each other."""
+    """Run the chains, some at the same time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, help="for runs and logs (default: a temporary one)")
     parser.add_argument("--only", nargs="+", metavar="RECIPE", help="names, such as lid")
@@ -189,14 +198,14 @@ def main() -> int:
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="check_recipes-"))
     folder.mkdir(parents=True, exist_ok=True)
-    lanes = [[one for one in lane if not options.only or one.name in options.only] for lane in LANES]
+    chains = [[one for one in chain if not options.only or one.name in options.only] for chain in CHAINS]
 
-    def run(lane: Sequence[Recipe]) -> list[str]:
-        return [problem for recipe in lane for problem in Check(folder.resolve(), recipe).problems()]
+    def run(chain: Sequence[Recipe]) -> list[str]:
+        return [problem for recipe in chain for problem in Check(folder.resolve(), recipe).problems()]
 
     start = time.monotonic()
     with ThreadPoolExecutor(options.lanes) as pool:
-        problems = [problem for found in pool.map(run, lanes) for problem in found]
+        problems = [problem for found in pool.map(run, chains) for problem in found]
     for problem in problems:
         sys.stdout.write(f"{problem}\n")
     sys.stdout.write(f"{len(problems)} problems, {time.monotonic() - start:.0f} s; logs are in {folder}\n")

@@ -22,6 +22,7 @@ import yaml
 
 import mlsuperb
 from mlsuperb.__main__ import names as command_names
+from mlsuperb.commands.completion import WITH_SETTINGS
 from mlsuperb.config.options import check_overrides, conf_dir, options
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -167,6 +168,10 @@ def call_problems(command: str, arguments: list[str], own: list[Path]) -> list[s
         place = arguments.index("--config-dir")
         unknown_folder = bool(PLACEHOLDER.fullmatch(arguments[place + 1]))
         arguments = arguments[:place] + arguments[place + 2 :]
+    if command not in WITH_SETTINGS:
+        arguments = [word for word in arguments if "=" not in word]
+    elif command == "judge":  # its systems have names of the user's own
+        arguments = [word for word in arguments if "=" not in word or word.startswith("data")]
     settings = [filled(argument, [conf_dir(), *own], unknown_folder=unknown_folder) for argument in arguments]
     problems = check_overrides([*extra, *settings]) if settings else []
     return [f"mlsuperb {command} has no {flag}" for flag in missing] + problems

@@ -38,7 +38,8 @@ ALLOWED: dict[str, set[str]] = {
         "cache", "config", "data", "decoding", "espnet", "heads", "layers", "objectives", "runs", "runtime", "scoring", "tasks",
         "training", "upstreams",
     },
-    "pretraining": {"config", "data", "layers", "runs", "runtime", "scoring", "training", "units", "upstreams"},
+    "pretraining": {"adaptation", "config", "data", "layers", "runs", "runtime", "scoring", "training", "units", "upstreams"},
+    "vocoder": {"config", "data", "layers", "runs", "runtime", "training", "units"},
     # what is made of finished runs
     "analysis": {"benchmark", "config", "data", "layers", "pretraining", "runs", "runtime", "scoring", "units", "upstreams"},
     "export": {"adaptation", "benchmark", "config", "pretraining", "runs", "runtime", "scoring", "upstreams"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import re
 import warnings
 from collections.abc import Collection, Sequence
@@ -16,10 +16,12 @@ from torch import nn
 from mlsuperb.adaptation.base import BlockAdaptation
 from mlsuperb.adaptation.layers import Layers
 from mlsuperb.runtime.files import replaced
+from mlsuperb.upstreams.adapter import HEADER, PEFT_FOLDER, PEFT_PREFIX, WEIGHTS_FILE, merge_lora, silence_bitsandbytes
 from mlsuperb.upstreams.base import Stack, Stacked
+from mlsuperb.upstreams.probe import largest_difference, layers_of_noise
+from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
-PEFT_FOLDER = "peft_adapter"
-PEFT_PREFIX = "base_model.model."  # before every name in a peft adapter file
+MERGED_TOLERANCE = 1e-5  # of the largest value of a layer
 
 Projection = Literal["q", "k", "v", "out"]
 PROJECTIONS = ("q", "k", "v", "out")  # the order of `Stack.attention_linears`
@@ -67,8 +69,7 @@ class LoRA(BlockAdaptation):
         if self.attention:
             remedy = "Give adaptation.attention=[] adaptation.ffn=true, or choose a bottleneck adapter (houlsby)."
             self.refuse(stack, "attention_linears", remedy)
-        # peft imports bitsandbytes, which asks on some CPUs for a package that only its inference could use
-        logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+        silence_bitsandbytes()
         from peft import LoraConfig, inject_adapter_in_model
         from peft.tuners.lora import LoraLayer
 
@@ -100,7 +101,7 @@ class LoRA(BlockAdaptation):
 
     def export(self, model: Stacked, folder: Path) -> None:
         """Writes `<folder>/peft_adapter`, which `peft.PeftModel.from_pretrained(base, ...)` opens; `base` is the transformers
-        model in `model`."""
+        model in `model`. The header of its weights has the record of `model`, by which the base is known again."""
         from peft import get_peft_model_state_dict
         from safetensors.torch import save_file
 
@@ -116,8 +117,28 @@ class LoRA(BlockAdaptation):
             save_embedding_layers=False,  # else it asks the hub
         )
         named = {f"{PEFT_PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with replaced(folder / PEFT_FOLDER / "adapter_model.safetensors") as temporary:
-            save_file(named, temporary, metadata={"format": "pt"})
+        with replaced(folder / PEFT_FOLDER / WEIGHTS_FILE) as temporary:
+            save_file(named, temporary, metadata={"format": "pt", HEADER: json.dumps(model.record())})
+
+
+def merge(upstream: SelfSupervised) -> float:
+    """Put peft's updates of an upstream into its weights, and compare all layers before and after.
+
+    Returns:
+        The largest difference, relative to the largest value of its layer.
+
+    Raises:
+        ValueError: it is too large.
+    """
+    before = layers_of_noise(upstream)
+    merge_lora(upstream.model)
+    difference = largest_difference(before, layers_of_noise(upstream))
+    if not difference < MERGED_TOLERANCE:
+        raise ValueError(
+            f"with its updates merged into the weights the model gives other layers (relative difference {difference:.1e}). The "
+            "updates are so large that rounding shows: train at a lower rate (trainer.optimizer.lr)"
+        )
+    return difference
 
 
 def split(model: Stacked, stack: Stack) -> tuple[nn.Module, str]:

@@ -18,6 +18,7 @@ class Benchmark:
         "upstream", "cache", "adaptation", "featurizer", "specaug", "head", "objective", "task", "data", "loading",
         "decoding", "scoring", "trainer",
     )  # fmt: skip
+    optional: ClassVar[frozenset[str]] = frozenset()
     settings: ClassVar = ("benchmark",)
     runtime: ClassVar = {
         "featurizer": frozenset({"num_layers", "layer_size"}),

@@ -59,7 +59,7 @@ complete -c mlsuperb-run -f -a '(__mlsuperb)'
 """,
 }
 # commands that take settings as mlsuperb.run does
-WITH_SETTINGS = ("run", "evaluate", "data", "folders", "largest_batch", "units")
+WITH_SETTINGS = ("run", "evaluate", "data", "folders", "largest_batch", "units", "judge")
 
 
 def candidates(line: Sequence[str]) -> list[str]:
@@ -98,7 +98,7 @@ def _after(command: str, given: Sequence[str], word: str) -> Iterable[str]:
         return [flag for flag in flags if flag.startswith("--")]
     places = [list(action.choices) for action in parser._actions if action.choices and not action.option_strings]
     found = [choice for choices in places if not set(choices) & set(given) for choice in choices]
-    of_runs = (command == "evaluate" and not given) or (command == "units" and "quality" in given)
+    of_runs = (command == "evaluate" and not given) or (command == "units" and {"quality", "extract"} & set(given))
     if command in WITH_SETTINGS and not found and not of_runs:
         from mlsuperb.config.options import completions
 

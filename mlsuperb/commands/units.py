@@ -1,8 +1,10 @@
-"""`mlsuperb units quality|layers|phones ...`: measure discrete units, and choose the layer to cluster.
+"""`mlsuperb units quality|layers|phones|extract ...`: measure discrete units, choose the layer to cluster, hand units on.
 
 mlsuperb units quality RUN... --phones PHONES                   units of runs of job=labels: PNMI, purity, PER, boundaries, ABX
 mlsuperb units layers upstream=... data=... --phones PHONES     the quality of every layer of an upstream
 mlsuperb units phones data=synthetic ...                        write the phones of the built-in corpus beside its transcripts
+mlsuperb units extract RUN --out UNITS [--split test]           units without repetitions and their durations, for vocoders
+mlsuperb units synthesise UNITS --vocoder RUN --out DIR         speech from them
 
 PHONES is a table (utterance, start, end, phone; tabs between, seconds), or a folder of tables phones.tsv, of Praat's
 <utterance>.TextGrid or of Festival's <utterance>.lab.
@@ -81,7 +83,60 @@ def phones(options: argparse.Namespace) -> None:
     sys.stdout.writelines(f"{path}\n" for path in corpus.write_phones())
 
 
-COMMANDS = {"quality": quality, "layers": layers, "phones": phones}
+def synthesise(options: argparse.Namespace) -> None:
+    """Make speech of units with a trained vocoder."""
+    import torch
+
+    from mlsuperb.runtime.device import choose_device, prepare_process
+    from mlsuperb.vocoder.synthesis import synthesise
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    done = synthesise(
+        options.units, vocoder=options.vocoder, out=options.out, durations=options.durations, speaker=options.speaker,
+        language=options.language, batch_s=options.batch_s, overwrite=options.overwrite,
+        device=prepare_process(choose_device(options.device, setting="--device")),
+    )  # fmt: skip
+    sys.stdout.write(f"{done.sentence()}\n{options.out}\n")
+
+
+def extract(options: argparse.Namespace) -> None:
+    """Write the units of a run without repetitions: about.json, units.jsonl and, by choice, units.tsv."""
+    from mlsuperb.pretraining.labelling import labels_problem
+    from mlsuperb.runs import store
+    from mlsuperb.runs.result import Result
+    from mlsuperb.units import extraction
+    from mlsuperb.units.labels import LABELS
+
+    if problem := labels_problem("RUN", str(options.run)):
+        raise ValueError(problem)
+    found = extraction.extract(
+        options.run / LABELS,
+        options.out,
+        run_id=store.read(options.run, Result).run_id,
+        splits=options.split,
+        languages=options.languages,
+        tsv=options.tsv,
+    )
+    sys.stdout.write(f"{options.out}: {found}\n")
+
+
+def _add_extract(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `extract`."""
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="a finished run of job=labels")
+    add("--out", type=Path, required=True, metavar="UNITS", help="folder to make")
+    add("--split", type=_names, default=(), metavar="SPLIT", help="e.g. test, or dev,test (default: all labelled)")
+    add("--languages", type=_names, default=(), metavar="LANG", help="languages, e.g. deu,wol (default: all)")
+    add("--tsv", action="store_true", help="also write units.tsv: id, tab, units separated by spaces")
+
+
+def _names(words: str) -> tuple[str, ...]:
+    return tuple(word for word in words.split(",") if word)
+
+
+COMMANDS = {"quality": quality, "layers": layers, "phones": phones, "extract": extract, "synthesise": synthesise}
+WITHOUT_SETTINGS = ("quality", "extract", "synthesise")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         add("--abx", action=argparse.BooleanOptionalAction, default=name == "layers", help="measure ABX")
         add("--format", choices=("md", "csv", "json"), help="print markdown, or all figures as CSV or JSON")
         add("--out", type=Path, metavar="DIR", help="write figures and their numbers there")
+    _add_extract(made["extract"])
     add = made["quality"].add_argument
     add("runs", nargs="+", type=Path, metavar="RUN", help="a run of job=labels, or its folder labels")
     add("--by", choices=("language",), help="rows of languages as well")
@@ -118,13 +174,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--best", choices=("pnmi", "abx"), help="print the number of the best layer and nothing else")
     add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    _add_synthesis(made["synthesise"])
     return parser
+
+
+def _add_synthesis(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("units", type=Path, metavar="UNITS", help="folder that mlsuperb units extract wrote")
+    add("--vocoder", type=Path, required=True, metavar="RUN", help="a run of job=vocoder, or its folder vocoder")
+    add("--out", type=Path, required=True, metavar="DIR", help="write ID.wav there, 16 bits, 16 kHz")
+    add("--durations", choices=("own", "predicted"), default="own", help="of the units: their own, or by the vocoder")
+    add("--speaker", metavar="X", help="voice of all (default: each utterance's own)")
+    add("--language", metavar="X", help="language of all (default: each utterance's own)")
+    add("--batch-s", type=float, default=60.0, help="padded seconds of speech in a batch (default: 60)")
+    add("--overwrite", action="store_true", help="also files that are there already")
+    add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    add("--threads", type=int, help="of a CPU (default: as many as torch takes)")
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)  # a setting may stand behind a flag
-    if rest and (options.command == "quality" or any("=" not in word or word.startswith("-") for word in rest)):
+    if rest and (options.command in WITHOUT_SETTINGS or any("=" not in word or word.startswith("-") for word in rest)):
         parser.error(f"unknown: {' '.join(rest)}")
     options.overrides = [*getattr(options, "overrides", ()), *rest]
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -56,13 +56,16 @@ def find_problems(config: Mapping[str, Any], groups: Sequence[str] | None = None
     seed = config.get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         problems.append(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1")
-    for group in job.groups if groups is None else groups:
+    chosen = job.groups if groups is None else groups
+    for group in chosen:
         node = config.get(group)
+        if node is None and group in job.optional:
+            continue
         if not isinstance(node, Mapping) or "_target_" not in node:
             problems.append(f"{group} has no _target_: choose one of its options (`python -m mlsuperb.run --help`)")
         else:
             problems += _node_problems(group, node, job.runtime.get(group, frozenset()))
-    return problems or list(job.misfits(config, job.groups if groups is None else groups))
+    return problems or list(job.misfits(config, chosen))
 
 
 def _node_problems(path: str, node: Mapping[str, Any], runtime: Collection[str]) -> Iterator[str]:

@@ -104,6 +104,41 @@ class TwoLevel:
 
 
 @dataclass(kw_only=True)
+class Replay:
+    """Continued training on new languages beside a little of the old ones, so that these are not forgotten (experience replay): a
+    fixed share of the audio of a pass is of the old languages; each side is as it is in the corpus.
+
+    Args:
+        new: languages that are learnt; all others are old.
+        share: of the audio, that is of the old ones.
+    """
+
+    new: list[str]
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+    def repeats(self, amounts: np.ndarray, *, languages: np.ndarray, datasets: np.ndarray) -> np.ndarray | None:
+        """See `SamplingLaw`.
+
+        Raises:
+            ValueError: one side has nothing.
+        """
+        new_N = np.isin(languages, self.new)
+        if unknown := sorted(set(self.new) - set(languages)):
+            raise ValueError(
+                f"loading.sampling.new: no labelled training utterance is of {', '.join(unknown)}, only of "
+                f"{', '.join(sorted(set(languages)))}"
+            )
+        if new_N.all() or not new_N.any():
+            raise ValueError(
+                f"loading.sampling.new={self.new}: the labelled training utterances are of {', '.join(sorted(set(languages)))}, "
+                f"so there is {'nothing to replay' if new_N.all() else 'nothing new'}. Label both sides, and name the new ones"
+            )
+        total, of_new = amounts.sum(), amounts[new_N].sum()
+        repeats: np.ndarray = np.where(new_N, (1 - self.share) * total / of_new, self.share * total / (total - of_new))
+        return repeats
+
+
+@dataclass(kw_only=True)
 class Crops:
     """All examples of a batch cut to one length, from a random place each: no padding, whatever the lengths (fairseq's
     `random_crop`). The length is that of the shortest, `max_s` at most.

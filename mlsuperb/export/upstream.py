@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from mlsuperb.adaptation.bottleneck import BottleneckAdaptation
 from mlsuperb.adaptation.frozen import Frozen
 from mlsuperb.adaptation.qlora import QLoRA
 from mlsuperb.benchmark import build
 from mlsuperb.config.build import job_of
 from mlsuperb.export.folder import new_folder, origin
-from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
+from mlsuperb.upstreams.adapter import merge_lora
 from mlsuperb.upstreams.checkpoint import hash_files
 from mlsuperb.upstreams.folder import save_folder
 from mlsuperb.upstreams.huggingface import HuggingFace
+from mlsuperb.upstreams.probe import largest_difference, layers_of_noise
 from mlsuperb.upstreams.s3prl import S3prl
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
@@ -49,8 +47,7 @@ def export_upstream(run: Path, folder: Path) -> Exported:
     recogniser: Any = job_of(config).load(run, device="cpu")
     upstream = recogniser.model.upstream
     assert isinstance(upstream, SelfSupervised)
-    wave_BT, lengths_B = _noise()
-    before = _layers(upstream, wave_BT, lengths_B)
+    before = layers_of_noise(upstream)
     merge_lora(upstream.model)
     about = origin(run, config, what="upstream")
     with new_folder(folder, about) as unfinished:
@@ -58,8 +55,8 @@ def export_upstream(run: Path, folder: Path) -> Exported:
         about["sha256"] = hash_files(unfinished, "model*.safetensors")
         settings = {"kind": config["upstream"]["kind"]} if isinstance(upstream, S3prl) else {}
         reloaded: Any = S3prl if settings else HuggingFace
-        after = _layers(reloaded(checkpoint=str(unfinished.resolve()), **settings), wave_BT, lengths_B)
-        difference = _difference(before, after)
+        after = layers_of_noise(reloaded(checkpoint=str(unfinished.resolve()), **settings))
+        difference = largest_difference(before, after)
         if not difference < TOLERANCE:
             raise ValueError(
                 f"the exported upstream of {run} gives other layers (relative difference {difference:.1e}), so it was not "
@@ -101,37 +98,3 @@ def refuse(config: dict[str, Any]) -> None:
             f"{shown}its bottlenecks are modules of their own, for which transformers' model has no place. Use the run "
             "itself (mlsuperb transcribe, mlsuperb evaluate), or train with adaptation=lora, partial or full."
         )
-
-
-def merge_lora(model: nn.Module) -> None:
-    """Put peft's updates (LoRA, rsLoRA, DoRA) into the weights of their layers, and the layers where they were."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    wrapped = [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
-    for name, module in wrapped:
-        module.merge(safe_merge=True)  # raises at NaN
-        parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, module.get_base_layer())
-    if wrapped:
-        del model.peft_config
-
-
-def _noise() -> tuple[Tensor, Tensor]:
-    """A second and a half second of noise, always the same."""
-    generator = torch.Generator().manual_seed(0)
-    return 0.1 * torch.randn(2, SAMPLE_RATE_HZ, generator=generator), torch.tensor(
-        [SAMPLE_RATE_HZ, SAMPLE_RATE_HZ // 2]
-    )
-
-
-@torch.inference_mode()
-def _layers(upstream: Upstream, wave_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, ...]:
-    return upstream.eval()(wave_BT, lengths_B).layers
-
-
-def _difference(before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -> float:
-    assert len(before) == len(after)
-    return max(
-        float((one - other).abs().max() / one.abs().max().clamp(min=1e-9))
-        for one, other in zip(before, after, strict=True)
-    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlsuperb.adaptation.base import Adaptation
 from mlsuperb.config.build import instantiate
 from mlsuperb.data.loading import Loading
 from mlsuperb.pretraining.dataset import MaskedSpeech
@@ -19,9 +20,12 @@ from mlsuperb.runs import store
 from mlsuperb.runs.environment import set_seed
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
+from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.units.labels import Labels
+from mlsuperb.upstreams.checkpoint import local_folder
+from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +33,10 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What a pre-training works with; `labelled` and `inputs`: the result of the labels, and all runs that it takes something
-    from, for the result."""
+    from, for the result. `adaptation`: what decides which parameters of the upstream are trained; None: all are."""
 
     model: MaskedPredictionModel
+    adaptation: Adaptation | None
     labels: Labels
     labelled: LabelsResult
     inputs: dict[str, Any]
@@ -48,26 +53,51 @@ def build(config: Mapping[str, Any], *, run: Run) -> Parts:
     """
     targets: Targets = instantiate(config["targets"])
     labelled = store.read(Path(targets.run), LabelsResult)
-    inputs = store.as_inputs({"targets": targets.run, "upstream": config["upstream"].get("run")})
+    held = (config.get("preservation") or {}).get("run")
+    inputs = store.as_inputs({"targets": targets.run, "upstream": config["upstream"].get("run"), "preservation": held})
     upstream = instantiate(config["upstream"])
     labels = targets.open(upstream)
     run.pin("targets", targets.record(labels))
     run.pin("upstream", upstream.record())
-    settings, loading, masking = (instantiate(config[name]) for name in ("prediction", "loading", "masking"))
-    set_seed(config["seed"])  # the head's weights do not depend on what was built before
-    head = settings.head_for(labels.about, size=upstream.layer_size)
+    loading, masking = (instantiate(config[name]) for name in ("loading", "masking"))
+    model, adaptation = _model(config, upstream, labels)
     train, dev = (
         targets.dataset(labels, split, upstream=upstream, masking=masking, loading=loading)
         for split in ("train", "dev")
     )
-    model = MaskedPredictionModel(upstream, head=head, settings=settings)
     device = prepare_process(choose_device(config["trainer"]["device"]))
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
     log.info("train: %s utterances, %.2f h", f"{len(train):,}", train.durations_s.sum() / 3600)
     log.info("dev: %s utterances, %.2f h", f"{len(dev):,}", dev.durations_s.sum() / 3600)
     return Parts(
-        model=model.to(device), labels=labels, labelled=labelled, inputs=inputs, train=train, dev=dev, loading=loading
-    )
+        model=model.to(device), adaptation=adaptation, labels=labels, labelled=labelled, inputs=inputs,
+        train=train, dev=dev, loading=loading,
+    )  # fmt: skip
+
+
+def _model(
+    config: Mapping[str, Any], upstream: SelfSupervised, labels: Labels
+) -> tuple[MaskedPredictionModel, Adaptation | None]:
+    """What is trained, and what decides which of the upstream's parameters are; None: all are."""
+    settings, adaptation = instantiate(config["prediction"]), None
+    set_seed(config["seed"])  # the head's weights do not depend on what was built before
+    base = local_folder(str(upstream.record().get("checkpoint", "")))
+    head = settings.head_for(labels.about, size=upstream.layer_size, base=base)
+    if config.get("adaptation"):  # before the model, whose layer drop has to see the blocks as they will be
+        adaptation = instantiate(config["adaptation"])
+        adaptation.apply(upstream)
+    anchor = None
+    if config.get("preservation"):
+        if base is None:
+            raise ValueError("preservation needs a base on disk, with the head that the old labels were made for")
+        of_data = {name: instantiate(config[name]) for name in ("masking", "loading")}
+        anchor = instantiate(config["preservation"]).anchor(
+            upstream, base=base, settings=settings, seed=config["seed"], **of_data
+        )
+    model = MaskedPredictionModel(upstream, head=head, settings=settings, penalty=anchor)
+    trained, total = count_trained(model), num_parameters(model.parameters())
+    log.info("%s of %s: %.3f %%", describe_trained(trained), f"{total:,}", 100 * sum(trained.values()) / total)
+    return model, adaptation
 
 
 def train(config: Mapping[str, Any], parts: Parts, *, run: Run) -> Progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
+
+log = logging.getLogger(__name__)
 
 HEAD_FILE = "prediction_head.safetensors"
 
@@ -142,3 +145,28 @@ class StoredHead:
         head = PredictionHead(**self.settings)
         head.load_state_dict(dict(self.tensors))
         return head
+
+
+def take_projection(head: PredictionHead, base: Path | None) -> None:
+    """Give a new head the final projection of the one in a folder, and leave that out of the training. Published checkpoints
+    have no head: then the projection stays new and is trained.
+
+    Raises:
+        ValueError: it is a projection of another size.
+    """
+    if base is None or not (base / HEAD_FILE).is_file():
+        log.warning(
+            "%s has no prediction head: the final projection is new, and trained with the labels", base or "the base"
+        )
+        return
+    stored, wanted = StoredHead.read(base), head.final_proj.weight.shape
+    weight_PD = stored.tensors["final_proj.weight"]
+    if weight_PD.shape != wanted:
+        raise ValueError(
+            f"the head in {base} projects {weight_PD.shape[1]} to {weight_PD.shape[0]} numbers, that of this training "
+            f"{wanted[1]} to {wanted[0]}. Set prediction.final_size={weight_PD.shape[0]}, or prediction.projection=new"
+        )
+    with torch.no_grad():
+        head.final_proj.weight.copy_(weight_PD)
+        head.final_proj.bias.copy_(stored.tensors["final_proj.bias"])
+    head.final_proj.requires_grad_(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,16 +16,26 @@ class Pretraining:
     """See `mlsuperb.runs.job.Job`. Leaves `huggingface/` in the run's folder, for `upstream=pretrained upstream.run=FOLDER`, for
     `upstream=hf upstream.checkpoint=FOLDER/huggingface` and for transformers."""
 
-    groups: ClassVar = ("upstream", "targets", "masking", "prediction", "loading", "trainer")
+    groups: ClassVar = (
+        "upstream",
+        "adaptation",
+        "targets",
+        "masking",
+        "prediction",
+        "preservation",
+        "loading",
+        "trainer",
+    )
+    optional: ClassVar = frozenset({"adaptation", "preservation"})
     settings: ClassVar = ()
     runtime: ClassVar[dict[str, frozenset[str]]] = {}
 
     @classmethod
     def misfits(cls, config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
-        """An upstream that cannot be pre-trained."""
-        from mlsuperb.pretraining.misfits import upstream_misfits
+        """An upstream that cannot be pre-trained, an adaptation that leaves none behind."""
+        from mlsuperb.pretraining.misfits import adaptation_misfits, preservation_misfits, upstream_misfits
 
-        return upstream_misfits(config, groups)
+        return chain(*(find(config, groups) for find in (upstream_misfits, adaptation_misfits, preservation_misfits)))
 
     def __call__(self, config: Mapping[str, Any], run: Run) -> None:
         """The data flow."""

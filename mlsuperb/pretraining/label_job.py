@@ -17,6 +17,7 @@ class Labelling:
     """See `mlsuperb.runs.job.Job`. Leaves `labels/` in the run's folder (`mlsuperb.units.labels`)."""
 
     groups: ClassVar = ("upstream", "extraction", "clustering", "data", "labelling")
+    optional: ClassVar[frozenset[str]] = frozenset()
     settings: ClassVar = ()
     runtime: ClassVar[dict[str, frozenset[str]]] = {}
 

@@ -37,3 +37,28 @@ def upstream_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterat
             f"upstream={name} has no embedding of masked frames unless it is asked for: add "
             "+upstream.regularisation=mask_embedding"
         )
+
+
+def preservation_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+    """Parameters that are not whole on any device."""
+    if "preservation" in groups and config.get("preservation") and config["trainer"].get("parallel") == "fsdp":
+        yield f"preservation={config['preservation']['name']} needs whole parameters on each device: set trainer.parallel=ddp"
+
+
+def adaptation_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+    """An adaptation after which there is no model in transformers' layout, or nothing to train."""
+    if "adaptation" not in groups or not config.get("adaptation"):
+        return
+    from mlsuperb.adaptation.bottleneck import BottleneckAdaptation
+    from mlsuperb.adaptation.frozen import Frozen
+    from mlsuperb.adaptation.qlora import QLoRA
+
+    adaptation, name = get_object(config["adaptation"]["_target_"]), config["adaptation"]["name"]
+    reasons = {
+        Frozen: "trains nothing of the upstream",
+        QLoRA: "trains beside weights of 4 bits, which merging would round again",
+        BottleneckAdaptation: "adds modules for which transformers' model has no place",
+    }
+    for kind, reason in reasons.items():
+        if issubclass(adaptation, kind):
+            yield f"adaptation={name} {reason}, so that no pre-trained model comes out: choose lora, partial or full"

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.pretraining.dataset import MaskedBatch
-from mlsuperb.pretraining.head import PredictionHead, StoredHead
+from mlsuperb.pretraining.head import PredictionHead, StoredHead, take_projection
 from mlsuperb.training.trainable import Advice, Trainable
 from mlsuperb.types import Loss
 from mlsuperb.units.labels import About
@@ -50,6 +50,8 @@ class MaskedPrediction:
         layer_drop: chance of each block to be left out of an update.
         start: folder with a trained head for these very units and with these settings (`prediction_head.safetensors`), to go on
             with it; None: a new one.
+        projection: `base` takes the final projection of the head that lies beside the upstream's weights and leaves it as it
+            is, so that only the table of label embeddings is new: what fits the trained share of arXiv 2406.14092.
     """
 
     final_size: PositiveInt = 256
@@ -60,19 +62,26 @@ class MaskedPrediction:
     feature_grad_mult: Annotated[float, Field(ge=0, le=1)] = 0.1
     layer_drop: Annotated[float, Field(ge=0, lt=1)] = 0.05
     start: str | None = None
+    projection: Literal["new", "base"] = "new"
 
     def head(self, *, size: int, num_units: int) -> PredictionHead:
         """A new head for so many units."""
         return PredictionHead(**self._of_head(size=size, num_units=num_units))
 
-    def head_for(self, labels: About, *, size: int) -> PredictionHead:
+    def head_for(self, labels: About, *, size: int, base: Path | None = None) -> PredictionHead:
         """A head for the units of some labels: that of `start`, or a new one.
+
+        Args:
+            base: folder with the upstream's weights, where it has any.
 
         Raises:
             ValueError: the one to start from is for other units or another model, or has other settings.
         """
         if self.start is None:
-            return self.head(size=size, num_units=labels.num_units)
+            head = self.head(size=size, num_units=labels.num_units)
+            if self.projection == "base":
+                take_projection(head, base)
+            return head
         stored, origin = StoredHead.read(Path(self.start)), Path(self.start) / EXPORT_FILE
         about = json.loads(origin.read_text(encoding="utf-8")) if origin.is_file() else {}
         codebook = about.get("targets", {}).get("codebook")
@@ -108,16 +117,20 @@ class MaskedPredictionModel(Trainable):
         upstream: built with `regularisation="mask_embedding"`.
         head: for the units of the labels.
         settings: of the loss.
+        penalty: of the parameters, added to it.
     """
 
     methods: ClassVar = ("encode",)
     advice: ClassVar = ADVICE
 
-    def __init__(self, upstream: SelfSupervised, *, head: PredictionHead, settings: MaskedPrediction) -> None:
+    def __init__(
+        self, upstream: SelfSupervised, *, head: PredictionHead, settings: MaskedPrediction,
+        penalty: Callable[[], Tensor] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         if problem := _unfit(upstream, settings):
             raise ValueError(problem)
-        self.upstream, self.head, self.settings = upstream, head, settings
+        self.upstream, self.head, self.settings, self._of_parameters = upstream, head, settings, penalty
         self._blocks = [DroppableBlock(block) for block in upstream.stacked_blocks()]
 
     def blocks(self) -> Iterable[nn.Module]:
@@ -145,16 +158,16 @@ class MaskedPredictionModel(Trainable):
         penalty = _mean_square(front)
         weight = num + num_unmasked if settings.unmasked_weight > 0 else num
         loss = (masked + settings.unmasked_weight * unmasked) / weight.clamp(min=1) + settings.feature_penalty * penalty
-        return Loss(
-            loss,
-            weight=weight,
-            rates={
-                "prediction_loss": (masked.detach(), num),
-                "feature_penalty": (penalty.detach() * num, num),
-                "masked_accuracy": (right, num),
-                "unmasked_accuracy": (unmasked_right, num_unmasked),
-            },
-        )
+        rates = {
+            "prediction_loss": (masked.detach(), num),
+            "feature_penalty": (penalty.detach() * num, num),
+            "masked_accuracy": (right, num),
+            "unmasked_accuracy": (unmasked_right, num_unmasked),
+        }
+        if self._of_parameters is not None:
+            held = self._of_parameters()
+            loss, rates["preservation"] = loss + held, (held.detach() * num, num)
+        return Loss(loss, weight=weight, rates=rates)
 
     def _predict(self, hidden_ND: Tensor, units_N: Tensor, places_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of the frames at some places: the sum of their losses, how many are predicted right, how many they are."""

@@ -39,7 +39,9 @@ class PretrainingResult(Result):
         data: the corpus, as in the result of the labels; `languages` and hours are what was trained on.
         targets: what the labels are.
         scores: of the validation utterances with the final weights: in all, and by language.
-        num_trainable: parameters, the head's included.
+        adaptation: what of the upstream was trained, as in a result of the benchmark; None: all of it.
+        projection: whose final projection the head has: `base`, which was not trained, or `new`.
+        num_trainable, num_total: parameters, the head's included.
         checkpoint: folder of the model, in the run's.
     """
 
@@ -49,5 +51,8 @@ class PretrainingResult(Result):
     data: dict[str, Any]
     targets: dict[str, Any]
     scores: dict[str, Any]
+    adaptation: dict[str, Any] | None = None
+    projection: str = "new"
     num_trainable: int
+    num_total: int | None = None
     checkpoint: str

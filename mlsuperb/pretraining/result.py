@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlsuperb.adaptation.lora import merge
 from mlsuperb.pretraining.build import Parts, validate
 from mlsuperb.pretraining.card import write_card
 from mlsuperb.pretraining.folder import save_pretrained
@@ -17,7 +18,7 @@ from mlsuperb.runs.result import what_ran
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.speed import peak_memory_gb
-from mlsuperb.training.parameters import num_parameters
+from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.units.usage import BIT
 from mlsuperb.upstreams.huggingface import RUN_FOLDER
@@ -28,12 +29,16 @@ def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: 
     counts = validate(config, parts)
     if not ranks.is_main():
         return
-    upstream, labelled = parts.model.upstream, parts.labelled
+    upstream, labelled, trained = parts.model.upstream, parts.labelled, count_trained(parts.model)
+    num_total, adaptation = num_parameters(parts.model.parameters()), _adaptation(config, parts)
     datasets = labelled.data.get("datasets", {}).get("train", [labelled.data["name"]])
     about = {
-        "what": "pre-training", "run_id": run.id, "upstream": {"name": config["upstream"]["name"]}, "adaptation": None,
+        "what": "pre-training", "run_id": run.id, "upstream": {"name": config["upstream"]["name"]}, "adaptation": adaptation,
         "pretrained_on": sorted(datasets), "data": labelled.data, "targets": labelled.labels, "inputs": parts.inputs,
     }  # fmt: skip
+    if parts.adaptation is not None:
+        parts.adaptation.export(upstream, run.folder)
+        merge(upstream)
     save_pretrained(
         run.folder / RUN_FOLDER, upstream, parts.model.head, label_rate_hz=parts.labels.rate_hz, about=about
     )
@@ -46,21 +51,37 @@ def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: 
             "all": sum(counts.values(), Counts()).figures(),
             "languages": {language: one.figures() for language, one in counts.items()},
         },
-        "num_trainable": num_parameters(parts.model.parameters()),
+        "adaptation": adaptation,
+        "projection": "new" if parts.model.head.final_proj.weight.requires_grad else "base",
+        "num_trainable": sum(trained.values()),
+        "num_total": num_total,
         "checkpoint": RUN_FOLDER,
         "training": {**progress.counts, "history": progress.history, "kept": progress.best},
-        "cost": {
-            "iterations": progress.iteration,
-            "utterances": progress.num_utterances,
-            "train_wall_s": progress.wall_s,
-            "train_rtfx": progress.rtfx,
-            "audio_s": progress.timed_audio_s,  # all but the first updates of each start
-            "peak_memory_gb": peak_memory_gb(next(parts.model.parameters()).device),
-        },
+        "cost": _cost(parts, progress),
     }
     result = store.validated(content, PretrainingResult, place=f"result of {run.id}")
     write_card(result, run.folder / RUN_FOLDER)
     store.write(run.folder, result)
+
+
+def _cost(parts: Parts, progress: Progress) -> dict[str, Any]:
+    return {
+        "iterations": progress.iteration,
+        "utterances": progress.num_utterances,
+        "train_wall_s": progress.wall_s,
+        "train_rtfx": progress.rtfx,
+        "audio_s": progress.timed_audio_s,  # all but the first updates of each start
+        "peak_memory_gb": peak_memory_gb(next(parts.model.parameters()).device),
+    }
+
+
+def _adaptation(config: Mapping[str, Any], parts: Parts) -> dict[str, Any] | None:
+    """Name, settings and trained parameters by part; None where everything is trained."""
+    if parts.adaptation is None:
+        return None
+    node = config["adaptation"]
+    settings = {key: value for key, value in node.items() if key not in ("name", "_target_")}
+    return {"name": node["name"], "settings": settings, "trained": count_trained(parts.model)}
 
 
 def show(folder: Path) -> None:
@@ -80,6 +101,15 @@ def show(folder: Path) -> None:
     console.print(table)
     cost = result.cost
     sys.stdout.write(
-        f"{result.num_trainable / 1e6:.1f} M parameters, {cost['iterations']:,} iterations, {cost['train_wall_s'] / 3600:.2f} h\n"
+        f"{_size(result)}, {cost['iterations']:,} iterations, {cost['train_wall_s'] / 3600:.2f} h\n"
         f"use it: upstream=pretrained upstream.run={folder} (transformers: {folder / result.checkpoint})\n"
     )
+
+
+def _size(result: PretrainingResult) -> str:
+    """How many parameters were trained; of how many, if not all."""
+    total = result.num_total or result.num_trainable
+    if result.num_trainable == total:
+        return f"{total / 1e6:.1f} M parameters"
+    share = result.num_trainable / total
+    return f"{result.num_trainable / 1e6:.2f} of {total / 1e6:.1f} M parameters trained ({100 * share:.3f} %)"

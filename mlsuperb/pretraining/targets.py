@@ -57,9 +57,10 @@ class Targets:
         return labels
 
     def dataset(
-        self, labels: Labels, split: str, *, upstream: SelfSupervised, masking: SpanMasking, loading: Loading
-    ) -> MaskedSpeech:
-        """The labelled rows of a split, with masks for a model.
+        self, labels: Labels, split: str, *, upstream: SelfSupervised, masking: SpanMasking, loading: Loading,
+        fixed: bool | None = None,
+    ) -> MaskedSpeech:  # fmt: skip
+        """The labelled rows of a split, with masks for a model; `fixed`: the same ones every time (None: all but those of train).
 
         Raises:
             ValueError: there is none.
@@ -77,7 +78,7 @@ class Targets:
             chosen = in_shards(chosen, Path(self.shards))
         return MaskedSpeech(
             labels, chosen, masking=masking, num_frames=upstream.input.num_frames, frame_rate_hz=upstream.frame_rate_hz,
-            fixed=split != "train", keep_gb=loading.kept_gb,
+            fixed=split != "train" if fixed is None else fixed, keep_gb=loading.kept_gb,
         )  # fmt: skip
 
     def record(self, labels: Labels) -> dict[str, Any]:

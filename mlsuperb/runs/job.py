@@ -16,11 +16,13 @@ class Job(Protocol):
 
     Attributes:
         groups: the groups whose options are its parts.
+        optional: those of them that need not be chosen (`null` in the job's file).
         settings: further settings at the top of its configuration.
         runtime: by group, arguments that only the running program knows (sizes); nobody types them.
     """
 
     groups: ClassVar[tuple[str, ...]]
+    optional: ClassVar[frozenset[str]] = frozenset()
     settings: ClassVar[tuple[str, ...]]
     runtime: ClassVar[Mapping[str, frozenset[str]]]
 

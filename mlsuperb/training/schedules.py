@@ -74,3 +74,51 @@ class LinearDecay:
             return update / warmup_updates
         left = max(0.0, 1 - (update - warmup_updates) / max(1, num_updates - warmup_updates))
         return self.final + (1 - self.final) * left
+
+
+@dataclass(kw_only=True)
+class ExponentialDecay:
+    """Linear warm-up to the full rate, that rate for a while, then an exponential down to `final` of it: how the HuBERTs of
+    DiscoPhon were continued (arXiv 2603.18612: 600 + 9,400 + 10,000 updates, down to 1 %).
+
+    Args:
+        warmup: share of the updates spent warming up.
+        flat: share of the updates at the full rate.
+        final: the factor at the end of the training.
+    """
+
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    flat: Annotated[float, Field(ge=0, lt=1)] = 0.47
+    final: Annotated[float, Field(gt=0, le=1)] = 0.01
+
+    def __call__(self, update: int, num_updates: int) -> float:
+        rising, falling = round(self.warmup * num_updates), round((self.warmup + self.flat) * num_updates)
+        if update < rising:
+            return (update + 1) / rising
+        done = max(0.0, (update - falling) / max(1, num_updates - falling))
+        return float(self.final ** min(1.0, done))
+
+    @classmethod
+    def problems(cls, *, warmup: float = 0.03, flat: float = 0.47, **_: float) -> list[str]:
+        """Whether there are updates left for the decay."""
+        if warmup + flat < 1:
+            return []
+        return [
+            f"trainer.schedule: warmup={warmup:g} and flat={flat:g} leave no updates for the decay: give less than 1 in all"
+        ]
+
+
+@dataclass(kw_only=True)
+class StepDecay:
+    """A rate that is multiplied by `factor` after every `updates` updates: HiFi-GAN's `ExponentialLR`, whose steps are epochs.
+
+    Args:
+        factor: of each step.
+        updates: between one step and the next.
+    """
+
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.999
+    updates: PositiveInt
+
+    def __call__(self, update: int, num_updates: int) -> float:
+        return self.factor ** (update // self.updates)

@@ -54,21 +54,29 @@ def warped(costs_PXY: np.ndarray, x_lengths_P: np.ndarray, y_lengths_P: np.ndarr
     """
     costs_XYP = np.ascontiguousarray(costs_PXY.transpose(1, 2, 0), np.float32)
     num_x, num_y, num_pairs = costs_XYP.shape
-    total_XYP = np.empty_like(costs_XYP)
-    cells_XYP = np.empty((num_x, num_y, num_pairs), np.int32)
-    total_XYP[0] = costs_XYP[0].cumsum(0)
-    total_XYP[:, 0] = costs_XYP[:, 0].cumsum(0)
-    cells_XYP[0] = np.arange(1, num_y + 1)[:, None]
-    cells_XYP[:, 0] = np.arange(1, num_x + 1)[:, None]
-    for x in range(1, num_x):
-        for y in range(1, num_y):
-            diagonal_P, left_P, up_P = total_XYP[x - 1, y - 1], total_XYP[x, y - 1], total_XYP[x - 1, y]
-            side_P = np.minimum(left_P, up_P)
-            total_XYP[x, y] = costs_XYP[x, y] + np.minimum(diagonal_P, side_P)
-            side_cells_P = np.where(left_P <= up_P, cells_XYP[x, y - 1], cells_XYP[x - 1, y])
-            cells_XYP[x, y] = np.where(diagonal_P <= side_P, cells_XYP[x - 1, y - 1], side_cells_P) + 1
-    ends = x_lengths_P - 1, y_lengths_P - 1, np.arange(num_pairs)
-    mean_P: np.ndarray = total_XYP[ends] / cells_XYP[ends].astype(np.float32)
+    ends_P = x_lengths_P + y_lengths_P - 2  # the diagonals on which the pairs end
+    mean_P = np.empty(num_pairs, np.float32)
+    # Row x + 1 of a diagonal d is the cell (x, d - x); rows of cells outside the table stay infinite
+    before, last, current = (
+        (np.full((num_x + 1, num_pairs), np.inf, np.float32), np.zeros((num_x + 1, num_pairs), np.int32))
+        for _ in range(3)
+    )
+    before[0][0] = 0  # from which the first cell is entered
+    for d in range(num_x + num_y - 1):
+        low, high = max(0, d - num_y + 1), min(num_x, d + 1)
+        x, here = np.arange(low, high), slice(low + 1, high + 1)
+        (diagonal, left, up), (diagonal_cells, left_cells, up_cells) = (
+            (before[kind][low:high], last[kind][here], last[kind][low:high]) for kind in (0, 1)
+        )
+        side = np.minimum(left, up)
+        np.add(costs_XYP[x, d - x], np.minimum(diagonal, side), out=current[0][here])
+        side_cells = np.where(left <= up, left_cells, up_cells)
+        np.add(np.where(diagonal <= side, diagonal_cells, side_cells), 1, out=current[1][here])
+        before[0][0] = np.inf
+        ending = np.flatnonzero(ends_P == d)
+        total, cells = (values[x_lengths_P[ending], ending] for values in current)
+        mean_P[ending] = total / cells.astype(np.float32)
+        before, last, current = last, current, before
     return mean_P
 
 

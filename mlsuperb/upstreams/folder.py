@@ -29,11 +29,11 @@ def save_folder(upstream: SelfSupervised, folder: Path, *, normalise: bool | Non
     finally:
         for name, value in own.items():
             setattr(upstream.model.config, name, value)
-    write_json(folder / PREPROCESSOR, _preprocessor(upstream, normalise))
+    write_json(folder / PREPROCESSOR, preprocessor(upstream, normalise))
 
 
-def _preprocessor(upstream: SelfSupervised, normalise: bool | None) -> dict[str, Any]:
-    """As transformers' feature extractors write it, so that other programs prepare waves as the run did."""
+def preprocessor(upstream: SelfSupervised, normalise: bool | None = None) -> dict[str, Any]:
+    """The content of preprocessor_config.json, so that other programs prepare waves as the run did."""
     from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
 
     config: Any = upstream.model.config

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
+from mlsuperb.upstreams.adapter import Adapter, merge_lora
 from mlsuperb.upstreams.base import Regularisation, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, Loaded, load, local_folder
 from mlsuperb.upstreams.published import Published
@@ -29,7 +31,7 @@ class HuggingFace(Published, SelfSupervised):
 
     Waves are brought to zero mean and unit variance where the checkpoint's preprocessor_config.json says
     `do_normalize`. `record` also has that and, for a folder that `mlsuperb export` wrote, `exported_from`: the run and the
-    speech that its weights are from.
+    speech that its weights are from. With an `adapter`, `record` has its name and hashes, too.
 
     Args:
         checkpoint: an id on the hub (`facebook/hubert-base-ls960`) or a folder written by `save_pretrained`. A
@@ -37,6 +39,8 @@ class HuggingFace(Published, SelfSupervised):
         revision: branch, tag or commit on the hub; a folder has none.
         dropout_while_frozen: see `Upstream`.
         regularisation: see `SelfSupervised`.
+        adapter: folder of a LoRA adapter that was trained on this checkpoint, or of the run that trained it; its updates are
+            added to the weights in memory.
     """
 
     kind = KIND
@@ -48,8 +52,10 @@ class HuggingFace(Published, SelfSupervised):
         revision: str = "main",
         dropout_while_frozen: bool = False,
         regularisation: Regularisation = "off",
+        adapter: str | None = None,
     ) -> None:
         loaded = load(checkpoint, revision=revision, kind=KIND)
+        added = _add(adapter, loaded) if adapter is not None else {}
         normalise, source = _normalisation(loaded)
         logger.info("%s: do_normalize is %s (%s)", checkpoint, normalise, source)
         super().__init__(
@@ -64,7 +70,36 @@ class HuggingFace(Published, SelfSupervised):
             "do_normalize_source": source,
             **size_and_type(self),
             **_origin(checkpoint),
+            **added,
         }
+
+    @classmethod
+    def problems(  # type: ignore[override]
+        cls, *, checkpoint: str, revision: str = "main", adapter: str | None = None, **_others: object
+    ) -> list[str]:
+        """What can be said against the checkpoint and the adapter without network or weights."""
+        found = super().problems(checkpoint=checkpoint, revision=revision)
+        return [*found, *adapter_problems(adapter)]
+
+
+def adapter_problems(adapter: str | None) -> list[str]:
+    """Whether there is no such adapter."""
+    if adapter is not None:
+        try:
+            Adapter.open(Path(adapter))
+        except ValueError as error:
+            return [f"upstream.adapter: {error}"]
+    return []
+
+
+def _add(folder: str, loaded: Loaded) -> dict[str, Any]:
+    """Merge an adapter into the model; returns its part of the record."""
+    adapter = Adapter.open(Path(folder))
+    adapter.check(loaded.model, loaded.record(), given=f"upstream.adapter={folder}")
+    adapter.attach(loaded.model)
+    merge_lora(loaded.model)
+    logger.info("%s: added the adapter %s", loaded.checkpoint, adapter.name)
+    return {"adapter": adapter.record()}
 
 
 def _origin(checkpoint: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.upstreams.base import Regularisation
-from mlsuperb.upstreams.huggingface import RUN_FOLDER, HuggingFace
+from mlsuperb.upstreams.huggingface import RUN_FOLDER, HuggingFace, adapter_problems
 
 
 class PretrainedRun(HuggingFace):
@@ -17,20 +17,29 @@ class PretrainedRun(HuggingFace):
         run: folder of a finished run of job=pretrain.
         dropout_while_frozen: see `Upstream`.
         regularisation: see `SelfSupervised`.
+        adapter: see `HuggingFace`.
     """
 
-    def __init__(self, *, run: str, dropout_while_frozen: bool = False, regularisation: Regularisation = "off") -> None:
+    def __init__(
+        self,
+        *,
+        run: str,
+        dropout_while_frozen: bool = False,
+        regularisation: Regularisation = "off",
+        adapter: str | None = None,
+    ) -> None:
         super().__init__(
             checkpoint=str(Path(run) / RUN_FOLDER),
             dropout_while_frozen=dropout_while_frozen,
             regularisation=regularisation,
+            adapter=adapter,
         )
 
     @classmethod
-    def problems(cls, *, run: str, **_others: object) -> list[str]:  # type: ignore[override]
-        """Whether the run has finished."""
+    def problems(cls, *, run: str, adapter: str | None = None, **_others: object) -> list[str]:  # type: ignore[override]
+        """Whether the run has finished, and there is the adapter."""
         if (Path(run) / RUN_FOLDER / "config.json").is_file():
-            return []
+            return adapter_problems(adapter)
         return [
             f"upstream.run={run} is not the folder of a finished run of job=pretrain: it has no {RUN_FOLDER}/config.json. Give "
             "the folder that it printed"

@@ -48,7 +48,7 @@ def offered(line: str) -> list[str]:
         ("mlsuperb-run upstream=xlsr", ["upstream=xlsr_53"]),
         ("mlsuperb largest-batch upstream=xlsr", ["upstream=xlsr_53"]),
         ("mlsuperb folders --un", ["--unfinished"]),
-        ("mlsuperb units ", ["quality", "layers", "phones"]),
+        ("mlsuperb units ", ["quality", "layers", "phones", "extract"]),
         ("mlsuperb units layers upstream=xlsr", ["upstream=xlsr_53"]),
         ("mlsuperb data ", ["prepare", "describe", "check"]),
         ("mlsuperb data describe data=kal", ["data=kaldi"]),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -115,6 +116,18 @@ def test_what_has_no_result_and_why(tmp_path: Path, capsys: pytest.CaptureFixtur
         folder.mkdir(exist_ok=True)
         (folder / "result.json").write_text("{}")
     assert main(*words) == 0
+
+
+def test_runs_that_build_upon_each_other(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    chain = "units\tjob=labels\tdata=synthetic\nmodel-1\tjob=pretrain\ttargets.run=@units\tseed=1\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(chain))
+    assert main("--chain") == 0
+    units, model = capsys.readouterr().out.splitlines()
+    assert [Path(units)] == run_folders(["job=labels", "data=synthetic"])
+    assert [Path(model)] == run_folders(["job=pretrain", f"targets.run={units}", "seed=1"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(chain.replace("@units", "@unit")))
+    with pytest.raises(ValueError, match="@unit is none of the runs above it: units"):
+        main("--chain")
 
 
 def test_torch_is_not_loaded() -> None:

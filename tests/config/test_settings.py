@@ -21,9 +21,10 @@ from mlsuperb.config.compose import compose, register_resolvers
 from mlsuperb.config.options import check_overrides, conf_dir, inner_groups, options
 from mlsuperb.pretraining.job import Pretraining
 from mlsuperb.pretraining.label_job import Labelling
+from mlsuperb.vocoder.job import Vocoding
 
 CONF = [conf_dir()]
-JOBS = {"benchmark": Benchmark, "labels": Labelling, "pretrain": Pretraining}
+JOBS = {"benchmark": Benchmark, "labels": Labelling, "pretrain": Pretraining, "vocoder": Vocoding}
 JOB_OF = {group: job for job, kind in reversed(JOBS.items()) for group in kind.groups}  # the first that has it
 GROUP_CHOICES = [(group, option) for group in JOB_OF for option in options(group, CONF)]
 INNER_CHOICES = [
@@ -34,6 +35,7 @@ TEXT_CHOICES = options(
 )  # of translation; no job brings them yet: tests/data/test_parallel.py composes them
 EXPERIMENTS = options("exp", CONF)
 NEEDED = {  # what has no default, and a stand-in
+    "loading/sampling=replay": ["loading.sampling.new=[wol]"],
     "data=ml_superb_10min": ["data.root=."],
     "data=ml_superb_1h": ["data.root=."],
     "data=kaldi": ["data.root=.", "+data.language=eng"],
@@ -43,6 +45,8 @@ NEEDED = {  # what has no default, and a stand-in
     },
     "upstream=pretrained": ["upstream.run=some/run"],
     "targets=run": ["targets.run=some/run"],
+    "targets=speech": ["targets.run=some/run"],
+    "preservation=ewc": ["preservation.run=some/run"],
 }
 ABSENT = ("is not the folder of a run", "is not the folder of a finished run")  # all that is wrong with stand-ins
 
@@ -109,7 +113,8 @@ def test_every_choice_composes_and_has_a_target(group: str, option: str) -> None
 @pytest.mark.parametrize(("group", "option"), INNER_CHOICES)
 def test_every_part_of_a_part_is_added_to_it(group: str, option: str) -> None:
     outer, _, inner = group.partition("/")
-    config = compose([f"job={JOB_OF[outer]}", f"+{group}={option}"])
+    words = [f"job={JOB_OF[outer]}", f"+{group}={option}", *NEEDED.get(f"{group}={option}", [])]
+    config = compose(words)
     assert "_target_" in config[outer][inner]
     assert find_problems(config, groups=(outer,)) == []
     assert check_overrides([f"+{group}={option}"]) == []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlsuperb.data.batching import BucketedBatches, DealtBatches, TrainingBatches
-from mlsuperb.data.sampling import Crops, Draw, Temperature, TwoLevel, Uniform
+from mlsuperb.data.sampling import Crops, Draw, Replay, Temperature, TwoLevel, Uniform
 
 RNG = np.random.default_rng(0)
 CELLS = {("deu", "mls"): 300, ("deu", "cv"): 90, ("eng", "mls"): 150, ("nan", "cv"): 20, ("nan", "fleurs"): 7}
@@ -152,3 +152,23 @@ def test_draws_over_epochs_and_ranks_follow_the_law(alpha: float, beta: float, w
     assert found.total() > 5000
     assert chi_square(found, by_hand(alpha, beta, sizes)) < 18.5
     assert chi_square(found, by_hand(alpha + 0.15, beta, sizes)) > 18.5
+
+
+def test_replay_is_a_share_of_the_audio() -> None:
+    law = Replay(new=[str(LANGUAGES[0])], share=0.25)
+    repeats_N = repeats_of(law)
+    new_N = LANGUAGES[0] == LANGUAGES
+    seen_s = repeats_N * DURATIONS_S
+    assert seen_s.sum() == pytest.approx(DURATIONS_S.sum())
+    assert seen_s[~new_N].sum() / seen_s.sum() == pytest.approx(0.25)
+    for side in (new_N, ~new_N):
+        assert repeats_N[side] == pytest.approx(repeats_N[side][0])
+
+
+@pytest.mark.parametrize(
+    ("new", "lacking"),
+    [([], "nothing new"), (sorted(set(LANGUAGES)), "nothing to replay"), (["deu", "xyz"], "is of xyz, only of deu")],
+)
+def test_replay_needs_both_sides(new: list[str], lacking: str) -> None:
+    with pytest.raises(ValueError, match=lacking):
+        repeats_of(Replay(new=new, share=0.2))

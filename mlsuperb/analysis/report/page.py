@@ -49,7 +49,7 @@ def write_report(
         for folder, result in runs.items()
     ]
     page = one_run_page(loaded[0], max_audio=max_audio) if single else several_runs_page(loaded, max_audio=max_audio)
-    return _write(page, out or (loaded[0].folder / REPORT if single else Path(REPORT)))
+    return write_page(page, out or (loaded[0].folder / REPORT if single else Path(REPORT)))
 
 
 def write_pretraining_report(runs: Mapping[Path, Result], *, out: Path | None = None) -> Path:
@@ -59,10 +59,15 @@ def write_pretraining_report(runs: Mapping[Path, Result], *, out: Path | None = 
         OSError: something cannot be written.
     """
     default = next(iter(runs)) / REPORT if len(runs) == 1 else Path(REPORT)
-    return _write(pretraining_page(runs), out or default)
+    return write_page(pretraining_page(runs), out or default)
 
 
-def _write(page: Page, out: Path) -> Path:
+def write_page(page: Page, out: Path) -> Path:
+    """Write a page and the files of its figures.
+
+    Raises:
+        OSError: something cannot be written.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     figures = figures_folder(out)
     for chart in page.charts:

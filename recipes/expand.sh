@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# Teach a pre-trained HuBERT a new language through LoRA and keep its old ones (arXiv 2406.14092), beside the baselines.
+#   recipes/expand.sh --base mhubert_tiny --new kat --old deu,spa --data synthetic --units 100 --layer 3 --trainer mhubert_tiny
+#   recipes/expand.sh --base DIR --new wol --old eng,fra --data ml_superb --data-root DIR --exp real_speech --exp-data-root DIR
+# Every stage is a run in --out; a killed one goes on when the same command is given again. Systems:
+#   one      LoRA on units of MFCCs of the new language
+#   two      LoRA on units of a layer of `one`
+#   combined LoRA on units pooled over old and new languages, with a share of old speech
+#   full     all weights, on the units of `two`
+# Stages: 1 check the data, 2 units of MFCCs, 3 one, 4 units of a layer, 5 two, 6 pooled units, 7 combined, 8 full, 9 judge them.
+# Stage 9, with --phones: units of each system's layer (fitted on the new language, and pooled) for the test utterances of all languages,
+# compared with phones. With --exp: the same frozen head on each system, and the table of gain and forgetting.
+# Own flags:
+#   --base NAME|FOLDER    option of upstream=, the folder of a run of job=pretrain, or one in the hub's layout
+#   --new LANG            the language that is learnt
+#   --old a,b             languages that are to be kept
+#   --units K             (1000)
+#   --layer N             (6) that is clustered, from the second iteration on
+#   --share S             (0.2) of old speech in `combined`
+#   --systems a,b         (one,two,combined,full) that are trained
+#   --phones FILE         phone marks of the test utterances: PNMI, PER, boundaries by language
+#   --exp NAME            experiment with a frozen head for stage 9, such as real_speech or demo
+#   --exp-data-root DIR   its corpus, where it is not the built-in one
+# Settings of data, clustering, extraction and labelling go to the labels, all others to the trainings.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+option=([base]="" [new]="" [old]="" [units]=1000 [layer]=6 [share]=0.2 [phones]="" [exp]="" [exp-data-root]="")
+option[systems]="one,two,combined,full"
+stage_names=("" data "units of MFCCs" one "units of a layer" two "pooled units" combined full judgement)
+last_stage=9
+parse "$@"
+for flag in base new old; do [[ -n ${option[$flag]} ]] || die "--$flag is missing"; done
+[[ -z $languages ]] || die "--languages: give --new and --old"
+[[ -z $seeds || $seeds =~ ^[0-9]+$ ]] || die "--seeds $seeds: one seed at a time"
+[[ ,${option[old]}, != *,${option[new]},* ]] || die "--new ${option[new]} is among --old ${option[old]}"
+for system in ${option[systems]//,/ }; do
+    [[ $system =~ ^(one|two|combined|full)$ ]] || die "--systems $system: there are one, two, combined, full"
+done
+wanted() { [[ ,${option[systems]}, == *,$1,* ]]; }
+
+of_pretraining
+new="data.languages=$(list "${option[new]}")"
+all="data.languages=$(list "${option[new]},${option[old]}")"
+units="clustering.num_units=${option[units]}"
+base=(upstream="${option[base]}") # as job=labels takes it
+if [[ -d ${option[base]}/huggingface ]]; then
+    base=(upstream=pretrained upstream.run="${option[base]}")
+elif [[ ${option[base]} == */* || -d ${option[base]} ]]; then
+    base=(upstream=hf upstream.checkpoint="${option[base]}")
+fi
+
+labels() { # of name $1, with the words that follow
+    plan "$1" job=labels "${data_words[@]}" "${shared[@]}" "run_name=$1" "${@:2}" "${label_words[@]}"
+}
+
+expansion() { # of name $1, by the experiment $2, on the labels of name $3
+    plan "$1" "+exp=expand/$2" "${base[@]}" "targets.run=@$3" "${shared[@]}" "run_name=$1" "${@:4}" "${train_words[@]}"
+}
+
+# The layer that is clustered, of the base or of a run.
+layer_of() {
+    layer=("${base[@]}")
+    if [[ $1 != base ]]; then layer=(upstream=pretrained "upstream.run=@$1"); fi
+    layer+=("extraction.layer=${option[layer]}" clustering=faiss)
+}
+
+# What stage 9 makes of a system: units, fitted on the new language or pooled, of the test utterances of all; a head.
+judged() {
+    local fit on
+    layer_of "$1"
+    if [[ -n ${option[phones]} ]]; then
+        for fit in new pooled; do
+            if [[ $fit == new ]]; then on=$new; else on=$all; fi
+            labels "fit-$fit-$1" "$on" "$units" "${layer[@]}" "labelling.splits=[train]"
+            labels "units-$fit-$1" "$all" "$units" "${layer[@]}" "labelling.run=@fit-$fit-$1" "labelling.splits=[test]"
+        done
+    fi
+    [[ -n ${option[exp]} ]] || return 0
+    local words=("${base[@]}")
+    if [[ $1 != base ]]; then words=(upstream=pretrained "upstream.run=@$1"); fi
+    if [[ -n ${option[exp-data-root]} ]]; then words+=("data.root=${option[exp-data-root]}"); fi
+    plan "head-$1" "+exp=${option[exp]}" "$all" "${words[@]}" "run_name=head-$1" "${shared[@]}"
+}
+
+labels units-mfcc "$new" "$units" upstream=kaldi_mfcc
+expansion one adapt units-mfcc
+layer_of one
+labels units-layer "$new" "$units" "${layer[@]}"
+expansion two adapt units-layer
+labels units-pooled "$all" "$units" "${layer[@]}"
+expansion combined replay units-pooled "loading.sampling.new=$(list "${option[new]}")" "loading.sampling.share=${option[share]}"
+expansion full full units-layer
+systems=()
+for system in one two combined full; do
+    if wanted "$system"; then systems+=("$system"); fi
+done
+for system in base "${systems[@]}"; do judged "$system"; done
+
+if stage 1; then
+    runs=("$out/none") # there is something to train
+    language_words=("$all") own_data_words=("${data_only[@]}")
+    check_data
+fi
+one 2 units-mfcc
+one 3 one
+one 4 units-layer
+if wanted two; then one 5 two; fi
+if wanted combined; then one 6 units-pooled && one 7 combined; fi
+if wanted full; then one 8 full; fi
+if stage 9; then
+    quality=() heads=() trained=() words=() own=() pooled=()
+    for system in base "${systems[@]}"; do
+        if [[ -n ${option[phones]} ]]; then
+            for fit in new pooled; do
+                one - "fit-$fit-$system"
+                one - "units-$fit-$system"
+                quality+=("${at[units-$fit-$system]}")
+            done
+            own+=("$system=${at[units-new-$system]}") pooled+=("$system=${at[units-pooled-$system]}")
+        fi
+        if [[ -n ${option[exp]} ]]; then
+            one - "head-$system"
+            heads+=("${at[head-$system]}") words+=("$system=${at[head-$system]}")
+        fi
+        if [[ $system != base ]]; then trained+=("${at[$system]}"); fi
+    done
+    if [[ -n ${option[phones]} ]]; then
+        run "$python" -m mlsuperb units quality "${quality[@]}" --phones "${option[phones]}" --by language --out "$out/reports/expansion-units"
+        words+=(--units "${own[@]}" --pooled-units "${pooled[@]}" --phones "${option[phones]}")
+    fi
+    if [[ -n ${option[exp]} ]]; then
+        run "$python" -m mlsuperb table "${heads[@]}" --by language
+        run "$python" -m mlsuperb expansion "${words[@]}" --new "${option[new]}" --out "$out/reports/expansion.md"
+    fi
+    run "$python" -m mlsuperb report "${trained[@]}" --out "$out/reports/expansion.html" || true
+    for system in "${systems[@]}"; do printf '%s: upstream=pretrained upstream.run=%s\n' "$system" "${at[$system]}"; done
+fi
+if $failed; then exit 1; fi

@@ -1,0 +1,73 @@
+"""`mlsuperb expansion`: gains and forgetting of systems, by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from runs_by_hand import make_run
+
+from mlsuperb.commands.expansion import main
+from mlsuperb.types import Hypothesis
+
+LENGTH = 10
+
+
+def said(language: str, number: int, errors: int) -> Hypothesis:
+    """An utterance of ten characters, `errors` of which are wrong."""
+    return Hypothesis(
+        id=f"{language}_{number}", dataset="d", language=language, split="test", duration_s=1.0, audio="x.wav", start_s=0.0,
+        reference="a" * LENGTH, hypothesis="b" * errors + "a" * (LENGTH - errors), predicted_language=None,
+    )  # fmt: skip
+
+
+def system(folder: Path, *, new: int, old: tuple[int, int]) -> Path:
+    """A run that makes so many errors in each utterance of wol, and of deu and spa."""
+    errors = {"wol": new, "deu": old[0], "spa": old[1]}
+    return make_run(folder, [said(one, number, num) for one, num in errors.items() for number in range(6)])
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[str]:
+    base = system(tmp_path / "base", new=8, old=(2, 4))
+    full = system(tmp_path / "full", new=4, old=(5, 7))
+    joint = system(tmp_path / "joint", new=5, old=(2, 4))
+    return [f"base={base}", f"full={full}", f"joint={joint}"]
+
+
+def test_gain_forgetting_and_the_measures_of_cl_masr(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "reports" / "table.md"
+    main([*runs, "--new", "wol", "--joint", "joint", "--out", str(out)])
+    assert "against base" not in capsys.readouterr().err
+    base, full, joint = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
+    assert (base["new"]["error_rate"], base["old"]["error_rate"]) == (80, 30)
+    assert base["new"]["error_change"] is None
+    assert full["new"]["error_change"]["value"] == -40
+    assert full["old"]["error_change"]["value"] == 30
+    assert full["bwt"] == -30, "three of ten characters of the old languages were forgotten"
+    assert full["im"] == -10, "the joint model has one character more wrong in the new one"
+    assert (joint["bwt"], joint["im"]) == (0, None)
+    table = out.read_text(encoding="utf-8")
+    assert "| full | 40.0 | -40.0 (-40.0 to -40.0) * | 60.0 | +30.0 (+30.0 to +30.0) * | -30.0 | -10.0 |" in table
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--new", "eng"], r"tested on deu, spa, wol, and new are eng"),
+        (["--new", "wol,deu,spa"], r"give the languages that were taught, and test on old ones, too"),
+        (["--new", "wol", "--joint", "all"], r"--joint all is none of the systems: base, full, joint"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(runs: list[str], words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        main([*runs, *words])
+
+
+def test_units_need_phones(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*runs, "--new", "wol", "--units", "base=labels"])
+    assert "--units or --pooled-units and --phones go together" in capsys.readouterr().err

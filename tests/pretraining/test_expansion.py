@@ -1,0 +1,209 @@
+"""Language expansion: pre-training that goes on with an adaptation."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from pretraining_runs import SMALL, killed, labels_of, pretraining_of, run, speech_tree
+from safetensors.torch import load_file
+from transformers import AutoModel, HubertConfig, HubertModel
+
+from mlsuperb.adaptation.lora import LoRA
+from mlsuperb.config.check import find_problems
+from mlsuperb.config.compose import compose
+from mlsuperb.pretraining.head import StoredHead, take_projection
+from mlsuperb.pretraining.model import MaskedPrediction, MaskedPredictionModel
+from mlsuperb.pretraining.preservation import WeightAnchor
+from mlsuperb.pretraining.records import PretrainingResult
+from mlsuperb.runs.store import read
+from mlsuperb.training.parameters import count_trained, num_parameters
+from mlsuperb.training.schedules import ExponentialDecay
+from mlsuperb.upstreams.selfsupervised import SelfSupervised
+
+OF_TRAINING = tuple(word for word in SMALL if not word.startswith("upstream"))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return speech_tree(tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="module")
+def labels(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(labels_of(tree, tmp_path_factory.mktemp("labels")))
+
+
+@pytest.fixture(scope="module")
+def base(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(pretraining_of(labels, tmp_path_factory.mktemp("base")))
+
+
+@pytest.fixture(scope="module")
+def new_labels(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Other units, of one language."""
+    return run(labels_of(tree, tmp_path_factory.mktemp("new"), "data.languages=[swa]", "clustering.num_units=5"))
+
+
+def expansion_of(base: Path, labels: Path, out: Path, *more: str, exp: str = "adapt") -> list[str]:
+    words = [f"+exp=expand/{exp}", f"upstream.run={base}", f"targets.run={labels}", f"output_root={out}", *OF_TRAINING]
+    return [*words, "trainer.optimizer.lr=1e-2", *more]
+
+
+@pytest.fixture(scope="module")
+def expanded(base: Path, new_labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(expansion_of(base, new_labels, tmp_path_factory.mktemp("expanded")))
+
+
+def test_the_trained_share_is_the_published_one() -> None:
+    """2.098 % of arXiv 2406.14092: rank 24 on four projections of 12 blocks of 768, and a table of 1,004 labels of 256."""
+    settings = MaskedPrediction()
+    with torch.device("meta"):
+        upstream = SelfSupervised(HubertModel(HubertConfig()), regularisation="mask_embedding")
+        head = settings.head(size=768, num_units=1000)
+    LoRA(rank=24).apply(upstream)
+    head.final_proj.requires_grad_(False)  # the base's
+    model = MaskedPredictionModel(upstream, head=head, settings=settings)
+    trained, total = count_trained(model), num_parameters(model.parameters())
+    assert trained == {"upstream": 1_769_472, "head": 257_024}
+    assert total == 96_595_072
+    assert round(100 * sum(trained.values()) / total, 3) == 2.098
+
+
+def test_merged_weights_and_base_with_adapter_give_the_same_features(base: Path, expanded: Path) -> None:
+    before = load_file(base / "huggingface" / "model.safetensors")
+    model = AutoModel.from_pretrained(base / "huggingface").eval()
+    wave = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        plain = model(wave).last_hidden_state
+        separate = PeftModel.from_pretrained(model, expanded / "peft_adapter").eval()(wave).last_hidden_state
+        merged = AutoModel.from_pretrained(expanded / "huggingface").eval()(wave).last_hidden_state
+    torch.testing.assert_close(merged, separate, atol=1e-5, rtol=1e-5)
+    assert (merged - plain).abs().max() > 1e-3, "the training has changed nothing"
+    after = load_file(base / "huggingface" / "model.safetensors")
+    assert all(torch.equal(one, after[name]) for name, one in before.items())
+    of_base = {name: one for name, one in model.state_dict().items() if "lora_" not in name}
+    for name, one in before.items():
+        place = name if name in of_base else f"{name.rpartition('.')[0]}.base_layer.{name.rpartition('.')[2]}"
+        assert torch.equal(of_base[place], one), name
+
+
+def test_only_the_adapter_and_the_table_of_labels_have_changed(base: Path, expanded: Path) -> None:
+    before, after = (load_file(one / "huggingface" / "model.safetensors") for one in (base, expanded))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    wanted = {f"encoder.layers.{n}.attention.{one}_proj.weight" for n in (0, 1) for one in ("q", "k", "v", "out")}
+    assert changed == wanted
+    old, new = (StoredHead.read(one / "huggingface").tensors for one in (base, expanded))
+    assert torch.equal(old["final_proj.weight"], new["final_proj.weight"])
+    assert (len(old["label_embeddings"]), len(new["label_embeddings"])) == (12, 9)
+
+
+def test_a_result_says_what_of_the_model_was_trained(base: Path, expanded: Path) -> None:
+    result = read(expanded, PretrainingResult)
+    assert result.adaptation is not None
+    assert (result.adaptation["name"], result.projection) == ("lora", "base")
+    assert result.adaptation["trained"] == {"upstream": 2 * 4 * 2 * 32 * 24, "head": 9 * 16}
+    assert result.num_trainable == sum(result.adaptation["trained"].values())
+    assert result.num_total is not None
+    assert result.num_total > result.num_trainable
+    assert result.inputs["upstream"].run_id == base.name
+    everything = read(base, PretrainingResult)
+    assert everything.adaptation is None
+    assert everything.num_total == everything.num_trainable
+
+
+@pytest.mark.parametrize("moment", ["step", "checkpoint"])
+def test_an_expansion_that_was_killed_ends_the_same(
+    moment: str, base: Path, new_labels: Path, expanded: Path, tmp_path: Path
+) -> None:
+    overrides = expansion_of(base, new_labels, tmp_path)
+    assert killed(moment, overrides) == -9
+    again = run(overrides)
+    for name in ("huggingface/model.safetensors", "huggingface/prediction_head.safetensors", "model.safetensors"):
+        assert (again / name).read_bytes() == (expanded / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("adaptation", "trained"), [("full", "all"), ("partial", "encoder.layers.0")], ids=["full", "partial"]
+)
+def test_other_adaptations(adaptation: str, trained: str, base: Path, new_labels: Path, tmp_path: Path) -> None:
+    more = ("adaptation.layers=1",) if adaptation == "partial" else ()
+    made = run(
+        expansion_of(base, new_labels, tmp_path, f"adaptation={adaptation}", "trainer.max_epochs=1", *more, exp="full")
+    )
+    before, after = (load_file(one / "huggingface" / "model.safetensors") for one in (base, made))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    still = set() if trained == "all" else {name for name in before if not name.startswith(trained)}
+    # the keys' bias has no influence on a softmax over keys: its gradient is that of rounding
+    assert set(before) - changed - still <= {f"encoder.layers.{n}.attention.k_proj.bias" for n in (0, 1)}
+    assert not changed & still
+
+
+def test_a_base_without_a_head_gets_a_new_projection(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    head = MaskedPrediction().head(size=8, num_units=3)
+    with caplog.at_level(logging.WARNING):
+        take_projection(head, tmp_path)
+    assert f"{tmp_path} has no prediction head: the final projection is new, and trained with the labels" in caplog.text
+    assert head.final_proj.weight.requires_grad
+
+
+def test_a_projection_of_another_size_is_refused(tmp_path: Path) -> None:
+    MaskedPrediction(final_size=4).head(size=8, num_units=3).save(tmp_path, label_rate_hz=50)
+    with pytest.raises(ValueError, match=r"projects 8 to 4 numbers, .* 8 to 16\. Set prediction\.final_size=4"):
+        take_projection(MaskedPrediction(final_size=16).head(size=8, num_units=3), tmp_path)
+
+
+@pytest.mark.parametrize("adaptation", ["houlsby", "qlora", "frozen"])
+def test_adaptations_that_leave_no_model_are_refused(adaptation: str, base: Path, labels: Path) -> None:
+    config = compose(["+exp=expand/full", f"upstream.run={base}", f"targets.run={labels}", f"adaptation={adaptation}"])
+    (problem,) = find_problems(config)
+    assert problem.startswith(f"adaptation={adaptation}")
+    assert "choose lora, partial or full" in problem
+
+
+def test_the_penalty_of_consolidation_by_hand() -> None:
+    """lambda / 2 * sum F (theta - theta_0)^2 and its gradient lambda F (theta - theta_0)."""
+    one, other = torch.nn.Parameter(torch.tensor([1.0, 2.0])), torch.nn.Parameter(torch.tensor([3.0]))
+    fisher = {"one": torch.tensor([2.0, 0.0]), "other": torch.tensor([1.0])}
+    anchor = WeightAnchor({"one": one, "other": other}, fisher, weight=10)
+    assert anchor().item() == 0
+    with torch.no_grad():
+        one += torch.tensor([0.5, 7.0])
+        other -= 1
+    assert anchor().item() == pytest.approx(10 / 2 * (2 * 0.25 + 1))
+    anchor().backward()
+    assert one.grad is not None
+    assert other.grad is not None
+    assert one.grad.tolist() == [10.0, 0.0]
+    assert other.grad.tolist() == [-10.0]
+
+
+def test_consolidation_holds_the_weights(base: Path, labels: Path, new_labels: Path, tmp_path: Path) -> None:
+    rate = "trainer.optimizer.lr=1e-3"
+    free = run(expansion_of(base, new_labels, tmp_path, rate, exp="full"))
+    ewc = (f"preservation.run={labels}", "preservation.num_utterances=5", "preservation.weight=1e6")
+    held = run(expansion_of(base, new_labels, tmp_path, rate, *ewc, exp="ewc"))
+    start, moved, kept = (load_file(one / "huggingface" / "model.safetensors") for one in (base, free, held))
+    distances = [sum(float((one[name] - start[name]).square().sum()) for name in start) for one in (moved, kept)]
+    assert distances[1] < 0.8 * distances[0]
+    assert read(held, PretrainingResult).inputs["preservation"].run_id == labels.name
+    assert "train_preservation" in read(held, PretrainingResult).training["history"][0]
+
+
+def test_consolidation_needs_labels_that_the_base_predicts(base: Path, new_labels: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a head for other units"):
+        run(expansion_of(base, new_labels, tmp_path, f"preservation.run={new_labels}", exp="ewc"))
+
+
+def test_the_rate_of_discophon() -> None:
+    """600 updates of warm-up, 9,400 at the full rate, 10,000 down to 1 % (arXiv 2603.18612)."""
+    factor = [ExponentialDecay()(update, 20_000) for update in range(20_001)]
+    assert factor[599:10_001] == pytest.approx(np.ones(9402))
+    assert factor[0] == pytest.approx(1 / 600)
+    assert factor[15_000] == pytest.approx(0.1)
+    assert factor[20_000] == pytest.approx(0.01)
+    assert ExponentialDecay.problems(warmup=0.5, flat=0.5)
