@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mlsuperb.adaptation.base import Adaptation
 from mlsuperb.config.build import instantiate
 from mlsuperb.data.loading import Loading
@@ -60,12 +62,12 @@ def build(config: Mapping[str, Any], *, run: Run) -> Parts:
     run.pin("targets", targets.record(labels))
     run.pin("upstream", upstream.record())
     loading, masking = (instantiate(config[name]) for name in ("loading", "masking"))
-    model, adaptation = _model(config, upstream, labels)
+    device = prepare_process(choose_device(config["trainer"]["device"]))
+    model, adaptation = _model(config, upstream, labels, device=device)
     train, dev = (
         targets.dataset(labels, split, upstream=upstream, masking=masking, loading=loading)
         for split in ("train", "dev")
     )
-    device = prepare_process(choose_device(config["trainer"]["device"]))
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
     log.info("train: %s utterances, %.2f h", f"{len(train):,}", train.durations_s.sum() / 3600)
     log.info("dev: %s utterances, %.2f h", f"{len(dev):,}", dev.durations_s.sum() / 3600)
@@ -76,7 +78,7 @@ def build(config: Mapping[str, Any], *, run: Run) -> Parts:
 
 
 def _model(
-    config: Mapping[str, Any], upstream: SelfSupervised, labels: Labels
+    config: Mapping[str, Any], upstream: SelfSupervised, labels: Labels, *, device: torch.device
 ) -> tuple[MaskedPredictionModel, Adaptation | None]:
     """What is trained, and what decides which of the upstream's parameters are; None: all are."""
     settings, adaptation = instantiate(config["prediction"]), None
@@ -92,7 +94,7 @@ def _model(
             raise ValueError("preservation needs a base on disk, with the head that the old labels were made for")
         of_data = {name: instantiate(config[name]) for name in ("masking", "loading")}
         anchor = instantiate(config["preservation"]).anchor(
-            upstream, base=base, settings=settings, seed=config["seed"], **of_data
+            upstream.to(device), base=base, settings=settings, seed=config["seed"], **of_data
         )
     model = MaskedPredictionModel(upstream, head=head, settings=settings, penalty=anchor)
     trained, total = count_trained(model), num_parameters(model.parameters())

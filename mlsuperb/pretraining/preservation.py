@@ -38,9 +38,7 @@ class WeightAnchor:
 
     def __call__(self) -> Tensor:
         """The penalty, in fp32."""
-        terms = [
-            (of.to(now.device) * (now.float() - before.to(now.device)).square()).sum() for now, before, of in self._held
-        ]
+        terms = [(of * (now.float() - before).square()).sum() for now, before, of in self._held]
         return 0.5 * self.weight * torch.stack(terms).sum()
 
 
@@ -67,7 +65,7 @@ class ElasticWeights:
         self, upstream: SelfSupervised, *, base: Path, settings: MaskedPrediction, masking: SpanMasking, loading: Loading,
         seed: int,
     ) -> WeightAnchor:  # fmt: skip
-        """Estimate what mattered for the old languages; draws no global random numbers.
+        """Estimate what mattered for the old languages, on the device of the upstream; draws no global random numbers.
 
         Raises:
             ValueError: the base has no head for these units.
@@ -79,7 +77,8 @@ class ElasticWeights:
         dataset = targets.dataset(labels, "train", upstream=upstream, masking=masking, loading=loading, fixed=True)
         one_by_one = BucketedBatches(max_batch_s=loading.eval_batch_s, max_batch_size=1)
         single = replace(loading, train=one_by_one, crops=None, sampling=None)
-        model = MaskedPredictionModel(upstream, head=head, settings=own)
+        device = next(upstream.parameters()).device
+        model = MaskedPredictionModel(upstream, head=head.to(device), settings=own)
         fisher = fisher_information(model, single.training(dataset, seed=seed)(0), num=self.num_utterances)
         parameters = {name: one for name, one in upstream.named_parameters() if name in fisher}
         num = sum(one.numel() for one in fisher.values())
@@ -93,7 +92,9 @@ def fisher_information(model: MaskedPredictionModel, batches: Iterable[MaskedBat
     model.eval()
     parameters = {name: one for name, one in model.upstream.named_parameters() if one.requires_grad}
     sums = {name: torch.zeros_like(one, dtype=torch.float32) for name, one in parameters.items()}
-    for _, batch in zip(range(num), batches, strict=False):
+    device = next(model.parameters()).device
+    for _, given in zip(range(num), batches, strict=False):
+        batch = given.to(device)
         hidden_ND, _ = model.encode(batch)
         losses_N, _ = model.head.losses(hidden_ND[batch.masked_N], batch.units_BF.flatten()[batch.masked_N])
         gradients = torch.autograd.grad(losses_N.mean(), list(parameters.values()), allow_unused=True)
