@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from masked_batches import masked_batch, small_model
 from peft import PeftModel
 from pretraining_runs import SMALL, killed, labels_of, pretraining_of, run, speech_tree
 from safetensors.torch import load_file
@@ -18,7 +19,7 @@ from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
 from mlsuperb.pretraining.head import StoredHead, take_projection
 from mlsuperb.pretraining.model import MaskedPrediction, MaskedPredictionModel
-from mlsuperb.pretraining.preservation import WeightAnchor
+from mlsuperb.pretraining.preservation import WeightAnchor, fisher_information
 from mlsuperb.pretraining.records import PretrainingResult
 from mlsuperb.runs.store import read
 from mlsuperb.training.parameters import count_trained, num_parameters
@@ -180,6 +181,25 @@ def test_the_penalty_of_consolidation_by_hand() -> None:
     assert other.grad is not None
     assert one.grad.tolist() == [10.0, 0.0]
     assert other.grad.tolist() == [-10.0]
+
+
+def test_fisher_information_is_the_mean_of_squared_gradients_of_utterances() -> None:
+    """Of the prediction loss alone, whatever the feature penalty is, against the training's own backward pass."""
+    model = small_model(layer_drop=0.0, feature_penalty=0.0, feature_grad_mult=1.0)
+    model.upstream.model.encoder.layers[0].requires_grad_(False)
+    batches = [masked_batch(model.upstream, [length], seed=length) for length in (9000, 12000)]
+    found = fisher_information(model, batches, num=2)
+    wanted: dict[str, torch.Tensor] = {}
+    for batch in batches:
+        model.zero_grad()
+        model(batch).loss.backward()
+        for name, one in model.upstream.named_parameters():
+            if one.grad is not None:
+                wanted[name] = wanted.get(name, torch.zeros(())) + one.grad.square() / 2
+    assert not any(name.startswith("model.encoder.layers.0.") for name in found)
+    assert {name for name, one in found.items() if one.abs().sum() > 0} <= set(wanted)
+    for name, one in wanted.items():
+        torch.testing.assert_close(found[name], one, rtol=1e-4, atol=1e-12)
 
 
 def test_consolidation_holds_the_weights(base: Path, labels: Path, new_labels: Path, tmp_path: Path) -> None:
