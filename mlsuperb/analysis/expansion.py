@@ -10,7 +10,7 @@ from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import hypotheses_of_split
 from mlsuperb.scoring.comparison.bootstrap import Interval, difference_interval
 from mlsuperb.scoring.comparison.comparable import comparable
-from mlsuperb.scoring.comparison.paired import MARK, PairedUtterance, pair_utterances
+from mlsuperb.scoring.comparison.paired import PairedUtterance, pair_utterances
 from mlsuperb.scoring.continual import continual_measures
 from mlsuperb.scoring.counts import Counts, total
 from mlsuperb.scoring.result import BenchmarkResult
@@ -150,8 +150,8 @@ def expansion_table(systems: Sequence[ExpandedSystem], *, new: Sequence[str], sp
     units = {title: name for title, name in units.items() if any(getattr(side, name) is not None for side in sides)}
     columns = ["system"]
     for which in ("new", "old"):
-        columns += [f"{rate} {which} % {DOWN}", f"change (95 %) {DOWN}"]
-        columns += [f"LID {which} % {UP}", f"change (95 %) {UP}"] if with_lid else []
+        columns += [f"{rate} {which} % {DOWN}", f"change [95 %] {DOWN}"]
+        columns += [f"LID {which} % {UP}", f"change [95 %] {UP}"] if with_lid else []
         columns += [title.format(which) for title in units]
     columns += [f"BWT {UP}", f"IM {DOWN}"]
     lines = []
@@ -167,10 +167,7 @@ def expansion_table(systems: Sequence[ExpandedSystem], *, new: Sequence[str], sp
 
 
 def _change(interval: Interval | None) -> str:
-    if interval is None:
-        return ABSENT
-    mark = f" {MARK}" if interval.excludes_zero else ""
-    return f"{interval.value:+.1f} ({interval.low:+.1f} to {interval.high:+.1f}){mark}"
+    return ABSENT if interval is None else interval.as_change()
 
 
 def records(systems: Sequence[ExpandedSystem]) -> list[dict[str, object]]:

@@ -12,11 +12,10 @@ from mlsuperb.analysis.judge import CONFIDENCE, NORMALISER, Judged, JudgeRow
 from mlsuperb.analysis.judge_inputs import RECORDINGS
 from mlsuperb.analysis.judge_sound import DNSMOS, NO_DNSMOS
 from mlsuperb.data.text import VERSIONS
-from mlsuperb.scoring.comparison.bootstrap import Interval
+from mlsuperb.scoring.comparison.bootstrap import MARK, Interval
 from mlsuperb.scoring.table import ABSENT, ARROWS, Cells, percent
 
 UP, DOWN = ARROWS["higher"], ARROWS["lower"]
-MARK = "*"
 _DNSMOS_COLUMNS = dict(zip(DNSMOS.values(), ("overall", "speech", "noise", "P.808"), strict=True))
 
 
@@ -47,7 +46,7 @@ def _cells(row: JudgeRow, *, with_change: bool, rated: Sequence[str]) -> Iterato
     yield from (row.system, row.language, f"{row.num_utterances:,}")
     yield from map(rate_text, (row.wer, row.cer))
     if with_change:
-        yield from map(change_text, (row.wer_change, row.cer_change))
+        yield from ("" if one is None else one.as_change() for one in (row.wer_change, row.cer_change))
     yield f"{row.total_s:,.1f}"
     yield from map(_number, (row.level_dbfs, row.duration_ratio, row.mcd_db), (1, 2, 2))
     yield from (_number(row.dnsmos.get(name), 2) for name in rated)
@@ -58,13 +57,6 @@ def rate_text(one: Interval | None) -> str:
     if one is None:
         return ABSENT
     return percent(one.value) if math.isnan(one.low) else f"{one.value:.1f} [{one.low:.1f}, {one.high:.1f}]"
-
-
-def change_text(one: Interval | None) -> str:
-    """`-2.1 [-3.0, -1.2] *`."""
-    if one is None:
-        return ""
-    return f"{one.value:+.1f} [{one.low:+.1f}, {one.high:+.1f}]{f' {MARK}' if one.excludes_zero else ''}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -51,7 +51,7 @@ def test_gain_forgetting_and_the_measures_of_cl_masr(
     assert full["im"] == -10, "the joint model has one character more wrong in the new one"
     assert (joint["bwt"], joint["im"]) == (0, None)
     table = out.read_text(encoding="utf-8")
-    assert "| full | 40.0 | -40.0 (-40.0 to -40.0) * | 60.0 | +30.0 (+30.0 to +30.0) * | -30.0 | -10.0 |" in table
+    assert "| full | 40.0 | -40.0 [-40.0, -40.0] * | 60.0 | +30.0 [+30.0, +30.0] * | -30.0 | -10.0 |" in table
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from mlsuperb.scoring.counts import Counts, Rate
 
 _DRAWN_AT_ONCE = 1 << 20  # utterances: 8 MB of indices, whatever N and R are
 
+MARK = "*"  # of a difference whose interval excludes 0
 Floats = npt.NDArray[np.float64]
 
 
@@ -33,6 +34,11 @@ class Interval:
     def excludes_zero(self) -> bool:
         """Of a difference: whether it keeps its sign."""
         return self.low > 0 or self.high < 0
+
+    def as_change(self) -> str:
+        """Of a difference: `-2.1 [-3.0, -1.2] *`, marked where it keeps its sign."""
+        mark = f" {MARK}" if self.excludes_zero else ""
+        return f"{self.value:+.1f} [{self.low:+.1f}, {self.high:+.1f}]{mark}"
 
 
 def rate_interval(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlsuperb.data.text import first_language
-from mlsuperb.scoring.comparison.bootstrap import Interval, difference_interval
+from mlsuperb.scoring.comparison.bootstrap import MARK, Interval, difference_interval
 from mlsuperb.scoring.comparison.language_facts import TITLES, By, group_of
 from mlsuperb.scoring.counts import Counts, grouped, total
 from mlsuperb.scoring.marking import joined, marked
@@ -16,7 +16,6 @@ from mlsuperb.scoring.utterances import compared_units, utterance_counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
 TOTAL = "total"
-MARK = "*"
 LEGEND = "{braces}: wrong or added; {*}: a unit that is missing there"
 
 
@@ -137,8 +136,7 @@ def _shown_difference(interval: Interval | None, first: float | None, second: fl
     """`-2.1 [-3.0, -1.2] *`; without brackets where there is no interval."""
     if interval is None:
         return ABSENT if first is None or second is None else f"{second - first:+.1f}"
-    mark = f" {MARK}" if interval.excludes_zero else ""
-    return f"{interval.value:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]{mark}"
+    return interval.as_change()
 
 
 def verdict(rows: Sequence[PairedRow], facts: TaskFacts, *, confidence: float) -> str:
