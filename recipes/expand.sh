@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Teach a pre-trained HuBERT a new language through LoRA and keep its old ones (arXiv 2406.14092), beside the baselines.
-#   recipes/expand.sh --base mhubert_tiny --new kat --old deu,spa --data synthetic --units 100 --layer 3 --trainer mhubert_tiny
+#   recipes/expand.sh --base mhubert_tiny --new kat --old deu,spa --data synthetic --units 100 --layer 3 --trainer mhubert_tiny --loading.train.max_batch_s 32
 #   recipes/expand.sh --base DIR --new wol --old eng,fra --data ml_superb --data-root DIR --exp real_speech --exp-data-root DIR
 # Every stage is a run in --out; a killed one goes on when the same command is given again. Systems:
 #   one      LoRA on units of MFCCs of the new language

@@ -18,10 +18,8 @@ from mlsuperb.adaptation.layers import Layers
 from mlsuperb.runtime.files import replaced
 from mlsuperb.upstreams.adapter import HEADER, PEFT_FOLDER, PEFT_PREFIX, WEIGHTS_FILE, merge_lora, silence_bitsandbytes
 from mlsuperb.upstreams.base import Stack, Stacked
-from mlsuperb.upstreams.probe import largest_difference, layers_of_noise
+from mlsuperb.upstreams.probe import MERGED_TOLERANCE, largest_difference, layers_of_noise
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
-
-MERGED_TOLERANCE = 1e-5  # of the largest value of a layer
 
 Projection = Literal["q", "k", "v", "out"]
 PROJECTIONS = ("q", "k", "v", "out")  # the order of `Stack.attention_linears`

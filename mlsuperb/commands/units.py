@@ -1,4 +1,4 @@
-"""`mlsuperb units quality|layers|phones|extract ...`: measure discrete units, choose the layer to cluster, hand units on.
+"""`mlsuperb units quality|layers|phones|extract|synthesise ...`: measure discrete units, choose a layer, hand units on.
 
 mlsuperb units quality RUN... --phones PHONES                   units of runs of job=labels: PNMI, purity, PER, boundaries, ABX
 mlsuperb units layers upstream=... data=... --phones PHONES     the quality of every layer of an upstream

@@ -23,9 +23,8 @@ from mlsuperb.upstreams.bundled import models_folder
 from mlsuperb.upstreams.checkpoint import checkpoint_problems, hash_files, load, local_folder
 from mlsuperb.upstreams.folder import PREPROCESSOR, preprocessor
 from mlsuperb.upstreams.huggingface import KIND, RUN_FOLDER, HuggingFace
-from mlsuperb.upstreams.probe import largest_difference, layers_of_noise
+from mlsuperb.upstreams.probe import MERGED_TOLERANCE, largest_difference, layers_of_noise
 
-TOLERANCE = 1e-5  # between merged and unmerged, of the largest value of a layer
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 
 
@@ -172,10 +171,10 @@ def merge_adapters(folders: Sequence[Path], *, base: str, out: Path, revision: s
 def _compared(before: tuple[Tensor, ...], merged: Path) -> float:
     after = layers_of_noise(HuggingFace(checkpoint=str(merged.resolve())))
     difference = largest_difference(before, after)
-    if not difference < TOLERANCE:
+    if not difference < MERGED_TOLERANCE:
         raise ValueError(
-            f"the merged model gives other layers (relative difference {difference:.1e}; {TOLERANCE:.0e} is allowed), so it was "
-            "not kept. Use the adapter as it is: mlsuperb adapters switch"
+            f"the merged model gives other layers (relative difference {difference:.1e}; {MERGED_TOLERANCE:.0e} is allowed), so "
+            "it was not kept. Use the adapter as it is: mlsuperb adapters switch"
         )
     return difference
 

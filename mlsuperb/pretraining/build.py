@@ -59,7 +59,7 @@ def build(config: Mapping[str, Any], *, run: Run) -> Parts:
     inputs = store.as_inputs({"targets": targets.run, "upstream": config["upstream"].get("run"), "preservation": held})
     upstream = instantiate(config["upstream"])
     labels = targets.open(upstream)
-    run.pin("targets", targets.record(labels))
+    run.pin("targets", labels.record())
     run.pin("upstream", upstream.record())
     loading, masking = (instantiate(config[name]) for name in ("loading", "masking"))
     device = prepare_process(choose_device(config["trainer"]["device"]))

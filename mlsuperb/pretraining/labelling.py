@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -59,13 +58,4 @@ class LabelSettings:
 
 def labels_problem(setting: str, run: str) -> str | None:
     """Why a folder is not that of a finished run of job=labels, else None. `setting`: what it was given by."""
-    folder = Path(run)
-    try:
-        store.read(folder, LabelsResult)
-        why = None if (folder / LABELS).is_dir() else f"it has no {LABELS}/"
-    except ValueError as error:
-        why = store.why_unfinished(folder) or str(error)
-    return why and (
-        f"{setting}={run} is not the folder of a finished run of job=labels ({why}). Give the folder that it printed, or its "
-        "command again: it goes on where it stopped"
-    )
+    return store.finished_problem(setting, run, LabelsResult, job=LabelsResult.kind, holds=LABELS)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import PositiveInt
 
 from mlsuperb.data.loading import Loading
@@ -14,7 +13,7 @@ from mlsuperb.data.shards import in_shards, is_folder_of_shards
 from mlsuperb.pretraining.dataset import MaskedSpeech, check_rate
 from mlsuperb.pretraining.labelling import labels_problem
 from mlsuperb.pretraining.masking import SpanMasking
-from mlsuperb.units.labels import LABELS, Labels
+from mlsuperb.units.labels import LABELS, Labels, few_of_each
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
 
@@ -67,8 +66,7 @@ class Targets:
         """
         chosen = labels.rows(split)
         if split != "train":
-            shuffled = chosen.sample(frac=1, random_state=10)  # the seed of the authors' `create_valid_set.py`
-            chosen = shuffled.groupby(["dataset", "language"]).head(self.num_valid).sort_index()
+            chosen = few_of_each(chosen, self.num_valid)
         if chosen.empty:
             raise ValueError(
                 f"{self.folder} has no labelled {split} utterance. Label that split, too (labelling.splits=[train,dev]); a "
@@ -80,11 +78,3 @@ class Targets:
             labels, chosen, masking=masking, num_frames=upstream.input.num_frames, frame_rate_hz=upstream.frame_rate_hz,
             fixed=split != "train" if fixed is None else fixed, keep_gb=loading.kept_gb,
         )  # fmt: skip
-
-    def record(self, labels: Labels) -> dict[str, Any]:
-        """What is pinned to a training, so that it does not go on with other labels."""
-        return {
-            "codebook": labels.about.codebook,
-            "num_rows": len(labels),
-            "num_frames": int(labels.lengths_N.sum(dtype=np.int64)),
-        }

@@ -171,6 +171,22 @@ def validated(content: Any, *kinds: type[Kind], place: str) -> Kind:
         raise ValueError(f"{place} is not a whole result: {problems}. Start its run again") from error
 
 
+def finished_problem(setting: str, run: str, kind: type[Result], *, job: str, holds: str) -> str | None:
+    """Why a folder is not that of a finished run of a job, with a folder `holds` in it; else None. `setting`: what it was given
+    by."""
+    folder = Path(run)
+    try:
+        found = read(folder, kind).job
+        there = None if (folder / holds).is_dir() else f"it has no {holds}/"
+        why = there if found == job else f"it is a run of job={found}"
+    except ValueError as error:
+        why = why_unfinished(folder) or str(error)
+    return why and (
+        f"{setting}={run} is not the folder of a finished run of job={job} ({why}). Give the folder that it printed, or its "
+        "command again: it goes on where it stopped"
+    )
+
+
 def as_input(folder: Path) -> dict[str, str]:
     """A finished run as `Result.inputs` names it: its id, and the sha256 of its result.
 

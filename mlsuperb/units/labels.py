@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -155,6 +156,11 @@ class Labels:
         """Some columns of the manifest: the others are not read."""
         return read_columns([self.folder / MANIFEST_FILE], names)
 
+    def record(self) -> dict[str, Any]:
+        """What is pinned to a training, so that it does not go on with other labels."""
+        num_frames = int(self.lengths_N.sum(dtype=np.int64))
+        return {"codebook": self.about.codebook, "num_rows": len(self), "num_frames": num_frames}
+
     def __len__(self) -> int:
         return len(self.lengths_N)
 
@@ -187,6 +193,13 @@ class Labels:
                 f"{row['id']} has {self.lengths_N[bad[0]]} labels at {self.rate_hz:g} Hz for {row['duration_s']:.2f} s of audio "
                 f"({bad.size} such rows in {self.folder}). The audio or the labels have changed since: label it anew"
             )
+
+
+def few_of_each(rows: pd.DataFrame, num: int) -> pd.DataFrame:
+    """At most `num` rows of each (dataset, language), by chance, to validate on: mHuBERT-147's `create_valid_set.py` and its
+    seed."""
+    shuffled = rows.sample(frac=1, random_state=10)
+    return shuffled.groupby(["dataset", "language"]).head(num).sort_index()
 
 
 def _about(folder: Path) -> About:

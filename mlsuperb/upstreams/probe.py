@@ -8,6 +8,10 @@ from torch import Tensor
 from mlsuperb.types import SAMPLE_RATE_HZ
 from mlsuperb.upstreams.base import Upstream
 
+MERGED_TOLERANCE = (
+    1e-5  # between a model with adapters beside its weights and one with them merged: of a layer's largest value
+)
+
 
 @torch.inference_mode()
 def layers_of_noise(upstream: Upstream) -> tuple[Tensor, ...]:

@@ -52,7 +52,7 @@ def build(config: Mapping[str, Any], *, run: Run) -> Parts:
     targets, settings, loading = (instantiate(config[name]) for name in ("targets", "vocoder", "loading"))
     labelled = store.read(Path(targets.run), Result)
     voice, train, dev = open_speech(targets, settings, loading)
-    run.pin("targets", targets.record(targets.open()))
+    run.pin("targets", targets.open().record())
     shape = settings.shape(
         num_units=voice.num_units,
         rate_hz=voice.rate_hz,

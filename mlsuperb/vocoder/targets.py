@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pydantic import PositiveInt
 
 from mlsuperb.runs import store
 from mlsuperb.runs.result import Result
-from mlsuperb.units.labels import LABELS, Labels
+from mlsuperb.units.labels import LABELS, Labels, few_of_each
 from mlsuperb.vocoder.dataset import whole_units
 
 log = logging.getLogger(__name__)
@@ -35,18 +34,8 @@ class SpeechUnits:
     @classmethod
     def problems(cls, *, run: str, **_: Any) -> list[str]:
         """Whether there is such a run, which has finished."""
-        folder = Path(run)
-        try:
-            job = store.read(folder, Result).job
-            why = None if job == "labels" else f"it is a run of job={job}"
-        except ValueError as error:
-            why = store.why_unfinished(folder) or str(error)
-        if why is None:
-            return []
-        return [
-            f"targets.run={run} is not the folder of a finished run of job=labels ({why}). Give the folder that it printed, or "
-            "its command again: it goes on where it stopped"
-        ]
+        problem = store.finished_problem("targets.run", run, Result, job="labels", holds=LABELS)
+        return [problem] if problem else []
 
     def open(self) -> Labels:
         """The labels, checked against their audio.
@@ -65,8 +54,7 @@ class SpeechUnits:
         found = labels.rows(split)
         chosen = found[whole_units(labels, found) >= num_units] if len(found) else found
         if split != "train":
-            shuffled = chosen.sample(frac=1, random_state=10)
-            chosen = shuffled.groupby(["dataset", "language"]).head(self.num_valid).sort_index()
+            chosen = few_of_each(chosen, self.num_valid)
         if chosen.empty:
             raise ValueError(
                 f"{labels.folder} has no labelled {split} utterance of at least {num_units} units ({len(found)} shorter ones). "
@@ -75,11 +63,6 @@ class SpeechUnits:
         if split == "train" and len(chosen) < len(found):
             log.info("%d train utterances are shorter than a segment and left out", len(found) - len(chosen))
         return chosen
-
-    def record(self, labels: Labels) -> dict[str, Any]:
-        """What is pinned to a training, so that it does not go on with other labels."""
-        num_frames = int(labels.lengths_N.sum(dtype=np.int64))
-        return {"codebook": labels.about.codebook, "num_rows": len(labels), "num_frames": num_frames}
 
 
 def names(rows: pd.DataFrame, column: str) -> tuple[str, ...]:
