@@ -28,7 +28,8 @@ def test_a_listener_rates_and_downloads(browser, tmp_path: Path, screenshots: Pa
     for place in range(4):
         page.evaluate("document.activeElement.blur(); document.querySelector('audio').muted = true")
         page.keyboard.press("Space")
-        page.wait_for_function("!document.querySelector('fieldset').disabled")
+        # not wait_for_function: it polls by eval, which the page's content security policy forbids
+        page.locator("fieldset:enabled").wait_for()
         page.keyboard.press(str(5 - place))
         page.screenshot(path=screenshots / f"listening-{place}.png")
         page.keyboard.press("ArrowRight")
