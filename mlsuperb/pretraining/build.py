@@ -14,6 +14,7 @@ from mlsuperb.adaptation.base import Adaptation
 from mlsuperb.config.build import instantiate
 from mlsuperb.data.loading import Loading
 from mlsuperb.pretraining.dataset import MaskedSpeech
+from mlsuperb.pretraining.imprinting import imprint
 from mlsuperb.pretraining.model import MaskedPredictionModel
 from mlsuperb.pretraining.records import LabelsResult
 from mlsuperb.pretraining.targets import Targets
@@ -68,11 +69,15 @@ def build(config: Mapping[str, Any], *, run: Run) -> Parts:
         targets.dataset(labels, split, upstream=upstream, masking=masking, loading=loading)
         for split in ("train", "dev")
     )
+    model = model.to(device)
+    if model.settings.table == "imprinted":
+        speech = targets.dataset(labels, "train", upstream=upstream, masking=masking, loading=loading, fixed=True)
+        imprint(model, loading.training(speech, seed=config["seed"])(0), precision=config["trainer"]["precision"])
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
     log.info("train: %s utterances, %.2f h", f"{len(train):,}", train.durations_s.sum() / 3600)
     log.info("dev: %s utterances, %.2f h", f"{len(dev):,}", dev.durations_s.sum() / 3600)
     return Parts(
-        model=model.to(device), adaptation=adaptation, labels=labels, labelled=labelled, inputs=inputs,
+        model=model, adaptation=adaptation, labels=labels, labelled=labelled, inputs=inputs,
         train=train, dev=dev, loading=loading,
     )  # fmt: skip
 

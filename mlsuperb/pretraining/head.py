@@ -48,13 +48,17 @@ class PredictionHead(nn.Module):
         """Units that it tells apart."""
         return len(self.label_embeddings) - self.num_special
 
-    def logits(self, hidden_ND: Tensor) -> Tensor:
-        """(N, C) in fp32, whatever the frames are computed in."""
+    def directions(self, hidden_ND: Tensor) -> Tensor:
+        """Projected frames (N, P) of length 1, in fp32, whatever the frames are computed in."""
         with torch.autocast(hidden_ND.device.type, enabled=False):
             weight_PD, bias_P = self.final_proj.weight.float(), self.final_proj.bias.float()
-            projected_NP = nn.functional.linear(hidden_ND.float(), weight_PD, bias_P)
+            return normalize(nn.functional.linear(hidden_ND.float(), weight_PD, bias_P), dim=-1)
+
+    def logits(self, hidden_ND: Tensor) -> Tensor:
+        """(N, C) in fp32."""
+        with torch.autocast(hidden_ND.device.type, enabled=False):
             table_CP = normalize(self.label_embeddings.float(), dim=-1)
-            return normalize(projected_NP, dim=-1) @ table_CP.T / self.temperature
+            return self.directions(hidden_ND) @ table_CP.T / self.temperature
 
     def losses(self, hidden_ND: Tensor, units_N: Tensor) -> tuple[Tensor, Tensor]:
         """The cross-entropy (N,) of each frame in nats, and the unit (N,) that is predicted."""

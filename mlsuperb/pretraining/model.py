@@ -52,6 +52,8 @@ class MaskedPrediction:
             with it; None: a new one.
         projection: `base` takes the final projection of the head that lies beside the upstream's weights and leaves it as it
             is, so that only the table of label embeddings is new: what fits the trained share of arXiv 2406.14092.
+        table: how a new table of label embeddings begins: `random`, as in every published HuBERT, or `imprinted` with what a
+            pre-trained upstream makes of the frames of each unit (`mlsuperb.pretraining.imprinting`).
     """
 
     final_size: PositiveInt = 256
@@ -63,6 +65,14 @@ class MaskedPrediction:
     layer_drop: Annotated[float, Field(ge=0, lt=1)] = 0.05
     start: str | None = None
     projection: Literal["new", "base"] = "new"
+    table: Literal["random", "imprinted"] = "random"
+
+    @classmethod
+    def problems(cls, *, start: str | None = None, table: str = "random", **_: Any) -> list[str]:
+        """Whether there is a table to imprint."""
+        if start is None or table == "random":
+            return []
+        return [f"prediction.start={start} brings its table of label embeddings: leave prediction.table={table} out"]
 
     def head(self, *, size: int, num_units: int) -> PredictionHead:
         """A new head for so many units."""
