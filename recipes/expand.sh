@@ -3,11 +3,11 @@
 #   recipes/expand.sh --base mhubert_tiny --new kat --old deu,spa --data synthetic --units 100 --layer 3 --trainer mhubert_tiny --loading.train.max_batch_s 32
 #   recipes/expand.sh --base DIR --new wol --old eng,fra --data ml_superb --data-root DIR --exp real_speech --exp-data-root DIR
 # Every stage is a run in --out; a killed one goes on when the same command is given again. Systems:
-#   one      LoRA on units of MFCCs of the new language
+#   one      LoRA on the first units of the new language: of MFCCs, or of a layer of the base
 #   two      LoRA on units of a layer of `one`
 #   combined LoRA on units pooled over old and new languages, with a share of old speech
 #   full     all weights, on the units of `two`
-# Stages: 1 check the data, 2 units of MFCCs, 3 one, 4 units of a layer, 5 two, 6 pooled units, 7 combined, 8 full, 9 judge them.
+# Stages: 1 check the data, 2 first units, 3 one, 4 units of a layer, 5 two, 6 pooled units, 7 combined, 8 full, 9 judge them.
 # Stage 9, with --phones: units of each system's layer (fitted on the new language, and pooled) for the test utterances of all languages,
 # compared with phones. With --exp: the same frozen head on each system, and the table of gain and forgetting.
 # Own flags:
@@ -15,7 +15,8 @@
 #   --new LANG            the language that is learnt
 #   --old a,b             languages that are to be kept
 #   --units K             (1000)
-#   --layer N             (6) that is clustered, from the second iteration on
+#   --start mfcc|base     (mfcc) what the first units are of; base: of its layer, as DiscoPhon does
+#   --layer N             (6) that is clustered
 #   --share S             (0.2) of old speech in `combined`
 #   --systems a,b         (one,two,combined,full) that are trained
 #   --phones FILE         phone marks of the test utterances: PNMI, PER, boundaries by language
@@ -24,15 +25,16 @@
 # Settings of data, clustering, extraction and labelling go to the labels, all others to the trainings.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-option=([base]="" [new]="" [old]="" [units]=1000 [layer]=6 [share]=0.2 [phones]="" [exp]="" [exp-data-root]="")
+option=([base]="" [new]="" [old]="" [units]=1000 [layer]=6 [share]=0.2 [start]=mfcc [phones]="" [exp]="" [exp-data-root]="")
 option[systems]="one,two,combined,full"
-stage_names=("" data "units of MFCCs" one "units of a layer" two "pooled units" combined full judgement)
+stage_names=("" data "first units" one "units of a layer" two "pooled units" combined full judgement)
 last_stage=9
 parse "$@"
 for flag in base new old; do [[ -n ${option[$flag]} ]] || die "--$flag is missing"; done
 [[ -z $languages ]] || die "--languages: give --new and --old"
 [[ -z $seeds || $seeds =~ ^[0-9]+$ ]] || die "--seeds $seeds: one seed at a time"
 [[ ,${option[old]}, != *,${option[new]},* ]] || die "--new ${option[new]} is among --old ${option[old]}"
+[[ ${option[start]} =~ ^(mfcc|base)$ ]] || die "--start ${option[start]}: there are mfcc and base"
 for system in ${option[systems]//,/ }; do
     [[ $system =~ ^(one|two|combined|full)$ ]] || die "--systems $system: there are one, two, combined, full"
 done
@@ -82,8 +84,9 @@ judged() {
     plan "head-$1" "+exp=${option[exp]}" "$all" "${words[@]}" "run_name=head-$1" "${shared[@]}"
 }
 
-labels units-mfcc "$new" "$units" upstream=kaldi_mfcc
-expansion one adapt units-mfcc
+if [[ ${option[start]} == mfcc ]]; then layer=(upstream=kaldi_mfcc); else layer_of base; fi
+labels "units-${option[start]}" "$new" "$units" "${layer[@]}"
+expansion one adapt "units-${option[start]}"
 layer_of one
 labels units-layer "$new" "$units" "${layer[@]}"
 expansion two adapt units-layer
@@ -101,7 +104,7 @@ if stage 1; then
     language_words=("$all") own_data_words=("${data_only[@]}")
     check_data
 fi
-one 2 units-mfcc
+one 2 "units-${option[start]}"
 one 3 one
 one 4 units-layer
 if wanted two; then one 5 two; fi
