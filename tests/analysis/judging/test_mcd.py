@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlsuperb.analysis import mcd
-from mlsuperb.analysis.mcd import ALPHA, ORDER, freqt, mel_cepstral_distortion, mel_cepstrum
+from mlsuperb.analysis.judging import mcd
+from mlsuperb.analysis.judging.mcd import ALPHA, ORDER, freqt, mel_cepstral_distortion, mel_cepstrum
 from mlsuperb.units.dtw import warped
 
 
