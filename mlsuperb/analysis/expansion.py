@@ -12,13 +12,15 @@ from mlsuperb.scoring.comparison.bootstrap import Interval, difference_interval
 from mlsuperb.scoring.comparison.comparable import comparable
 from mlsuperb.scoring.comparison.paired import PairedUtterance, pair_utterances
 from mlsuperb.scoring.continual import continual_measures
-from mlsuperb.scoring.counts import Counts, total
+from mlsuperb.scoring.counts import Counts, Rate, total
 from mlsuperb.scoring.result import BenchmarkResult
-from mlsuperb.scoring.table import ABSENT, ARROWS, Cells, percent
+from mlsuperb.scoring.table import ABSENT, ARROWS, Cells, percent, rates
+from mlsuperb.types import TaskFacts
 from mlsuperb.units.marked import marked
 from mlsuperb.units.phones import Phones
 
 UP, DOWN = ARROWS["higher"], ARROWS["lower"]
+_CHANGES: dict[Rate, str] = {"error_rate": "error_change", "lid_accuracy": "lid_change"}  # fields of `Side`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,34 +74,35 @@ def compare_systems(
             f"the runs were tested on {', '.join(sorted(there))}, and new are {', '.join(sorted(new))}: give the languages that "
             "were taught, and test on old ones, too"
         )
-    rates = {name: _rates(found) for name, found in pairs.items()}
-    if joint is not None and joint not in rates:
+    by_system = {name: _error_rates(found) for name, found in pairs.items()}
+    if joint is not None and joint not in by_system:
         raise ValueError(f"--joint {joint} is none of the systems: {', '.join(runs)}")
     return [
-        _system(name, found, new=new, rates=rates, base=base, joint=joint)
+        _system(name, found, new=new, error_rates=by_system, base=base, joint=joint)
         for name, found in pairs.items()
     ]  # fmt: skip
 
 
-def _rates(pairs: Sequence[PairedUtterance]) -> dict[str, float]:
-    """The error rate of each language."""
+def _error_rates(pairs: Sequence[PairedUtterance]) -> dict[str, float]:
+    """The error rate of each language; none of a task without text."""
     languages = sorted({pair.first.language for pair in pairs})
-    rates = {one: total([p.second_counts for p in pairs if p.first.language == one]).error_rate for one in languages}
-    return {language: rate for language, rate in rates.items() if rate is not None}
+    found = {one: total([p.second_counts for p in pairs if p.first.language == one]).error_rate for one in languages}
+    return {language: rate for language, rate in found.items() if rate is not None}
 
 
 def _system(
-    name: str, pairs: Sequence[PairedUtterance], *, new: Collection[str], rates: Mapping[str, Mapping[str, float]], base: str,
-    joint: str | None,
+    name: str, pairs: Sequence[PairedUtterance], *, new: Collection[str], error_rates: Mapping[str, Mapping[str, float]],
+    base: str, joint: str | None,
 ) -> ExpandedSystem:  # fmt: skip
     of_new = [pair for pair in pairs if pair.first.language in new]
     of_old = [pair for pair in pairs if pair.first.language not in new]
     bwt = im = None
-    if name != base and set(rates[name]) == set(rates[base]):
+    own, of_base = error_rates[name], error_rates[base]
+    if name != base and own and set(own) == set(of_base):
         measures = continual_measures(
-            [{one: rate for one, rate in rates[base].items() if one not in new}, rates[name]],
-            learnt={one: int(one in new) for one in rates[name]},
-            joint=None if joint in (None, name) else rates[str(joint)],
+            [{one: rate for one, rate in of_base.items() if one not in new}, own],
+            learnt={one: int(one in new) for one in own},
+            joint=None if joint in (None, name) else error_rates[str(joint)],
         )[-1]
         bwt, im = measures.bwt, measures.im
     sides = [_side(members, is_base=name == base) for members in (of_new, of_old)]
@@ -142,32 +145,29 @@ def with_units(
     return found
 
 
-def expansion_table(systems: Sequence[ExpandedSystem], *, new: Sequence[str], split: str, rate: str = "CER") -> Cells:
-    """One line per system; changes that their interval holds away from 0 are marked. `rate`: name of the error rate."""
+def expansion_table(systems: Sequence[ExpandedSystem], facts: TaskFacts, *, new: Sequence[str], split: str) -> Cells:
+    """One line per system, with the rates that its task has; changes that their interval holds away from 0 are marked."""
     sides = [side for one in systems for side in (one.new, one.old)]
-    with_lid = any(side.lid_accuracy is not None for side in sides)
     units = {f"PNMI {{}}{what} % {UP}": name for what, name in (("", "pnmi"), (", pooled units", "pooled_pnmi"))}
     units = {title: name for title, name in units.items() if any(getattr(side, name) is not None for side in sides)}
     columns = ["system"]
     for which in ("new", "old"):
-        columns += [f"{rate} {which} % {DOWN}", f"change [95 %] {DOWN}"]
-        columns += [f"LID {which} % {UP}", f"change [95 %] {UP}"] if with_lid else []
+        for _, name, arrow in rates(facts):
+            columns += [f"{name} {which} % {arrow}", f"change [95 %] {arrow}"]
         columns += [title.format(which) for title in units]
-    columns += [f"BWT {UP}", f"IM {DOWN}"]
+    columns += [f"BWT {UP}", f"IM {DOWN}"] if facts.has_text else []
     lines = []
     for one in systems:
         line = [one.name]
         for side in (one.new, one.old):
-            line += [percent(side.error_rate), _change(side.error_change)]
-            line += [percent(side.lid_accuracy), _change(side.lid_change)] if with_lid else []
+            for rate, _, _ in rates(facts):
+                change: Interval | None = getattr(side, _CHANGES[rate])
+                line += [percent(getattr(side, rate)), ABSENT if change is None else change.as_change()]
             line += [percent(getattr(side, name)) for name in units.values()]
-        lines.append((*line, percent(one.bwt), percent(one.im)))
+        line += [percent(one.bwt), percent(one.im)] if facts.has_text else []
+        lines.append(tuple(line))
     title = f"Language expansion by {', '.join(new)}: {split}, rates over all utterances of a side, changes to {systems[0].name}"
     return Cells(title, tuple(columns), tuple(lines), num_names=1)
-
-
-def _change(interval: Interval | None) -> str:
-    return ABSENT if interval is None else interval.as_change()
 
 
 def records(systems: Sequence[ExpandedSystem]) -> list[dict[str, object]]:

@@ -46,6 +46,8 @@ def main(arguments: Sequence[str]) -> None:
     if unknown := {name for units in fits.values() for name in units} - set(runs):
         parser.error(f"units of {', '.join(sorted(unknown))}: the systems are {', '.join(runs)}")
     from mlsuperb.analysis.expansion import compare_systems, expansion_table, records, with_units
+    from mlsuperb.runs import store
+    from mlsuperb.scoring.result import BenchmarkResult
     from mlsuperb.scoring.table import table_console, tell
 
     systems = compare_systems(runs, new=options.new, split=options.split, joint=options.joint)
@@ -55,7 +57,8 @@ def main(arguments: Sequence[str]) -> None:
         phones = read_phones(options.phones)
         for name, units in fits.items():
             systems = with_units(systems, units, phones, pooled=name == "pooled_pnmi", new=options.new)
-    cells = expansion_table(systems, new=options.new, split=options.split)
+    facts = store.read(next(iter(runs.values())), BenchmarkResult).facts  # of all, since they can be compared
+    cells = expansion_table(systems, facts, new=options.new, split=options.split)
     console = table_console()
     console.print(cells.to_rich())
     tell(console, "*: the interval of the change excludes 0")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlsuperb.analysis.judge_inputs import References, System
+    from mlsuperb.analysis.judging.inputs import References, System
 
 REPORT, RESULT, UTTERANCES = "report.html", "judge.json", "utterances.csv"
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _inputs(words: Sequence[str], options: argparse.Namespace) -> tuple[list[System], References]:
     """The systems, recordings first, and what they are judged by."""
-    from mlsuperb.analysis.judge_inputs import RECORDINGS, read_references, read_system, references_of, split_words
+    from mlsuperb.analysis.judging.inputs import RECORDINGS, read_references, read_system, references_of, split_words
 
     folders, settings = split_words(words)
     if bool(settings) == bool(options.references):
@@ -66,12 +66,12 @@ def _inputs(words: Sequence[str], options: argparse.Namespace) -> tuple[list[Sys
 
 
 def _judge(systems: list[System], references: References, options: argparse.Namespace) -> None:
-    from mlsuperb.analysis.judge import judge, judge_rows
-    from mlsuperb.analysis.judge_asr import load_recogniser
-    from mlsuperb.analysis.judge_inputs import resampled
-    from mlsuperb.analysis.judge_sound import dnsmos_rater
-    from mlsuperb.analysis.judge_table import judge_record, judge_table, remarks, utterance_table
-    from mlsuperb.analysis.judge_transcripts import TRANSCRIPTS, Transcripts
+    from mlsuperb.analysis.judging.asr import load_recogniser
+    from mlsuperb.analysis.judging.inputs import resampled
+    from mlsuperb.analysis.judging.scores import judge, judge_rows
+    from mlsuperb.analysis.judging.sound import dnsmos_rater
+    from mlsuperb.analysis.judging.table import judge_record, judge_table, remarks, utterance_table
+    from mlsuperb.analysis.judging.transcripts import TRANSCRIPTS, Transcripts
     from mlsuperb.analysis.unit_tables import show
     from mlsuperb.runtime.device import choose_device, prepare_process
     from mlsuperb.runtime.files import write_atomic, write_json
@@ -91,7 +91,7 @@ def _judge(systems: list[System], references: References, options: argparse.Name
         record = judge_record(rows, asr=asr.record, baseline=options.baseline)
         write_json(out / RESULT, record | {"remarks": said})
         write_atomic(out / UTTERANCES, [utterance_table(judged).to_csv(index=False)])
-        from mlsuperb.analysis.judge_page import judge_page
+        from mlsuperb.analysis.judging.page import judge_page
         from mlsuperb.analysis.report.page import write_page
 
         page = judge_page(judged, rows, said, judge=name, baseline=options.baseline, num_shown=options.shown)

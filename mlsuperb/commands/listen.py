@@ -16,7 +16,7 @@ from pathlib import Path
 
 def page(options: argparse.Namespace) -> None:
     """Make the page of a listening test."""
-    from mlsuperb.analysis.judge_inputs import split_words
+    from mlsuperb.analysis.judging.inputs import split_words
     from mlsuperb.analysis.listening.page import listening_test
     from mlsuperb.runtime.files import write_atomic, write_json
     from mlsuperb.scoring.table import table_console, tell

@@ -1,4 +1,4 @@
-"""LoRA adapters in peft's layout: read, checked against the model that they were trained on, put on it and taken off.
+"""LoRA adapters in peft's layout: read, checked against the model that they were trained on, put on it and merged into it.
 
 <folder>/adapter_config.json          rank, scale, target modules (peft's LoraConfig)
 <folder>/adapter_model.safetensors    the updates; our own say in the header which weights they were trained on
@@ -178,21 +178,11 @@ def described(record: Mapping[str, Any]) -> str:
 
 def merge_lora(model: nn.Module) -> None:
     """Put peft's updates (LoRA, rsLoRA, DoRA) into the weights of their layers, and the layers where they were."""
-    _unwrap(model, merge=True)
-
-
-def detach(model: nn.Module) -> None:
-    """Take all adapters off a model again; its weights were never touched."""
-    _unwrap(model, merge=False)
-
-
-def _unwrap(model: nn.Module, *, merge: bool) -> None:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     wrapped = [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
     for name, module in wrapped:
-        if merge:
-            module.merge(safe_merge=True)  # raises at NaN
+        module.merge(safe_merge=True)  # raises at NaN
         parent, _, last = name.rpartition(".")
         setattr(model.get_submodule(parent), last, module.get_base_layer())
     if wrapped:

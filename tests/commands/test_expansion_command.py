@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from runs_by_hand import make_run
+from runs_by_hand import hypothesis, make_run
 
 from mlsuperb.commands.expansion import main
 from mlsuperb.types import Hypothesis
@@ -52,6 +52,36 @@ def test_gain_forgetting_and_the_measures_of_cl_masr(
     assert (joint["bwt"], joint["im"]) == (0, None)
     table = out.read_text(encoding="utf-8")
     assert "| full | 40.0 | -40.0 [-40.0, -40.0] * | 60.0 | +30.0 [+30.0, +30.0] * | -30.0 | -10.0 |" in table
+
+
+def heading_and_rows(folders: list[Path], out: Path) -> list[str]:
+    main([*(f"{folder.name}={folder}" for folder in folders), "--new", "wol", "--out", str(out)])
+    _, _, heading, _, *rows = out.read_text(encoding="utf-8").splitlines()
+    return [heading, *rows]
+
+
+@pytest.mark.parametrize("unit", ["CER", "PER", "WER"])
+def test_the_error_rate_is_called_as_the_results_call_it(unit: str, tmp_path: Path) -> None:
+    folders = [system(tmp_path / "base", new=8, old=(2, 4)), system(tmp_path / "one", new=4, old=(5, 7))]
+    for folder in folders:
+        content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        content["task"]["unit_name"] = unit
+        (folder / "result.json").write_text(json.dumps(content), encoding="utf-8")
+    heading, *_ = heading_and_rows(folders, tmp_path / "table.md")
+    assert heading == f"| system | {unit} new % ↓ | change [95 %] ↓ | {unit} old % ↓ | change [95 %] ↓ | BWT ↑ | IM ↓ |"
+
+
+def test_a_task_without_text_has_no_error_rate_and_no_transfer_of_it(tmp_path: Path) -> None:
+    folders = []
+    for name, known in (("base", ["deu"]), ("one", ["deu", "wol"])):
+        codes = {one: one if one in known else "eng" for one in ("wol", "deu", "spa")}
+        outputs = [hypothesis(one, n, "a", f"[{said}]") for one, said in codes.items() for n in range(6)]
+        folders.append(make_run(tmp_path / name, outputs, task="lid"))
+    assert heading_and_rows(folders, tmp_path / "table.md") == [
+        "| system | LID new % ↑ | change [95 %] ↑ | LID old % ↑ | change [95 %] ↑ |",
+        "| base | 0.0 | n.a. | 50.0 | n.a. |",
+        "| one | 100.0 | +100.0 [+100.0, +100.0] * | 50.0 | +0.0 [+0.0, +0.0] |",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
-
-from mlsuperb.commands.judge import main
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "analysis"))  # fake_judge, tiny_asr
-
 import tiny_asr
 from fake_judge import FakeRecogniser, write_references, write_system
+
+from mlsuperb.commands.judge import main
 
 
 @pytest.fixture
@@ -28,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> FakeRecogniser:
     recogniser = FakeRecogniser()
-    monkeypatch.setattr("mlsuperb.analysis.judge_asr.load_recogniser", lambda *_, **__: recogniser)
+    monkeypatch.setattr("mlsuperb.analysis.judging.asr.load_recogniser", lambda *_, **__: recogniser)
     return recogniser
 
 

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from mlsuperb.analysis.judge_inputs import Clip
-from mlsuperb.analysis.judge_transcripts import Progress
-from mlsuperb.analysis.mcd import mel_cepstral_distortion
+from mlsuperb.analysis.judging.inputs import Clip
+from mlsuperb.analysis.judging.mcd import mel_cepstral_distortion
+from mlsuperb.analysis.judging.transcripts import Progress
 from mlsuperb.types import SAMPLE_RATE_HZ
 
 # DNSMOS P.835 and P.808 (C. K. A. Reddy et al., ICASSP 2021 and 2022) by Microsoft's package speechmos: its key -> our name

@@ -9,7 +9,7 @@ import pytest
 import tiny_asr
 import torch
 
-from mlsuperb.analysis.judge_asr import Recogniser, load_recogniser
+from mlsuperb.analysis.judging.asr import Recogniser, load_recogniser
 
 CPU = torch.device("cpu")
 
@@ -29,7 +29,7 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Recogniser:
 
 
 def test_whisper_is_given_the_language(whisper: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlsuperb.analysis.judge_asr._MAX_TOKENS", 6)
+    monkeypatch.setattr("mlsuperb.analysis.judging.asr._MAX_TOKENS", 6)
     german = whisper.texts(waves(0.5), language="deu")
     assert german == whisper.texts(waves(0.5), language="deu")
     assert whisper.problem("jav") is None, "Whisper calls Javanese jw"
@@ -42,7 +42,7 @@ def test_whisper_is_given_the_language(whisper: Recogniser, monkeypatch: pytest.
 
 def test_whisper_is_what_transformers_generates(whisper: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against a loop that computes everything anew for every token."""
-    monkeypatch.setattr("mlsuperb.analysis.judge_asr._MAX_TOKENS", 5)
+    monkeypatch.setattr("mlsuperb.analysis.judging.asr._MAX_TOKENS", 5)
     model, tokenizer = whisper.model, whisper.tokenizer  # type: ignore[attr-defined]
     (wave_T,) = waves(1.3)
     mels = whisper.features(wave_T, sampling_rate=16000, return_tensors="pt").input_features  # type: ignore[attr-defined]
@@ -56,7 +56,7 @@ def test_whisper_is_what_transformers_generates(whisper: Recogniser, monkeypatch
 
 
 def test_whisper_takes_long_audio_in_parts(whisper: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlsuperb.analysis.judge_asr._MAX_TOKENS", 4)
+    monkeypatch.setattr("mlsuperb.analysis.judging.asr._MAX_TOKENS", 4)
     short_T, long_T, other_T = waves(1, 70, 2)
     texts = whisper.texts([short_T, long_T, other_T], language="deu")
     parts = [whisper.texts([part_T], language="deu")[0] for part_T in np.array_split(long_T, 3)]

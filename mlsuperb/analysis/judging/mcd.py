@@ -41,21 +41,15 @@ def mel_cepstrum(wave_T: np.ndarray) -> np.ndarray:
     log_power = np.log(power + _FLOOR * (power.max() or 1))
     cepstrum_FN = np.fft.irfft(log_power)[:, : _FFT // 2 + 1]
     cepstrum_FN[:, [0, -1]] *= 0.5  # one side of the cepstrum of the log magnitude, which is half the log power
-    warped_FM: np.ndarray = cepstrum_FN @ _warping(cepstrum_FN.shape[1] - 1, ORDER, ALPHA).T
+    warped_FM: np.ndarray = cepstrum_FN @ freqt_matrix(cepstrum_FN.shape[1] - 1, ORDER, ALPHA).T
     return warped_FM
 
 
-def freqt(cepstrum: np.ndarray, *, order: int, alpha: float) -> np.ndarray:
-    """A cepstrum (..., N) on the frequency axis that an all-pass of first order with coefficient `alpha` warps, up to `order`
-    (..., order + 1): SPTK's `freqt`, after A. V. Oppenheim and D. H. Johnson, "Discrete representation of signals", 1972."""
-    found: np.ndarray = cepstrum @ _warping(cepstrum.shape[-1] - 1, order, alpha).T
-    return found
-
-
 @cache
-def _warping(order: int, warped_order: int, alpha: float) -> np.ndarray:
-    """`freqt` as a matrix (M, N): SPTK's recursion over the coefficients from the last to the first, for all unit vectors at
-    once."""
+def freqt_matrix(order: int, warped_order: int, alpha: float) -> np.ndarray:
+    """SPTK's `freqt` as a matrix (M, N), for cepstra of N = `order` + 1 coefficients: it takes them to the frequency axis that an
+    all-pass of first order with coefficient `alpha` warps (A. V. Oppenheim and D. H. Johnson, "Discrete representation of
+    signals", 1972). The recursion over the coefficients, from the last to the first, is done for all unit vectors at once."""
     current_MN = np.zeros((warped_order + 1, order + 1))
     for n in range(order, -1, -1):
         before_MN, current_MN = current_MN, np.empty_like(current_MN)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlsuperb.analysis import mcd
-from mlsuperb.analysis.mcd import ALPHA, ORDER, freqt, mel_cepstral_distortion, mel_cepstrum
+from mlsuperb.analysis.judging import mcd
+from mlsuperb.analysis.judging.mcd import ALPHA, ORDER, freqt_matrix, mel_cepstral_distortion, mel_cepstrum
 from mlsuperb.units.dtw import warped
 
 
@@ -15,6 +15,12 @@ def speech_like(seed: int = 0, *, seconds: float = 0.5) -> np.ndarray:
     time_T = np.arange(int(16000 * seconds)) / 16000
     voice_T = sum(np.sin(2 * np.pi * 120 * n * time_T * (1 + 0.2 * time_T)) / n for n in range(1, 30))
     return (0.05 * voice_T + 0.01 * generator.normal(size=len(time_T))).astype(np.float32)
+
+
+def freqt(cepstra: np.ndarray, *, order: int, alpha: float) -> np.ndarray:
+    """Cepstra (..., N) as SPTK's `freqt` warps them (..., order + 1)."""
+    found: np.ndarray = cepstra @ freqt_matrix(cepstra.shape[-1] - 1, order, alpha).T
+    return found
 
 
 def warped_by_integration(cepstrum_N: np.ndarray, *, order: int, alpha: float) -> np.ndarray:

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 from fake_judge import LANGUAGES, TEXTS, FakeRecogniser, no_bar, tone, write_references, write_system
 
-from mlsuperb.analysis import judge_sound
-from mlsuperb.analysis.judge import Judged, compared, judge, judge_rows
-from mlsuperb.analysis.judge_inputs import (
+from mlsuperb.analysis.judging import sound
+from mlsuperb.analysis.judging.inputs import (
     RECORDINGS,
     read_references,
     read_system,
@@ -21,10 +20,11 @@ from mlsuperb.analysis.judge_inputs import (
     resampled,
     split_words,
 )
-from mlsuperb.analysis.judge_page import judge_page
-from mlsuperb.analysis.judge_sound import DNSMOS, dnsmos_rater, measure
-from mlsuperb.analysis.judge_table import judge_table, remarks, utterance_table
-from mlsuperb.analysis.judge_transcripts import Transcripts
+from mlsuperb.analysis.judging.page import judge_page
+from mlsuperb.analysis.judging.scores import Judged, compared, judge, judge_rows
+from mlsuperb.analysis.judging.sound import DNSMOS, dnsmos_rater, measure
+from mlsuperb.analysis.judging.table import judge_table, remarks, utterance_table
+from mlsuperb.analysis.judging.transcripts import Transcripts
 from mlsuperb.analysis.report.page import render
 from mlsuperb.data.manifest import to_frame
 from mlsuperb.types import Utterance
@@ -246,7 +246,7 @@ def test_dnsmos_is_asked_as_its_package_wants_it(folder: Path, monkeypatch: pyte
             return {"ovrl_mos": 3.0, "sig_mos": 3.5, "bak_mos": 4.0, "p808_mos": 2.5}
 
     assert dnsmos_rater() is None, "the packages are not among those of the tests"
-    monkeypatch.setattr(judge_sound, "find_spec", lambda _: True)
-    monkeypatch.setattr(judge_sound, "import_module", lambda _: Package)
+    monkeypatch.setattr(sound, "find_spec", lambda _: True)
+    monkeypatch.setattr(sound, "import_module", lambda _: Package)
     found = measure(20 * tone("utt1"), None, dnsmos=dnsmos_rater())
     assert found.dnsmos == dict(zip(DNSMOS.values(), (3.0, 3.5, 4.0, 2.5), strict=True))

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mlsuperb.analysis.judge_asr import Recogniser
-from mlsuperb.analysis.judge_inputs import Clip
+from mlsuperb.analysis.judging.asr import Recogniser
+from mlsuperb.analysis.judging.inputs import Clip
 from mlsuperb.runtime.files import write_atomic
 
 log = logging.getLogger(__name__)

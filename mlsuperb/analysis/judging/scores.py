@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mlsuperb.analysis.judge_asr import Recogniser
-from mlsuperb.analysis.judge_inputs import RECORDINGS, Reference, System, by_language
-from mlsuperb.analysis.judge_sound import DNSMOS, Rater, Sound, measure_all
-from mlsuperb.analysis.judge_transcripts import Progress, Transcripts, transcribe
+from mlsuperb.analysis.judging.asr import Recogniser
+from mlsuperb.analysis.judging.inputs import RECORDINGS, Reference, System, by_language
+from mlsuperb.analysis.judging.sound import DNSMOS, Rater, Sound, measure_all
+from mlsuperb.analysis.judging.transcripts import Progress, Transcripts, transcribe
 from mlsuperb.data.text import normaliser
 from mlsuperb.scoring.comparison.bootstrap import Interval, difference_interval, rate_interval
 from mlsuperb.scoring.counts import Counts, total

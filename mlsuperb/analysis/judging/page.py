@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlsuperb.analysis.judge import Judged, JudgeRow
-from mlsuperb.analysis.judge_inputs import by_language
-from mlsuperb.analysis.judge_table import judge_table
+from mlsuperb.analysis.judging.inputs import by_language
+from mlsuperb.analysis.judging.scores import Judged, JudgeRow
+from mlsuperb.analysis.judging.table import judge_table
 from mlsuperb.analysis.report.alignment import align
 from mlsuperb.analysis.report.blocks import Block, Example, Examples, Note, Page, Section, Warnings, from_cells
 from mlsuperb.analysis.report.sound import SoundBox

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from mlsuperb.analysis.judge import CONFIDENCE, NORMALISER, Judged, JudgeRow
-from mlsuperb.analysis.judge_inputs import RECORDINGS
-from mlsuperb.analysis.judge_sound import DNSMOS, NO_DNSMOS
+from mlsuperb.analysis.judging.inputs import RECORDINGS
+from mlsuperb.analysis.judging.scores import CONFIDENCE, NORMALISER, Judged, JudgeRow
+from mlsuperb.analysis.judging.sound import DNSMOS, NO_DNSMOS
 from mlsuperb.data.text import VERSIONS
 from mlsuperb.scoring.comparison.bootstrap import MARK, Interval
 from mlsuperb.scoring.table import ABSENT, ARROWS, Cells, percent

@@ -1,0 +1,1 @@
+"""How well an ASR model understands re-synthesised speech."""
