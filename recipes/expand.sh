@@ -89,10 +89,10 @@ labels "units-${option[start]}" "$new" "$units" "${layer[@]}"
 expansion one adapt "units-${option[start]}"
 layer_of one
 labels units-layer "$new" "$units" "${layer[@]}"
-expansion two adapt units-layer
+if wanted two; then expansion two adapt units-layer; fi
 labels units-pooled "$all" "$units" "${layer[@]}"
 expansion combined replay units-pooled "loading.sampling.new=$(list "${option[new]}")" "loading.sampling.share=${option[share]}"
-expansion full full units-layer
+if wanted full; then expansion full full units-layer; fi # settings of LoRA are none of its own
 systems=()
 for system in one two combined full; do
     if wanted "$system"; then systems+=("$system"); fi
@@ -111,19 +111,19 @@ if wanted two; then one 5 two; fi
 if wanted combined; then one 6 units-pooled && one 7 combined; fi
 if wanted full; then one 8 full; fi
 if stage 9; then
-    quality=() heads=() trained=() words=() own=() pooled=()
+    quality=() heads=() trained=() words=() own=() pooled=() judged_by=()
     for system in base "${systems[@]}"; do
         if [[ -n ${option[phones]} ]]; then
             for fit in new pooled; do
                 one - "fit-$fit-$system"
                 one - "units-$fit-$system"
-                quality+=("${at[units-$fit-$system]}")
+                quality+=("${at[units-$fit-$system]}") judged_by+=("units-$fit-$system=${at[units-$fit-$system]}")
             done
             own+=("$system=${at[units-new-$system]}") pooled+=("$system=${at[units-pooled-$system]}")
         fi
         if [[ -n ${option[exp]} ]]; then
             one - "head-$system"
-            heads+=("${at[head-$system]}") words+=("$system=${at[head-$system]}")
+            heads+=("${at[head-$system]}") words+=("$system=${at[head-$system]}") judged_by+=("head-$system=${at[head-$system]}")
         fi
         if [[ $system != base ]]; then trained+=("${at[$system]}"); fi
     done
@@ -136,6 +136,7 @@ if stage 9; then
         run "$python" -m mlsuperb expansion "${words[@]}" --new "${option[new]}" --out "$out/reports/expansion.md"
     fi
     run "$python" -m mlsuperb report "${trained[@]}" --out "$out/reports/expansion.html" || true
+    printf 'judged by %s\n' "${judged_by[*]}"
     for system in "${systems[@]}"; do printf '%s: upstream=pretrained upstream.run=%s\n' "$system" "${at[$system]}"; done
 fi
 if $failed; then exit 1; fi

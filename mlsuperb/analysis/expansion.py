@@ -61,20 +61,14 @@ def compare_systems(
     Raises:
         ValueError: a run has not finished, two cannot be compared, or one side has no utterance.
     """
-    results = {name: store.read(folder, BenchmarkResult) for name, folder in runs.items()}
-    (base, first), *_ = results.items()
-    for name, result in results.items():
-        if reasons := comparable(first, result):
-            raise ValueError(f"{runs[base]} and {runs[name]} cannot be compared: {'; '.join(reasons)}")
-    reference = hypotheses_of_split(runs[base], split)
-    pairs = {name: pair_utterances(reference, hypotheses_of_split(runs[name], split), first.facts) for name in runs}
-    there = {one.language for one in reference}
+    base, pairs = next(iter(runs)), paired_with_first(runs, split=split)
+    there = {pair.first.language for pair in pairs[base]}
     if not set(new) <= there or not there - set(new):
         raise ValueError(
             f"the runs were tested on {', '.join(sorted(there))}, and new are {', '.join(sorted(new))}: give the languages that "
             "were taught, and test on old ones, too"
         )
-    by_system = {name: _error_rates(found) for name, found in pairs.items()}
+    by_system = {name: language_rates(found) for name, found in pairs.items()}
     if joint is not None and joint not in by_system:
         raise ValueError(f"--joint {joint} is none of the systems: {', '.join(runs)}")
     return [
@@ -83,8 +77,23 @@ def compare_systems(
     ]  # fmt: skip
 
 
-def _error_rates(pairs: Sequence[PairedUtterance]) -> dict[str, float]:
-    """The error rate of each language; none of a task without text."""
+def paired_with_first(runs: Mapping[str, Path], *, split: str) -> dict[str, list[PairedUtterance]]:
+    """The utterances of each run beside those of the first.
+
+    Raises:
+        ValueError: a run has not finished, or cannot be compared with the first.
+    """
+    results = {name: store.read(folder, BenchmarkResult) for name, folder in runs.items()}
+    (base, first), *_ = results.items()
+    for name, result in results.items():
+        if reasons := comparable(first, result):
+            raise ValueError(f"{runs[base]} and {runs[name]} cannot be compared: {'; '.join(reasons)}")
+    reference = hypotheses_of_split(runs[base], split)
+    return {name: pair_utterances(reference, hypotheses_of_split(runs[name], split), first.facts) for name in runs}
+
+
+def language_rates(pairs: Sequence[PairedUtterance]) -> dict[str, float]:
+    """The error rate of each language in %, of the second of each pair; none of a task without text."""
     languages = sorted({pair.first.language for pair in pairs})
     found = {one: total([p.second_counts for p in pairs if p.first.language == one]).error_rate for one in languages}
     return {language: rate for language, rate in found.items() if rate is not None}

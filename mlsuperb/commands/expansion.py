@@ -1,16 +1,26 @@
 """`mlsuperb expansion base=RUN one=RUN ... --new wol`: what systems of language expansion gain and forget, one line per system.
 
+mlsuperb expansion base=RUN one=RUN two=RUN --new wol                              systems that were taught the same
+mlsuperb expansion base=RUN kat=RUN tur=RUN --sequence [--alone tur=RUN]           one model that was taught kat, then tur
+
 Each RUN is a benchmark run that trained the same head on a system (recipes/expand.sh --exp NAME makes them); the first is the
-base. Changes are differences to it with paired bootstrap intervals. BWT (forgetting is negative) and IM are those of CL-MASR.
+base. Changes are differences to it with paired bootstrap intervals. BWT (forgetting is negative), FWT (positive where earlier
+languages helped) and IM (positive where less was learnt) are those of CL-MASR.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlsuperb.runtime.files import strict_json, write_atomic
+
+if TYPE_CHECKING:
+    from mlsuperb.scoring.table import Cells
+    from mlsuperb.types import TaskFacts
 
 
 def _named(text: str) -> tuple[str, Path]:
@@ -26,30 +36,52 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("systems", nargs="+", type=_named, metavar="SYSTEM=RUN", help="the base first")
-    add("--new", required=True, type=lambda text: text.split(","), metavar="a,b", help="languages that were taught")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--new", type=lambda text: text.split(","), metavar="a,b", help="languages that were taught")
+    kind.add_argument(
+        "--sequence", action="store_true", help="each system was made of the one before, by the language it is named by"
+    )
+    add(
+        "--alone",
+        nargs="+",
+        type=_named,
+        default=[],
+        metavar="LANG=RUN",
+        help="taught LANG right after the base, for FWT",
+    )
     add("--units", nargs="+", type=_named, default=[], metavar="SYSTEM=LABELS", help="units of the new languages: PNMI")
     add("--pooled-units", nargs="+", type=_named, default=[], metavar="SYSTEM=LABELS", help="units of new and old ones")
     add("--phones", type=Path, metavar="FILE", help="phone marks, for units")
     add("--joint", metavar="SYSTEM", help="the system that has learnt all languages together, for IM")
     add("--split", default="test", help="(test)")
-    add("--out", type=Path, metavar="FILE", help="write the table as markdown, and beside it as JSON")
+    add("--out", type=Path, metavar="FILE", help="write the table as markdown; beside it as JSON, and a picture")
     return parser
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
-    runs = dict(options.systems)
+    if options.sequence:
+        if options.units or options.pooled_units or options.phones:
+            parser.error("--sequence shows no units: measure them by `mlsuperb units quality`")
+        _sequence(options)
+        return
+    if options.alone:
+        parser.error("--alone goes with --sequence")
     fits = {"pnmi": dict(options.units), "pooled_pnmi": dict(options.pooled_units)}
     if bool(fits["pnmi"] or fits["pooled_pnmi"]) != bool(options.phones):
         parser.error("--units or --pooled-units and --phones go together")
-    if unknown := {name for units in fits.values() for name in units} - set(runs):
-        parser.error(f"units of {', '.join(sorted(unknown))}: the systems are {', '.join(runs)}")
-    from mlsuperb.analysis.expansion import compare_systems, expansion_table, records, with_units
-    from mlsuperb.runs import store
-    from mlsuperb.scoring.result import BenchmarkResult
-    from mlsuperb.scoring.table import table_console, tell
+    if unknown := {name for units in fits.values() for name in units} - set(dict(options.systems)):
+        parser.error(f"units of {', '.join(sorted(unknown))}: the systems are {', '.join(dict(options.systems))}")
+    _systems(options, fits)
 
+
+def _systems(options: argparse.Namespace, fits: Mapping[str, Mapping[str, Path]]) -> None:
+    """Systems that were taught the same languages; `fits`: their units."""
+    from mlsuperb.analysis.expansion import compare_systems, expansion_table, records, with_units
+    from mlsuperb.analysis.expansion_chart import expansion_chart
+
+    runs = dict(options.systems)
     systems = compare_systems(runs, new=options.new, split=options.split, joint=options.joint)
     if options.phones:
         from mlsuperb.units.phones import read_phones
@@ -57,13 +89,53 @@ def main(arguments: Sequence[str]) -> None:
         phones = read_phones(options.phones)
         for name, units in fits.items():
             systems = with_units(systems, units, phones, pooled=name == "pooled_pnmi", new=options.new)
-    facts = store.read(next(iter(runs.values())), BenchmarkResult).facts  # of all, since they can be compared
-    cells = expansion_table(systems, facts, new=options.new, split=options.split)
+    facts = _facts(runs)
+    _show(
+        expansion_table(systems, facts, new=options.new, split=options.split),
+        records(systems),
+        out=options.out,
+        remarks=["*: the interval of the change excludes 0"],
+    )
+    if options.out and facts.has_text and len(systems) > 1:
+        expansion_chart(systems, name=options.out.stem, rate=facts.unit_name).save(options.out.parent)
+
+
+def _sequence(options: argparse.Namespace) -> None:
+    """One model after each language that it was taught."""
+    from mlsuperb.analysis.expansion_sequence import compare_sequence, sequence_rates, sequence_table
+
+    runs = dict(options.systems)
+    if options.joint is not None and options.joint not in runs:
+        raise ValueError(f"--joint {options.joint} is none of the systems: {', '.join(runs)}")
+    stages = {name: name for name in runs if name != options.joint}
+    alone = {language: f"{language} alone" for language, _ in options.alone}
+    rates = sequence_rates(runs | {alone[name]: folder for name, folder in options.alone}, split=options.split)
+    measures = compare_sequence(rates, stages, alone=alone, joint=options.joint)
+    cells = sequence_table(rates, measures, stages, unit=_facts(runs).unit_name)
+    named = [{"name": name, **asdict(one), "rates": rates[name]} for name, one in zip(stages, measures, strict=True)]
+    _show(
+        cells,
+        named,
+        out=options.out,
+        remarks=["in brackets: not taught yet; the mean is of what was taught, all old languages as one task"],
+    )
+
+
+def _facts(runs: Mapping[str, Path]) -> TaskFacts:
+    """The task of runs that can be compared."""
+    from mlsuperb.runs import store
+    from mlsuperb.scoring.result import BenchmarkResult
+
+    return store.read(next(iter(runs.values())), BenchmarkResult).facts
+
+
+def _show(cells: Cells, records: Sequence[Mapping[str, object]], *, out: Path | None, remarks: Sequence[str]) -> None:
+    from mlsuperb.scoring.table import table_console, tell
+
     console = table_console()
     console.print(cells.to_rich())
-    tell(console, "*: the interval of the change excludes 0")
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(options.out, [cells.to_markdown()])
-        text = strict_json(records(systems), name=str(options.out), indent=2)
-        write_atomic(options.out.with_suffix(".json"), [text, "\n"])
+    tell(console, *remarks)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(out, [cells.to_markdown()])
+        write_atomic(out.with_suffix(".json"), [strict_json(records, name=str(out), indent=2), "\n"])

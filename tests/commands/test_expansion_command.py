@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from runs_by_hand import hypothesis, make_run
 
@@ -101,3 +102,44 @@ def test_units_need_phones(runs: list[str], capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         main([*runs, "--new", "wol", "--units", "base=labels"])
     assert "--units or --pooled-units and --phones go together" in capsys.readouterr().err
+
+
+def test_one_language_after_another(tmp_path: Path) -> None:
+    """Old: deu. Then wol and spa are taught, one after the other."""
+    stages = {"base": (8, (2, 9)), "wol": (4, (3, 8)), "spa": (5, (4, 3)), "all": (3, (2, 2)), "alone": (8, (3, 6))}
+    at = {name: system(tmp_path / name, new=new, old=old) for name, (new, old) in stages.items()}
+    out = tmp_path / "sequence.md"
+    words = [f"{name}={at[name]}" for name in ("base", "wol", "spa", "all")]
+    main([*words, "--sequence", "--joint", "all", "--alone", f"spa={at['alone']}", "--out", str(out)])
+    base, wol, spa = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
+    assert [base[name] for name in ("awer", "bwt", "fwt", "im")] == [20, None, None, None]
+    assert (wol["awer"], wol["bwt"], wol["im"]) == (35, -10, 10)
+    assert (spa["awer"], spa["bwt"]) == (40, -15), "deu 20 to 40 and wol 40 to 50, the mean of -20 and -10"
+    assert (spa["fwt"], spa["im"]) == (30, 10), "right after the base 60, now 30; 20 with all together"
+    assert out.read_text(encoding="utf-8").splitlines()[4:] == [
+        "| base | 20.0 | (80.0) | (90.0) | 20.0 | n.a. | n.a. | n.a. |",
+        "| wol | 30.0 | 40.0 | (80.0) | 35.0 | -10.0 | n.a. | 10.0 |",
+        "| spa | 40.0 | 50.0 | 30.0 | 40.0 | -15.0 | 30.0 | 10.0 |",
+    ]
+
+
+def test_a_picture_lies_beside_the_table(runs: list[str], tmp_path: Path) -> None:
+    main([*runs, "--new", "wol", "--out", str(tmp_path / "table.md")])
+    rows = pd.read_csv(tmp_path / "table.csv").set_index("system")
+    assert rows.loc["full", ["new", "old"]].tolist() == [-40, 30]
+    assert (tmp_path / "table.svg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--sequence", "--joint", "all"], r"--joint all is none of the systems: base, full, joint"),
+        (
+            ["--sequence"],
+            r"full, joint: no test utterance; name each stage but the base by the language that it was taught",
+        ),
+    ],
+)
+def test_a_sequence_is_named_by_languages(runs: list[str], words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        main([*runs, *words])
