@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 ALL_LANGUAGES = "all"
 UP, DOWN = ARROWS["higher"], ARROWS["lower"]
-_PERCENT = {  # column of the table -> figure, in percent
+PERCENT = {  # column of the table -> figure, in percent
     f"PNMI % {UP}": "pnmi", f"phone purity % {UP}": "phone_purity", f"cluster purity % {UP}": "cluster_purity",
     f"PER % {DOWN}": "per", f"precision % {UP}": "precision", f"recall % {UP}": "recall", f"F1 % {UP}": "f1",
     f"R-value % {UP}": "r_value",
@@ -40,18 +40,30 @@ class UnitRow(NamedTuple):
     language: str
     quality: Quality
     abx: tuple[AbxError, AbxError] | None = None
+    splits: tuple[str, ...] = ()  # of its utterances
 
     def record(self) -> dict[str, object]:
         """All figures, by name; None where one is undefined."""
         errors = dict(zip(_ABX.values(), (one.error for one in self.abx or ()), strict=False))
-        figures = _known({**self.quality.figures(), **errors})
+        figures = known({**self.quality.figures(), **errors})
         return {"run": self.run, "language": self.language, "num_units": len(self.quality.runs_K), **figures}
+
+
+class RunRows(NamedTuple):
+    """The rows of a run: one for each of its languages, and one for all of them, whose counts are added up."""
+
+    languages: tuple[UnitRow, ...]
+    together: UnitRow
+
+    def shown(self, *, by_language: bool) -> tuple[UnitRow, ...]:
+        """Those of a table: a run of one language has one row."""
+        return (*self.languages, self.together) if by_language and len(self.languages) > 1 else (self.together,)
 
 
 def unit_table(rows: Sequence[UnitRow]) -> Cells:
     """Runs side by side."""
     with_abx = any(row.abx for row in rows)
-    columns = ("run", "language", "utterances", *_PERCENT, "units", "perplexity", "unit ms", "phone ms", "bit/s")
+    columns = ("run", "language", "utterances", *PERCENT, "units", "perplexity", "unit ms", "phone ms", "bit/s")
     return Cells(
         "Units against phones",
         (*columns, *(_ABX if with_abx else ())),
@@ -67,7 +79,7 @@ def _cells(row: UnitRow, *, with_abx: bool) -> tuple[str, ...]:
         row.run,
         row.language,
         f"{quality.num_utterances:,}",
-        *(_number(figures[name], times=100) for name in _PERCENT.values()),
+        *(_number(figures[name], times=100) for name in PERCENT.values()),
         f"{quality.num_active} of {len(quality.runs_K)}",
         _number(quality.perplexity),
         _number(quality.unit_segment_s, times=1000, digits=0),
@@ -81,42 +93,41 @@ def _number(value: float | None, *, times: float = 1, digits: int = 1) -> str:
     return ABSENT if value is None or math.isnan(value) else f"{times * value:.{digits}f}"
 
 
-def unit_rows(
-    runs: Sequence[Path], phones: Phones, *, by_language: bool = False, with_abx: bool = False
-) -> tuple[list[UnitRow], list[str]]:
-    """A row for each run, with `by_language` also for each of its languages, and remarks on what was left out.
+def unit_rows(runs: Sequence[Path], phones: Phones, *, with_abx: bool = False) -> tuple[list[RunRows], list[str]]:
+    """The rows of each run, and remarks on what was left out.
 
     A run is measured language by language: counts are added up, and its ABX errors are the means over languages.
 
     Raises:
         ValueError: a folder holds no labels, or none of its utterances has phones.
     """
-    rows, remarks = [], []
+    found, remarks = [], []
     for folder in runs:
         units, place = marked(folder, phones), folder.resolve()
         name = place.parent.name if place.name == LABELS else place.name
-        found = _rows_of(name, units, with_abx=with_abx)
-        rows += found if by_language and len(found) > 2 else found[-1:]
-        if found[-1].abx:
-            remarks.append(f"{name}: {abx_remark(*found[-1].abx)}")
+        rows = _rows_of(name, units, with_abx=with_abx)
+        found.append(rows)
+        if rows.together.abx:
+            remarks.append(f"{name}: {abx_remark(*rows.together.abx)}")
         if units.num_without_phones:
             remarks.append(f"{name}: {units.num_without_phones:,} utterances have no phones and were left out")
         if absent := len(phones) - len(set(units.ids)):
             remarks.append(f"{name}: {absent:,} utterances that have phones have no labels here")
-    return rows, remarks
+    return found, remarks
 
 
-def _rows_of(name: str, units: Marked, *, with_abx: bool) -> list[UnitRow]:
-    """A row for each language, and one for all of them."""
-    rows = [
-        UnitRow(name, language, one.quality(), one.abx() if with_abx else None) for language, one in units.by_language()
-    ]
+def _rows_of(name: str, units: Marked, *, with_abx: bool) -> RunRows:
+    rows = tuple(
+        UnitRow(name, language, one.quality(), one.abx() if with_abx else None, tuple(sorted(set(one.splits))))
+        for language, one in units.by_language()
+    )
     errors = [row.abx for row in rows if row.abx]
     both = (
         (mean_error([within for within, _ in errors]), mean_error([across for _, across in errors])) if errors else None
     )
     language = rows[0].language if len(rows) == 1 else ALL_LANGUAGES
-    return [*rows, UnitRow(name, language, pooled(row.quality for row in rows), both)]
+    quality = pooled(row.quality for row in rows)
+    return RunRows(rows, UnitRow(name, language, quality, both, tuple(sorted(set(units.splits)))))
 
 
 def show(
@@ -156,7 +167,7 @@ def show(
 def layer_records(curve: LayerCurve) -> list[dict[str, float | None]]:
     """All figures of every layer, in order; None where one is undefined or was not measured."""
     return [
-        _known(
+        known(
             {
                 "layer": one.layer,
                 "abx": one.abx,
@@ -169,7 +180,8 @@ def layer_records(curve: LayerCurve) -> list[dict[str, float | None]]:
     ]
 
 
-def _known(figures: Mapping[str, float]) -> dict[str, float | None]:
+def known(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """The figures, None in place of nan."""
     return {name: None if math.isnan(value) else value for name, value in figures.items()}
 
 
@@ -186,7 +198,7 @@ def layer_table(curve: LayerCurve) -> Cells:
         if not curve.held_out
         else f"on {curve.held_out:.0%} of utterances, held out"
     )
-    columns = {title: name for title, name in _PERCENT.items() if name in _OF_LAYERS} | _ABX
+    columns = {title: name for title, name in PERCENT.items() if name in _OF_LAYERS} | _ABX
     rows = layer_records(curve)
     best = best_layers(curve).values()
     return Cells(

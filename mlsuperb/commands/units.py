@@ -1,6 +1,7 @@
 """`mlsuperb units quality|layers|phones|extract|synthesise ...`: measure discrete units, choose a layer, hand units on.
 
 mlsuperb units quality RUN... --phones PHONES                   units of runs of job=labels: PNMI, purity, PER, boundaries, ABX
+    ... --beside discophon [--by language] [--abx]              the same beside DiscoPhon's published rows
 mlsuperb units layers upstream=... data=... --phones PHONES     the quality of every layer of an upstream
 mlsuperb units phones data=synthetic ...                        write the phones of the built-in corpus beside its transcripts
 mlsuperb units extract RUN --out UNITS [--split test]           units without repetitions and their durations, for vocoders
@@ -24,14 +25,20 @@ from mlsuperb.commands.settings import configured
 
 def quality(options: argparse.Namespace) -> None:
     """Compare the units of runs with phones."""
+    from mlsuperb.analysis.unit_board import beside, unit_board
     from mlsuperb.analysis.unit_tables import show, unit_rows, unit_table
     from mlsuperb.analysis.units import unit_charts
     from mlsuperb.units.phones import read_phones
 
     phones = read_phones(options.phones, tier=options.tier, stress=options.stress)
-    rows, remarks = unit_rows(options.runs, phones, by_language=options.by is not None, with_abx=options.abx)
-    records = [row.record() for row in rows]
-    show(unit_table(rows), records, remarks, form=options.format, charts=lambda: unit_charts(rows), out=options.out)
+    runs, remarks = unit_rows(options.runs, phones, with_abx=options.abx)
+    by_language = options.by is not None
+    rows = [row for run in runs for row in run.shown(by_language=by_language)]
+    cells, records = unit_table(rows), [row.record() for row in rows]
+    if options.beside:
+        cells, records, notes = beside(runs, board=unit_board(options.beside), by_language=by_language)
+        remarks = [*notes, *remarks]
+    show(cells, records, remarks, form=options.format, charts=lambda: unit_charts(rows), out=options.out)
 
 
 def layers(options: argparse.Namespace) -> None:
@@ -161,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     add = made["quality"].add_argument
     add("runs", nargs="+", type=Path, metavar="RUN", help="a run of job=labels, or its folder labels")
     add("--by", choices=("language",), help="rows of languages as well")
+    add("--beside", choices=("discophon",), help="show published rows, too: DiscoPhon's, arXiv 2603.18612")
     add = made["layers"].add_argument
     add("--split", default="dev", help="split of the utterances (default: dev)")
     add("--minutes", type=float, default=10.0, help="of utterances, chosen at random (default: 10)")

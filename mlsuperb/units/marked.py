@@ -21,7 +21,7 @@ class Marked:
     """The units and phones of utterances, in the order of the manifest.
 
     Args:
-        ids, languages, speakers: of each utterance.
+        ids, languages, speakers, splits: of each utterance.
         units: (F,) of each.
         phones: of each.
         rate_hz: units per second.
@@ -32,6 +32,7 @@ class Marked:
     ids: Sequence[str]
     languages: Sequence[str]
     speakers: Sequence[str]
+    splits: Sequence[str]
     units: Sequence[np.ndarray]
     phones: Sequence[Sequence[Interval]]
     rate_hz: float
@@ -48,6 +49,7 @@ class Marked:
                     ids=[self.ids[row] for row in rows],
                     languages=[language] * len(rows),
                     speakers=[self.speakers[row] for row in rows],
+                    splits=[self.splits[row] for row in rows],
                     units=[self.units[row] for row in rows],
                     phones=[self.phones[row] for row in rows],
                     rate_hz=self.rate_hz,
@@ -76,13 +78,14 @@ def marked(folder: Path, phones: Phones) -> Marked:
         ValueError: there are no labels, or none of the utterances has phones.
     """
     labels = Labels(labels_folder(folder))
-    manifest = labels.columns("id", "language", "speaker")
+    manifest = labels.columns("id", "language", "speaker", "split")
     rows = with_phones(list(manifest["id"]), phones, place=str(folder))
     chosen = manifest.iloc[rows]
     return Marked(
         ids=list(chosen["id"]),
         languages=list(chosen["language"]),
         speakers=list(chosen["speaker"]),
+        splits=list(chosen["split"]),
         units=[labels[row] for row in rows],
         phones=[phones[name] for name in chosen["id"]],
         rate_hz=labels.rate_hz,

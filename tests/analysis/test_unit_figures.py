@@ -107,7 +107,8 @@ def test_rows_of_runs_and_languages(tmp_path: Path) -> None:
     given = {name: rows for name, rows in phones.items() if not name.endswith("_000")} | {
         "stranger": [Interval(0, 1, "a")]
     }
-    rows, remarks = unit_rows(runs, given, by_language=True, with_abx=True)
+    found, remarks = unit_rows(runs, given, with_abx=True)
+    rows = [row for run in found for row in run.shown(by_language=True)]
     assert [row[:2] for row in rows] == [(run, one) for run in ("good", "bad") for one in ("deu", "swa", "all")]
     assert [line for line in remarks if "ABX" not in line] == [
         f"{run}: 1 utterances {what}"
@@ -127,13 +128,12 @@ def test_rows_of_runs_and_languages(tmp_path: Path) -> None:
         assert errors[2].num_cells == errors[0].num_cells + errors[1].num_cells > 20
     within = [row.abx[0].error for row in rows if row.abx]
     assert within[2] < 0.2 < within[5]
-    whole, _ = unit_rows(runs[:1], given)
+    whole = found[0].shown(by_language=False)
     assert [row[:2] for row in whole] == [("good", "all")]
+    assert whole[0].splits == ("dev",)
     assert whole[0].quality.figures() == pytest.approx(rows[2].quality.figures())
-    of_one, _ = unit_rows(
-        [runs[0] / "labels"], {name: one for name, one in phones.items() if "swa" in name}, by_language=True
-    )
-    assert [row[:2] for row in of_one] == [("good", "swa")]
+    ((of_one,), _) = unit_rows([runs[0] / "labels"], {name: one for name, one in phones.items() if "swa" in name})
+    assert [row[:2] for row in of_one.shown(by_language=True)] == [("good", "swa")]
     assert len({chart.name for chart in unit_charts(rows)}) == 6
 
 

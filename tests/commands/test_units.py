@@ -41,6 +41,30 @@ def test_runs_are_compared_and_drawn(made: Path, capsys: pytest.CaptureFixture[s
     assert rows[2:] == [[f"| {run}", one] for run in ("good", "bad") for one in ("deu", "swa", "all")]
 
 
+def test_runs_are_shown_beside_published_rows(made: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["quality", str(made / "good"), "--phones", str(made / "phones.tsv"), "--beside", "discophon"]
+    main([*words, "--by", "language", "--abx", "--format", "md", "--out", str(tmp_path)])
+    said = capsys.readouterr().out
+    rows = [line for line in said.splitlines() if line.startswith("| ")]
+    assert "| published | HuBERT VP-20, layer 11, continued on 10min | mean of 6 | 256 | 52.7 | 114.1 |" in said
+    assert "| published | HuBERT VP-20, layer 11, continued on 10min | deu | 256 | 47.2 | n.a. |" in said
+    assert [line.split(" | ")[2] for line in rows if "ours" in line] == ["**mean of 2**", "**deu**", "**swa**"]
+    assert said.count("good: not comparable, ") == 3  # units, languages, split: their phones have silence
+    assert "good: not comparable, it has 8 units, and DiscoPhon has 256" in said
+    assert {path.stem for path in tmp_path.iterdir()} == {"units_good-deu", "units_good-swa", "units_good-all"}
+    main([*words, "--format", "csv"])
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.startswith("row,run,language,num_units,pnmi,per,f1,r_value,")
+    assert [line.split(",")[0] for line in lines] == ["published"] * 12 + ["ours"] * 2
+    main(words)
+    assert "Published: DiscoPhon, means over the test sets of cmn" in capsys.readouterr().out
+    main([word for word in words if word not in ("--beside", "discophon")])
+    assert "DiscoPhon" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*words[:-1], "libri"])
+    assert "choose from" in capsys.readouterr().err
+
+
 def test_without_a_common_utterance_three_ids_of_each_side_are_shown(made: Path, tmp_path: Path) -> None:
     other = write_tsv(
         tmp_path / "phones.tsv", {f"other{number}": rows for number, rows in enumerate(made_phones(5).values())}
