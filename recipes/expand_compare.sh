@@ -49,12 +49,13 @@ esac
 [[ -n $exp ]] || die "--exp is missing: the experiment with a frozen head that judges each variant, such as demo"
 
 python=${PYTHON:-python}
+exec 3>&1
 words=() own=() pooled=() named=""
 for value in $(tr ',' ' ' <<<"${values:-$usual}"); do
     printf '== %s: %s\n' "$compare" "$value"
     more=("${flag[@]}" "$value")
     if [[ $compare == rank ]]; then more+=(--adaptation.alpha "$((2 * value))"); fi
-    said=$(bash "$(dirname "${BASH_SOURCE[0]}")/expand.sh" "${passed[@]}" --systems "$system" "${more[@]}" | tee /dev/stderr) || exit $?
+    said=$(bash "$(dirname "${BASH_SOURCE[0]}")/expand.sh" "${passed[@]}" --systems "$system" "${more[@]}" | tee >(cat >&3)) || exit $?
     folder() { sed -n "s/^judged by \(.*\)$/\1/p" <<<"$said" | tr ' ' '\n' | sed -n "s/^$1=//p"; }
     base=base # is the same for all variants, but for those whose units or layer are others
     if [[ $compare =~ ^(units|layer|hours)$ ]]; then base=base-$value; fi

@@ -69,7 +69,7 @@ runs=()
 for number in "${!names[@]}"; do
     printf '== %s: %s\n' "$compare" "${names[number]}"
     read -ra own <<<"${words[number]}"
-    said=$(bash "$(dirname "${BASH_SOURCE[0]}")/pretrain.sh" "${passed[@]}" "${own[@]}" | tee /dev/stderr) || exit $?
+    said=$(bash "$(dirname "${BASH_SOURCE[0]}")/pretrain.sh" "${passed[@]}" "${own[@]}" | tee >(cat >&2)) || exit $?
     model=$(sed -n 's/^The last model: upstream=pretrained upstream.run=//p' <<<"$said")
     for seed in ${seeds//,/ }; do
         call=("+exp=$exp" upstream=pretrained "upstream.run=$model" "seed=$seed" "run_name=$compare-${names[number]}-s$seed" "output_root=$out")

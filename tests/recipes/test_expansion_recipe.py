@@ -41,6 +41,33 @@ def test_an_expansion_is_labels_and_trainings_on_them() -> None:
     assert (sampling["new"], sampling["share"]) == (new, 0.3)
 
 
+def test_first_units_of_the_base_are_those_of_its_layer() -> None:
+    runs = [words[1:] for words in dry_run("expand.sh", *EXPAND, "--start", "base", "--stop-stage", "3")]
+    labels, one = [compose(words) for words in runs if words[0].startswith(("job=", "+exp="))]
+    assert (labels["upstream"]["name"], labels["extraction"]["layer"]) == ("mhubert_tiny", 3)
+    assert one["targets"]["run"] == f"no/runs/{labels['run_id']}"
+
+
+@pytest.mark.parametrize(
+    ("what", "values", "bases"),
+    [("rank", ("8", "24"), ["base"]), ("units", ("20", "30"), ["base-20", "base-30"]), ("share", ("0.1",), ["base"])],
+)
+def test_a_comparison_of_expansions_ends_in_one_table(what: str, values: tuple[str, ...], bases: list[str]) -> None:
+    flags = ("--compare", what, "--values", ",".join(values), *EXPAND, "--exp", "demo", "--phones", "phones.tsv")
+    commands = dry_run("expand_compare.sh", *flags)
+    trained = [compose(words[1:]) for words in commands if words[0] == "mlsuperb.run"]
+    last = commands[-1]
+    assert last[0] == "mlsuperb.expansion"
+    heads = dict(word.split("=") for word in last[1 : last.index("--units")])
+    assert set(heads) == {*bases, *(f"{what}-{value}" for value in values)}
+    ids = {f"no/runs/{config['run_id']}": config for config in trained}
+    assert all(ids[folder]["run_name"].startswith("head-") for folder in heads.values())
+    assert len(set(heads.values())) == len(heads) - (len(bases) - 1), "the base's head is the same one"
+    if what == "rank":
+        ranks = {(one["adaptation"]["rank"], one["adaptation"]["alpha"]) for one in trained if one["run_name"] == "one"}
+        assert ranks == {(8, 16), (24, 48)}
+
+
 def test_an_expansion_is_judged_on_new_and_old_languages() -> None:
     flags = ("--systems", "one", "--stage", "9", "--phones", "phones.tsv", "--exp", "demo")
     commands = dry_run("expand.sh", *EXPAND, *flags)
@@ -69,6 +96,10 @@ def test_an_expansion_is_judged_on_new_and_old_languages() -> None:
             ["--base", "tiny", "--new", "kat", "--old", "deu", "--systems", "three"],
             "--systems three: there are one, two",
         ),
+        (
+            ["--base", "tiny", "--new", "kat", "--old", "deu", "--start", "noise"],
+            "--start noise: there are mfcc and base",
+        ),
     ],
 )
 def test_wrong_flags_of_an_expansion_are_refused(flags: list[str], message: str) -> None:
@@ -82,3 +113,17 @@ def test_help_of_an_expansion_shows_its_flags() -> None:
     assert done.returncode == 0
     assert "recipes/expand.sh " in done.stdout
     assert all(flag in done.stdout for flag in ("--base", "--new", "--old", "--share"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--compare", "luck"], "--compare luck: there are units, rank"),
+        (["--compare", "rank"], "--exp is missing"),
+        (["--compare", "rank", "--exp", "demo", "--system", "three"], "--system three: there are one, two"),
+    ],
+)
+def test_wrong_flags_of_a_comparison_are_refused(flags: list[str], message: str) -> None:
+    done = call("recipes/expand_compare.sh", *flags)
+    assert done.returncode == 2
+    assert message in done.stderr
