@@ -19,13 +19,14 @@
 #   --layer N             (6) that is clustered
 #   --share S             (0.2) of old speech in `combined`
 #   --systems a,b         (one,two,combined,full) that are trained
-#   --phones FILE         phone marks of the test utterances: PNMI, PER, boundaries by language
+#   --phones FILE         phone marks of the test utterances: PNMI, PER, boundaries by language; those of the built-in corpus are known
 #   --exp NAME            experiment with a frozen head for stage 9, such as real_speech or demo
 #   --exp-data-root DIR   its corpus, where it is not the built-in one
+#   --exp-settings "a=b"  other settings of it, such as "trainer.max_epochs=6 head.frontend=conv1d2"
 # Settings of data, clustering, extraction and labelling go to the labels, all others to the trainings.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-option=([base]="" [new]="" [old]="" [units]=1000 [layer]=6 [share]=0.2 [start]=mfcc [phones]="" [exp]="" [exp-data-root]="")
+option=([base]="" [new]="" [old]="" [units]=1000 [layer]=6 [share]=0.2 [start]=mfcc [phones]="" [exp]="" [exp-data-root]="" [exp-settings]="")
 option[systems]="one,two,combined,full"
 stage_names=("" data "first units" one "units of a layer" two "pooled units" combined full judgement)
 last_stage=9
@@ -38,6 +39,7 @@ for flag in base new old; do [[ -n ${option[$flag]} ]] || die "--$flag is missin
 for system in ${option[systems]//,/ }; do
     [[ $system =~ ^(one|two|combined|full)$ ]] || die "--systems $system: there are one, two, combined, full"
 done
+if [[ $data == synthetic && -z ${option[phones]} ]]; then option[phones]=built-in; fi
 wanted() { [[ ,${option[systems]}, == *,$1,* ]]; }
 
 of_pretraining
@@ -81,7 +83,9 @@ judged() {
     local words=("${base[@]}")
     if [[ $1 != base ]]; then words=(upstream=pretrained "upstream.run=@$1"); fi
     if [[ -n ${option[exp-data-root]} ]]; then words+=("data.root=${option[exp-data-root]}"); fi
-    plan "head-$1" "+exp=${option[exp]}" "$all" "${words[@]}" "run_name=head-$1" "${shared[@]}"
+    local settings
+    read -ra settings <<<"${option[exp-settings]}"
+    plan "head-$1" "+exp=${option[exp]}" "$all" "${words[@]}" "run_name=head-$1" "${shared[@]}" "${settings[@]}"
 }
 
 if [[ ${option[start]} == mfcc ]]; then layer=(upstream=kaldi_mfcc); else layer_of base; fi
@@ -106,11 +110,15 @@ if stage 1; then
 fi
 one 2 "units-${option[start]}"
 one 3 one
-one 4 units-layer
+if wanted two || wanted full; then one 4 units-layer; fi
 if wanted two; then one 5 two; fi
 if wanted combined; then one 6 units-pooled && one 7 combined; fi
 if wanted full; then one 8 full; fi
 if stage 9; then
+    if [[ ${option[phones]} == built-in ]] && ! $dry_run; then
+        path=$("$python" -m mlsuperb units phones "${data_words[@]}" "$all" "${data_only[@]}" | tail -n 1)
+        option[phones]=${path%/*/*/*} # CORPUS/studio/kat/phones.tsv
+    fi
     quality=() heads=() trained=() words=() own=() pooled=() judged_by=()
     for system in base "${systems[@]}"; do
         if [[ -n ${option[phones]} ]]; then

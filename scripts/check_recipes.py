@@ -34,7 +34,9 @@ TINY_HUBERT = [  # for pre-training, which has no head and no upstream to choose
 ]  # fmt: skip
 EXPANSION = [
     *("--base", "mhubert_tiny", "--data", "synthetic", "--data.minutes", "0.3", "--data.test_minutes", "0.1"),
-    *("--trainer", "debug", "--loading.train.max_batch_s", "10", "--units", "20", "--layer", "3", "--systems", "two,combined"),
+    *("--trainer", "debug", "--loading.train.max_batch_s", "10", "--units", "20", "--layer", "3", "--systems", "combined"),
+    *("--exp", "demo", "--exp-settings", "trainer=debug data.minutes=0.3 data.test_minutes=0.1 head.num_blocks=1 head.size=16 "
+      "head.num_heads=2 head.ffn_size=32"),
 ]  # fmt: skip
 ROW = ["--languages", "eng,fra,deu,rus,swa,swe,jpn,cmn,xty,dan"]  # of the monolingual track, and one reserved
 TWO = ["--languages", "deu,spa"]
@@ -75,8 +77,8 @@ CHAINS = (
     ),
     (
         Recipe(
-            name="expand", flags=["--new", "kat", "--old", "deu,spa"], num_runs=3, num_untrained=3, base=tuple(EXPANSION),
-            shows=("two: upstream=pretrained", "combined: upstream=pretrained"),
+            name="expand", flags=["--new", "kat", "--old", "deu,spa"], num_runs=4, num_untrained=10, base=tuple(EXPANSION),
+            shows=("combined: upstream=pretrained", "Language expansion by kat", "PNMI new"),
         ),
     ),
     (

@@ -50,7 +50,7 @@ def sample(
     _check(durations_s, languages, rate_hz)
     budget_s = budget_gb * 2**30 / (BYTES_PER_NUMBER * feature_size * rate_hz)
     share = budget_s / float(durations_s.sum())
-    log.info("%g GB hold %.2f h of features, %.1f %% of the corpus", budget_gb, budget_s / 3600, 100 * share)
+    log.info("%.3g GB hold %.2f h of features, %.1f %% of the corpus", budget_gb, budget_s / 3600, 100 * share)
     rng, parts = np.random.default_rng(seed), _parts(durations_s, budget_s, languages, datasets, law)
     rows = np.concatenate([_draw(part, durations_s, copies, rng) for part, copies in parts])
     _check_drawn(rows, languages, budget_gb=budget_gb, budget_s=budget_s)
