@@ -234,7 +234,7 @@ def train(config: Mapping[str, Any], recogniser: Recogniser, *, train: Speech, d
         batches=recogniser.loading.training(train, seed=config["seed"]),
         validate=lambda: recogniser.validate(dev, quick_decoder=quick),
         folder=run.folder,
-        on_progress=lambda p: run.status(iteration=p.iteration, num_iterations=trainer.num_iterations, epoch=p.epoch),
+        on_progress=run.status,
     )
     if ranks.is_main():
         instantiate(config["adaptation"]).export(recogniser.model.upstream, run.folder)

@@ -27,19 +27,20 @@ def imprint(model: MaskedPredictionModel, batches: Iterable[MaskedBatch], *, pre
 
     Args:
         model: pre-trained, with a new head.
-        batches: of the training set, endless; masked and other frames count alike. Each process gives its own part of them.
+        batches: of the training set, endless; masked and other frames count alike. Each rank gives its own part of each.
         precision: that the model computes in.
     """
     model.eval()
     head = model.head
     sums_KP = torch.zeros_like(head.label_embeddings[head.num_special :])
     counts_K = sums_KP.new_zeros(head.num_units)
-    wanted = FRAMES_PER_UNIT * head.num_units / ranks.world()
+    wanted = FRAMES_PER_UNIT * head.num_units
     for batch in batches:
-        directions_NP, units_N = _labelled(model, batch.to(sums_KP.device), precision=precision)
-        sums_KP.index_add_(0, units_N, directions_NP)
-        counts_K += torch.bincount(units_N, minlength=head.num_units)
-        if counts_K.sum() >= wanted:
+        if batch.share:  # else it is another rank's
+            directions_NP, units_N = _labelled(model, batch.to(sums_KP.device), precision=precision)
+            sums_KP.index_add_(0, units_N, directions_NP)
+            counts_K += torch.bincount(units_N, minlength=head.num_units)
+        if ranks.total(counts_K.sum()) >= wanted:  # after the same batch on all ranks, as on one
             break
     sums_KP, counts_K = ranks.total(sums_KP), ranks.total(counts_K)
     seen_K = counts_K > 0

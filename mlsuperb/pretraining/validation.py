@@ -66,16 +66,9 @@ def by_language(
     for batch in batches_of_rank(dataset, loading).loader:
         with autocast(device, precision):
             parts = _of_batch(model, batch.to(device))
-        _add(found, parts)
-    everything: dict[str, Counts] = {}
-    for part in ranks.gather(found):
-        _add(everything, part.items())
-    return dict(sorted(everything.items()))
-
-
-def _add(found: dict[str, Counts], parts: Iterable[tuple[str, Counts]]) -> None:
-    for language, counts in parts:
-        found[language] = found.get(language, Counts()) + counts
+        for language, counts in parts:
+            found[language] = found.get(language, Counts()) + counts
+    return ranks.sums(found)
 
 
 def _of_batch(model: MaskedPredictionModel, batch: MaskedBatch) -> Iterable[tuple[str, Counts]]:

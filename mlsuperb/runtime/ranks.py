@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Value = TypeVar("Value")
+Summand = TypeVar("Summand", bound=Any)
 
 # A rank that dies is noticed by the launcher, which ends the others; one that waits may wait for a corpus to be prepared.
 PATIENCE = timedelta(days=1)
@@ -177,6 +178,15 @@ def total(tensor: Tensor) -> Tensor:
 
     dist.all_reduce(summed := tensor.clone())
     return summed
+
+
+def sums(numbers: Mapping[str, Summand]) -> dict[str, Summand]:
+    """By name, the sum over the ranks that have it, in the order of names; all have to call it."""
+    found: dict[str, Summand] = {}
+    for part in gather(numbers):
+        for name, number in part.items():
+            found[name] = found[name] + number if name in found else number
+    return dict(sorted(found.items()))
 
 
 def from_main(function: Callable[[], Value]) -> Value:

@@ -60,7 +60,7 @@ class Loop:
         model: Trainable,
         validate: Callable[[], dict[str, float]],
         folder: Path,
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[..., None],
     ) -> None:
         self.settings, self.model, self.validate, self.folder = settings, model, validate, folder
         self.on_progress = on_progress
@@ -211,7 +211,7 @@ class Loop:
         for turn in self.turns:
             curves |= turn.learning_rates()
         self.accelerator.log(curves, progress.iteration)
-        self.on_progress(progress)
+        self._tell()
 
     def _read(self) -> dict[str, float]:
         """Read what waits on the device; returns curves."""
@@ -219,6 +219,10 @@ class Loop:
         self.progress.num_utterances += sum(ranks.gather(self._seen))
         self._seen = 0
         return curves
+
+    def _tell(self) -> None:
+        progress, total = self.progress, self.settings.num_iterations
+        self.on_progress(iteration=progress.iteration, num_iterations=total, epoch=progress.epoch)
 
     def _end_epoch(self, bar: tqdm[Any]) -> None:
         """Validate, rank the epoch, keep its weights if they are to be kept, save everything."""
@@ -245,7 +249,7 @@ class Loop:
             shown,
             "  (best)" if progress.ranked(settings.select_by)[0] == epoch else "",
         )
-        self.on_progress(progress)
+        self._tell()
 
     def _keep(self, epoch: int) -> None:
         """Choose the epochs whose weights are kept, now that `epoch` is known; write, then drop."""

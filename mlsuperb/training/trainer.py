@@ -24,10 +24,17 @@ class Trainer(TrainingSettings):
         batches: Batches,
         validate: Callable[[], dict[str, float]],
         folder: Path,
-        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[..., None] = lambda **_: None,
     ) -> Progress:
         """Train `model`, from the last checkpoint in `folder` if there is one, and leave it with the weights of `keep`,
         which are written to `<folder>/model.safetensors`.
+
+        Args:
+            model: see `Trainable`.
+            batches: training batches without end, from a given iteration on.
+            validate: figures of the model after an epoch, by name.
+            folder: of the run.
+            on_progress: told `iteration`, `num_iterations` and `epoch` now and then, as `Run.status` takes them.
 
         Raises:
             ValueError: the loss is not finite, too much is trained, a setting names a part that is not trained, or the

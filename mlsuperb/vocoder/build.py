@@ -117,7 +117,7 @@ def train(config: Mapping[str, Any], parts: Parts, *, run: Run) -> Progress:
             f"valid_{name}": value for name, value in sum(validate(config, parts).values(), Errors()).figures().items()
         },
         folder=run.folder,
-        on_progress=lambda p: run.status(iteration=p.iteration, num_iterations=trainer.num_iterations, epoch=p.epoch),
+        on_progress=run.status,
     )
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from mlsuperb.layers.over_ranks import total
 from mlsuperb.training.trainable import Advice, Trainable
 from mlsuperb.types import Loss
 from mlsuperb.vocoder.dataset import UnitBatch
@@ -65,14 +66,20 @@ class VocoderModel(Trainable):
         mel = (self.log_mel(made_BT) - real_BJM).abs().mean()
         features, adversarial = feature_loss(real, made), adversarial_loss(made)
         errors_N = self.duration_errors(batch)
-        # of segments without a whole run there is none: a sum that is 0 then, and not a mean that is nan
-        duration = errors_N.sum() / max(1, len(errors_N))
+        duration = errors_N.sum() / self._num_durations(batch, errors_N)
         loss = adversarial + settings.feature_weight * features + settings.mel_weight * mel
         parts = {"mel_l1": mel, "feature_matching": features, "adversarial": adversarial}
-        one = torch.ones((), device=mel.device)
-        rates = {name: (value.detach(), one) for name, value in parts.items()}
-        rates["duration_error"] = (errors_N.detach().sum(), one * len(errors_N))
+        num, num_errors = (torch.tensor(float(len(those)), device=mel.device) for those in (batch.ids, errors_N))
+        rates = {name: (value.detach() * num, num) for name, value in parts.items()}
+        rates["duration_error"] = (errors_N.detach().sum(), num_errors)
         return Loss(loss + settings.duration_weight * duration, rates=rates)
+
+    def _num_durations(self, batch: UnitBatch, errors_N: Tensor) -> Tensor:
+        """What the sum of errors is divided by, so that the whole batch has the mean over its whole runs on any number of ranks,
+        whose losses count by segments, which have different numbers of runs. Without any run the mean is 0, not nan."""
+        own = torch.tensor(float(len(errors_N)), device=errors_N.device)
+        num: Tensor = total(own).clamp(min=1) * (batch.share or 1.0)
+        return num
 
     def duration_errors(self, batch: UnitBatch) -> Tensor:
         """Squared errors (N,) of log(1 + frames) of the runs of one unit that are whole (see `UnitBatch`)."""

@@ -60,12 +60,4 @@ def by_language(model: VocoderModel, dataset: UnitSpeech, loading: Loading, *, p
                 duration=float(off_N.square().sum(dtype=torch.double)), num_durations=len(off_N),
             )  # fmt: skip
             found[language] = found.get(language, Errors()) + errors
-    return _together(ranks.gather(found))
-
-
-def _together(parts: list[dict[str, Errors]]) -> dict[str, Errors]:
-    everything: dict[str, Errors] = {}
-    for part in parts:
-        for language, errors in part.items():
-            everything[language] = everything.get(language, Errors()) + errors
-    return dict(sorted(everything.items()))
+    return ranks.sums(found)

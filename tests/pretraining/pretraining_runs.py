@@ -1,22 +1,22 @@
 """Runs of labels and of pre-training on a corpus of seconds, in this process or killed in one of its own.
 
-python tests/pretraining/pretraining_runs.py MOMENT OVERRIDE...     (die at MOMENT)
+python tests/pretraining/pretraining_runs.py MOMENT OVERRIDE...     (die at MOMENT, or without chance)
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import run_processes
 import soundfile
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "upstream.num_blocks=2", "upstream.hidden_size=32", "upstream.num_heads=2", "upstream.ffn_size=64",
     "upstream.conv_channels=[16,16,16,16,16,16,16]", "upstream.position_kernel=16", "upstream.position_groups=2",
@@ -67,25 +67,31 @@ def run(overrides: list[str]) -> Path:
 
 def killed(moment: str, overrides: list[str]) -> int:
     """Run in a process that dies at `moment`; returns its exit status."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, __file__, moment, *overrides],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        check=False,
-    )
-    return done.returncode
+    return run_processes.status_of(__file__, moment, *overrides)
 
 
-def on_two_ranks(overrides: list[str]) -> None:
-    """Run in two processes."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*torchrun, __file__, "never", *overrides], env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+def on_two_ranks(overrides: list[str], *, moment: str = "never") -> None:
+    """Run in two processes; `moment`: see `main`."""
+    run_processes.on_two_ranks(__file__, moment, *overrides)
+
+
+@contextmanager
+def without_chance() -> Iterator[None]:
+    """Inside, masks depend on the utterance alone and nothing is dropped, so that any number of ranks computes the same."""
+    from mlsuperb.pretraining.masking import SpanMasking
+
+    plain = SpanMasking.draw
+
+    def every_other_span(_: SpanMasking, frames_B: Sequence[int], *, rng: np.random.Generator) -> np.ndarray:
+        places_F = np.arange(max(frames_B))
+        return (places_F // 10 % 2 == 1) & (places_F < np.array(frames_B)[:, None])
+
+    SpanMasking.draw = every_other_span  # type: ignore[method-assign]
+    try:
+        with run_processes.without_dropout():
+            yield
+    finally:
+        SpanMasking.draw = plain  # type: ignore[method-assign]
 
 
 def _dies(function: Callable[..., Any], calls: int) -> Callable[..., Any]:
@@ -102,7 +108,7 @@ def _dies(function: Callable[..., Any], calls: int) -> Callable[..., Any]:
 
 
 def main(moment: str, overrides: list[str]) -> None:
-    """Run and die."""
+    """Run and die, or run `without_chance` if that is the moment."""
     import torch
 
     from mlsuperb.training.checkpoint import CheckpointFolder
@@ -118,7 +124,8 @@ def main(moment: str, overrides: list[str]) -> None:
     if moment in moments:
         owner, name, calls = moments[moment]
         setattr(owner, name, _dies(getattr(owner, name), calls))
-    run(overrides)
+    with without_chance() if moment == "without chance" else nullcontext():
+        run(overrides)
 
 
 if __name__ == "__main__":

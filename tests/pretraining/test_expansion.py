@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from masked_batches import masked_batch, small_model
 from peft import PeftModel
-from pretraining_runs import SMALL, killed, labels_of, pretraining_of, run, speech_tree
+from pretraining_runs import SMALL, killed, labels_of, on_two_ranks, pretraining_of, run, speech_tree, without_chance
 from safetensors.torch import load_file
 from transformers import AutoModel, HubertConfig, HubertModel
 
@@ -115,6 +116,33 @@ def test_a_result_says_what_of_the_model_was_trained(base: Path, expanded: Path)
     everything = read(base, PretrainingResult)
     assert everything.adaptation is None
     assert everything.num_total == everything.num_trainable
+
+
+def test_two_ranks_give_what_one_gives(base: Path, new_labels: Path, tmp_path: Path) -> None:
+    """Table imprinted, LoRA trained and merged: batches of two and of one utterance, of which one of the ranks has none."""
+    # Adam divides a gradient by its own size, so that the last bits of one that is all but 0 would steer a whole step
+    more = (
+        "prediction.layer_drop=0",
+        "trainer.optimizer.eps=1e-3",
+        "trainer.max_epochs=1",
+        "loading.train.max_batch_s=6",
+    )
+    with without_chance():
+        alone = run(expansion_of(base, new_labels, tmp_path / "one", *more))
+    on_two_ranks(expansion_of(base, new_labels, tmp_path / "two", *more), moment="without chance")
+    both = tmp_path / "two" / alone.name
+    assert json.loads((both / "environment.json").read_text())[0]["processes"] == 2
+    one, two = (read(folder, PretrainingResult) for folder in (alone, both))
+    for mine, its in zip(one.training["history"], two.training["history"], strict=True):
+        assert its == pytest.approx(mine, rel=1e-4)
+    assert two.scores["all"] == pytest.approx(one.scores["all"], rel=1e-4)
+    assert two.cost["utterances"] == one.cost["utterances"]
+    for name in ("model.safetensors", "prediction_head.safetensors"):
+        mine, its = (load_file(folder / "huggingface" / name) for folder in (alone, both))
+        for tensor in mine:
+            torch.testing.assert_close(
+                its[tensor], mine[tensor], rtol=1e-3, atol=1e-4, msg=lambda text, at=tensor: f"{at}: {text}"
+            )
 
 
 @pytest.mark.parametrize("moment", ["step", "checkpoint"])

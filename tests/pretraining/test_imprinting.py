@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
@@ -46,6 +47,25 @@ def test_embeddings_are_the_mean_directions_of_their_frames(monkeypatch: pytest.
     kept = [*range(num_special), *(num_special + unit for unit in set(range(NUM_UNITS)) - set(directions))]
     assert num_special + 3 in kept
     assert torch.equal(after[kept], before[kept])
+
+
+def test_ranks_count_frames_together_and_each_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As seen by one of two ranks that have equal batches: half as many of them are needed, and what the other computes, which
+    this one was given only to take part, does not count."""
+    monkeypatch.setattr(imprinting, "FRAMES_PER_UNIT", 4)
+    monkeypatch.setattr(imprinting.ranks, "total", lambda tensor: 2 * tensor)
+    model = small_model()
+    own = masked_batch(model.upstream, [9000, 7000])
+    num_frames = len(own.masked_N) + len(own.unmasked_N)
+    assert num_frames < 4 * NUM_UNITS <= 2 * num_frames
+    others = replace(masked_batch(model.upstream, [12000], seed=1), share=0.0)
+    left = iter([others, own, others])
+    imprinting.imprint(model, left, precision="fp32")
+    assert list(left) == [others]
+    found = model.head.label_embeddings.detach().clone()
+    monkeypatch.setattr(imprinting.ranks, "total", lambda tensor: tensor)
+    imprinting.imprint(model, [own], precision="fp32")
+    torch.testing.assert_close(found, model.head.label_embeddings.detach())
 
 
 def test_units_that_a_model_tells_apart_are_predicted_at_once() -> None:

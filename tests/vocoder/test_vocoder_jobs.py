@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from vocoder_runs import corpus, killed, labels_of, run, vocoder_of
+from run_processes import without_dropout
+from safetensors.torch import load_file
+from vocoder_runs import corpus, killed, labels_of, on_two_ranks, run, vocoder_of
 
 from mlsuperb.commands import units as command
 from mlsuperb.runs.store import find, read
@@ -85,8 +87,6 @@ def test_a_result_says_how_near_copies_come(trained: Path, labels: Path, capsys:
 
 def test_the_folder_holds_the_generator_as_it_was_trained(trained: Path, labels: Path) -> None:
     """Against the training's own weights, which are split into length and direction and hold the discriminators, too."""
-    from safetensors.torch import load_file
-
     model, voice = load_vocoder(trained)
     assert voice.codebook == Labels(labels / "labels").about.codebook
     assert (voice.rate_hz, voice.num_units, voice.speakers) == (50, 6, ("s0", "s1"))
@@ -108,6 +108,29 @@ def test_a_training_that_was_killed_ends_the_same(labels: Path, trained: Path, t
     for name in ("model.safetensors", "vocoder/model.safetensors"):
         one, other = (hashlib.sha256((run / name).read_bytes()).hexdigest() for run in (again, trained))
         assert one == other
+
+
+def test_two_ranks_give_what_one_gives(data: list[str], tmp_path: Path) -> None:
+    """Batches of two segments and of one, of which one of the ranks has none; segments with different numbers of runs."""
+    labels = run(labels_of(data, tmp_path, "clustering.num_units=20"))  # of more units the runs are shorter
+    # Adam divides a gradient by its own size, so that the last bits of one that is all but 0 would steer a whole step
+    more = ("vocoder.speaker=true", "+trainer.optimizer.eps=0.1", "trainer.optimizer.lr=1e-3")
+    with without_dropout():
+        alone = run(vocoder_of(labels, tmp_path / "one", *more))
+    on_two_ranks(vocoder_of(labels, tmp_path / "two", *more))
+    both = tmp_path / "two" / alone.name
+    assert json.loads((both / "environment.json").read_text())[0]["processes"] == 2
+    one, two = (read(folder, VocoderResult) for folder in (alone, both))
+    for mine, its in zip(one.training["history"], two.training["history"], strict=True):
+        assert "train_duration_error_generator" in mine
+        assert its == pytest.approx(mine, rel=1e-4)
+    assert two.scores["all"] == pytest.approx(one.scores["all"], rel=1e-4)
+    assert two.cost["segments"] == one.cost["segments"]
+    mine, its = (load_file(folder / "model.safetensors") for folder in (alone, both))
+    for name, tensor in mine.items():
+        torch.testing.assert_close(
+            its[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda said, name=name: f"{name}: {said}"
+        )
 
 
 def test_a_vocoder_starts_from_another_one(labels: Path, trained: Path, tmp_path: Path) -> None:

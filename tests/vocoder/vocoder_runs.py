@@ -1,25 +1,26 @@
 """Runs of labels and of vocoders on a corpus of seconds, in this process or killed in one of its own.
 
-python tests/vocoder/vocoder_runs.py OVERRIDE...     (dies in the fifth step of an optimiser of the second epoch)
+python tests/vocoder/vocoder_runs.py killed OVERRIDE...     (dies in the fifth step of an optimiser, in the second epoch)
+python tests/vocoder/vocoder_runs.py undropped OVERRIDE...  (without dropout)
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import run_processes
 import soundfile
 import torch
 
 from mlsuperb.vocoder.generator import Shape, UnitVocoder
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "vocoder=unit_hifigan_tiny", "vocoder.unit_size=8", "vocoder.speaker_size=4", "vocoder.language_size=4",
     "vocoder.initial_channels=32", "trainer.device=cpu", "trainer.iterations_per_epoch=2", "trainer.max_epochs=2",
@@ -63,11 +64,12 @@ def run(overrides: list[str]) -> Path:
 
 def killed(overrides: list[str]) -> int:
     """Run in a process that dies; returns its exit status."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(
-        [sys.executable, __file__, *overrides], env=environment, capture_output=True, check=False
-    ).returncode
+    return run_processes.status_of(__file__, "killed", *overrides)
+
+
+def on_two_ranks(overrides: list[str]) -> None:
+    """Run in two processes, without dropout."""
+    run_processes.on_two_ranks(__file__, "undropped", *overrides)
 
 
 def small_shape(**changes: Any) -> Shape:
@@ -90,8 +92,7 @@ def loud(vocoder: UnitVocoder) -> UnitVocoder:
     return vocoder.eval()
 
 
-def main(overrides: list[str]) -> None:
-    """Run and die."""
+def _die_in_the_fifth_step() -> None:
     step, left = torch.optim.AdamW.step, 5
 
     def counted(*arguments: Any, **named: Any) -> Any:
@@ -102,8 +103,15 @@ def main(overrides: list[str]) -> None:
         return step(*arguments, **named)
 
     torch.optim.AdamW.step = counted  # type: ignore[method-assign]
-    run(overrides)
+
+
+def main(way: str, overrides: list[str]) -> None:
+    """Run and die, or run without dropout."""
+    if way == "killed":
+        _die_in_the_fifth_step()
+    with run_processes.without_dropout() if way == "undropped" else nullcontext():
+        run(overrides)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1], sys.argv[2:])
