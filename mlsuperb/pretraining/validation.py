@@ -65,7 +65,7 @@ def by_language(
     found: dict[str, Counts] = {}
     for batch in batches_of_rank(dataset, loading).loader:
         with autocast(device, precision):
-            parts = _of_batch(model, batch.to(device))
+            parts = list(_of_batch(model, batch.to(device)))  # inside: a generator computes when it is read
         for language, counts in parts:
             found[language] = found.get(language, Counts()) + counts
     return ranks.sums(found)
