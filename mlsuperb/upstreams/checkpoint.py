@@ -44,6 +44,7 @@ class Kind:
         unused: how the names of weights begin that the upstream takes out again, so that a file need not have them.
         renamed: regular expression -> replacement, from names in the file to names in the class.
         changes: settings of config.json that are overruled.
+        setting: by which users name the checkpoint, for messages.
     """
 
     classes: Mapping[str, str]
@@ -52,6 +53,7 @@ class Kind:
     unused: tuple[str, ...]
     renamed: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, object] = field(default_factory=dict)
+    setting: str = "upstream.checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +84,9 @@ def load(checkpoint: str, *, revision: str, kind: Kind) -> Loaded:
     if found := checkpoint_problems(checkpoint, revision=revision, kind=kind):
         raise ValueError(" ".join(found))
     source = local_folder(checkpoint) or checkpoint
-    config, commit = _read_config(source, revision)
+    config, commit = _read_config(source, revision, setting=kind.setting)
     if found := kind.config_problems(config):
-        raise ValueError(f"upstream.checkpoint={checkpoint}: " + " ".join(found))
+        raise ValueError(f"{kind.setting}={checkpoint}: " + " ".join(found))
     model = _load_model(source, commit or revision, kind=kind, model_type=config["model_type"])
     return Loaded(
         model=model,
@@ -103,14 +105,14 @@ def checkpoint_problems(checkpoint: str, *, revision: str, kind: Kind) -> list[s
     if folder is None:
         return cache_problems(checkpoint, revision, file="config.json")
     if not folder.is_dir():
-        return [f"upstream.checkpoint={checkpoint} is not a folder. {_REMEDY}"]
+        return [f"{kind.setting}={checkpoint} is not a folder. {_REMEDY}"]
     if not (folder / "config.json").is_file():
-        return [f"upstream.checkpoint={checkpoint} has no config.json. {_REMEDY}"]
+        return [f"{kind.setting}={checkpoint} has no config.json. {_REMEDY}"]
     try:
         config = _read_json(folder / "config.json")
     except ValueError as error:
         return [str(error)]
-    return [f"upstream.checkpoint={checkpoint}: {problem}" for problem in kind.config_problems(config)]
+    return [f"{kind.setting}={checkpoint}: {problem}" for problem in kind.config_problems(config)]
 
 
 def type_problems(config: Mapping[str, Any], *, supported: Mapping[str, str]) -> list[str]:
@@ -137,7 +139,7 @@ def local_folder(checkpoint: str) -> Path | None:
 _REMEDY = (
     "Give the id of a model on the Hugging Face hub (owner/name) or a folder written by save_pretrained. On a machine "
     "without network, fetch it elsewhere with `hf download <owner/name>`, and either set HF_HOME to that cache or give "
-    "the downloaded folder as upstream.checkpoint."
+    "the downloaded folder as the checkpoint."
 )
 
 
@@ -151,7 +153,7 @@ def cache_problems(checkpoint: str, revision: str, *, file: str) -> list[str]:
     return [] if cached else [f"HF_HUB_OFFLINE is set and {checkpoint} ({revision}) is not in the cache. {_REMEDY}"]
 
 
-def _read_config(source: str | Path, revision: str) -> tuple[dict[str, Any], str | None]:
+def _read_config(source: str | Path, revision: str, *, setting: str) -> tuple[dict[str, Any], str | None]:
     """config.json, and the hub's commit it is from (None for a folder)."""
     from transformers.utils import cached_file
     from transformers.utils.hub import extract_commit_hash
@@ -160,7 +162,7 @@ def _read_config(source: str | Path, revision: str) -> tuple[dict[str, Any], str
         path = cached_file(str(source), "config.json", revision=revision)
     except OSError as error:
         raise ValueError(
-            f"upstream.checkpoint={source} ({revision}) could not be read: {one_line(error)} {_REMEDY}"
+            f"{setting}={source} ({revision}) could not be read: {one_line(error)} {_REMEDY}"
         ) from error
     assert path is not None, "a missing file was to be an OSError"
     commit = None if isinstance(source, Path) else extract_commit_hash(path, None)
@@ -193,11 +195,11 @@ def _load_model(source: str | Path, revision: str, *, kind: Kind, model_type: st
             )
     except OSError as error:
         raise ValueError(
-            f"upstream.checkpoint={source} ({revision}) could not be loaded: {one_line(error)} {_REMEDY}"
+            f"{kind.setting}={source} ({revision}) could not be loaded: {one_line(error)} {_REMEDY}"
         ) from error
     except (SafetensorError, UnpicklingError) as error:  # torch would advise to switch the safety off
         raise ValueError(
-            f"upstream.checkpoint={source}: its weights cannot be read ({one_line(error)[:90]} ...). The file is cut short, "
+            f"{kind.setting}={source}: its weights cannot be read ({one_line(error)[:90]} ...). The file is cut short, "
             f"or a git-lfs pointer, or a pickle with more in it than tensors, which is never loaded. {_REMEDY}"
         ) from error
     _check_keys(source, info, kind)
@@ -233,7 +235,7 @@ def _check_keys(source: str | Path, info: dict[str, Any], kind: Kind) -> None:
     wrong = {"missing": missing, "of another shape": sorted(mismatched), "unknown": foreign}
     if any(wrong.values()):
         raise ValueError(
-            f"upstream.checkpoint={source}: its weights do not fit its config.json: {listed(wrong)}. Parts of the model "
+            f"{kind.setting}={source}: its weights do not fit its config.json: {listed(wrong)}. Parts of the model "
             "would be random. Use a checkpoint in the transformers format of this family, or convert it first."
         )
     if unexpected:

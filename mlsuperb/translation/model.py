@@ -1,0 +1,118 @@
+"""A translator as it is trained. Letters: B batch, U target tokens, V vocabulary, N tokens of all targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from mlsuperb.training.trainable import Advice, Trainable
+from mlsuperb.translation.translator import Memory, Translator
+from mlsuperb.types import Batch, Loss
+from mlsuperb.data.text_dataset import TextBatch
+
+IGNORED = -100
+ADVICE = Advice(
+    memory="Lower loading.train.max_batch_s, raising trainer.accumulate in turn, or set trainer.precision=bf16",
+    gradients="choose another adaptation, or another training (train_on)",
+    parameters="Train less (adaptation), or set trainer.max_trainable_params=null",
+)
+
+
+@dataclass(kw_only=True)
+class CrossEntropy:
+    """Cross-entropy of each target token in nats, a mean over the tokens of a batch.
+
+    Args:
+        label_smoothing: share of the target's probability that is spread over all tokens: 0 in transformers' models, 0.2 in Meta's
+            fine-tuning (seamless_communication, `cli/m4t/finetune/trainer.py`).
+        skip_language: leave out the language's token, which the decoder is given when it writes (Meta's
+            `ignore_prefix_size=1`); transformers counts it.
+    """
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    skip_language: bool = False
+
+    def __call__(self, logits_BUV: Tensor, labels_BU: Tensor) -> Tensor:
+        """The sum over tokens, labels of `IGNORED` left out."""
+        return cross_entropy(
+            logits_BUV.flatten(0, 1).float(), labels_BU.flatten(), ignore_index=IGNORED, reduction="sum",
+            label_smoothing=self.label_smoothing,
+        )  # fmt: skip
+
+
+class TranslationModel(Trainable):
+    """A translator with its loss: batches of speech (`Batch`) and of parallel text (`TextBatch`) teach the same decoder.
+
+    Args:
+        translator: adapted.
+        loss: of its target tokens.
+        num_prefix: tokens of a target before its text.
+    """
+
+    methods: ClassVar = ("score",)
+    advice: ClassVar = ADVICE
+
+    def __init__(self, translator: Translator, *, loss: CrossEntropy, num_prefix: int) -> None:
+        super().__init__()
+        self.translator, self.loss, self.num_prefix = translator, loss, num_prefix
+
+    def train(self, mode: bool = True) -> TranslationModel:
+        """What is frozen stays as it is in use: only modules that hold something trained are put into training mode."""
+        super().train(mode)
+        if mode and not self.translator.dropout_while_frozen:
+            for module in self.translator.modules():
+                if not any(parameter.requires_grad for parameter in module.parameters()):
+                    module.train(False)
+        return self
+
+    def blocks(self) -> Iterator[nn.Module]:
+        """The Transformer blocks."""
+        yield from self.translator.stacked_blocks()
+
+    def forward(self, batch: Batch | TextBatch, turn: str = "") -> Loss:
+        """The mean cross-entropy of the target tokens."""
+        total, right, num = self.score(batch)
+        rates = {f"{kind_of(batch)}_loss": (total.detach(), num), f"{kind_of(batch)}_accuracy": (right, num)}
+        return Loss(total / num.clamp(min=1), weight=num, rates=rates)
+
+    def score(self, batch: Batch | TextBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a batch's target tokens: the sum of their losses, how many are predicted right, how many count."""
+        targets_BU, lengths_B = (
+            (batch.target_BT, batch.target_lengths_B)
+            if isinstance(batch, TextBatch)
+            else (batch.targets_BS, batch.target_lengths_B)
+        )
+        labels_BU = labels(targets_BU, lengths_B, skip=self.num_prefix - 1 if self.loss.skip_language else 0)
+        logits_BUV = self.translator.logits(self._memory(batch), targets_BU[:, :-1])
+        counted_BU = labels_BU != IGNORED
+        right = ((logits_BUV.detach().argmax(-1) == labels_BU) & counted_BU).sum()
+        return self.loss(logits_BUV, labels_BU), right, counted_BU.sum().float()
+
+    def _memory(self, batch: Batch | TextBatch) -> Memory:
+        if isinstance(batch, TextBatch):
+            return self.translator.read(batch.source_BS, batch.source_lengths_B)
+        return self.translator.hear(batch.wave_BT, batch.lengths_B)
+
+
+def labels(targets_BU: Tensor, lengths_B: Tensor, *, skip: int) -> Tensor:
+    """(B, U - 1): the token to predict after each but the last one of a target (prefix, text, end), as transformers'
+    `shift_tokens_right` has them: what is padding, and the first `skip`, are `IGNORED`."""
+    places_U = torch.arange(1, targets_BU.shape[1], device=targets_BU.device)
+    counted_BU = (places_U < lengths_B[:, None]) & (places_U > skip)
+    return targets_BU[:, 1:].masked_fill(~counted_BU, IGNORED)
+
+
+def kind_of(batch: Batch | TextBatch) -> str:
+    """`text` or `speech`."""
+    return "text" if isinstance(batch, TextBatch) else "speech"
+
+
+def trained_names(model: nn.Module) -> Iterable[str]:
+    """Of parameters that require a gradient."""
+    return (name for name, one in model.named_parameters() if one.requires_grad)

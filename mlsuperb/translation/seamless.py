@@ -1,0 +1,236 @@
+"""SeamlessM4T (versions 1 and 2): a Conformer with a length adaptor, a text encoder, and the text decoder that both share.
+
+Letters: B batch, T samples, F frames, S source tokens, M places of a memory, U target tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mlsuperb.layers.masks import valid_mask
+from mlsuperb.translation.adaptor import make_exact
+from mlsuperb.translation.languages import with_aliases
+from mlsuperb.translation.translator import Memory, Translator
+from mlsuperb.upstreams.base import ENCODER, Stack, size_and_type
+from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, load, type_problems
+from mlsuperb.upstreams.inputs import StackedMelInput, mel_problems
+from mlsuperb.upstreams.selfsupervised import CONFORMER
+
+SPEECH, TEXT = "speech", "text"
+_TYPES = {"seamless_m4t": "SeamlessM4T", "seamless_m4t_v2": "SeamlessM4Tv2"}
+
+
+def config_problems(config: dict[str, Any]) -> list[str]:
+    """Why a model of this config.json cannot be adapted, a sentence each."""
+    return type_problems(config, supported=dict.fromkeys(_TYPES, "SeamlessM4T")) or mel_problems(config)
+
+
+def _kind(whole: str, body: tuple[str, ...]) -> Kind:
+    return Kind(
+        classes={model_type: f"{name}{whole}" for model_type, name in _TYPES.items()},
+        config_problems=config_problems,
+        body=body,
+        unused=(),
+        setting="model.checkpoint",
+    )
+
+
+KINDS = {
+    SPEECH: _kind("ForSpeechToText", ("speech_encoder.", "text_decoder.")),
+    TEXT: _kind("ForTextToText", ("text_encoder.", "text_decoder.")),
+}
+STACKS = {
+    ENCODER: replace(
+        CONFORMER,
+        blocks="model.speech_encoder.encoder.layers",
+        front=("model.speech_encoder.feature_projection",),
+        whole="model.speech_encoder.encoder",
+    ),
+    "length_adaptor": Stack(
+        blocks="model.speech_encoder.adapter.layers",
+        front=(),
+        attention="self_attn",
+        ffn="ffn.output_dense",
+        ffn_dropout="ffn.output_dropout",
+        attention_linears=CONFORMER.attention_linears,
+        ffn_linears=("ffn.intermediate_dense", "ffn.output_dense"),
+        whole="model.speech_encoder.adapter",
+    ),
+    "decoder": Stack(
+        blocks="model.text_decoder.layers",
+        front=(),
+        attention="self_attn",
+        ffn="ffn.fc2",
+        ffn_dropout="ffn_dropout",
+        attention_linears=tuple(f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")),
+        ffn_linears=("ffn.fc1", "ffn.fc2"),
+        whole="model.text_decoder",
+    ),
+}
+
+
+class SeamlessTranslator(Translator):
+    """`SeamlessM4TForSpeechToText`, `...ForTextToText`, or both with one decoder.
+
+    The names of parameters are the same in all three, so that what was trained on text is put into a model that hears. Layer drop is
+    off, batch norm (version 1) is never trained and never counts; the length adaptor is made independent of padding.
+
+    Args:
+        hears: the model for speech; None: there is none.
+        reads: the model for text; of both, its decoder and embeddings become those of `hears`.
+        tokenizer: of transformers.
+        codes: language code of the model -> token.
+        own_codes: code of the data -> code of the model, beside those that everybody uses.
+        tied: whether the output layer is the table of embeddings, as in transformers. Meta's training unties them, by accident.
+    """
+
+    def __init__(
+        self, hears: Any | None, reads: Any | None, *, tokenizer: Any, codes: Mapping[str, int],
+        own_codes: Mapping[str, str] | None = None, tied: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if hears is None and reads is None:
+            raise ValueError("a model that neither hears nor reads was asked for")
+        self.model = hears if hears is not None else reads
+        self.hears, self.reads = hears is not None, reads is not None
+        self.text_encoder = None if reads is None else reads.text_encoder
+        if hears is not None:
+            self.input = StackedMelInput()
+            hears.config.speech_encoder_layerdrop = 0.0
+            make_exact(hears.speech_encoder.adapter)
+            if reads is not None:
+                self.text_encoder.embed_tokens.weight = hears.shared.weight
+        for part in (self.model.text_decoder, self.text_encoder):
+            if part is not None:
+                part.layerdrop = 0.0
+        if not tied:
+            self.model.lm_head.weight = nn.Parameter(self.model.shared.weight.detach().clone())
+        self.stacks = {name: stack for name, stack in STACKS.items() if self.hears or name == "decoder"}
+        config = self.model.config
+        self.tokenizer, self.languages = tokenizer, with_aliases(codes, own_codes or {})
+        self.pad, self.end, self.vocab_size = config.pad_token_id, config.eos_token_id, config.vocab_size
+        self._start = config.decoder_start_token_id
+
+    def train(self, mode: bool = True) -> SeamlessTranslator:
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
+        return self
+
+    def hear(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
+        with torch.autocast(wave_BT.device.type, enabled=False):
+            mels_BFK, frames_B = self.input(wave_BT.float(), lengths_B)
+        mask_BF = valid_mask(frames_B, mels_BFK.shape[1]).long()
+        hidden_BMD = self.model.speech_encoder(mels_BFK, attention_mask=mask_BF).last_hidden_state
+        places_B = self.model._compute_sub_sample_lengths_from_attention_mask(mask_BF).long()
+        return Memory(hidden_BMD=hidden_BMD, valid_BM=valid_mask(places_B, hidden_BMD.shape[1]), mask=mask_BF)
+
+    def read(self, source_BS: Tensor, lengths_B: Tensor) -> Memory:
+        assert self.text_encoder is not None, "a model that reads was to be asked for"
+        valid_BS = valid_mask(lengths_B, source_BS.shape[1])
+        hidden_BSD = self.text_encoder(input_ids=source_BS, attention_mask=valid_BS.long()).last_hidden_state
+        return Memory(hidden_BMD=hidden_BSD, valid_BM=valid_BS, mask=valid_BS.long())
+
+    def logits(self, memory: Memory, inputs_BU: Tensor) -> Tensor:
+        hidden_BUD = self.model.text_decoder(
+            input_ids=inputs_BU, encoder_hidden_states=memory.hidden_BMD,
+            encoder_attention_mask=memory.valid_BM.long(), use_cache=False,
+        ).last_hidden_state  # fmt: skip
+        logits: Tensor = self.model.lm_head(hidden_BUD)
+        return logits
+
+    def prefix(self, language: str) -> list[int]:
+        return [self._start, self.language_token(language)]
+
+    def tokens(self, text: str) -> list[int]:
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return tokens
+
+    def source_tokens(self, text: str, language: str) -> list[int]:
+        return [self.language_token(language), *self.tokens(text), self.end]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text.strip()
+
+
+class SeamlessM4T(SeamlessTranslator):
+    """A published SeamlessM4T, of which no more is loaded than a training needs: vocoder and text-to-unit model never.
+
+    Args:
+        checkpoint: an id on the hub (`facebook/hf-seamless-m4t-medium`, `facebook/seamless-m4t-v2-large`) or a folder written by
+            `save_pretrained`, with the files of its tokenizer.
+        revision: branch, tag or commit on the hub.
+        language_codes: code of the data -> code of the model, where they differ and the model's own aliases do not know it.
+        tied: see `SeamlessTranslator`.
+        parts: `speech`, `text`, or both.
+    """
+
+    def __init__(
+        self, *, checkpoint: str, parts: Collection[str], revision: str = "main",
+        language_codes: Mapping[str, str] | None = None, tied: bool = True,
+    ) -> None:  # fmt: skip
+        loaded = {part: load(checkpoint, revision=revision, kind=KINDS[part]) for part in parts}
+        first = next(iter(loaded.values()))
+        tokenizer = load_tokenizer(first)
+        super().__init__(
+            *(loaded[part].model if part in loaded else None for part in (SPEECH, TEXT)),
+            tokenizer=tokenizer, codes=language_tokens(first, tokenizer), own_codes=language_codes, tied=tied,
+        )  # fmt: skip
+        self._record = {**first.record(), **size_and_type(self)}
+
+    @classmethod
+    def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
+        """What can be said against the checkpoint without network or weights."""
+        return checkpoint_problems(checkpoint, revision=revision, kind=KINDS[SPEECH])
+
+
+def load_tokenizer(loaded: Loaded) -> Any:
+    """The tokenizer beside a checkpoint's weights.
+
+    Raises:
+        ValueError: there is none, or it has tokens that the model has not.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(loaded.checkpoint, revision=loaded.commit or loaded.revision)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"model.checkpoint={loaded.checkpoint} has no tokenizer that can be read ({str(error).splitlines()[0][:200]}). "
+            "Give a checkpoint with the files of its tokenizer (tokenizer.json, or sentencepiece.bpe.model)"
+        ) from error
+    size, vocab_size = len(tokenizer), loaded.config["vocab_size"]
+    if size > vocab_size:
+        raise ValueError(
+            f"model.checkpoint={loaded.checkpoint}: its tokenizer has {size:,} tokens and its model {vocab_size:,}: they do not belong "
+            "together. Restore the tokenizer's files"
+        )
+    return tokenizer
+
+
+def language_tokens(loaded: Loaded, tokenizer: Any) -> dict[str, int]:
+    """The languages that a checkpoint's decoder writes: code -> token, from generation_config.json, held against the tokenizer.
+
+    Raises:
+        ValueError: there are none, or the tokenizer has another token for one.
+    """
+    codes: dict[str, int] = dict(getattr(loaded.model.generation_config, "text_decoder_lang_to_code_id", None) or {})
+    if not codes:
+        raise ValueError(
+            f"model.checkpoint={loaded.checkpoint} names no language (text_decoder_lang_to_code_id in generation_config.json). Restore "
+            "that file"
+        )
+    other = {code: token for code, token in codes.items() if tokenizer.convert_tokens_to_ids(f"__{code}__") != token}
+    if other:
+        raise ValueError(
+            f"model.checkpoint={loaded.checkpoint}: the tokenizer has another token for {', '.join(sorted(other))} than "
+            "generation_config.json: they do not belong together. Restore the checkpoint's files"
+        )
+    return codes

@@ -1,0 +1,137 @@
+"""What a model that writes the text of speech, or of other text, offers: SeamlessM4T, Whisper.
+
+Letters: B batch, T samples, S source tokens, M places of a memory, U target tokens, D hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlsuperb.types import Tensors
+from mlsuperb.upstreams.base import Stacked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory(Tensors):
+    """What the decoder attends to: `hidden_BMD`, of which the places `valid_BM` count. `mask` is what transformers' `generate` of
+    this model wants to be told of it (frames before the length adaptor, for speech in SeamlessM4T)."""
+
+    hidden_BMD: Tensor
+    valid_BM: Tensor
+    mask: Tensor
+
+
+@dataclass(kw_only=True)
+class Search:
+    """Settings of beam search (transformers' `generate`).
+
+    Args:
+        num_beams: hypotheses that are kept; 1 is greedy.
+        max_tokens: of an output, beside its prefix.
+        length_penalty: the score of a hypothesis is divided by its length to this power.
+        language: `given` forces the language of each utterance; `predicted` leaves it to the model, which then names it.
+    """
+
+    num_beams: int = 5
+    max_tokens: int = 200
+    length_penalty: float = 1.0
+    language: str = "given"
+
+
+class Translator(Stacked):
+    """An encoder-decoder model of transformers.
+
+    A target is a sequence of tokens `prefix + text + [end]`: the prefix is what the decoder is given at the start, the language
+    among it. Padding never changes what comes out.
+
+    Attributes:
+        model: transformers' model with the decoder, on which `generate` is called.
+        languages: ISO 639-3 code -> token of the language.
+        pad, end: tokens.
+        vocab_size: V.
+        hears, reads: whether it encodes speech, text.
+    """
+
+    model: Any
+    languages: Mapping[str, int]
+    pad: int
+    end: int
+    vocab_size: int
+    hears: bool
+    reads: bool
+
+    @abstractmethod
+    def hear(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
+        """Encode 16 kHz speech in [-1, 1], of which `lengths_B` samples are valid."""
+
+    @abstractmethod
+    def read(self, source_BS: Tensor, lengths_B: Tensor) -> Memory:
+        """Encode source text, as `source_tokens` has it."""
+
+    @abstractmethod
+    def logits(self, memory: Memory, inputs_BU: Tensor) -> Tensor:
+        """(B, U, V): scores of the token after each of `inputs_BU`."""
+
+    @abstractmethod
+    def prefix(self, language: str) -> list[int]:
+        """What the decoder is given before it writes text in a language (ISO 639-3).
+
+        Raises:
+            ValueError: the model has no such language.
+        """
+
+    @abstractmethod
+    def tokens(self, text: str) -> list[int]:
+        """The tokens of a text, without prefix and end."""
+
+    @abstractmethod
+    def source_tokens(self, text: str, language: str) -> list[int]:
+        """A text in a language as the text encoder reads it."""
+
+    @abstractmethod
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, special ones left out."""
+
+    def target(self, text: str, language: str) -> list[int]:
+        """Prefix, text and end: what the decoder learns to write."""
+        return [*self.prefix(language), *self.tokens(text), self.end]
+
+    def language_token(self, language: str) -> int:
+        """
+        Raises:
+            ValueError: the model has no such language.
+        """
+        if language not in self.languages:
+            raise ValueError(
+                f"the model has no language {language!r}; it has {', '.join(sorted(self.languages))}. Name its token for another "
+                f"code by +model.language_codes.{language}=CODE, or give the language an unused one by +model.new_languages=[{language}]"
+            )
+        return self.languages[language]
+
+    @torch.inference_mode()
+    def generate(self, memory: Memory, prefixes: Tensor, search: Search) -> Tensor:
+        """Beam search: sequences (B, U) with their prefixes, padded behind the end.
+
+        Args:
+            prefixes: (B, P), the same number of tokens for all.
+        """
+        from transformers import GenerationMixin
+        from transformers.modeling_outputs import BaseModelOutput
+
+        found: Any = GenerationMixin.generate(
+            self.model,
+            encoder_outputs=BaseModelOutput(memory.hidden_BMD),
+            attention_mask=memory.mask,
+            decoder_input_ids=prefixes,
+            num_beams=search.num_beams,
+            max_new_tokens=search.max_tokens,
+            length_penalty=search.length_penalty,
+            do_sample=False,
+        )
+        return found  # type: ignore[no-any-return]
