@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.translation.adaptor import make_exact
 from mlsuperb.translation.languages import with_aliases
-from mlsuperb.translation.translator import Memory, Translator
+from mlsuperb.translation.translator import Memory, Translator, load_tokenizer
 from mlsuperb.upstreams.base import ENCODER, Stack, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, load, type_problems
 from mlsuperb.upstreams.inputs import StackedMelInput, mel_problems
@@ -189,30 +189,6 @@ class SeamlessM4T(SeamlessTranslator):
     def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
         """What can be said against the checkpoint without network or weights."""
         return checkpoint_problems(checkpoint, revision=revision, kind=KINDS[SPEECH])
-
-
-def load_tokenizer(loaded: Loaded) -> Any:
-    """The tokenizer beside a checkpoint's weights.
-
-    Raises:
-        ValueError: there is none, or it has tokens that the model has not.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(loaded.checkpoint, revision=loaded.commit or loaded.revision)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"model.checkpoint={loaded.checkpoint} has no tokenizer that can be read ({str(error).splitlines()[0][:200]}). "
-            "Give a checkpoint with the files of its tokenizer (tokenizer.json, or sentencepiece.bpe.model)"
-        ) from error
-    size, vocab_size = len(tokenizer), loaded.config["vocab_size"]
-    if size > vocab_size:
-        raise ValueError(
-            f"model.checkpoint={loaded.checkpoint}: its tokenizer has {size:,} tokens and its model {vocab_size:,}: they do not belong "
-            "together. Restore the tokenizer's files"
-        )
-    return tokenizer
 
 
 def language_tokens(loaded: Loaded, tokenizer: Any) -> dict[str, int]:

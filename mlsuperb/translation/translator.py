@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mlsuperb.types import Tensors
 from mlsuperb.upstreams.base import Stacked
+from mlsuperb.upstreams.checkpoint import Loaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,3 +136,27 @@ class Translator(Stacked):
             do_sample=False,
         )
         return found  # type: ignore[no-any-return]
+
+
+def load_tokenizer(loaded: Loaded) -> Any:
+    """The tokenizer beside a checkpoint's weights.
+
+    Raises:
+        ValueError: there is none, or it has tokens that the model has not.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(loaded.checkpoint, revision=loaded.commit or loaded.revision)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"model.checkpoint={loaded.checkpoint} has no tokenizer that can be read ({str(error).splitlines()[0][:200]}). "
+            "Give a checkpoint with the files of its tokenizer (tokenizer.json, or sentencepiece.bpe.model)"
+        ) from error
+    size, vocab_size = len(tokenizer), loaded.config["vocab_size"]
+    if size > vocab_size:
+        raise ValueError(
+            f"model.checkpoint={loaded.checkpoint}: its tokenizer has {size:,} tokens and its model {vocab_size:,}: they do not belong "
+            "together. Restore the tokenizer's files"
+        )
+    return tokenizer
