@@ -164,12 +164,13 @@ def _part(node: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": node["name"], "card": node.get("card", {}), "settings": settings}
 
 
-def show(folder: Path, console: Console | None = None) -> None:
-    """The result of a folder: scores by language and dataset, three utterances with their differences marked, the path."""
+def show(folder: Path, console: Console | None = None, *, kind: type[BenchmarkResult] = BenchmarkResult) -> None:
+    """The result of a folder: scores by language and dataset, three utterances with their differences marked, the path; `kind`: of
+    another job whose results have what the benchmark's have."""
     if not ranks.is_main():
         return
     console = console or Console()
-    result = store.read(folder, BenchmarkResult)
+    result = store.read(folder, kind)
     hypotheses = read_hypotheses(folder / result.hypotheses.path)
     first, *others = result.protocols.sections.values()  # one at least: checked before the run
     for cells in section_tables(first):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlsuperb.translation.search import Search
 from mlsuperb.types import Tensors
 from mlsuperb.upstreams.base import Stacked
 from mlsuperb.upstreams.checkpoint import Loaded
@@ -26,23 +27,6 @@ class Memory(Tensors):
     hidden_BMD: Tensor
     valid_BM: Tensor
     mask: Tensor
-
-
-@dataclass(kw_only=True)
-class Search:
-    """Settings of beam search (transformers' `generate`).
-
-    Args:
-        num_beams: hypotheses that are kept; 1 is greedy.
-        max_tokens: of an output, beside its prefix.
-        length_penalty: the score of a hypothesis is divided by its length to this power.
-        language: `given` forces the language of each utterance; `predicted` leaves it to the model, which then names it.
-    """
-
-    num_beams: int = 5
-    max_tokens: int = 200
-    length_penalty: float = 1.0
-    language: str = "given"
 
 
 class Translator(Stacked):

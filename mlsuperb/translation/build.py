@@ -1,0 +1,103 @@
+"""From a plain configuration to a translator, its training, and what transcribes afterwards."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mlsuperb.config.build import instantiate
+from mlsuperb.runs import store
+from mlsuperb.runs.environment import set_seed
+from mlsuperb.runs.run import Run
+from mlsuperb.runtime import ranks
+from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
+from mlsuperb.training.checkpoint import load_trained
+from mlsuperb.training.loop import MODEL_FILE
+from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
+from mlsuperb.training.progress import Progress
+from mlsuperb.training.trainer import Trainer
+from mlsuperb.translation.data import Data, batches_of
+from mlsuperb.translation.model import TranslationModel
+from mlsuperb.translation.recogniser import TranslationRecogniser
+from mlsuperb.translation.records import TranslationResult
+from mlsuperb.translation.start import Start
+
+log = logging.getLogger(__name__)
+
+
+def build_model(config: Mapping[str, Any], *, parts: Collection[str]) -> TranslationModel:
+    """A translator with what an earlier run trained (`start`) and with its own adaptation.
+
+    Args:
+        parts: `speech`, `text`, or both, of the translator.
+    """
+    translator = instantiate(config["model"], parts=sorted(parts))
+    set_seed(config["seed"])  # what is new does not depend on what was loaded
+    start: Start | None = instantiate(config["start"]) if config.get("start") else None
+    adaptation = instantiate(config["adaptation"])
+    if start is None:
+        adaptation.apply(translator)
+    else:
+        start.apply(translator, adaptation, own=config["adaptation"])
+    some_language = next(iter(translator.languages))
+    return TranslationModel(
+        translator, loss=instantiate(config["loss"]), num_prefix=len(translator.prefix(some_language))
+    )
+
+
+def build_recogniser(config: Mapping[str, Any], *, parts: Collection[str]) -> TranslationRecogniser:
+    """The model with its search, on the device of the configuration."""
+    device = prepare_process(choose_device(config["trainer"]["device"]))
+    model = build_model(config, parts=parts).to(device).eval()
+    trained = count_trained(model)
+    log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
+    log.info("%s of %s", describe_trained(trained), f"{num_parameters(model.parameters()):,}")
+    return TranslationRecogniser(
+        model=model, search=instantiate(config["search"]), loading=instantiate(config["loading"]), device=device,
+        precision=config["trainer"]["precision"],
+    )  # fmt: skip
+
+
+def train(config: Mapping[str, Any], recogniser: TranslationRecogniser, data: Data, *, run: Run) -> Progress:
+    """Train in the run's folder, and leave the model with the weights of `trainer.keep`."""
+    trainer: Trainer = instantiate(config["trainer"])
+    progress = trainer.fit(
+        recogniser.model, batches=batches_of(data, seed=config["seed"]), validate=lambda: validate(recogniser, data),
+        folder=run.folder, on_progress=run.status,
+    )  # fmt: skip
+    if ranks.is_main():
+        instantiate(config["adaptation"]).export(recogniser.model.translator, run.folder)
+    return progress
+
+
+def validate(recogniser: TranslationRecogniser, data: Data) -> dict[str, float]:
+    """The losses of the validation utterances and pairs; each rank computes its part of the former and all of the latter."""
+    recogniser.model.eval()
+    return recogniser.validate(side.validation() for side in data.sides.values())
+
+
+def hearing(config: Mapping[str, Any], folder: Path, trained: TranslationRecogniser) -> TranslationRecogniser:
+    """What transcribes after a training: the trained model itself, or, where only text was in memory, one that hears with the same
+    decoder."""
+    if trained.model.translator.hears:
+        return trained
+    with torch.no_grad():
+        other = build_recogniser(config, parts=["speech"])
+        load_trained(other.model, folder / MODEL_FILE)
+    return other
+
+
+def load_recogniser(folder: Path, config: Mapping[str, Any]) -> TranslationRecogniser:
+    """The trained model of a run's folder.
+
+    Raises:
+        ValueError: the run has not finished, or its weights do not fit its settings.
+    """
+    store.read(folder, TranslationResult)
+    recogniser = build_recogniser(config, parts=["speech"])
+    load_trained(recogniser.model, folder / MODEL_FILE)
+    return recogniser

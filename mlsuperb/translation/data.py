@@ -1,0 +1,151 @@
+"""Speech and parallel text as a translator is trained and tested on them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlsuperb.config.build import instantiate
+from mlsuperb.data.dataset import SpeechDataset
+from mlsuperb.data.loading import Loading
+from mlsuperb.data.manifest import prepare
+from mlsuperb.data.text_dataset import TextDataset
+from mlsuperb.runs.corpus import prepared_corpus
+from mlsuperb.runs.decoding import batches_of_rank
+from mlsuperb.runs.identity import signature
+from mlsuperb.runtime import ranks
+from mlsuperb.translation.translator import Translator
+from mlsuperb.types import TextPair, Utterance
+
+log = logging.getLogger(__name__)
+
+TRAIN, DEV = "train", "dev"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """Training and validation examples of speech or of text, and how they are loaded."""
+
+    train: Any
+    dev: Any
+    loading: Loading
+
+    def validation(self) -> Iterable[Any]:
+        """Batches of the validation examples: of speech those of this rank; text is little work, and all of it is every rank's."""
+        if isinstance(self.dev, SpeechDataset):
+            return batches_of_rank(self.dev, self.loading).loader
+        return self.loading.inference(self.dev)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What is trained on, by `speech` and `text`; the rows to test on, with the record of their corpus; that of the text."""
+
+    sides: Mapping[str, Side]
+    test: pd.DataFrame
+    record: dict[str, Any]
+    text_record: dict[str, Any] = field(default_factory=dict)
+    resample: bool = True
+
+
+def read_corpora(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame | None, dict[str, Any]]:
+    """Manifests and records of speech and of parallel text (None, where none is chosen)."""
+    corpus = instantiate(config["data"])
+    speech, record = prepared_corpus(corpus, config)
+    if not config.get("text"):
+        return speech, record, None, {}
+    reader = instantiate(config["text"])
+    folder = Path(config["manifests"]) / f"text-{config['text']['name']}-{signature({'text': config['text']})}"
+    prepared = ranks.main_first(lambda: prepare(reader, folder=folder))
+    pairs = prepared.manifest
+    splits = {str(split): {"num_pairs": len(rows)} for split, rows in pairs.groupby("split", sort=True)}
+    directions = sorted(set(pairs["source_language"] + "-" + pairs["target_language"]))
+    return speech, record, pairs, {
+        "name": config["text"]["name"], "splits": splits, "directions": directions, "skipped": prepared.skipped,
+    }  # fmt: skip
+
+
+def build_data(config: Mapping[str, Any], translator: Translator) -> Data:
+    """The data of a configuration, tokens of a translator as its targets.
+
+    Raises:
+        ValueError: a split is empty, or a language has no token.
+    """
+    speech, record, pairs, text_record = read_corpora(config)
+    corpus = instantiate(config["data"])
+    test = speech[speech["split"].isin(corpus.evaluation_splits())]
+    wanted = config["train_on"]
+    targets = TargetTokens(translator)
+    sides: dict[str, Side] = {}
+    if "speech" in wanted:
+        loading = instantiate(config["loading"])
+        parts = {split: _split(speech, split, what="data", name=config["data"]["name"]) for split in (TRAIN, DEV)}
+        parts = {split: rows[rows["text"].str.strip() != ""] for split, rows in parts.items()}
+        _check_languages(translator, {code for rows in parts.values() for code in rows["language"]})
+        made = {split: loading.dataset(rows, encode=targets.of_speech, resample=corpus.resample) for split, rows in parts.items()}
+        sides["speech"] = Side(**made, loading=loading)
+    if "text" in wanted:
+        if pairs is None:
+            raise ValueError("train_on has text, and no parallel text is chosen: give text=tsv text.train=..., or text=synthetic")
+        parts = {split: _split(pairs, split, what="text", name=config["text"]["name"]) for split in (TRAIN, DEV)}
+        _check_languages(translator, {code for rows in parts.values() for code in rows["target_language"]})
+        made = {split: TextDataset(rows, tokenise=targets.of_text, pad=translator.pad) for split, rows in parts.items()}
+        sides["text"] = Side(**made, loading=instantiate(config["text_loading"]))
+    _check_languages(translator, set(test["language"]))
+    return Data(sides=sides, test=test, record=record, text_record=text_record, resample=corpus.resample)
+
+
+def test_dataset(data: Data, loading: Loading) -> SpeechDataset:
+    """The utterances to test on."""
+    return loading.dataset(data.test, encode=None, resample=data.resample)
+
+
+def batches_of(data: Data, *, seed: int) -> Callable[[int], Iterator[Any]]:
+    """Training batches from an iteration on: of the one side there is, or of both in turn."""
+    streams = [side.loading.training(side.train, seed=seed) for side in data.sides.values()]
+    if len(streams) == 1:
+        return streams[0]
+
+    def alternating(start: int) -> Iterator[Any]:
+        num = len(streams)
+        # the next iteration of stream k after `start` ones of all is how often its turn has come
+        iterators = [stream((start + num - 1 - at) // num) for at, stream in enumerate(streams)]
+        while True:
+            yield next(iterators[start % num])
+            start += 1
+
+    return alternating
+
+
+class TargetTokens:
+    """Targets and sources as arrays of tokens; a class at module level, so that worker processes can be sent it."""
+
+    def __init__(self, translator: Translator) -> None:
+        self._of = translator
+
+    def of_speech(self, utterance: Utterance) -> np.ndarray:
+        """(U,): prefix, transcript, end."""
+        return np.array(self._of.target(utterance.text, utterance.language), np.int64)
+
+    def of_text(self, pair: TextPair) -> tuple[np.ndarray, np.ndarray]:
+        """(S,) source and (U,) target."""
+        source = self._of.source_tokens(pair.source, pair.source_language)
+        return np.array(source, np.int64), np.array(self._of.target(pair.target, pair.target_language), np.int64)
+
+
+def _split(rows: pd.DataFrame, split: str, *, what: str, name: str) -> pd.DataFrame:
+    chosen = rows[rows["split"] == split]
+    if chosen.empty:
+        raise ValueError(f"{what}={name} has no {split} part after filtering: look at the settings {what}.*")
+    return chosen
+
+
+def _check_languages(translator: Translator, codes: set[str]) -> None:
+    for code in sorted(codes):
+        translator.language_token(code)

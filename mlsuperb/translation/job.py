@@ -1,0 +1,66 @@
+"""The job that adapts a model of speech and text (SeamlessM4T, Whisper) to a language with little speech (arXiv 2410.13445)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from mlsuperb.runs.decoding import Transcriber
+    from mlsuperb.runs.run import Run
+
+
+class Translation:
+    """See `mlsuperb.runs.job.Job`. Trains by transcribed speech, by parallel text through the same decoder, or by both, and decodes the
+    test utterances of its corpus."""
+
+    groups: ClassVar = (
+        "model", "adaptation", "start", "data", "text", "loss", "loading", "text_loading", "search", "task", "scoring", "trainer",
+    )  # fmt: skip
+    optional: ClassVar = frozenset({"start", "text", "text_loading"})
+    settings: ClassVar = ("train_on",)
+    runtime: ClassVar = {"model": frozenset({"parts"})}
+
+    @classmethod
+    def misfits(cls, config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+        """Parts that do not go together."""
+        from mlsuperb.translation.misfits import misfits
+
+        return misfits(config, groups)
+
+    def __call__(self, config: Mapping[str, Any], run: Run) -> None:
+        """The data flow."""
+        from mlsuperb.runs.decoding import decode
+        from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
+        from mlsuperb.translation import build, data, result
+
+        recogniser = build.build_recogniser(config, parts=config["train_on"])
+        given = data.build_data(config, recogniser.model.translator)
+        run.pin("data", given.record["splits"])
+        run.pin("model", recogniser.model.translator.record())
+        progress = build.train(config, recogniser, given, run=run)
+        figures = build.validate(recogniser, given)
+        hearing = build.hearing(config, run.folder, recogniser)
+        decoded = decode(data.test_dataset(given, hearing.loading), run.folder / HYPOTHESES_FILE, hearing)
+        result.save_result(
+            config, run, model=recogniser.model, data=given, decoded=decoded, progress=progress, figures=figures
+        )
+
+    def load(self, folder: Path, *, device: str) -> Transcriber:
+        """The adapted model of a run.
+
+        Raises:
+            ValueError: the run has not finished, or its weights do not fit its settings.
+        """
+        from mlsuperb.runs.store import read_config
+        from mlsuperb.translation.build import load_recogniser
+
+        config = read_config(folder)
+        return load_recogniser(folder, config | {"trainer": config["trainer"] | {"device": device}})
+
+    def show(self, folder: Path) -> None:
+        """Scores by language, examples, the path."""
+        from mlsuperb.translation.result import show
+
+        show(folder)

@@ -1,0 +1,28 @@
+"""Parts of a translation job that are sound alone but do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+SIDES = ("speech", "text")
+
+
+def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
+    """What to train on that is not there, stacks that the training does not use."""
+    wanted = config.get("train_on")
+    if not isinstance(wanted, list) or not wanted or set(wanted) - set(SIDES):
+        yield f"train_on={wanted}: give speech, text, or both: train_on=[speech,text]"
+        return
+    if "text" in wanted and not config.get("text"):
+        yield "train_on has text, but there is no parallel text: choose text=tsv, text=two_files or text=synthetic"
+    if "text" in wanted and not config.get("text_loading"):
+        yield "train_on has text, but text_loading is null: choose text_loading=text"
+    if "speech" not in wanted:
+        node = config["adaptation"]
+        stacks = list(node.get("stacks") or [node.get("stack", "encoder")])
+        if unused := [name for name in stacks if name != "decoder"]:
+            yield (
+                f"train_on=[text] reads no speech, so that the stack {' and '.join(unused)} would learn nothing: adapt the decoder "
+                "alone, or add speech to train_on"
+            )

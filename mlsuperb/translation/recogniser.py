@@ -1,0 +1,89 @@
+"""Run a translator over speech: texts by beam search, and the loss of validation utterances and pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlsuperb.data.loading import Loading
+from mlsuperb.data.text_dataset import TextBatch
+from mlsuperb.runtime import ranks
+from mlsuperb.runtime.device import autocast
+from mlsuperb.translation.model import TranslationModel, kind_of
+from mlsuperb.translation.search import Search
+from mlsuperb.translation.translator import Memory
+from mlsuperb.types import Batch
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the decoder attends to, and the prefix of each utterance (B, P)."""
+
+    memory: Memory
+    prefixes_BP: Tensor
+
+
+@dataclass(kw_only=True)
+class TranslationRecogniser:
+    """See `mlsuperb.runs.decoding.Transcriber`."""
+
+    model: TranslationModel
+    search: Search
+    loading: Loading
+    device: torch.device
+    precision: str
+
+    def encode(self, batch: Batch) -> Heard:
+        """Memory and prefixes of a batch."""
+        translator, moved = self.model.translator, batch.to(self.device)
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            memory = translator.hear(moved.wave_BT, moved.lengths_B)
+        prefixes = [translator.prefix(language) for language in batch.languages]
+        if self.search.language == "predicted":
+            prefixes = self._with_best_language(memory, torch.tensor(prefixes, device=self.device))
+        return Heard(memory, torch.tensor(prefixes, device=self.device))
+
+    @torch.inference_mode()
+    def _with_best_language(self, memory: Memory, prefixes_BP: Tensor) -> list[list[int]]:
+        """Prefixes with the most likely language in place of the one that was given."""
+        translator = self.model.translator
+        known = sorted(set(translator.languages.values()))
+        with autocast(self.device, self.precision):
+            scores_BV = translator.logits(memory, prefixes_BP[:, :1])[:, -1]
+        best_B = torch.tensor(known, device=self.device)[scores_BV[:, known].argmax(-1)]
+        return torch.cat((prefixes_BP[:, :1], best_B[:, None], prefixes_BP[:, 2:]), 1).tolist()
+
+    def texts(self, encoded: Heard) -> list[tuple[str, str | None]]:
+        """The best hypothesis of each utterance; beside it the language, where it was to be predicted."""
+        translator, num_prefix = self.model.translator, encoded.prefixes_BP.shape[1]
+        with autocast(self.device, self.precision):
+            sequences_BU = translator.generate(encoded.memory, encoded.prefixes_BP, self.search)
+        texts = [translator.text(row[num_prefix:]) for row in sequences_BU.tolist()]
+        if self.search.language == "given":
+            return [(text, None) for text in texts]
+        named = {token: code for code, token in reversed(translator.languages.items())}
+        codes = [named[token] for token in encoded.prefixes_BP[:, 1].tolist()]
+        return [(f"[{code}] {text}", code) for text, code in zip(texts, codes, strict=True)]
+
+    @torch.inference_mode()
+    def validate(self, loaders: Iterable[Iterable[Batch | TextBatch]]) -> dict[str, float]:
+        """Nats for each target token of speech and of text, as far as there are any; their mean is `valid_loss`."""
+        sums: dict[str, Any] = {}
+        for loader in loaders:
+            for batch in loader:
+                with autocast(self.device, self.precision):
+                    total, right, num = self.model.score(batch.to(self.device))
+                found = sums.setdefault(kind_of(batch), [0.0, 0.0, 0.0])
+                for place, value in enumerate((total, right, num)):
+                    found[place] += float(value)
+        gathered: dict[str, list[float]] = {}
+        for part in ranks.gather(sums):
+            for kind, values in part.items():
+                gathered[kind] = [one + other for one, other in zip(gathered.get(kind, [0.0] * 3), values, strict=True)]
+        figures = {f"valid_{kind}_loss": total / max(1, num) for kind, (total, _, num) in gathered.items()}
+        accuracies = {f"valid_{kind}_accuracy": right / max(1, num) for kind, (_, right, num) in gathered.items()}
+        return {"valid_loss": sum(figures.values()) / len(figures), **figures, **accuracies}

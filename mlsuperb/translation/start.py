@@ -1,0 +1,74 @@
+"""What an earlier run trained, put into a model before it is adapted further."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from mlsuperb.adaptation.base import Adaptation, train_only
+from mlsuperb.adaptation.several import Several
+from mlsuperb.config.build import instantiate
+from mlsuperb.runs import store
+from mlsuperb.runs.store import read_config
+from mlsuperb.training.loop import MODEL_FILE
+from mlsuperb.translation.records import TranslationResult
+from mlsuperb.translation.translator import Translator
+
+
+@dataclass(kw_only=True)
+class Start:
+    """Go on from an adapted model: its adaptation is put in with its weights. Stacks that both runs adapt in the same way are trained
+    further, those of the earlier run alone are kept as they are, the others begin anew.
+
+    Args:
+        run: folder of a finished run of job=translation with the same model.
+    """
+
+    run: str
+
+    @classmethod
+    def problems(cls, *, run: str, **_: Any) -> list[str]:
+        """Whether there is such a run, which has finished."""
+        why = store.finished_problem("start.run", run, TranslationResult, job="translation", holds="an adapted model")
+        return [why] if why else []
+
+    def apply(self, translator: Translator, adaptation: Adaptation, *, own: Mapping[str, Any]) -> None:
+        """Adapt `translator` by both, and leave what `adaptation` trains to be trained.
+
+        Raises:
+            ValueError: both adapt the same stack in different ways.
+        """
+        before = read_config(Path(self.run))
+        kept = {name: part for name, part in _by_stack(before["adaptation"]).items() if name not in _by_stack(own)}
+        for name, part in _by_stack(own).items():
+            if (earlier := _by_stack(before["adaptation"]).get(name)) not in (None, part):
+                raise ValueError(
+                    f"start.run={self.run} has adapted the stack {name} by {earlier}, and this run would by {part}: give the same "
+                    "settings to train it further, or another stack"
+                )
+        if kept:
+            Several(stacks={name: instantiate(part) for name, part in kept.items()}).apply(translator)
+        trained = adaptation.apply(translator)
+        tensors, own_tensors = load_file(Path(self.run) / MODEL_FILE), dict(translator.named_parameters(prefix="translator"))
+        if unknown := sorted(set(tensors) - set(own_tensors)):
+            raise ValueError(
+                f"start.run={self.run} has trained {len(unknown)} tensors that this model has not ({', '.join(unknown[:3])}): give the "
+                "model that it was trained with"
+            )
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                own_tensors[name].copy_(tensor)
+        train_only(translator, trained)
+
+
+def _by_stack(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Stack -> its adaptation, without names and facts."""
+    parts = node["stacks"] if "stacks" in node else {node.get("stack", "encoder"): node}
+    return {
+        name: {key: value for key, value in part.items() if key not in ("name", "card", "stack")} for name, part in parts.items()
+    }
