@@ -226,8 +226,8 @@ def test_manifest_rows_and_hash(tmp_path: Path) -> None:
         validate(to_frame([replace(pairs[0], split="x")], TextPair), TextPair)
 
 
-@pytest.mark.parametrize("option", options("text", [conf_dir()]))
-def test_every_yaml_composes_and_builds(option: str, files: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["jsonl", "parquet", "tsv", "two_files"])
+def test_every_yaml_of_files_composes_and_builds(option: str, files: list[str], tmp_path: Path) -> None:
     overrides = [f"+text={option}"]
     if option == "two_files":
         overrides += [f"text.train=[{','.join(files)}]", "text.source_language=deu", "text.target_language=eng"]
@@ -239,6 +239,6 @@ def test_every_yaml_composes_and_builds(option: str, files: list[str], tmp_path:
     assert len(prepare(corpus, folder=None).manifest) == (3 if option == "two_files" else 2)
 
 
-def test_there_are_four_kinds() -> None:
-    assert options("text", [conf_dir()]) == ["jsonl", "parquet", "tsv", "two_files"]
+def test_there_are_five_kinds() -> None:
+    assert options("text", [conf_dir()]) == ["jsonl", "parquet", "synthetic", "tsv", "two_files"]
     assert np.dtype(float) == to_frame([], TextPair)["quality"].dtype

@@ -14,6 +14,7 @@ from mlsuperb.data.corpora import synthetic
 from mlsuperb.data.corpora.ml_superb_release import mono_settings
 from mlsuperb.data.corpora.synthetic import Synthetic
 from mlsuperb.data.manifest import prepare
+from mlsuperb.data.synthesis import espeak
 from mlsuperb.data.synthesis import tree as tree_module
 from mlsuperb.data.synthesis.tree import TreeSettings, make_tree
 
@@ -281,5 +282,5 @@ def test_mistakes_are_explained(settings, message, tmp_path):
 
 
 def test_absent_packages_are_a_problem(monkeypatch):
-    monkeypatch.setattr(synthetic, "find_spec", lambda name: None)
+    monkeypatch.setattr(espeak, "find_spec", lambda name: None)
     assert any('pip install "mlsuperb[synthetic]"' in problem for problem in Synthetic.problems())

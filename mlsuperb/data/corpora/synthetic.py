@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from importlib.util import find_spec
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -17,7 +16,7 @@ from mlsuperb.data.corpora.ml_superb import MLSuperb, Mono, mono_problems
 from mlsuperb.data.corpora.ml_superb_release import Pair, few_shot_ids, mono_settings
 from mlsuperb.data.corpora.tables import read_lines
 from mlsuperb.data.skips import SkipReport
-from mlsuperb.data.synthesis.espeak import INSTALL_HINT
+from mlsuperb.data.synthesis.espeak import missing_packages
 from mlsuperb.data.synthesis.languages import STAND_INS, language_problem
 from mlsuperb.data.synthesis.phones import write_phones
 from mlsuperb.data.synthesis.recording import CONDITIONS
@@ -85,10 +84,7 @@ class Synthetic(Corpus):
             found.append(
                 f"data.minutes={settings['minutes']}: the 10min list holds {SMALL_MINUTES:g} minutes. Add data.size=1h."
             )
-        absent = [name for name in ("espeakng_loader", "babel") if find_spec(name) is None]
-        if absent:
-            found.append(f"data=synthetic needs {' and '.join(absent)}, not installed here. Run: {INSTALL_HINT}")
-        return found
+        return found + missing_packages("data=synthetic")
 
     def stand_ins(self) -> dict[str, tuple[str, str]]:
         return self._stand_ins

@@ -13,6 +13,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import count, takewhile
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 SAMPLE_RATE_HZ = 22050
+PACKAGES = ("espeakng_loader", "babel")  # what the built-in corpora need
 INSTALL_HINT = 'pip install "mlsuperb[synthetic]"'
 
 # Values of espeak-ng's public header speak_lib.h.
@@ -29,6 +31,12 @@ _BUFFER_MS = 60  # espeak-ng's smallest; larger ones make clicks (espeak-ng issu
 _PHONEME_EVENTS, _PHONEMES_IN_IPA = 1, 2  # options of espeak_Initialize
 _END_OF_LIST, _WORD, _PHONEME = 0, 1, 7  # types of events
 _NAME_BYTES = 8  # of a phoneme in an event: a longer name is cut off
+
+
+def missing_packages(option: str) -> list[str]:
+    """A sentence if packages are not installed that `option` (`data=synthetic`) needs."""
+    absent = [name for name in PACKAGES if find_spec(name) is None]
+    return [f"{option} needs {' and '.join(absent)}, not installed here. Run: {INSTALL_HINT}"] if absent else []
 
 
 class _Event(ctypes.Structure):

@@ -18,6 +18,7 @@ MIN_WORDS = 250  # a language with fewer is not offered
 MAX_WORDS = 300  # few enough to be learnt from ten minutes of speech
 _MAX_PHONEMES = 16  # longer ones (unit compounds, Chinese time zones) would make a sentence by themselves
 _NUM_TRIED = 700  # candidates whose phonemes are looked at
+Key = tuple[str, ...]  # of a name in CLDR
 _NAMES = ("territories", "languages", "scripts", "currency_names", "currency_names_plural")
 
 # ISO 639-3 code -> espeak-ng voice, CLDR locale. Left out of espeak-ng 1.52's languages: those without a dictionary in
@@ -131,7 +132,13 @@ def _candidates(locale_name: str) -> list[str]:
     return sorted(unique.values(), key=lambda word: blake2b(f"{locale_name} {word}".encode()).digest())
 
 
-def _words_of(locale_name: str) -> set[str]:
+def names(locale_name: str) -> dict[Key, list[str]]:
+    """The words of every name in the locale, without the punctuation around them, by the name's key in CLDR, such as
+    ("territories", "DE"). The same key means the same thing in all locales.
+
+    Raises:
+        ValueError: the extra `synthetic` is not installed.
+    """
     try:
         from babel import localedata
     except ImportError as error:
@@ -141,41 +148,47 @@ def _words_of(locale_name: str) -> set[str]:
     # A copy: looking things up writes into Babel's cache, from where it would leak into the locales loaded later.
     cached: Any = localedata.load(locale_name)
     data = localedata.LocaleDataDict(deepcopy(cached))
-    words = (word.strip(".,;:«»“”„،") for name in _names(data) for word in name.replace("{0}", " ").split())
-    return {word for word in words if _is_plain(word)}
+    split = (
+        (key, [word.strip(".,;:«»“”„،") for word in name.replace("{0}", " ").split()]) for key, name in _names(data)
+    )
+    return {key: [word for word in words if word] for key, words in split}
 
 
-def _names(data: Mapping[str, Any]) -> Iterator[str]:
-    """Every name in the locale that is written in full: no abbreviations, no symbols, no patterns."""
-    for key in _NAMES:
-        yield from _strings(data.get(key, {}))
-    for key in ("months", "days", "quarters"):
-        for context in ("format", "stand-alone"):
-            yield from _strings(data.get(key, {}).get(context, {}).get("wide", {}))
-    yield from _strings(data.get("eras", {}).get("wide", {}))
-    for key, field in data.get("date_fields", {}).items():
-        if not key.endswith(("-short", "-narrow")):
-            yield from _strings(field)
-    for unit in data.get("unit_patterns", {}).values():
-        yield from _strings(unit.get("long", {}))
-    for zone in data.get("time_zones", {}).values():
-        yield from _strings(zone.get("city", ""))
-    for zone in data.get("meta_zones", {}).values():
-        yield from _strings(zone.get("long", {}))
-
-
-def _strings(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, Mapping):
-        for child in node.values():
-            yield from _strings(child)
-
-
-def _is_plain(word: str) -> bool:
+def is_plain(word: str) -> bool:
     """Only letters and their marks, capital at most at the start."""
     letters = all(unicodedata.category(letter)[0] in "LM" for letter in word)
     return bool(word) and letters and not any(letter.isupper() for letter in word[1:])
+
+
+def _words_of(locale_name: str) -> set[str]:
+    return {word for words in names(locale_name).values() for word in words if is_plain(word)}
+
+
+def _names(data: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Every name in the locale that is written in full, with its key: no abbreviations, no symbols, no patterns."""
+    for kind in _NAMES:
+        yield from _strings(data.get(kind, {}), kind)
+    for kind in ("months", "days", "quarters"):
+        for context in ("format", "stand-alone"):
+            yield from _strings(data.get(kind, {}).get(context, {}).get("wide", {}), kind, context)
+    yield from _strings(data.get("eras", {}).get("wide", {}), "eras")
+    for name, field in data.get("date_fields", {}).items():
+        if not name.endswith(("-short", "-narrow")):
+            yield from _strings(field, "date_fields", name)
+    for name, unit in data.get("unit_patterns", {}).items():
+        yield from _strings(unit.get("long", {}), "unit_patterns", name)
+    for name, zone in data.get("time_zones", {}).items():
+        yield from _strings(zone.get("city", ""), "time_zones", name)
+    for name, zone in data.get("meta_zones", {}).items():
+        yield from _strings(zone.get("long", {}), "meta_zones", name)
+
+
+def _strings(node: Any, *key: str) -> Iterator[tuple[Key, str]]:
+    if isinstance(node, str):
+        yield key, node
+    elif isinstance(node, Mapping):
+        for name, child in node.items():
+            yield from _strings(child, *key, str(name))
 
 
 def _script(letter: str) -> str:

@@ -52,7 +52,7 @@ def reading(
     """How the utterance number `index` of a (dataset, language, split) is read. A speaker has the same habits in every language
     and condition; those of dev and test are the same in every condition."""
     rng = Random(f"utterance {seed} {condition.name} {language.code} {split} {index}")
-    chosen = _sentence(rng, language=language, split=split, words=words)
+    chosen = random_sentence(rng, language=language, split=split, words=words)
     variants = {"train": condition.variants, "dev": DEV_VARIANTS, "test": TEST_VARIANTS}[split]
     variant = variants[index % len(variants)]
     habits = Random(f"speaker {variant}")
@@ -97,7 +97,7 @@ def place_of(utterance_id: str) -> tuple[str, int]:
     return split, number - _FIRST_NUMBER[split]
 
 
-def _sentence(rng: Random, *, language: SpokenLanguage, split: str, words: list[Word]) -> list[str]:
+def random_sentence(rng: Random, *, language: SpokenLanguage, split: str, words: list[Word]) -> list[str]:
     """Random words. Every sentence there is belongs to one split, so that no split says what another has said."""
     while True:
         chosen: list[str] = []
