@@ -165,8 +165,11 @@ def _part(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(folder: Path, console: Console | None = None, *, kind: type[BenchmarkResult] = BenchmarkResult) -> None:
-    """The result of a folder: scores by language and dataset, three utterances with their differences marked, the path; `kind`: of
-    another job whose results have what the benchmark's have."""
+    """The result of a folder: scores by language and dataset, three utterances with their differences marked, the path.
+
+    Args:
+        kind: of the result: of another job, whose results have what the benchmark's have.
+    """
     if not ranks.is_main():
         return
     console = console or Console()

@@ -40,7 +40,8 @@ class ExactAdaptor(nn.Module):
 
 def make_exact(adaptor: nn.Module) -> None:
     """Change every layer of a `speech_encoder.adapter` in place."""
-    for layer in adaptor.layers.children():  # type: ignore[union-attr]
+    layers: Any = adaptor.layers
+    for layer in layers:
         change_class(layer, ExactAdaptor)
         for convolution in (layer.residual_conv, layer.self_attn_conv):
             change_class(convolution, MaskedInput)

@@ -81,8 +81,8 @@ def validate(recogniser: TranslationRecogniser, data: Data) -> dict[str, float]:
 
 
 def hearing(config: Mapping[str, Any], folder: Path, trained: TranslationRecogniser) -> TranslationRecogniser:
-    """What transcribes after a training: the trained model itself, or, where only text was in memory, one that hears with the same
-    decoder."""
+    """What transcribes after a training: the trained model itself, or, where only text was in memory, one that hears with the
+    same decoder."""
     if trained.model.translator.hears:
         return trained
     with torch.no_grad():

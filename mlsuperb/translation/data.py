@@ -37,7 +37,7 @@ class Side:
     loading: Loading
 
     def validation(self) -> Iterable[Any]:
-        """Batches of the validation examples: of speech those of this rank; text is little work, and all of it is every rank's."""
+        """Batches of the validation examples: of speech those of this rank, of text, which is little work, all on every rank."""
         if isinstance(self.dev, SpeechDataset):
             return batches_of_rank(self.dev, self.loading).loader
         return self.loading.inference(self.dev)
@@ -88,11 +88,16 @@ def build_data(config: Mapping[str, Any], translator: Translator) -> Data:
         parts = {split: _split(speech, split, what="data", name=config["data"]["name"]) for split in (TRAIN, DEV)}
         parts = {split: rows[rows["text"].str.strip() != ""] for split, rows in parts.items()}
         _check_languages(translator, {code for rows in parts.values() for code in rows["language"]})
-        made = {split: loading.dataset(rows, encode=targets.of_speech, resample=corpus.resample) for split, rows in parts.items()}
+        made = {
+            split: loading.dataset(rows, encode=targets.of_speech, resample=corpus.resample)
+            for split, rows in parts.items()
+        }
         sides["speech"] = Side(**made, loading=loading)
     if "text" in wanted:
         if pairs is None:
-            raise ValueError("train_on has text, and no parallel text is chosen: give text=tsv text.train=..., or text=synthetic")
+            raise ValueError(
+                "train_on has text, and no parallel text is chosen: give text=tsv text.train=..., or text=synthetic"
+            )
         parts = {split: _split(pairs, split, what="text", name=config["text"]["name"]) for split in (TRAIN, DEV)}
         _check_languages(translator, {code for rows in parts.values() for code in rows["target_language"]})
         made = {split: TextDataset(rows, tokenise=targets.of_text, pad=translator.pad) for split, rows in parts.items()}

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 class Translation:
-    """See `mlsuperb.runs.job.Job`. Trains by transcribed speech, by parallel text through the same decoder, or by both, and decodes the
-    test utterances of its corpus."""
+    """See `mlsuperb.runs.job.Job`. Trains by transcribed speech, by parallel text through the same decoder, or by both, and
+    decodes the test utterances of its corpus."""
 
     groups: ClassVar = (
         "model", "adaptation", "start", "data", "text", "loss", "loading", "text_loading", "search", "task", "scoring", "trainer",

@@ -23,6 +23,6 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
         stacks = list(node.get("stacks") or [node.get("stack", "encoder")])
         if unused := [name for name in stacks if name != "decoder"]:
             yield (
-                f"train_on=[text] reads no speech, so that the stack {' and '.join(unused)} would learn nothing: adapt the decoder "
-                "alone, or add speech to train_on"
+                f"train_on=[text] reads no speech, so that the stack {' and '.join(unused)} would learn nothing: adapt the "
+                "decoder alone, or add speech to train_on"
             )

@@ -11,10 +11,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from mlsuperb.data.text_dataset import TextBatch
 from mlsuperb.training.trainable import Advice, Trainable
 from mlsuperb.translation.translator import Memory, Translator
 from mlsuperb.types import Batch, Loss
-from mlsuperb.data.text_dataset import TextBatch
 
 IGNORED = -100
 ADVICE = Advice(
@@ -29,8 +29,8 @@ class CrossEntropy:
     """Cross-entropy of each target token in nats, a mean over the tokens of a batch.
 
     Args:
-        label_smoothing: share of the target's probability that is spread over all tokens: 0 in transformers' models, 0.2 in Meta's
-            fine-tuning (seamless_communication, `cli/m4t/finetune/trainer.py`).
+        label_smoothing: share of the target's probability that is spread over all tokens: 0 in transformers' models, 0.2 in
+            Meta's fine-tuning (seamless_communication, `cli/m4t/finetune/trainer.py`).
         skip_language: leave out the language's token, which the decoder is given when it writes (Meta's
             `ignore_prefix_size=1`); transformers counts it.
     """

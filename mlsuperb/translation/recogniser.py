@@ -65,7 +65,7 @@ class TranslationRecogniser:
         texts = [translator.text(row[num_prefix:]) for row in sequences_BU.tolist()]
         if self.search.language == "given":
             return [(text, None) for text in texts]
-        named = {token: code for code, token in reversed(translator.languages.items())}
+        named = {token: code for code, token in reversed(list(translator.languages.items()))}
         codes = [named[token] for token in encoded.prefixes_BP[:, 1].tolist()]
         return [(f"[{code}] {text}", code) for text, code in zip(texts, codes, strict=True)]
 

@@ -77,8 +77,8 @@ STACKS = {
 class SeamlessTranslator(Translator):
     """`SeamlessM4TForSpeechToText`, `...ForTextToText`, or both with one decoder.
 
-    The names of parameters are the same in all three, so that what was trained on text is put into a model that hears. Layer drop is
-    off, batch norm (version 1) is never trained and never counts; the length adaptor is made independent of padding.
+    The names of parameters are the same in all three, so that what was trained on text is put into a model that hears. Layer
+    drop is off, batch norm (version 1) is never trained and never counts; the length adaptor is made independent of padding.
 
     Args:
         hears: the model for speech; None: there is none.
@@ -104,7 +104,7 @@ class SeamlessTranslator(Translator):
             hears.config.speech_encoder_layerdrop = 0.0
             make_exact(hears.speech_encoder.adapter)
             if reads is not None:
-                self.text_encoder.embed_tokens.weight = hears.shared.weight
+                reads.text_encoder.embed_tokens.weight = hears.shared.weight
         for part in (self.model.text_decoder, self.text_encoder):
             if part is not None:
                 part.layerdrop = 0.0
@@ -200,8 +200,8 @@ def language_tokens(loaded: Loaded, tokenizer: Any) -> dict[str, int]:
     codes: dict[str, int] = dict(getattr(loaded.model.generation_config, "text_decoder_lang_to_code_id", None) or {})
     if not codes:
         raise ValueError(
-            f"model.checkpoint={loaded.checkpoint} names no language (text_decoder_lang_to_code_id in generation_config.json). Restore "
-            "that file"
+            f"model.checkpoint={loaded.checkpoint} names no language (text_decoder_lang_to_code_id in generation_config.json). "
+            "Restore that file"
         )
     other = {code: token for code, token in codes.items() if tokenizer.convert_tokens_to_ids(f"__{code}__") != token}
     if other:

@@ -22,8 +22,8 @@ from mlsuperb.translation.translator import Translator
 
 @dataclass(kw_only=True)
 class Start:
-    """Go on from an adapted model: its adaptation is put in with its weights. Stacks that both runs adapt in the same way are trained
-    further, those of the earlier run alone are kept as they are, the others begin anew.
+    """Go on from an adapted model: its adaptation is put in with its weights. Stacks that both runs adapt in the same way are
+    trained further, those of the earlier run alone are kept as they are, the others begin anew.
 
     Args:
         run: folder of a finished run of job=translation with the same model.
@@ -48,17 +48,20 @@ class Start:
         for name, part in _by_stack(own).items():
             if (earlier := _by_stack(before["adaptation"]).get(name)) not in (None, part):
                 raise ValueError(
-                    f"start.run={self.run} has adapted the stack {name} by {earlier}, and this run would by {part}: give the same "
-                    "settings to train it further, or another stack"
+                    f"start.run={self.run} has adapted the stack {name} by {earlier}, and this run would by {part}: give "
+                    "the same settings to train it further, or another stack"
                 )
         if kept:
             Several(stacks={name: instantiate(part) for name, part in kept.items()}).apply(translator)
         trained = adaptation.apply(translator)
-        tensors, own_tensors = load_file(Path(self.run) / MODEL_FILE), dict(translator.named_parameters(prefix="translator"))
+        tensors, own_tensors = (
+            load_file(Path(self.run) / MODEL_FILE),
+            dict(translator.named_parameters(prefix="translator")),
+        )
         if unknown := sorted(set(tensors) - set(own_tensors)):
             raise ValueError(
-                f"start.run={self.run} has trained {len(unknown)} tensors that this model has not ({', '.join(unknown[:3])}): give the "
-                "model that it was trained with"
+                f"start.run={self.run} has trained {len(unknown)} tensors that this model has not ({', '.join(unknown[:3])}): "
+                "give the model that it was trained with"
             )
         with torch.no_grad():
             for name, tensor in tensors.items():
@@ -70,5 +73,6 @@ def _by_stack(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Stack -> its adaptation, without names and facts."""
     parts = node["stacks"] if "stacks" in node else {node.get("stack", "encoder"): node}
     return {
-        name: {key: value for key, value in part.items() if key not in ("name", "card", "stack")} for name, part in parts.items()
+        name: {key: value for key, value in part.items() if key not in ("name", "card", "stack")}
+        for name, part in parts.items()
     }

@@ -94,8 +94,8 @@ class Translator(Stacked):
         """
         if language not in self.languages:
             raise ValueError(
-                f"the model has no language {language!r}; it has {', '.join(sorted(self.languages))}. Name its token for another "
-                f"code by +model.language_codes.{language}=CODE, or give the language an unused one by +model.new_languages=[{language}]"
+                f"the model has no language {language!r}; it has {', '.join(sorted(self.languages))}. Name one of these for it "
+                f"by +model.language_codes.{language}=CODE"
             )
         return self.languages[language]
 
@@ -119,7 +119,8 @@ class Translator(Stacked):
             length_penalty=search.length_penalty,
             do_sample=False,
         )
-        return found  # type: ignore[no-any-return]
+        sequences: Tensor = found
+        return sequences
 
 
 def load_tokenizer(loaded: Loaded) -> Any:
@@ -140,7 +141,7 @@ def load_tokenizer(loaded: Loaded) -> Any:
     size, vocab_size = len(tokenizer), loaded.config["vocab_size"]
     if size > vocab_size:
         raise ValueError(
-            f"model.checkpoint={loaded.checkpoint}: its tokenizer has {size:,} tokens and its model {vocab_size:,}: they do not belong "
-            "together. Restore the tokenizer's files"
+            f"model.checkpoint={loaded.checkpoint}: its tokenizer has {size:,} tokens and its model {vocab_size:,}: they do "
+            "not belong together. Restore the tokenizer's files"
         )
     return tokenizer

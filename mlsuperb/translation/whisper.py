@@ -45,9 +45,9 @@ class WhisperTranslator(Translator):
     """`WhisperForConditionalGeneration`, whose decoder attends to all of a window.
 
     Whisper was trained on windows of 30 s, padded with silence, and its decoder cannot be told which frames are speech. So every
-    utterance is padded to the same window, and no result depends on a batch. A shorter window, of which the first positions are used,
-    costs less, at the price of a silence that the model expects. It reads no text: parallel text teaches its decoder as a language model
-    of the target side, which attends to one place of zeros.
+    utterance is padded to the same window, and no result depends on a batch. A shorter window, of which the first positions are
+    used, costs less, at the price of a silence that the model expects. It reads no text: parallel text teaches its decoder as a
+    language model of the target side, which attends to one place of zeros.
 
     Args:
         model: of transformers.
@@ -71,14 +71,16 @@ class WhisperTranslator(Translator):
         self.vocab_size, self.end = config.vocab_size, config.eos_token_id
         self.pad = self.end  # as in transformers' Whisper: what is behind the end does not count
         self.languages = with_aliases(_language_tokens(tokenizer), own_codes or {})
-        start, task, plain = tokenizer.convert_tokens_to_ids(["<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>"])
+        start, task, plain = tokenizer.convert_tokens_to_ids(
+            ["<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>"]
+        )
         self._start, self._task = start, [task, plain]
 
     def hear(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
         if (longest_s := int(lengths_B.max()) / SAMPLE_RATE_HZ) > self.window_s:
             raise ValueError(
-                f"an utterance of {longest_s:.1f} s does not fit into the window of {self.window_s:g} s. Leave longer ones out, or set "
-                "model.window_s (30 at most)"
+                f"an utterance of {longest_s:.1f} s does not fit into the window of {self.window_s:g} s. Leave longer ones "
+                "out, or set model.window_s (30 at most)"
             )
         with torch.autocast(wave_BT.device.type, enabled=False):
             mels_BMK, _ = self.input(wave_BT.float(), lengths_B)
@@ -140,7 +142,8 @@ class Whisper(WhisperTranslator):
     """A published Whisper.
 
     Args:
-        checkpoint: an id on the hub (`openai/whisper-small`) or a folder written by `save_pretrained`, with the files of its tokenizer.
+        checkpoint: an id on the hub (`openai/whisper-small`) or a folder written by `save_pretrained`, with the files of its
+            tokenizer.
         revision: branch, tag or commit on the hub.
         language_codes, window_s: see `WhisperTranslator` and `SeamlessM4T`.
         parts: `speech`, `text`, or both: makes no difference, since there is no text encoder.

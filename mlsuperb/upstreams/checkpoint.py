@@ -161,9 +161,7 @@ def _read_config(source: str | Path, revision: str, *, setting: str) -> tuple[di
     try:
         path = cached_file(str(source), "config.json", revision=revision)
     except OSError as error:
-        raise ValueError(
-            f"{setting}={source} ({revision}) could not be read: {one_line(error)} {_REMEDY}"
-        ) from error
+        raise ValueError(f"{setting}={source} ({revision}) could not be read: {one_line(error)} {_REMEDY}") from error
     assert path is not None, "a missing file was to be an OSError"
     commit = None if isinstance(source, Path) else extract_commit_hash(path, None)
     return _read_json(Path(path)), commit
