@@ -172,12 +172,12 @@ def validated(content: Any, *kinds: type[Kind], place: str) -> Kind:
 
 
 def finished_problem(setting: str, run: str, kind: type[Result], *, job: str, holds: str) -> str | None:
-    """Why a folder is not that of a finished run of a job, with a folder `holds` in it; else None. `setting`: what it was given
+    """Why a folder is not that of a finished run of a job, with a file or folder `holds` in it; else None. `setting`: what it was given
     by."""
     folder = Path(run)
     try:
         found = read(folder, kind).job
-        there = None if (folder / holds).is_dir() else f"it has no {holds}/"
+        there = None if (folder / holds).exists() else f"it has no {holds}"
         why = there if found == job else f"it is a run of job={found}"
     except ValueError as error:
         why = why_unfinished(folder) or str(error)

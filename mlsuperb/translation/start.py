@@ -34,7 +34,7 @@ class Start:
     @classmethod
     def problems(cls, *, run: str, **_: Any) -> list[str]:
         """Whether there is such a run, which has finished."""
-        why = store.finished_problem("start.run", run, TranslationResult, job="translation", holds="an adapted model")
+        why = store.finished_problem("start.run", run, TranslationResult, job="translation", holds=MODEL_FILE)
         return [why] if why else []
 
     def apply(self, translator: Translator, adaptation: Adaptation, *, own: Mapping[str, Any]) -> None:

@@ -1,0 +1,157 @@
+"""Runs of job=translation on seconds of speech and a few pairs: by speech, by text, by both, one upon another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+from tiny_translators import write_seamless
+
+from mlsuperb.config.check import find_problems
+from mlsuperb.config.compose import compose
+from mlsuperb.run import run_experiment
+from mlsuperb.runs.hypotheses import read_hypotheses
+from mlsuperb.runs.store import read
+from mlsuperb.translation.data import batches_of
+from mlsuperb.translation.job import Translation
+from mlsuperb.translation.records import TranslationResult
+
+PAIRS = "source\ttarget\ngood day\tguten Tag\nday\tTag\ngood\tgut\nday day\tTag Tag\n"
+SMALL = (
+    "trainer.device=cpu", "trainer.iterations_per_epoch=4", "trainer.max_epochs=2", "trainer.accumulate=1", "trainer.trackers=[]",
+    "trainer.checkpoint_every=3", "search.max_tokens=4", "search.num_beams=2", "loading.train.max_batch_s=6", "data.few_shot=all",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_seamless(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noises with transcripts in two languages, in the layout of ML-SUPERB."""
+    root, rng = tmp_path_factory.mktemp("tree"), np.random.default_rng(0)
+    for language in ("deu", "swa"):
+        folder = root / "a" / language
+        (folder / "wav").mkdir(parents=True)
+        for split, num in (("train", 4), ("dev", 1), ("test", 2)):
+            lines = []
+            for number in range(num):
+                name = f"{language}_{split}_{number}"
+                soundfile.write(folder / "wav" / f"{name}.wav", 0.1 * rng.standard_normal(12000 + 3000 * number), 16000)
+                lines.append(f"{name}\tx\tguten Tag")
+            (folder / f"transcript_10min_{split}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    path = tmp_path_factory.mktemp("pairs") / "pairs.tsv"
+    path.write_text(PAIRS)
+    return [
+        "text=tsv",
+        f"text.train={path}",
+        f"text.dev={path}",
+        "text.source_language=eng",
+        "text.target_language=deu",
+    ]
+
+
+def words(checkpoint: Path, tree: Path, out: Path, *more: str) -> list[str]:
+    data = [f"model.checkpoint={checkpoint}", "data=ml_superb_10min", f"data.root={tree}", f"output_root={out}"]
+    return ["job=translation", *data, *SMALL, "adaptation.width=4", *more]
+
+
+def run(overrides: list[str]) -> Path:
+    config = compose(overrides)
+    run_experiment(config)
+    return Path(config["output_root"]) / config["run_id"]
+
+
+def trained(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_speech_trains_the_encoders_adapters_and_nothing_else(checkpoint: Path, tree: Path, tmp_path: Path) -> None:
+    folder = run(words(checkpoint, tree, tmp_path))
+    names = set(trained(folder))
+    assert names
+    assert all(
+        name.startswith("translator.model.speech_encoder.encoder.layers.") and ".bottleneck." in name for name in names
+    )
+    result = read(folder, TranslationResult)
+    assert result.num_trainable == 2 * (2 * 32 * 4 + 4 + 32), "two layers of two linear maps with biases"
+    assert {one.language for one in read_hypotheses(folder / "hypotheses.jsonl")} == {"deu", "swa"}
+    assert result.data.splits["test"].num_utterances == 4
+    assert "valid_speech_loss" in result.training["history"][-1]
+
+
+def test_text_trains_the_decoder_that_then_writes_speech(
+    checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path
+) -> None:
+    more = ("adaptation=seamless_decoder", "adaptation.width=4", "train_on=[text]", "trainer.optimizer.lr=1e-2", *pairs)
+    folder = run(words(checkpoint, tree, tmp_path, *more))
+    assert all(name.startswith("translator.model.text_decoder.layers.") for name in trained(folder))
+    result = read(folder, TranslationResult)
+    history = result.training["history"]
+    assert history[-1]["valid_text_loss"] < history[0]["train_text_loss"]
+    assert result.text["directions"] == ["eng-deu"]
+    assert len(read_hypotheses(folder / "hypotheses.jsonl")) == 4
+
+
+def test_both_take_turns(checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path) -> None:
+    more = ("adaptation=seamless_decoder", "adaptation.width=4", "train_on=[speech,text]", *pairs)
+    history = read(run(words(checkpoint, tree, tmp_path, *more)), TranslationResult).training["history"]
+    assert {"train_speech_loss", "train_text_loss", "valid_speech_loss", "valid_text_loss"} <= set(history[-1])
+
+
+def test_a_training_goes_on_from_another(checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path) -> None:
+    """Text, then speech: the decoder's adapters stay as the text left them, beside those that the speech trains."""
+    decoder = ("adaptation=seamless_decoder", "adaptation.width=4")
+    text = run(words(checkpoint, tree, tmp_path, *decoder, "train_on=[text]", *pairs))
+    speech = run(words(checkpoint, tree, tmp_path, "start=run", f"start.run={text}"))
+    assert all("speech_encoder" in name for name in trained(speech))
+    model: Any = Translation().load(speech, device="cpu").model  # type: ignore[attr-defined]
+    parameters = dict(model.named_parameters())
+    for name, tensor in (trained(text) | trained(speech)).items():
+        assert torch.equal(parameters[name], tensor), name
+    assert read(speech, TranslationResult).inputs["start"].run_id == text.name
+
+
+def test_batches_alternate_from_any_iteration() -> None:
+    class Numbers:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def training(self, dataset: Any, *, seed: int) -> Any:
+            return lambda start: (f"{self.name}{number}" for number in range(start, 99))
+
+    class Two:
+        def __init__(self) -> None:
+            self.sides = {name: type("Side", (), {"loading": Numbers(name), "train": None}) for name in ("s", "t")}
+
+    batches: Any = batches_of(Two(), seed=0)  # type: ignore[arg-type]
+    whole = [one for one, _ in zip(batches(0), range(8), strict=False)]
+    assert whole == ["s0", "t0", "s1", "t1", "s2", "t2", "s3", "t3"]
+    for start in range(1, 6):
+        assert [one for one, _ in zip(batches(start), range(8 - start), strict=False)] == whole[start:]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["train_on=[text]"], "train_on has text, but there is no parallel text"),
+        (["train_on=[songs]"], "train_on=['songs']: give speech, text, or both"),
+        (["train_on=[text]", "text=synthetic", "text.target_language=deu"], "the stack encoder would learn nothing"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    more: list[str], message: str, checkpoint: Path, tree: Path, tmp_path: Path
+) -> None:
+    assert message in " ".join(find_problems(compose(words(checkpoint, tree, tmp_path, *more))))
