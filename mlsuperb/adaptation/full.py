@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from mlsuperb.adaptation.base import BlockAdaptation
+from mlsuperb.adaptation.base import Adaptation, BlockAdaptation, train_only
 from mlsuperb.upstreams.base import Stack, Stacked, inside
 
 
@@ -27,3 +27,12 @@ class Full(BlockAdaptation):
         left_out = () if self.convolutions else stack.front
         names = (name for name, _ in model.named_parameters() if inside(name, (stack.whole, *stack.front)))
         return [name for name in names if not inside(name, left_out)]
+
+
+@dataclass(kw_only=True)
+class Everything(Adaptation):
+    """Every parameter of a model of several stacks is trained: for one that begins with random weights."""
+
+    def apply(self, model: Stacked) -> list[str]:
+        """See `Adaptation.apply`."""
+        return train_only(model, [name for name, _ in model.named_parameters()])

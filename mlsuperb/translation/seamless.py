@@ -98,16 +98,15 @@ class SeamlessTranslator(Translator):
             raise ValueError("a model that neither hears nor reads was asked for")
         self.model = hears if hears is not None else reads
         self.hears, self.reads = hears is not None, reads is not None
-        self.text_encoder = None if reads is None else reads.text_encoder
         if hears is not None:
             self.input = StackedMelInput()
             hears.config.speech_encoder_layerdrop = 0.0
             make_exact(hears.speech_encoder.adapter)
             if reads is not None:
                 reads.text_encoder.embed_tokens.weight = hears.shared.weight
-        for part in (self.model.text_decoder, self.text_encoder):
-            if part is not None:
-                part.layerdrop = 0.0
+                hears.text_encoder = reads.text_encoder
+        for part in (self.model.text_decoder, *([self.model.text_encoder] if self.reads else [])):
+            part.layerdrop = 0.0
         if not tied:
             self.model.lm_head.weight = nn.Parameter(self.model.shared.weight.detach().clone())
         self.stacks = {name: stack for name, stack in STACKS.items() if self.hears or name == "decoder"}
@@ -132,9 +131,8 @@ class SeamlessTranslator(Translator):
         return Memory(hidden_BMD=hidden_BMD, valid_BM=valid_mask(places_B, hidden_BMD.shape[1]), mask=mask_BF)
 
     def read(self, source_BS: Tensor, lengths_B: Tensor) -> Memory:
-        assert self.text_encoder is not None, "a model that reads was to be asked for"
         valid_BS = valid_mask(lengths_B, source_BS.shape[1])
-        hidden_BSD = self.text_encoder(input_ids=source_BS, attention_mask=valid_BS.long()).last_hidden_state
+        hidden_BSD = self.model.text_encoder(input_ids=source_BS, attention_mask=valid_BS.long()).last_hidden_state
         return Memory(hidden_BMD=hidden_BSD, valid_BM=valid_BS, mask=valid_BS.long())
 
     def logits(self, memory: Memory, inputs_BU: Tensor) -> Tensor:

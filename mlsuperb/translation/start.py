@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.utils import get_object
 from safetensors.torch import load_file
 
 from mlsuperb.adaptation.base import Adaptation, train_only
+from mlsuperb.adaptation.full import Everything
 from mlsuperb.adaptation.several import Several
 from mlsuperb.config.build import instantiate
 from mlsuperb.runs import store
@@ -18,6 +20,11 @@ from mlsuperb.runs.store import read_config
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.translation.records import TranslationResult
 from mlsuperb.translation.translator import Translator
+
+_SPEECH, _TEXT = (
+    "translator.model.speech_encoder.",
+    "translator.model.text_encoder.",
+)  # parts that need not be in memory
 
 
 @dataclass(kw_only=True)
@@ -54,23 +61,31 @@ class Start:
         if kept:
             Several(stacks={name: instantiate(part) for name, part in kept.items()}).apply(translator)
         trained = adaptation.apply(translator)
-        tensors, own_tensors = (
-            load_file(Path(self.run) / MODEL_FILE),
-            dict(translator.named_parameters(prefix="translator")),
-        )
-        if unknown := sorted(set(tensors) - set(own_tensors)):
+        self._load(translator)
+        train_only(translator, trained)
+
+    def _load(self, translator: Translator) -> None:
+        own = dict(translator.named_parameters(prefix="translator"))
+        absent = (*([] if translator.hears else [_SPEECH]), *([] if translator.reads else [_TEXT]))
+        tensors = {
+            name: tensor
+            for name, tensor in load_file(Path(self.run) / MODEL_FILE).items()
+            if not name.startswith(absent)
+        }
+        if unknown := sorted(set(tensors) - set(own)):
             raise ValueError(
                 f"start.run={self.run} has trained {len(unknown)} tensors that this model has not ({', '.join(unknown[:3])}): "
                 "give the model that it was trained with"
             )
         with torch.no_grad():
             for name, tensor in tensors.items():
-                own_tensors[name].copy_(tensor)
-        train_only(translator, trained)
+                own[name].copy_(tensor)
 
 
 def _by_stack(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Stack -> its adaptation, without names and facts."""
+    """Stack -> its adaptation, without names and facts; none where the whole model was trained."""
+    if get_object(node["_target_"]) is Everything:
+        return {}
     parts = node["stacks"] if "stacks" in node else {node.get("stack", "encoder"): node}
     return {
         name: {key: value for key, value in part.items() if key not in ("name", "card", "stack")}

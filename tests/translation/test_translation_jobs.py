@@ -106,7 +106,7 @@ def test_text_trains_the_decoder_that_then_writes_speech(
 
 
 def test_both_take_turns(checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path) -> None:
-    more = ("adaptation=seamless_decoder", "adaptation.width=4", "train_on=[speech,text]", *pairs)
+    more = ("adaptation=seamless_decoder", "adaptation.width=4", "train_on=[speech,text]", "trainer.accumulate=2", *pairs)
     history = read(run(words(checkpoint, tree, tmp_path, *more)), TranslationResult).training["history"]
     assert {"train_speech_loss", "train_text_loss", "valid_speech_loss", "valid_text_loss"} <= set(history[-1])
 

@@ -140,7 +140,7 @@ def test_the_loss_is_transformers_own(version: str, checkpoint: Path, translator
 
 
 def test_speech_and_text_share_one_decoder(translator: SeamlessM4T) -> None:
-    assert translator.text_encoder.embed_tokens.weight is translator.model.shared.weight
+    assert translator.model.text_encoder.embed_tokens.weight is translator.model.shared.weight
     model = TranslationModel(translator, loss=CrossEntropy(), num_prefix=2)
     for batch in (
         speech_batch(translator, [("guten Tag", "deu")]),

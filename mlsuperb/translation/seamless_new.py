@@ -1,0 +1,57 @@
+"""A small model of SeamlessM4T's shape with random weights, to train from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from pydantic import PositiveInt
+
+from mlsuperb.translation.letters import Letters
+from mlsuperb.translation.seamless import SPEECH, TEXT, SeamlessTranslator
+from mlsuperb.upstreams.base import size_and_type
+from mlsuperb.upstreams.inputs import StackedMelInput
+
+
+class NewSeamless(SeamlessTranslator):
+    """SeamlessM4T (version 1) in any size, with a token for each letter: for trainings from nothing on a small corpus, which is then
+    adapted as a published one.
+
+    Args:
+        languages: ISO 639-3 codes that it has tokens for; also those that it will be adapted to.
+        scripts: of its letters (`mlsuperb.translation.letters.Letters`).
+        size: of hidden states.
+        encoder_blocks, decoder_blocks: of the Conformer; of the text decoder and of the text encoder.
+        num_heads, ffn_size: of all blocks.
+        stride: of the length adaptor: frames of 20 ms become frames of so many times that; 8 in the published models, where a letter
+            would have no frame of its own.
+        dropout: in the blocks.
+        parts: `speech`, `text`, or both.
+    """
+
+    def __init__(
+        self, *, languages: list[str], parts: Collection[str], scripts: list[str], size: PositiveInt = 192,
+        encoder_blocks: PositiveInt = 6, decoder_blocks: PositiveInt = 3, num_heads: PositiveInt = 4, ffn_size: PositiveInt = 512,
+        stride: PositiveInt = 4, dropout: float = 0.1,
+    ) -> None:  # fmt: skip
+        from transformers import SeamlessM4TConfig, SeamlessM4TForSpeechToText, SeamlessM4TForTextToText
+
+        tokenizer = Letters(scripts=scripts, languages=languages)
+        config: Any = SeamlessM4TConfig(
+            vocab_size=len(tokenizer), hidden_size=size, encoder_layers=decoder_blocks, decoder_layers=decoder_blocks,
+            encoder_ffn_dim=ffn_size, decoder_ffn_dim=ffn_size, encoder_attention_heads=num_heads, decoder_attention_heads=num_heads,
+            speech_encoder_layers=encoder_blocks, speech_encoder_attention_heads=num_heads,
+            speech_encoder_intermediate_size=ffn_size, feature_projection_input_dim=StackedMelInput.stack * StackedMelInput.num_mels,
+            adaptor_kernel_size=stride, adaptor_stride=stride, max_position_embeddings=1024, dropout=dropout,
+            speech_encoder_dropout=dropout, adaptor_dropout=dropout, attention_dropout=dropout, activation_dropout=0.0,
+        )  # fmt: skip
+        kinds = {SPEECH: SeamlessM4TForSpeechToText, TEXT: SeamlessM4TForTextToText}
+        # both always: what is random does not depend on the parts
+        made = {part: kind(config) for part, kind in kinds.items()}
+        made[TEXT].text_decoder.load_state_dict(made[SPEECH].text_decoder.state_dict())
+        made[TEXT].shared.load_state_dict(made[SPEECH].shared.state_dict())
+        super().__init__(
+            *(made[part] if part in parts else None for part in (SPEECH, TEXT)),
+            tokenizer=tokenizer, codes={code: tokenizer.convert_tokens_to_ids(f"__{code}__") for code in languages},
+        )  # fmt: skip
+        self._record = {"checkpoint": None, **size_and_type(self)}

@@ -1,0 +1,49 @@
+"""Trained parameters of the paper's adaptations (arXiv 2410.13445) on the real shape of SeamlessM4T medium."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import SeamlessM4TConfig, SeamlessM4TForSpeechToText
+
+from mlsuperb.config.build import instantiate
+from mlsuperb.config.compose import compose
+from mlsuperb.translation.seamless import SeamlessTranslator
+
+# transformers' `convert_fairseq2_to_hf.py`, medium
+MEDIUM = {
+    "vocab_size": 256206, "hidden_size": 1024, "max_position_embeddings": 4096, "encoder_layers": 12, "decoder_layers": 12,
+    "encoder_ffn_dim": 4096, "decoder_ffn_dim": 4096, "speech_encoder_layers": 12,
+}  # fmt: skip
+
+
+@pytest.fixture
+def medium() -> SeamlessTranslator:
+    with torch.device("meta"):
+        model = SeamlessM4TForSpeechToText(SeamlessM4TConfig(**MEDIUM))
+        return SeamlessTranslator(model, None, tokenizer=None, codes={"eng": 256022})
+
+
+@pytest.mark.parametrize(
+    ("choice", "number"),
+    [
+        (("seamless_encoder",), 6_306_816),
+        (("seamless_encoder", "adaptation.width=2048"), 50_368_512),
+        (("seamless_decoder",), 6_306_816),
+        (("seamless_decoder", "adaptation.width=2048"), 50_368_512),
+        (("length_adaptor",), 46_156_800),
+    ],
+)
+def test_trained_parameters_are_the_published_ones(
+    choice: tuple[str, ...], number: int, medium: SeamlessTranslator
+) -> None:
+    """6 M, 50 M and 46 M: 12 * (2 * 1024 * D2 + D2 + 1024) of adapters, and all of the length adaptor."""
+    config = compose(["job=translation", f"adaptation={choice[0]}", *choice[1:]])
+    names = instantiate(config["adaptation"]).apply(medium)
+    parameters = dict(medium.named_parameters())
+    assert sum(parameters[name].numel() for name in names) == number
+    assert sum(one.numel() for one in parameters.values() if one.requires_grad) == number
+
+
+def test_the_whole_is_as_large_as_published(medium: SeamlessTranslator) -> None:
+    assert sum(one.numel() for one in medium.parameters()) == pytest.approx(821.4e6, rel=1e-3)
