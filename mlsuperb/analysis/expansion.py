@@ -13,7 +13,7 @@ from mlsuperb.scoring.comparison.comparable import comparable
 from mlsuperb.scoring.comparison.paired import PairedUtterance, pair_utterances
 from mlsuperb.scoring.continual import continual_measures
 from mlsuperb.scoring.counts import Counts, Rate, total
-from mlsuperb.scoring.result import BenchmarkResult
+from mlsuperb.scoring.result import SCORED
 from mlsuperb.scoring.table import ABSENT, ARROWS, Cells, percent, rates
 from mlsuperb.types import TaskFacts
 from mlsuperb.units.marked import marked
@@ -83,7 +83,7 @@ def paired_with_first(runs: Mapping[str, Path], *, split: str) -> dict[str, list
     Raises:
         ValueError: a run has not finished, or cannot be compared with the first.
     """
-    results = {name: store.read(folder, BenchmarkResult) for name, folder in runs.items()}
+    results = {name: store.read(folder, *SCORED) for name, folder in runs.items()}
     (base, first), *_ = results.items()
     for name, result in results.items():
         if reasons := comparable(first, result):

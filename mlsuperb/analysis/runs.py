@@ -20,7 +20,7 @@ from mlsuperb.runs.hypotheses import hypotheses_of_split
 from mlsuperb.runs.store import read
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import Counts
-from mlsuperb.scoring.result import BenchmarkResult
+from mlsuperb.scoring.result import SCORED, BenchmarkResult
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis
 
@@ -84,7 +84,7 @@ def load_run(folder: Path, *, split: str = "test", result: BenchmarkResult | Non
     Raises:
         ValueError: no finished run, or no hypothesis of the split.
     """
-    result = result or read(folder, BenchmarkResult)
+    result = result or read(folder, *SCORED)
     hypotheses = hypotheses_of_split(folder, split)
     return LoadedRun(folder=folder, result=result, split=split, hypotheses=hypotheses, **options)
 

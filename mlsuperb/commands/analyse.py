@@ -53,11 +53,11 @@ def _analyse(*, what: str, runs: Sequence[Path], out: Path | None, **options: An
     from mlsuperb.analysis.runs import folder_for
     from mlsuperb.analysis.transfer import transfer
     from mlsuperb.runs.store import EVALUATIONS, find
-    from mlsuperb.scoring.result import BenchmarkResult
+    from mlsuperb.scoring.result import SCORED
     from mlsuperb.scoring.table import table_console, tell
 
     console = table_console()
-    found = find(runs, BenchmarkResult).required()
+    found = find(runs, *SCORED).required()
     started = [folder for folder in found.left_out if folder.parent.name != EVALUATIONS]
     named = started if what == "transfer" else found.left_out
     tell(console, *(f"left out: {folder}: {found.left_out[folder]}" for folder in named))

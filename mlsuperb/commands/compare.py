@@ -85,9 +85,9 @@ def compare_runs(
         ValueError: a folder holds no finished run, the results are not comparable, or none has the split.
     """
     from mlsuperb.runs import store
-    from mlsuperb.scoring.result import BenchmarkResult
+    from mlsuperb.scoring.result import SCORED
 
-    a, b = (store.read(folder, BenchmarkResult) for folder in (first, second))
+    a, b = (store.read(folder, *SCORED) for folder in (first, second))
     if reasons := comparable(a, b):
         raise ValueError(f"{first} and {second} cannot be compared: {'; '.join(reasons)}")
     pairs = pair_utterances(hypotheses_of_split(first, split), hypotheses_of_split(second, split), a.facts)

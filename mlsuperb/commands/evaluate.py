@@ -30,7 +30,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     from mlsuperb.config.check import check
     from mlsuperb.runs import store
     from mlsuperb.runs.identity import signature
-    from mlsuperb.scoring.result import BenchmarkResult
+    from mlsuperb.scoring.result import SCORED
 
     config = build.load_config(run) | _changes(overrides) | {"benchmark": None}  # it was of the run's own data
     check(config)
@@ -38,7 +38,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Pa
     folder = run / "evaluations" / f"{config['data']['name']}-{given}"
     done = store.why_unfinished(folder) is None
     # protocols are no part of the folder's name
-    if done and store.read(folder, BenchmarkResult).config["scoring"] == config["scoring"]:
+    if done and store.read(folder, *SCORED).config["scoring"] == config["scoring"]:
         log.info("evaluated before; here is its result (remove %s to do it again)", folder)
         return folder
     _decode(run, config, folder, device=device)

@@ -38,11 +38,11 @@ def main(arguments: Sequence[str]) -> None:
     from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
     from mlsuperb.runs.result import Result
     from mlsuperb.runs.store import Found, find
-    from mlsuperb.scoring.result import BenchmarkResult
+    from mlsuperb.scoring.result import SCORED, BenchmarkResult
     from mlsuperb.scoring.table import tell
 
     console = Console()
-    found: Found[Result] = find(options.pop("runs"), BenchmarkResult, PretrainingResult, LabelsResult).required()
+    found: Found[Result] = find(options.pop("runs"), *SCORED, PretrainingResult, LabelsResult).required()
     tell(console, *(f"left out: {folder}: {reason}" for folder, reason in found.left_out.items()))
     scored = {folder: one for folder, one in found.runs.items() if isinstance(one, BenchmarkResult)}
     others = {folder: one for folder, one in found.runs.items() if folder not in scored}

@@ -33,11 +33,11 @@ def facts_of(folder: Path, hypotheses: Sequence[Hypothesis], asked: Mapping[str,
         asked: `task`, `normaliser` and `units` that are to be used instead; None where nothing else was asked for.
     """
     from mlsuperb.runs import store
-    from mlsuperb.scoring.result import BenchmarkResult
+    from mlsuperb.scoring.result import SCORED
 
     facts, synthetic, num_trained = infer_task(hypotheses), False, 0
     if (folder / store.RESULT_FILE).is_file():
-        result = store.read(folder, BenchmarkResult)
+        result = store.read(folder, *SCORED)
         facts, synthetic, num_trained = result.facts, result.synthetic, result.num_trainable
     elif (folder / store.CONFIG_FILE).is_file():
         config = store.read_config(folder)

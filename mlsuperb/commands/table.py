@@ -52,9 +52,9 @@ def show_runs(
     """
     from mlsuperb.pretraining.records import PretrainingResult
     from mlsuperb.runs import store
-    from mlsuperb.scoring.result import BenchmarkResult
+    from mlsuperb.scoring.result import SCORED, BenchmarkResult
 
-    found: Found[Result] = store.find(folders, BenchmarkResult, PretrainingResult).required()
+    found: Found[Result] = store.find(folders, *SCORED, PretrainingResult).required()
     trained = {folder: one for folder, one in found.runs.items() if isinstance(one, PretrainingResult)}
     results, passed_over = _chosen([one for one in found.runs.values() if isinstance(one, BenchmarkResult)], best)
     notes = [*(f"not in the table: {folder}: {why}" for folder, why in found.left_out.items()), *passed_over]

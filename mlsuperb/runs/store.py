@@ -172,8 +172,8 @@ def validated(content: Any, *kinds: type[Kind], place: str) -> Kind:
 
 
 def finished_problem(setting: str, run: str, kind: type[Result], *, job: str, holds: str) -> str | None:
-    """Why a folder is not that of a finished run of a job, with a file or folder `holds` in it; else None. `setting`: what it was given
-    by."""
+    """Why a folder is not that of a finished run of a job, with a file or folder `holds` in it; else None. `setting`: what it was
+    given by."""
     folder = Path(run)
     try:
         found = read(folder, kind).job

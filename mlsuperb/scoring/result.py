@@ -210,3 +210,27 @@ class BenchmarkResult(Result):
         """How its texts are compared."""
         named = {name: getattr(self.task, name) for name in TaskRecord.model_fields}
         return TaskFacts(**named, normaliser=self.normaliser.name)
+
+
+class TranslationResult(BenchmarkResult):
+    """Of job `translation`: as of a benchmark run, where `upstream` is the model.
+
+    Attributes:
+        train_on: `speech`, `text`, or both.
+        text: the parallel text: name, splits, directions, what was skipped.
+        start: what an earlier run had trained.
+        scores: of validation: nats for each target token of speech and of text, bits per character of text.
+    """
+
+    kind: ClassVar[str] = "translation"
+
+    train_on: list[str]
+    text: dict[str, Any] = Field(default_factory=dict)
+    start: dict[str, Any] | None = None
+    scores: dict[str, Any] = Field(default_factory=dict)
+
+
+SCORED: tuple[type[BenchmarkResult], ...] = (
+    BenchmarkResult,
+    TranslationResult,
+)  # kinds of results with scored hypotheses

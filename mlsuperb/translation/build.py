@@ -15,6 +15,7 @@ from mlsuperb.runs.environment import set_seed
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
+from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
@@ -23,7 +24,6 @@ from mlsuperb.training.trainer import Trainer
 from mlsuperb.translation.data import Data, batches_of
 from mlsuperb.translation.model import TranslationModel
 from mlsuperb.translation.recogniser import TranslationRecogniser
-from mlsuperb.translation.records import TranslationResult
 from mlsuperb.translation.start import Start
 
 log = logging.getLogger(__name__)

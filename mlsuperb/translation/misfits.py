@@ -20,8 +20,8 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
         yield "train_on has text, but text_loading is null: choose text_loading=text"
     if set(wanted) == set(SIDES) and config["trainer"]["accumulate"] % 2:
         yield (
-            f"train_on has speech and text, which take turns, and trainer.accumulate={config['trainer']['accumulate']} gives an update "
-            "one of them alone: set trainer.accumulate=2 (or another even number)"
+            f"train_on has speech and text, which take turns, and trainer.accumulate={config['trainer']['accumulate']} gives an "
+            "update one of them alone: set trainer.accumulate=2 (or another even number)"
         )
     if "speech" not in wanted:
         node = config["adaptation"]

@@ -15,11 +15,11 @@ from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import describe_device
 from mlsuperb.runtime.speed import peak_memory_gb
+from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.translation.data import Data
 from mlsuperb.translation.model import TranslationModel
-from mlsuperb.translation.records import TranslationResult
 
 
 def save_result(

@@ -14,8 +14,8 @@ from mlsuperb.upstreams.inputs import StackedMelInput
 
 
 class NewSeamless(SeamlessTranslator):
-    """SeamlessM4T (version 1) in any size, with a token for each letter: for trainings from nothing on a small corpus, which is then
-    adapted as a published one.
+    """SeamlessM4T (version 1) in any size, with a token for each letter: for trainings from nothing on a small corpus, after which
+    it is adapted as a published one.
 
     Args:
         languages: ISO 639-3 codes that it has tokens for; also those that it will be adapted to.
@@ -23,8 +23,8 @@ class NewSeamless(SeamlessTranslator):
         size: of hidden states.
         encoder_blocks, decoder_blocks: of the Conformer; of the text decoder and of the text encoder.
         num_heads, ffn_size: of all blocks.
-        stride: of the length adaptor: frames of 20 ms become frames of so many times that; 8 in the published models, where a letter
-            would have no frame of its own.
+        stride: of the length adaptor: frames of 20 ms become frames of so many times that; 8 in the published models, which write
+            pieces of words.
         dropout: in the blocks.
         parts: `speech`, `text`, or both.
     """
@@ -39,15 +39,16 @@ class NewSeamless(SeamlessTranslator):
         tokenizer = Letters(scripts=scripts, languages=languages)
         config: Any = SeamlessM4TConfig(
             vocab_size=len(tokenizer), hidden_size=size, encoder_layers=decoder_blocks, decoder_layers=decoder_blocks,
-            encoder_ffn_dim=ffn_size, decoder_ffn_dim=ffn_size, encoder_attention_heads=num_heads, decoder_attention_heads=num_heads,
-            speech_encoder_layers=encoder_blocks, speech_encoder_attention_heads=num_heads,
-            speech_encoder_intermediate_size=ffn_size, feature_projection_input_dim=StackedMelInput.stack * StackedMelInput.num_mels,
+            encoder_ffn_dim=ffn_size, decoder_ffn_dim=ffn_size, encoder_attention_heads=num_heads,
+            decoder_attention_heads=num_heads, speech_encoder_layers=encoder_blocks, speech_encoder_attention_heads=num_heads,
+            speech_encoder_intermediate_size=ffn_size,
+            feature_projection_input_dim=StackedMelInput.stack * StackedMelInput.num_mels,
             adaptor_kernel_size=stride, adaptor_stride=stride, max_position_embeddings=1024, dropout=dropout,
             speech_encoder_dropout=dropout, adaptor_dropout=dropout, attention_dropout=dropout, activation_dropout=0.0,
         )  # fmt: skip
         kinds = {SPEECH: SeamlessM4TForSpeechToText, TEXT: SeamlessM4TForTextToText}
         # both always: what is random does not depend on the parts
-        made = {part: kind(config) for part, kind in kinds.items()}
+        made: dict[str, Any] = {part: kind(config) for part, kind in kinds.items()}
         made[TEXT].text_decoder.load_state_dict(made[SPEECH].text_decoder.state_dict())
         made[TEXT].shared.load_state_dict(made[SPEECH].shared.state_dict())
         super().__init__(

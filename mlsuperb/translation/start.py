@@ -17,8 +17,8 @@ from mlsuperb.adaptation.several import Several
 from mlsuperb.config.build import instantiate
 from mlsuperb.runs import store
 from mlsuperb.runs.store import read_config
+from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.training.loop import MODEL_FILE
-from mlsuperb.translation.records import TranslationResult
 from mlsuperb.translation.translator import Translator
 
 _SPEECH, _TEXT = (

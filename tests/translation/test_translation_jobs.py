@@ -17,9 +17,9 @@ from mlsuperb.config.compose import compose
 from mlsuperb.run import run_experiment
 from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.runs.store import read
+from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.translation.data import batches_of
 from mlsuperb.translation.job import Translation
-from mlsuperb.translation.records import TranslationResult
 
 PAIRS = "source\ttarget\ngood day\tguten Tag\nday\tTag\ngood\tgut\nday day\tTag Tag\n"
 SMALL = (
@@ -106,7 +106,13 @@ def test_text_trains_the_decoder_that_then_writes_speech(
 
 
 def test_both_take_turns(checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path) -> None:
-    more = ("adaptation=seamless_decoder", "adaptation.width=4", "train_on=[speech,text]", "trainer.accumulate=2", *pairs)
+    more = (
+        "adaptation=seamless_decoder",
+        "adaptation.width=4",
+        "train_on=[speech,text]",
+        "trainer.accumulate=2",
+        *pairs,
+    )
     history = read(run(words(checkpoint, tree, tmp_path, *more)), TranslationResult).training["history"]
     assert {"train_speech_loss", "train_text_loss", "valid_speech_loss", "valid_text_loss"} <= set(history[-1])
 

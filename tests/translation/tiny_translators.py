@@ -17,14 +17,14 @@ from transformers import (
 LETTERS = "▁abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZäöüßÄÖÜ"
 LANGUAGES = ("deu", "eng", "swh")
 SIZES: dict[str, Any] = {
-    "vocab_size": 96, "t2u_vocab_size": 64, "hidden_size": 32, "max_position_embeddings": 256, "encoder_layers": 2, "decoder_layers": 2,
-    "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
-    "speech_encoder_layers": 2, "speech_encoder_attention_heads": 4, "speech_encoder_intermediate_size": 64,
-    "speech_encoder_layerdrop": 0.5, "encoder_layerdrop": 0.5, "decoder_layerdrop": 0.5, "conv_depthwise_kernel_size": 7,
-    "t2u_encoder_layers": 1, "t2u_decoder_layers": 1, "t2u_encoder_ffn_dim": 32, "t2u_decoder_ffn_dim": 32,
-    "t2u_encoder_attention_heads": 4, "t2u_decoder_attention_heads": 4, "t2u_max_position_embeddings": 64,
-    "upsample_initial_channel": 32, "unit_embed_dim": 16, "lang_embed_dim": 8, "spkr_embed_dim": 8,
-    "unit_hifi_gan_vocab_size": 64, "vocoder_num_langs": 4, "vocoder_num_spkrs": 4,
+    "vocab_size": 96, "t2u_vocab_size": 64, "hidden_size": 32, "max_position_embeddings": 256, "encoder_layers": 2,
+    "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4, "speech_encoder_layers": 2, "speech_encoder_attention_heads": 4,
+    "speech_encoder_intermediate_size": 64, "speech_encoder_layerdrop": 0.5, "encoder_layerdrop": 0.5, "decoder_layerdrop": 0.5,
+    "conv_depthwise_kernel_size": 7, "t2u_encoder_layers": 1, "t2u_decoder_layers": 1, "t2u_encoder_ffn_dim": 32,
+    "t2u_decoder_ffn_dim": 32, "t2u_encoder_attention_heads": 4, "t2u_decoder_attention_heads": 4,
+    "t2u_max_position_embeddings": 64, "upsample_initial_channel": 32, "unit_embed_dim": 16, "lang_embed_dim": 8,
+    "spkr_embed_dim": 8, "unit_hifi_gan_vocab_size": 64, "vocoder_num_langs": 4, "vocoder_num_spkrs": 4,
 }  # fmt: skip
 VERSIONS = {
     "v1": (SeamlessM4TModel, SeamlessM4TConfig, {"max_source_positions": 512}),
