@@ -14,7 +14,7 @@ from mlsuperb.upstreams.inputs import StackedMelInput
 
 
 class NewSeamless(SeamlessTranslator):
-    """SeamlessM4T (version 1) in any size, with a token for each letter: for trainings from nothing on a small corpus, after which
+    """SeamlessM4T (version 1) in any size, with a token for each letter: for trainings from nothing on a small corpus. Then
     it is adapted as a published one.
 
     Args:

@@ -27,10 +27,10 @@ def medium() -> SeamlessTranslator:
 @pytest.mark.parametrize(
     ("choice", "number"),
     [
-        (("seamless_encoder",), 6_306_816),
-        (("seamless_encoder", "adaptation.width=2048"), 50_368_512),
-        (("seamless_decoder",), 6_306_816),
-        (("seamless_decoder", "adaptation.width=2048"), 50_368_512),
+        (("encoder_adapters",), 6_306_816),
+        (("encoder_adapters", "adaptation.width=2048"), 50_368_512),
+        (("decoder_adapters",), 6_306_816),
+        (("decoder_adapters", "adaptation.width=2048"), 50_368_512),
         (("length_adaptor",), 46_156_800),
     ],
 )

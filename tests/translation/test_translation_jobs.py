@@ -95,7 +95,7 @@ def test_speech_trains_the_encoders_adapters_and_nothing_else(checkpoint: Path, 
 def test_text_trains_the_decoder_that_then_writes_speech(
     checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path
 ) -> None:
-    more = ("adaptation=seamless_decoder", "adaptation.width=4", "train_on=[text]", "trainer.optimizer.lr=1e-2", *pairs)
+    more = ("adaptation=decoder_adapters", "adaptation.width=4", "train_on=[text]", "trainer.optimizer.lr=1e-2", *pairs)
     folder = run(words(checkpoint, tree, tmp_path, *more))
     assert all(name.startswith("translator.model.text_decoder.layers.") for name in trained(folder))
     result = read(folder, TranslationResult)
@@ -107,7 +107,7 @@ def test_text_trains_the_decoder_that_then_writes_speech(
 
 def test_both_take_turns(checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path) -> None:
     more = (
-        "adaptation=seamless_decoder",
+        "adaptation=decoder_adapters",
         "adaptation.width=4",
         "train_on=[speech,text]",
         "trainer.accumulate=2",
@@ -119,7 +119,7 @@ def test_both_take_turns(checkpoint: Path, tree: Path, pairs: list[str], tmp_pat
 
 def test_a_training_goes_on_from_another(checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path) -> None:
     """Text, then speech: the decoder's adapters stay as the text left them, beside those that the speech trains."""
-    decoder = ("adaptation=seamless_decoder", "adaptation.width=4")
+    decoder = ("adaptation=decoder_adapters", "adaptation.width=4")
     text = run(words(checkpoint, tree, tmp_path, *decoder, "train_on=[text]", *pairs))
     speech = run(words(checkpoint, tree, tmp_path, "start=run", f"start.run={text}"))
     assert all("speech_encoder" in name for name in trained(speech))

@@ -12,6 +12,9 @@ from transformers import (
     SeamlessM4TTokenizer,
     SeamlessM4Tv2Config,
     SeamlessM4Tv2Model,
+    WhisperConfig,
+    WhisperForConditionalGeneration,
+    WhisperTokenizer,
 )
 
 LETTERS = "▁abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZäöüßÄÖÜ"
@@ -58,5 +61,24 @@ def write_seamless(folder: Path, version: str = "v1", **changes: Any) -> Path:
         code: tokens.convert_tokens_to_ids(f"__{code}__") for code in LANGUAGES
     }
     model.save_pretrained(folder)
+    tokens.save_pretrained(folder)
+    return folder
+
+
+def write_whisper(folder: Path) -> Path:
+    """A whole Whisper with random weights."""
+    letters = "abcdefghijklmnopqrstuvwxyzĠABCDEFGHIJKLMNOPQRSTUVWXYZ"  # Ġ: a space, in the letters of GPT-2's bytes
+    tokens = WhisperTokenizer(vocab={letter: number for number, letter in enumerate(letters)}, merges=[])
+    special = ["<|startoftranscript|>", "<|en|>", "<|de|>", "<|sw|>", "<|transcribe|>", "<|notimestamps|>"]
+    tokens.add_special_tokens({"additional_special_tokens": special})
+    end = tokens.convert_tokens_to_ids("<|endoftext|>")
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        vocab_size=64, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
+        encoder_ffn_dim=64, decoder_ffn_dim=64, encoder_layerdrop=0.5, decoder_layerdrop=0.5, max_target_positions=64,
+        decoder_start_token_id=tokens.convert_tokens_to_ids(special[0]),
+        **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), end),
+    )  # fmt: skip
+    WhisperForConditionalGeneration(config).save_pretrained(folder)
     tokens.save_pretrained(folder)
     return folder
