@@ -99,5 +99,6 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> TranslationRecog
     """
     store.read(folder, TranslationResult)
     recogniser = build_recogniser(config, parts=["speech"])
-    load_trained(recogniser.model, folder / MODEL_FILE)
+    if config["train_on"]:
+        load_trained(recogniser.model, folder / MODEL_FILE)
     return recogniser

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 class Translation:
-    """See `mlsuperb.runs.job.Job`. Trains by transcribed speech, by parallel text through the same decoder, or by both, and
-    decodes the test utterances of its corpus."""
+    """See `mlsuperb.runs.job.Job`. Trains by transcribed speech, by parallel text through the same decoder, by both or not at
+    all, and decodes the test utterances of its corpus."""
 
     groups: ClassVar = (
         "model", "adaptation", "start", "data", "text", "loss", "loading", "text_loading", "search", "task", "scoring", "trainer",
@@ -33,14 +33,15 @@ class Translation:
         """The data flow."""
         from mlsuperb.runs.decoding import decode
         from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
+        from mlsuperb.training.progress import Progress
         from mlsuperb.translation import build, data, result
 
-        recogniser = build.build_recogniser(config, parts=config["train_on"])
+        recogniser = build.build_recogniser(config, parts=config["train_on"] or ["speech"])
         given = data.build_data(config, recogniser.model.translator)
         run.pin("data", given.record["splits"])
         run.pin("model", recogniser.model.translator.record())
-        progress = build.train(config, recogniser, given, run=run)
-        figures = build.validate(recogniser, given)
+        progress = build.train(config, recogniser, given, run=run) if given.sides else Progress()
+        figures = build.validate(recogniser, given) if given.sides else {}
         hearing = build.hearing(config, run.folder, recogniser)
         decoded = decode(data.test_dataset(given, hearing.loading), run.folder / HYPOTHESES_FILE, hearing)
         result.save_result(

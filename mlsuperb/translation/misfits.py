@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hydra.utils import get_object
+
+from mlsuperb.adaptation.frozen import Frozen
+
 SIDES = ("speech", "text")
 
 
 def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     """What to train on that is not there, stacks that the training does not use."""
     wanted = config.get("train_on")
-    if not isinstance(wanted, list) or not wanted or set(wanted) - set(SIDES):
-        yield f"train_on={wanted}: give speech, text, or both: train_on=[speech,text]"
+    if not isinstance(wanted, list) or set(wanted) - set(SIDES):
+        yield f"train_on={wanted}: give speech, text, or both: train_on=[speech,text]; train_on=[] decodes without training"
+        return
+    if not wanted:
+        if get_object(config["adaptation"]["_target_"]) is not Frozen:
+            yield "train_on=[] decodes without training: choose adaptation=frozen, or give something to train on"
         return
     if "text" in wanted and not config.get("text"):
         yield "train_on has text, but there is no parallel text: choose text=tsv, text=two_files or text=synthetic"

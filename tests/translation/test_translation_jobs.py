@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from dying_run import dies
 from safetensors.torch import load_file
 from tiny_translators import write_seamless
 
@@ -130,6 +132,21 @@ def test_a_training_goes_on_from_another(checkpoint: Path, tree: Path, pairs: li
     assert read(speech, TranslationResult).inputs["start"].run_id == text.name
 
 
+def test_a_model_is_decoded_as_it_is(checkpoint: Path, tree: Path, tmp_path: Path) -> None:
+    given = [one for one in words(checkpoint, tree, tmp_path, "train_on=[]", "adaptation=frozen") if "width" not in one]
+    result = read(run(given), TranslationResult)
+    assert (result.num_trainable, result.cost["iterations"], result.scores) == (0, 0, {})
+
+
+def test_an_adaptation_that_was_killed_ends_the_same(checkpoint: Path, tree: Path, tmp_path: Path) -> None:
+    whole = run(words(checkpoint, tree, tmp_path / "whole"))
+    again = words(checkpoint, tree, tmp_path / "killed")
+    assert dies(again) == -signal.SIGKILL
+    resumed = run(again)
+    assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert (resumed / "hypotheses.jsonl").read_bytes() == (whole / "hypotheses.jsonl").read_bytes()
+
+
 def test_batches_alternate_from_any_iteration() -> None:
     class Numbers:
         def __init__(self, name: str) -> None:
@@ -152,6 +169,7 @@ def test_batches_alternate_from_any_iteration() -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (["train_on=[]"], "train_on=[] decodes without training: choose adaptation=frozen"),
         (["train_on=[text]"], "train_on has text, but there is no parallel text"),
         (["train_on=[songs]"], "train_on=['songs']: give speech, text, or both"),
         (["train_on=[text]", "text=synthetic", "text.target_language=deu"], "the stack encoder would learn nothing"),
