@@ -12,6 +12,7 @@ from hydra.utils import get_object
 from safetensors.torch import load_file
 
 from mlsuperb.adaptation.base import Adaptation, train_only
+from mlsuperb.adaptation.frozen import Frozen
 from mlsuperb.adaptation.full import Everything
 from mlsuperb.adaptation.several import Several
 from mlsuperb.config.build import instantiate
@@ -48,43 +49,51 @@ class Start:
         """Adapt `translator` by both, and leave what `adaptation` trains to be trained.
 
         Raises:
-            ValueError: both adapt the same stack in different ways.
+            ValueError: a stack is adapted in different ways.
         """
-        before = read_config(Path(self.run))
-        kept = {name: part for name, part in _by_stack(before["adaptation"]).items() if name not in _by_stack(own)}
-        for name, part in _by_stack(own).items():
-            if (earlier := _by_stack(before["adaptation"]).get(name)) not in (None, part):
-                raise ValueError(
-                    f"start.run={self.run} has adapted the stack {name} by {earlier}, and this run would by {part}: give "
-                    "the same settings to train it further, or another stack"
-                )
+        stacks, runs = _by_stack(own), self.runs()
+        kept: dict[str, dict[str, Any]] = {}
+        for folder in runs:
+            for name, part in _by_stack(read_config(folder)["adaptation"]).items():
+                if (other := stacks.get(name) or kept.get(name)) not in (None, part):
+                    raise ValueError(
+                        f"{folder} has adapted the stack {name} by {part}, and a later run would by {other}: give the same "
+                        "settings to train it further, or another stack"
+                    )
+                if name not in stacks:
+                    kept[name] = part
         if kept:
             Several(stacks={name: instantiate(part) for name, part in kept.items()}).apply(translator)
         trained = adaptation.apply(translator)
-        self._load(translator)
+        for folder in runs:
+            _load(translator, folder)
         train_only(translator, trained)
 
-    def _load(self, translator: Translator) -> None:
-        own = dict(translator.named_parameters(prefix="translator"))
-        absent = (*([] if translator.hears else [_SPEECH]), *([] if translator.reads else [_TEXT]))
-        tensors = {
-            name: tensor
-            for name, tensor in load_file(Path(self.run) / MODEL_FILE).items()
-            if not name.startswith(absent)
-        }
-        if unknown := sorted(set(tensors) - set(own)):
-            raise ValueError(
-                f"start.run={self.run} has trained {len(unknown)} tensors that this model has not ({', '.join(unknown[:3])}): "
-                "give the model that it was trained with"
-            )
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                own[name].copy_(tensor)
+    def runs(self) -> list[Path]:
+        """The folders whose weights are put in, in their order: what the run itself began with, before the run."""
+        folder = Path(self.run)
+        earlier = read_config(folder).get("start")
+        return [*(Start(run=earlier["run"]).runs() if earlier else ()), folder]
+
+
+def _load(translator: Translator, folder: Path) -> None:
+    """Put in what a run trained, as far as its part of the model is in memory."""
+    own = dict(translator.named_parameters(prefix="translator"))
+    absent = (*([] if translator.hears else [_SPEECH]), *([] if translator.reads else [_TEXT]))
+    tensors = {name: tensor for name, tensor in load_file(folder / MODEL_FILE).items() if not name.startswith(absent)}
+    if unknown := sorted(set(tensors) - set(own)):
+        raise ValueError(
+            f"{folder} has trained {len(unknown)} tensors that this model has not ({', '.join(unknown[:3])}): give the model "
+            "that it was trained with"
+        )
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
 
 
 def _by_stack(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Stack -> its adaptation, without names and facts; none where the whole model was trained."""
-    if get_object(node["_target_"]) is Everything:
+    """Stack -> its adaptation, without names and facts; none where all of the model was trained, or nothing."""
+    if get_object(node["_target_"]) in (Everything, Frozen):
         return {}
     parts = node["stacks"] if "stacks" in node else {node.get("stack", "encoder"): node}
     return {

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Adapt a model of speech and text to a language with little speech (arXiv 2410.13445): by its speech, by text alone, by both, or through a
+# related language.
+#   recipes/seamless.sh --model seamless_m4t --target ory --pivot ben --keep eng,hin --data ml_superb --data-root DIR --text tsv --text.train T.tsv --text.dev D.tsv
+#   recipes/seamless.sh --model seamless_new --start exp/base-... --target swa --pivot tur --keep deu --data synthetic --text synthetic
+# Every system is a run in --out; a killed one goes on when the same command is given again. Systems:
+#   zero_shot             the model as it is
+#   encoder, encoder_wide adapters of --width and --wide in the encoder, by speech
+#   decoder               adapters in the decoder, by speech
+#   length_adaptor        the length adaptor, by speech
+#   text                  adapters in the decoder, by translations out of English, without speech
+#   text_then_asr         these, and adapters in the encoder by speech
+#   joint                 adapters in the decoder, by speech and text in turn
+#   pivot                 the length adaptor, by speech of --pivot alone
+# Stages: 1 check the data, 2 zero_shot, 3 by speech, 4 by text, 5 by both, 6 pivot, 7 tables.
+# Own flags:
+#   --model NAME          option of model=
+#   --start FOLDER        a run of job=translation whose weights all systems begin with
+#   --target LANG         the language
+#   --pivot LANG          a related language with speech; without it, there is no such system
+#   --keep a,b            languages whose test utterances show what is forgotten
+#   --text NAME           (none) option of text=; its settings: --text.train FILE and so on
+#   --width N             (256) --wide N (2048)
+#   --systems a,b         (all that can be) that are trained
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+option=([model]="" [start]="" [target]="" [pivot]="" [keep]="" [text]="" [width]=256 [wide]=2048 [systems]="")
+stage_names=("" data "zero shot" "by speech" "by text" "by both" pivot tables)
+last_stage=7
+parse "$@"
+for flag in model target; do [[ -n ${option[$flag]} ]] || die "--$flag is missing"; done
+[[ -z $languages ]] || die "--languages: give --target, --pivot and --keep"
+[[ -z $seeds || $seeds =~ ^[0-9]+$ ]] || die "--seeds $seeds: one seed at a time"
+
+known=(zero_shot encoder encoder_wide decoder length_adaptor)
+if [[ -n ${option[text]} ]]; then known+=(text text_then_asr joint); fi
+if [[ -n ${option[pivot]} ]]; then known+=(pivot); fi
+systems=("${known[@]}")
+if [[ -n ${option[systems]} ]]; then IFS=, read -ra systems <<<"${option[systems]}"; fi
+for system in "${systems[@]}"; do
+    [[ " ${known[*]} " == *" $system "* ]] || die "--systems $system: there are ${known[*]}"
+done
+wanted() { [[ " ${systems[*]} " == *" $1 "* ]]; }
+
+# Words of the speech: settings of data go to each part; the others, but for those of the text, to the runs.
+reader=("${data_words[0]#data=}") of_data=("${data_words[@]:1}") of_runs=() of_text=()
+for word in "${own_words[@]}"; do
+    case $word in
+        data.* | +data*) of_data+=("$word") ;;
+        text.*) of_text+=("$word") ;;
+        *) of_runs+=("$word") ;;
+    esac
+done
+
+# A corpus of parts, each a language or some with the splits that are taken: name:languages:splits ...
+corpus() {
+    local part name languages splits word taken=""
+    speech=(data=several)
+    for part in "$@"; do
+        IFS=: read -r name languages splits <<<"$part"
+        [[ -n $languages ]] || continue
+        speech+=("+data@data.corpora.$name=${reader[0]}" "data.corpora.$name.languages=$(list "$languages")")
+        for word in "${of_data[@]}"; do speech+=("${word/data./data.corpora.$name.}"); done
+        taken+="$name:[$splits],"
+    done
+    speech+=("data.splits={${taken%,}}")
+}
+
+run_of() { # of name $1, by the experiment $2, with the words that follow
+    local start=()
+    if [[ -n ${option[start]} && " $* " != *" start.run="* ]]; then start=(start=run "start.run=${option[start]}"); fi
+    plan "$1" "+exp=seamless/$2" "model=${option[model]}" "${speech[@]}" "${start[@]}" "${@:3}" "run_name=$1" "output_root=$out" \
+        "seed=${seeds:-0}" "${of_runs[@]}"
+}
+
+by_text=("text=${option[text]}" "${of_text[@]}")
+if [[ ${option[text]} == synthetic ]]; then by_text+=("text.target_language=${option[target]}"); fi
+corpus "target:${option[target]}:train,dev,test" "kept:${option[keep]}:test"
+run_of zero_shot zero_shot
+run_of encoder asr adaptation=encoder_adapters "adaptation.width=${option[width]}"
+run_of encoder_wide asr adaptation=encoder_adapters "adaptation.width=${option[wide]}"
+run_of decoder asr adaptation=decoder_adapters "adaptation.width=${option[width]}"
+run_of length_adaptor asr adaptation=length_adaptor
+if [[ -n ${option[text]} ]]; then
+    run_of text text "adaptation.width=${option[width]}" "${by_text[@]}"
+    run_of text_then_asr text_then_asr "start.run=@text" "adaptation.width=${option[width]}"
+    run_of joint joint "adaptation.width=${option[width]}" "${by_text[@]}"
+fi
+if [[ -n ${option[pivot]} ]]; then
+    corpus "pivot:${option[pivot]}:train,dev" "target:${option[target]}:test" "kept:${option[keep]}:test"
+    run_of pivot pivot
+fi
+
+each() { # of stage $1, the systems that follow
+    local system
+    stage "$1" || return 0
+    for system in "${@:2}"; do
+        if wanted "$system"; then one - "$system"; fi
+    done
+}
+
+if stage 1; then
+    runs=("$out/none") # there is something to train
+    all="${option[target]}${option[pivot]:+,${option[pivot]}}${option[keep]:+,${option[keep]}}"
+    language_words=("data.languages=$(list "$all")") own_data_words=("${of_data[@]}")
+    check_data
+fi
+each 2 zero_shot
+each 3 encoder encoder_wide decoder length_adaptor
+each 4 text
+each 5 text_then_asr joint
+each 6 pivot
+if stage 7; then
+    [[ -v at[zero_shot] ]] || settle
+    made=()
+    for system in "${systems[@]}"; do made+=("${at[$system]}"); done
+    run "$python" -m mlsuperb table "${made[@]}" --intervals || true
+    run "$python" -m mlsuperb table "${made[@]}" --by language || true
+    for system in "${systems[@]}"; do
+        if [[ $system != zero_shot ]] && wanted zero_shot; then run "$python" -m mlsuperb compare "${at[zero_shot]}" "${at[$system]}" || true; fi
+    done
+fi
+if $failed; then exit 1; fi
