@@ -18,8 +18,8 @@ NOTE = (
 
 
 def expansion_chart(systems: Sequence[ExpandedSystem], *, name: str, rate: str) -> Chart | None:
-    """Each system's change of the error rate on new languages over that on old ones; the first is the base, in the origin. None where
-    no system has an interval on both sides, for which two utterances are needed.
+    """Each system's change of the error rate on new languages over that on old ones; the first is the base, in the origin. None
+    where no system has an interval on both sides, for which two utterances are needed.
 
     Args:
         name: of the chart's files.
