@@ -17,11 +17,13 @@ NOTE = (
 )
 
 
-def expansion_chart(systems: Sequence[ExpandedSystem], *, name: str, rate: str) -> Chart:
-    """Each system's change of the error rate on new languages over that on old ones; the first is the base, in the origin.
+def expansion_chart(systems: Sequence[ExpandedSystem], *, name: str, rate: str) -> Chart | None:
+    """Each system's change of the error rate on new languages over that on old ones; the first is the base, in the origin. None
+    where no system has an interval on both sides, for which two utterances are needed.
 
-    Raises:
-        ValueError: no system has a change on both sides.
+    Args:
+        name: of the chart's files.
+        rate: name of the error rate.
     """
     base, *others = systems
     rows = [
@@ -30,7 +32,7 @@ def expansion_chart(systems: Sequence[ExpandedSystem], *, name: str, rate: str) 
         if one.old.error_change and one.new.error_change
     ]
     if not rows:
-        raise ValueError("there is no system beside the base whose change on new and on old languages is known")
+        return None
     figure, (axis,) = new_figure(height_in=4.5)
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.axvline(0, color=GREY, linewidth=0.8)

@@ -96,8 +96,9 @@ def _systems(options: argparse.Namespace, fits: Mapping[str, Mapping[str, Path]]
         out=options.out,
         remarks=["*: the interval of the change excludes 0"],
     )
-    if options.out and facts.has_text and len(systems) > 1:
-        expansion_chart(systems, name=options.out.stem, rate=facts.unit_name).save(options.out.parent)
+    chart = expansion_chart(systems, name=options.out.stem, rate=facts.unit_name) if options.out else None
+    if chart is not None:
+        chart.save(options.out.parent)
 
 
 def _sequence(options: argparse.Namespace) -> None:

@@ -130,6 +130,13 @@ def test_a_picture_lies_beside_the_table(runs: list[str], tmp_path: Path) -> Non
     assert (tmp_path / "table.svg").is_file()
 
 
+def test_one_utterance_has_no_interval_and_no_picture(tmp_path: Path) -> None:
+    folders = [make_run(tmp_path / name, [said("wol", 0, 3), said("deu", 0, 3)]) for name in ("base", "one")]
+    _, *rows = heading_and_rows(folders, tmp_path / "table.md")
+    assert rows[1] == "| one | 30.0 | n.a. | 30.0 | n.a. | 0.0 | n.a. |"
+    assert not (tmp_path / "table.svg").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
