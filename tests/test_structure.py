@@ -39,6 +39,9 @@ ALLOWED: dict[str, set[str]] = {
         "training", "upstreams",
     },
     "pretraining": {"adaptation", "config", "data", "layers", "runs", "runtime", "scoring", "training", "units", "upstreams"},
+    "translation": {
+        "adaptation", "benchmark", "config", "data", "layers", "runs", "runtime", "scoring", "training", "upstreams",
+    },
     "vocoder": {"config", "data", "layers", "runs", "runtime", "training", "units"},
     # what is made of finished runs
     "analysis": {"benchmark", "config", "data", "layers", "pretraining", "runs", "runtime", "scoring", "units", "upstreams"},
@@ -54,6 +57,7 @@ HYDRA = {
     "benchmark.misfits",
     "commands.sweep",
     "pretraining.misfits",
+    "translation.misfits",
 }
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_object
 from safetensors.torch import load_file
 
 from mlsuperb.adaptation.base import Adaptation, train_only
@@ -93,7 +92,7 @@ def _load(translator: Translator, folder: Path) -> None:
 
 def _by_stack(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Stack -> its adaptation, without names and facts; none where all of the model was trained, or nothing."""
-    if get_object(node["_target_"]) in (Everything, Frozen):
+    if isinstance(instantiate(node), Everything | Frozen):
         return {}
     parts = node["stacks"] if "stacks" in node else {node.get("stack", "encoder"): node}
     return {

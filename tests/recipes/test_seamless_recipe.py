@@ -1,0 +1,73 @@
+"""The recipe that adapts a model of speech and text: which systems are trained on what, and tested on what."""
+
+from __future__ import annotations
+
+import pytest
+from recipe_calls import call, dry_run
+
+from mlsuperb.config.check import find_problems
+from mlsuperb.config.compose import compose
+
+FLAGS = (
+    *("--model", "seamless_new", "--target", "swa", "--pivot", "tur", "--keep", "deu", "--data", "synthetic"),
+    *("--text", "synthetic", "--out", "no/runs"),
+)  # fmt: skip
+
+
+def test_each_system_is_trained_on_its_own() -> None:
+    commands = dry_run("seamless.sh", *FLAGS)
+    made = {
+        config["run_name"]: config
+        for words in commands
+        if words[0] == "mlsuperb.run"
+        for config in [compose(words[1:])]
+    }
+    assert list(made) == [
+        "zero_shot", "encoder", "encoder_wide", "decoder", "length_adaptor", "text", "text_then_asr", "joint", "pivot",
+    ]  # fmt: skip
+    assert {name: one["train_on"] for name, one in made.items() if one["train_on"] != ["speech"]} == {
+        "zero_shot": [],
+        "text": ["text"],
+        "joint": ["speech", "text"],
+    }
+    adapted = {name: one["adaptation"] for name, one in made.items()}
+    assert (adapted["encoder"]["stack"], adapted["encoder"]["width"]) == ("encoder", 256)
+    assert adapted["encoder_wide"]["width"] == 2048
+    assert (adapted["decoder"]["stack"], adapted["text"]["stack"]) == ("decoder", "decoder")
+    assert adapted["pivot"]["stack"] == adapted["length_adaptor"]["stack"] == "length_adaptor"
+    assert made["text_then_asr"]["start"]["run"] == f"no/runs/{made['text']['run_id']}"
+    assert all(one["text"]["target_language"] == "swa" for one in made.values() if one.get("text"))
+    for name, one in made.items():
+        if name != "text_then_asr":  # whose text has not been trained here
+            assert find_problems(one) == [], name
+
+
+def test_all_are_tested_on_the_target_and_what_is_kept() -> None:
+    made = [compose(words[1:]) for words in dry_run("seamless.sh", *FLAGS) if words[0] == "mlsuperb.run"]
+    for config in made:
+        parts, splits = config["data"]["corpora"], config["data"]["splits"]
+        tested = {code for name, part in parts.items() if "test" in splits[name] for code in part["languages"]}
+        assert tested == {"swa", "deu"}
+        trained = {code for name, part in parts.items() if "train" in splits[name] for code in part["languages"]}
+        assert trained == ({"tur"} if config["run_name"] == "pivot" else {"swa"})
+
+
+def test_a_start_is_what_all_begin_with() -> None:
+    made = [compose(words[1:]) for words in dry_run("seamless.sh", *FLAGS, "--start", "exp/base-00112233")[:3]]
+    assert {config["start"]["run"] for config in made} == {"exp/base-00112233"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--target", "swa"], "--model is missing"),
+        (
+            ["--model", "seamless_m4t", "--target", "swa", "--systems", "text"],
+            "--systems text: there are zero_shot encoder",
+        ),
+    ],
+)
+def test_wrong_flags_are_refused(flags: list[str], message: str) -> None:
+    done = call("recipes/seamless.sh", "--data", "synthetic", *flags)
+    assert done.returncode == 2
+    assert message in done.stderr
