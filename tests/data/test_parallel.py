@@ -242,3 +242,10 @@ def test_every_yaml_of_files_composes_and_builds(option: str, files: list[str], 
 def test_there_are_five_kinds() -> None:
     assert options("text", [conf_dir()]) == ["jsonl", "parquet", "synthetic", "tsv", "two_files"]
     assert np.dtype(float) == to_frame([], TextPair)["quality"].dtype
+
+
+def test_files_without_a_pair_are_named(tmp_path: Path) -> None:
+    table = tmp_path / "empty.tsv"
+    table.write_text("source\ttarget\n")
+    with pytest.raises(ValueError, match=r"empty\.tsv: no pair of sentences"):
+        prepare(PairTable(train=str(table), dev=None, test=None, source_language="eng", target_language="deu"), folder=None)
