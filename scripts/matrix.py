@@ -69,6 +69,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "objective": {"num_blocks": 1, "ffn_size": 32, "num_heads": 4},
     "adaptation": {"width": 8, "rank": 4},
 }
+# for models of more than one stack of blocks: those of job=translation
+OF_STACKS = {"several", "everything", "encoder_adapters", "decoder_adapters", "length_adaptor"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +194,7 @@ def cells(arguments: argparse.Namespace, upstreams: Sequence[str]) -> list[dict[
         sys.exit(f"--upstream {', '.join(sorted(unknown))}: there are {', '.join(upstreams)}")
     axes = {
         "upstream": [name for name in upstreams if not arguments.upstream or name in arguments.upstream],
-        # not `several`, which is for models of more than one stack
-        "adaptation": arguments.adaptation or sorted({*options("adaptation", [conf_dir()])} - {"several"}),
+        "adaptation": arguments.adaptation or sorted({*options("adaptation", [conf_dir()])} - OF_STACKS),
         "head": arguments.head or HEADS,
         "objective": arguments.objective or list(OBJECTIVES),
         "task": TASKS,

@@ -142,7 +142,7 @@ def test_a_training_leaves_the_folder_behind(tmp_path: Path, monkeypatch: pytest
     model = SimpleNamespace(upstream=upstream, objective=SimpleNamespace(utterance_level=False))
     loading = SimpleNamespace(training=lambda _, seed: None)
     recogniser: Any = SimpleNamespace(model=model, figures=["loss"], loading=loading)
-    run: Any = SimpleNamespace(folder=tmp_path)
+    run: Any = SimpleNamespace(folder=tmp_path, status=None)
     speech: Any = None
     config = {**{one: one for one in parts}, "seed": 0}
     assert build.train(config, recogniser, train=speech, dev=speech, run=run).iteration == 1

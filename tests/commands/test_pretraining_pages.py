@@ -53,14 +53,16 @@ def test_the_table_of_a_benchmark_stays_and_pretraining_has_its_own(
     assert cells[1:7] == ["hubert_new", "kaldi_mfcc", "0", "8", "4", "0.01"]
     assert float(cells[7]) == pytest.approx(scores["loss"] / 0.693147, abs=1e-3)
     assert float(cells[8]) == pytest.approx(100 * scores["masked_accuracy"], abs=0.06)
-    assert "is a result of job labels, not of benchmark or pretrain" in together
+    assert "is a result of job labels, not of benchmark or translation or pretrain" in together
 
 
 def test_pretraining_alone_has_a_table(pretrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = shown(capsys, pretrained, "--best", "trainer.optimizer.lr")
     assert said.startswith("1 run of pre-training")
     assert "Synthetic" not in said
-    with pytest.raises(ValueError, match=r"no finished run: .*a result of job labels, not of benchmark or pretrain"):
+    with pytest.raises(
+        ValueError, match=r"no finished run: .*a result of job labels, not of benchmark or translation or pretrain"
+    ):
         table.main([str(next(pretrained.glob("labels1-*")))])
 
 

@@ -21,18 +21,20 @@ from mlsuperb.config.compose import compose, register_resolvers
 from mlsuperb.config.options import check_overrides, conf_dir, inner_groups, options
 from mlsuperb.pretraining.job import Pretraining
 from mlsuperb.pretraining.label_job import Labelling
+from mlsuperb.translation.job import Translation
 from mlsuperb.vocoder.job import Vocoding
 
 CONF = [conf_dir()]
-JOBS = {"benchmark": Benchmark, "labels": Labelling, "pretrain": Pretraining, "vocoder": Vocoding}
+JOBS = {
+    "benchmark": Benchmark, "labels": Labelling, "pretrain": Pretraining, "vocoder": Vocoding, "translation": Translation,
+}  # fmt: skip
 JOB_OF = {group: job for job, kind in reversed(JOBS.items()) for group in kind.groups}  # the first that has it
+del JOB_OF["text"]  # tests/data/test_parallel.py and test_synthetic_pairs.py compose its options
 GROUP_CHOICES = [(group, option) for group in JOB_OF for option in options(group, CONF)]
 INNER_CHOICES = [
     (inner, option) for group in JOB_OF for inner in inner_groups(group) for option in options(inner, CONF)
 ]
-TEXT_CHOICES = options(
-    "text", CONF
-)  # of translation; no job brings them yet: tests/data/test_parallel.py composes them
+TEXT_CHOICES = options("text", CONF)
 EXPERIMENTS = options("exp", CONF)
 NEEDED = {  # what has no default, and a stand-in
     "loading/sampling=replay": ["loading.sampling.new=[wol]"],
@@ -47,6 +49,7 @@ NEEDED = {  # what has no default, and a stand-in
     "targets=run": ["targets.run=some/run"],
     "targets=speech": ["targets.run=some/run"],
     "preservation=ewc": ["preservation.run=some/run"],
+    "start=run": ["start.run=some/run"],
 }
 ABSENT = ("is not the folder of a run", "is not the folder of a finished run")  # all that is wrong with stand-ins
 

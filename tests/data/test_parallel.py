@@ -248,4 +248,6 @@ def test_files_without_a_pair_are_named(tmp_path: Path) -> None:
     table = tmp_path / "empty.tsv"
     table.write_text("source\ttarget\n")
     with pytest.raises(ValueError, match=r"empty\.tsv: no pair of sentences"):
-        prepare(PairTable(train=str(table), dev=None, test=None, source_language="eng", target_language="deu"), folder=None)
+        prepare(
+            PairTable(train=str(table), dev=None, test=None, source_language="eng", target_language="deu"), folder=None
+        )

@@ -70,7 +70,9 @@ class TextCorpus(Reader):
 
     def usable(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
         if frame.empty:
-            raise ValueError(f"{' and '.join(map(str, self.sources()))}: no pair of sentences. Give files that have some.")
+            raise ValueError(
+                f"{' and '.join(map(str, self.sources()))}: no pair of sentences. Give files that have some."
+            )
         for side in SIDES:
             refuse_unknown_languages(frame, f"{side}_language", extra=self.extra_languages, group=self.group)
         refuse_duplicates(frame, place=("dataset", "source_language", "target_language"), remedy="")
