@@ -42,6 +42,8 @@
     element("saved").textContent = "";
     refresh();
   };
+  // the next sample may be asked for before this one has begun to sound
+  const play = () => sound.play().catch((error) => { if (error.name !== "AbortError") throw error; });
   const goOn = () => { if (!element("next").disabled) show(place + 1); };
 
   sound.addEventListener("play", () => { played.add(order[place]); refresh(); });
@@ -61,7 +63,7 @@
     if (element("test").hidden || event.ctrlKey || event.altKey || event.metaKey) return;
     const on = event.target.tagName;
     if (/^[1-5]$/.test(event.key)) rate(Number(event.key));
-    else if (event.key === " " && on !== "BUTTON" && on !== "AUDIO") sound.paused ? sound.play() : sound.pause();
+    else if (event.key === " " && on !== "BUTTON" && on !== "AUDIO") sound.paused ? play() : sound.pause();
     else if (event.key === "Enter" && on !== "BUTTON") goOn();
     else if (event.key === "ArrowRight") goOn();
     else if (event.key === "ArrowLeft") show(place - 1);
