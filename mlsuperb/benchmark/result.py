@@ -98,9 +98,9 @@ def what_was_trained(config: Mapping[str, Any], model: SpeechModel) -> dict[str,
     """The parts of the model, and how large they are."""
     trained, weights = count_trained(model), model.featurizer.weights
     return {
-        "upstream": _part(config["upstream"]) | {"loaded": model.upstream.record()},
-        "adaptation": _part(config["adaptation"]) | {"trained": trained},  # by part of the model
-        "head": _part(config["head"]),
+        "upstream": part(config["upstream"]) | {"loaded": model.upstream.record()},
+        "adaptation": part(config["adaptation"]) | {"trained": trained},  # by part of the model
+        "head": part(config["head"]),
         "featurizer": {
             "name": config["featurizer"]["name"],
             "num_layers": model.upstream.num_layers,
@@ -158,7 +158,7 @@ def save_card(folder: Path) -> None:
         log.warning("no model card: %s", error)
 
 
-def _part(node: Mapping[str, Any]) -> dict[str, Any]:
+def part(node: Mapping[str, Any]) -> dict[str, Any]:
     """Name, facts and settings of a part, for tables."""
     settings = {key: value for key, value in node.items() if key not in ("name", "card", "_target_")}
     return {"name": node["name"], "card": node.get("card", {}), "settings": settings}

@@ -219,7 +219,7 @@ class TranslationResult(BenchmarkResult):
         train_on: `speech`, `text`, or both.
         text: the parallel text: name, splits, directions, what was skipped.
         start: what an earlier run had trained.
-        scores: of validation: nats for each target token of speech and of text, bits per character of text.
+        scores: of validation: losses in nats and accuracies of the target tokens, of speech and of text.
     """
 
     kind: ClassVar[str] = "translation"

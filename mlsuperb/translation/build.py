@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mlsuperb.config.build import instantiate
 from mlsuperb.runs import store
 from mlsuperb.runs.environment import set_seed
@@ -83,12 +81,7 @@ def validate(recogniser: TranslationRecogniser, data: Data) -> dict[str, float]:
 def hearing(config: Mapping[str, Any], folder: Path, trained: TranslationRecogniser) -> TranslationRecogniser:
     """What transcribes after a training: the trained model itself, or, where only text was in memory, one that hears with the
     same decoder."""
-    if trained.model.translator.hears:
-        return trained
-    with torch.no_grad():
-        other = build_recogniser(config, parts=["speech"])
-        load_trained(other.model, folder / MODEL_FILE)
-    return other
+    return trained if trained.model.translator.hears else _trained(config, folder)
 
 
 def load_recogniser(folder: Path, config: Mapping[str, Any]) -> TranslationRecogniser:
@@ -98,6 +91,10 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> TranslationRecog
         ValueError: the run has not finished, or its weights do not fit its settings.
     """
     store.read(folder, TranslationResult)
+    return _trained(config, folder)
+
+
+def _trained(config: Mapping[str, Any], folder: Path) -> TranslationRecogniser:
     recogniser = build_recogniser(config, parts=["speech"])
     if config["train_on"]:
         load_trained(recogniser.model, folder / MODEL_FILE)

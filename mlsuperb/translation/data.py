@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlsuperb.benchmark.build import test_rows
 from mlsuperb.config.build import instantiate
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.loading import Loading
@@ -79,7 +80,7 @@ def build_data(config: Mapping[str, Any], translator: Translator) -> Data:
     """
     speech, record, pairs, text_record = read_corpora(config)
     corpus = instantiate(config["data"])
-    test = speech[speech["split"].isin(corpus.evaluation_splits())]
+    test = test_rows(config, speech)
     wanted = config["train_on"]
     targets = TargetTokens(translator)
     sides: dict[str, Side] = {}
@@ -94,10 +95,7 @@ def build_data(config: Mapping[str, Any], translator: Translator) -> Data:
         }
         sides["speech"] = Side(**made, loading=loading)
     if "text" in wanted:
-        if pairs is None:
-            raise ValueError(
-                "train_on has text, and no parallel text is chosen: give text=tsv text.train=..., or text=synthetic"
-            )
+        assert pairs is not None, "misfits refuses it"
         parts = {split: _split(pairs, split, what="text", name=config["text"]["name"]) for split in (TRAIN, DEV)}
         _check_languages(translator, {code for rows in parts.values() for code in rows["target_language"]})
         made = {split: TextDataset(rows, tokenise=targets.of_text, pad=translator.pad) for split, rows in parts.items()}
@@ -129,7 +127,7 @@ def batches_of(data: Data, *, seed: int) -> Callable[[int], Iterator[Any]]:
 
 
 class TargetTokens:
-    """Targets and sources as arrays of tokens; a class at module level, so that worker processes can be sent it."""
+    """Targets and sources as arrays of tokens; worker processes have to be forked, since they share the translator."""
 
     def __init__(self, translator: Translator) -> None:
         self._of = translator

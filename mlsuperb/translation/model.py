@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -111,8 +111,3 @@ def labels(targets_BU: Tensor, lengths_B: Tensor, *, skip: int) -> Tensor:
 def kind_of(batch: Batch | TextBatch) -> str:
     """`text` or `speech`."""
     return "text" if isinstance(batch, TextBatch) else "speech"
-
-
-def trained_names(model: nn.Module) -> Iterable[str]:
-    """Of parameters that require a gradient."""
-    return (name for name, one in model.named_parameters() if one.requires_grad)

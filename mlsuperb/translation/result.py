@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlsuperb.benchmark.result import part, standing, what_was_scored
 from mlsuperb.benchmark.result import show as show_scores
-from mlsuperb.benchmark.result import standing, what_was_scored
 from mlsuperb.runs import store
 from mlsuperb.runs.decoding import Decoding
 from mlsuperb.runs.result import what_ran
@@ -38,8 +38,8 @@ def save_result(
         "data": data.record,
         "text": data.text_record,
         "train_on": config["train_on"],
-        "upstream": _part(config["model"]) | {"loaded": model.translator.record()},
-        "adaptation": _part(config["adaptation"]) | {"trained": trained},
+        "upstream": part(config["model"]) | {"loaded": model.translator.record()},
+        "adaptation": part(config["adaptation"]) | {"trained": trained},
         "head": {"name": "decoder"},
         "num_trainable": sum(trained.values()),
         "num_total": num_parameters(model.parameters()),
@@ -59,11 +59,6 @@ def save_result(
     }
     content |= standing(["an adapted model of speech and text is no run of the benchmark"], content, data.record)
     store.write(run.folder, store.validated(content, TranslationResult, place=f"result of {run.id}"))
-
-
-def _part(node: Mapping[str, Any]) -> dict[str, Any]:
-    settings = {key: value for key, value in node.items() if key not in ("name", "card", "_target_")}
-    return {"name": node["name"], "card": node.get("card", {}), "settings": settings}
 
 
 def show(folder: Path) -> None:

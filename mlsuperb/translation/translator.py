@@ -5,7 +5,7 @@ Letters: B batch, T samples, S source tokens, M places of a memory, U target tok
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,7 @@ class Memory(Tensors):
     mask: Tensor
 
 
-class Translator(Stacked):
+class Translator(Stacked, ABC):
     """An encoder-decoder model of transformers.
 
     A target is a sequence of tokens `prefix + text + [end]`: the prefix is what the decoder is given at the start, the language

@@ -5,12 +5,10 @@ python tests/translation/dying_run.py OVERRIDE...
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from typing import Any
 
 import run_processes
+from killed_runs import kill_after
 
 
 def dies(overrides: list[str]) -> int:
@@ -24,16 +22,7 @@ def main(overrides: list[str]) -> None:
     from mlsuperb.run import run_experiment
     from mlsuperb.training.checkpoint import CheckpointFolder
 
-    save, left = CheckpointFolder.save, 3
-
-    def counted(*arguments: Any, **named: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return save(*arguments, **named)
-
-    CheckpointFolder.save = counted  # type: ignore[method-assign]
+    CheckpointFolder.save = kill_after(3, CheckpointFolder.save)  # type: ignore[method-assign]
     run_experiment(compose(overrides))
 
 
