@@ -7,7 +7,10 @@
 #   two      LoRA on units of a layer of `one`
 #   combined LoRA on units pooled over old and new languages, with a share of old speech
 #   full     all weights, on the units of `two`
-# Stages: 1 check the data, 2 first units, 3 one, 4 units of a layer, 5 two, 6 pooled units, 7 combined, 8 full, 9 judge them.
+# and, if --systems names them:
+#   full_combined  all weights, on the units and the speech of `combined`
+#   ewc            all weights, held where the old languages need them (elastic weight consolidation), on the units of `two`
+# Stages: 1 check the data, 2 first units, 3 one, 4 units of a layer, 5 two, 6 pooled units, 7 combined, 8 all weights, 9 judge them.
 # Stage 9, with --phones: units of each system's layer (fitted on the new language, and pooled) for the test utterances of all languages,
 # compared with phones. With --exp: the same frozen head on each system, and the table of gain and forgetting.
 # Own flags:
@@ -19,6 +22,9 @@
 #   --layer N             (6) that is clustered
 #   --share S             (0.2) of old speech in `combined`
 #   --systems a,b         (one,two,combined,full) that are trained
+#   --lora-settings "a=b" settings of the trainings by LoRA, such as "trainer.optimizer.lr=1e-3 adaptation.rank=64"
+#   --full-settings "a=b" settings of the trainings of all weights, such as "trainer.optimizer.lr=1e-3"
+#   --base-labels FOLDER  labels of old languages whose units the base's head predicts, for ewc
 #   --phones FILE         phone marks of the test utterances: PNMI, PER, boundaries by language; those of the built-in corpus are known
 #   --exp NAME            experiment with a frozen head for stage 9, such as real_speech or demo
 #   --exp-data-root DIR   its corpus, where it is not the built-in one
@@ -27,8 +33,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 option=([base]="" [new]="" [old]="" [units]=1000 [layer]=6 [share]=0.2 [start]=mfcc [phones]="" [exp]="" [exp-data-root]="" [exp-settings]="")
-option[systems]="one,two,combined,full"
-stage_names=("" data "first units" one "units of a layer" two "pooled units" combined full judgement)
+option+=([systems]=one,two,combined,full [lora-settings]="" [full-settings]="" [base-labels]="")
+stage_names=("" data "first units" one "units of a layer" two "pooled units" combined "all weights" judgement)
 last_stage=9
 parse "$@"
 for flag in base new old; do [[ -n ${option[$flag]} ]] || die "--$flag is missing"; done
@@ -37,8 +43,9 @@ for flag in base new old; do [[ -n ${option[$flag]} ]] || die "--$flag is missin
 [[ ,${option[old]}, != *,${option[new]},* ]] || die "--new ${option[new]} is among --old ${option[old]}"
 [[ ${option[start]} =~ ^(mfcc|base)$ ]] || die "--start ${option[start]}: there are mfcc and base"
 for system in ${option[systems]//,/ }; do
-    [[ $system =~ ^(one|two|combined|full)$ ]] || die "--systems $system: there are one, two, combined, full"
+    [[ $system =~ ^(one|two|combined|full|full_combined|ewc)$ ]] || die "--systems $system: there are one, two, combined, full, full_combined, ewc"
 done
+[[ ,${option[systems]}, != *,ewc,* || -n ${option[base-labels]} ]] || die "--systems ewc needs --base-labels"
 if [[ $data == synthetic && -z ${option[phones]} ]]; then option[phones]=built-in; fi
 wanted() { [[ ,${option[systems]}, == *,$1,* ]]; }
 
@@ -57,8 +64,8 @@ labels() { # of name $1, with the words that follow
     plan "$1" job=labels "${data_words[@]}" "${shared[@]}" "run_name=$1" "${@:2}" "${label_words[@]}"
 }
 
-expansion() { # of name $1, by the experiment $2, on the labels of name $3
-    plan "$1" "+exp=expand/$2" "${base[@]}" "targets.run=@$3" "${shared[@]}" "run_name=$1" "${@:4}" "${train_words[@]}"
+expansion() { # of name $1, by the experiment $2, on the labels of name $3, with the words that follow
+    plan "$1" "+exp=expand/$2" "${base[@]}" "targets.run=@$3" "${shared[@]}" "run_name=$1" "${train_words[@]}" "${@:4}"
 }
 
 # The layer that is clustered, of the base or of a run.
@@ -89,17 +96,27 @@ judged() {
 }
 
 if [[ ${option[start]} == mfcc ]]; then layer=(upstream=kaldi_mfcc); else layer_of base; fi
+read -ra lora <<<"${option[lora-settings]}"
+read -ra whole <<<"${option[full-settings]}"
+old_speech=("loading.sampling.new=$(list "${option[new]}")" "loading.sampling.share=${option[share]}")
 labels "units-${option[start]}" "$new" "$units" "${layer[@]}"
-expansion one adapt "units-${option[start]}"
+expansion one adapt "units-${option[start]}" "${lora[@]}"
 layer_of one
 labels units-layer "$new" "$units" "${layer[@]}"
-if wanted two; then expansion two adapt units-layer; fi
 labels units-pooled "$all" "$units" "${layer[@]}"
-expansion combined replay units-pooled "loading.sampling.new=$(list "${option[new]}")" "loading.sampling.share=${option[share]}"
-if wanted full; then expansion full full units-layer; fi # settings of LoRA are none of its own
 systems=()
-for system in one two combined full; do
-    if wanted "$system"; then systems+=("$system"); fi
+for system in one two combined full full_combined ewc; do # settings of LoRA among the words are none of the last three
+    wanted "$system" || continue
+    systems+=("$system")
+    case $system in
+        two) expansion two adapt units-layer "${lora[@]}" ;;
+        combined) expansion combined replay units-pooled "${old_speech[@]}" "${lora[@]}" ;;
+        full) expansion full full units-layer "${whole[@]}" ;;
+        full_combined)
+            expansion full_combined full units-pooled "+loading/sampling@loading.sampling=replay" "${old_speech[@]}" "${whole[@]}"
+            ;;
+        ewc) expansion ewc ewc units-layer "preservation.run=${option[base-labels]}" "${whole[@]}" ;;
+    esac
 done
 for system in base "${systems[@]}"; do judged "$system"; done
 
@@ -110,10 +127,15 @@ if stage 1; then
 fi
 one 2 "units-${option[start]}"
 one 3 one
-if wanted two || wanted full; then one 4 units-layer; fi
+if wanted two || wanted full || wanted ewc; then one 4 units-layer; fi
 if wanted two; then one 5 two; fi
-if wanted combined; then one 6 units-pooled && one 7 combined; fi
-if wanted full; then one 8 full; fi
+if wanted combined || wanted full_combined; then one 6 units-pooled; fi
+if wanted combined; then one 7 combined; fi
+if stage 8; then
+    for system in full full_combined ewc; do
+        if wanted "$system"; then one - "$system"; fi
+    done
+fi
 if stage 9; then
     if [[ ${option[phones]} == built-in ]] && ! $dry_run; then
         path=$("$python" -m mlsuperb units phones "${data_words[@]}" "$all" "${data_only[@]}" | tail -n 1)

@@ -45,7 +45,6 @@ case $compare in
     lr) usual=1e-4,5e-4,2e-3 flag=(--trainer.optimizer.lr) ;;
     *) die "--compare $compare: there are units, rank, hours, layer, share, lr" ;;
 esac
-[[ $system =~ ^(one|two|combined|full)$ ]] || die "--system $system: there are one, two, combined, full"
 [[ -n $exp ]] || die "--exp is missing: the experiment with a frozen head that judges each variant, such as demo"
 
 python=${PYTHON:-python}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from recipe_calls import call, dry_run
 
@@ -39,6 +41,26 @@ def test_an_expansion_is_labels_and_trainings_on_them() -> None:
     }
     sampling = made["combined"]["loading"]["sampling"]
     assert (sampling["new"], sampling["share"]) == (new, 0.3)
+
+
+def test_all_weights_can_be_kept_near_the_old_languages(tmp_path: Path) -> None:
+    labels = str(tmp_path)
+    flags = (
+        *("--systems", "two,full,full_combined,ewc", "--base-labels", labels, "--stop-stage", "8", "--share", "0.3"),
+        *("--lora-settings", "adaptation.rank=8 trainer.optimizer.lr=2e-3", "--full-settings", "trainer.optimizer.lr=1e-3"),
+    )  # fmt: skip
+    runs = [words[1:] for words in dry_run("expand.sh", *EXPAND, *flags) if words[0] == "mlsuperb.run"]
+    made = {config["run_name"]: config for config in map(compose, runs)}
+    assert list(made) == ["units-mfcc", "one", "units-layer", "two", "units-pooled", "full", "full_combined", "ewc"]
+    rates = {name: made[name]["trainer"]["optimizer"]["lr"] for name in ("one", "two", "full", "full_combined", "ewc")}
+    assert rates == {"one": 2e-3, "two": 2e-3, "full": 1e-3, "full_combined": 1e-3, "ewc": 1e-3}
+    assert {made[name]["adaptation"]["rank"] for name in ("one", "two")} == {8}
+    assert {made[name]["adaptation"]["name"] for name in ("full", "full_combined", "ewc")} == {"full"}
+    at = {name: f"no/runs/{config['run_id']}" for name, config in made.items()}
+    assert made["ewc"]["targets"]["run"] == made["full"]["targets"]["run"] == at["units-layer"]
+    assert made["ewc"]["preservation"]["run"] == labels
+    assert made["full_combined"]["targets"]["run"] == at["units-pooled"]
+    assert made["full_combined"]["loading"]["sampling"]["share"] == 0.3
 
 
 def test_first_units_of_the_base_are_those_of_its_layer() -> None:
@@ -100,6 +122,7 @@ def test_an_expansion_is_judged_on_new_and_old_languages() -> None:
             ["--base", "tiny", "--new", "kat", "--old", "deu", "--start", "noise"],
             "--start noise: there are mfcc and base",
         ),
+        (["--base", "tiny", "--new", "kat", "--old", "deu", "--systems", "ewc"], "--systems ewc needs --base-labels"),
     ],
 )
 def test_wrong_flags_of_an_expansion_are_refused(flags: list[str], message: str) -> None:
@@ -120,7 +143,7 @@ def test_help_of_an_expansion_shows_its_flags() -> None:
     [
         (["--compare", "luck"], "--compare luck: there are units, rank"),
         (["--compare", "rank"], "--exp is missing"),
-        (["--compare", "rank", "--exp", "demo", "--system", "three"], "--system three: there are one, two"),
+        (["--compare", "rank", *EXPAND, "--exp", "demo", "--system", "three"], "--systems three: there are one, two"),
     ],
 )
 def test_wrong_flags_of_a_comparison_are_refused(flags: list[str], message: str) -> None:
