@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlsuperb.analysis.expansion import DOWN, UP, language_rates, paired_with_first
@@ -10,15 +10,15 @@ from mlsuperb.scoring.continual import StageMeasures, continual_measures
 from mlsuperb.scoring.table import Cells, percent
 
 
-def sequence_rates(runs: Mapping[str, Path], *, split: str) -> dict[str, dict[str, float]]:
+def sequence_rates(runs: Mapping[str, Sequence[Path]], *, split: str) -> dict[str, dict[str, float]]:
     """Name -> language -> error rate in %.
 
     Raises:
         ValueError: a run has not finished, has no text, or cannot be compared with the first.
     """
-    found = {name: language_rates(pairs) for name, pairs in paired_with_first(runs, split=split).items()}
+    found = {name: language_rates(seeds) for name, seeds in paired_with_first(runs, split=split).items()}
     if silent := [name for name, rates in found.items() if not rates]:
-        raise ValueError(f"{runs[silent[0]]} has no error rates in {split}: a sequence is measured by text")
+        raise ValueError(f"{runs[silent[0]][0]} has no error rates in {split}: a sequence is measured by text")
     return found
 
 

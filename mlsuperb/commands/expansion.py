@@ -1,11 +1,13 @@
 """`mlsuperb expansion base=RUN one=RUN ... --new wol`: what systems of language expansion gain and forget, one line per system.
 
 mlsuperb expansion base=RUN one=RUN two=RUN --new wol                              systems that were taught the same
+mlsuperb expansion zero_shot=RUN encoder=RUN,RUN,RUN --new swa                     several seeds of a system
 mlsuperb expansion base=RUN kat=RUN tur=RUN --sequence [--alone tur=RUN]           one model that was taught kat, then tur
 
-Each RUN is a benchmark run that trained the same head on a system (recipes/expand.sh --exp NAME makes them); the first is the
-base. Changes are differences to it with paired bootstrap intervals. BWT (forgetting is negative), FWT (positive where earlier
-languages helped) and IM (positive where less was learnt) are those of CL-MASR.
+Each RUN is a benchmark run that trained the same head on a system (recipes/expand.sh --exp NAME makes them), or an adapted model
+of speech and text itself (recipes/seamless.sh); the first is the base. Changes are differences to it with paired bootstrap
+intervals over utterances. BWT (forgetting is negative), FWT (positive where earlier languages helped) and IM (positive where less
+was learnt) are those of CL-MASR.
 """
 
 from __future__ import annotations
@@ -30,12 +32,17 @@ def _named(text: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
+def _named_seeds(text: str) -> tuple[str, list[Path]]:
+    name, folders = _named(text)
+    return name, [Path(folder) for folder in str(folders).split(",") if folder]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mlsuperb expansion", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("systems", nargs="+", type=_named, metavar="SYSTEM=RUN", help="the base first")
+    add("systems", nargs="+", type=_named_seeds, metavar="SYSTEM=RUN[,RUN]", help="the base first")
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--new", type=lambda text: text.split(","), metavar="a,b", help="languages that were taught")
     kind.add_argument(
@@ -110,7 +117,7 @@ def _sequence(options: argparse.Namespace) -> None:
         raise ValueError(f"--joint {options.joint} is none of the systems: {', '.join(runs)}")
     stages = {name: name for name in runs if name != options.joint}
     alone = {language: f"{language} alone" for language, _ in options.alone}
-    rates = sequence_rates(runs | {alone[name]: folder for name, folder in options.alone}, split=options.split)
+    rates = sequence_rates(runs | {alone[name]: [folder] for name, folder in options.alone}, split=options.split)
     measures = compare_sequence(rates, stages, alone=alone, joint=options.joint)
     cells = sequence_table(rates, measures, stages, unit=_facts(runs).unit_name)
     named = [{"name": name, **asdict(one), "rates": rates[name]} for name, one in zip(stages, measures, strict=True)]
@@ -122,12 +129,12 @@ def _sequence(options: argparse.Namespace) -> None:
     )
 
 
-def _facts(runs: Mapping[str, Path]) -> TaskFacts:
+def _facts(runs: Mapping[str, Sequence[Path]]) -> TaskFacts:
     """The task of runs that can be compared."""
     from mlsuperb.runs import store
-    from mlsuperb.scoring.result import BenchmarkResult
+    from mlsuperb.scoring.result import SCORED
 
-    return store.read(next(iter(runs.values())), BenchmarkResult).facts
+    return store.read(next(iter(runs.values()))[0], *SCORED).facts
 
 
 def _show(cells: Cells, records: Sequence[Mapping[str, object]], *, out: Path | None, remarks: Sequence[str]) -> None:

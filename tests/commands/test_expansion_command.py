@@ -55,6 +55,36 @@ def test_gain_forgetting_and_the_measures_of_cl_masr(
     assert "| full | 40.0 | -40.0 [-40.0, -40.0] * | 60.0 | +30.0 [+30.0, +30.0] * | -30.0 | -10.0 |" in table
 
 
+def test_seeds_of_a_system_are_added_up(tmp_path: Path) -> None:
+    base = system(tmp_path / "base", new=8, old=(2, 4))
+    seeds = [system(tmp_path / f"one-{errors}", new=errors, old=(2, 4)) for errors in (4, 5, 6)]
+    out = tmp_path / "table.md"
+    main([f"base={base}", f"one={','.join(map(str, seeds))}", "--new", "wol", "--out", str(out)])
+    _, one = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
+    assert (one["num_seeds"], one["new"]["error_rate"], one["new"]["spread"]) == (3, 50, 10)
+    assert one["new"]["error_change"]["value"] == -30
+    assert (one["old"]["error_rate"], one["old"]["spread"], one["bwt"]) == (30, 0, 0)
+    text = out.read_text(encoding="utf-8")
+    assert "mean and deviation of seeds" in text
+    assert "| one | 50.0 ±10.0 | -30.0 [-30.0, -30.0] * | 30.0 ±0.0 | +0.0 [+0.0, +0.0] |" in text
+
+
+def test_adapted_translators_show_their_cost_and_may_differ_in_training_data(tmp_path: Path) -> None:
+    folders = [system(tmp_path / "zero_shot", new=8, old=(2, 4)), system(tmp_path / "pivot", new=6, old=(2, 4))]
+    for place, folder in enumerate(folders):
+        content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        splits = content["data"]["splits"] | {"train": {"sha256": str(place) * 64, "num_utterances": 1}}
+        content |= {"job": "translation", "train_on": ["speech"], "data": content["data"] | {"splits": splits}}
+        content |= {"num_trainable": 1000 * place, "cost": {"train_wall_s": 60.0 * place, "peak_memory_gb": 1.5}}
+        (folder / "result.json").write_text(json.dumps(content), encoding="utf-8")
+    heading, zero_shot, pivot = heading_and_rows(folders, tmp_path / "table.md")
+    assert heading.startswith(
+        "| system | trained | training s | memory GB | CER new % ↓ | change [95 %] ↓ | relative % ↓ |"
+    )
+    assert zero_shot.startswith("| zero_shot | 0 | 0 | 1.5 | 80.0 | n.a. | n.a. |")
+    assert pivot.startswith("| pivot | 1,000 | 60 | 1.5 | 60.0 | -20.0 [-20.0, -20.0] * | -25.0 | 30.0 |")
+
+
 def heading_and_rows(folders: list[Path], out: Path) -> list[str]:
     main([*(f"{folder.name}={folder}" for folder in folders), "--new", "wol", "--out", str(out)])
     _, _, heading, _, *rows = out.read_text(encoding="utf-8").splitlines()
