@@ -93,6 +93,10 @@ def test_languages_without_spaces(synthesiser: Synthesiser) -> None:
     assert all("".join(words[word] for word in pair.source.split()) == pair.target for pair in pairs)
 
 
+def test_several_target_languages_are_their_corpora_one_after_another() -> None:
+    assert rows(corpus(more_target_languages=["deu"])) == [*rows(corpus()), *rows(corpus("deu"))]
+
+
 def test_same_settings_same_sentences_and_other_settings_others() -> None:
     pairs = rows(corpus())
     assert rows(corpus()) == pairs
@@ -149,6 +153,11 @@ def test_another_version_of_the_packages_makes_a_stored_manifest_stale(
         ({"target_language": "sw"}, r"text\.target_language: 'sw'.*'swa'"),
         ({"target_language": "heb"}, r"text\.target_language: the built-in corpus has no language 'heb'\..*'?swa"),
         ({"source_language": "qaa", "extra_languages": ["qaa"]}, r"text\.source_language: .* has no language 'qaa'"),
+        ({"target_language": "swa", "more_target_languages": ["sw"]}, r"text\.more_target_languages: 'sw'.*'swa'"),
+        (
+            {"target_language": "swa", "more_target_languages": ["swa"]},
+            r"more_target_languages names swa a second time",
+        ),
         ({"target_language": None}, r"text\.target_language is null\. Give a language of the built-in corpus"),
         ({"source_language": "swa"}, r"are both 'swa'"),
         ({"min_quality": 1.0}, r"text\.min_quality is set"),

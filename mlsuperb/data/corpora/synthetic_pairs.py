@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from random import Random
@@ -34,11 +34,13 @@ class SyntheticPairs(TextCorpus):
     Args:
         source_language: ISO 639-3 code out of those that espeak-ng speaks (`synthesis.languages.LANGUAGES`); likewise
             `target_language`.
+        more_target_languages: as many sentences are translated into each of these, too.
         num_train: sentences of the training split; likewise `num_dev` and `num_test`. More only add sentences.
         seed: another one gives other sentences of the same words.
     """
 
     target_language: str
+    more_target_languages: list[str] = field(default_factory=list)
     source_language: str = "eng"
     dataset: str = "synthetic"
     num_train: NonNegativeInt = 10_000
@@ -52,6 +54,12 @@ class SyntheticPairs(TextCorpus):
         if not found:
             asked = {f"text.{side}_language": settings.get(f"{side}_language") for side in SIDES}
             found = [problem for name, code in asked.items() if (problem := _language_problem(name, code))]
+            more = settings.get("more_target_languages") or ()
+            found += [one for code in more if (one := _language_problem("text.more_target_languages", code))]
+            if twice := sorted({code for code in more if [*asked.values(), *more].count(code) > 1}):
+                found.append(
+                    f"text.more_target_languages names {', '.join(twice)} a second time. Give each language once."
+                )
         if settings.get("min_quality") is not None:
             found.append("text.min_quality is set, but the built-in text has no quality. Leave it at null.")
         if not any(settings.get(f"num_{split}", 1) for split in ("train", "dev", "test")):
@@ -63,7 +71,11 @@ class SyntheticPairs(TextCorpus):
         return [Path(str(files(package) / "__init__.py")) for package in PACKAGES]
 
     def rows(self, skipped: SkipReport) -> Iterator[TextPair]:
-        source, target = LANGUAGES[self.source_language], LANGUAGES[self.target_language]
+        for code in (self.target_language, *self.more_target_languages):
+            yield from self._rows_into(code)
+
+    def _rows_into(self, code: str) -> Iterator[TextPair]:
+        source, target = LANGUAGES[self.source_language], LANGUAGES[code]
         pairs = word_pairs(source, target, Synthesiser())
         words = [pair.target for pair in pairs]
         source_of = {pair.target.text: pair.source for pair in pairs}
