@@ -59,9 +59,21 @@ def inner_groups(group: str) -> list[str]:
     return sorted(f"{group}/{path.name}" for path in folders)
 
 
+def second_parts(folders: Sequence[Path]) -> dict[str, str]:
+    """Second parts of a job that are options of the same group, by their places: `{"text_loading": "loading"}`."""
+    jobs = (path for folder in folders for path in folder.glob("job/*.yaml"))
+    entries = (entry for path in jobs for entry in _read(path).get("defaults", []) if isinstance(entry, dict))
+    placed = (key.partition("@") for entry in entries for key in entry)
+    return {place: group.lstrip("/") for group, at, place in placed if at}
+
+
 def settings(head: str, folders: Sequence[Path], *, option: str | None = None) -> dict[str, Any]:
     """Settings by their full names, with the values in the YAML files: those of the group `head` in one of its options, or in
     all of them; those of the runs and their jobs where `head` is no group."""
+    if group := second_parts(folders).get(head):
+        return {
+            f"{head}.{name.partition('.')[2]}": value for name, value in settings(group, folders, option=option).items()
+        }
     found: dict[str, Any] = {}
     if head not in groups_in(folders):
         for path in (folders[0] / "config.yaml", *(path for folder in folders for path in folder.glob("job/*.yaml"))):
@@ -93,7 +105,7 @@ def completions(word: str, others: Sequence[str]) -> list[str]:
         known = settings(key.partition(".")[0], folders).get(key)
         return [f"{start}{one}" for one in ("true", "false")] if isinstance(known, bool) else []
     head, is_setting, _ = key.partition(".")
-    if is_setting and head in groups:
+    if is_setting and head in (*groups, *second_parts(folders)):
         chosen = _chosen(head, others, folders)
         return _as_words({name for option in chosen for name in settings(head, folders, option=option)}, prefix)
     choices = [group for group in groups if group != "exp"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlsuperb.config import options as module
-from mlsuperb.config.options import check_overrides, conf_dir, options
+from mlsuperb.config.options import check_overrides, completions, conf_dir, options
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,13 @@ def test_own_files_count(tmp_path: Path) -> None:
     (folder / "mine.yaml").write_text("name: mine\nsize: 3\n")
     for flag in (["--config-dir", str(tmp_path)], [f"--config-dir={tmp_path}"]):
         assert check_overrides([*flag, "upstream=mine", "upstream.size=4"]) == []
+
+
+def test_settings_of_a_second_part_of_a_group_are_known() -> None:
+    assert check_overrides(["job=translation", "text_loading.train.max_batch_s=1600"]) == []
+    (message,) = check_overrides(["job=translation", "text_loading.train.max_batch=1600"])
+    assert "there is no setting 'text_loading.train.max_batch'; nearest: text_loading.train.max_batch_s" in message
+    assert "text_loading.train.max_batch_s=" in completions("text_loading.tr", ["job=translation"])
 
 
 def test_settings_of_an_own_job_are_known(tmp_path: Path) -> None:

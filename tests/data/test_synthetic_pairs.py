@@ -153,7 +153,10 @@ def test_another_version_of_the_packages_makes_a_stored_manifest_stale(
         ({"target_language": "sw"}, r"text\.target_language: 'sw'.*'swa'"),
         ({"target_language": "heb"}, r"text\.target_language: the built-in corpus has no language 'heb'\..*'?swa"),
         ({"source_language": "qaa", "extra_languages": ["qaa"]}, r"text\.source_language: .* has no language 'qaa'"),
-        ({"target_language": "swa", "more_target_languages": ["sw"]}, r"text\.more_target_languages: .* no language 'sw'.*swa"),
+        (
+            {"target_language": "swa", "more_target_languages": ["sw"]},
+            r"text\.more_target_languages: .* no language 'sw'.*swa",
+        ),
         (
             {"target_language": "swa", "more_target_languages": ["swa"]},
             r"more_target_languages names swa a second time",
