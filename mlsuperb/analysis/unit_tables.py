@@ -93,10 +93,15 @@ def _number(value: float | None, *, times: float = 1, digits: int = 1) -> str:
     return ABSENT if value is None or math.isnan(value) else f"{times * value:.{digits}f}"
 
 
-def unit_rows(runs: Sequence[Path], phones: Phones, *, with_abx: bool = False) -> tuple[list[RunRows], list[str]]:
+def unit_rows(
+    runs: Sequence[Path], phones: Phones, *, with_abx: bool = False, one_to_one: bool = False
+) -> tuple[list[RunRows], list[str]]:
     """The rows of each run, and remarks on what was left out.
 
     A run is measured language by language: counts are added up, and its ABX errors are the means over languages.
+
+    Args:
+        one_to_one: see `mlsuperb.units.quality.measure`.
 
     Raises:
         ValueError: a folder holds no labels, or none of its utterances has phones.
@@ -105,10 +110,12 @@ def unit_rows(runs: Sequence[Path], phones: Phones, *, with_abx: bool = False) -
     for folder in runs:
         units, place = marked(folder, phones), folder.resolve()
         name = place.parent.name if place.name == LABELS else place.name
-        rows = _rows_of(name, units, with_abx=with_abx)
+        rows = _rows_of(name, units, with_abx=with_abx, one_to_one=one_to_one)
         found.append(rows)
         if rows.together.abx:
             remarks.append(f"{name}: {abx_remark(*rows.together.abx)}")
+        if one_to_one:
+            remarks += [f"{name}: {one}" for row in rows.languages if (one := _unread(row))]
         if units.num_without_phones:
             remarks.append(f"{name}: {units.num_without_phones:,} utterances have no phones and were left out")
         if absent := len(phones) - len(set(units.ids)):
@@ -116,11 +123,24 @@ def unit_rows(runs: Sequence[Path], phones: Phones, *, with_abx: bool = False) -
     return found, remarks
 
 
-def _rows_of(name: str, units: Marked, *, with_abx: bool) -> RunRows:
-    rows = tuple(
-        UnitRow(name, language, one.quality(), one.abx() if with_abx else None, tuple(sorted(set(one.splits))))
-        for language, one in units.by_language()
+def _unread(row: UnitRow) -> str:
+    """What cannot be read one to one in a language."""
+    num_phones, num_units = row.quality.joint_PK.shape
+    if num_phones == num_units:
+        return ""
+    return (
+        f"{num_units} units for {num_phones} phones of {row.language}: one to one, {abs(num_units - num_phones)} of the "
+        + ("units are read as no phone" if num_units > num_phones else "phones have no unit")
     )
+
+
+def _rows_of(name: str, units: Marked, *, with_abx: bool, one_to_one: bool) -> RunRows:
+    rows = tuple(
+        UnitRow(
+            name, language, one.quality(one_to_one=one_to_one), one.abx() if with_abx else None, tuple(sorted(set(one.splits)))
+        )
+        for language, one in units.by_language()
+    )  # fmt: skip
     errors = [row.abx for row in rows if row.abx]
     both = (
         (mean_error([within for within, _ in errors]), mean_error([across for _, across in errors])) if errors else None

@@ -31,7 +31,11 @@ def quality(options: argparse.Namespace) -> None:
     from mlsuperb.units.phones import read_phones
 
     phones = read_phones(options.phones, tier=options.tier, stress=options.stress)
-    runs, remarks = unit_rows(options.runs, phones, with_abx=options.abx)
+    if options.one_to_one and options.beside:
+        raise ValueError(
+            f"--one-to-one: the published rows of {options.beside} are many-to-one. Leave out one of the two"
+        )
+    runs, remarks = unit_rows(options.runs, phones, with_abx=options.abx, one_to_one=options.one_to_one)
     by_language = options.by is not None
     rows = [row for run in runs for row in run.shown(by_language=by_language)]
     cells, records = unit_table(rows), [row.record() for row in rows]
@@ -168,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     add = made["quality"].add_argument
     add("runs", nargs="+", type=Path, metavar="RUN", help="a run of job=labels, or its folder labels")
     add("--by", choices=("language",), help="rows of languages as well")
+    add("--one-to-one", action="store_true", help="read each unit as another phone, for PER and boundaries")
     add("--beside", choices=("discophon",), help="show published rows, too: DiscoPhon's, arXiv 2603.18612")
     add = made["layers"].add_argument
     add("--split", default="dev", help="split of the utterances (default: dev)")

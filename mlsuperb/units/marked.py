@@ -57,9 +57,9 @@ class Marked:
                 ),
             )
 
-    def quality(self) -> Quality:
-        """The units of all utterances against their phones."""
-        return measure(self.units, self.phones, rate_hz=self.rate_hz, num_units=self.num_units)
+    def quality(self, *, one_to_one: bool = False) -> Quality:
+        """The units of all utterances against their phones; see `measure`."""
+        return measure(self.units, self.phones, rate_hz=self.rate_hz, num_units=self.num_units, one_to_one=one_to_one)
 
     def abx(self, *, seed: int = 0) -> tuple[AbxError, AbxError]:
         """ABX of the units within and across speaker."""

@@ -21,6 +21,8 @@ from mlsuperb.units.boundaries import Boundaries, compare
 from mlsuperb.units.phones import Interval, aligned, meet, merged
 from mlsuperb.units.usage import bitrate, entropy, perplexity, run_starts
 
+NO_PHONE = ""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Quality:
@@ -174,6 +176,7 @@ def measure(
     *,
     rate_hz: float,
     num_units: int,
+    one_to_one: bool = False,
 ) -> Quality:
     """Compare the units of utterances with their phones.
 
@@ -181,6 +184,8 @@ def measure(
     (DiscoPhon's many-to-one assignment).
 
     Args:
+        one_to_one: read each unit as another phone, so that most frames are read right (DiscoPhon's other track, which has as
+            many units as phones, silence among them); what is left over where there are more units is read as no phone.
         units: (F,) of each utterance, from 0 to `num_units` - 1.
         phones: the phones of each, in the same order.
         rate_hz: units per second, and frames in which phones are counted.
@@ -198,11 +203,16 @@ def measure(
             f"there is a unit {largest}, and the codebook has {num_units}: these are labels of another codebook"
         )
     units = [units_F.astype(np.int64) for units_F in units]
-    return _measure(units, [merged(one) for one in phones], rate_hz=rate_hz, num_units=num_units)
+    return _measure(units, [merged(one) for one in phones], rate_hz=rate_hz, num_units=num_units, one_to_one=one_to_one)
 
 
 def _measure(
-    units: Sequence[np.ndarray], phones: Sequence[Sequence[Interval]], *, rate_hz: float, num_units: int
+    units: Sequence[np.ndarray],
+    phones: Sequence[Sequence[Interval]],
+    *,
+    rate_hz: float,
+    num_units: int,
+    one_to_one: bool,
 ) -> Quality:
     names = tuple(sorted({one.phone for intervals in phones for one in intervals}))
     index = {name: number for number, name in enumerate(names)}
@@ -214,13 +224,14 @@ def _measure(
         np.add.at(joint_PK, (phones_F[known_F], units_F[: len(phones_F)][known_F]), 1)
         np.add.at(runs_K, units_F[run_starts(units_F)], 1)
     names, joint_PK = _most_frequent_first(names, joint_PK)
-    phone_of_unit_K = joint_PK.argmax(0) if names else np.zeros(num_units, int)
+    phone_of_unit_K = (_each_its_own if one_to_one else _most_frequent)(joint_PK)
+    read_as = (*names, NO_PHONE)  # at -1, too
     boundaries, edits = Boundaries(), 0
     for units_F, intervals in zip(units, phones, strict=True):
         read_F = phone_of_unit_K[units_F]
         starts = run_starts(read_F)
         boundaries += compare(_boundaries(intervals), starts[1:] / rate_hz)
-        edits += Levenshtein.distance([names[one] for one in read_F[starts]], [one.phone for one in intervals])
+        edits += Levenshtein.distance([read_as[one] for one in read_F[starts]], [one.phone for one in intervals])
     return Quality(
         phones=names,
         joint_PK=joint_PK,
@@ -233,6 +244,21 @@ def _measure(
         edits=edits,
         num_utterances=len(units),
     )
+
+
+def _most_frequent(joint_PK: np.ndarray) -> np.ndarray:
+    """(K,): the phone that each unit stands beside most often."""
+    return joint_PK.argmax(0) if len(joint_PK) else np.full(joint_PK.shape[1], -1)
+
+
+def _each_its_own(joint_PK: np.ndarray) -> np.ndarray:
+    """(K,): a phone for each unit, of no two the same, so that the frames read right are as many as can be; -1: none."""
+    from scipy.optimize import linear_sum_assignment
+
+    found_K = np.full(joint_PK.shape[1], -1)
+    phones, units = linear_sum_assignment(joint_PK, maximize=True)
+    found_K[units] = phones
+    return found_K
 
 
 def pooled(qualities: Iterable[Quality]) -> Quality:

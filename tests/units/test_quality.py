@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from itertools import groupby
+from itertools import groupby, permutations
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from sklearn.metrics import mutual_info_score
 
 from mlsuperb.units.boundaries import Boundaries, compare
 from mlsuperb.units.phones import Interval, aligned
-from mlsuperb.units.quality import Quality, measure, pooled
+from mlsuperb.units.quality import Quality, _each_its_own, measure, pooled
 from mlsuperb.units.usage import bitrate, perplexity
 
 RATE_HZ = 50.0
@@ -50,6 +50,33 @@ def framed(units: list[np.ndarray], phones: list[list[Interval]]) -> tuple[list[
         if interval.start_s <= (number + 0.5) / RATE_HZ < interval.end_s
     ]
     return [phone for phone, _ in pairs], [unit for _, unit in pairs]
+
+
+@pytest.mark.parametrize("num_units", [3, 5, 7])
+@pytest.mark.parametrize("seed", range(3))
+def test_one_to_one_reads_most_frames_right_of_all_assignments(seed: int, num_units: int) -> None:
+    units, phones = random_case(seed, num_units=num_units)
+    units = [np.minimum(one, num_units - 1) for one in units]
+    joint_PK = measure(units, phones, rate_hz=RATE_HZ, num_units=num_units).joint_PK
+    found_K = _each_its_own(joint_PK)
+    read = [(phone, unit) for unit, phone in enumerate(found_K) if phone >= 0]
+    assert len({phone for phone, _ in read}) == len(read) == min(joint_PK.shape)
+    padded = np.zeros((max(joint_PK.shape),) * 2, int)
+    padded[: joint_PK.shape[0], : joint_PK.shape[1]] = joint_PK
+    best = max(
+        sum(padded[row, column] for column, row in enumerate(order)) for order in permutations(range(len(padded)))
+    )
+    assert sum(joint_PK[pair] for pair in read) == best
+
+
+def test_a_unit_too_many_is_no_phone_one_to_one() -> None:
+    phones = [[Interval(0.0, 0.08, "a"), Interval(0.08, 0.12, "b")]]
+    units = [np.array([0, 0, 0, 1, 2, 2])]  # 1 stands beside a alone, which 0 is read as
+    many, own = (measure(units, phones, rate_hz=RATE_HZ, num_units=3, one_to_one=one) for one in (False, True))
+    assert (many.phone_error_rate, many.boundaries.f1) == (0, 1)
+    assert own.phone_error_rate == 0.5, "a, nothing, b for a, b"
+    assert own.boundaries.precision == 0.5
+    assert own.pnmi == many.pnmi
 
 
 @pytest.mark.parametrize("seed", range(5))
