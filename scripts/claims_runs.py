@@ -14,7 +14,7 @@ from mlsuperb.runs.store import EVALUATIONS, RESULT_FILE, find, read
 from mlsuperb.scoring.comparison.paired import pair_utterances
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
-from mlsuperb.scoring.result import BenchmarkResult
+from mlsuperb.scoring.result import SCORED, BenchmarkResult
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis
 
@@ -43,7 +43,7 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """What a selector can ask for, and what runs of a pair have in common."""
         result, published = self.result, self.training.benchmark
-        tests = {name: split.sha256 for name, split in result.data.splits.items() if name != "train"}
+        tests = {name: result.data.sha256(name) for name in result.hypotheses.num_utterances}  # the splits that are scored
         return {
             **{key: getattr(published, key, None) for key in ("experiment", "track", "size", "run")},
             **{part: getattr(result, part).name for part in ("task", "upstream", "adaptation", "head")},
@@ -78,8 +78,8 @@ def find_runs(places: Sequence[Path]) -> tuple[list[Run], int, list[str]]:
     Raises:
         ValueError: there is no such folder.
     """
-    found = find([place.parent if place.is_file() else place for place in places], BenchmarkResult)
-    inside = find([folder for folder in found.left_out if folder.parent.name == EVALUATIONS], BenchmarkResult)
+    found = find([place.parent if place.is_file() else place for place in places], *SCORED)
+    inside = find([folder for folder in found.left_out if folder.parent.name == EVALUATIONS], *SCORED)
     results = {**found.runs, **inside.runs}
     runs = [Run(folder, results[folder], _training(folder, results[folder])) for folder in sorted(results)]
     real = [run for run in runs if not run.result.synthetic]
@@ -90,7 +90,7 @@ def find_runs(places: Sequence[Path]) -> tuple[list[Run], int, list[str]]:
 
 def _training(folder: Path, result: BenchmarkResult) -> BenchmarkResult:
     inside = folder.parent.name == EVALUATIONS and (folder.parents[1] / RESULT_FILE).is_file()
-    return read(folder.parents[1], BenchmarkResult) if inside else result
+    return read(folder.parents[1], *SCORED) if inside else result
 
 
 def select(runs: Sequence[Run], selector: Selector) -> list[Run]:
