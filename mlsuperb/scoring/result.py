@@ -124,6 +124,7 @@ class Metric(Record):
     Attributes:
         num_languages, num_utterances: that it was taken over.   num_summed: languages in a sum of the highest rates.
         languages: those of an extreme, or by language the datasets of its `highest` and `lowest` rate.
+        without_words: languages left out of a word error rate, since they are written without spaces.
     """
 
     value: float | None
@@ -134,6 +135,7 @@ class Metric(Record):
     num_utterances: int | None = None
     num_summed: int | None = None
     languages: list[str] | dict[str, dict[str, str]] | None = None
+    without_words: list[str] | None = None
 
 
 class Section(Record):
