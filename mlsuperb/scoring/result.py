@@ -219,9 +219,11 @@ class TranslationResult(BenchmarkResult):
 
     Attributes:
         train_on: `speech`, `text`, or both.
-        text: the parallel text: name, splits, directions, what was skipped.
+        text: the parallel text: name, splits, directions, what was skipped; `scored`: the pairs that `scores` of text are of.
         start: what an earlier run had trained.
-        scores: of validation: losses in nats and accuracies of the target tokens, of speech and of text.
+        scores: of validation: losses in nats and accuracies of the target tokens, of speech and of text. Of the parallel text
+            (`mlsuperb.translation.text_scores`): `text_bits_per_character` with the bounds `..._low` and `..._high`,
+            `text_chrf`, `text_bleu`.
     """
 
     kind: ClassVar[str] = "translation"

@@ -58,7 +58,7 @@ class Words:
 
     name = "words"
     version = "1"
-    title = "word and character error rates after the 2025 challenge's normalisation, as means over languages and pooled"
+    title = "words beside characters, after the 2025 challenge's normalisation: means over languages, and pooled"
     year = 2024
     headline: Mapping[str, str] = {"macro_wer": "WER", "macro_cer": "CER"}
     summary: Mapping[str, str] = {"macro_wer": "WER, mean over languages", "macro_cer": "CER, mean over languages"}
