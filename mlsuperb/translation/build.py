@@ -106,7 +106,9 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> TranslationRecog
 
 
 def _trained(config: Mapping[str, Any], folder: Path) -> TranslationRecogniser:
-    recogniser = build_recogniser(config, parts=["speech"])
-    if config["train_on"]:
+    trained_on = config["train_on"]
+    # both parts where both were trained: the text encoder may have been, too
+    recogniser = build_recogniser(config, parts=trained_on if "speech" in trained_on else ["speech"])
+    if trained_on:
         load_trained(recogniser.model, folder / MODEL_FILE)
     return recogniser

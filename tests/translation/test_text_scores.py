@@ -70,9 +70,7 @@ def on_text(
         for at, (source, target, language) in enumerate(pairs)
     ]
     frame = pd.DataFrame(rows).assign(dataset="d", split="test", quality=0.0)
-    text = ScoredText(
-        split="test", pairs=frame, targets=TargetTokens(translator), pad=translator.pad, loading=loading
-    )
+    text = ScoredText(split="test", pairs=frame, targets=TargetTokens(translator), pad=translator.pad, loading=loading)
     return recogniser, text
 
 
@@ -195,7 +193,11 @@ def test_intervals_of_ratios_are_those_of_rates() -> None:
 
 ROWS = [
     {"source_language": "eng", "target_language": language, "source": "s", "target": target, "hypothesis": hypothesis}
-    for language, target, hypothesis in (("deu", "guten Tag", "guten Tag"), ("jpn", "あい", "あ"), ("deu", "Tag", "Nacht"))
+    for language, target, hypothesis in (
+        ("deu", "guten Tag", "guten Tag"),
+        ("jpn", "あい", "あ"),
+        ("deu", "Tag", "Nacht"),
+    )
 ]
 
 

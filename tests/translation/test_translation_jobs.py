@@ -122,6 +122,17 @@ def test_both_take_turns(checkpoint: Path, tree: Path, pairs: list[str], tmp_pat
     assert {"train_speech_loss", "train_text_loss", "valid_speech_loss", "valid_text_loss"} <= set(history[-1])
 
 
+def test_all_of_a_model_that_was_trained_by_both_comes_back(
+    checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path
+) -> None:
+    more = ("train_on=[speech,text]", "trainer.accumulate=2", *pairs)
+    given = [one for one in words(checkpoint, tree, tmp_path, *more) if "width" not in one]
+    folder = run([*given, "adaptation=everything", "search.num_translations=0"])
+    assert any("text_encoder" in name for name in trained(folder))
+    parameters = dict(Translation().load(folder, device="cpu").model.named_parameters())  # type: ignore[attr-defined]
+    assert all(torch.equal(parameters[name], tensor) for name, tensor in trained(folder).items())
+
+
 def test_a_training_goes_on_from_another(checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path) -> None:
     """Text, then speech: the decoder's adapters stay as the text left them, beside those that the speech trains."""
     decoder = ("adaptation=decoder_adapters", "adaptation.width=4")
@@ -182,7 +193,13 @@ def test_test_pairs_come_before_those_of_validation(checkpoint: Path, tree: Path
 def test_a_run_that_was_killed_as_it_translated_ends_the_same(
     checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = ("adaptation=decoder_adapters", "adaptation.width=4", "train_on=[text]", "text_loading.eval_batch_s=1", *pairs)
+    more = (
+        "adaptation=decoder_adapters",
+        "adaptation.width=4",
+        "train_on=[text]",
+        "text_loading.eval_batch_s=1",
+        *pairs,
+    )
     whole = run(words(checkpoint, tree, tmp_path / "whole", *more))
     again = words(checkpoint, tree, tmp_path / "killed", *more)
     translations, calls = TranslationRecogniser.translations, []
@@ -243,7 +260,10 @@ def test_batches_alternate_from_any_iteration() -> None:
     [
         (["train_on=[]"], "train_on=[] decodes without training: choose adaptation=frozen"),
         (["train_on=[text]"], "train_on has text, but there is no parallel text"),
-        (["text=synthetic", "text.target_language=deu", "text_loading=null"], "read in batches, but text_loading is null"),
+        (
+            ["text=synthetic", "text.target_language=deu", "text_loading=null"],
+            "read in batches, but text_loading is null",
+        ),
         (["train_on=[songs]"], "train_on=['songs']: give speech, text, or both"),
         (["train_on=[text]", "text=synthetic", "text.target_language=deu"], "the stack encoder would learn nothing"),
     ],
