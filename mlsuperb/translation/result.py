@@ -38,7 +38,7 @@ def save_result(
         **what_was_scored(config, run.folder, decoded.hypotheses),
         "benchmark": None,
         "data": data.record,
-        "text": data.text_record | of_text.record,
+        "text": {**data.text_record, **of_text.record},
         "train_on": config["train_on"],
         "upstream": part(config["model"]) | {"loaded": model.translator.record()},
         "adaptation": part(config["adaptation"]) | {"trained": trained},

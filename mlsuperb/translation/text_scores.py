@@ -92,7 +92,7 @@ def translate(recogniser: TranslationRecogniser, text: ScoredText, path: Path) -
     if not num:
         return []
     pairs = text.pairs.iloc[np.arange(num) * len(text.pairs) // num]
-    asked = pairs[["id", "source_language", "target_language", "source", "target"]].to_dict("records")
+    asked: Any = pairs[["id", "source_language", "target_language", "source", "target"]].to_dict("records")
     done = ranks.from_main(lambda: _found(path, asked))
     loader = text.loading.inference(text.dataset(pairs))
     # batches stay as they are, so that an interrupted run ends with the same texts
@@ -126,7 +126,7 @@ def chrf_and_bleu(rows: Sequence[Translated]) -> tuple[dict[str, float], dict[st
     except ImportError:
         log.warning("no chrF and BLEU of the %d translations, for which there is an extra: %s", len(rows), INSTALL_HINT)
         return {}, {}
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     directions = grouped(rows, lambda one: (one["source_language"], one["target_language"]))
     for (source, target), members in directions.items():
         metrics = {"chrf": CHRF(), "bleu": BLEU(tokenize="char" if target in WITHOUT_WORDS else "13a")}
