@@ -129,8 +129,13 @@ def test_all_of_a_model_that_was_trained_by_both_comes_back(
     given = [one for one in words(checkpoint, tree, tmp_path, *more) if "width" not in one]
     folder = run([*given, "adaptation=everything", "search.num_translations=0"])
     assert any("text_encoder" in name for name in trained(folder))
-    parameters = dict(Translation().load(folder, device="cpu").model.named_parameters())  # type: ignore[attr-defined]
-    assert all(torch.equal(parameters[name], tensor) for name, tensor in trained(folder).items())
+    model: Any = Translation().load(folder, device="cpu").model  # type: ignore[attr-defined]
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in trained(folder).items())
+    config = compose(words(checkpoint, tree, tmp_path, "start=run", f"start.run={folder}"))
+    begun = build_recogniser(config, parts=["speech"]).model.state_dict()
+    kept = {name: tensor for name, tensor in trained(folder).items() if "text_encoder" not in name}
+    assert any("running_mean" in name for name in kept)
+    assert all(torch.equal(begun[name], tensor) for name, tensor in kept.items())
 
 
 def test_a_training_goes_on_from_another(checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path) -> None:
