@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loader, Loading
 from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.runtime import ranks
-from mlsuperb.runtime.files import disk_errors_named
+from mlsuperb.runtime.files import disk_errors_named, drop_cut_line
 from mlsuperb.runtime.speed import Speed
 from mlsuperb.types import Batch, Hypothesis, Utterance
 
@@ -196,8 +195,6 @@ def _read_partial(path: Path) -> list[Hypothesis]:
     """Whole lines of an interrupted decoding; a line cut off by a kill is dropped."""
     if not path.exists():
         return []
-    whole = path.read_bytes().rfind(b"\n") + 1  # bytes: the cut may go through a letter
-    os.truncate(path, whole)
-    found = read_hypotheses(path) if whole else []
+    found = read_hypotheses(path) if drop_cut_line(path) else []
     log.info("%d utterances were decoded before", len(found))
     return found

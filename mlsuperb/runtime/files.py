@@ -50,6 +50,13 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, [json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), "\n"])
 
 
+def drop_cut_line(path: Path) -> int:
+    """Take off a last line that a kill cut short, of a file that is written line by line; returns the bytes that are left."""
+    whole = path.read_bytes().rfind(b"\n") + 1  # bytes: the cut may go through a letter
+    os.truncate(path, whole)
+    return whole
+
+
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """A temporary name to write to; when the block ends without an error, the file there becomes `path`. No other process has

@@ -124,6 +124,7 @@ class Metric(Record):
     Attributes:
         num_languages, num_utterances: that it was taken over.   num_summed: languages in a sum of the highest rates.
         languages: those of an extreme, or by language the datasets of its `highest` and `lowest` rate.
+        without_words: languages left out of a word error rate, since they are written without spaces.
     """
 
     value: float | None
@@ -134,6 +135,7 @@ class Metric(Record):
     num_utterances: int | None = None
     num_summed: int | None = None
     languages: list[str] | dict[str, dict[str, str]] | None = None
+    without_words: list[str] | None = None
 
 
 class Section(Record):
@@ -217,9 +219,11 @@ class TranslationResult(BenchmarkResult):
 
     Attributes:
         train_on: `speech`, `text`, or both.
-        text: the parallel text: name, splits, directions, what was skipped.
+        text: the parallel text: name, splits, directions, what was skipped; `scored`: the pairs that `scores` of text are of.
         start: what an earlier run had trained.
-        scores: of validation: losses in nats and accuracies of the target tokens, of speech and of text.
+        scores: of validation: losses in nats and accuracies of the target tokens, of speech and of text. Of the parallel text
+            (`mlsuperb.translation.text_scores`): `text_bits_per_character` with the bounds `..._low` and `..._high`,
+            `text_chrf`, `text_bleu`.
     """
 
     kind: ClassVar[str] = "translation"

@@ -127,7 +127,8 @@ def taken_over(metric: Metric) -> str:
         return ", ".join(metric.languages)
     num = metric.num_languages or 0
     summed = f", the rates of {metric.num_summed} summed" if metric.num_summed is not None else ""
-    return f"{num} language{'' if num == 1 else 's'}{summed}"
+    without = f"; without words: {', '.join(metric.without_words)}" if metric.without_words else ""
+    return f"{num} language{'' if num == 1 else 's'}{summed}{without}"
 
 
 _Column = tuple[str, Callable[[Mapping[str, Any]], str]]
@@ -169,17 +170,26 @@ def _column(title: str, field: str) -> _Column:
 
 
 def _other_columns(sample: Mapping[str, Any]) -> Sequence[_Column]:
-    """Of counts that are rates of utterances added up (`protocols.challenge.ChallengeCounts`), or whatever there is."""
+    """Of counts that are rates of utterances added up (`protocols.challenge.ChallengeCounts`), of words beside characters
+    (`protocols.words.WordCounts`), or whatever there is."""
 
-    def share(counts: Mapping[str, Any], name: str) -> str:
-        return percent(100 * counts[name] / counts["num_scored"] if counts["num_scored"] else None)
+    def share(title: str, name: str, of: str = "num_scored") -> _Column:
+        return title, lambda counts: percent(100 * counts[name] / counts[of] if counts[of] else None)
 
+    if "word_errors" in sample:
+        return [
+            _column("utterances", "num_utterances"),
+            share("WER % ↓", "word_errors", of="num_words"),
+            share("CER % ↓", "character_errors", of="num_characters"),
+            _column("words", "num_words"),
+            _column("characters", "num_characters"),
+        ]
     if "cer_sum" not in sample:
         return [_column(name.replace("_", " "), name) for name in sample]
     return [
         _column("utterances", "num_utterances"),
-        ("CER % ↓", lambda c: share(c, "cer_sum")),
-        ("LID % ↑", lambda c: share(c, "lid_correct")),
+        share("CER % ↓", "cer_sum"),
+        share("LID % ↑", "lid_correct"),
         ("no reference", lambda c: str(c["num_utterances"] - c["num_scored"])),
         _column("no hypothesis", "num_empty_hypotheses"),
     ]

@@ -19,7 +19,7 @@ from mlsuperb.scoring.alignment import Edits, Units, edit_counts
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
-_LANGUAGE_TOKEN = re.compile(r"\[[a-z]{3}(?:_[a-z]{3})?\]")
+LANGUAGE_TOKEN = re.compile(r"\[[a-z]{3}(?:_[a-z]{3})?\]")
 _NO_EDITS = Edits(0, 0, 0)
 
 
@@ -70,7 +70,7 @@ def compared_texts(one: Hypothesis, facts: TaskFacts) -> tuple[str, str]:
 
         return to_phonemes(reference, one.language), output
     if facts.has_language:
-        return (f" {reference}" if reference else ""), _LANGUAGE_TOKEN.sub("", output)
+        return (f" {reference}" if reference else ""), LANGUAGE_TOKEN.sub("", output)
     return reference, output
 
 

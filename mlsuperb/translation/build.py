@@ -22,7 +22,7 @@ from mlsuperb.training.trainer import Trainer
 from mlsuperb.translation.data import Data, batches_of
 from mlsuperb.translation.model import TranslationModel
 from mlsuperb.translation.recogniser import TranslationRecogniser
-from mlsuperb.translation.start import Start
+from mlsuperb.translation.start import TEXT_PART, Start
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,20 @@ def build_model(config: Mapping[str, Any], *, parts: Collection[str]) -> Transla
     else:
         start.apply(translator, adaptation, own=config["adaptation"])
     some_language = next(iter(translator.languages))
-    return TranslationModel(
+    model = TranslationModel(
         translator, loss=instantiate(config["loss"]), num_prefix=len(translator.prefix(some_language))
     )
+    if "text" not in config["train_on"]:  # a text encoder that is in memory to be scored gets no gradient
+        for name, parameter in model.named_parameters():
+            if name.startswith(TEXT_PART):
+                parameter.requires_grad_(False)
+    return model
+
+
+def parts(config: Mapping[str, Any]) -> list[str]:
+    """The parts of the translator that a run needs in memory: those that it trains, and the text encoder where text is chosen,
+    on which it is scored."""
+    return sorted({*(config["train_on"] or ["speech"]), *(["text"] if config.get("text") else [])})
 
 
 def build_recogniser(config: Mapping[str, Any], *, parts: Collection[str]) -> TranslationRecogniser:
@@ -95,7 +106,9 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> TranslationRecog
 
 
 def _trained(config: Mapping[str, Any], folder: Path) -> TranslationRecogniser:
-    recogniser = build_recogniser(config, parts=["speech"])
-    if config["train_on"]:
+    trained_on = config["train_on"]
+    # both parts where both were trained: the text encoder may have been, too
+    recogniser = build_recogniser(config, parts=trained_on if "speech" in trained_on else ["speech"])
+    if trained_on:
         load_trained(recogniser.model, folder / MODEL_FILE)
     return recogniser

@@ -26,7 +26,7 @@ from mlsuperb.types import TextPair, Utterance
 
 log = logging.getLogger(__name__)
 
-TRAIN, DEV = "train", "dev"
+TRAIN, DEV, TEST = "train", "dev", "test"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +45,30 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoredText:
+    """Parallel text that a translator is scored on: pairs of a split, and how they are loaded."""
+
+    split: str
+    pairs: pd.DataFrame
+    targets: TargetTokens
+    pad: int
+    loading: Loading
+
+    def dataset(self, pairs: pd.DataFrame) -> TextDataset:
+        """Some of the pairs as tokens."""
+        return TextDataset(pairs, tokenise=self.targets.of_text, pad=self.pad)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Data:
-    """What is trained on, by `speech` and `text`; the rows to test on, with the record of their corpus; that of the text."""
+    """What is trained on, by `speech` and `text`; the rows to test on, with the record of their corpus; that of the text, and
+    what of it is scored (None, where no text is chosen)."""
 
     sides: Mapping[str, Side]
     test: pd.DataFrame
     record: dict[str, Any]
     text_record: dict[str, Any] = field(default_factory=dict)
+    text: ScoredText | None = None
     resample: bool = True
 
 
@@ -97,11 +114,23 @@ def build_data(config: Mapping[str, Any], translator: Translator) -> Data:
     if "text" in wanted:
         assert pairs is not None, "misfits refuses it"
         parts = {split: _split(pairs, split, what="text", name=config["text"]["name"]) for split in (TRAIN, DEV)}
-        _check_languages(translator, {code for rows in parts.values() for code in rows["target_language"]})
+        _check_languages(translator, {code for rows in parts.values() for code in _languages(rows, translator)})
         made = {split: TextDataset(rows, tokenise=targets.of_text, pad=translator.pad) for split, rows in parts.items()}
         sides["text"] = Side(**made, loading=instantiate(config["text_loading"]))
     _check_languages(translator, set(test["language"]))
-    return Data(sides=sides, test=test, record=record, text_record=text_record, resample=corpus.resample)
+    text = None if pairs is None else _scored_text(config, pairs, translator)
+    return Data(sides=sides, test=test, record=record, text_record=text_record, text=text, resample=corpus.resample)
+
+
+def _scored_text(config: Mapping[str, Any], pairs: pd.DataFrame, translator: Translator) -> ScoredText:
+    """The test pairs; where there are none, those of validation."""
+    split = TEST if (pairs["split"] == TEST).any() else DEV
+    chosen = _split(pairs, split, what="text", name=config["text"]["name"]).reset_index(drop=True)
+    _check_languages(translator, _languages(chosen, translator))
+    return ScoredText(
+        split=split, pairs=chosen, targets=TargetTokens(translator), pad=translator.pad,
+        loading=instantiate(config["text_loading"]),
+    )  # fmt: skip
 
 
 def test_dataset(data: Data, loading: Loading) -> SpeechDataset:
@@ -147,6 +176,11 @@ def _split(rows: pd.DataFrame, split: str, *, what: str, name: str) -> pd.DataFr
     if chosen.empty:
         raise ValueError(f"{what}={name} has no {split} part after filtering: look at the settings {what}.*")
     return chosen
+
+
+def _languages(pairs: pd.DataFrame, translator: Translator) -> set[str]:
+    """Those that the translator has to know: of the targets, and of the sources where it reads them."""
+    return {*pairs["target_language"], *(pairs["source_language"] if translator.translates else ())}
 
 
 def _check_languages(translator: Translator, codes: set[str]) -> None:

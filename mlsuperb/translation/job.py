@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 class Translation:
     """See `mlsuperb.runs.job.Job`. Trains by transcribed speech, by parallel text through the same decoder, by both or not at
-    all, and decodes the test utterances of its corpus."""
+    all, and decodes the test utterances of its corpus. Where parallel text is chosen it is scored on it, too."""
 
     groups: ClassVar = (
         "model", "adaptation", "start", "data", "text", "loss", "loading", "text_loading", "search", "task", "scoring", "trainer",
@@ -34,19 +34,21 @@ class Translation:
         from mlsuperb.runs.decoding import decode
         from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
         from mlsuperb.training.progress import Progress
-        from mlsuperb.translation import build, data, result
+        from mlsuperb.translation import build, data, result, text_scores
 
-        recogniser = build.build_recogniser(config, parts=config["train_on"] or ["speech"])
+        recogniser = build.build_recogniser(config, parts=build.parts(config))
         given = data.build_data(config, recogniser.model.translator)
         run.pin("data", given.record["splits"])
         run.pin("model", recogniser.model.translator.record())
         progress = build.train(config, recogniser, given, run=run) if given.sides else Progress()
         figures = build.validate(recogniser, given) if given.sides else {}
+        of_text = text_scores.score_text(recogniser, given.text, run.folder) if given.text else text_scores.TextScores()
         hearing = build.hearing(config, run.folder, recogniser)
         decoded = decode(data.test_dataset(given, hearing.loading), run.folder / HYPOTHESES_FILE, hearing)
         result.save_result(
-            config, run, model=recogniser.model, data=given, decoded=decoded, progress=progress, figures=figures
-        )
+            config, run, model=recogniser.model, data=given, decoded=decoded, progress=progress, figures=figures,
+            of_text=of_text,
+        )  # fmt: skip
 
     def load(self, folder: Path, *, device: str) -> Transcriber:
         """The adapted model of a run.

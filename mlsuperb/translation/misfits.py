@@ -18,14 +18,14 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     if not isinstance(wanted, list) or set(wanted) - set(SIDES):
         yield f"train_on={wanted}: give speech, text, or both: train_on=[speech,text]; train_on=[] decodes without training"
         return
+    if config.get("text") and not config.get("text_loading"):
+        yield f"text={config['text']['name']} is read in batches, but text_loading is null: choose text_loading=text"
     if not wanted:
         if get_object(config["adaptation"]["_target_"]) is not Frozen:
             yield "train_on=[] decodes without training: choose adaptation=frozen, or give something to train on"
         return
     if "text" in wanted and not config.get("text"):
         yield "train_on has text, but there is no parallel text: choose text=tsv, text=two_files or text=synthetic"
-    if "text" in wanted and not config.get("text_loading"):
-        yield "train_on has text, but text_loading is null: choose text_loading=text"
     if set(wanted) == set(SIDES) and config["trainer"]["accumulate"] % 2:
         yield (
             f"train_on has speech and text, which take turns, and trainer.accumulate={config['trainer']['accumulate']} gives an "

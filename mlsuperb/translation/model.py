@@ -94,6 +94,13 @@ class TranslationModel(Trainable):
         right = ((logits_BUV.detach().argmax(-1) == labels_BU) & counted_BU).sum()
         return self.loss(logits_BUV, labels_BU), right, counted_BU.sum().float()
 
+    def nats(self, batch: TextBatch) -> Tensor:
+        """(B,): what each target's text and end cost in nats, given the source and the prefix (the language among it)."""
+        labels_BU = labels(batch.target_BT, batch.target_lengths_B, skip=self.num_prefix - 1)
+        logits_BUV = self.translator.logits(self._memory(batch), batch.target_BT[:, :-1])
+        logits_BVU = logits_BUV.transpose(1, 2).float()
+        return cross_entropy(logits_BVU, labels_BU, ignore_index=IGNORED, reduction="none").sum(1)
+
     def _memory(self, batch: Batch | TextBatch) -> Memory:
         if isinstance(batch, TextBatch):
             return self.translator.read(batch.source_BS, batch.source_lengths_B)

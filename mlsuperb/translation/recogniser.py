@@ -1,4 +1,4 @@
-"""Run a translator over speech: texts by beam search, and the loss of validation utterances and pairs."""
+"""Run a translator over speech and text: texts by beam search, the loss of validation utterances and pairs."""
 
 from __future__ import annotations
 
@@ -68,6 +68,22 @@ class TranslationRecogniser:
         named = {token: code for code, token in reversed(list(translator.languages.items()))}
         codes = [named[token] for token in encoded.prefixes_BP[:, 1].tolist()]
         return [(f"[{code}] {text}", code) for text, code in zip(texts, codes, strict=True)]
+
+    @torch.inference_mode()
+    def nats(self, batch: TextBatch) -> list[float]:
+        """See `TranslationModel.nats`."""
+        with autocast(self.device, self.precision):
+            found: list[float] = self.model.nats(batch.to(self.device)).tolist()
+        return found
+
+    @torch.inference_mode()
+    def translations(self, batch: TextBatch) -> list[str]:
+        """The best hypothesis of each source of a batch, in the language of its target."""
+        translator, num_prefix, moved = self.model.translator, self.model.num_prefix, batch.to(self.device)
+        with autocast(self.device, self.precision):
+            memory = translator.read(moved.source_BS, moved.source_lengths_B)
+            sequences_BU = translator.generate(memory, moved.target_BT[:, :num_prefix], self.search)
+        return [translator.text(row[num_prefix:]) for row in sequences_BU.tolist()]
 
     @torch.inference_mode()
     def validate(self, loaders: Iterable[Iterable[Batch | TextBatch]]) -> dict[str, float]:

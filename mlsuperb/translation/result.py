@@ -16,15 +16,17 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import describe_device
 from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.scoring.result import TranslationResult
+from mlsuperb.scoring.table import Cells, table_console
 from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.translation.data import Data
 from mlsuperb.translation.model import TranslationModel
+from mlsuperb.translation.text_scores import BITS, TRANSLATIONS_FILE, TextScores
 
 
 def save_result(
     config: Mapping[str, Any], run: Run, *, model: TranslationModel, data: Data, decoded: Decoding, progress: Progress,
-    figures: Mapping[str, float],
+    figures: Mapping[str, float], of_text: TextScores,
 ) -> None:  # fmt: skip
     """Score the hypotheses and write `result.json`."""
     if not ranks.is_main():
@@ -36,14 +38,14 @@ def save_result(
         **what_was_scored(config, run.folder, decoded.hypotheses),
         "benchmark": None,
         "data": data.record,
-        "text": data.text_record,
+        "text": {**data.text_record, **of_text.record},
         "train_on": config["train_on"],
         "upstream": part(config["model"]) | {"loaded": model.translator.record()},
         "adaptation": part(config["adaptation"]) | {"trained": trained},
         "head": {"name": "decoder"},
         "num_trainable": sum(trained.values()),
         "num_total": num_parameters(model.parameters()),
-        "scores": dict(figures),
+        "scores": {**figures, **of_text.figures},
         "training": {**progress.counts, "history": progress.history, "averaged": progress.best},
         "cost": {
             "iterations": progress.iteration,
@@ -62,5 +64,27 @@ def save_result(
 
 
 def show(folder: Path) -> None:
-    """Scores by language, examples, the path."""
+    """Scores of the parallel text, if any; of speech by language, examples, the path."""
+    if not ranks.is_main():
+        return
+    console = table_console()
+    if cells := text_table(store.read(folder, TranslationResult)):
+        console.print(cells.to_rich())
     show_scores(folder, kind=TranslationResult)
+
+
+def text_table(result: TranslationResult) -> Cells | None:
+    """What the parallel text gave; None where none was scored."""
+    scores, scored = result.scores, result.text.get("scored")
+    if not scored:
+        return None
+    low, high = (scores.get(f"{BITS}_{bound}") for bound in ("low", "high"))
+    interval = "" if low is None else f"95 % interval {low:.3f} to {high:.3f}"
+    what = "" if scored["translates"] else "the source is not read: the decoder as a language model"
+    rows = [("bits per character ↓", f"{scores[BITS]:.3f}", "; ".join(one for one in (interval, what) if one))]
+    number = scored["num_translations"]
+    for name, title in (("text_chrf", "chrF ↑"), ("text_bleu", "BLEU ↑")):
+        if name in scores:
+            rows.append((title, f"{scores[name]:.1f}", f"{number:,} translations ({TRANSLATIONS_FILE})"))
+    title = f"Parallel text {result.text['name']}, split {scored['split']}: {scored['num_pairs']:,} pairs"
+    return Cells(title, ("score", "value", "of"), tuple(rows), num_names=1, last_is_name=True)

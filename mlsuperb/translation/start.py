@@ -21,10 +21,8 @@ from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.translation.translator import Translator
 
-_SPEECH, _TEXT = (
-    "translator.model.speech_encoder.",
-    "translator.model.text_encoder.",
-)  # parts that need not be in memory
+# Parts that need not be in memory.
+SPEECH_PART, TEXT_PART = "translator.model.speech_encoder.", "translator.model.text_encoder."
 
 
 @dataclass(kw_only=True)
@@ -77,8 +75,10 @@ class Start:
 
 def _load(translator: Translator, folder: Path) -> None:
     """Put in what a run trained, as far as its part of the model is in memory."""
-    own = dict(translator.named_parameters(prefix="translator"))
-    absent = (*([] if translator.hears else [_SPEECH]), *([] if translator.reads else [_TEXT]))
+    own = translator.state_dict(
+        prefix="translator."
+    )  # with the statistics of batch norm, which a run of all weights saves
+    absent = (*([] if translator.hears else [SPEECH_PART]), *([] if translator.reads else [TEXT_PART]))
     tensors = {name: tensor for name, tensor in load_file(folder / MODEL_FILE).items() if not name.startswith(absent)}
     if unknown := sorted(set(tensors) - set(own)):
         raise ValueError(

@@ -41,6 +41,7 @@ class Translator(Stacked, ABC):
         pad, end: tokens.
         vocab_size: V.
         hears, reads: whether it encodes speech, text.
+        translates: whether what it reads is the source text; otherwise its decoder is a language model of the target side.
     """
 
     model: Any
@@ -50,6 +51,7 @@ class Translator(Stacked, ABC):
     vocab_size: int
     hears: bool
     reads: bool
+    translates: bool = True
 
     @abstractmethod
     def hear(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:

@@ -57,6 +57,7 @@ class WhisperTranslator(Translator):
     """
 
     stacks = STACKS
+    translates = False
 
     def __init__(
         self, model: Any, *, tokenizer: Any, own_codes: Mapping[str, str] | None = None, window_s: float = 30.0

@@ -33,7 +33,8 @@ def test_counts_add_up():
 
 def test_protocols_apply_by_task(utterance):
     ones = [utterance("eng", "a", "[eng] A")]
-    cases = {"asr_lid": {"v1", "v2", "challenge", "challenge_server"}, "asr": {"v1", "v2"}, "lid": {"v1"}}
+    every = {"v1", "v2", "words", "challenge", "challenge_server"}
+    cases = {"asr_lid": every, "asr": {"v1", "v2", "words"}, "lid": {"v1"}}
     for task, applying in cases.items():
         found = Scoring().score(ones, facts(task))
         assert found.sections.keys() == applying
@@ -94,10 +95,15 @@ def test_every_protocol_says_what_it_is(utterance, name):
     assert protocol.headline.keys() <= section.metrics["test"].keys() | {"trained_per"}
 
 
-def test_the_node_in_conf(utterance):
-    node = yaml.safe_load((Path(__file__).parents[2] / "conf/scoring/default.yaml").read_text(encoding="utf-8"))
+def test_the_nodes_in_conf(utterance):
+    """Words are for jobs that ask for them: tables of benchmark runs stay what they were."""
+    folder = Path(__file__).parents[2] / "conf/scoring"
+    node, with_words = (
+        yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) for name in ("default", "words")
+    )
     assert node.pop("_target_") == "mlsuperb.scoring.score.Scoring"
     assert node.pop("name") == "default"
+    assert with_words["protocols"] == Scoring().protocols, "all"
     scoring = Scoring(**node)
-    assert scoring == Scoring()
+    assert {*Scoring().protocols} - {*scoring.protocols} == {"words"}
     assert scoring.score([utterance("eng", "a", "A")], facts("asr")).sections.keys() == {"v1", "v2"}

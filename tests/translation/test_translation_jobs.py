@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from mlsuperb.run import run_experiment
 from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.runs.store import read
 from mlsuperb.scoring.result import TranslationResult
-from mlsuperb.translation.data import batches_of
+from mlsuperb.translation.build import build_recogniser, parts
+from mlsuperb.translation.data import batches_of, build_data
 from mlsuperb.translation.job import Translation
+from mlsuperb.translation.recogniser import TranslationRecogniser
 
 PAIRS = "source\ttarget\ngood day\tguten Tag\nday\tTag\ngood\tgut\nday day\tTag Tag\n"
 SMALL = (
@@ -119,6 +122,22 @@ def test_both_take_turns(checkpoint: Path, tree: Path, pairs: list[str], tmp_pat
     assert {"train_speech_loss", "train_text_loss", "valid_speech_loss", "valid_text_loss"} <= set(history[-1])
 
 
+def test_all_of_a_model_that_was_trained_by_both_comes_back(
+    checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path
+) -> None:
+    more = ("train_on=[speech,text]", "trainer.accumulate=2", *pairs)
+    given = [one for one in words(checkpoint, tree, tmp_path, *more) if "width" not in one]
+    folder = run([*given, "adaptation=everything", "search.num_translations=0"])
+    assert any("text_encoder" in name for name in trained(folder))
+    model: Any = Translation().load(folder, device="cpu").model  # type: ignore[attr-defined]
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in trained(folder).items())
+    config = compose(words(checkpoint, tree, tmp_path, "start=run", f"start.run={folder}"))
+    begun = build_recogniser(config, parts=["speech"]).model.state_dict()
+    kept = {name: tensor for name, tensor in trained(folder).items() if "text_encoder" not in name}
+    assert any("running_mean" in name for name in kept)
+    assert all(torch.equal(begun[name], tensor) for name, tensor in kept.items())
+
+
 def test_a_training_goes_on_from_another(checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path) -> None:
     """Text, then speech: the decoder's adapters stay as the text left them, beside those that the speech trains."""
     decoder = ("adaptation=decoder_adapters", "adaptation.width=4")
@@ -136,6 +155,81 @@ def test_a_model_is_decoded_as_it_is(checkpoint: Path, tree: Path, tmp_path: Pat
     given = [one for one in words(checkpoint, tree, tmp_path, "train_on=[]", "adaptation=frozen") if "width" not in one]
     result = read(run(given), TranslationResult)
     assert (result.num_trainable, result.cost["iterations"], result.scores) == (0, 0, {})
+
+
+@pytest.mark.parametrize("train_on", ["[]", "[speech]", "[text]"])
+def test_text_is_scored_whatever_was_trained(
+    train_on: str, checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adaptation = {"[]": "frozen", "[speech]": "everything", "[text]": "decoder_adapters"}[train_on]
+    given = [one for one in words(checkpoint, tree, tmp_path, f"train_on={train_on}", *pairs) if "width" not in one]
+    folder = run([*given, f"adaptation={adaptation}", "search.num_translations=3"])
+    result = read(folder, TranslationResult)
+    low, value, high = (result.scores[f"text_bits_per_character{end}"] for end in ("_low", "", "_high"))
+    assert low < value < high
+    scored = result.text["scored"]
+    assert (scored["split"], scored["num_pairs"], scored["num_characters"]) == ("dev", 4, 9 + 3 + 3 + 7)
+    rows = [json.loads(line) for line in (folder / "translations.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["source"] for row in rows] == ["good day", "day", "good"]
+    assert "words" in result.protocols.sections
+    Translation().show(folder)
+    shown = capsys.readouterr().out
+    assert "Parallel text tsv, split dev: 4 pairs" in shown
+    assert f"{value:.3f}" in shown
+    if train_on == "[speech]":
+        assert not any("text_encoder" in name for name in trained(folder)), "it got no gradient"
+        Translation().load(folder, device="cpu")
+
+
+def test_test_pairs_come_before_those_of_validation(checkpoint: Path, tree: Path, tmp_path: Path) -> None:
+    path = tmp_path / "test.tsv"
+    path.write_text("source\ttarget\nday\tTag\n")
+    text = ["text=tsv", f"text.dev={path}", f"text.test={path}", "text.source_language=eng", "text.target_language=deu"]
+    given = [one for one in words(checkpoint, tree, tmp_path, "train_on=[]", *text) if "width" not in one]
+    config = compose([*given, "adaptation=frozen"])
+    data = build_data(config, build_recogniser(config, parts=parts(config)).model.translator)
+    assert data.text is not None
+    assert (data.text.split, len(data.text.pairs)) == ("test", 1)
+    foreign = compose([*given, "adaptation=frozen", "text.target_language=kat"])
+    with pytest.raises(ValueError, match="the model has no language 'kat'"):
+        build_data(foreign, build_recogniser(foreign, parts=["text"]).model.translator)
+
+
+def test_a_run_that_was_killed_as_it_translated_ends_the_same(
+    checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = (
+        "adaptation=decoder_adapters",
+        "adaptation.width=4",
+        "train_on=[text]",
+        "text_loading.eval_batch_s=1",
+        *pairs,
+    )
+    whole = run(words(checkpoint, tree, tmp_path / "whole", *more))
+    again = words(checkpoint, tree, tmp_path / "killed", *more)
+    translations, calls = TranslationRecogniser.translations, []
+
+    def dying(self: TranslationRecogniser, batch: Any) -> list[str]:
+        calls.append(batch.ids)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return translations(self, batch)
+
+    monkeypatch.setattr(TranslationRecogniser, "translations", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(again)
+    resumed = run(again)
+    assert len(calls) == 3 + 2, "two of four were there"
+    assert (resumed / "translations.jsonl").read_bytes() == (whole / "translations.jsonl").read_bytes()
+    assert read(resumed, TranslationResult).scores == read(whole, TranslationResult).scores
+
+
+def test_how_many_are_translated_is_no_other_run() -> None:
+    one, other, third = (
+        compose(["+exp=seamless/text", *more])["run_id"]
+        for more in ([], ["search.num_translations=0"], ["search.num_beams=1"])
+    )
+    assert one == other != third
 
 
 def test_an_adaptation_that_was_killed_ends_the_same(checkpoint: Path, tree: Path, tmp_path: Path) -> None:
@@ -171,6 +265,10 @@ def test_batches_alternate_from_any_iteration() -> None:
     [
         (["train_on=[]"], "train_on=[] decodes without training: choose adaptation=frozen"),
         (["train_on=[text]"], "train_on has text, but there is no parallel text"),
+        (
+            ["text=synthetic", "text.target_language=deu", "text_loading=null"],
+            "read in batches, but text_loading is null",
+        ),
         (["train_on=[songs]"], "train_on=['songs']: give speech, text, or both"),
         (["train_on=[text]", "text=synthetic", "text.target_language=deu"], "the stack encoder would learn nothing"),
     ],

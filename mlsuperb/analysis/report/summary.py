@@ -50,7 +50,7 @@ def _headline_facts(run: LoadedRun) -> Iterator[Fact]:
         for name, label in about.summary.items():
             if name not in metrics or metrics[name].value is None:
                 continue
-            subset, _, kind = name.partition("_")
+            subset, kind = _parts(name)
             interval = _interval(run, subset, kind) if kind in POOLED else None
             certain = f"95 % interval {interval.low:.1f} to {interval.high:.1f}. " if interval else ""
             languages = metrics[name].languages

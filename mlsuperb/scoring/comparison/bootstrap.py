@@ -24,7 +24,8 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A number measured on the given utterances, and the bounds that the draws give; in % (of a difference: in points)."""
+    """A number measured on the given utterances, and the bounds that the draws give; in % (of a difference: in points; of
+    `ratio_interval`: as the ratio is)."""
 
     value: float
     low: float
@@ -80,6 +81,24 @@ def difference_interval(
         )
     parts = [_parts(first, of), _parts(second, of)]
     return _interval(parts, confidence=confidence, num_resamples=num_resamples, seed=seed)
+
+
+def ratio_interval(
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> Interval | None:
+    """The interval of a ratio of sums over sentences, such as bits per character, as it is (not in %); None as above.
+
+    Raises:
+        ValueError: as above.
+    """
+    parts = np.array([numerators, denominators], np.float64)
+    found = _interval([parts], confidence=confidence, num_resamples=num_resamples, seed=seed)
+    return found and Interval(value=found.value / 100, low=found.low / 100, high=found.high / 100)
 
 
 def _parts(counts: Sequence[Counts], of: Rate) -> Floats:

@@ -36,7 +36,7 @@ from mlsuperb.types import Hypothesis, TaskFacts
 NORMALISER_VERSION = "1"
 DIALECT_SPLIT = "dev_dialect"
 NUM_WORST = 15
-_NO_SPACES = frozenset({"cmn", "jpn", "tha", "yue"})
+NO_SPACES = frozenset({"cmn", "jpn", "tha", "yue"})
 _LEADING_TOKEN = re.compile(r"\s*\[[a-z]{3}(?:_[a-z]{3})?\]")
 
 
@@ -103,13 +103,9 @@ class Challenge:
     def pair(self, one: Hypothesis) -> Pair:
         """An utterance as it is compared."""
         language = language_of(one)
-
-        def normalise(text: str) -> str:
-            return joined(text.strip(), language).translate(_PUBLIC_PUNCTUATION).upper()
-
         return Pair(
-            normalise(reference_of(one)),
-            normalise(one.hypothesis[5:]),
+            normalised(reference_of(one), language),
+            normalised(one.hypothesis[5:], language),
             language_right=one.hypothesis[:5] == f"[{language}]",
         )
 
@@ -148,6 +144,12 @@ class Challenge:
 protocol = Challenge()
 
 
+def normalised(text: str, language: str) -> str:
+    """The public form's normalisation: no whitespace in `NO_SPACES`, no punctuation (every character of a Unicode category P),
+    upper case. Everything else stays: symbols, marks, composed and decomposed letters, several spaces in a row."""
+    return joined(text.strip(), language).translate(_PUBLIC_PUNCTUATION).upper()
+
+
 def utterance_cer(reference: str, text: str) -> float:
     """jiwer's character error rate of one utterance: both stripped, edits over reference characters (over 1 if there
     are none)."""
@@ -157,7 +159,7 @@ def utterance_cer(reference: str, text: str) -> float:
 
 def joined(text: str, language: str) -> str:
     """Without whitespace, in the languages that are written so."""
-    return re.sub(r"\s", "", text) if language in _NO_SPACES else text
+    return re.sub(r"\s", "", text) if language in NO_SPACES else text
 
 
 def language_of(one: Hypothesis) -> str:

@@ -64,7 +64,7 @@ def test_runs_with_the_same_option_differ_by_its_settings_beside_runs_with_anoth
 def test_runs_stand_side_by_side(utterance) -> None:
     first = result(utterance, config(LORA), "[eng] HELLO")
     second = result(utterance, config({"name": "full"}), "[fra] HALLO", num_trainable=315_400_000, loss=1.25)
-    table = runs_table([first, second])
+    table = runs_table([first, second], protocol="v2")
     assert table.columns == (
         "adaptation",
         "trained",

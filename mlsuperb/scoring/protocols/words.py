@@ -1,0 +1,145 @@
+"""Word error rate beside character error rate, for systems whose papers report both (SeamlessM4T's adaptations, Whisper).
+
+The paper of those adaptations (arXiv 2410.13445) publishes no normalisation. Both rates are taken after that of the public
+scorer of the 2025 challenge (`challenge.normalised`: punctuation out, upper case), which the public fine-tuning of SeamlessM4T
+for IWSLT 2025 (arXiv 2505.21781) uses as well, so that CER and WER are of the same texts. Language tokens are deleted where the
+task has them.
+
+Words are what whitespace parts. Edits are counted with equal costs (Levenshtein), as jiwer counts them: errors of a language,
+or of all, over its reference words or characters. An utterance with an empty reference adds insertions only.
+
+Some languages are written without spaces between words: the challenge's, whose whitespace its normalisation takes out, and
+Lao, Burmese and Khmer. They have a character error rate and no word error rate, and are named where a word error rate is taken
+over several languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from rapidfuzz.distance import Levenshtein
+
+from mlsuperb.scoring.counts import Counts, grouped, nested
+from mlsuperb.scoring.metrics import LOWER, mean, metric
+from mlsuperb.scoring.protocols.challenge import NO_SPACES, NORMALISER_VERSION, language_of, normalised, reference_of
+from mlsuperb.scoring.utterances import LANGUAGE_TOKEN
+from mlsuperb.types import Hypothesis, TaskFacts
+
+# ISO 639-3. Beside the challenge's: Lao and Burmese, of which Whisper's paper (arXiv 2212.04356) reports characters, too, and
+# Khmer; the macrolanguage of Mandarin.
+WITHOUT_WORDS = NO_SPACES | {"khm", "lao", "mya", "zho"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordCounts:
+    """Of one utterance or of many: edits and reference length in words (both 0 in a language without words) and in characters."""
+
+    num_utterances: int = 0
+    word_errors: int = 0
+    num_words: int = 0
+    character_errors: int = 0
+    num_characters: int = 0
+
+    @property
+    def wer(self) -> float | None:
+        """Word errors per reference word in %; None without a reference word."""
+        return 100 * self.word_errors / self.num_words if self.num_words else None
+
+    @property
+    def cer(self) -> float | None:
+        """Character errors per reference character in %; None without a reference character."""
+        return 100 * self.character_errors / self.num_characters if self.num_characters else None
+
+
+class Words:
+    """See `ScoringProtocol`."""
+
+    name = "words"
+    version = "1"
+    title = "words beside characters, after the 2025 challenge's normalisation: means over languages, and pooled"
+    year = 2024
+    headline: Mapping[str, str] = {"macro_wer": "WER", "macro_cer": "CER"}
+    summary: Mapping[str, str] = {"macro_wer": "WER, mean over languages", "macro_cer": "CER, mean over languages"}
+    meanings = {
+        "macro_wer": "mean of the languages' word error rates",
+        "micro_wer": "word errors over reference words, pooled",
+        "macro_cer": "mean of the languages' character error rates",
+        "micro_cer": "character errors over reference characters, pooled",
+    }
+
+    def why_not(self, facts: TaskFacts) -> str:
+        """It is for transcripts in characters."""
+        if not facts.has_text:
+            return f"needs transcripts, task {facts.name} has none"
+        return "" if facts.units == "char" else f"counts words of written text, this task has {facts.units}s"
+
+    def score(
+        self, hypotheses: Sequence[Hypothesis], facts: TaskFacts, counts: Callable[[], Sequence[Counts]]
+    ) -> dict[str, Any]:
+        """The section of a result. It counts for itself, after its own normalisation."""
+        members = grouped(hypotheses, lambda one: (one.split, one.dataset, language_of(one)))
+        table = {key: _total([_counted(one, facts) for one in members[key]]) for key in sorted(members)}
+        by_split: dict[str, dict[str, list[WordCounts]]] = {}
+        for (split, _, language), found in table.items():
+            by_split.setdefault(split, {}).setdefault(language, []).append(found)
+        pooled = {
+            split: {language: _total(found) for language, found in languages.items()}
+            for split, languages in by_split.items()
+        }
+        return {
+            "normaliser": {"name": "challenge", "version": NORMALISER_VERSION},
+            "units": "word",
+            "counts": nested({key: asdict(found) for key, found in table.items()}),
+            "metrics": {split: _metrics(languages) for split, languages in pooled.items()},
+            "per_language": {
+                split: {
+                    language: {"wer": found.wer, "cer": found.cer, "num_utterances": found.num_utterances}
+                    for language, found in languages.items()
+                }
+                for split, languages in pooled.items()
+            },
+        }
+
+
+protocol = Words()
+
+
+def _counted(one: Hypothesis, facts: TaskFacts) -> WordCounts:
+    language = language_of(one)
+    output = LANGUAGE_TOKEN.sub("", one.hypothesis) if facts.has_language else one.hypothesis
+    reference, text = (normalised(side, language).strip() for side in (reference_of(one), output))
+    reference_words, words = ([], []) if language in WITHOUT_WORDS else (reference.split(), text.split())
+    return WordCounts(
+        num_utterances=1,
+        word_errors=Levenshtein.distance(reference_words, words),
+        num_words=len(reference_words),
+        character_errors=Levenshtein.distance(reference, text),
+        num_characters=len(reference),
+    )
+
+
+def _total(counts: Sequence[WordCounts]) -> WordCounts:
+    return WordCounts(**{one.name: sum(getattr(row, one.name) for row in counts) for one in fields(WordCounts)})
+
+
+def _metrics(languages: Mapping[str, WordCounts]) -> dict[str, Any]:
+    with_words = {language: found for language, found in languages.items() if language not in WITHOUT_WORDS}
+    without = [language for language in languages if language in WITHOUT_WORDS]
+    left_out = {"without_words": without} if without else {}
+    words, characters = _total([*with_words.values()]), _total([*languages.values()])
+    micro_wer = metric(words.wer, better=LOWER, reason="no reference text", **_size(words, with_words))
+    macro_wer = mean({language: found.wer for language, found in with_words.items()}, better=LOWER)
+    if not with_words:
+        macro_wer["reason"] = micro_wer["reason"] = f"written without spaces between words: {', '.join(without)}"
+    return {
+        "macro_wer": macro_wer | left_out,
+        "micro_wer": micro_wer | left_out,
+        "macro_cer": mean({language: found.cer for language, found in languages.items()}, better=LOWER),
+        "micro_cer": metric(characters.cer, better=LOWER, reason="no reference text", **_size(characters, languages)),
+    }
+
+
+def _size(pooled: WordCounts, languages: Mapping[str, WordCounts]) -> dict[str, int]:
+    return {"num_languages": len(languages), "num_utterances": pooled.num_utterances}
