@@ -135,7 +135,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> None:
     """Print a shell's script; for these scripts, `words -- LINE...`, the words that can stand in the line's last place."""
-    if " ".join(arguments[:2]) == "words --":
+    if list(arguments[:2]) == ["words", "--"]:
         sys.stdout.writelines(f"{one}\n" for one in candidates(arguments[2:]))
         return
     parser = argparse.ArgumentParser(

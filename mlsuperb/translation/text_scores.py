@@ -28,7 +28,7 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.files import disk_errors_named, drop_cut_line, write_atomic
 from mlsuperb.scoring.comparison.bootstrap import ratio_interval
 from mlsuperb.scoring.counts import grouped
-from mlsuperb.scoring.protocols.words import WITHOUT_WORDS
+from mlsuperb.scoring.protocols.wer import WITHOUT_WORDS
 from mlsuperb.translation.data import ScoredText
 from mlsuperb.translation.recogniser import TranslationRecogniser
 

@@ -171,7 +171,7 @@ def test_text_is_scored_whatever_was_trained(
     assert (scored["split"], scored["num_pairs"], scored["num_characters"]) == ("dev", 4, 9 + 3 + 3 + 7)
     rows = [json.loads(line) for line in (folder / "translations.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["source"] for row in rows] == ["good day", "day", "good"]
-    assert "words" in result.protocols.sections
+    assert "wer" in result.protocols.sections
     Translation().show(folder)
     shown = capsys.readouterr().out
     assert "Parallel text tsv, split dev: 4 pairs" in shown

@@ -53,10 +53,10 @@ class WordCounts:
         return 100 * self.character_errors / self.num_characters if self.num_characters else None
 
 
-class Words:
+class WordErrors:
     """See `ScoringProtocol`."""
 
-    name = "words"
+    name = "wer"
     version = "1"
     title = "words beside characters, after the 2025 challenge's normalisation: means over languages, and pooled"
     year = 2024
@@ -103,7 +103,7 @@ class Words:
         }
 
 
-protocol = Words()
+protocol = WordErrors()
 
 
 def _counted(one: Hypothesis, facts: TaskFacts) -> WordCounts:
