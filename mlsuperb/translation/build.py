@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def build_model(config: Mapping[str, Any], *, parts: Collection[str]) -> TranslationModel:
-    """A translator with what an earlier run trained (`start`) and with its own adaptation.
+    """A translator with what an earlier run trained (`start`) and with its own adaptation; rows of new languages are trained with any.
 
     Args:
         parts: `speech`, `text`, or both, of the translator.
@@ -41,6 +41,7 @@ def build_model(config: Mapping[str, Any], *, parts: Collection[str]) -> Transla
         adaptation.apply(translator)
     else:
         start.apply(translator, adaptation, own=config["adaptation"])
+    translator.new_rows.requires_grad_(True)
     some_language = next(iter(translator.languages))
     return TranslationModel(
         translator, loss=instantiate(config["loss"]), num_prefix=len(translator.prefix(some_language))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mlsuperb.translation.search import Search
 from mlsuperb.types import Tensors
@@ -37,19 +37,29 @@ class Translator(Stacked, ABC):
 
     Attributes:
         model: transformers' model with the decoder, on which `generate` is called.
+        tokenizer: of transformers, or what is as one.
         languages: ISO 639-3 code -> token of the language.
         pad, end: tokens.
         vocab_size: V.
         hears, reads: whether it encodes speech, text.
+        new_rows: of languages that the model had no token for (`mlsuperb.translation.new_rows`), by table; always trained, whatever
+            the adaptation.
+        new_tokens: their tokens, which the tokenizer does not know.
     """
 
     model: Any
+    tokenizer: Any
     languages: Mapping[str, int]
     pad: int
     end: int
     vocab_size: int
     hears: bool
     reads: bool
+    new_tokens: frozenset[int] = frozenset()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.new_rows = nn.ModuleDict()
 
     @abstractmethod
     def hear(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
@@ -79,9 +89,11 @@ class Translator(Stacked, ABC):
     def source_tokens(self, text: str, language: str) -> list[int]:
         """A text in a language as the text encoder reads it."""
 
-    @abstractmethod
     def text(self, tokens: Sequence[int]) -> str:
         """The text of tokens, special ones left out."""
+        known = [token for token in tokens if token not in self.new_tokens]
+        text: str = self.tokenizer.decode(known, skip_special_tokens=True)
+        return text.strip()
 
     def target(self, text: str, language: str) -> list[int]:
         """Prefix, text and end: what the decoder learns to write."""
@@ -95,7 +107,8 @@ class Translator(Stacked, ABC):
         if language not in self.languages:
             raise ValueError(
                 f"the model has no language {language!r}; it has {', '.join(sorted(self.languages))}. Name one of these for it "
-                f"by +model.language_codes.{language}=CODE"
+                f"by +model.language_codes.{language}=CODE, or give it a row of its own that begins as one of these: "
+                f"+model.new_languages.{language}=CODE"
             )
         return self.languages[language]
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 from mlsuperb.translation.languages import with_aliases
+from mlsuperb.translation.new_rows import add_languages, code_problems
 from mlsuperb.translation.translator import Memory, Translator, load_tokenizer
 from mlsuperb.upstreams.base import ENCODER, SAMPLE_RATE_HZ, Stack, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, checkpoint_problems, load
@@ -39,6 +40,7 @@ STACKS: dict[str, Stack] = {
 }
 # codes of Whisper's tokens (ISO 639-1, with some of its own) that are no ISO 639-1 code of the language that is meant
 _OWN = {"jw": "jav", "haw": "haw", "yue": "yue"}
+_NUM_TIMESTAMPS = 1501  # tokens behind `<|notimestamps|>`, from 0 to 30 s in steps of 20 ms; not every tokenizer names them
 
 
 class WhisperTranslator(Translator):
@@ -53,14 +55,16 @@ class WhisperTranslator(Translator):
         model: of transformers.
         tokenizer: of transformers.
         own_codes: code of the data -> code of the model (ISO 639-3), beside those that everybody uses.
+        new: see `mlsuperb.translation.new_rows.add_languages`.
         window_s: no utterance may be longer.
     """
 
     stacks = STACKS
 
     def __init__(
-        self, model: Any, *, tokenizer: Any, own_codes: Mapping[str, str] | None = None, window_s: float = 30.0
-    ) -> None:
+        self, model: Any, *, tokenizer: Any, own_codes: Mapping[str, str] | None = None,
+        new: Mapping[str, str] | None = None, window_s: float = 30.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.model, self.tokenizer, self.window_s = model, tokenizer, window_s
         self.hears = self.reads = True
@@ -75,6 +79,10 @@ class WhisperTranslator(Translator):
             ["<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>"]
         )
         self._start, self._task = start, [task, plain]
+        if new:
+            used = {*tokenizer.get_vocab().values(), *range(plain + 1, plain + 1 + _NUM_TIMESTAMPS)}
+            unused = [token for token in range(self.vocab_size) if token not in used]
+            add_languages(self, new, inputs={model.model.decoder.embed_tokens: 1.0}, output=model.proj_out, unused=unused)
 
     def hear(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
         if (longest_s := int(lengths_B.max()) / SAMPLE_RATE_HZ) > self.window_s:
@@ -112,10 +120,6 @@ class WhisperTranslator(Translator):
     def source_tokens(self, text: str, language: str) -> list[int]:
         return [self.end]
 
-    def text(self, tokens: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return text.strip()
-
 
 def _all_of(hidden_BMD: Tensor) -> Memory:
     valid_BM = torch.ones(hidden_BMD.shape[:2], dtype=torch.bool, device=hidden_BMD.device)
@@ -145,19 +149,28 @@ class Whisper(WhisperTranslator):
         checkpoint: an id on the hub (`openai/whisper-small`) or a folder written by `save_pretrained`, with the files of its
             tokenizer.
         revision: branch, tag or commit on the hub.
-        language_codes, window_s: see `WhisperTranslator` and `SeamlessM4T`.
+        language_codes, new_languages, window_s: see `WhisperTranslator` and `SeamlessM4T`. The published tables have no unused row,
+            so that new languages fit only into one that somebody made larger.
         parts: `speech`, `text`, or both: makes no difference, since there is no text encoder.
     """
 
     def __init__(
         self, *, checkpoint: str, parts: Collection[str], revision: str = "main",
-        language_codes: Mapping[str, str] | None = None, window_s: Annotated[float, Field(gt=0, le=30)] = 30.0,
+        language_codes: Mapping[str, str] | None = None, new_languages: Mapping[str, str] | None = None,
+        window_s: Annotated[float, Field(gt=0, le=30)] = 30.0,
     ) -> None:  # fmt: skip
         loaded = load(checkpoint, revision=revision, kind=KIND)
-        super().__init__(loaded.model, tokenizer=load_tokenizer(loaded), own_codes=language_codes, window_s=window_s)
-        self._record = {**loaded.record(), **size_and_type(self)}
+        super().__init__(
+            loaded.model, tokenizer=load_tokenizer(loaded), own_codes=language_codes, new=new_languages, window_s=window_s
+        )
+        rows = {code: self.languages[code] for code in new_languages or {}}
+        self._record = {
+            "model_type": loaded.config["model_type"], **loaded.record(), **size_and_type(self), "new_languages": rows,
+        }  # fmt: skip
 
     @classmethod
-    def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
-        """What can be said against the checkpoint without network or weights."""
-        return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
+    def problems(
+        cls, *, checkpoint: str, revision: str = "main", new_languages: Mapping[str, str] | None = None, **_others: object
+    ) -> list[str]:
+        """What can be said against the settings without network or weights."""
+        return [*checkpoint_problems(checkpoint, revision=revision, kind=KIND), *code_problems(new_languages or {})]
