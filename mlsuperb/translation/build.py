@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.config.build import instantiate
-from mlsuperb.runs import store
 from mlsuperb.runs.environment import set_seed
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
-from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
@@ -28,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def build_model(config: Mapping[str, Any], *, parts: Collection[str]) -> TranslationModel:
-    """A translator with what an earlier run trained (`start`) and with its own adaptation; rows of new languages are trained with any.
+    """A translator with what an earlier run trained (`start`) and with its own adaptation; rows of new languages are always trained.
 
     Args:
         parts: `speech`, `text`, or both, of the translator.
@@ -53,6 +51,8 @@ def build_recogniser(config: Mapping[str, Any], *, parts: Collection[str]) -> Tr
     device = prepare_process(choose_device(config["trainer"]["device"]))
     model = build_model(config, parts=parts).to(device).eval()
     trained = count_trained(model)
+    record = model.translator.record()
+    log.info("model %s from %s", record.get("model_type", "of its own"), record["checkpoint"])
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
     log.info("%s of %s", describe_trained(trained), f"{num_parameters(model.parameters()):,}")
     return TranslationRecogniser(
@@ -82,20 +82,15 @@ def validate(recogniser: TranslationRecogniser, data: Data) -> dict[str, float]:
 def hearing(config: Mapping[str, Any], folder: Path, trained: TranslationRecogniser) -> TranslationRecogniser:
     """What transcribes after a training: the trained model itself, or, where only text was in memory, one that hears with the
     same decoder."""
-    return trained if trained.model.translator.hears else _trained(config, folder)
+    return trained if trained.model.translator.hears else load_recogniser(folder, config)
 
 
 def load_recogniser(folder: Path, config: Mapping[str, Any]) -> TranslationRecogniser:
-    """The trained model of a run's folder.
+    """The trained model of a run's folder, with the search and loading of a configuration that is else the run's own.
 
     Raises:
-        ValueError: the run has not finished, or its weights do not fit its settings.
+        ValueError: its weights do not fit its settings.
     """
-    store.read(folder, TranslationResult)
-    return _trained(config, folder)
-
-
-def _trained(config: Mapping[str, Any], folder: Path) -> TranslationRecogniser:
     recogniser = build_recogniser(config, parts=["speech"])
     if config["train_on"]:
         load_trained(recogniser.model, folder / MODEL_FILE)

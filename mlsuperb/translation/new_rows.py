@@ -43,8 +43,8 @@ class NewRows(nn.Module):
 
 
 class EmbeddingWithNewRows(nn.Module):
-    """An embedding in which the tokens of `new_rows` have the rows of these. `scale` is what the embedding multiplies its rows by.
-    The rows stand in a tuple, so that they are no module of the embedding's own: their parameters have one name only."""
+    """An embedding in which the tokens of `new_rows` have the rows of these. The embedding multiplies its rows by `scale`. The
+    new rows stand in a tuple, so that they are no module of the embedding's own: their parameters have one name only."""
 
     new_rows: tuple[NewRows]
     scale: float

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mlsuperb.translation.search import Search
 from mlsuperb.types import Tensors
 from mlsuperb.upstreams.base import Stacked
-from mlsuperb.upstreams.checkpoint import Loaded
+from mlsuperb.upstreams.checkpoint import Loaded, local_folder, type_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,11 @@ class Translator(Stacked, ABC):
         pad, end: tokens.
         vocab_size: V.
         hears, reads: whether it encodes speech, text.
-        new_rows: of languages that the model had no token for (`mlsuperb.translation.new_rows`), by table; always trained, whatever
-            the adaptation.
+        max_speech_s: seconds of speech that it was made for; `speech_limit` is the same in words, with the setting.
+        max_tokens: tokens that its decoder reads, of the prefix on: a target without its end.
+        extends: whether it computes positions beyond these by a formula; else it cannot.
+        new_rows: of languages that the model had no token for (`mlsuperb.translation.new_rows`), by table; always trained,
+            whatever the adaptation.
         new_tokens: their tokens, which the tokenizer does not know.
     """
 
@@ -55,6 +58,10 @@ class Translator(Stacked, ABC):
     vocab_size: int
     hears: bool
     reads: bool
+    max_speech_s: float
+    speech_limit: str
+    max_tokens: int
+    extends: bool
     new_tokens: frozenset[int] = frozenset()
 
     def __init__(self) -> None:
@@ -136,6 +143,18 @@ class Translator(Stacked, ABC):
         return sequences
 
 
+# `model_type` in config.json -> the option of `model=` that reads such checkpoints
+OPTIONS = {"whisper": "model=whisper_base", **dict.fromkeys(("seamless_m4t", "seamless_m4t_v2"), "model=seamless_m4t")}
+
+
+def model_problems(config: Mapping[str, Any], *, supported: Mapping[str, str]) -> list[str]:
+    """Whether a checkpoint is for another option of `model=` (see `type_problems`)."""
+    return type_problems(config, supported=supported, options=OPTIONS)
+
+
+TOKENIZER_FILES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.json")
+
+
 def load_tokenizer(loaded: Loaded) -> Any:
     """The tokenizer beside a checkpoint's weights.
 
@@ -144,7 +163,12 @@ def load_tokenizer(loaded: Loaded) -> Any:
     """
     from transformers import AutoTokenizer
 
+    folder = local_folder(loaded.checkpoint)
     try:
+        if folder and not any((folder / name).is_file() for name in TOKENIZER_FILES):
+            raise ValueError(
+                f"it has none of the files {', '.join(TOKENIZER_FILES)}"
+            )  # transformers would make an empty one
         tokenizer: Any = AutoTokenizer.from_pretrained(loaded.checkpoint, revision=loaded.commit or loaded.revision)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,12 @@ def test_a_table_of_its_own_is_trained_with_the_model(checkpoint: Path, tree: Pa
               *text_words(tmp_path, "bem"))
     )  # fmt: skip
     more = ("adaptation.width=4", "start=run", f"start.run={text}", "+model.new_languages={wol: mean, bem: deu}")
-    speech = run(words(checkpoint, tree, tmp_path, *more, "trainer.iterations_per_epoch=1", "trainer.optimizer.lr=1e-30"))
-    names, before, after = "translator.new_rows.inputs.language_", *(
-        load_file(folder / "model.safetensors") for folder in (text, speech)
+    speech = run(
+        words(checkpoint, tree, tmp_path, *more, "trainer.iterations_per_epoch=1", "trainer.optimizer.lr=1e-30")
+    )
+    names, before, after = (
+        "translator.new_rows.inputs.language_",
+        *(load_file(folder / "model.safetensors") for folder in (text, speech)),
     )
     assert any(".bottleneck." in name for name in after)
     torch.testing.assert_close(after[f"{names}bem"], before[f"{names}bem"])
@@ -170,7 +174,7 @@ def test_rows_that_may_be_taken() -> None:
     [
         ({"swa": "deu"}, "model.new_languages names swa, which the model has a token for already"),
         ({"bem": "kat"}, r"model.new_languages.bem=kat: the model has no language 'kat' to begin as. Give mean, or one of deu"),
-        ({f"q{letter}a": "deu" for letter in map(chr, range(97, 123))} | {f"q{letter}b": "deu" for letter in map(chr, range(97, 123))},
+        ({f"q{one}{two}": "deu" for one in string.ascii_lowercase for two in "ab"},
          r"52 languages .*has \d+ unused rows.* \+model.language_codes.CODE"),
     ],
 )  # fmt: skip
@@ -190,7 +194,9 @@ def test_settings_are_checked_before_a_model_is_loaded(checkpoint: Path, tree: P
 
 def test_a_language_without_a_row_is_named_with_both_ways_out(checkpoint: Path) -> None:
     translator = SeamlessM4T(checkpoint=str(checkpoint), parts=["text"])
-    with pytest.raises(ValueError, match=r"no language 'bem'.*\+model.language_codes.bem=CODE.*\+model.new_languages.bem=CODE"):
+    with pytest.raises(
+        ValueError, match=r"no language 'bem'.*\+model.language_codes.bem=CODE.*\+model.new_languages.bem=CODE"
+    ):
         translator.prefix("bem")
 
 
@@ -213,4 +219,6 @@ def test_a_larger_whisper_has(tmp_path: Path) -> None:
     memory = new.hear(*noise())
     found = new.generate(memory, torch.tensor([new.prefix("wol")]), Search(num_beams=2, max_tokens=5))
     assert found[0, :4].tolist() == new.prefix("wol")
-    assert [name for name, _ in model.named_parameters() if "language_wol" in name] == ["translator.new_rows.inputs.language_wol"]
+    assert [name for name, _ in model.named_parameters() if "language_wol" in name] == [
+        "translator.new_rows.inputs.language_wol"
+    ]

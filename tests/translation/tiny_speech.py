@@ -9,7 +9,9 @@ import numpy as np
 import soundfile
 
 
-def write_speech(root: Path, languages: Sequence[str], *, longest_s: float | None = None, text: str = "guten Tag") -> Path:
+def write_speech(
+    root: Path, languages: Sequence[str], *, longest_s: float | None = None, text: str = "guten Tag"
+) -> Path:
     """Four utterances to train on, one to validate and two to test in each language.
 
     Args:
