@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def build_model(config: Mapping[str, Any], *, parts: Collection[str]) -> TranslationModel:
-    """A translator with what an earlier run trained (`start`) and with its own adaptation; rows of new languages are always trained.
+    """A translator with what an earlier run trained (`start`) and with its own adaptation; new languages are always trained.
 
     Args:
         parts: `speech`, `text`, or both, of the translator.

@@ -82,9 +82,9 @@ def test_the_record_names_the_version(checkpoints: Path) -> None:
 
 
 def test_a_checkpoint_of_another_family_is_told_its_option(checkpoints: Path) -> None:
-    with pytest.raises(ValueError, match="'whisper'.* Use model=whisper_base for this checkpoint"):
+    with pytest.raises(ValueError, match=r"'whisper'.* Use model=whisper_base for this checkpoint"):
         SeamlessM4T(checkpoint=str(checkpoints / "whisper"), parts=["speech"])
-    with pytest.raises(ValueError, match="'seamless_m4t_v2'.* Use model=seamless_m4t for this checkpoint"):
+    with pytest.raises(ValueError, match=r"'seamless_m4t_v2'.* Use model=seamless_m4t for this checkpoint"):
         Whisper(checkpoint=str(checkpoints / "v2"), parts=["speech"])
 
 

@@ -94,7 +94,7 @@ def test_a_language_that_the_model_does_not_have_is_refused(
 
 def test_settings_of_the_model_are_refused(run: Path, place: Path) -> None:
     with pytest.raises(
-        ValueError, match="decoding cannot be changed .* give settings of data, search, scoring, loading"
+        ValueError, match=r"decoding cannot be changed .* give settings of data, search, scoring, loading"
     ):
         evaluate.evaluate(run, [*words(place, "deu"), "decoding=greedy"], device="cpu")
 
