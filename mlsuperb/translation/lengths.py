@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,7 @@ from mlsuperb.translation.translator import Translator
 log = logging.getLogger(__name__)
 
 _NUM_SPECIAL = 8  # tokens beside the text, at most
-Tokens = Callable[[Any], Sequence[int]]  # of a row of a manifest
+Tokens = Callable[[Any], Sized]  # of a row of a manifest
 
 
 def leave_out_long(

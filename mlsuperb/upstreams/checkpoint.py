@@ -136,7 +136,7 @@ def type_problems(
         return []
     names = ", ".join(dict.fromkeys(supported.values()))
     remedy = (
-        f"Use {options[model_type]} for this checkpoint."
+        f"Use {options[str(model_type)]} for this checkpoint."
         if model_type in options
         else "Choose a checkpoint of one of these."
     )
