@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from mlsuperb.benchmark.recogniser import Recogniser
     from mlsuperb.runs.run import Run
+
+log = logging.getLogger(__name__)
 
 
 class Benchmark:
@@ -65,6 +68,38 @@ class Benchmark:
 
         config = load_config(folder)
         return load_recogniser(folder, config | {"trainer": config["trainer"] | {"device": device}})
+
+    def trained_config(self, folder: Path) -> dict[str, Any]:
+        """See `mlsuperb.runs.job.Evaluates`."""
+        from mlsuperb.benchmark.build import load_config
+
+        return load_config(folder)
+
+    def evaluate(self, run: Path, config: Mapping[str, Any], folder: Path, *, language: str | None) -> None:
+        """See `mlsuperb.runs.job.Evaluates`."""
+        from mlsuperb.benchmark import build, result
+        from mlsuperb.runs.decoding import decode
+        from mlsuperb.runs.environment import environment
+        from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
+        from mlsuperb.runtime.files import held
+        from mlsuperb.training.progress import PROGRESS_FILE, Progress
+
+        recogniser = build.load_recogniser(run, config)
+        if language is not None:
+            recogniser.write_in(language)
+        manifest, record = build.read_data(config)
+        test = build.test_rows(config, manifest)
+        unknown = sorted(set(test["language"]) - {token.strip("[]") for token in recogniser.vocabulary.tokens})
+        if recogniser.task.has_language and unknown:
+            log.warning("not in the training data, so never recognised: %s", ", ".join(unknown))
+        with held(folder):
+            dataset = recogniser.loading.dataset(test, encode=None, resample=build.build_corpus(config).resample)
+            with build.features_kept(config, recogniser, dataset) as (speech,):
+                decoded = decode(speech, folder / HYPOTHESES_FILE, recogniser)
+            result.save_result(
+                config, folder, record=record, model=recogniser.model, decoded=decoded,
+                progress=Progress.load(run / PROGRESS_FILE), environment=environment(),
+            )  # fmt: skip
 
     def show(self, folder: Path) -> None:
         """Scores by language and dataset, three utterances with their differences marked, the path."""

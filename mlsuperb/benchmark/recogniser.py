@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from rapidfuzz.distance import Levenshtein
 
@@ -89,6 +90,18 @@ class Recogniser:
         lid = [sums["wrong_languages"] / num] if self.task.has_language else []
         values = (sums["loss"] / num, sums["errors"] / max(1, sums["tokens"]), *lid, *own)
         return dict(zip(self.figures, values, strict=True))
+
+    def write_in(self, language: str) -> None:
+        """
+        Raises:
+            ValueError: always: no model of the benchmark is told a language.
+        """
+        raise ValueError(
+            f"--language {language}: this model is told no language, it writes what it was trained on. Leave it out"
+        )
+
+    def check(self, rows: pd.DataFrame) -> None:
+        """See `Transcriber`; it takes any."""
 
     def encode(self, batch: Batch) -> Encoding:
         """Posteriors of a batch; a GPU is not waited for."""

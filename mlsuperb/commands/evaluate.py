@@ -1,6 +1,7 @@
 """`mlsuperb evaluate RUN data=...`: decode and score other data with a trained run.
 
-What else may be given, as in mlsuperb.run: settings of data, decoding, scoring and loading; the rest is the run's own.
+What else may be given, as in mlsuperb.run: settings of data, decoding (in runs of job=translation: search), scoring and
+loading; the rest is the run's own.
 """
 
 from __future__ import annotations
@@ -12,70 +13,52 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.config.options import refuse_unknown
-from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
 
 log = logging.getLogger(__name__)
 
-CHANGEABLE = ("data", "decoding", "scoring", "loading")
+CHANGEABLE = ("data", "decoding", "search", "scoring", "loading")  # as far as the run's job has them
 
 
-def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto") -> Path:
+def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto", language: str | None = None) -> Path:
     """Decode every split of the given data that is neither `train` nor `dev`, score it, and return the folder of the
     result: `<run>/evaluations/<data>-<signature of what was given>`. What was evaluated before is not decoded again.
 
+    Args:
+        language: ISO 639-3 code of what is written, whatever the data name, for a model that is told it (job=translation).
+
     Raises:
-        ValueError: the run holds no trained model, or the data cannot be read.
+        ValueError: the run holds no trained model, the data cannot be read, or the model does not take them.
     """
-    from mlsuperb.benchmark import build
+    from mlsuperb.config.build import job_of
     from mlsuperb.config.check import check
     from mlsuperb.runs import store
     from mlsuperb.runs.identity import signature
+    from mlsuperb.runs.job import Evaluates
     from mlsuperb.scoring.result import SCORED
 
-    config = build.load_config(run) | _changes(overrides) | {"benchmark": None}  # it was of the run's own data
+    job = job_of(store.read_config(run))
+    if not isinstance(job, Evaluates):
+        raise ValueError(
+            f"{run} is a run of job={store.read_config(run)['job']['name']}, which writes no text to evaluate"
+        )
+    config = job.trained_config(run)
+    changeable = [name for name in CHANGEABLE if name in job.groups]
+    config |= _changes(overrides, changeable, job=config["job"]["name"])
+    if "benchmark" in job.settings:
+        config["benchmark"] = None  # it was of the run's own data
     check(config)
-    given = signature({name: config[name] for name in CHANGEABLE})
-    folder = run / "evaluations" / f"{config['data']['name']}-{given}"
+    chosen = {name: config[name] for name in changeable} | ({} if language is None else {"language": language})
+    folder = run / "evaluations" / f"{config['data']['name']}-{signature(chosen)}"
     done = store.why_unfinished(folder) is None
     # protocols are no part of the folder's name
     if done and store.read(folder, *SCORED).config["scoring"] == config["scoring"]:
         log.info("evaluated before; here is its result (remove %s to do it again)", folder)
         return folder
-    _decode(run, config, folder, device=device)
+    job.evaluate(run, config | {"trainer": config["trainer"] | {"device": device}}, folder, language=language)
     return folder
 
 
-def _decode(run: Path, config: dict[str, Any], folder: Path, *, device: str) -> None:
-    """Decode and score into `folder`."""
-    from mlsuperb.benchmark import build
-    from mlsuperb.benchmark.result import save_result
-    from mlsuperb.runs.decoding import decode
-    from mlsuperb.runs.environment import environment
-    from mlsuperb.runtime.files import held
-    from mlsuperb.training.progress import PROGRESS_FILE, Progress
-
-    recogniser = build.load_recogniser(run, config | {"trainer": config["trainer"] | {"device": device}})
-    manifest, record = build.read_data(config)
-    test = build.test_rows(config, manifest)
-    unknown = sorted(set(test["language"]) - {token.strip("[]") for token in recogniser.vocabulary.tokens})
-    if recogniser.task.has_language and unknown:
-        log.warning("not in the training data, so never recognised: %s", ", ".join(unknown))
-    with held(folder):
-        dataset = recogniser.loading.dataset(test, encode=None, resample=build.build_corpus(config).resample)
-        with build.features_kept(config, recogniser, dataset) as (speech,):
-            decoded = decode(speech, folder / HYPOTHESES_FILE, recogniser)
-        save_result(
-            config,
-            folder,
-            record=record,
-            model=recogniser.model,
-            decoded=decoded,
-            progress=Progress.load(run / PROGRESS_FILE),
-            environment=environment(),
-        )
-
-
-def _changes(overrides: Sequence[str]) -> dict[str, Any]:
+def _changes(overrides: Sequence[str], changeable: Sequence[str], *, job: str) -> dict[str, Any]:
     """The groups that `overrides` change, whole.
 
     Raises:
@@ -85,9 +68,9 @@ def _changes(overrides: Sequence[str]) -> dict[str, Any]:
 
     keys = {override.lstrip("+~").partition("=")[0] for override in overrides}
     groups = {key.partition(".")[0] for key in keys} - {"manifests"}
-    if refused := groups - set(CHANGEABLE):
+    if refused := groups - set(changeable):
         raise ValueError(
-            f"{', '.join(sorted(refused))} cannot be changed for a trained run; give settings of {', '.join(CHANGEABLE)}"
+            f"{', '.join(sorted(refused))} cannot be changed for a trained run; give settings of {', '.join(changeable)}"
         )
     if "data" not in keys:
         raise ValueError("say which data to evaluate on: data=..., as in mlsuperb.run")
@@ -95,7 +78,7 @@ def _changes(overrides: Sequence[str]) -> dict[str, Any]:
         raise ValueError(
             f"say which {partial[0]} the settings are of: {partial[0]}=... beside {partial[0]}.setting=..."
         )
-    given = compose(overrides)
+    given = compose([f"job={job}", *overrides])
     return {name: given[name] for name in (*groups, "manifests")}
 
 
@@ -104,10 +87,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("run", type=Path, help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
     parser.add_argument("overrides", nargs="+", metavar="data=...", help="the data, as in mlsuperb.run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    parser.add_argument("--language", help="code (ISO 639-3) of the language to write, for runs of job=translation")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     refuse_unknown(options.overrides)
-    folder = evaluate(options.run, options.overrides, device=options.device)
-    from mlsuperb.benchmark.result import show
+    folder = evaluate(options.run, options.overrides, device=options.device, language=options.language)
+    from mlsuperb.config.build import job_of
+    from mlsuperb.runs.store import read_config
 
-    show(folder)
+    job_of(read_config(options.run)).show(folder)

@@ -12,17 +12,29 @@ from pathlib import Path
 from mlsuperb.types import Hypothesis
 
 
-def transcribe(run: Path, files: Sequence[Path], *, device: str = "auto") -> list[Hypothesis]:
+def transcribe(
+    run: Path, files: Sequence[Path], *, device: str = "auto", language: str | None = None
+) -> list[Hypothesis]:
     """Decode whole files with the model of a run folder.
 
+    Args:
+        language: ISO 639-3 code of what is written, for a model that is told it (job=translation).
+
     Raises:
-        ValueError: `run` holds no trained model, or a file cannot be read; all unreadable files are named.
+        ValueError: `run` holds no trained model, a file cannot be read, all such files being named, or the model is told no
+            language or does not have this one.
     """
     from mlsuperb.config.build import job_of
-    from mlsuperb.runs.decoding import transcribe_files
+    from mlsuperb.runs.decoding import Transcriber, transcribe_files
     from mlsuperb.runs.store import read_config
 
-    return transcribe_files(files, lambda: job_of(read_config(run)).load(run, device=device))
+    def load() -> Transcriber:
+        transcriber = job_of(read_config(run)).load(run, device=device)
+        if language is not None:
+            transcriber.write_in(language)
+        return transcriber
+
+    return transcribe_files(files, load)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,9 +44,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("files", type=Path, nargs="+", help="audio files, any format and rate that libsndfile reads")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     parser.add_argument("--json", action="store_true", help="one JSON object per file instead of columns")
+    parser.add_argument("--language", help="code (ISO 639-3) of the language to write, for runs of job=translation")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING)
-    for one in transcribe(options.run, options.files, device=options.device):
+    for one in transcribe(options.run, options.files, device=options.device, language=options.language):
         text = one.hypothesis.removeprefix(f"[{one.predicted_language}]").strip()
         if options.json:
             line = json.dumps(

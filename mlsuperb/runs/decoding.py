@@ -32,6 +32,22 @@ class Transcriber(Protocol):
 
     loading: Loading
 
+    def write_in(self, language: str) -> None:
+        """Write all texts in a language (ISO 639-3) from now on, whatever the data name.
+
+        Raises:
+            ValueError: the model is told no language, or does not have this one.
+        """
+        ...
+
+    def check(self, rows: pd.DataFrame) -> None:
+        """Look at utterances before they are decoded.
+
+        Raises:
+            ValueError: some cannot be: they are too long, or of a language that the model does not have.
+        """
+        ...
+
     def encode(self, batch: Batch) -> Any:
         """What the model makes of a batch; a GPU is not waited for."""
         ...
@@ -83,7 +99,7 @@ def transcribe_files(paths: Sequence[Path], load: Callable[[], Transcriber]) -> 
         load: gives the model; called once all files are known to be readable.
 
     Raises:
-        ValueError: a file cannot be read; all such files are named.
+        ValueError: a file cannot be read, all such files being named, or the model cannot take one.
     """
     rows, problems = [], []
     said = {"text": "", "language": "", "dataset": "", "split": "files", "speaker": ""}  # what a manifest says beside
@@ -100,7 +116,9 @@ def transcribe_files(paths: Sequence[Path], load: Callable[[], Transcriber]) -> 
     if problems:
         raise ValueError("; ".join(problems))
     transcriber = load()
-    dataset = transcriber.loading.dataset(pd.DataFrame(rows), encode=None, resample=True)
+    manifest = pd.DataFrame(rows)
+    transcriber.check(manifest)
+    dataset = transcriber.loading.dataset(manifest, encode=None, resample=True)
     with tempfile.TemporaryDirectory() as folder:
         return decode(dataset, Path(folder) / "hypotheses.jsonl", transcriber).hypotheses
 

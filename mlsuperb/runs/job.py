@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from mlsuperb.runs.decoding import Transcriber
@@ -45,4 +45,30 @@ class Job(Protocol):
 
     def show(self, folder: Path) -> None:
         """Print the result of a finished run."""
+        ...
+
+
+@runtime_checkable
+class Evaluates(Job, Protocol):
+    """A job whose finished runs write text, so that they can be scored on other data (`mlsuperb evaluate`)."""
+
+    def trained_config(self, folder: Path) -> dict[str, Any]:
+        """The configuration of a finished run.
+
+        Raises:
+            ValueError: the folder holds none.
+        """
+        ...
+
+    def evaluate(self, run: Path, config: Mapping[str, Any], folder: Path, *, language: str | None) -> None:
+        """Decode and score what `config` chooses, and write the result into `folder`.
+
+        Args:
+            run: folder of the finished run.
+            config: its configuration with other data, search, scoring or loading.
+            language: see `Transcriber.write_in`.
+
+        Raises:
+            ValueError: the model does not take the data or the language.
+        """
         ...

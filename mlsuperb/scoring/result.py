@@ -229,6 +229,7 @@ class TranslationResult(BenchmarkResult):
     kind: ClassVar[str] = "translation"
 
     train_on: list[str]
+    language: str | None = None  # of an evaluation: that all was written in, whatever the data named
     text: dict[str, Any] = Field(default_factory=dict)
     start: dict[str, Any] | None = None
     scores: dict[str, Any] = Field(default_factory=dict)

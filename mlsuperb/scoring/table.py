@@ -171,7 +171,7 @@ def _column(title: str, field: str) -> _Column:
 
 def _other_columns(sample: Mapping[str, Any]) -> Sequence[_Column]:
     """Of counts that are rates of utterances added up (`protocols.challenge.ChallengeCounts`), of words beside characters
-    (`protocols.wer.WordCounts`), or whatever there is."""
+    (`protocols.wer_cer.WordCounts`), or whatever there is."""
 
     def share(title: str, name: str, of: str = "num_scored") -> _Column:
         return title, lambda counts: percent(100 * counts[name] / counts[of] if counts[of] else None)

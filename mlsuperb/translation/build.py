@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.config.build import instantiate
-from mlsuperb.runs import store
 from mlsuperb.runs.environment import set_seed
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
-from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
@@ -28,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def build_model(config: Mapping[str, Any], *, parts: Collection[str]) -> TranslationModel:
-    """A translator with what an earlier run trained (`start`) and with its own adaptation.
+    """A translator with what an earlier run trained (`start`) and with its own adaptation; new languages are always trained.
 
     Args:
         parts: `speech`, `text`, or both, of the translator.
@@ -41,6 +39,7 @@ def build_model(config: Mapping[str, Any], *, parts: Collection[str]) -> Transla
         adaptation.apply(translator)
     else:
         start.apply(translator, adaptation, own=config["adaptation"])
+    translator.new_rows.requires_grad_(True)
     some_language = next(iter(translator.languages))
     model = TranslationModel(
         translator, loss=instantiate(config["loss"]), num_prefix=len(translator.prefix(some_language))
@@ -63,6 +62,8 @@ def build_recogniser(config: Mapping[str, Any], *, parts: Collection[str]) -> Tr
     device = prepare_process(choose_device(config["trainer"]["device"]))
     model = build_model(config, parts=parts).to(device).eval()
     trained = count_trained(model)
+    record = model.translator.record()
+    log.info("model %s from %s", record.get("model_type", "of its own"), record["checkpoint"])
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
     log.info("%s of %s", describe_trained(trained), f"{num_parameters(model.parameters()):,}")
     return TranslationRecogniser(
@@ -92,20 +93,15 @@ def validate(recogniser: TranslationRecogniser, data: Data) -> dict[str, float]:
 def hearing(config: Mapping[str, Any], folder: Path, trained: TranslationRecogniser) -> TranslationRecogniser:
     """What transcribes after a training: the trained model itself, or, where only text was in memory, one that hears with the
     same decoder."""
-    return trained if trained.model.translator.hears else _trained(config, folder)
+    return trained if trained.model.translator.hears else load_recogniser(folder, config)
 
 
 def load_recogniser(folder: Path, config: Mapping[str, Any]) -> TranslationRecogniser:
-    """The trained model of a run's folder.
+    """The trained model of a run's folder, with the search and loading of a configuration that is else the run's own.
 
     Raises:
-        ValueError: the run has not finished, or its weights do not fit its settings.
+        ValueError: its weights do not fit its settings.
     """
-    store.read(folder, TranslationResult)
-    return _trained(config, folder)
-
-
-def _trained(config: Mapping[str, Any], folder: Path) -> TranslationRecogniser:
     trained_on = config["train_on"]
     # both parts where both were trained: the text encoder may have been, too
     recogniser = build_recogniser(config, parts=trained_on if "speech" in trained_on else ["speech"])

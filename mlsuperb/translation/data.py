@@ -16,11 +16,13 @@ from mlsuperb.config.build import instantiate
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.manifest import prepare
+from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.text_dataset import TextDataset
 from mlsuperb.runs.corpus import prepared_corpus
 from mlsuperb.runs.decoding import batches_of_rank
 from mlsuperb.runs.identity import signature
 from mlsuperb.runtime import ranks
+from mlsuperb.translation.lengths import leave_out_long, refuse_long_speech
 from mlsuperb.translation.translator import Translator
 from mlsuperb.types import TextPair, Utterance
 
@@ -93,44 +95,72 @@ def build_data(config: Mapping[str, Any], translator: Translator) -> Data:
     """The data of a configuration, tokens of a translator as its targets.
 
     Raises:
-        ValueError: a split is empty, or a language has no token.
+        ValueError: a split is empty, a language has no token, or an utterance to decode is too long.
     """
     speech, record, pairs, text_record = read_corpora(config)
-    corpus = instantiate(config["data"])
-    test = test_rows(config, speech)
-    wanted = config["train_on"]
-    targets = TargetTokens(translator)
     sides: dict[str, Side] = {}
-    if "speech" in wanted:
-        loading = instantiate(config["loading"])
-        parts = {split: _split(speech, split, what="data", name=config["data"]["name"]) for split in (TRAIN, DEV)}
-        parts = {split: rows[rows["text"].str.strip() != ""] for split, rows in parts.items()}
-        _check_languages(translator, {code for rows in parts.values() for code in rows["language"]})
-        made = {
-            split: loading.dataset(rows, encode=targets.of_speech, resample=corpus.resample)
-            for split, rows in parts.items()
-        }
-        sides["speech"] = Side(**made, loading=loading)
-    if "text" in wanted:
+    if "speech" in config["train_on"]:
+        sides["speech"] = _speech_side(config, translator, speech, record)
+    if "text" in config["train_on"]:
         assert pairs is not None, "misfits refuses it"
-        parts = {split: _split(pairs, split, what="text", name=config["text"]["name"]) for split in (TRAIN, DEV)}
-        _check_languages(translator, {code for rows in parts.values() for code in _languages(rows, translator)})
-        made = {split: TextDataset(rows, tokenise=targets.of_text, pad=translator.pad) for split, rows in parts.items()}
-        sides["text"] = Side(**made, loading=instantiate(config["text_loading"]))
-    _check_languages(translator, set(test["language"]))
+        sides["text"] = _text_side(config, translator, pairs, text_record)
+    test = test_rows(config, speech)
+    if instantiate(config["search"]).language == "given":
+        check_languages(translator.prefix, test["language"])
+    refuse_long_speech(translator, test)
+    resample = instantiate(config["data"]).resample
     text = None if pairs is None else _scored_text(config, pairs, translator)
-    return Data(sides=sides, test=test, record=record, text_record=text_record, text=text, resample=corpus.resample)
+    return Data(sides=sides, test=test, record=record, text_record=text_record, text=text, resample=resample)
 
 
 def _scored_text(config: Mapping[str, Any], pairs: pd.DataFrame, translator: Translator) -> ScoredText:
     """The test pairs; where there are none, those of validation."""
     split = TEST if (pairs["split"] == TEST).any() else DEV
     chosen = _split(pairs, split, what="text", name=config["text"]["name"]).reset_index(drop=True)
-    _check_languages(translator, _languages(chosen, translator))
+    _check_directions(translator, chosen)
     return ScoredText(
         split=split, pairs=chosen, targets=TargetTokens(translator), pad=translator.pad,
         loading=instantiate(config["text_loading"]),
     )  # fmt: skip
+
+
+def data_to_decode(config: Mapping[str, Any]) -> Data:
+    """The utterances to test on alone."""
+    speech, record, _, _ = read_corpora({**config, "text": None})
+    return Data(sides={}, test=test_rows(config, speech), record=record, resample=instantiate(config["data"]).resample)
+
+
+def _speech_side(
+    config: Mapping[str, Any], translator: Translator, speech: pd.DataFrame, record: dict[str, Any]
+) -> Side:
+    name, resample = config["data"]["name"], instantiate(config["data"]).resample
+    loading, targets, report = instantiate(config["loading"]), TargetTokens(translator), SkipReport(record["skipped"])
+    made = {}
+    for split in (TRAIN, DEV):
+        rows = _split(speech, split, what="data", name=name)
+        rows = rows[rows["text"].str.strip() != ""]
+        check_languages(translator.prefix, rows["language"])
+        kept = leave_out_long(
+            rows, translator, texts=["text"], tokens=lambda row: targets.of_speech(row)[:-1], report=report
+        )
+        kept = _split(kept, split, what="data", name=name)
+        made[split] = loading.dataset(kept, encode=targets.of_speech, resample=resample)
+    return Side(**made, loading=loading)
+
+
+def _text_side(config: Mapping[str, Any], translator: Translator, pairs: pd.DataFrame, record: dict[str, Any]) -> Side:
+    targets, report = TargetTokens(translator), SkipReport(record["skipped"])
+    made = {}
+    for split in (TRAIN, DEV):
+        rows = _split(pairs, split, what="text", name=config["text"]["name"])
+        _check_directions(translator, rows)
+        kept = leave_out_long(
+            rows, translator, texts=["source", "target"], tokens=lambda row: max(targets.of_text(row), key=len)[:-1],
+            report=report,
+        )  # fmt: skip
+        kept = _split(kept, split, what="text", name=config["text"]["name"])
+        made[split] = TextDataset(kept, tokenise=targets.of_text, pad=translator.pad)
+    return Side(**made, loading=instantiate(config["text_loading"]))
 
 
 def test_dataset(data: Data, loading: Loading) -> SpeechDataset:
@@ -178,11 +208,19 @@ def _split(rows: pd.DataFrame, split: str, *, what: str, name: str) -> pd.DataFr
     return chosen
 
 
-def _languages(pairs: pd.DataFrame, translator: Translator) -> set[str]:
-    """Those that the translator has to know: of the targets, and of the sources where it reads them."""
-    return {*pairs["target_language"], *(pairs["source_language"] if translator.translates else ())}
+def _check_directions(translator: Translator, pairs: pd.DataFrame) -> None:
+    check_languages(translator.prefix, pairs["target_language"])
+    check_languages(lambda code: translator.source_tokens("", code), pairs["source_language"])
 
 
-def _check_languages(translator: Translator, codes: set[str]) -> None:
-    for code in sorted(codes):
-        translator.language_token(code)
+def check_languages(tokens: Callable[[str], Any], codes: Iterable[str]) -> None:
+    """Try every language of some rows.
+
+    Args:
+        tokens: what the model makes of a language.
+
+    Raises:
+        ValueError: it does not have one of them.
+    """
+    for code in sorted(set(codes)):
+        tokens(code)

@@ -42,12 +42,12 @@ class Translation:
         run.pin("model", recogniser.model.translator.record())
         progress = build.train(config, recogniser, given, run=run) if given.sides else Progress()
         figures = build.validate(recogniser, given) if given.sides else {}
-        of_text = text_scores.score_text(recogniser, given.text, run.folder) if given.text else text_scores.TextScores()
+        of_text = text_scores.score_text(recogniser, given.text, run.folder) if given.text else text_scores.NO_TEXT
         hearing = build.hearing(config, run.folder, recogniser)
         decoded = decode(data.test_dataset(given, hearing.loading), run.folder / HYPOTHESES_FILE, hearing)
         result.save_result(
-            config, run, model=recogniser.model, data=given, decoded=decoded, progress=progress, figures=figures,
-            of_text=of_text,
+            config, run.folder, model=recogniser.model, data=given, decoded=decoded, progress=progress, figures=figures,
+            environment=run.environment, of_text=of_text,
         )  # fmt: skip
 
     def load(self, folder: Path, *, device: str) -> Transcriber:
@@ -56,11 +56,40 @@ class Translation:
         Raises:
             ValueError: the run has not finished, or its weights do not fit its settings.
         """
-        from mlsuperb.runs.store import read_config
         from mlsuperb.translation.build import load_recogniser
 
-        config = read_config(folder)
+        config = self.trained_config(folder)
         return load_recogniser(folder, config | {"trainer": config["trainer"] | {"device": device}})
+
+    def trained_config(self, folder: Path) -> dict[str, Any]:
+        """See `mlsuperb.runs.job.Evaluates`."""
+        from mlsuperb.runs import store
+        from mlsuperb.scoring.result import TranslationResult
+
+        store.read(folder, TranslationResult)
+        return store.read_config(folder)
+
+    def evaluate(self, run: Path, config: Mapping[str, Any], folder: Path, *, language: str | None) -> None:
+        """See `mlsuperb.runs.job.Evaluates`."""
+        from mlsuperb.runs.decoding import decode
+        from mlsuperb.runs.environment import environment
+        from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
+        from mlsuperb.runtime.files import held
+        from mlsuperb.training.progress import PROGRESS_FILE, Progress
+        from mlsuperb.translation import build, data, result
+
+        recogniser = build.load_recogniser(run, config)
+        if language is not None:
+            recogniser.write_in(language)
+        given = data.data_to_decode(config)
+        recogniser.check(given.test)
+        progress = Progress.load(run / PROGRESS_FILE) if config["train_on"] else Progress()
+        with held(folder):
+            decoded = decode(data.test_dataset(given, recogniser.loading), folder / HYPOTHESES_FILE, recogniser)
+            result.save_result(
+                config, folder, model=recogniser.model, data=given, decoded=decoded, progress=progress, figures={},
+                environment=environment(), language=language,
+            )  # fmt: skip
 
     def show(self, folder: Path) -> None:
         """Scores by language, examples, the path."""

@@ -20,10 +20,16 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
         return
     if config.get("text") and not config.get("text_loading"):
         yield f"text={config['text']['name']} is read in batches, but text_loading is null: choose text_loading=text"
+    frozen = get_object(config["adaptation"]["_target_"]) is Frozen
     if not wanted:
-        if get_object(config["adaptation"]["_target_"]) is not Frozen:
+        if not frozen:
             yield "train_on=[] decodes without training: choose adaptation=frozen, or give something to train on"
         return
+    if frozen and not config["model"].get("new_languages"):
+        yield (
+            f"adaptation=frozen trains nothing, and train_on={wanted} asks for a training: choose another adaptation, give the "
+            "model a new language (model.new_languages), or decode without training: train_on=[]"
+        )
     if "text" in wanted and not config.get("text"):
         yield "train_on has text, but there is no parallel text: choose text=tsv, text=two_files or text=synthetic"
     if set(wanted) == set(SIDES) and config["trainer"]["accumulate"] % 2:
@@ -31,7 +37,7 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
             f"train_on has speech and text, which take turns, and trainer.accumulate={config['trainer']['accumulate']} gives an "
             "update one of them alone: set trainer.accumulate=2 (or another even number)"
         )
-    if "speech" not in wanted:
+    if "speech" not in wanted and not frozen:
         node = config["adaptation"]
         stacks = list(node.get("stacks") or [node.get("stack", "encoder")])
         if unused := [name for name in stacks if name != "decoder"]:

@@ -15,6 +15,7 @@ from mlsuperb.data.text_dataset import TextBatch
 from mlsuperb.training.trainable import Advice, Trainable
 from mlsuperb.translation.translator import Memory, Translator
 from mlsuperb.types import Batch, Loss
+from mlsuperb.upstreams.modes import set_train_mode
 
 IGNORED = -100
 ADVICE = Advice(
@@ -63,12 +64,12 @@ class TranslationModel(Trainable):
         self.translator, self.loss, self.num_prefix = translator, loss, num_prefix
 
     def train(self, mode: bool = True) -> TranslationModel:
-        """What is frozen stays as it is in use: only modules that hold something trained are put into training mode."""
+        """Frozen parts have no dropout: in training mode are the blocks that hold something trained, frozen weights beside it
+        included (`set_train_mode`), and all of a model of which everything is trained, what belongs to no stack included."""
         super().train(mode)
-        if mode and not self.translator.dropout_while_frozen:
-            for module in self.translator.modules():
-                if not any(parameter.requires_grad for parameter in module.parameters()):
-                    module.train(False)
+        trained = [name for name, one in self.translator.named_parameters() if one.requires_grad]
+        if mode and len(trained) < len(list(self.translator.parameters())):
+            set_train_mode(self.translator, trained=trained)
         return self
 
     def blocks(self) -> Iterator[nn.Module]:

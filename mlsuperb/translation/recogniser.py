@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -13,6 +14,8 @@ from mlsuperb.data.loading import Loading
 from mlsuperb.data.text_dataset import TextBatch
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import autocast
+from mlsuperb.translation.data import check_languages
+from mlsuperb.translation.lengths import refuse_long_speech
 from mlsuperb.translation.model import TranslationModel, kind_of
 from mlsuperb.translation.search import Search
 from mlsuperb.translation.translator import Memory
@@ -36,14 +39,43 @@ class TranslationRecogniser:
     loading: Loading
     device: torch.device
     precision: str
+    language: str | None = None  # that all is written in; None: that of each utterance
+
+    def __post_init__(self) -> None:
+        translator, num = self.model.translator, self.model.num_prefix + self.search.max_tokens - 1
+        if num > translator.max_tokens and not translator.extends:
+            raise ValueError(
+                f"search.max_tokens={self.search.max_tokens}: the decoder has {translator.max_tokens} places, of which the "
+                f"prefix takes {self.model.num_prefix}. Give at most {translator.max_tokens - self.model.num_prefix + 1}"
+            )
+
+    def write_in(self, language: str) -> None:
+        """See `Transcriber`."""
+        self.model.translator.prefix(language)
+        self.language, self.search = language, replace(self.search, language="given")
+
+    def check(self, rows: pd.DataFrame) -> None:
+        """See `Transcriber`."""
+        translator = self.model.translator
+        refuse_long_speech(translator, rows)
+        if self.search.language == "given" and self.language is None:
+            if not rows["language"].all():
+                raise ValueError(
+                    "this model is told the language that it writes: give it by --language CODE, one of "
+                    f"{', '.join(sorted(translator.languages))}"
+                )
+            check_languages(translator.prefix, rows["language"])
 
     def encode(self, batch: Batch) -> Heard:
         """Memory and prefixes of a batch."""
         translator, moved = self.model.translator, batch.to(self.device)
         with torch.inference_mode(), autocast(self.device, self.precision):
             memory = translator.hear(moved.wave_BT, moved.lengths_B)
-        prefixes = [translator.prefix(language) for language in batch.languages]
-        if self.search.language == "predicted":
+        some_language = next(iter(translator.languages))
+        predicted = self.search.language == "predicted"
+        codes = [some_language if predicted else self.language or language for language in batch.languages]
+        prefixes = [translator.prefix(language) for language in codes]
+        if predicted:
             prefixes = self._with_best_language(memory, torch.tensor(prefixes, device=self.device))
         return Heard(memory, torch.tensor(prefixes, device=self.device))
 

@@ -5,9 +5,10 @@ Letters: B batch, T samples, F frames, S source tokens, M places of a memory, U 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +16,25 @@ from torch import Tensor, nn
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.translation.adaptor import make_exact
 from mlsuperb.translation.languages import with_aliases
-from mlsuperb.translation.translator import Memory, Translator, load_tokenizer
+from mlsuperb.translation.new_rows import add_languages, code_problems
+from mlsuperb.translation.translator import Memory, Translator, load_tokenizer, model_problems
 from mlsuperb.upstreams.base import ENCODER, Stack, size_and_type
-from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, load, type_problems
+from mlsuperb.upstreams.checkpoint import Kind, Loaded, check_weights, checkpoint_problems, load
 from mlsuperb.upstreams.inputs import StackedMelInput, mel_problems
 from mlsuperb.upstreams.selfsupervised import CONFORMER
 
 SPEECH, TEXT = "speech", "text"
+_FRAME_S = 0.02  # two log-mel frames stacked
+Dropouts = Literal["transformers", "meta"]
+# where fairseq2 says of a training pair how it was found ("internal control symbols that are not relevant for eval use",
+# `models/nllb/tokenizer.py`): the last three rows of the published tables, in no tokenizer of transformers that was seen
+_DATA_TAGS = ("<MINED_DATA>", "<MMT_BT_DATA>", "<SMT_BT_DATA>")
 _TYPES = {"seamless_m4t": "SeamlessM4T", "seamless_m4t_v2": "SeamlessM4Tv2"}
 
 
 def config_problems(config: dict[str, Any]) -> list[str]:
     """Why a model of this config.json cannot be adapted, a sentence each."""
-    return type_problems(config, supported=dict.fromkeys(_TYPES, "SeamlessM4T")) or mel_problems(config)
+    return model_problems(config, supported=dict.fromkeys(_TYPES, "SeamlessM4T")) or mel_problems(config)
 
 
 def _kind(whole: str, body: tuple[str, ...]) -> Kind:
@@ -86,12 +93,15 @@ class SeamlessTranslator(Translator):
         tokenizer: of transformers.
         codes: language code of the model -> token.
         own_codes: code of the data -> code of the model, beside those that everybody uses.
+        new: see `mlsuperb.translation.new_rows.add_languages`.
         tied: whether the output layer is the table of embeddings, as in transformers. Meta's training unties them, by accident.
+        dropouts: see `use_meta_dropouts`.
     """
 
     def __init__(
         self, hears: Any | None, reads: Any | None, *, tokenizer: Any, codes: Mapping[str, int],
-        own_codes: Mapping[str, str] | None = None, tied: bool = True,
+        own_codes: Mapping[str, str] | None = None, new: Mapping[str, str] | None = None, tied: bool = True,
+        dropouts: Dropouts = "transformers",
     ) -> None:  # fmt: skip
         super().__init__()
         if hears is None and reads is None:
@@ -109,11 +119,26 @@ class SeamlessTranslator(Translator):
             part.layerdrop = 0.0
         if not tied:
             self.model.lm_head.weight = nn.Parameter(self.model.shared.weight.detach().clone())
+        if dropouts == "meta":
+            use_meta_dropouts(self.model)
         self.stacks = {name: stack for name, stack in STACKS.items() if self.hears or name == "decoder"}
         config = self.model.config
         self.tokenizer, self.languages = tokenizer, with_aliases(codes, own_codes or {})
         self.pad, self.end, self.vocab_size = config.pad_token_id, config.eos_token_id, config.vocab_size
         self._start = config.decoder_start_token_id
+        self.max_tokens, self.extends = config.max_position_embeddings, True  # sinusoids of any length
+        frames = getattr(
+            config, "max_source_positions", None
+        )  # of version 1; 2 clips distances, and has no longest one
+        self.max_speech_s = math.inf if frames is None else frames * _FRAME_S
+        self.speech_limit = (
+            f"the {self.max_speech_s:.1f} s of the model's positions (max_source_positions in config.json)"
+        )
+        if new:
+            parts = (self.model.text_decoder, *([self.model.text_encoder] if self.reads else []))
+            embeddings = {part.embed_tokens: part.embed_tokens.embed_scale for part in parts}
+            unused = unused_rows(tokenizer, self.vocab_size)
+            add_languages(self, new, inputs=embeddings, output=self.model.lm_head, unused=unused)
 
     def train(self, mode: bool = True) -> SeamlessTranslator:
         super().train(mode)
@@ -161,10 +186,6 @@ class SeamlessTranslator(Translator):
     def source_tokens(self, text: str, language: str) -> list[int]:
         return [self.language_token(language), *self.tokens(text), self.end]
 
-    def text(self, tokens: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return text.strip()
-
 
 class SeamlessM4T(SeamlessTranslator):
     """A published SeamlessM4T, of which no more is loaded than a training needs: vocoder and text-to-unit model never.
@@ -174,27 +195,73 @@ class SeamlessM4T(SeamlessTranslator):
             `save_pretrained`, with the files of its tokenizer.
         revision: branch, tag or commit on the hub.
         language_codes: code of the data -> code of the model, where they differ and the model's own aliases do not know it.
+        new_languages: languages that the model has no token for: each gets an unused row of the embedding (`unused_rows`), which
+            is trained whatever the adaptation, and begins as the row of a language of the model, `{bem: swh}`, or as the mean of
+            all, `{bem: mean}`.
         tied: see `SeamlessTranslator`.
+        dropouts: `transformers` (as config.json has them) or `meta` (`use_meta_dropouts`).
         parts: `speech`, `text`, or both.
     """
 
     def __init__(
         self, *, checkpoint: str, parts: Collection[str], revision: str = "main",
-        language_codes: Mapping[str, str] | None = None, tied: bool = True,
+        language_codes: Mapping[str, str] | None = None, new_languages: Mapping[str, str] | None = None, tied: bool = True,
+        dropouts: Dropouts = "transformers",
     ) -> None:  # fmt: skip
         loaded = {part: load(checkpoint, revision=revision, kind=KINDS[part]) for part in parts}
         first = next(iter(loaded.values()))
+        if SPEECH not in loaded:  # what is trained on text writes speech in the end
+            check_weights(checkpoint, revision=first.commit or revision, kind=KINDS[SPEECH])
         tokenizer = load_tokenizer(first)
         super().__init__(
             *(loaded[part].model if part in loaded else None for part in (SPEECH, TEXT)),
-            tokenizer=tokenizer, codes=language_tokens(first, tokenizer), own_codes=language_codes, tied=tied,
+            tokenizer=tokenizer, codes=language_tokens(first, tokenizer), own_codes=language_codes, new=new_languages, tied=tied,
+            dropouts=dropouts,
         )  # fmt: skip
-        self._record = {**first.record(), **size_and_type(self)}
+        rows = {code: self.languages[code] for code in new_languages or {}}
+        self._record = {
+            "model_type": first.config["model_type"], **first.record(), **size_and_type(self), "new_languages": rows,
+        }  # fmt: skip
 
     @classmethod
-    def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
-        """What can be said against the checkpoint without network or weights."""
-        return checkpoint_problems(checkpoint, revision=revision, kind=KINDS[SPEECH])
+    def problems(
+        cls,
+        *,
+        checkpoint: str,
+        revision: str = "main",
+        new_languages: Mapping[str, str] | None = None,
+        **_others: object,
+    ) -> list[str]:
+        """What can be said against the settings without network or weights."""
+        return [
+            *checkpoint_problems(checkpoint, revision=revision, kind=KINDS[SPEECH]),
+            *code_problems(new_languages or {}),
+        ]
+
+
+def unused_rows(tokenizer: Any, vocab_size: int) -> list[int]:
+    """Rows of the embedding that no text reads or writes, in order: those that no token of the tokenizer names, and those of the
+    tags that said in Meta's training where a pair is from.
+
+    The published tables have three: 256,206 rows of version 1 medium are 256,001 pieces, 202 languages and three tags, 256,102 of
+    both large models are 256,001, 98 and three. They were trained as these tags: their values mean nothing for a language.
+    The public fine-tuning for IWSLT 2025 (mct10/IWSLT2025_LowRes_ST) takes the same rows: a token added to the tokenizer gets
+    the first id behind it.
+    """
+    vocabulary = tokenizer.get_vocab()
+    used = {token for name, token in vocabulary.items() if name not in _DATA_TAGS}
+    return [token for token in range(vocab_size) if token not in used]
+
+
+def use_meta_dropouts(model: Any) -> None:
+    """Meta's rates where transformers' configuration has others, in place (fix_model_dropout in seamlessm4t/model_utils.py of
+    mct10/IWSLT2025_LowRes_ST): 0.1 behind the decoder's feed-forward networks (transformers: 0), 0.1 on the attention weights of
+    the length adaptor (0), and 0 inside its feed-forward network (0.1)."""
+    for layer in model.text_decoder.layers:
+        layer.ffn_dropout.p = 0.1
+    for layer in model.speech_encoder.adapter.layers if hasattr(model, "speech_encoder") else ():
+        layer.self_attn.dropout.p = 0.1
+        layer.ffn.intermediate_dropout.p = 0.0
 
 
 def language_tokens(loaded: Loaded, tokenizer: Any) -> dict[str, int]:

@@ -28,7 +28,7 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.files import disk_errors_named, drop_cut_line, write_atomic
 from mlsuperb.scoring.comparison.bootstrap import ratio_interval
 from mlsuperb.scoring.counts import grouped
-from mlsuperb.scoring.protocols.wer import WITHOUT_WORDS
+from mlsuperb.scoring.protocols.wer_cer import WITHOUT_WORDS
 from mlsuperb.translation.data import ScoredText
 from mlsuperb.translation.recogniser import TranslationRecogniser
 
@@ -47,6 +47,9 @@ class TextScores:
 
     figures: Mapping[str, float] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
+
+
+NO_TEXT = TextScores()
 
 
 def score_text(recogniser: TranslationRecogniser, text: ScoredText, folder: Path) -> TextScores:

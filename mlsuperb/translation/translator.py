@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mlsuperb.translation.search import Search
 from mlsuperb.types import Tensors
 from mlsuperb.upstreams.base import Stacked
-from mlsuperb.upstreams.checkpoint import Loaded
+from mlsuperb.upstreams.checkpoint import Loaded, local_folder, type_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +37,22 @@ class Translator(Stacked, ABC):
 
     Attributes:
         model: transformers' model with the decoder, on which `generate` is called.
+        tokenizer: of transformers, or what is as one.
         languages: ISO 639-3 code -> token of the language.
         pad, end: tokens.
         vocab_size: V.
         hears, reads: whether it encodes speech, text.
         translates: whether what it reads is the source text; otherwise its decoder is a language model of the target side.
+        max_speech_s: seconds of speech that it was made for; `speech_limit` is the same in words, with the setting.
+        max_tokens: tokens that its decoder reads, of the prefix on: a target without its end.
+        extends: whether it computes positions beyond these by a formula; else it cannot.
+        new_rows: of languages that the model had no token for (`mlsuperb.translation.new_rows`), by table; always trained,
+            whatever the adaptation.
+        new_tokens: their tokens, which the tokenizer does not know.
     """
 
     model: Any
+    tokenizer: Any
     languages: Mapping[str, int]
     pad: int
     end: int
@@ -52,6 +60,15 @@ class Translator(Stacked, ABC):
     hears: bool
     reads: bool
     translates: bool = True
+    max_speech_s: float
+    speech_limit: str
+    max_tokens: int
+    extends: bool
+    new_tokens: frozenset[int] = frozenset()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.new_rows = nn.ModuleDict()
 
     @abstractmethod
     def hear(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
@@ -81,9 +98,11 @@ class Translator(Stacked, ABC):
     def source_tokens(self, text: str, language: str) -> list[int]:
         """A text in a language as the text encoder reads it."""
 
-    @abstractmethod
     def text(self, tokens: Sequence[int]) -> str:
         """The text of tokens, special ones left out."""
+        known = [token for token in tokens if token not in self.new_tokens]
+        text: str = self.tokenizer.decode(known, skip_special_tokens=True)
+        return text.strip()
 
     def target(self, text: str, language: str) -> list[int]:
         """Prefix, text and end: what the decoder learns to write."""
@@ -97,7 +116,8 @@ class Translator(Stacked, ABC):
         if language not in self.languages:
             raise ValueError(
                 f"the model has no language {language!r}; it has {', '.join(sorted(self.languages))}. Name one of these for it "
-                f"by +model.language_codes.{language}=CODE"
+                f"by +model.language_codes.{language}=CODE, or give it a row of its own that begins as one of these: "
+                f"+model.new_languages.{language}=CODE"
             )
         return self.languages[language]
 
@@ -125,6 +145,18 @@ class Translator(Stacked, ABC):
         return sequences
 
 
+# `model_type` in config.json -> the option of `model=` that reads such checkpoints
+OPTIONS = {"whisper": "model=whisper_base", **dict.fromkeys(("seamless_m4t", "seamless_m4t_v2"), "model=seamless_m4t")}
+
+
+def model_problems(config: Mapping[str, Any], *, supported: Mapping[str, str]) -> list[str]:
+    """Whether a checkpoint is for another option of `model=` (see `type_problems`)."""
+    return type_problems(config, supported=supported, options=OPTIONS)
+
+
+TOKENIZER_FILES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.json")
+
+
 def load_tokenizer(loaded: Loaded) -> Any:
     """The tokenizer beside a checkpoint's weights.
 
@@ -133,7 +165,12 @@ def load_tokenizer(loaded: Loaded) -> Any:
     """
     from transformers import AutoTokenizer
 
+    folder = local_folder(loaded.checkpoint)
     try:
+        if folder and not any((folder / name).is_file() for name in TOKENIZER_FILES):
+            raise ValueError(
+                f"it has none of the files {', '.join(TOKENIZER_FILES)}"
+            )  # transformers would make an empty one
         tokenizer: Any = AutoTokenizer.from_pretrained(loaded.checkpoint, revision=loaded.commit or loaded.revision)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(

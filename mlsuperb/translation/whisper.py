@@ -5,7 +5,7 @@ Letters: B batch, T samples, K mel filters, M mel frames, F frames, S source tok
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -15,10 +15,18 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 from mlsuperb.translation.languages import with_aliases
-from mlsuperb.translation.translator import Memory, Translator, load_tokenizer
+from mlsuperb.translation.new_rows import add_languages, code_problems
+from mlsuperb.translation.translator import Memory, Translator, load_tokenizer, model_problems
 from mlsuperb.upstreams.base import ENCODER, SAMPLE_RATE_HZ, Stack, size_and_type
-from mlsuperb.upstreams.checkpoint import Kind, checkpoint_problems, load
-from mlsuperb.upstreams.whisper import WhisperInput, WhisperStack, config_problems
+from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, load
+from mlsuperb.upstreams.whisper import WhisperInput, WhisperStack
+from mlsuperb.upstreams.whisper import config_problems as encoder_problems
+
+
+def config_problems(config: dict[str, Any]) -> list[str]:
+    """Why a model of this config.json cannot be adapted, a sentence each."""
+    return model_problems(config, supported={"whisper": "Whisper"}) or encoder_problems(config)
+
 
 KIND = Kind(
     classes={"whisper": "WhisperForConditionalGeneration"},
@@ -39,6 +47,10 @@ STACKS: dict[str, Stack] = {
 }
 # codes of Whisper's tokens (ISO 639-1, with some of its own) that are no ISO 639-1 code of the language that is meant
 _OWN = {"jw": "jav", "haw": "haw", "yue": "yue"}
+_PREFIX = ["<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>"]
+_NUM_TIMESTAMPS = (
+    1501  # tokens behind `<|notimestamps|>`, from 0 to 30 s in steps of 20 ms; not every tokenizer names them
+)
 
 
 class WhisperTranslator(Translator):
@@ -53,6 +65,7 @@ class WhisperTranslator(Translator):
         model: of transformers.
         tokenizer: of transformers.
         own_codes: code of the data -> code of the model (ISO 639-3), beside those that everybody uses.
+        new: see `mlsuperb.translation.new_rows.add_languages`.
         window_s: no utterance may be longer.
     """
 
@@ -60,8 +73,9 @@ class WhisperTranslator(Translator):
     translates = False
 
     def __init__(
-        self, model: Any, *, tokenizer: Any, own_codes: Mapping[str, str] | None = None, window_s: float = 30.0
-    ) -> None:
+        self, model: Any, *, tokenizer: Any, own_codes: Mapping[str, str] | None = None,
+        new: Mapping[str, str] | None = None, window_s: float = 30.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.model, self.tokenizer, self.window_s = model, tokenizer, window_s
         self.hears = self.reads = True
@@ -72,10 +86,16 @@ class WhisperTranslator(Translator):
         self.vocab_size, self.end = config.vocab_size, config.eos_token_id
         self.pad = self.end  # as in transformers' Whisper: what is behind the end does not count
         self.languages = with_aliases(_language_tokens(tokenizer), own_codes or {})
-        start, task, plain = tokenizer.convert_tokens_to_ids(
-            ["<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>"]
-        )
+        start, task, plain = tokenizer.convert_tokens_to_ids(_PREFIX)
         self._start, self._task = start, [task, plain]
+        self.max_speech_s, self.speech_limit = window_s, f"the window of {window_s:g} s (model.window_s, 30 at most)"
+        self.max_tokens, self.extends = config.max_target_positions, False
+        if new:
+            used = {*tokenizer.get_vocab().values(), *range(plain + 1, plain + 1 + _NUM_TIMESTAMPS)}
+            unused = [token for token in range(self.vocab_size) if token not in used]
+            add_languages(
+                self, new, inputs={model.model.decoder.embed_tokens: 1.0}, output=model.proj_out, unused=unused
+            )
 
     def hear(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
         if (longest_s := int(lengths_B.max()) / SAMPLE_RATE_HZ) > self.window_s:
@@ -113,10 +133,6 @@ class WhisperTranslator(Translator):
     def source_tokens(self, text: str, language: str) -> list[int]:
         return [self.end]
 
-    def text(self, tokens: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return text.strip()
-
 
 def _all_of(hidden_BMD: Tensor) -> Memory:
     valid_BM = torch.ones(hidden_BMD.shape[:2], dtype=torch.bool, device=hidden_BMD.device)
@@ -139,6 +155,24 @@ def _language_tokens(tokenizer: Any) -> dict[str, int]:
     return found
 
 
+def _check_multilingual(loaded: Loaded, tokenizer: Any) -> None:
+    """
+    Raises:
+        ValueError: the model writes English alone, or the tokenizer is another model's.
+    """
+    missing = sorted(set(_PREFIX) - set(tokenizer.get_vocab()))
+    if missing or not _language_tokens(tokenizer):
+        raise ValueError(
+            f"model.checkpoint={loaded.checkpoint}: its tokenizer has no token for {', '.join(missing) or 'any language'}, so it "
+            "is not that of a Whisper. Restore the tokenizer's files"
+        )
+    if getattr(loaded.model.generation_config, "is_multilingual", None) is False:
+        raise ValueError(
+            f"model.checkpoint={loaded.checkpoint} writes English alone (is_multilingual in generation_config.json): give a "
+            "multilingual Whisper, such as openai/whisper-base"
+        )
+
+
 class Whisper(WhisperTranslator):
     """A published Whisper.
 
@@ -146,19 +180,35 @@ class Whisper(WhisperTranslator):
         checkpoint: an id on the hub (`openai/whisper-small`) or a folder written by `save_pretrained`, with the files of its
             tokenizer.
         revision: branch, tag or commit on the hub.
-        language_codes, window_s: see `WhisperTranslator` and `SeamlessM4T`.
+        language_codes, new_languages, window_s: see `WhisperTranslator` and `SeamlessM4T`. The published tables have no unused
+            row, so that new languages fit only into one that somebody made larger.
         parts: `speech`, `text`, or both: makes no difference, since there is no text encoder.
     """
 
     def __init__(
         self, *, checkpoint: str, parts: Collection[str], revision: str = "main",
-        language_codes: Mapping[str, str] | None = None, window_s: Annotated[float, Field(gt=0, le=30)] = 30.0,
+        language_codes: Mapping[str, str] | None = None, new_languages: Mapping[str, str] | None = None,
+        window_s: Annotated[float, Field(gt=0, le=30)] = 30.0,
     ) -> None:  # fmt: skip
         loaded = load(checkpoint, revision=revision, kind=KIND)
-        super().__init__(loaded.model, tokenizer=load_tokenizer(loaded), own_codes=language_codes, window_s=window_s)
-        self._record = {**loaded.record(), **size_and_type(self)}
+        tokenizer = load_tokenizer(loaded)
+        _check_multilingual(loaded, tokenizer)
+        super().__init__(
+            loaded.model, tokenizer=tokenizer, own_codes=language_codes, new=new_languages, window_s=window_s
+        )
+        rows = {code: self.languages[code] for code in new_languages or {}}
+        self._record = {
+            "model_type": loaded.config["model_type"], **loaded.record(), **size_and_type(self), "new_languages": rows,
+        }  # fmt: skip
 
     @classmethod
-    def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
-        """What can be said against the checkpoint without network or weights."""
-        return checkpoint_problems(checkpoint, revision=revision, kind=KIND)
+    def problems(
+        cls,
+        *,
+        checkpoint: str,
+        revision: str = "main",
+        new_languages: Mapping[str, str] | None = None,
+        **_others: object,
+    ) -> list[str]:
+        """What can be said against the settings without network or weights."""
+        return [*checkpoint_problems(checkpoint, revision=revision, kind=KIND), *code_problems(new_languages or {})]

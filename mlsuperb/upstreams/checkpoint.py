@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 # `model_type` in config.json -> the option of `upstream=` that reads such checkpoints
 OPTIONS = {
-    **dict.fromkeys(("hubert", "wav2vec2", "wavlm", "wav2vec2-bert"), "hf"),
-    "whisper": "whisper",
-    **dict.fromkeys(("seamless_m4t", "seamless_m4t_v2"), "seamless_m4t"),
+    **dict.fromkeys(("hubert", "wav2vec2", "wavlm", "wav2vec2-bert"), "upstream=hf"),
+    "whisper": "upstream=whisper",
+    **dict.fromkeys(("seamless_m4t", "seamless_m4t_v2"), "upstream=seamless_m4t"),
 }
 
 
@@ -99,6 +99,17 @@ def load(checkpoint: str, *, revision: str, kind: Kind) -> Loaded:
     )
 
 
+def check_weights(checkpoint: str, *, revision: str, kind: Kind) -> None:
+    """Look whether `load` would find every weight, without reading them.
+
+    Raises:
+        ValueError: it would not.
+    """
+    source = local_folder(checkpoint) or checkpoint
+    config, commit = _read_config(source, revision, setting=kind.setting)
+    _load_model(source, commit or revision, kind=kind, model_type=config["model_type"], device_map="meta")
+
+
 def checkpoint_problems(checkpoint: str, *, revision: str, kind: Kind) -> list[str]:
     """Why `checkpoint` cannot be read, as far as can be said without network or weights."""
     folder = local_folder(checkpoint)
@@ -115,15 +126,18 @@ def checkpoint_problems(checkpoint: str, *, revision: str, kind: Kind) -> list[s
     return [f"{kind.setting}={checkpoint}: {problem}" for problem in kind.config_problems(config)]
 
 
-def type_problems(config: Mapping[str, Any], *, supported: Mapping[str, str]) -> list[str]:
-    """Whether the `model_type` of a config.json is none of `supported` (model_type -> its name for users)."""
+def type_problems(
+    config: Mapping[str, Any], *, supported: Mapping[str, str], options: Mapping[str, str] = OPTIONS
+) -> list[str]:
+    """Whether the `model_type` of a config.json is none of `supported` (model_type -> its name for users); `options`: what
+    else to choose for it."""
     model_type = config.get("model_type")
     if model_type in supported:
         return []
     names = ", ".join(dict.fromkeys(supported.values()))
     remedy = (
-        f"Use upstream={OPTIONS[model_type]} for this checkpoint."
-        if model_type in OPTIONS
+        f"Use {options[str(model_type)]} for this checkpoint."
+        if model_type in options
         else "Choose a checkpoint of one of these."
     )
     return [f"The checkpoint's model_type is {model_type!r}; supported are {', '.join(supported)} ({names}). {remedy}"]
@@ -177,7 +191,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _load_model(source: str | Path, revision: str, *, kind: Kind, model_type: str) -> PreTrainedModel:
+def _load_model(
+    source: str | Path, revision: str, *, kind: Kind, model_type: str, device_map: str | None = None
+) -> PreTrainedModel:
     model_class: Any = _class(kind.classes[model_type])
     try:
         with _quiet():  # transformers lists every weight left out; `_check_keys` sums them up
@@ -189,6 +205,7 @@ def _load_model(source: str | Path, revision: str, *, kind: Kind, model_type: st
                 ignore_mismatched_sizes=True,  # so that we can name them ourselves
                 output_loading_info=True,
                 key_mapping=dict(kind.renamed) or None,
+                device_map=device_map,
                 **kind.changes,
             )
     except OSError as error:

@@ -93,7 +93,7 @@ def sections(tmp_path_factory):
     ]  # fmt: skip
     found = scored(hypotheses)
     assert found.pop("not_applicable") == {}
-    assert list(found) == ["v1", "v2", "wer", "challenge", "challenge_server"]
+    assert list(found) == ["v1", "v2", "wer_cer", "challenge", "challenge_server"]
     return found
 
 

@@ -33,8 +33,8 @@ def test_counts_add_up():
 
 def test_protocols_apply_by_task(utterance):
     ones = [utterance("eng", "a", "[eng] A")]
-    every = {"v1", "v2", "wer", "challenge", "challenge_server"}
-    cases = {"asr_lid": every, "asr": {"v1", "v2", "wer"}, "lid": {"v1"}}
+    every = {"v1", "v2", "wer_cer", "challenge", "challenge_server"}
+    cases = {"asr_lid": every, "asr": {"v1", "v2", "wer_cer"}, "lid": {"v1"}}
     for task, applying in cases.items():
         found = Scoring().score(ones, facts(task))
         assert found.sections.keys() == applying
@@ -99,11 +99,11 @@ def test_the_nodes_in_conf(utterance):
     """Words are for jobs that ask for them: tables of benchmark runs stay what they were."""
     folder = Path(__file__).parents[2] / "conf/scoring"
     node, with_words = (
-        yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) for name in ("default", "wer")
+        yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) for name in ("default", "wer_cer")
     )
     assert node.pop("_target_") == "mlsuperb.scoring.score.Scoring"
     assert node.pop("name") == "default"
     assert with_words["protocols"] == Scoring().protocols, "all"
     scoring = Scoring(**node)
-    assert {*Scoring().protocols} - {*scoring.protocols} == {"wer"}
+    assert {*Scoring().protocols} - {*scoring.protocols} == {"wer_cer"}
     assert scoring.score([utterance("eng", "a", "A")], facts("asr")).sections.keys() == {"v1", "v2"}

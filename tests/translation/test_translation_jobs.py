@@ -7,12 +7,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 from dying_run import dies
 from safetensors.torch import load_file
+from tiny_speech import write_speech
 from tiny_translators import write_seamless
 
 from mlsuperb.config.check import find_problems
@@ -40,19 +39,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noises with transcripts in two languages, in the layout of ML-SUPERB."""
-    root, rng = tmp_path_factory.mktemp("tree"), np.random.default_rng(0)
-    for language in ("deu", "swa"):
-        folder = root / "a" / language
-        (folder / "wav").mkdir(parents=True)
-        for split, num in (("train", 4), ("dev", 1), ("test", 2)):
-            lines = []
-            for number in range(num):
-                name = f"{language}_{split}_{number}"
-                soundfile.write(folder / "wav" / f"{name}.wav", 0.1 * rng.standard_normal(12000 + 3000 * number), 16000)
-                lines.append(f"{name}\tx\tguten Tag")
-            (folder / f"transcript_10min_{split}.txt").write_text("\n".join(lines) + "\n")
-    return root
+    """Noises with transcripts in two languages."""
+    return write_speech(tmp_path_factory.mktemp("tree"), ("deu", "swa"))
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +159,7 @@ def test_text_is_scored_whatever_was_trained(
     assert (scored["split"], scored["num_pairs"], scored["num_characters"]) == ("dev", 4, 9 + 3 + 3 + 7)
     rows = [json.loads(line) for line in (folder / "translations.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["source"] for row in rows] == ["good day", "day", "good"]
-    assert "wer" in result.protocols.sections
+    assert "wer_cer" in result.protocols.sections
     Translation().show(folder)
     shown = capsys.readouterr().out
     assert "Parallel text tsv, split dev: 4 pairs" in shown

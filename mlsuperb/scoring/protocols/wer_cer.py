@@ -56,7 +56,7 @@ class WordCounts:
 class WordErrors:
     """See `ScoringProtocol`."""
 
-    name = "wer"
+    name = "wer_cer"
     version = "1"
     title = "words beside characters, after the 2025 challenge's normalisation: means over languages, and pooled"
     year = 2024

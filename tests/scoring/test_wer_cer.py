@@ -10,7 +10,7 @@ import pytest
 from finished_runs import result_of, scored
 
 from mlsuperb.scoring.comparison.runs import runs_table
-from mlsuperb.scoring.protocols import wer
+from mlsuperb.scoring.protocols import wer_cer
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import metrics_table, section_tables
 
@@ -25,7 +25,7 @@ ALPHABETS = {
 
 
 def section_of(ones, task="asr"):
-    return scored(ones, task, protocols=["wer"])["wer"]
+    return scored(ones, task, protocols=["wer_cer"])["wer_cer"]
 
 
 def values(section):
@@ -91,7 +91,7 @@ def test_by_hand(utterance):
 
 def test_a_language_without_spaces_has_no_word_error_rate(utterance):
     ones = [utterance("eng", "a b", "a c"), utterance("jpn", "あ い", "あい"), utterance("lao", "ກ ຂ", "ກ ຂ")]
-    section = Scoring(protocols=["wer"]).score(ones, result_of(ones, "asr").facts).sections["wer"]
+    section = Scoring(protocols=["wer_cer"]).score(ones, result_of(ones, "asr").facts).sections["wer_cer"]
     rows = metrics_table(section).rows
     assert ("test", "macro_wer ↓", "50.0", "1 language; without words: jpn, lao") in rows
     assert ("test", "macro_cer ↓", "11.1", "3 languages") in rows
@@ -125,5 +125,5 @@ def test_tables_show_it_where_all_runs_have_it(utterance):
     assert runs_table([new, new]).columns[-2:] == ("WER ↓", "CER ↓")
     assert runs_table([new, new]).rows[0][-2:] == ("50.0", "33.3")
     assert "WER ↓" not in runs_table([new, old]).columns
-    assert runs_table([new, old], protocol="wer").rows[1][-2:] == ("n.a.", "n.a.")
-    assert wer.protocol.why_not(result_of(ones, "asr_lid").facts) == ""
+    assert runs_table([new, old], protocol="wer_cer").rows[1][-2:] == ("n.a.", "n.a.")
+    assert wer_cer.protocol.why_not(result_of(ones, "asr_lid").facts) == ""
