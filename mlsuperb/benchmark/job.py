@@ -68,6 +68,6 @@ class Benchmark:
 
     def show(self, folder: Path) -> None:
         """Scores by language and dataset, three utterances with their differences marked, the path."""
-        from mlsuperb.benchmark.result import show
+        from mlsuperb.scoring.scored_run import show
 
         show(folder)

@@ -49,6 +49,7 @@ def _decode(run: Path, config: dict[str, Any], folder: Path, *, device: str) -> 
     """Decode and score into `folder`."""
     from mlsuperb.benchmark import build
     from mlsuperb.benchmark.result import save_result
+    from mlsuperb.runs.corpus import test_rows
     from mlsuperb.runs.decoding import decode
     from mlsuperb.runs.environment import environment
     from mlsuperb.runtime.files import held
@@ -56,12 +57,13 @@ def _decode(run: Path, config: dict[str, Any], folder: Path, *, device: str) -> 
 
     recogniser = build.load_recogniser(run, config | {"trainer": config["trainer"] | {"device": device}})
     manifest, record = build.read_data(config)
-    test = build.test_rows(config, manifest)
+    corpus = build.build_corpus(config)
+    test = test_rows(corpus, manifest, name=config["data"]["name"])
     unknown = sorted(set(test["language"]) - {token.strip("[]") for token in recogniser.vocabulary.tokens})
     if recogniser.task.has_language and unknown:
         log.warning("not in the training data, so never recognised: %s", ", ".join(unknown))
     with held(folder):
-        dataset = recogniser.loading.dataset(test, encode=None, resample=build.build_corpus(config).resample)
+        dataset = recogniser.loading.dataset(test, encode=None, resample=corpus.resample)
         with build.features_kept(config, recogniser, dataset) as (speech,):
             decoded = decode(speech, folder / HYPOTHESES_FILE, recogniser)
         save_result(
@@ -108,6 +110,6 @@ def main(arguments: Sequence[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     refuse_unknown(options.overrides)
     folder = evaluate(options.run, options.overrides, device=options.device)
-    from mlsuperb.benchmark.result import show
+    from mlsuperb.scoring.scored_run import show
 
     show(folder)

@@ -13,10 +13,11 @@ from mlsuperb.runs.environment import set_seed
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
+from mlsuperb.runtime.messages import describe_trained
 from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.loop import MODEL_FILE
-from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
+from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.translation.data import Data, batches_of

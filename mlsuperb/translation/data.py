@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlsuperb.benchmark.build import test_rows
 from mlsuperb.config.build import instantiate
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.manifest import prepare
 from mlsuperb.data.text_dataset import TextDataset
-from mlsuperb.runs.corpus import prepared_corpus
+from mlsuperb.runs.corpus import prepared_corpus, test_rows
 from mlsuperb.runs.decoding import batches_of_rank
 from mlsuperb.runs.identity import signature
 from mlsuperb.runtime import ranks
@@ -80,7 +79,7 @@ def build_data(config: Mapping[str, Any], translator: Translator) -> Data:
     """
     speech, record, pairs, text_record = read_corpora(config)
     corpus = instantiate(config["data"])
-    test = test_rows(config, speech)
+    test = test_rows(corpus, speech, name=config["data"]["name"])
     wanted = config["train_on"]
     targets = TargetTokens(translator)
     sides: dict[str, Side] = {}

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlsuperb.benchmark.result import part, standing, what_was_scored
-from mlsuperb.benchmark.result import show as show_scores
+from mlsuperb.config.build import instantiate
 from mlsuperb.runs import store
 from mlsuperb.runs.decoding import Decoding
 from mlsuperb.runs.result import what_ran
@@ -16,6 +15,8 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import describe_device
 from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.scoring.result import TranslationResult
+from mlsuperb.scoring.scored_run import part, standing, what_was_scored
+from mlsuperb.scoring.scored_run import show as show_scores
 from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.translation.data import Data
@@ -30,10 +31,15 @@ def save_result(
     if not ranks.is_main():
         return
     trained, start = count_trained(model), (config.get("start") or {}).get("run")
-    inputs = store.as_inputs({"start": start})
+    facts = instantiate(config["task"]).facts
     content = {
-        **what_ran(config, run.environment, job=TranslationResult.kind, inputs=inputs),
-        **what_was_scored(config, run.folder, decoded.hypotheses),
+        **what_ran(config, run.environment, job=TranslationResult.kind, inputs=store.as_inputs({"start": start})),
+        **what_was_scored(
+            run.folder,
+            decoded.hypotheses,
+            facts=instantiate(config["task"]).facts,
+            scoring=instantiate(config["scoring"]),
+        ),
         "benchmark": None,
         "data": data.record,
         "text": data.text_record,
