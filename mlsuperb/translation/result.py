@@ -34,12 +34,7 @@ def save_result(
     facts = instantiate(config["task"]).facts
     content = {
         **what_ran(config, run.environment, job=TranslationResult.kind, inputs=store.as_inputs({"start": start})),
-        **what_was_scored(
-            run.folder,
-            decoded.hypotheses,
-            facts=instantiate(config["task"]).facts,
-            scoring=instantiate(config["scoring"]),
-        ),
+        **what_was_scored(run.folder, decoded.hypotheses, facts=facts, scoring=instantiate(config["scoring"])),
         "benchmark": None,
         "data": data.record,
         "text": data.text_record,
