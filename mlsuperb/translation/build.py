@@ -64,6 +64,10 @@ def build_recogniser(config: Mapping[str, Any], *, parts: Collection[str]) -> Tr
 def train(config: Mapping[str, Any], recogniser: TranslationRecogniser, data: Data, *, run: Run) -> Progress:
     """Train in the run's folder, and leave the model with the weights of `trainer.keep`."""
     trainer: Trainer = instantiate(config["trainer"])
+    if data.old is not None:  # before a checkpoint is loaded, so that a resumed run has the same anchor
+        recogniser.model.penalty = instantiate(config["preservation"]).anchor(
+            recogniser.model, data.old, loading=recogniser.loading, seed=config["seed"]
+        )
     progress = trainer.fit(
         recogniser.model, batches=batches_of(data, seed=config["seed"]), validate=lambda: validate(recogniser, data),
         folder=run.folder, on_progress=run.status,

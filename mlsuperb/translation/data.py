@@ -15,6 +15,7 @@ from mlsuperb.config.build import instantiate
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.manifest import prepare
+from mlsuperb.data.sampling import Replay
 from mlsuperb.data.text_dataset import TextDataset
 from mlsuperb.runs.corpus import prepared_corpus, test_rows
 from mlsuperb.runs.decoding import batches_of_rank
@@ -45,13 +46,15 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What is trained on, by `speech` and `text`; the rows to test on, with the record of their corpus; that of the text."""
+    """What is trained on, by `speech` and `text`; the rows to test on, with the record of their corpus; that of the text; `old`:
+    speech of languages that are to be kept, which is not trained on."""
 
     sides: Mapping[str, Side]
     test: pd.DataFrame
     record: dict[str, Any]
     text_record: dict[str, Any] = field(default_factory=dict)
     resample: bool = True
+    old: SpeechDataset | None = None
 
 
 def read_corpora(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame | None, dict[str, Any]]:
@@ -81,26 +84,43 @@ def build_data(config: Mapping[str, Any], translator: Translator) -> Data:
     corpus = instantiate(config["data"])
     test = test_rows(corpus, speech, name=config["data"]["name"])
     wanted = config["train_on"]
-    targets = TargetTokens(translator)
     sides: dict[str, Side] = {}
+    old = None
     if "speech" in wanted:
-        loading = instantiate(config["loading"])
-        parts = {split: _split(speech, split, what="data", name=config["data"]["name"]) for split in (TRAIN, DEV)}
-        parts = {split: rows[rows["text"].str.strip() != ""] for split, rows in parts.items()}
-        _check_languages(translator, {code for rows in parts.values() for code in rows["language"]})
-        made = {
-            split: loading.dataset(rows, encode=targets.of_speech, resample=corpus.resample)
-            for split, rows in parts.items()
-        }
-        sides["speech"] = Side(**made, loading=loading)
+        sides["speech"], old = _speech(config, speech, translator, resample=corpus.resample)
     if "text" in wanted:
         assert pairs is not None, "misfits refuses it"
         parts = {split: _split(pairs, split, what="text", name=config["text"]["name"]) for split in (TRAIN, DEV)}
         _check_languages(translator, {code for rows in parts.values() for code in rows["target_language"]})
-        made = {split: TextDataset(rows, tokenise=targets.of_text, pad=translator.pad) for split, rows in parts.items()}
+        tokens = TargetTokens(translator).of_text
+        made = {split: TextDataset(rows, tokenise=tokens, pad=translator.pad) for split, rows in parts.items()}
         sides["text"] = Side(**made, loading=instantiate(config["text_loading"]))
     _check_languages(translator, set(test["language"]))
-    return Data(sides=sides, test=test, record=record, text_record=text_record, resample=corpus.resample)
+    return Data(sides=sides, test=test, record=record, text_record=text_record, resample=corpus.resample, old=old)
+
+
+def _speech(
+    config: Mapping[str, Any], rows: pd.DataFrame, translator: Translator, *, resample: bool
+) -> tuple[Side, SpeechDataset | None]:
+    """Speech to train on and to validate with; beside it training speech of the languages of `preservation`, which are in
+    neither. Where old languages are replayed, the validation is of the new ones."""
+    loading: Loading = instantiate(config["loading"])
+    name, law = config["data"]["name"], loading.sampling
+    rows = rows[rows["text"].str.strip() != ""]
+    kept = (config.get("preservation") or {}).get("languages", [])
+    learnt, old = rows[~rows["language"].isin(kept)], rows[rows["language"].isin(kept) & (rows["split"] == TRAIN)]
+    if absent := sorted(set(kept) - set(old["language"])):
+        raise ValueError(
+            f"preservation.languages: data={name} has no training utterance of {', '.join(absent)}. Add them to data.languages, "
+            "or leave them out"
+        )
+    validated = learnt[learnt["language"].isin(law.new)] if isinstance(law, Replay) else learnt
+    parts = {TRAIN: _split(learnt, TRAIN, what="data", name=name), DEV: _split(validated, DEV, what="data", name=name)}
+    _check_languages(translator, {code for part in (*parts.values(), old) for code in part["language"]})
+    tokens = TargetTokens(translator).of_speech
+    made = {split: loading.dataset(part, encode=tokens, resample=resample) for split, part in parts.items()}
+    side = Side(**made, loading=loading)
+    return side, loading.dataset(old, encode=tokens, resample=resample) if kept else None
 
 
 def test_dataset(data: Data, loading: Loading) -> SpeechDataset:
