@@ -168,9 +168,7 @@ def test_quality_by_label(tmp_path: Path) -> None:
     assert of_train["quality"].tolist() == [1, 1]
     assert of_test["quality"].tolist() == [1, 0, 1, 0]
     assert prepared.skipped["quality not among keep_quality"]["count"] == 2
-    with pytest.raises(
-        ValueError, match=r"keep_quality=\['humn'\]: no pair of .* there are human, machine\. Correct"
-    ):
+    with pytest.raises(ValueError, match=r"keep_quality=\['humn'\]: no pair of .* there are human, machine\. Correct"):
         prepare(table_of(train, **settings, keep_quality=["humn"]), folder=None)
     with pytest.raises(ValueError, match="'human' in quality is no number"):
         prepare(table_of(train, **settings), folder=None)

@@ -170,7 +170,7 @@ class PairTable(TextCorpus):
         if split == "train" and not kept.any():
             raise ValueError(
                 f"text.keep_quality={self.keep_quality}: no pair of {path} has such a label; there are "
-                f"{some(sorted(set(labels) - {""}))}. Correct the setting, or map another column: text.columns.quality=ITS_NAME"
+                f"{some(sorted(set(labels) - {''}))}. Correct the setting, or map another column: text.columns.quality=ITS_NAME"
             )
         return kept
 
