@@ -18,12 +18,14 @@ from tiny_translators import write_seamless
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
+from mlsuperb.pretraining.job import Pretraining
 from mlsuperb.run import run_experiment
 from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.runs.store import read
 from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.translation.build import build_recogniser
 from mlsuperb.translation.data import Data, batches_of, build_data
+from mlsuperb.translation.job import Translation
 from mlsuperb.translation.preservation import ElasticWeights
 from mlsuperb.translation.recogniser import TranslationRecogniser
 
@@ -205,7 +207,6 @@ def test_a_consolidation_that_was_killed_ends_the_same(checkpoint: Path, tree: P
     ("more", "message"),
     [
         (["preservation.languages=[]"], "preservation.languages is empty"),
-        ([*EWC, "preservation=ewc", "preservation.run=no/run"], "is not the folder of a run"),
         ([*EWC, "train_on=[]"], "preservation=ewc_speech reads speech of old languages, and train_on=[] has none"),
         ([*EWC, "trainer.parallel=fsdp"], "preservation=ewc_speech needs whole parameters on each device"),
     ],
@@ -214,6 +215,15 @@ def test_what_does_not_go_together_is_refused(
     more: list[str], message: str, checkpoint: Path, tree: Path, tmp_path: Path
 ) -> None:
     assert message in " ".join(find_problems(compose(words(checkpoint, tree, tmp_path, "ewc", *more))))
+
+
+def test_each_job_has_its_own_consolidation() -> None:
+    config = compose(["+exp=seamless/ewc", "preservation=ewc", "preservation.run=no/run"])
+    (problem,) = Translation.misfits(config, Translation.groups)
+    assert "preservation=ewc is of another job: choose preservation=ewc_speech" in problem
+    config = compose(["+exp=expand/ewc", "upstream.run=no/run", "preservation=ewc_speech"])
+    problems = Pretraining.misfits(config, Pretraining.groups)
+    assert any("preservation=ewc_speech is of another job: choose preservation=ewc with" in one for one in problems)
 
 
 def test_languages_without_training_speech_are_named(checkpoint: Path, tree: Path, tmp_path: Path) -> None:
