@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class ElasticWeights:
     """Settings of elastic weight consolidation of all parameters that are trained.
 
-    Parameters that the model had before (`adaptation=everything`, `full`, `length_adaptor`) are held near their old values, as in
+    Parameters that the model had before (`adaptation=everything`, `length_adaptor`) are held near their old values, as in
     arXiv 2407.06800 on Whisper. New ones (adapters, LoRA) are held near their start, at which they change nothing. There, the
     gradient of an adapter's first map is 0, since the second one is 0: only the second is held, where old languages need it.
 

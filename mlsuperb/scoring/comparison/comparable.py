@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlsuperb.scoring.result import BenchmarkResult
 
 
-def comparable(a: BenchmarkResult, b: BenchmarkResult) -> list[str]:
+def comparable(a: BenchmarkResult, b: BenchmarkResult, *, splits: Collection[str] | None = None) -> list[str]:
     """Why two results may not stand in one table; an empty list if they may.
 
     The task, its units and normaliser, every split of the data (by hash), the scorer and the protocols that both have
     must be the same, and both data synthetic or both real.
+
+    Args:
+        splits: look at these alone, whatever the runs were trained on; None: at all.
     """
-    return [*same_scoring(a, b), *_data_differences(a, b), *_protocol_differences(a, b)]
+    return [*same_scoring(a, b), *_data_differences(a, b, splits), *_protocol_differences(a, b)]
 
 
 def same_scoring(a: BenchmarkResult, b: BenchmarkResult) -> list[str]:
@@ -32,8 +35,8 @@ def same_scoring(a: BenchmarkResult, b: BenchmarkResult) -> list[str]:
     return reasons
 
 
-def _data_differences(a: BenchmarkResult, b: BenchmarkResult) -> Iterator[str]:
-    for split in sorted({*a.data.splits, *b.data.splits}):
+def _data_differences(a: BenchmarkResult, b: BenchmarkResult, splits: Collection[str] | None) -> Iterator[str]:
+    for split in sorted({*a.data.splits, *b.data.splits} if splits is None else splits):
         first, second = a.data.sha256(split), b.data.sha256(split)
         if first != second:
             shown = " and ".join(f"sha256 {sha[:8]}" if sha else "none" for sha in (first, second))
