@@ -36,6 +36,7 @@ Given again, finished runs are shown and interrupted ones carried on."
     run_starts=() run_counts=() some=() own_words=() config_dir=() data_words=() language_words=() dataset_words=()
     own_data_words=() runs=() commands=() starts=() lengths=() board_flags=()
     label_words=() train_words=() data_only=() shared=() planned=() # of pre-training
+    passed=() # to another recipe
     declare -A option=() given=() words_of=() at=()
     stage_names=("" data train tables report)
 }
@@ -46,8 +47,12 @@ die() {
     exit 2
 }
 
-usage() {
+own_usage() {
     sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"
+}
+
+usage() {
+    own_usage
     printf '\n%s\n' "$COMMON_FLAGS"
 }
 
@@ -79,6 +84,26 @@ run() {
         failed=true
     fi
     return "$status"
+}
+
+# The flags of a recipe that calls another for each of its variants: its own become options, all others are `passed` on, and so are
+# those of its own that are named here.
+parse_passed() {
+    local both=" $1 " name
+    shift
+    while (($#)); do
+        case $1 in
+            -h | --help) own_usage; exit 0 ;;
+            --dry-run) dry_run=true && passed+=("$1") && shift && continue ;;
+            --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" && continue ;;
+            --*) (($# > 1)) || die "$1 needs a value" ;;
+            *) passed+=("$1") && shift && continue ;;
+        esac
+        name=${1#--}
+        if [[ ! -v option[$name] || $both == *" $name "* ]]; then passed+=("$1" "$2"); fi
+        if [[ -v option[$name] ]]; then option[$name]=$2; fi
+        shift 2
+    done
 }
 
 # A list of texts for Hydra: ["deu","nan"]. Quoted, since nan would be a number. `all` is no restriction.

@@ -33,7 +33,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 option=([base]="" [new]="" [old]="" [units]=1000 [layer]=6 [share]=0.2 [start]=mfcc [phones]="" [exp]="" [exp-data-root]="" [exp-settings]="")
-option+=([systems]=one,two,combined,full [lora-settings]="" [full-settings]="" [base-labels]="")
+option+=([systems]="one,two,combined,full" [lora-settings]="" [full-settings]="" [base-labels]="")
 stage_names=("" data "first units" one "units of a layer" two "pooled units" combined "all weights" judgement)
 last_stage=9
 parse "$@"

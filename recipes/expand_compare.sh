@@ -8,34 +8,11 @@
 #                         lr: 1e-4, 5e-4, 2e-3
 #   --values a,b          others than these
 #   --system NAME         (one) of expand.sh that is trained; share: combined
-set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-compare="" values="" system=one exp="" phones="" new="" out=exp dry_run=false
-passed=()
-die() {
-    printf '%s: %s (--help lists the flags)\n' "${0##*/}" "$*" >&2
-    exit 2
-}
-while (($#)); do
-    case $1 in
-        -h | --help) sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0" && exit 0 ;;
-        --dry-run) dry_run=true && passed+=("$1") && shift && continue ;;
-        --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" && continue ;;
-        --*) (($# > 1)) || die "$1 needs a value" ;;
-        *) passed+=("$1") && shift && continue ;;
-    esac
-    case $1 in
-        --compare) compare=$2 ;;
-        --values) values=$2 ;;
-        --system) system=$2 ;;
-        --exp) exp=$2 && passed+=("$1" "$2") ;;
-        --phones) phones=$2 && passed+=("$1" "$2") ;;
-        --new) new=$2 && passed+=("$1" "$2") ;;
-        --out) out=$2 && passed+=("$1" "$2") ;;
-        *) passed+=("$1" "$2") ;;
-    esac
-    shift 2
-done
+option=([compare]="" [values]="" [system]=one [exp]="" [phones]="" [new]="" [out]=exp)
+parse_passed "exp phones new out" "$@"
+compare=${option[compare]} values=${option[values]} system=${option[system]} phones=${option[phones]}
 case $compare in
     units) usual=256,1000,3000 flag=(--units) ;;
     rank) usual=8,16,24,32,64 flag=(--adaptation.rank) ;; # alpha stays twice the rank
@@ -45,9 +22,8 @@ case $compare in
     lr) usual=1e-4,5e-4,2e-3 flag=(--trainer.optimizer.lr) ;;
     *) die "--compare $compare: there are units, rank, hours, layer, share, lr" ;;
 esac
-[[ -n $exp ]] || die "--exp is missing: the experiment with a frozen head that judges each variant, such as demo"
+[[ -n ${option[exp]} ]] || die "--exp is missing: the experiment with a frozen head that judges each variant, such as demo"
 
-python=${PYTHON:-python}
 exec 3>&1
 words=() own=() pooled=() named=""
 for value in $(tr ',' ' ' <<<"${values:-$usual}"); do
@@ -69,6 +45,4 @@ for value in $(tr ',' ' ' <<<"${values:-$usual}"); do
 done
 printf '== %s: the table\n' "$compare"
 if [[ -n $phones ]]; then words+=(--units "${own[@]}" --pooled-units "${pooled[@]}" --phones "$phones"); fi
-call=("$python" -m mlsuperb expansion "${words[@]}" --new "$new" --out "$out/reports/expansion-$compare.md")
-printf '+ %s\n' "${call[*]}"
-if ! $dry_run; then "${call[@]}"; fi
+run "$python" -m mlsuperb expansion "${words[@]}" --new "${option[new]}" --out "${option[out]}/reports/expansion-$compare.md"

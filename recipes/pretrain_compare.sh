@@ -12,35 +12,11 @@
 #   --exp NAME            (demo) experiment that benchmarks each model
 #   --exp-data-root DIR   corpus of that experiment, where it is not the built-in one
 #   --seeds a,b           (0) of the benchmark
-set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-compare="" teacher=whisper_base teacher_layer=4 models=hubert_new_tiny,hubert_new exp=demo exp_root="" seeds=0 out=exp dry_run=false
-passed=()
-die() {
-    printf '%s: %s (--help lists the flags)\n' "${0##*/}" "$*" >&2
-    exit 2
-}
-while (($#)); do
-    case $1 in
-        -h | --help) sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0" && exit 0 ;;
-        --dry-run) dry_run=true && passed+=("$1") && shift && continue ;;
-        --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" && continue ;;
-        --*) (($# > 1)) || die "$1 needs a value" ;;
-        *) passed+=("$1") && shift && continue ;;
-    esac
-    case $1 in
-        --compare) compare=$2 ;;
-        --teacher) teacher=$2 ;;
-        --teacher-layer) teacher_layer=$2 ;;
-        --models) models=$2 ;;
-        --exp) exp=$2 ;;
-        --exp-data-root) exp_root=$2 ;;
-        --seeds) seeds=$2 ;;
-        --out) out=$2 && passed+=("$1" "$2") ;;
-        *) passed+=("$1" "$2") ;;
-    esac
-    shift 2
-done
+option=([compare]="" [teacher]=whisper_base [teacher-layer]=4 [models]="hubert_new_tiny,hubert_new" [exp]=demo [exp-data-root]="" [seeds]=0 [out]=exp)
+parse_passed out "$@"
+compare=${option[compare]} teacher=${option[teacher]} seeds=${option[seeds]}
 
 names=() words=() # one variant each: its name, and what pretrain.sh is given for it
 variant() { names+=("$1") && words+=("${*:2}"); }
@@ -55,16 +31,11 @@ case $compare in
         variant both "$law"
         ;;
     alpha | beta) for one in 1 0.9 0.7 0.5; do variant "$compare$one" "$law loading.sampling.$compare=$one"; done ;;
-    start) variant mfcc && variant "$teacher-$teacher_layer" "--start $teacher --start-layer $teacher_layer" ;;
-    size) for one in ${models//,/ }; do variant "$one" "--model $one"; done ;;
+    start) variant mfcc && variant "$teacher-${option[teacher-layer]}" "--start $teacher --start-layer ${option[teacher-layer]}" ;;
+    size) for one in ${option[models]//,/ }; do variant "$one" "--model $one"; done ;;
     *) die "--compare $compare: there are clustering, batches, sampling, alpha, beta, start, size" ;;
 esac
 
-python=${PYTHON:-python}
-run() {
-    printf '+ %s\n' "$*"
-    $dry_run || "$@"
-}
 runs=()
 for number in "${!names[@]}"; do
     printf '== %s: %s\n' "$compare" "${names[number]}"
@@ -72,8 +43,8 @@ for number in "${!names[@]}"; do
     said=$(bash "$(dirname "${BASH_SOURCE[0]}")/pretrain.sh" "${passed[@]}" "${own[@]}" | tee >(cat >&2)) || exit $?
     model=$(sed -n 's/^The last model: upstream=pretrained upstream.run=//p' <<<"$said")
     for seed in ${seeds//,/ }; do
-        call=("+exp=$exp" upstream=pretrained "upstream.run=$model" "seed=$seed" "run_name=$compare-${names[number]}-s$seed" "output_root=$out")
-        if [[ -n $exp_root ]]; then call+=("data.root=$exp_root"); fi
+        call=("+exp=${option[exp]}" upstream=pretrained "upstream.run=$model" "seed=$seed" "run_name=$compare-${names[number]}-s$seed" "output_root=${option[out]}")
+        if [[ -n ${option[exp-data-root]} ]]; then call+=("data.root=${option[exp-data-root]}"); fi
         run "$python" -m mlsuperb.run "${call[@]}"
         runs+=("$("$python" -m mlsuperb folders "${call[@]}")")
     done

@@ -8,6 +8,8 @@
 #   encoder, encoder_wide adapters of --width and --wide in the encoder, by speech
 #   decoder               adapters in the decoder, by speech
 #   length_adaptor        the length adaptor, by speech
+#   replay                adapters of --width in the encoder, by speech of which --share is of the languages of --keep
+#   ewc                   the same by speech of --target alone, held where the languages of --keep need them
 #   text                  adapters in the decoder, by translations out of English, without speech
 #   text_then_asr         these, and adapters in the encoder by speech
 #   joint                 adapters in the decoder, by speech and text in turn
@@ -18,13 +20,15 @@
 #   --start FOLDER        a run of job=translation whose weights all systems begin with
 #   --target LANG         the language
 #   --pivot LANG          a related language with speech; without it, there is no such system
-#   --keep a,b            languages whose test utterances show what is forgotten
+#   --keep a,b            languages whose test utterances show what is forgotten; without it, there are no replay and ewc
+#   --share S             (0.2) of the speech of replay that is of --keep
+#   --quota HOURS         (all) training speech of each language and dataset of --keep that replay and ewc may use
 #   --text NAME           (none) option of text=; its settings: --text.train FILE and so on
 #   --width N             (256) --wide N (2048)
 #   --systems a,b         (all that can be) that are trained
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-option=([model]="" [start]="" [target]="" [pivot]="" [keep]="" [text]="" [width]=256 [wide]=2048 [systems]="")
+option=([model]="" [start]="" [target]="" [pivot]="" [keep]="" [text]="" [width]=256 [wide]=2048 [systems]="" [share]=0.2 [quota]="")
 stage_names=("" data "zero shot" "by speech" "by text" "by both" pivot tables)
 last_stage=7
 parse "$@"
@@ -33,6 +37,7 @@ for flag in model target; do [[ -n ${option[$flag]} ]] || die "--$flag is missin
 [[ -z $seeds || $seeds =~ ^[0-9]+$ ]] || die "--seeds $seeds: one seed at a time"
 
 known=(zero_shot encoder encoder_wide decoder length_adaptor)
+if [[ -n ${option[keep]} ]]; then known+=(replay ewc); fi
 if [[ -n ${option[text]} ]]; then known+=(text text_then_asr joint); fi
 if [[ -n ${option[pivot]} ]]; then known+=(pivot); fi
 systems=("${known[@]}")
@@ -42,12 +47,13 @@ for system in "${systems[@]}"; do
 done
 wanted() { [[ " ${systems[*]} " == *" $1 "* ]]; }
 
-# Words of the speech: settings of data go to each part; the others, but for those of the text, to the runs.
-reader=("${data_words[0]#data=}") of_data=("${data_words[@]:1}") of_runs=() of_text=()
+# Words of the speech: settings of data go to each part; the others, but for those of the text and of ewc, to the runs.
+reader=("${data_words[0]#data=}") of_data=("${data_words[@]:1}") of_runs=() of_text=() of_ewc=()
 for word in "${own_words[@]}"; do
     case $word in
         data.* | +data*) of_data+=("$word") ;;
-        text.*) of_text+=("$word") ;;
+        text.* | +text.*) of_text+=("$word") ;;
+        preservation.*) of_ewc+=("$word") ;;
         *) of_runs+=("$word") ;;
     esac
 done
@@ -86,6 +92,13 @@ if [[ -n ${option[text]} ]]; then
     run_of text_then_asr text_then_asr "start.run=@text" "adaptation.width=${option[width]}"
     run_of joint joint "adaptation.width=${option[width]}" "${by_text[@]}"
 fi
+if [[ -n ${option[keep]} ]]; then
+    corpus "target:${option[target]}:train,dev,test" "kept:${option[keep]}:train,test"
+    if [[ -n ${option[quota]} ]]; then speech+=("++data.corpora.kept.max_train_hours=${option[quota]}"); fi
+    held=(adaptation=encoder_adapters "adaptation.width=${option[width]}")
+    run_of replay replay "${held[@]}" "loading.sampling.new=$(list "${option[target]}")" "loading.sampling.share=${option[share]}"
+    run_of ewc ewc "${held[@]}" "preservation.languages=$(list "${option[keep]}")" "${of_ewc[@]}"
+fi
 if [[ -n ${option[pivot]} ]]; then
     corpus "pivot:${option[pivot]}:train,dev" "target:${option[target]}:test" "kept:${option[keep]}:test"
     run_of pivot pivot
@@ -106,7 +119,7 @@ if stage 1; then
     check_data
 fi
 each 2 zero_shot
-each 3 encoder encoder_wide decoder length_adaptor
+each 3 encoder encoder_wide decoder length_adaptor replay ewc
 each 4 text
 each 5 text_then_asr joint
 each 6 pivot
@@ -117,7 +130,9 @@ if stage 7; then
     run "$python" -m mlsuperb table "${made[@]}" --intervals || true
     run "$python" -m mlsuperb table "${made[@]}" --by language || true
     for system in "${systems[@]}"; do
-        if [[ $system != zero_shot ]] && wanted zero_shot; then run "$python" -m mlsuperb compare "${at[zero_shot]}" "${at[$system]}" || true; fi
+        if [[ $system != zero_shot ]] && wanted zero_shot; then
+            run "$python" -m mlsuperb compare "${at[zero_shot]}" "${at[$system]}" --any-training || true
+        fi
     done
 fi
 if $failed; then exit 1; fi

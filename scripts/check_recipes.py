@@ -38,6 +38,13 @@ EXPANSION = [
     *("--exp", "demo", "--exp-settings", "trainer=debug data.minutes=0.3 data.test_minutes=0.1 head.num_blocks=1 head.size=16 "
       "head.num_heads=2 head.ffn_size=32"),
 ]  # fmt: skip
+SEAMLESS = [
+    *("--model", "seamless_new", "--model.size", "32", "--model.encoder_blocks", "1", "--model.decoder_blocks", "1"),
+    *("--model.ffn_size", "64", "--width", "4", "--wide", "8", "--data", "synthetic", "--data.minutes", "0.2"),
+    *("--data.test_minutes", "0.1", "--text", "synthetic", "--text.num_train", "40", "--text.num_dev", "10"),
+    *("--text.num_test", "10", "--loading.train.max_batch_s", "10", "--search", "greedy", "--search.max_tokens", "5"),
+    *("--preservation.num_utterances", "5", "--trainer", "debug"),
+]  # fmt: skip
 ROW = ["--languages", "eng,fra,deu,rus,swa,swe,jpn,cmn,xty,dan"]  # of the monolingual track, and one reserved
 TWO = ["--languages", "deu,spa"]
 KILLED = 137
@@ -79,6 +86,12 @@ CHAINS = (
         Recipe(
             name="expand", flags=["--new", "kat", "--old", "deu,spa"], num_runs=4, num_untrained=10, base=tuple(EXPANSION),
             shows=("combined: upstream=pretrained", "Language expansion by kat", "PNMI new"),
+        ),
+    ),
+    (
+        Recipe(
+            name="seamless", flags=["--target", "swa", "--pivot", "tur", "--keep", "deu"], num_runs=10, num_untrained=1,
+            base=tuple(SEAMLESS), shows=("11 runs on several", "zero_shot-", "preservation=ewc_speech",),
         ),
     ),
     (

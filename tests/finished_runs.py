@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb import tasks
-from mlsuperb.benchmark.result import standing
 from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.scoring.result import SCORER_VERSION, BenchmarkResult
 from mlsuperb.scoring.score import Scoring
+from mlsuperb.scoring.scored_run import standing
 from mlsuperb.types import Hypothesis, TaskFacts
 
 TEXTS = [("deu", "guten abend"), ("deu", "drei"), ("fra", "bonsoir"), ("fra", "trois")] * 3

@@ -26,15 +26,16 @@ from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.greedy import Greedy
-from mlsuperb.runs.corpus import prepared_corpus
+from mlsuperb.runs.corpus import prepared_corpus, test_rows
 from mlsuperb.runs.run import Run
 from mlsuperb.runs.store import read_config
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
+from mlsuperb.runtime.messages import describe_trained
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.loop import MODEL_FILE
-from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
+from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.types import Utterance
@@ -73,22 +74,6 @@ def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
     return prepared_corpus(build_corpus(config), config)
 
 
-def test_rows(config: Mapping[str, Any], manifest: pd.DataFrame) -> pd.DataFrame:
-    """The rows that results are made of.
-
-    Raises:
-        ValueError: there is none.
-    """
-    splits = build_corpus(config).evaluation_splits()
-    rows = manifest[manifest["split"].isin(splits)]
-    if rows.empty:
-        raise ValueError(
-            f"data={config['data']['name']} has no utterance to test on ({' or '.join(splits)}) after filtering; look at "
-            "data.languages, data.datasets and `mlsuperb data describe data=...`"
-        )
-    return rows
-
-
 def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     """Prepare the corpus, count the vocabulary, pin both to the run."""
     manifest, record = read_data(config)
@@ -100,7 +85,7 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
                 f"data={config['data']['name']} has no {name} utterance after filtering; look at data.languages, "
                 "data.datasets and `mlsuperb data describe data=...`"
             )
-    parts["test"] = test_rows(config, manifest)
+    parts["test"] = test_rows(build_corpus(config), manifest, name=config["data"]["name"])
     task: Task = instantiate(config["task"])
     task.check_languages(set(manifest["language"]))
     loading: Loading = instantiate(config["loading"])

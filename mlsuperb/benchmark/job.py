@@ -78,6 +78,7 @@ class Benchmark:
     def evaluate(self, run: Path, config: Mapping[str, Any], folder: Path, *, language: str | None) -> None:
         """See `mlsuperb.runs.job.Evaluates`."""
         from mlsuperb.benchmark import build, result
+        from mlsuperb.runs.corpus import test_rows
         from mlsuperb.runs.decoding import decode
         from mlsuperb.runs.environment import environment
         from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
@@ -88,12 +89,13 @@ class Benchmark:
         if language is not None:
             recogniser.write_in(language)
         manifest, record = build.read_data(config)
-        test = build.test_rows(config, manifest)
+        corpus = build.build_corpus(config)
+        test = test_rows(corpus, manifest, name=config["data"]["name"])
         unknown = sorted(set(test["language"]) - {token.strip("[]") for token in recogniser.vocabulary.tokens})
         if recogniser.task.has_language and unknown:
             log.warning("not in the training data, so never recognised: %s", ", ".join(unknown))
         with held(folder):
-            dataset = recogniser.loading.dataset(test, encode=None, resample=build.build_corpus(config).resample)
+            dataset = recogniser.loading.dataset(test, encode=None, resample=corpus.resample)
             with build.features_kept(config, recogniser, dataset) as (speech,):
                 decoded = decode(speech, folder / HYPOTHESES_FILE, recogniser)
             result.save_result(
@@ -103,6 +105,6 @@ class Benchmark:
 
     def show(self, folder: Path) -> None:
         """Scores by language and dataset, three utterances with their differences marked, the path."""
-        from mlsuperb.benchmark.result import show
+        from mlsuperb.scoring.scored_run import show
 
         show(folder)

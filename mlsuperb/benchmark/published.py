@@ -62,7 +62,7 @@ def _published_overrides(config: Mapping[str, Any]) -> list[str]:
 def against_official(
     benchmark: Mapping[str, Any] | None, release: Mapping[str, Any] | None, *, synthetic: bool
 ) -> list[str]:
-    """Why a run is no official one; empty where nothing here says so (`benchmark.result.standing` adds what a
+    """Why a run is no official one; empty where nothing here says so (`scoring.scored_run.standing` adds what a
     result says itself).
 
     Args:

@@ -77,9 +77,18 @@ class Comparison:
 
 
 def compare_runs(
-    first: Path, second: Path, *, split: str = "test", by: By = "language", num_examples: int = 5
+    first: Path,
+    second: Path,
+    *,
+    split: str = "test",
+    by: By = "language",
+    num_examples: int = 5,
+    any_training: bool = False,
 ) -> Comparison:
     """Read and compare two finished runs.
+
+    Args:
+        any_training: they may have been trained on other data; only `split` has to be the same.
 
     Raises:
         ValueError: a folder holds no finished run, the results are not comparable, or none has the split.
@@ -88,8 +97,12 @@ def compare_runs(
     from mlsuperb.scoring.result import SCORED
 
     a, b = (store.read(folder, *SCORED) for folder in (first, second))
-    if reasons := comparable(a, b):
-        raise ValueError(f"{first} and {second} cannot be compared: {'; '.join(reasons)}")
+    if reasons := comparable(a, b, splits=[split] if any_training else None):
+        why = f"{first} and {second} cannot be compared: {'; '.join(reasons)}"
+        of_training = not any_training and not comparable(a, b, splits=[split])
+        raise ValueError(
+            f"{why}. To compare runs that were trained on other data, add --any-training" if of_training else why
+        )
     pairs = pair_utterances(hypotheses_of_split(first, split), hypotheses_of_split(second, split), a.facts)
     rows = paired_rows(pairs, by=by, confidence=CONFIDENCE)
     return Comparison(first=a, second=b, split=split, by=by, rows=rows, different=most_different(pairs, n=num_examples))
@@ -132,6 +145,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("first", type=Path, metavar="RUN_A", help="folder of a finished run")
     parser.add_argument("second", type=Path, metavar="RUN_B", help="folder of another; differences are B - A")
     parser.add_argument("--split", default="test", help="split that is compared (default: test)")
+    parser.add_argument(
+        "--any-training", action="store_true", help="let the runs be trained on other data: the split alone counts"
+    )
     parser.add_argument("--by", choices=GROUPINGS, default="language", help="what a row is (default: language)")
     parser.add_argument("--examples", type=int, default=5, metavar="N", help="utterances that are shown (default: 5)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write everything as markdown, too")
@@ -140,7 +156,12 @@ def main(arguments: Sequence[str]) -> None:
     if options.examples < 0:
         raise ValueError(f"--examples is {options.examples}; give 0 or more")
     found = compare_runs(
-        options.first, options.second, split=options.split, by=options.by, num_examples=options.examples
+        options.first,
+        options.second,
+        split=options.split,
+        by=options.by,
+        num_examples=options.examples,
+        any_training=options.any_training,
     )
     show(found)
     if options.out:

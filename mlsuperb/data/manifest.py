@@ -32,6 +32,8 @@ MANIFEST_VERSION = 1  # raise it when the same corpus and settings would give an
 _ADDED_SINCE = {
     "text": "required",
     "preparation": None,
+    "hours_seed": None,
+    "keep_quality": None,
 }  # settings that old manifests lack: with these values they change nothing
 _ROW_GROUP = 2**20  # rows written at a time: text of 2 GB and more has no `pa.string` array
 _PIECE = 2**16  # rows that exist as records at a time

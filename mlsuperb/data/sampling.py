@@ -125,13 +125,13 @@ class Replay:
         new_N = np.isin(languages, self.new)
         if unknown := sorted(set(self.new) - set(languages)):
             raise ValueError(
-                f"loading.sampling.new: no labelled training utterance is of {', '.join(unknown)}, only of "
+                f"loading.sampling.new: no training utterance is of {', '.join(unknown)}, only of "
                 f"{', '.join(sorted(set(languages)))}"
             )
         if new_N.all() or not new_N.any():
             raise ValueError(
-                f"loading.sampling.new={self.new}: the labelled training utterances are of {', '.join(sorted(set(languages)))}, "
-                f"so there is {'nothing to replay' if new_N.all() else 'nothing new'}. Label both sides, and name the new ones"
+                f"loading.sampling.new={self.new}: the training utterances are of {', '.join(sorted(set(languages)))}, "
+                f"so there is {'nothing to replay' if new_N.all() else 'nothing new'}. Give both sides, and name the new ones"
             )
         total, of_new = amounts.sum(), amounts[new_N].sum()
         repeats: np.ndarray = np.where(new_N, (1 - self.share) * total / of_new, self.share * total / (total - of_new))

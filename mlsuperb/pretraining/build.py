@@ -23,7 +23,8 @@ from mlsuperb.runs import store
 from mlsuperb.runs.environment import set_seed
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
-from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
+from mlsuperb.runtime.messages import describe_trained
+from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.units.labels import Labels

@@ -40,9 +40,14 @@ def upstream_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterat
 
 
 def preservation_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
-    """Parameters that are not whole on any device."""
-    if "preservation" in groups and config.get("preservation") and config["trainer"].get("parallel") == "fsdp":
-        yield f"preservation={config['preservation']['name']} needs whole parameters on each device: set trainer.parallel=ddp"
+    """Consolidation by speech with transcripts, or of parameters that are not whole on any device."""
+    if not {"preservation", "trainer"} <= set(groups) or not config.get("preservation"):
+        return
+    name = config["preservation"]["name"]
+    if "run" not in config["preservation"]:
+        yield f"preservation={name} is of another job: choose preservation=ewc with preservation.run"
+    if config["trainer"].get("parallel") == "fsdp":
+        yield f"preservation={name} needs whole parameters on each device: set trainer.parallel=ddp"
 
 
 def adaptation_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:

@@ -48,6 +48,26 @@ def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[pd.DataF
     return prepared.manifest, record
 
 
+def test_rows(corpus: Corpus, manifest: pd.DataFrame, *, name: str) -> pd.DataFrame:
+    """The rows that results are made of.
+
+    Args:
+        manifest: of the corpus.
+        name: of the option of `data`, for the message.
+
+    Raises:
+        ValueError: there is none.
+    """
+    splits = corpus.evaluation_splits()
+    rows = manifest[manifest["split"].isin(splits)]
+    if rows.empty:
+        raise ValueError(
+            f"data={name} has no utterance to test on ({' or '.join(splits)}) after filtering; look at data.languages, "
+            "data.datasets and `mlsuperb data describe data=...`"
+        )
+    return rows
+
+
 def _datasets(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """The datasets of a split: how much there is of each, in which languages."""
     return {

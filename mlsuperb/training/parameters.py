@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mlsuperb.runtime.messages import describe_trained
 from mlsuperb.training.trainable import Advice
 
 Parameters = Mapping[str, nn.Parameter]  # by name
@@ -31,12 +32,6 @@ def count_trained(model: nn.Module) -> dict[str, int]:
             part = name.partition(".")[0]
             counts[part] = counts.get(part, 0) + parameter.numel()
     return dict(sorted(counts.items(), key=lambda item: -item[1]))
-
-
-def describe_trained(counts: Mapping[str, int]) -> str:
-    """For people: `4,735,012 trained parameters (head 4,700,000, objective 35,012)`."""
-    listed = ", ".join(f"{part} {count:,}" for part, count in counts.items())
-    return f"{sum(counts.values()):,} trained parameters ({listed or 'none'})"
 
 
 def check_cap(counts: Mapping[str, int], cap: int | None, advice: Advice) -> None:

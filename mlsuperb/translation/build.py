@@ -12,9 +12,10 @@ from mlsuperb.runs.environment import set_seed
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
+from mlsuperb.runtime.messages import describe_trained
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.loop import MODEL_FILE
-from mlsuperb.training.parameters import count_trained, describe_trained, num_parameters
+from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.translation.data import Data, batches_of
@@ -75,6 +76,10 @@ def build_recogniser(config: Mapping[str, Any], *, parts: Collection[str]) -> Tr
 def train(config: Mapping[str, Any], recogniser: TranslationRecogniser, data: Data, *, run: Run) -> Progress:
     """Train in the run's folder, and leave the model with the weights of `trainer.keep`."""
     trainer: Trainer = instantiate(config["trainer"])
+    if data.old is not None:  # before a checkpoint is loaded, so that a resumed run has the same anchor
+        recogniser.model.penalty = instantiate(config["preservation"]).anchor(
+            recogniser.model, data.old, loading=recogniser.loading, seed=config["seed"]
+        )
     progress = trainer.fit(
         recogniser.model, batches=batches_of(data, seed=config["seed"]), validate=lambda: validate(recogniser, data),
         folder=run.folder, on_progress=run.status,

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlsuperb.benchmark.build import test_rows
 from mlsuperb.config.build import instantiate
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.manifest import prepare
+from mlsuperb.data.sampling import Replay
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.text_dataset import TextDataset
-from mlsuperb.runs.corpus import prepared_corpus
+from mlsuperb.runs.corpus import prepared_corpus, test_rows
 from mlsuperb.runs.decoding import batches_of_rank
 from mlsuperb.runs.identity import signature
 from mlsuperb.runtime import ranks
@@ -64,7 +64,8 @@ class ScoredText:
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """What is trained on, by `speech` and `text`; the rows to test on, with the record of their corpus; that of the text, and
-    what of it is scored (None, where no text is chosen)."""
+    what of it is scored (None, where no text is chosen); `old`: speech of languages that are to be kept, which is not trained on.
+    """
 
     sides: Mapping[str, Side]
     test: pd.DataFrame
@@ -72,6 +73,7 @@ class Data:
     text_record: dict[str, Any] = field(default_factory=dict)
     text: ScoredText | None = None
     resample: bool = True
+    old: SpeechDataset | None = None
 
 
 def read_corpora(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame | None, dict[str, Any]]:
@@ -99,18 +101,21 @@ def build_data(config: Mapping[str, Any], translator: Translator) -> Data:
     """
     speech, record, pairs, text_record = read_corpora(config)
     sides: dict[str, Side] = {}
+    old = None
     if "speech" in config["train_on"]:
-        sides["speech"] = _speech_side(config, translator, speech, record)
+        sides["speech"], old = _speech_side(config, translator, speech, record)
     if "text" in config["train_on"]:
         assert pairs is not None, "misfits refuses it"
         sides["text"] = _text_side(config, translator, pairs, text_record)
-    test = test_rows(config, speech)
+    corpus = instantiate(config["data"])
+    test = test_rows(corpus, speech, name=config["data"]["name"])
     if instantiate(config["search"]).language == "given":
         check_languages(translator.prefix, test["language"])
     refuse_long_speech(translator, test)
-    resample = instantiate(config["data"]).resample
     text = None if pairs is None else _scored_text(config, pairs, translator)
-    return Data(sides=sides, test=test, record=record, text_record=text_record, text=text, resample=resample)
+    return Data(
+        sides=sides, test=test, record=record, text_record=text_record, text=text, resample=corpus.resample, old=old
+    )
 
 
 def _scored_text(config: Mapping[str, Any], pairs: pd.DataFrame, translator: Translator) -> ScoredText:
@@ -127,25 +132,43 @@ def _scored_text(config: Mapping[str, Any], pairs: pd.DataFrame, translator: Tra
 def data_to_decode(config: Mapping[str, Any]) -> Data:
     """The utterances to test on alone."""
     speech, record, _, _ = read_corpora({**config, "text": None})
-    return Data(sides={}, test=test_rows(config, speech), record=record, resample=instantiate(config["data"]).resample)
+    corpus = instantiate(config["data"])
+    test = test_rows(corpus, speech, name=config["data"]["name"])
+    return Data(sides={}, test=test, record=record, resample=corpus.resample)
 
 
 def _speech_side(
     config: Mapping[str, Any], translator: Translator, speech: pd.DataFrame, record: dict[str, Any]
-) -> Side:
-    name, resample = config["data"]["name"], instantiate(config["data"]).resample
-    loading, targets, report = instantiate(config["loading"]), TargetTokens(translator), SkipReport(record["skipped"])
-    made = {}
-    for split in (TRAIN, DEV):
-        rows = _split(speech, split, what="data", name=name)
-        rows = rows[rows["text"].str.strip() != ""]
-        check_languages(translator.prefix, rows["language"])
-        kept = leave_out_long(
-            rows, translator, texts=["text"], tokens=lambda row: targets.of_speech(row)[:-1], report=report
+) -> tuple[Side, SpeechDataset | None]:
+    """Speech to train on and to validate with; beside it training speech of the languages of `preservation`, which are in
+    neither. Where old languages are replayed, the validation is of the new ones."""
+    name, loading = config["data"]["name"], instantiate(config["loading"])
+    rows = _usable(speech[speech["split"].isin((TRAIN, DEV)) & (speech["text"].str.strip() != "")], translator, record)
+    kept = (config.get("preservation") or {}).get("languages", [])
+    learnt, old = rows[~rows["language"].isin(kept)], rows[rows["language"].isin(kept) & (rows["split"] == TRAIN)]
+    if absent := sorted(set(kept) - set(old["language"])):
+        raise ValueError(
+            f"preservation.languages: data={name} has no training utterance of {', '.join(absent)}. Add them to data.languages, "
+            "or leave them out"
         )
-        kept = _split(kept, split, what="data", name=name)
-        made[split] = loading.dataset(kept, encode=targets.of_speech, resample=resample)
-    return Side(**made, loading=loading)
+    validated = (
+        learnt[learnt["language"].isin(loading.sampling.new)] if isinstance(loading.sampling, Replay) else learnt
+    )
+    parts = {TRAIN: _split(learnt, TRAIN, what="data", name=name), DEV: _split(validated, DEV, what="data", name=name)}
+    tokens, resample = TargetTokens(translator).of_speech, instantiate(config["data"]).resample
+    made = {split: loading.dataset(part, encode=tokens, resample=resample) for split, part in parts.items()}
+    side = Side(**made, loading=loading)
+    return side, loading.dataset(old, encode=tokens, resample=resample) if kept else None
+
+
+def _usable(rows: pd.DataFrame, translator: Translator, record: dict[str, Any]) -> pd.DataFrame:
+    """Utterances with a language that the model has, without those that are too long for it, which are counted."""
+    targets = TargetTokens(translator)
+    check_languages(translator.prefix, rows["language"])
+    return leave_out_long(
+        rows, translator, texts=["text"], tokens=lambda row: targets.of_speech(row)[:-1],
+        report=SkipReport(record["skipped"]),
+    )  # fmt: skip
 
 
 def _text_side(config: Mapping[str, Any], translator: Translator, pairs: pd.DataFrame, record: dict[str, Any]) -> Side:

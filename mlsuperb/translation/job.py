@@ -17,8 +17,9 @@ class Translation:
 
     groups: ClassVar = (
         "model", "adaptation", "start", "data", "text", "loss", "loading", "text_loading", "search", "task", "scoring", "trainer",
+        "preservation",
     )  # fmt: skip
-    optional: ClassVar = frozenset({"start", "text", "text_loading"})
+    optional: ClassVar = frozenset({"start", "text", "text_loading", "preservation"})
     settings: ClassVar = ("train_on",)
     runtime: ClassVar = {"model": frozenset({"parts"})}
 

@@ -18,6 +18,7 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     if not isinstance(wanted, list) or set(wanted) - set(SIDES):
         yield f"train_on={wanted}: give speech, text, or both: train_on=[speech,text]; train_on=[] decodes without training"
         return
+    yield from _preservation_misfits(config, wanted)
     if config.get("text") and not config.get("text_loading"):
         yield f"text={config['text']['name']} is read in batches, but text_loading is null: choose text_loading=text"
     frozen = get_object(config["adaptation"]["_target_"]) is Frozen
@@ -45,3 +46,17 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
                 f"train_on=[text] reads no speech, so that the stack {' and '.join(unused)} would learn nothing: adapt the "
                 "decoder alone, or add speech to train_on"
             )
+
+
+def _preservation_misfits(config: Mapping[str, Any], wanted: Sequence[str]) -> Iterator[str]:
+    """Consolidation by what is not there, or of parameters that are not whole on any device."""
+    node = config.get("preservation")
+    if not node:
+        return
+    name = node["name"]
+    if "languages" not in node:
+        yield f"preservation={name} is of another job: choose preservation=ewc_speech with preservation.languages"
+    elif "speech" not in wanted:
+        yield f"preservation={name} reads speech of old languages, and train_on={wanted} has none: add speech, or leave it out"
+    if config["trainer"].get("parallel") == "fsdp":
+        yield f"preservation={name} needs whole parameters on each device: set trainer.parallel=ddp"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -54,6 +54,9 @@ class TranslationModel(Trainable):
         translator: adapted.
         loss: of its target tokens.
         num_prefix: tokens of a target before its text.
+
+    Attributes:
+        penalty: of the parameters, added to the loss; set before a training.
     """
 
     methods: ClassVar = ("score",)
@@ -62,6 +65,7 @@ class TranslationModel(Trainable):
     def __init__(self, translator: Translator, *, loss: CrossEntropy, num_prefix: int) -> None:
         super().__init__()
         self.translator, self.loss, self.num_prefix = translator, loss, num_prefix
+        self.penalty: Callable[[], Tensor] | None = None
 
     def train(self, mode: bool = True) -> TranslationModel:
         """Frozen parts have no dropout: in training mode are the blocks that hold something trained, frozen weights beside it
@@ -77,10 +81,14 @@ class TranslationModel(Trainable):
         yield from self.translator.stacked_blocks()
 
     def forward(self, batch: Batch | TextBatch, turn: str = "") -> Loss:
-        """The mean cross-entropy of the target tokens."""
+        """The mean cross-entropy of the target tokens, and the penalty."""
         total, right, num = self.score(batch)
         rates = {f"{kind_of(batch)}_loss": (total.detach(), num), f"{kind_of(batch)}_accuracy": (right, num)}
-        return Loss(total / num.clamp(min=1), weight=num, rates=rates)
+        loss = total / num.clamp(min=1)
+        if self.penalty is not None:
+            held = self.penalty()
+            loss, rates["preservation"] = loss + held, (held.detach() * num, num)
+        return Loss(loss, weight=num, rates=rates)
 
     def score(self, batch: Batch | TextBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Of a batch's target tokens: the sum of their losses, how many are predicted right, how many count."""

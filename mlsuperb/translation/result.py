@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from mlsuperb.benchmark.result import part, standing, what_was_scored
-from mlsuperb.benchmark.result import show as show_scores
+from mlsuperb.config.build import instantiate
 from mlsuperb.runs import store
 from mlsuperb.runs.decoding import Decoding
 from mlsuperb.runs.result import what_ran
@@ -17,6 +16,8 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import describe_device
 from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.scoring.result import TranslationResult
+from mlsuperb.scoring.scored_run import part, standing, what_was_scored
+from mlsuperb.scoring.scored_run import show as show_scores
 from mlsuperb.scoring.table import Cells, table_console
 from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
@@ -40,10 +41,10 @@ def save_result(
     if not ranks.is_main():
         return
     trained, start = count_trained(model), (config.get("start") or {}).get("run")
-    inputs = store.as_inputs({"start": start})
+    facts = instantiate(config["task"]).facts
     content = {
-        **what_ran(config, environment, job=TranslationResult.kind, inputs=inputs),
-        **what_was_scored(config, folder, decoded.hypotheses),
+        **what_ran(config, environment, job=TranslationResult.kind, inputs=store.as_inputs({"start": start})),
+        **what_was_scored(folder, decoded.hypotheses, facts=facts, scoring=instantiate(config["scoring"])),
         "benchmark": None,
         "data": data.record,
         "text": {**data.text_record, **of_text.record},

@@ -11,15 +11,17 @@ import pytest
 from finished_runs import finished_run, result_of
 from rich.console import Console
 
-from mlsuperb.benchmark import result as written
 from mlsuperb.benchmark.misfits import misfits
 from mlsuperb.commands import score, table
+from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
 from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import write_hypotheses
+from mlsuperb.runs.result import what_ran
 from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.score import Scoring
+from mlsuperb.scoring.scored_run import show, standing, what_was_scored
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.tasks.asr import ASR
 from mlsuperb.types import Utterance
@@ -86,8 +88,11 @@ def content(config, folder, ones, **data):
     """The file of a run as `save_result` puts it together, without what needs a model."""
     write_hypotheses(folder / "hypotheses.jsonl", ones)
     data = {"name": "d", "splits": {"test": {"sha256": "a", "num_utterances": len(ones)}}, "synthetic": False} | data
-    whole = written.what_ran(config, ENVIRONMENT, job="benchmark") | written.what_was_scored(config, folder, ones)
-    return whole | {"data": data} | written.standing(["no release"], whole, data)
+    whole = what_ran(config, ENVIRONMENT, job="benchmark")
+    whole |= what_was_scored(
+        folder, ones, facts=instantiate(config["task"]).facts, scoring=instantiate(config["scoring"])
+    )
+    return whole | {"data": data} | standing(["no release"], whole, data)
 
 
 def test_what_a_result_says_of_the_run(tmp_path, utterance):
@@ -111,9 +116,9 @@ def test_what_speaks_against_an_official_result(tmp_path, utterance):
     config = compose(["task=asr", "upstream=fbank", "data=synthetic"]) | {"run_id": "r"}
     found = content(config, tmp_path, ones)
     found["code"]["dirty"] = True
-    standing = written.standing(["no release"], found, {"synthetic": True, "splits": splits})
-    assert (standing["official"], standing["synthetic"]) == (False, True)
-    assert standing["not_official_because"] == [
+    found_standing = standing(["no release"], found, {"synthetic": True, "splits": splits})
+    assert (found_standing["official"], found_standing["synthetic"]) == (False, True)
+    assert found_standing["not_official_because"] == [
         "no release",
         "synthetic data",
         "the code was changed since its commit",
@@ -123,7 +128,7 @@ def test_what_speaks_against_an_official_result(tmp_path, utterance):
     ]
     good = {"synthetic": False, "splits": {"test": {"num_utterances": 1}, "more": {"num_utterances": 1}}}
     found["code"]["dirty"] = None  # an installed package
-    assert written.standing([], found, good) == {"official": True, "not_official_because": [], "synthetic": False}
+    assert standing([], found, good) == {"official": True, "not_official_because": [], "synthetic": False}
 
 
 def test_a_users_own_scoring_and_protocol_are_run_and_shown(tmp_path, utterance, capsys):
@@ -195,7 +200,7 @@ def test_a_new_task_is_scored_tabulated_and_shown_from_its_facts(tmp_path, utter
     assert dict(zip(cells.columns, cells.rows[0], strict=True))["trained_wer ↓"] == "20.0"
     store.write(tmp_path, result)
     table.show_runs([tmp_path], by="language")
-    written.show(tmp_path, Console())
+    show(tmp_path, Console())
     shown = capsys.readouterr().out
     assert "WER ↓, r" in shown
     assert "hypothesis  ONE {TOO}" in shown

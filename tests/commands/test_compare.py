@@ -56,6 +56,17 @@ def test_incomparable_runs_are_refused_with_the_reason(runs, tmp_path, changed, 
         main([str(runs[0]), str(other)])
 
 
+def test_runs_that_were_trained_on_other_data_are_compared_if_asked_for(runs, capsys):
+    for number, folder in enumerate(runs):
+        result = json.loads((folder / "result.json").read_text())
+        result["data"]["splits"]["train"] = {"sha256": f"1:{number}"}
+        (folder / "result.json").write_text(json.dumps(result))
+    with pytest.raises(ValueError, match=r"data differ in split train .*, add --any-training$"):
+        main([*map(str, runs)])
+    main([*map(str, runs), "--any-training"])
+    assert "B: two (seed=1)" in " ".join(capsys.readouterr().out.split())
+
+
 def test_mistakes_are_explained(runs, tmp_path):
     for arguments, message in (
         ([str(runs[0]), str(tmp_path / "none")], "there is no file"),

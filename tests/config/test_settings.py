@@ -49,6 +49,7 @@ NEEDED = {  # what has no default, and a stand-in
     "targets=run": ["targets.run=some/run"],
     "targets=speech": ["targets.run=some/run"],
     "preservation=ewc": ["preservation.run=some/run"],
+    "preservation=ewc_speech": ["preservation.languages=[eng]"],
     "start=run": ["start.run=some/run"],
 }
 ABSENT = ("is not the folder of a run", "is not the folder of a finished run")  # all that is wrong with stand-ins

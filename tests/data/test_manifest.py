@@ -289,6 +289,32 @@ def test_max_train_hours_takes_the_first_of_every_pair(tmp_path):
     assert prepared.skipped["beyond max_train_hours"]["splits"].keys() == {"train"}
 
 
+def test_hours_are_drawn_by_a_seed(tmp_path):
+    """Others than the first, the same for the same seed; less of them is a part of more; dev and test stay whole."""
+    rows = [
+        replace(utterance("x", id=f"{split}{number}", duration_s=3.0, split=split), audio=str(tmp_path / "a.wav"))
+        for split in ("train", "dev", "test")
+        for number in range(40)
+    ]
+    write_wave(tmp_path / "a.wav", duration_s=3.0)
+
+    def drawn(num, **settings):
+        kept = prepare(corpus_of(*rows, max_train_hours=3 * num / 3600, **settings), folder=None).manifest
+        assert (kept["split"] != "train").sum() == 80
+        assert kept["id"].tolist() == [row.id for row in rows if row.id in set(kept["id"])], "in corpus order"
+        return set(kept["id"][kept["split"] == "train"])
+
+    few, more = drawn(10, hours_seed=0), drawn(20, hours_seed=0)
+    assert (len(few), len(more)) == (10, 20)
+    assert few < more
+    assert drawn(10, hours_seed=0) == few != drawn(10, hours_seed=1)
+    assert drawn(10) == {f"train{number}" for number in range(10)} != few
+    with pytest.raises(
+        ValueError, match=r"data\.hours_seed draws the utterances of data\.max_train_hours, which is not set"
+    ):
+        prepare(corpus_of(*rows, hours_seed=0), folder=None)
+
+
 def test_a_stored_manifest_is_used_until_something_changes(tmp_path, monkeypatch):
     listing = tmp_path / "list.txt"
     listing.write_text("1")

@@ -154,6 +154,32 @@ def test_quality(tmp_path: Path) -> None:
     assert prepare(table_of(bare, **languages), folder=None).manifest["quality"].tolist() == [0.0]
 
 
+def test_quality_by_label(tmp_path: Path) -> None:
+    """Of training pairs those by people are kept, of test pairs all; dev has no such column."""
+    labels = ["human", "machine", "human", ""]
+    rows = [ROWS[0] | {"source": f"Tag {number}", "by": label} for number, label in enumerate(labels)]
+    for row in rows:
+        del row["quality"]
+    train, test, dev = (write(tmp_path / f"{name}.tsv", rows) for name in ("train", "test", "dev"))
+    settings: dict[str, Any] = {"test": str(test), "columns": {"quality": "by"}}
+    prepared = prepare(table_of(train, **settings, keep_quality=["human"]), folder=None)
+    of_train, of_test = (prepared.manifest[prepared.manifest["split"] == split] for split in ("train", "test"))
+    assert of_train["source"].tolist() == ["Tag 0", "Tag 2"]
+    assert of_train["quality"].tolist() == [1, 1]
+    assert of_test["quality"].tolist() == [1, 0, 1, 0]
+    assert prepared.skipped["quality not among keep_quality"]["count"] == 2
+    with pytest.raises(ValueError, match=r"keep_quality=\['humn'\]: no pair of .* there are human, machine\. Correct"):
+        prepare(table_of(train, **settings, keep_quality=["humn"]), folder=None)
+    with pytest.raises(ValueError, match="'human' in quality is no number"):
+        prepare(table_of(train, **settings), folder=None)
+    with pytest.raises(ValueError, match=r"text\.keep_quality reads labels"):
+        prepare(table_of(train, **settings, keep_quality=["human"], min_quality=1.0), folder=None)
+    bare = [{name: value for name, value in row.items() if name != "by"} for row in rows]
+    named = write(tmp_path / "named.tsv", [row | {"quality": row["by"]} for row in rows])
+    whole = prepare(table_of(named, dev=str(write(dev, bare)), keep_quality=["machine"]), folder=None).manifest
+    assert whole["split"].tolist() == ["train", *["dev"] * 4]
+
+
 def test_one_language_on_both_sides(tmp_path: Path) -> None:
     rows = [*ROWS, ROWS[0] | {"target_language": "deu"}]
     prepared = prepare(table_of(write(tmp_path / "t.jsonl", rows)), folder=None)

@@ -20,7 +20,7 @@ from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
 from mlsuperb.pretraining.head import StoredHead, take_projection
 from mlsuperb.pretraining.model import MaskedPrediction, MaskedPredictionModel
-from mlsuperb.pretraining.preservation import WeightAnchor, fisher_information
+from mlsuperb.pretraining.preservation import of_upstream
 from mlsuperb.pretraining.records import PretrainingResult
 from mlsuperb.runs.store import read
 from mlsuperb.training.parameters import count_trained, num_parameters
@@ -194,29 +194,12 @@ def test_adaptations_that_leave_no_model_are_refused(adaptation: str, base: Path
     assert "choose lora, partial or full" in problem
 
 
-def test_the_penalty_of_consolidation_by_hand() -> None:
-    """lambda / 2 * sum F (theta - theta_0)^2 and its gradient lambda F (theta - theta_0)."""
-    one, other = torch.nn.Parameter(torch.tensor([1.0, 2.0])), torch.nn.Parameter(torch.tensor([3.0]))
-    fisher = {"one": torch.tensor([2.0, 0.0]), "other": torch.tensor([1.0])}
-    anchor = WeightAnchor({"one": one, "other": other}, fisher, weight=10)
-    assert anchor().item() == 0
-    with torch.no_grad():
-        one += torch.tensor([0.5, 7.0])
-        other -= 1
-    assert anchor().item() == pytest.approx(10 / 2 * (2 * 0.25 + 1))
-    anchor().backward()
-    assert one.grad is not None
-    assert other.grad is not None
-    assert one.grad.tolist() == [10.0, 0.0]
-    assert other.grad.tolist() == [-10.0]
-
-
 def test_fisher_information_is_the_mean_of_squared_gradients_of_utterances() -> None:
     """Of the prediction loss alone, whatever the feature penalty is, against the training's own backward pass."""
     model = small_model(layer_drop=0.0, feature_penalty=0.0, feature_grad_mult=1.0)
     model.upstream.model.encoder.layers[0].requires_grad_(False)
     batches = [masked_batch(model.upstream, [length], seed=length) for length in (9000, 12000)]
-    found = fisher_information(model, batches, num=2)
+    found = of_upstream(model, batches, num=2)
     wanted: dict[str, torch.Tensor] = {}
     for batch in batches:
         model.zero_grad()

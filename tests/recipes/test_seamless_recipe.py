@@ -23,7 +23,8 @@ def test_each_system_is_trained_on_its_own() -> None:
         for config in [compose(words[1:])]
     }
     assert list(made) == [
-        "zero_shot", "encoder", "encoder_wide", "decoder", "length_adaptor", "text", "text_then_asr", "joint", "pivot",
+        "zero_shot", "encoder", "encoder_wide", "decoder", "length_adaptor", "replay", "ewc", "text", "text_then_asr", "joint",
+        "pivot",
     ]  # fmt: skip
     assert {name: one["train_on"] for name, one in made.items() if one["train_on"] != ["speech"]} == {
         "zero_shot": [],
@@ -36,6 +37,11 @@ def test_each_system_is_trained_on_its_own() -> None:
     assert (adapted["decoder"]["stack"], adapted["text"]["stack"]) == ("decoder", "decoder")
     assert adapted["pivot"]["stack"] == adapted["length_adaptor"]["stack"] == "length_adaptor"
     assert made["text_then_asr"]["start"]["run"] == f"no/runs/{made['text']['run_id']}"
+    assert made["replay"]["loading"]["sampling"] == {
+        "_target_": "mlsuperb.data.sampling.Replay", "new": ["swa"], "share": 0.2,
+    }  # fmt: skip
+    assert made["ewc"]["preservation"]["languages"] == ["deu"]
+    assert adapted["replay"] == adapted["ewc"] == adapted["encoder"]
     assert all(one["text"]["target_language"] == "swa" for one in made.values() if one.get("text"))
     for name, one in made.items():
         if name != "text_then_asr":  # whose text has not been trained here
@@ -49,7 +55,23 @@ def test_all_are_tested_on_the_target_and_what_is_kept() -> None:
         tested = {code for name, part in parts.items() if "test" in splits[name] for code in part["languages"]}
         assert tested == {"swa", "deu"}
         trained = {code for name, part in parts.items() if "train" in splits[name] for code in part["languages"]}
-        assert trained == ({"tur"} if config["run_name"] == "pivot" else {"swa"})
+        assert trained == {"pivot": {"tur"}, "replay": {"swa", "deu"}, "ewc": {"swa", "deu"}}.get(
+            config["run_name"], {"swa"}
+        )
+        validated = {code for name, part in parts.items() if "dev" in splits[name] for code in part["languages"]}
+        assert validated == ({"tur"} if config["run_name"] == "pivot" else {"swa"})
+
+
+def test_what_is_kept_by_how_much() -> None:
+    more = ("--share", "0.1", "--quota", "0.5", "--preservation.weight", "10", "--systems", "replay,ewc")
+    commands = [words[1:] for words in dry_run("seamless.sh", *FLAGS, *more) if words[0] == "mlsuperb.run"]
+    replay, ewc = map(compose, commands)
+    assert replay["loading"]["sampling"]["share"] == 0.1
+    assert ewc["preservation"]["weight"] == 10
+    for config in (replay, ewc):
+        assert config["data"]["corpora"]["kept"]["max_train_hours"] == 0.5
+        assert "max_train_hours" not in config["data"]["corpora"]["target"]
+        assert find_problems(config) == []
 
 
 def test_a_start_is_what_all_begin_with() -> None:
@@ -64,6 +86,10 @@ def test_a_start_is_what_all_begin_with() -> None:
         (
             ["--model", "seamless_m4t", "--target", "swa", "--systems", "text"],
             "--systems text: there are zero_shot encoder",
+        ),
+        (
+            ["--model", "seamless_m4t", "--target", "swa", "--systems", "ewc"],
+            "--systems ewc: there are zero_shot encoder",
         ),
     ],
 )

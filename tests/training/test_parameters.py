@@ -10,12 +10,12 @@ import torch
 from test_trainer import Toy, fit, toy_trainer
 from torch import nn
 
+from mlsuperb.runtime.messages import describe_trained
 from mlsuperb.training.parameters import (
     Unfreezing,
     check_cap,
     check_gradients,
     count_trained,
-    describe_trained,
     num_parameters,
     parameter_groups,
 )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages, some, with_durations
 from mlsuperb.data.languages import language_problems
@@ -77,6 +77,8 @@ class Corpus(Reader):
         pairs: keep only these [language, dataset] pairs.
         max_train_hours: of each (language, dataset) pair, train on the first utterances in corpus order which together
             last no longer than this, so that a smaller set is always a part of a larger one.
+        hours_seed: take them in an order that is drawn by this seed instead (`+data.hours_seed=0`): a corpus that is sorted by
+            speaker would give few of them. A smaller set is a part of a larger one of the same seed.
         max_duration_s: train and dev utterances above this are dropped (ML-SUPERB: 20 s); test is never filtered.
         min_duration_s: train and dev utterances of no more than this are dropped (ESPnet's `asr.sh`: 0.1 s).
         resample: convert files with another rate than 16 kHz when they are read; false makes such a file an error.
@@ -97,6 +99,7 @@ class Corpus(Reader):
     datasets: list[str] | None = None
     pairs: list[Codes] | None = None
     max_train_hours: PositiveFloat | None = None
+    hours_seed: NonNegativeInt | None = None
     max_duration_s: PositiveFloat = 20.0
     min_duration_s: NonNegativeFloat = 0.1
     resample: bool = True
@@ -127,6 +130,8 @@ class Corpus(Reader):
             frame = skipped.drop(frame, filtered[frame.index] & (frame["duration_s"] <= self.min_duration_s), TOO_SHORT)
         if self.max_train_hours is not None:
             train = frame[frame["split"] == "train"]
+            if self.hours_seed is not None:
+                train = train.sample(frac=1, random_state=self.hours_seed)
             hours = train.groupby(["language", "dataset"])["duration_s"].cumsum() / 3600
             frame = skipped.drop(frame, frame.index.isin(hours.index[hours > self.max_train_hours]), BEYOND_HOURS)
         return self._prepared(frame, skipped)
@@ -221,6 +226,10 @@ class Corpus(Reader):
         found += [f"data.pairs: {pair!r} is not a [language, dataset] pair." for pair in bad_pairs]
         if not bad_pairs:
             found += language_problems([pair[0] for pair in pairs], setting="data.pairs", extra=extra)
+        if settings.get("hours_seed") is not None and settings.get("max_train_hours") is None:
+            found.append(
+                "data.hours_seed draws the utterances of data.max_train_hours, which is not set. Set both, or none."
+            )
         if settings.get("preparation") is not None:
             found += cls.unread_limits(settings)
         if settings.get("language") is not None:  # a reader's setting: of all its rows

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 import pandas as pd
 from pydantic import Field, PositiveInt
 
-from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages
+from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages, some
 from mlsuperb.data.corpora.base import Codes, Reader
 from mlsuperb.data.corpora.tables import chosen_columns, read_lines, table_problems, to_numbers
 from mlsuperb.data.languages import language_problems, nearest
@@ -25,6 +25,7 @@ ONE_LANGUAGE = "source and target in the same language"
 TOO_LONG = "longer than max_letters"
 UNLIKE = "lengths that differ by more than max_length_ratio"
 POOR = "quality below min_quality"
+OTHER_QUALITY = "quality not among keep_quality"
 REPEATED = "pair that occurs before"
 SWAPPED = "pair that occurs before with source and target swapped"
 
@@ -114,32 +115,64 @@ class PairTable(TextCorpus):
         columns: manifest column -> the file's column, for those that differ. Columns are id, source, target,
             source_language, target_language, dataset and quality; needed are source and target, and the languages and the
             dataset where no setting gives them. Rows without an id are numbered.
+        keep_quality: the column `quality` holds labels, such as who translated a pair, and training pairs with others than these
+            are dropped (`+text.keep_quality=[human]`). Dev and test keep all, so that trainings on different labels are
+            compared on the same pairs. The manifest's quality is 1 with such a label, otherwise 0.
     """
 
     train: str | None
     dev: str | None
     test: str | None
     columns: dict[str, str] = field(default_factory=dict)
+    keep_quality: list[str] | None = None
 
     @classmethod
     def problems(cls, **settings: Any) -> list[str]:
-        return super().problems(**settings) + table_problems(settings, known=KNOWN, group=cls.group)
+        found = super().problems(**settings) + table_problems(settings, known=KNOWN, group=cls.group)
+        if settings.get("keep_quality") is not None and settings.get("min_quality") is not None:
+            found.append(
+                "text.keep_quality reads labels, and text.min_quality reads numbers in the same column. Give one of them."
+            )
+        return found
 
     def sources(self) -> list[Path]:
         return [path for _, path in self._split_paths()]
 
     def rows(self, skipped: SkipReport) -> Iterator[TextPair]:
         constants = {name: getattr(self, name) for name in ("source_language", "target_language", "dataset")}
-        needed = (*SIDES, *constants, *(("quality",) if self.min_quality is not None else ()))
         for split, path in self._split_paths():
+            by_quality = self.min_quality is not None or (self.keep_quality is not None and split == "train")
+            needed = (*SIDES, *constants, *(("quality",) if by_quality else ()))
             table = chosen_columns(
                 path, known=KNOWN, needed=needed, columns=self.columns, constants=constants, group=self.group
             )
-            table["quality"] = to_numbers(path, table, "quality", empty=0.0)
+            if self.keep_quality is None:
+                table["quality"] = to_numbers(path, table, "quality", empty=0.0)
+            else:
+                table["quality"] = self._kept(path, table["quality"].str.strip(), split=split).astype(float)
             for side in SIDES:
                 table[side] = table[side].str.strip()
             for row in table.itertuples(index=False, name=None):
                 yield TextPair(**dict(zip(KNOWN, row, strict=True)), split=split)
+
+    def usable(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
+        if self.keep_quality is not None:
+            frame = skipped.drop(frame, (frame["quality"] == 0) & (frame["split"] == "train"), OTHER_QUALITY)
+        return super().usable(frame, skipped)
+
+    def _kept(self, path: Path, labels: pd.Series, *, split: str) -> pd.Series:
+        """Whether each label is to be kept.
+
+        Raises:
+            ValueError: none of the training pairs is.
+        """
+        kept = labels.isin(self.keep_quality or [])
+        if split == "train" and not kept.any():
+            raise ValueError(
+                f"text.keep_quality={self.keep_quality}: no pair of {path} has such a label; there are "
+                f"{some(sorted(set(labels) - {''}))}. Correct the setting, or map another column: text.columns.quality=ITS_NAME"
+            )
+        return kept
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from mlsuperb.data.corpora.base import Codes, Corpus
 from mlsuperb.data.manifest import each_record, to_frame
@@ -40,6 +40,7 @@ class Several(Corpus):
     splits: Mapping[str, list[Split]] | None = None
     # what each part has settled for itself
     max_train_hours: PositiveFloat | None = field(default=None, init=False)
+    hours_seed: NonNegativeInt | None = field(default=None, init=False)
     max_duration_s: PositiveFloat = field(default=20.0, init=False)
     min_duration_s: NonNegativeFloat = field(default=0.1, init=False)
     resample: bool = field(default=True, init=False)  # a part without it has refused other rates already
