@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 import unicodedata
+from pathlib import Path
 
 import jiwer
 import pytest
 from finished_runs import result_of, scored
 
+from mlsuperb.analysis.report import summary
+from mlsuperb.analysis.runs import LoadedRun
 from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.protocols import wer_cer
 from mlsuperb.scoring.score import Scoring
@@ -127,3 +130,14 @@ def test_tables_show_it_where_all_runs_have_it(utterance):
     assert "WER ↓" not in runs_table([new, old]).columns
     assert runs_table([new, old], protocol="wer_cer").rows[1][-2:] == ("n.a.", "n.a.")
     assert wer_cer.protocol.why_not(result_of(ones, "asr_lid").facts) == ""
+
+
+def test_a_report_has_it(utterance):
+    ones = [utterance("eng", "a b", "a c"), utterance("jpn", "あ", "あ")]
+    run = LoadedRun(folder=Path(), result=result_of(ones, "asr"), split="test", hypotheses=ones)
+    facts = {fact.label: fact for block in summary.headline(run).blocks for fact in getattr(block, "facts", ())}
+    assert facts["WER, mean over languages"].value == "50.0"
+    assert facts["WER, mean over languages"].meaning == "Mean of the languages' word error rates (wer_cer)."
+    (table,) = (one for one in summary.scores(run).blocks if getattr(one, "name", "") == "scores-wer_cer")
+    assert [row[0].text for row in table.rows] == ["macro_wer ↓", "micro_wer ↓", "macro_cer ↓", "micro_cer ↓"]
+    assert table.rows[0][1].sub == "1 language; without words: jpn"
