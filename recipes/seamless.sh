@@ -23,7 +23,7 @@
 #   --keep a,b            languages whose test utterances show what is forgotten; without it, there are no replay and ewc
 #   --share S             (0.2) of the speech of replay that is of --keep
 #   --quota HOURS         (all) training speech of each language and dataset of --keep that replay and ewc may use
-#   --text NAME           (none) option of text=; its settings: --text.train FILE and so on
+#   --text NAME           (none) option of text=; its settings: --text.train FILE and so on. zero_shot and decoder are scored on it, too
 #   --width N             (256) --wide N (2048)
 #   --systems a,b         (all that can be) that are trained
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -34,7 +34,6 @@ last_stage=7
 parse "$@"
 for flag in model target; do [[ -n ${option[$flag]} ]] || die "--$flag is missing"; done
 [[ -z $languages ]] || die "--languages: give --target, --pivot and --keep"
-[[ -z $seeds || $seeds =~ ^[0-9]+$ ]] || die "--seeds $seeds: one seed at a time"
 
 known=(zero_shot encoder encoder_wide decoder length_adaptor)
 if [[ -n ${option[keep]} ]]; then known+=(replay ewc); fi
@@ -75,40 +74,51 @@ corpus() {
 run_of() { # of name $1, by the experiment $2, with the words that follow
     local start=()
     if [[ -n ${option[start]} && " $* " != *" start.run="* ]]; then start=(start=run "start.run=${option[start]}"); fi
-    plan "$1" "+exp=seamless/$2" "model=${option[model]}" "${speech[@]}" "${start[@]}" "${@:3}" "run_name=$1" "output_root=$out" \
-        "seed=${seeds:-0}" "${of_runs[@]}"
+    plan "$1.$seed" "+exp=seamless/$2" "model=${option[model]}" "${speech[@]}" "${start[@]}" "${@:3}" "run_name=$1" "output_root=$out" \
+        "seed=$seed" "${of_runs[@]}"
 }
 
-by_text=("text=${option[text]}" "${of_text[@]}")
+by_text=()
+if [[ -n ${option[text]} ]]; then by_text=("text=${option[text]}" "${of_text[@]}"); fi
 if [[ ${option[text]} == synthetic ]]; then by_text+=("text.target_language=${option[target]}"); fi
-corpus "target:${option[target]}:train,dev,test" "kept:${option[keep]}:test"
-run_of zero_shot zero_shot
-run_of encoder asr adaptation=encoder_adapters "adaptation.width=${option[width]}"
-run_of encoder_wide asr adaptation=encoder_adapters "adaptation.width=${option[wide]}"
-run_of decoder asr adaptation=decoder_adapters "adaptation.width=${option[width]}"
-run_of length_adaptor asr adaptation=length_adaptor
-if [[ -n ${option[text]} ]]; then
-    run_of text text "adaptation.width=${option[width]}" "${by_text[@]}"
-    run_of text_then_asr text_then_asr "start.run=@text" "adaptation.width=${option[width]}"
-    run_of joint joint "adaptation.width=${option[width]}" "${by_text[@]}"
-fi
-if [[ -n ${option[keep]} ]]; then
-    corpus "target:${option[target]}:train,dev,test" "kept:${option[keep]}:train,test"
-    if [[ -n ${option[quota]} ]]; then speech+=("++data.corpora.kept.max_train_hours=${option[quota]}"); fi
-    held=(adaptation=encoder_adapters "adaptation.width=${option[width]}")
-    run_of replay replay "${held[@]}" "loading.sampling.new=$(list "${option[target]}")" "loading.sampling.share=${option[share]}"
-    run_of ewc ewc "${held[@]}" "preservation.languages=$(list "${option[keep]}")" "${of_ewc[@]}"
-fi
-if [[ -n ${option[pivot]} ]]; then
-    corpus "pivot:${option[pivot]}:train,dev" "target:${option[target]}:test" "kept:${option[keep]}:test"
-    run_of pivot pivot
-fi
+planned_with() { # of seed $1, all systems
+    seed=$1
+    corpus "target:${option[target]}:train,dev,test" "kept:${option[keep]}:test"
+    if [[ $seed == "${all_seeds[0]}" ]]; then run_of zero_shot zero_shot "${by_text[@]}"; fi # nothing is drawn
+    run_of encoder asr adaptation=encoder_adapters "adaptation.width=${option[width]}"
+    run_of encoder_wide asr adaptation=encoder_adapters "adaptation.width=${option[wide]}"
+    run_of decoder asr adaptation=decoder_adapters "adaptation.width=${option[width]}" "${by_text[@]}"
+    run_of length_adaptor asr adaptation=length_adaptor
+    if [[ -n ${option[text]} ]]; then
+        run_of text text "adaptation.width=${option[width]}" "${by_text[@]}"
+        run_of text_then_asr text_then_asr "start.run=@text.$seed" "adaptation.width=${option[width]}"
+        run_of joint joint "adaptation.width=${option[width]}" "${by_text[@]}"
+    fi
+    if [[ -n ${option[keep]} ]]; then
+        corpus "target:${option[target]}:train,dev,test" "kept:${option[keep]}:train,test"
+        if [[ -n ${option[quota]} ]]; then speech+=("++data.corpora.kept.max_train_hours=${option[quota]}"); fi
+        local held=(adaptation=encoder_adapters "adaptation.width=${option[width]}")
+        run_of replay replay "${held[@]}" "loading.sampling.new=$(list "${option[target]}")" "loading.sampling.share=${option[share]}"
+        run_of ewc ewc "${held[@]}" "preservation.languages=$(list "${option[keep]}")" "${of_ewc[@]}"
+    fi
+    if [[ -n ${option[pivot]} ]]; then
+        corpus "pivot:${option[pivot]}:train,dev" "target:${option[target]}:test" "kept:${option[keep]}:test"
+        run_of pivot pivot
+    fi
+}
+
+IFS=, read -ra all_seeds <<<"${seeds:-0}"
+for seed in "${all_seeds[@]}"; do planned_with "$seed"; done
+seeds_of() { # of system $1
+    if [[ $1 == zero_shot ]]; then echo "${all_seeds[0]}"; else echo "${all_seeds[@]}"; fi
+}
 
 each() { # of stage $1, the systems that follow
-    local system
+    local system seed
     stage "$1" || return 0
     for system in "${@:2}"; do
-        if wanted "$system"; then one - "$system"; fi
+        wanted "$system" || continue
+        for seed in $(seeds_of "$system"); do one - "$system.$seed"; done
     done
 }
 
@@ -124,15 +134,23 @@ each 4 text
 each 5 text_then_asr joint
 each 6 pivot
 if stage 7; then
-    [[ -v at[zero_shot] ]] || settle
-    made=()
-    for system in "${systems[@]}"; do made+=("${at[$system]}"); done
-    run "$python" -m mlsuperb table "${made[@]}" --intervals || true
-    run "$python" -m mlsuperb table "${made[@]}" --by language || true
+    [[ ${#at[@]} -gt 0 ]] || settle
+    made=() named=()
     for system in "${systems[@]}"; do
-        if [[ $system != zero_shot ]] && wanted zero_shot; then
-            run "$python" -m mlsuperb compare "${at[zero_shot]}" "${at[$system]}" --any-training || true
-        fi
+        folders=""
+        for seed in $(seeds_of "$system"); do
+            made+=("${at[$system.$seed]}") folders+=",${at[$system.$seed]}"
+        done
+        named+=("$system=${folders#,}")
     done
+    over=(--intervals)
+    if ((${#all_seeds[@]} > 1)); then over=(--over-seeds); fi
+    run "$python" -m mlsuperb table "${made[@]}" "${over[@]}" || true
+    run "$python" -m mlsuperb table "${made[@]}" --by language || true
+    if wanted zero_shot && [[ -n ${option[keep]} ]] && ((${#systems[@]} > 1)); then
+        run "$python" -m mlsuperb expansion "${named[@]}" --new "${option[target]}" --out "$out/reports/seamless.md" || true
+    elif wanted zero_shot; then
+        for folder in "${made[@]:1}"; do run "$python" -m mlsuperb compare "${made[0]}" "$folder" --any-training || true; done
+    fi
 fi
 if $failed; then exit 1; fi

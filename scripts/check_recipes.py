@@ -91,7 +91,7 @@ CHAINS = (
     (
         Recipe(
             name="seamless", flags=["--target", "swa", "--pivot", "tur", "--keep", "deu"], num_runs=10, num_untrained=1,
-            base=tuple(SEAMLESS), shows=("11 runs on several", "zero_shot-", "preservation=ewc_speech",),
+            base=tuple(SEAMLESS), shows=("11 runs on several", "Language expansion by swa", "length_adaptor"),
         ),
     ),
     (

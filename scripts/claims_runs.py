@@ -43,7 +43,7 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """What a selector can ask for, and what runs of a pair have in common."""
         result, published = self.result, self.training.benchmark
-        tests = {name: result.data.sha256(name) for name in result.hypotheses.num_utterances}  # the splits that are scored
+        tests = {name: result.data.sha256(name) for name in result.hypotheses.num_utterances}  # of the splits scored
         return {
             **{key: getattr(published, key, None) for key in ("experiment", "track", "size", "run")},
             **{part: getattr(result, part).name for part in ("task", "upstream", "adaptation", "head")},

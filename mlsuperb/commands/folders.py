@@ -67,7 +67,7 @@ def chained(lines: Iterable[str], *, config_dirs: Sequence[Path] = ()) -> Iterat
 
     for line in lines:
         name, *overrides = line.rstrip("\n").split("\t")
-        words = [re.sub(r"=@([\w-]+)$", folder_of, word) for word in overrides]
+        words = [re.sub(r"=@(.+)$", folder_of, word) for word in overrides]
         refuse_unknown(words)
         (made[name],) = run_folders(words, config_dirs=config_dirs)
         yield made[name]

@@ -74,6 +74,21 @@ def test_what_is_kept_by_how_much() -> None:
         assert find_problems(config) == []
 
 
+def test_seeds_of_a_system_are_one_line_of_the_table() -> None:
+    commands = dry_run("seamless.sh", *FLAGS, "--seeds", "0,1", "--systems", "zero_shot,text,text_then_asr")
+    runs = [compose(words[1:]) for words in commands if words[0] == "mlsuperb.run"]
+    at = {(config["run_name"], config["seed"]): f"no/runs/{config['run_id']}" for config in runs}
+    assert list(at) == [("zero_shot", 0), ("text", 0), ("text", 1), ("text_then_asr", 0), ("text_then_asr", 1)]
+    later = {config["seed"]: config["start"]["run"] for config in runs if config["run_name"] == "text_then_asr"}
+    assert later == {0: at["text", 0], 1: at["text", 1]}
+    assert [config["run_name"] for config in runs if config.get("text")] == ["zero_shot", "text", "text"]
+    table, _, gains = [words for words in commands if words[0] != "mlsuperb.run" and "check" not in words]
+    assert "--over-seeds" in table
+    assert gains[0] == "mlsuperb.expansion"
+    assert {f"{name}={at[name, 0]},{at[name, 1]}" for name in ("text", "text_then_asr")} <= set(gains)
+    assert f"zero_shot={at['zero_shot', 0]}" in gains
+
+
 def test_a_start_is_what_all_begin_with() -> None:
     made = [compose(words[1:]) for words in dry_run("seamless.sh", *FLAGS, "--start", "exp/base-00112233")[:3]]
     assert {config["start"]["run"] for config in made} == {"exp/base-00112233"}
