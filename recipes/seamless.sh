@@ -6,6 +6,7 @@
 # Every system is a run in --out; a killed one goes on when the same command is given again. Systems:
 #   zero_shot             the model as it is
 #   encoder, encoder_wide adapters of --width and --wide in the encoder, by speech
+#   lora                  LoRA in the encoder's attention, by speech
 #   decoder               adapters in the decoder, by speech
 #   length_adaptor        the length adaptor, by speech
 #   replay                adapters of --width in the encoder, by speech of which --share is of the languages of --keep
@@ -35,7 +36,7 @@ parse "$@"
 for flag in model target; do [[ -n ${option[$flag]} ]] || die "--$flag is missing"; done
 [[ -z $languages ]] || die "--languages: give --target, --pivot and --keep"
 
-known=(zero_shot encoder encoder_wide decoder length_adaptor)
+known=(zero_shot encoder encoder_wide lora decoder length_adaptor)
 if [[ -n ${option[keep]} ]]; then known+=(replay ewc); fi
 if [[ -n ${option[text]} ]]; then known+=(text text_then_asr joint); fi
 if [[ -n ${option[pivot]} ]]; then known+=(pivot); fi
@@ -87,6 +88,7 @@ planned_with() { # of seed $1, all systems
     if [[ $seed == "${all_seeds[0]}" ]]; then run_of zero_shot zero_shot "${by_text[@]}"; fi # nothing is drawn
     run_of encoder asr adaptation=encoder_adapters "adaptation.width=${option[width]}"
     run_of encoder_wide asr adaptation=encoder_adapters "adaptation.width=${option[wide]}"
+    run_of lora asr adaptation=lora
     run_of decoder asr adaptation=decoder_adapters "adaptation.width=${option[width]}" "${by_text[@]}"
     run_of length_adaptor asr adaptation=length_adaptor
     if [[ -n ${option[text]} ]]; then
@@ -129,7 +131,7 @@ if stage 1; then
     check_data
 fi
 each 2 zero_shot
-each 3 encoder encoder_wide decoder length_adaptor replay ewc
+each 3 encoder encoder_wide lora decoder length_adaptor replay ewc
 each 4 text
 each 5 text_then_asr joint
 each 6 pivot

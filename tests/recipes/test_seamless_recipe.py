@@ -23,7 +23,7 @@ def test_each_system_is_trained_on_its_own() -> None:
         for config in [compose(words[1:])]
     }
     assert list(made) == [
-        "zero_shot", "encoder", "encoder_wide", "decoder", "length_adaptor", "replay", "ewc", "text", "text_then_asr", "joint",
+        "zero_shot", "encoder", "encoder_wide", "lora", "decoder", "length_adaptor", "replay", "ewc", "text", "text_then_asr", "joint",
         "pivot",
     ]  # fmt: skip
     assert {name: one["train_on"] for name, one in made.items() if one["train_on"] != ["speech"]} == {
@@ -34,6 +34,7 @@ def test_each_system_is_trained_on_its_own() -> None:
     adapted = {name: one["adaptation"] for name, one in made.items()}
     assert (adapted["encoder"]["stack"], adapted["encoder"]["width"]) == ("encoder", 256)
     assert adapted["encoder_wide"]["width"] == 2048
+    assert (adapted["lora"]["name"], adapted["lora"].get("stack", "encoder")) == ("lora", "encoder")
     assert (adapted["decoder"]["stack"], adapted["text"]["stack"]) == ("decoder", "decoder")
     assert adapted["pivot"]["stack"] == adapted["length_adaptor"]["stack"] == "length_adaptor"
     assert made["text_then_asr"]["start"]["run"] == f"no/runs/{made['text']['run_id']}"
