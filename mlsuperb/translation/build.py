@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ from mlsuperb.translation.recogniser import TranslationRecogniser
 from mlsuperb.translation.start import TEXT_PART, Start
 
 log = logging.getLogger(__name__)
+
+MODEL = "model"  # name of the record of the checkpoint in the run's folder
 
 
 def build_model(config: Mapping[str, Any], *, parts: Collection[str]) -> TranslationModel:
@@ -105,11 +108,25 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> TranslationRecog
     """The trained model of a run's folder, with the search and loading of a configuration that is else the run's own.
 
     Raises:
-        ValueError: its weights do not fit its settings.
+        ValueError: its weights do not fit its settings, or the published ones are not what they were.
     """
     trained_on = config["train_on"]
     # both parts where both were trained: the text encoder may have been, too
     recogniser = build_recogniser(config, parts=trained_on if "speech" in trained_on else ["speech"])
+    _refuse_other_weights(folder, recogniser.model.translator.record())
     if trained_on:
         load_trained(recogniser.model, folder / MODEL_FILE)
     return recogniser
+
+
+def _refuse_other_weights(folder: Path, loaded: Mapping[str, Any]) -> None:
+    """The checkpoint's files are known by their hashes, wherever they lie."""
+    then = json.loads((folder / f"{MODEL}.json").read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(dict(loaded)))
+    changed = [name for name in ("sha256", "commit") if then.get(name) != now.get(name)]
+    if changed:
+        differ = ", ".join(f"{name} {then.get(name)} then, {now.get(name)} now" for name in changed)
+        raise ValueError(
+            f"the model of {folder} has changed since training ({differ}), so what was trained no longer fits it. Restore the "
+            "checkpoint, or give its commit as model.revision in config.yaml"
+        )

@@ -40,7 +40,7 @@ class Translation:
         recogniser = build.build_recogniser(config, parts=build.parts(config))
         given = data.build_data(config, recogniser.model.translator)
         run.pin("data", given.record["splits"])
-        run.pin("model", recogniser.model.translator.record())
+        run.pin(build.MODEL, recogniser.model.translator.record())
         progress = build.train(config, recogniser, given, run=run) if given.sides else Progress()
         figures = build.validate(recogniser, given) if given.sides else {}
         of_text = text_scores.score_text(recogniser, given.text, run.folder) if given.text else text_scores.NO_TEXT

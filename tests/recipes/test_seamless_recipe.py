@@ -23,8 +23,8 @@ def test_each_system_is_trained_on_its_own() -> None:
         for config in [compose(words[1:])]
     }
     assert list(made) == [
-        "zero_shot", "encoder", "encoder_wide", "lora", "decoder", "length_adaptor", "replay", "ewc", "text", "text_then_asr", "joint",
-        "pivot",
+        "zero_shot", "encoder", "encoder_wide", "lora", "decoder", "length_adaptor", "replay", "ewc", "text", "text_then_asr",
+        "joint", "pivot",
     ]  # fmt: skip
     assert {name: one["train_on"] for name, one in made.items() if one["train_on"] != ["speech"]} == {
         "zero_shot": [],

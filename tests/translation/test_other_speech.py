@@ -78,6 +78,17 @@ def test_other_data_are_decoded_in_their_language_or_in_one_that_is_given(run: P
     assert read(searched, TranslationResult).config["search"]["max_tokens"] == 2
 
 
+def test_a_checkpoint_that_has_changed_since_the_training_is_refused(whisper: Path, place: Path) -> None:
+    file = place / "whisper" / "model.safetensors"
+    own = file.read_bytes()
+    file.write_bytes(own[:-4] + b"\0\0\1\0")
+    try:
+        with pytest.raises(ValueError, match=r"has changed since training \(sha256 .* then, .* now\).*model\.revision"):
+            evaluate.evaluate(whisper, [*words(place, "deu"), "data.max_duration_s=9"], device="cpu")
+    finally:
+        file.write_bytes(own)
+
+
 @pytest.mark.parametrize(
     ("words_of", "language", "message"),
     [
