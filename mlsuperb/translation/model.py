@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, ctc_loss
 
 from mlsuperb.data.text_dataset import TextBatch
 from mlsuperb.training.trainable import Advice, Trainable
@@ -47,6 +47,34 @@ class CrossEntropy:
         )  # fmt: skip
 
 
+@dataclass(kw_only=True)
+class HybridLoss(CrossEntropy):
+    """Beside the cross-entropy CTC of what the decoder attends to, for trainings from nothing (hybrid CTC/attention, arXiv
+    1609.06773): attention alone takes long to find out which place of the speech a token is of.
+
+    The logits of a place are those that the decoder's output layer gives it, the token of padding being the blank, so that
+    the model has no parameter more. Utterances with more tokens than places do not contribute (`speech_ctc_skipped`).
+
+    Args:
+        ctc_weight: share of CTC in the loss of a batch of speech; batches of text have none.
+    """
+
+    ctc_weight: Annotated[float, Field(gt=0, lt=1)] = 0.3
+
+    def of_places(
+        self, logits_BMV: Tensor, places_B: Tensor, texts_BS: Tensor, lengths_B: Tensor, *, blank: int
+    ) -> Tensor:
+        """(B,): nats of each text, infinite where it has more tokens than places.
+
+        Args:
+            logits_BMV, places_B: what the places give, and how many are valid.
+            texts_BS, lengths_B: tokens without prefix and end.
+            blank: a token.
+        """
+        log_probs_MBV = logits_BMV.float().log_softmax(-1).transpose(0, 1)
+        return ctc_loss(log_probs_MBV, texts_BS, places_B, lengths_B, blank=blank, reduction="none")
+
+
 class TranslationModel(Trainable):
     """A translator with its loss: batches of speech (`Batch`) and of parallel text (`TextBatch`) teach the same decoder.
 
@@ -81,10 +109,18 @@ class TranslationModel(Trainable):
         yield from self.translator.stacked_blocks()
 
     def forward(self, batch: Batch | TextBatch, turn: str = "") -> Loss:
-        """The mean cross-entropy of the target tokens, and the penalty."""
-        total, right, num = self.score(batch)
+        """The mean cross-entropy of the target tokens, with CTC where the loss has it, and the penalty."""
+        memory = self._memory(batch)
+        total, right, num = self._score(batch, memory)
         rates = {f"{kind_of(batch)}_loss": (total.detach(), num), f"{kind_of(batch)}_accuracy": (right, num)}
         loss = total / num.clamp(min=1)
+        if isinstance(self.loss, HybridLoss) and not isinstance(batch, TextBatch):
+            nats_B = self._nats_of_places(self.loss, batch, memory)
+            aligned_B = nats_B.isfinite()
+            ctc = nats_B.where(aligned_B, 0.0).sum() / num.clamp(min=1)
+            loss = (1 - self.loss.ctc_weight) * loss + self.loss.ctc_weight * ctc
+            rates["speech_ctc_loss"] = (ctc.detach() * num, num)
+            rates["speech_ctc_skipped"] = ((~aligned_B).sum(), aligned_B.new_tensor(len(aligned_B), dtype=torch.float))
         if self.penalty is not None:
             held = self.penalty()
             loss, rates["preservation"] = loss + held, (held.detach() * num, num)
@@ -92,16 +128,28 @@ class TranslationModel(Trainable):
 
     def score(self, batch: Batch | TextBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Of a batch's target tokens: the sum of their losses, how many are predicted right, how many count."""
+        return self._score(batch, self._memory(batch))
+
+    def _score(self, batch: Batch | TextBatch, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
         targets_BU, lengths_B = (
             (batch.target_BT, batch.target_lengths_B)
             if isinstance(batch, TextBatch)
             else (batch.targets_BS, batch.target_lengths_B)
         )
         labels_BU = labels(targets_BU, lengths_B, skip=self.num_prefix - 1 if self.loss.skip_language else 0)
-        logits_BUV = self.translator.logits(self._memory(batch), targets_BU[:, :-1])
+        logits_BUV = self.translator.logits(memory, targets_BU[:, :-1])
         counted_BU = labels_BU != IGNORED
         right = ((logits_BUV.detach().argmax(-1) == labels_BU) & counted_BU).sum()
         return self.loss(logits_BUV, labels_BU), right, counted_BU.sum().float()
+
+    def _nats_of_places(self, loss: HybridLoss, batch: Batch, memory: Memory) -> Tensor:
+        translator = self.translator
+        with torch.autocast(memory.hidden_BMD.device.type, enabled=False):
+            logits_BMV = translator.output_layer(memory.hidden_BMD.float())
+            return loss.of_places(
+                logits_BMV, memory.valid_BM.sum(1), batch.targets_BS[:, self.num_prefix :],
+                batch.target_lengths_B - self.num_prefix - 1, blank=translator.pad,
+            )  # fmt: skip
 
     def nats(self, batch: TextBatch) -> Tensor:
         """(B,): what each target's text and end cost in nats, given the source and the prefix (the language among it)."""

@@ -82,6 +82,12 @@ class Translator(Stacked, ABC):
     def logits(self, memory: Memory, inputs_BU: Tensor) -> Tensor:
         """(B, U, V): scores of the token after each of `inputs_BU`."""
 
+    @property
+    def output_layer(self) -> nn.Module:
+        """Hidden states of the decoder -> scores of all tokens."""
+        layer: nn.Module = self.model.get_output_embeddings()
+        return layer
+
     @abstractmethod
     def prefix(self, language: str) -> list[int]:
         """What the decoder is given before it writes text in a language (ISO 639-3).

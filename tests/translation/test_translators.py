@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from transformers import (
 
 from mlsuperb.data.text_dataset import TextBatch
 from mlsuperb.layers.masks import valid_mask
-from mlsuperb.translation.model import IGNORED, CrossEntropy, TranslationModel, labels
+from mlsuperb.translation.model import IGNORED, CrossEntropy, HybridLoss, TranslationModel, labels
 from mlsuperb.translation.seamless import SeamlessM4T
 from mlsuperb.translation.search import Search
 from mlsuperb.types import Batch
@@ -74,6 +75,44 @@ def text_batch(translator: SeamlessM4T, pairs: list[tuple[str, str]]) -> TextBat
         source_lengths_B=torch.tensor(list(map(len, sources))), target_BT=pad(targets, batch_first=True),
         target_lengths_B=torch.tensor(list(map(len, targets))),
     )  # fmt: skip
+
+
+def test_ctc_of_places_sums_over_all_alignments() -> None:
+    torch.manual_seed(0)
+    text, blank, places, vocab_size = [1, 1, 2], 0, 5, 3
+    logits_BMV = torch.randn(1, places, vocab_size)
+    log_probs_MV = logits_BMV[0].log_softmax(-1)
+    paths = [
+        sum(log_probs_MV[place, token] for place, token in enumerate(path))
+        for path in product(range(vocab_size), repeat=places)
+        if [token for token, _ in groupby(path) if token != blank] == text
+    ]
+    loss = HybridLoss()
+    (nats,) = loss.of_places(logits_BMV, torch.tensor([places]), torch.tensor([text]), torch.tensor([3]), blank=blank)
+    torch.testing.assert_close(nats, -torch.stack(paths).logsumexp(0))
+    (short,) = loss.of_places(logits_BMV, torch.tensor([3]), torch.tensor([text]), torch.tensor([3]), blank=blank)
+    assert short == float("inf"), "three tokens, of which two are the same, need four places"
+
+
+def test_a_hybrid_loss_leaves_out_what_is_too_long_and_text(translator: SeamlessM4T) -> None:
+    parts = [
+        TranslationModel(translator, loss=loss, num_prefix=2) for loss in (CrossEntropy(), HybridLoss(ctc_weight=0.25))
+    ]
+    speech = speech_batch(translator, [("ab", "deu"), ("ab " * 20, "eng")])
+    text = text_batch(translator, [("ab", "ba")])
+    plain, hybrid = (one.eval()(speech) for one in parts)
+    total, num = hybrid.rates["speech_ctc_loss"]
+    assert hybrid.rates["speech_ctc_skipped"][0] == 1, "the second has fewer places than letters"
+    torch.testing.assert_close(hybrid.loss, 0.75 * plain.loss + 0.25 * total / num)
+    memory = translator.hear(speech.wave_BT[:1, : LENGTHS[0]], speech.lengths_B[:1])
+    log_probs_MV = translator.output_layer(memory.hidden_BMD)[0].log_softmax(-1)
+    tokens = torch.tensor(translator.tokens("ab"))
+    expected = nn.functional.ctc_loss(
+        log_probs_MV, tokens, torch.tensor([len(log_probs_MV)]), torch.tensor([len(tokens)]), blank=translator.pad,
+        reduction="sum",
+    )  # fmt: skip
+    torch.testing.assert_close(total, expected.detach(), rtol=1e-4, atol=1e-4)
+    assert torch.equal(parts[0](text).loss, parts[1](text).loss)
 
 
 @torch.no_grad()
