@@ -1,9 +1,8 @@
 """Word error rate beside character error rate, for systems whose papers report both (SeamlessM4T's adaptations, Whisper).
 
 The paper of those adaptations (arXiv 2410.13445) publishes no normalisation. Both rates are taken after that of the public
-scorer of the 2025 challenge (`challenge.normalised`: punctuation out, upper case), which the public fine-tuning of SeamlessM4T
-for IWSLT 2025 (arXiv 2505.21781) uses as well, so that CER and WER are of the same texts. Language tokens are deleted where the
-task has them.
+scorer of the 2025 challenge (`challenge.normalised`: punctuation out, upper case), so that CER and WER are of the same texts.
+Language tokens are deleted where the task has them.
 
 Words are what whitespace parts. Edits are counted with equal costs (Levenshtein), as jiwer counts them: errors of a language,
 or of all, over its reference words or characters. An utterance with an empty reference adds insertions only.
