@@ -139,11 +139,11 @@ if stage 7; then
     [[ ${#at[@]} -gt 0 ]] || settle
     made=() named=()
     for system in "${systems[@]}"; do
-        folders=""
+        of_seeds=""
         for seed in $(seeds_of "$system"); do
-            made+=("${at[$system.$seed]}") folders+=",${at[$system.$seed]}"
+            made+=("${at[$system.$seed]}") of_seeds+=",${at[$system.$seed]}"
         done
-        named+=("$system=${folders#,}")
+        named+=("$system=${of_seeds#,}")
     done
     over=(--intervals)
     if ((${#all_seeds[@]} > 1)); then over=(--over-seeds); fi

@@ -17,7 +17,7 @@ from mlsuperb.benchmark import result as summary
 from mlsuperb.benchmark.card import eval_results, model_card, write_card
 from mlsuperb.commands.export import main
 from mlsuperb.runs import store
-from mlsuperb.runs.hypotheses import write_hypotheses
+from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.types import Hypothesis
 
@@ -205,7 +205,7 @@ def test_an_evaluation_says_what_the_run_was_trained_on(result: dict[str, Any], 
     ("task", "pipeline"), [("lid", "audio-classification"), ("asr", "automatic-speech-recognition")]
 )
 def test_other_tasks(result: dict[str, Any], task: str, pipeline: str, tmp_path: Path) -> None:
-    ones = summary.read_hypotheses(tmp_path / "hypotheses.jsonl")
+    ones = read_hypotheses(tmp_path / "hypotheses.jsonl")
     changed = result | {"task": {"name": task, "units": "char"}, "protocols": scored(ones, task)}
     data = ModelCard(card_of(changed)).data
     assert data.pipeline_tag == pipeline

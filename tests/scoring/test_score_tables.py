@@ -44,7 +44,7 @@ def test_missing_values_say_why_and_every_protocol_is_there(ones):
         "Protocol v1, split test",
         "Protocol v1 (version 1)",
         "Protocol v2 (version 1)",
-        "Protocol words (version 1)",
+        "Protocol wer_cer (version 1)",
         "Protocol challenge (version 1)",
         "Protocol challenge_server (version 1)",
     ]
