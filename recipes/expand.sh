@@ -105,7 +105,7 @@ layer_of one
 labels units-layer "$new" "$units" "${layer[@]}"
 labels units-pooled "$all" "$units" "${layer[@]}"
 systems=()
-for system in one two combined full full_combined ewc; do # settings of LoRA among the words are none of the last three
+for system in one two combined full full_combined ewc; do # the last three have no settings of LoRA: these stand in --lora-settings
     wanted "$system" || continue
     systems+=("$system")
     case $system in

@@ -25,16 +25,18 @@ if TYPE_CHECKING:
     from mlsuperb.types import TaskFacts
 
 
-def _named(text: str) -> tuple[str, Path]:
-    name, equals, folder = text.partition("=")
-    if not (name and equals and folder):
-        raise argparse.ArgumentTypeError(f"{text} is not SYSTEM=FOLDER")
-    return name, Path(folder)
-
-
 def _named_seeds(text: str) -> tuple[str, list[Path]]:
-    name, folders = _named(text)
-    return name, [Path(folder) for folder in str(folders).split(",") if folder]
+    name, equals, folders = text.partition("=")
+    if not (name and equals and folders):
+        raise argparse.ArgumentTypeError(f"{text} is not SYSTEM=FOLDER")
+    return name, [Path(folder) for folder in folders.split(",") if folder]
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, (folder, *others) = _named_seeds(text)
+    if others:
+        raise argparse.ArgumentTypeError(f"{text}: give one folder")
+    return name, folder
 
 
 def _parser() -> argparse.ArgumentParser:

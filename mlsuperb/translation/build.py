@@ -55,7 +55,7 @@ def build_model(config: Mapping[str, Any], *, parts: Collection[str]) -> Transla
     return model
 
 
-def parts(config: Mapping[str, Any]) -> list[str]:
+def needed_parts(config: Mapping[str, Any]) -> list[str]:
     """The parts of the translator that a run needs in memory: those that it trains, and the text encoder where text is chosen,
     on which it is scored."""
     return sorted({*(config["train_on"] or ["speech"]), *(["text"] if config.get("text") else [])})

@@ -37,7 +37,7 @@ class Translation:
         from mlsuperb.training.progress import Progress
         from mlsuperb.translation import build, data, result, text_scores
 
-        recogniser = build.build_recogniser(config, parts=build.parts(config))
+        recogniser = build.build_recogniser(config, parts=build.needed_parts(config))
         given = data.build_data(config, recogniser.model.translator)
         run.pin("data", given.record["splits"])
         run.pin(build.MODEL, recogniser.model.translator.record())

@@ -28,3 +28,12 @@ def with_aliases(codes: Mapping[str, int], own: Mapping[str, str]) -> dict[str, 
     aliases = {code: next((one for one in there if one in codes), None) for code, there in ALIASES.items()}
     known = {code: codes[one] for code, one in aliases.items() if one is not None and code not in codes}
     return {**codes, **known, **{code: codes[one] for code, one in own.items()}}
+
+
+def code_problems(new: Mapping[str, str]) -> list[str]:
+    """What can be said against new languages without a model."""
+    return [
+        f"model.new_languages: {code!r} is no code of a language: give an ISO 639-3 code (three small letters), such as bem"
+        for code in new
+        if not code.isidentifier()
+    ]

@@ -105,15 +105,6 @@ def add_languages(
     translator.new_tokens = frozenset(tokens.values())
 
 
-def code_problems(new: Mapping[str, str]) -> list[str]:
-    """What can be said against new languages without a model."""
-    return [
-        f"model.new_languages: {code!r} is no code of a language: give an ISO 639-3 code (three small letters), such as bem"
-        for code in new
-        if not code.isidentifier()
-    ]
-
-
 def _check(new: Mapping[str, str], languages: Mapping[str, int], unused: Sequence[int]) -> None:
     if known := sorted(set(new) & set(languages)):
         raise ValueError(

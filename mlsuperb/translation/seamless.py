@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.translation.adaptor import make_exact
 from mlsuperb.translation.languages import with_aliases
-from mlsuperb.translation.new_rows import add_languages, code_problems
-from mlsuperb.translation.translator import Memory, Translator, load_tokenizer, model_problems
+from mlsuperb.translation.new_rows import add_languages
+from mlsuperb.translation.translator import Memory, Translator, load_tokenizer, model_problems, settings_problems
 from mlsuperb.upstreams.base import ENCODER, Stack, size_and_type
-from mlsuperb.upstreams.checkpoint import Kind, Loaded, check_weights, checkpoint_problems, load
+from mlsuperb.upstreams.checkpoint import Kind, Loaded, check_weights, load
 from mlsuperb.upstreams.inputs import StackedMelInput, mel_problems
 from mlsuperb.upstreams.selfsupervised import CONFORMER
 
@@ -127,9 +127,8 @@ class SeamlessTranslator(Translator):
         self.pad, self.end, self.vocab_size = config.pad_token_id, config.eos_token_id, config.vocab_size
         self._start = config.decoder_start_token_id
         self.max_tokens, self.extends = config.max_position_embeddings, True  # sinusoids of any length
-        frames = getattr(
-            config, "max_source_positions", None
-        )  # of version 1; 2 clips distances, and has no longest one
+        # of version 1; version 2 clips distances, and has no longest one
+        frames = getattr(config, "max_source_positions", None)
         self.max_speech_s = math.inf if frames is None else frames * _FRAME_S
         self.speech_limit = (
             f"the {self.max_speech_s:.1f} s of the model's positions (max_source_positions in config.json)"
@@ -224,19 +223,9 @@ class SeamlessM4T(SeamlessTranslator):
         }  # fmt: skip
 
     @classmethod
-    def problems(
-        cls,
-        *,
-        checkpoint: str,
-        revision: str = "main",
-        new_languages: Mapping[str, str] | None = None,
-        **_others: object,
-    ) -> list[str]:
+    def problems(cls, **settings: Any) -> list[str]:
         """What can be said against the settings without network or weights."""
-        return [
-            *checkpoint_problems(checkpoint, revision=revision, kind=KINDS[SPEECH]),
-            *code_problems(new_languages or {}),
-        ]
+        return settings_problems(KINDS[SPEECH], **settings)
 
 
 def unused_rows(tokenizer: Any, vocab_size: int) -> list[int]:

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mlsuperb.translation.languages import code_problems
 from mlsuperb.translation.search import Search
 from mlsuperb.types import Tensors
 from mlsuperb.upstreams.base import Stacked
-from mlsuperb.upstreams.checkpoint import Loaded, local_folder, type_problems
+from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, local_folder, type_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +159,18 @@ OPTIONS = {"whisper": "model=whisper_base", **dict.fromkeys(("seamless_m4t", "se
 def model_problems(config: Mapping[str, Any], *, supported: Mapping[str, str]) -> list[str]:
     """Whether a checkpoint is for another option of `model=` (see `type_problems`)."""
     return type_problems(config, supported=supported, options=OPTIONS)
+
+
+def settings_problems(
+    kind: Kind,
+    *,
+    checkpoint: str,
+    revision: str = "main",
+    new_languages: Mapping[str, str] | None = None,
+    **_others: Any,
+) -> list[str]:
+    """What can be said against the settings of a published model without network or weights."""
+    return [*checkpoint_problems(checkpoint, revision=revision, kind=kind), *code_problems(new_languages or {})]
 
 
 TOKENIZER_FILES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.json")

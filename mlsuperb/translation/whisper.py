@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 from mlsuperb.translation.languages import with_aliases
-from mlsuperb.translation.new_rows import add_languages, code_problems
-from mlsuperb.translation.translator import Memory, Translator, load_tokenizer, model_problems
+from mlsuperb.translation.new_rows import add_languages
+from mlsuperb.translation.translator import Memory, Translator, load_tokenizer, model_problems, settings_problems
 from mlsuperb.upstreams.base import ENCODER, SAMPLE_RATE_HZ, Stack, size_and_type
-from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, load
+from mlsuperb.upstreams.checkpoint import Kind, Loaded, load
 from mlsuperb.upstreams.whisper import WhisperInput, WhisperStack
 from mlsuperb.upstreams.whisper import config_problems as encoder_problems
 
@@ -202,13 +202,6 @@ class Whisper(WhisperTranslator):
         }  # fmt: skip
 
     @classmethod
-    def problems(
-        cls,
-        *,
-        checkpoint: str,
-        revision: str = "main",
-        new_languages: Mapping[str, str] | None = None,
-        **_others: object,
-    ) -> list[str]:
+    def problems(cls, **settings: Any) -> list[str]:
         """What can be said against the settings without network or weights."""
-        return [*checkpoint_problems(checkpoint, revision=revision, kind=KIND), *code_problems(new_languages or {})]
+        return settings_problems(KIND, **settings)

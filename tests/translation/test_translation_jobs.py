@@ -20,7 +20,7 @@ from mlsuperb.run import run_experiment
 from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.runs.store import read
 from mlsuperb.scoring.result import TranslationResult
-from mlsuperb.translation.build import build_recogniser, parts
+from mlsuperb.translation.build import build_recogniser, needed_parts
 from mlsuperb.translation.data import batches_of, build_data
 from mlsuperb.translation.job import Translation
 from mlsuperb.translation.recogniser import TranslationRecogniser
@@ -175,7 +175,7 @@ def test_test_pairs_come_before_those_of_validation(checkpoint: Path, tree: Path
     text = ["text=tsv", f"text.dev={path}", f"text.test={path}", "text.source_language=eng", "text.target_language=deu"]
     given = [one for one in words(checkpoint, tree, tmp_path, "train_on=[]", *text) if "width" not in one]
     config = compose([*given, "adaptation=frozen"])
-    data = build_data(config, build_recogniser(config, parts=parts(config)).model.translator)
+    data = build_data(config, build_recogniser(config, parts=needed_parts(config)).model.translator)
     assert data.text is not None
     assert (data.text.split, len(data.text.pairs)) == ("test", 1)
     foreign = compose([*given, "adaptation=frozen", "text.target_language=kat"])
