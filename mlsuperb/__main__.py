@@ -27,7 +27,8 @@ COMMANDS = {
     "Look at results": {
         "table": "compare finished runs, one row per run",
         "leaderboard": "place runs beside published rows, with SUPERB_s",
-        "expansion": "show what systems of language expansion gain and forget",
+        "expansion": "show what adapted systems gain on new languages and forget of old ones",
+        "durations": "compare how languages time their phones, beside what one gained from another",
         "compare": "show where two runs differ, with bootstrap intervals",
         "report": "write one page about a run, or about several",
         "analyse": "draw layer weights, t-SNE, transfer matrices, layer sweeps",

@@ -114,7 +114,7 @@ def paired_with_first(runs: Mapping[str, Sequence[Path]], *, split: str) -> dict
         name: [pair_utterances(reference, hypotheses_of_split(one, split), first.facts) for one in folders]
         for name, folders in runs.items()
     }
-    before = [one.second_counts for one in _over_seeds(next(iter(paired.values())))]
+    before = [one.second_counts for one in over_seeds(next(iter(paired.values())))]
     return {
         name: [
             [replace(pair, first_counts=counts) for pair, counts in zip(seed, before, strict=True)] for seed in seeds
@@ -123,7 +123,7 @@ def paired_with_first(runs: Mapping[str, Sequence[Path]], *, split: str) -> dict
     }
 
 
-def _over_seeds(seeds: Sequence[Sequence[PairedUtterance]]) -> list[PairedUtterance]:
+def over_seeds(seeds: Sequence[Sequence[PairedUtterance]]) -> list[PairedUtterance]:
     """Each utterance with the counts of all seeds added up."""
     return [
         replace(same[0], second_counts=total(one.second_counts for one in same)) for same in zip(*seeds, strict=True)
@@ -143,7 +143,7 @@ def _cost(folders: Sequence[Path]) -> Cost | None:
 
 def language_rates(seeds: Sequence[Sequence[PairedUtterance]]) -> dict[str, float]:
     """The error rate of each language in %, of the second of each pair, over all seeds; none of a task without text."""
-    pairs = _over_seeds(seeds)
+    pairs = over_seeds(seeds)
     languages = sorted({pair.first.language for pair in pairs})
     found = {one: total([p.second_counts for p in pairs if p.first.language == one]).error_rate for one in languages}
     return {language: rate for language, rate in found.items() if rate is not None}
@@ -171,7 +171,7 @@ def _system(
 
 
 def _side(seeds: Sequence[Sequence[PairedUtterance]], *, is_base: bool) -> Side:
-    pairs = _over_seeds(seeds)
+    pairs = over_seeds(seeds)
     before, after = ([getattr(pair, f"{which}_counts") for pair in pairs] for which in ("first", "second"))
     of_all: Counts = total(after)
     each = [rate for seed in seeds if (rate := total(pair.second_counts for pair in seed).error_rate) is not None]
@@ -239,7 +239,8 @@ def expansion_table(systems: Sequence[ExpandedSystem], facts: TaskFacts, *, new:
 def _title(systems: Sequence[ExpandedSystem], new: Sequence[str], split: str) -> str:
     seeds = ", mean and deviation of seeds" if any(one.num_seeds > 1 for one in systems) else ""
     of = f"rates over all utterances of a side{seeds}"
-    return f"Language expansion by {', '.join(new)}: {split}, {of}, changes to {systems[0].name}"
+    what = "Adaptation to" if any(one.cost for one in systems) else "Language expansion by"
+    return f"{what} {', '.join(new)}: {split}, {of}, changes to {systems[0].name}"
 
 
 def _rate_cell(side: Side, rate: Rate) -> str:

@@ -13,7 +13,7 @@ from mlsuperb.scoring.comparison.bootstrap import Interval
 
 NOTE = (
     "Changes to {base} in points, with 95 % bootstrap intervals over utterances. A system that learns and forgets nothing lies "
-    "below the middle line, on the upright one; to the right of it old languages have become worse. Each system is one training."
+    "below the middle line, on the upright one; to the right of it old languages have become worse. {trainings}"
 )
 
 
@@ -47,7 +47,7 @@ def expansion_chart(systems: Sequence[ExpandedSystem], *, name: str, rate: str) 
     return Chart(
         name=name,
         title=f"Gain and forgetting against {base.name}",
-        note=NOTE.format(base=base.name),
+        note=NOTE.format(base=base.name, trainings=_trainings(others)),
         figure=figure,
         data=pd.DataFrame(rows),
     )
@@ -55,3 +55,10 @@ def expansion_chart(systems: Sequence[ExpandedSystem], *, name: str, rate: str) 
 
 def _bounds(side: str, change: Interval) -> dict[str, Any]:
     return {side: change.value, f"{side}_low": change.low, f"{side}_high": change.high}
+
+
+def _trainings(systems: Sequence[ExpandedSystem]) -> str:
+    most = max(one.num_seeds for one in systems)
+    return (
+        "Each system is one training." if most == 1 else f"Errors of up to {most} trainings of a system are added up."
+    )

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlsuperb.commands.settings import named_folders, named_path
 from mlsuperb.runtime.files import strict_json, write_atomic
 
 if TYPE_CHECKING:
@@ -25,26 +26,12 @@ if TYPE_CHECKING:
     from mlsuperb.types import TaskFacts
 
 
-def _named_seeds(text: str) -> tuple[str, list[Path]]:
-    name, equals, folders = text.partition("=")
-    if not (name and equals and folders):
-        raise argparse.ArgumentTypeError(f"{text} is not SYSTEM=FOLDER")
-    return name, [Path(folder) for folder in folders.split(",") if folder]
-
-
-def _named(text: str) -> tuple[str, Path]:
-    name, (folder, *others) = _named_seeds(text)
-    if others:
-        raise argparse.ArgumentTypeError(f"{text}: give one folder")
-    return name, folder
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mlsuperb expansion", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("systems", nargs="+", type=_named_seeds, metavar="SYSTEM=RUN[,RUN]", help="the base first")
+    add("systems", nargs="+", type=named_folders, metavar="SYSTEM=RUN[,RUN]", help="the base first")
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--new", type=lambda text: text.split(","), metavar="a,b", help="languages that were taught")
     kind.add_argument(
@@ -53,13 +40,27 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--alone",
         nargs="+",
-        type=_named,
+        type=named_path,
         default=[],
         metavar="LANG=RUN",
         help="taught LANG right after the base, for FWT",
     )
-    add("--units", nargs="+", type=_named, default=[], metavar="SYSTEM=LABELS", help="units of the new languages: PNMI")
-    add("--pooled-units", nargs="+", type=_named, default=[], metavar="SYSTEM=LABELS", help="units of new and old ones")
+    add(
+        "--units",
+        nargs="+",
+        type=named_path,
+        default=[],
+        metavar="SYSTEM=LABELS",
+        help="units of the new languages: PNMI",
+    )
+    add(
+        "--pooled-units",
+        nargs="+",
+        type=named_path,
+        default=[],
+        metavar="SYSTEM=LABELS",
+        help="units of new and old ones",
+    )
     add("--phones", type=Path, metavar="FILE", help="phone marks, for units")
     add("--joint", metavar="SYSTEM", help="the system that has learnt all languages together, for IM")
     add("--split", default="test", help="(test)")

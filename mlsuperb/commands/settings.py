@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlsuperb.config.options import refuse_unknown
@@ -25,3 +27,19 @@ def configured(overrides: Sequence[str], *groups: str) -> tuple[dict[str, Any], 
     config = compose(overrides)
     check(config, groups)
     return config, build_corpus(config)
+
+
+def named_folders(text: str) -> tuple[str, list[Path]]:
+    """NAME=FOLDER[,FOLDER], for argparse."""
+    name, equals, folders = text.partition("=")
+    if not (name and equals and folders):
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=FOLDER")
+    return name, [Path(folder) for folder in folders.split(",") if folder]
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """NAME=PATH, for argparse."""
+    name, (path, *others) = named_folders(text)
+    if others:
+        raise argparse.ArgumentTypeError(f"{text}: give one after {name}=")
+    return name, path
