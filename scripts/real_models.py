@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,18 @@ REAL: dict[str, tuple[str, dict[str, Any]]] = {
     # facebook/mms-1b; arXiv 2305.13516, section 4 (as XLS-R 1B, arXiv 2111.09296, table 2)
     "mms_1b": ("Wav2Vec2", {**LARGE, **_sizes(48, 1280, 5120, 16)}),
 }
+
+# SeamlessM4T: family in transformers, settings of its config.json (`convert_fairseq2_to_hf.py` of each family)
+SEAMLESS: dict[str, tuple[str, dict[str, Any]]] = {
+    "medium": (
+        "SeamlessM4T",
+        {
+            "vocab_size": 256206, "hidden_size": 1024, "max_position_embeddings": 4096, "encoder_layers": 12,
+            "decoder_layers": 12, "encoder_ffn_dim": 4096, "decoder_ffn_dim": 4096, "speech_encoder_layers": 12,
+        },
+    ),  # facebook/hf-seamless-m4t-medium
+    "large_v2": ("SeamlessM4Tv2", {}),  # facebook/seamless-m4t-v2-large: the defaults of the configuration
+}  # fmt: skip
 
 
 def make_model(name: str, *, kind: str = "Model", blocks: int | None = None, **settings: Any) -> Any:
@@ -62,6 +75,24 @@ def make_upstream(name: str, *, device: str = "cpu") -> Any:
     if name == "owsm_v3_1_medium":
         return OwsmStack(model, fbank=_owsm_fbank(), mean_K=torch.zeros(80), std_K=torch.ones(80))
     return SelfSupervised(model, normalise=normalised(name))
+
+
+def make_seamless(size: str, *, parts: Collection[str] = ("speech",), device: str = "cpu") -> Any:
+    """A SeamlessM4T of the published size with random weights (with none on `meta`), without tokenizer; English is its only
+    language. `parts`: `speech`, `text`, or both."""
+    import torch
+    import transformers
+
+    from mlsuperb.translation.seamless import SeamlessTranslator
+
+    family, published = SEAMLESS[size]
+    config = getattr(transformers, f"{family}Config")(**published)
+    with torch.device(device):
+        models = [
+            getattr(transformers, f"{family}For{whole}ToText")(config) if part in parts else None
+            for part, whole in (("speech", "Speech"), ("text", "Text"))
+        ]
+        return SeamlessTranslator(*models, tokenizer=None, codes={"eng": config.vocab_size - 200})
 
 
 def _whisper_medium() -> Any:

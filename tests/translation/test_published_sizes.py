@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import pytest
-import torch
-from transformers import SeamlessM4TConfig, SeamlessM4TForSpeechToText
 
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.compose import compose
 from mlsuperb.translation.seamless import SeamlessTranslator
-
-# transformers' `convert_fairseq2_to_hf.py`, medium
-MEDIUM = {
-    "vocab_size": 256206, "hidden_size": 1024, "max_position_embeddings": 4096, "encoder_layers": 12, "decoder_layers": 12,
-    "encoder_ffn_dim": 4096, "decoder_ffn_dim": 4096, "speech_encoder_layers": 12,
-}  # fmt: skip
+from scripts.real_models import make_seamless
 
 
 @pytest.fixture
 def medium() -> SeamlessTranslator:
-    with torch.device("meta"):
-        model = SeamlessM4TForSpeechToText(SeamlessM4TConfig(**MEDIUM))
-        return SeamlessTranslator(model, None, tokenizer=None, codes={"eng": 256022})
+    return make_seamless("medium", device="meta")
 
 
 @pytest.mark.parametrize(
@@ -47,3 +38,10 @@ def test_trained_parameters_are_the_published_ones(
 
 def test_the_whole_is_as_large_as_published(medium: SeamlessTranslator) -> None:
     assert sum(one.numel() for one in medium.parameters()) == pytest.approx(821.4e6, rel=1e-3)
+
+
+def test_large_v2_is_as_large_as_published() -> None:
+    """2.3 B (seamless_communication, docs/m4t/README.md) less text encoder, text-to-unit model and vocoder."""
+    large = make_seamless("large_v2", device="meta")
+    assert len(large.model.speech_encoder.encoder.layers) == len(large.model.text_decoder.layers) == 24
+    assert sum(one.numel() for one in large.parameters()) == pytest.approx(1501.8e6, rel=1e-3)
