@@ -38,9 +38,9 @@ def compare_sequence(
     """
     base, *taught = stages
     learnt = dict.fromkeys(rates[base], 0) | {stages[name]: place for place, name in enumerate(taught, 1)}
-    if unheard := set(learnt) - set(rates[base]):
+    if untested := set(learnt) - set(rates[base]):
         raise ValueError(
-            f"{', '.join(sorted(unheard))}: no test utterance; name each stage but the base by the language that it was taught, "
+            f"{', '.join(sorted(untested))}: no test utterance; name each stage but the base by the language that it was taught, "
             f"one of {', '.join(sorted(rates[base]))}"
         )
     single = {language: rates[name][language] for language, name in alone.items()}

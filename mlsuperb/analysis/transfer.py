@@ -47,7 +47,7 @@ class Cell:
         rates = [rate for one in counts if (rate := one.error_rate) is not None]
         interval = rate_interval(counts)
         return {
-            "heard_in_training": self.seen,
+            "in_training": self.seen,
             "num_utterances": len(counts),
             "num_no_reference": len(counts) - len(rates),
             "error_rate": total(counts).error_rate,
@@ -213,4 +213,4 @@ def _shown(row: Mapping[Any, Any]) -> str:
     if not row["num_utterances"]:
         return "not measured"
     bounds = f" [{row['low']:.1f}, {row['high']:.1f}]" if pd.notna(row["low"]) else ""
-    return f"{'* ' if row['heard_in_training'] else ''}{percent(row['error_rate'])}{bounds}"
+    return f"{'* ' if row['in_training'] else ''}{percent(row['error_rate'])}{bounds}"

@@ -45,7 +45,7 @@ def matrix_chart(cells: pd.DataFrame, *, by: By, unit: str) -> Chart:
         with_bounds = pd.notna(cell["low"]) and len(columns) <= FEW
         bounds = f"\n[{cell['low']:.1f}, {cell['high']:.1f}]" if with_bounds else ""
         texts[place] = f"{cell['error_rate']:.1f}{bounds}"
-        if cell["heard_in_training"]:
+        if cell["in_training"]:
             frame = Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, fill=False, edgecolor="#D55E00", linewidth=2.5)
             axis.add_patch(frame)
     highest = max(100.0, float(np.nan_to_num(rates_RC).max()))
@@ -84,7 +84,7 @@ def bars_chart(cells: pd.DataFrame, *, by: By, unit: str) -> Chart:
         if pd.isna(mean := cell.get("mean_of_utterances")):
             continue
         x = column + (row - (len(rows) - 1) / 2) * width
-        hatch = "///" if cell["heard_in_training"] else None
+        hatch = "///" if cell["in_training"] else None
         shade = shades[cell["trained_on"]]
         axis.bar(x, mean, width=0.94 * width, color=shade, edgecolor="white", hatch=hatch, linewidth=0)
         sd = 0.0 if pd.isna(cell["sd_of_utterances"]) else cell["sd_of_utterances"]

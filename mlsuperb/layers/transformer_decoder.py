@@ -65,10 +65,10 @@ class TransformerDecoder(nn.Module):
         """(B, S, V) logits in fp32 of what follows each of `tokens_BS`. A token sees itself and those before it, so that
         padding behind the last one changes nothing."""
         causal_SS = torch.ones(tokens_BS.shape[1], tokens_BS.shape[1], dtype=torch.bool, device=tokens_BS.device).tril()
-        heard_B11F = valid_mask(lengths_B, frames_BFH.shape[1])[:, None, None]
+        valid_B11F = valid_mask(lengths_B, frames_BFH.shape[1])[:, None, None]
         values_BSH = self.positions(self.embedding(tokens_BS))
         for block in self._blocks():
-            values_BSH, _ = block(values_BSH, None, causal_SS, block.frames(frames_BFH), heard_B11F)
+            values_BSH, _ = block(values_BSH, None, causal_SS, block.frames(frames_BFH), valid_B11F)
         return self.logits(values_BSH)
 
     def _blocks(self) -> Iterator[DecoderBlock]:
@@ -84,14 +84,14 @@ class TransformerDecoder(nn.Module):
         """`num` hypotheses of each utterance, all with one token, ready to be extended."""
         with torch.autocast(frames_BFH.device.type, enabled=False):
             frames_BFH = frames_BFH[:, : int(lengths_B.max())].float()
-            heard_B11F = valid_mask(lengths_B, frames_BFH.shape[1])[:, None, None]
+            valid_B11F = valid_mask(lengths_B, frames_BFH.shape[1])[:, None, None]
             frames = tuple(block.frames(frames_BFH) for block in self._blocks())
         tokens_BK = torch.full((len(lengths_B), num), first_token, device=frames_BFH.device)
         empty_BKM = torch.zeros((*tokens_BK.shape, 0), dtype=torch.bool, device=frames_BFH.device)
         return PartialTexts(
             decoder=self,
             frames=frames,
-            heard_B11F=heard_B11F,
+            valid_B11F=valid_B11F,
             kept=tuple((key_BNFD[:, :, :0], value_BNFD[:, :, :0]) for key_BNFD, value_BNFD in frames),
             own_BKM=empty_BKM,
             num_tokens=0,
@@ -118,7 +118,7 @@ class DecoderBlock(nn.Module):
         return self.frame_attention.keys_and_values(frames_BFH)
 
     def forward(
-        self, values_BQH: Tensor, kept: KeysValues | None, seen: Tensor, frames: KeysValues, heard_B11F: Tensor
+        self, values_BQH: Tensor, kept: KeysValues | None, seen: Tensor, frames: KeysValues, valid_B11F: Tensor
     ) -> tuple[Tensor, KeysValues]:
         """The new tokens, and the keys and values of all, the `kept` ones first; `seen`, broadcast to (B, N, Q, M + Q),
         says which of them each new token looks at."""
@@ -128,7 +128,7 @@ class DecoderBlock(nn.Module):
             tokens = (torch.cat([kept[0], tokens[0]], dim=2), torch.cat([kept[1], tokens[1]], dim=2))
         values_BQH = values_BQH + self.dropout(self.token_attention.look_up(normed_BQH, *tokens, seen))
         normed_BQH = self.frame_norm(values_BQH)
-        values_BQH = values_BQH + self.dropout(self.frame_attention.look_up(normed_BQH, *frames, heard_B11F))
+        values_BQH = values_BQH + self.dropout(self.frame_attention.look_up(normed_BQH, *frames, valid_B11F))
         return values_BQH + self.dropout(self.ffn(self.ffn_norm(values_BQH))), tokens
 
 
@@ -142,7 +142,7 @@ class PartialTexts:
 
     Attributes:
         frames: of each block, what tokens see of the utterances.
-        heard_B11F: their valid frames.
+        valid_B11F: their valid frames.
         kept: of each block, keys and values of M tokens.
         own_BKM: which of them are a hypothesis's own.
         num_tokens: S, the same for all.
@@ -151,7 +151,7 @@ class PartialTexts:
 
     decoder: TransformerDecoder
     frames: tuple[KeysValues, ...]
-    heard_B11F: Tensor
+    valid_B11F: Tensor
     kept: tuple[KeysValues, ...]
     own_BKM: Tensor
     num_tokens: int
@@ -171,7 +171,7 @@ class PartialTexts:
         return replace(
             self,
             frames=tuple((key[kept_B], value[kept_B]) for key, value in self.frames),
-            heard_B11F=self.heard_B11F[kept_B],
+            valid_B11F=self.valid_B11F[kept_B],
             kept=tuple((key[kept_B], value[kept_B]) for key, value in self.kept),
             own_BKM=self.own_BKM[kept_B],
             log_probs_BKV=self.log_probs_BKV[kept_B],
@@ -187,7 +187,7 @@ class PartialTexts:
             embedded_PH = decoder.embedding(tokens_BK).flatten(0, 1)
             values_BKH = decoder.positions(embedded_PH[:, None], first=self.num_tokens).view(*tokens_BK.shape, -1)
             for block, before, frames in zip(decoder._blocks(), self.kept, self.frames, strict=True):
-                values_BKH, tokens = block(values_BKH, before, own_BKM[:, None], frames, self.heard_B11F)
+                values_BKH, tokens = block(values_BKH, before, own_BKM[:, None], frames, self.valid_B11F)
                 kept.append(tokens)
             log_probs_BKV = decoder.logits(values_BKH).log_softmax(-1)
         return replace(

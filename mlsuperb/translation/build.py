@@ -98,10 +98,10 @@ def validate(recogniser: TranslationRecogniser, data: Data) -> dict[str, float]:
     return recogniser.validate(side.validation() for side in data.sides.values())
 
 
-def hearing(config: Mapping[str, Any], folder: Path, trained: TranslationRecogniser) -> TranslationRecogniser:
-    """What transcribes after a training: the trained model itself, or, where only text was in memory, one that hears with the
-    same decoder."""
-    return trained if trained.model.translator.hears else load_recogniser(folder, config)
+def transcribing(config: Mapping[str, Any], folder: Path, trained: TranslationRecogniser) -> TranslationRecogniser:
+    """What transcribes after a training: the trained model itself, or, where only text was in memory, one for speech with
+    the same decoder."""
+    return trained if trained.model.translator.takes_speech else load_recogniser(folder, config)
 
 
 def load_recogniser(folder: Path, config: Mapping[str, Any]) -> TranslationRecogniser:

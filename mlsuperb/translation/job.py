@@ -44,8 +44,8 @@ class Translation:
         progress = build.train(config, recogniser, given, run=run) if given.sides else Progress()
         figures = build.validate(recogniser, given) if given.sides else {}
         of_text = text_scores.score_text(recogniser, given.text, run.folder) if given.text else text_scores.NO_TEXT
-        hearing = build.hearing(config, run.folder, recogniser)
-        decoded = decode(data.test_dataset(given, hearing.loading), run.folder / HYPOTHESES_FILE, hearing)
+        transcribing = build.transcribing(config, run.folder, recogniser)
+        decoded = decode(data.test_dataset(given, transcribing.loading), run.folder / HYPOTHESES_FILE, transcribing)
         result.save_result(
             config, run.folder, model=recogniser.model, data=given, decoded=decoded, progress=progress, figures=figures,
             environment=run.environment, of_text=of_text,

@@ -160,8 +160,8 @@ class TranslationModel(Trainable):
 
     def _memory(self, batch: Batch | TextBatch) -> Memory:
         if isinstance(batch, TextBatch):
-            return self.translator.read(batch.source_BS, batch.source_lengths_B)
-        return self.translator.hear(batch.wave_BT, batch.lengths_B)
+            return self.translator.encode_text(batch.source_BS, batch.source_lengths_B)
+        return self.translator.encode_speech(batch.wave_BT, batch.lengths_B)
 
 
 def labels(targets_BU: Tensor, lengths_B: Tensor, *, skip: int) -> Tensor:

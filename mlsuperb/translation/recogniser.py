@@ -23,7 +23,7 @@ from mlsuperb.types import Batch
 
 
 @dataclass(frozen=True)
-class Heard:
+class Encoded:
     """What the decoder attends to, and the prefix of each utterance (B, P)."""
 
     memory: Memory
@@ -66,18 +66,18 @@ class TranslationRecogniser:
                 )
             check_languages(translator.prefix, rows["language"])
 
-    def encode(self, batch: Batch) -> Heard:
+    def encode(self, batch: Batch) -> Encoded:
         """Memory and prefixes of a batch."""
         translator, moved = self.model.translator, batch.to(self.device)
         with torch.inference_mode(), autocast(self.device, self.precision):
-            memory = translator.hear(moved.wave_BT, moved.lengths_B)
+            memory = translator.encode_speech(moved.wave_BT, moved.lengths_B)
         some_language = next(iter(translator.languages))
         predicted = self.search.language == "predicted"
         codes = [some_language if predicted else self.language or language for language in batch.languages]
         prefixes = [translator.prefix(language) for language in codes]
         if predicted:
             prefixes = self._with_best_language(memory, torch.tensor(prefixes, device=self.device))
-        return Heard(memory, torch.tensor(prefixes, device=self.device))
+        return Encoded(memory, torch.tensor(prefixes, device=self.device))
 
     @torch.inference_mode()
     def _with_best_language(self, memory: Memory, prefixes_BP: Tensor) -> list[list[int]]:
@@ -89,7 +89,7 @@ class TranslationRecogniser:
         best_B = torch.tensor(known, device=self.device)[scores_BV[:, known].argmax(-1)]
         return torch.cat((prefixes_BP[:, :1], best_B[:, None], prefixes_BP[:, 2:]), 1).tolist()
 
-    def texts(self, encoded: Heard) -> list[tuple[str, str | None]]:
+    def texts(self, encoded: Encoded) -> list[tuple[str, str | None]]:
         """The best hypothesis of each utterance; beside it the language, where it was to be predicted."""
         translator, num_prefix = self.model.translator, encoded.prefixes_BP.shape[1]
         with autocast(self.device, self.precision):
@@ -113,7 +113,7 @@ class TranslationRecogniser:
         """The best hypothesis of each source of a batch, in the language of its target."""
         translator, num_prefix, moved = self.model.translator, self.model.num_prefix, batch.to(self.device)
         with autocast(self.device, self.precision):
-            memory = translator.read(moved.source_BS, moved.source_lengths_B)
+            memory = translator.encode_text(moved.source_BS, moved.source_lengths_B)
             sequences_BU = translator.generate(memory, moved.target_BT[:, :num_prefix], self.search)
         return [translator.text(row[num_prefix:]) for row in sequences_BU.tolist()]
 

@@ -84,12 +84,12 @@ STACKS = {
 class SeamlessTranslator(Translator):
     """`SeamlessM4TForSpeechToText`, `...ForTextToText`, or both with one decoder.
 
-    The names of parameters are the same in all three, so that what was trained on text is put into a model that hears. Layer
+    The names of parameters are the same in all three, so that what was trained on text is put into a model for speech. Layer
     drop is off, batch norm (version 1) is never trained and never counts; the length adaptor is made independent of padding.
 
     Args:
-        hears: the model for speech; None: there is none.
-        reads: the model for text; of both, its decoder and embeddings become those of `hears`.
+        speech: the model for speech; None: there is none.
+        text: the model for text; of both, its decoder and embeddings become those of `speech`.
         tokenizer: of transformers.
         codes: language code of the model -> token.
         own_codes: code of the data -> code of the model, beside those that everybody uses.
@@ -99,29 +99,29 @@ class SeamlessTranslator(Translator):
     """
 
     def __init__(
-        self, hears: Any | None, reads: Any | None, *, tokenizer: Any, codes: Mapping[str, int],
+        self, speech: Any | None, text: Any | None, *, tokenizer: Any, codes: Mapping[str, int],
         own_codes: Mapping[str, str] | None = None, new: Mapping[str, str] | None = None, tied: bool = True,
         dropouts: Dropouts = "transformers",
     ) -> None:  # fmt: skip
         super().__init__()
-        if hears is None and reads is None:
-            raise ValueError("a model that neither hears nor reads was asked for")
-        self.model = hears if hears is not None else reads
-        self.hears, self.reads = hears is not None, reads is not None
-        if hears is not None:
+        if speech is None and text is None:
+            raise ValueError("give a model for speech, one for text, or both")
+        self.model = speech if speech is not None else text
+        self.takes_speech, self.takes_text = speech is not None, text is not None
+        if speech is not None:
             self.input = StackedMelInput()
-            hears.config.speech_encoder_layerdrop = 0.0
-            make_exact(hears.speech_encoder.adapter)
-            if reads is not None:
-                reads.text_encoder.embed_tokens.weight = hears.shared.weight
-                hears.text_encoder = reads.text_encoder
-        for part in (self.model.text_decoder, *([self.model.text_encoder] if self.reads else [])):
+            speech.config.speech_encoder_layerdrop = 0.0
+            make_exact(speech.speech_encoder.adapter)
+            if text is not None:
+                text.text_encoder.embed_tokens.weight = speech.shared.weight
+                speech.text_encoder = text.text_encoder
+        for part in (self.model.text_decoder, *([self.model.text_encoder] if self.takes_text else [])):
             part.layerdrop = 0.0
         if not tied:
             self.model.lm_head.weight = nn.Parameter(self.model.shared.weight.detach().clone())
         if dropouts == "meta":
             use_meta_dropouts(self.model)
-        self.stacks = {name: stack for name, stack in STACKS.items() if self.hears or name == "decoder"}
+        self.stacks = {name: stack for name, stack in STACKS.items() if self.takes_speech or name == "decoder"}
         config = self.model.config
         self.tokenizer, self.languages = tokenizer, with_aliases(codes, own_codes or {})
         self.pad, self.end, self.vocab_size = config.pad_token_id, config.eos_token_id, config.vocab_size
@@ -134,7 +134,7 @@ class SeamlessTranslator(Translator):
             f"the {self.max_speech_s:.1f} s of the model's positions (max_source_positions in config.json)"
         )
         if new:
-            parts = (self.model.text_decoder, *([self.model.text_encoder] if self.reads else []))
+            parts = (self.model.text_decoder, *([self.model.text_encoder] if self.takes_text else []))
             embeddings = {part.embed_tokens: part.embed_tokens.embed_scale for part in parts}
             unused = unused_rows(tokenizer, self.vocab_size)
             add_languages(self, new, inputs=embeddings, output=self.model.lm_head, unused=unused)
@@ -146,7 +146,7 @@ class SeamlessTranslator(Translator):
                 module.eval()
         return self
 
-    def hear(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
+    def encode_speech(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
         with torch.autocast(wave_BT.device.type, enabled=False):
             mels_BFK, frames_B = self.input(wave_BT.float(), lengths_B)
         mask_BF = valid_mask(frames_B, mels_BFK.shape[1]).long()
@@ -154,10 +154,10 @@ class SeamlessTranslator(Translator):
         places_B = self.model._compute_sub_sample_lengths_from_attention_mask(mask_BF).long()
         return Memory(hidden_BMD=hidden_BMD, valid_BM=valid_mask(places_B, hidden_BMD.shape[1]), mask=mask_BF)
 
-    def read(self, source_BS: Tensor, lengths_B: Tensor) -> Memory:
+    def encode_text(self, source_BS: Tensor, lengths_B: Tensor) -> Memory:
         valid_BS = valid_mask(lengths_B, source_BS.shape[1])
         hidden_BSD = self.model.text_encoder(input_ids=source_BS, attention_mask=valid_BS.long()).last_hidden_state
-        mask = self._frames_of(lengths_B) if self.hears else valid_BS.long()
+        mask = self._frames_of(lengths_B) if self.takes_speech else valid_BS.long()
         return Memory(hidden_BMD=hidden_BSD, valid_BM=valid_BS, mask=mask)
 
     def _frames_of(self, places_B: Tensor) -> Tensor:

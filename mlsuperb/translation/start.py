@@ -77,7 +77,7 @@ def _load(translator: Translator, folder: Path) -> None:
     """Put in what a run trained, as far as its part of the model is in memory."""
     # with the statistics of batch norm, which a run of all weights saves
     own = translator.state_dict(prefix="translator.")
-    absent = (*([] if translator.hears else [SPEECH_PART]), *([] if translator.reads else [TEXT_PART]))
+    absent = (*([] if translator.takes_speech else [SPEECH_PART]), *([] if translator.takes_text else [TEXT_PART]))
     tensors = {name: tensor for name, tensor in load_file(folder / MODEL_FILE).items() if not name.startswith(absent)}
     if unknown := sorted(set(tensors) - set(own)):
         raise ValueError(

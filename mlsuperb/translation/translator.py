@@ -42,7 +42,7 @@ class Translator(Stacked, ABC):
         languages: ISO 639-3 code -> token of the language.
         pad, end: tokens.
         vocab_size: V.
-        hears, reads: whether it encodes speech, text.
+        takes_speech, takes_text: whether it encodes these.
         translates: whether what it reads is the source text; otherwise its decoder is a language model of the target side.
         max_speech_s: seconds of speech that it was made for; `speech_limit` is the same in words, with the setting.
         max_tokens: tokens that its decoder reads, of the prefix on: a target without its end.
@@ -58,8 +58,8 @@ class Translator(Stacked, ABC):
     pad: int
     end: int
     vocab_size: int
-    hears: bool
-    reads: bool
+    takes_speech: bool
+    takes_text: bool
     translates: bool = True
     max_speech_s: float
     speech_limit: str
@@ -72,11 +72,11 @@ class Translator(Stacked, ABC):
         self.new_rows = nn.ModuleDict()
 
     @abstractmethod
-    def hear(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
+    def encode_speech(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
         """Encode 16 kHz speech in [-1, 1], of which `lengths_B` samples are valid."""
 
     @abstractmethod
-    def read(self, source_BS: Tensor, lengths_B: Tensor) -> Memory:
+    def encode_text(self, source_BS: Tensor, lengths_B: Tensor) -> Memory:
         """Encode source text, as `source_tokens` has it."""
 
     @abstractmethod

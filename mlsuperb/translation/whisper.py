@@ -78,7 +78,7 @@ class WhisperTranslator(Translator):
     ) -> None:  # fmt: skip
         super().__init__()
         self.model, self.tokenizer, self.window_s = model, tokenizer, window_s
-        self.hears = self.reads = True
+        self.takes_speech = self.takes_text = True
         for part in (model.model.encoder, model.model.decoder):
             part.layerdrop = 0.0
         config = model.config
@@ -97,7 +97,7 @@ class WhisperTranslator(Translator):
                 self, new, inputs={model.model.decoder.embed_tokens: 1.0}, output=model.proj_out, unused=unused
             )
 
-    def hear(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
+    def encode_speech(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
         if (longest_s := int(lengths_B.max()) / SAMPLE_RATE_HZ) > self.window_s:
             raise ValueError(
                 f"an utterance of {longest_s:.1f} s does not fit into the window of {self.window_s:g} s. Leave longer ones "
@@ -113,7 +113,7 @@ class WhisperTranslator(Translator):
             hidden_BFD = block(hidden_BFD, None)
         return _all_of(encoder.layer_norm(hidden_BFD))
 
-    def read(self, source_BS: Tensor, lengths_B: Tensor) -> Memory:
+    def encode_text(self, source_BS: Tensor, lengths_B: Tensor) -> Memory:
         return _all_of(self.model.model.encoder.conv2.weight.new_zeros(len(source_BS), 1, self.model.config.d_model))
 
     def logits(self, memory: Memory, inputs_BU: Tensor) -> Tensor:

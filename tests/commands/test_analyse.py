@@ -131,7 +131,7 @@ def test_transfer(transfer_runs: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert cells["spa", "por"] == 40
         assert cells["fra", "fra"] == 10
         assert pd.isna(cells["por", "fra"])
-    assert table["heard_in_training"].astype(str).value_counts().to_dict() == {"False": 5, "True": 3, "": 1}
+    assert table["in_training"].astype(str).value_counts().to_dict() == {"False": 5, "True": 3, "": 1}
     assert table["tested_on"].tolist()[:3] == ["fra", "por", "spa"]  # as the rows, so that the diagonal is one
     samples = pd.read_csv(folder / "transfer_samples.csv")
     assert len(samples) == 5 * 3

@@ -99,7 +99,7 @@ def test_it_writes_as_a_model_whose_table_has_the_row(version: str, kind: Any, t
         theirs.shared.weight[new.languages[code]] = row
     theirs.generation_config.text_decoder_lang_to_code_id |= {code: new.languages[code] for code in ("bem", "wol")}
     wave_BT, lengths_B = noise()
-    memory = new.hear(wave_BT, lengths_B)
+    memory = new.encode_speech(wave_BT, lengths_B)
     mels_BFK, _ = new.input(wave_BT, lengths_B)
     inputs = torch.tensor([[3, new.languages["wol"], 10, new.languages["bem"], 11]])
     logits = theirs(input_features=mels_BFK, decoder_input_ids=inputs).logits
@@ -153,7 +153,7 @@ def test_every_row_gets_a_gradient_from_every_batch(checkpoint: Path) -> None:
     new = SeamlessM4T(checkpoint=str(checkpoint), parts=["text"], new_languages={"bem": "swh"}, tied=False)
     new.requires_grad_(False).new_rows.requires_grad_(True)
     source = torch.tensor([new.source_tokens("ab", "eng")])
-    memory = new.read(source, torch.tensor([source.shape[1]]))
+    memory = new.encode_text(source, torch.tensor([source.shape[1]]))
     new.logits(memory, torch.tensor([new.target("ab", "deu")])).logsumexp(-1).sum().backward()
     gradients = {name: one.grad for name, one in new.named_parameters() if one.requires_grad}
     assert not gradients["new_rows.inputs.language_bem"].any(), "not read, and no error for it"  # type: ignore[union-attr]
@@ -216,7 +216,7 @@ def test_a_larger_whisper_has(tmp_path: Path) -> None:
     assert new.languages["wol"] == plain + 1502
     model = TranslationModel(new, loss=CrossEntropy(), num_prefix=4)
     assert torch.equal(new.new_rows["inputs"].language_wol, theirs.proj_out.weight[new.languages["swa"]])
-    memory = new.hear(*noise())
+    memory = new.encode_speech(*noise())
     found = new.generate(memory, torch.tensor([new.prefix("wol")]), Search(num_beams=2, max_tokens=5))
     assert found[0, :4].tolist() == new.prefix("wol")
     assert [name for name, _ in model.named_parameters() if "language_wol" in name] == [

@@ -165,7 +165,7 @@ def test_whisper_is_a_language_model_and_translates_nothing(tmp_path: Path) -> N
     with torch.no_grad():
         for _, target, language in TEXTS:
             tokens = torch.tensor([translator.target(target, language)])
-            memory = translator.read(torch.tensor([[translator.end]]), torch.tensor([1]))
+            memory = translator.encode_text(torch.tensor([[translator.end]]), torch.tensor([1]))
             logits_UV = translator.logits(memory, tokens[:, :-1])[0, 3:]  # after start, language, task, no timestamps
             nats += float(cross_entropy(logits_UV, tokens[0, 4:], reduction="sum"))
     assert found.figures[text_scores.BITS] == pytest.approx(nats / math.log(2) / 42, rel=1e-5)

@@ -104,7 +104,7 @@ def test_a_hybrid_loss_leaves_out_what_is_too_long_and_text(translator: Seamless
     total, num = hybrid.rates["speech_ctc_loss"]
     assert hybrid.rates["speech_ctc_skipped"][0] == 1, "the second has fewer places than letters"
     torch.testing.assert_close(hybrid.loss, 0.75 * plain.loss + 0.25 * total / num)
-    memory = translator.hear(speech.wave_BT[:1, : LENGTHS[0]], speech.lengths_B[:1])
+    memory = translator.encode_speech(speech.wave_BT[:1, : LENGTHS[0]], speech.lengths_B[:1])
     log_probs_MV = translator.output_layer(memory.hidden_BMD)[0].log_softmax(-1)
     tokens = torch.tensor(translator.tokens("ab"))
     expected = nn.functional.ctc_loss(
@@ -119,9 +119,9 @@ def test_a_hybrid_loss_leaves_out_what_is_too_long_and_text(translator: Seamless
 def test_padding_changes_nothing_of_what_the_decoder_attends_to(translator: SeamlessM4T) -> None:
     """Lengths whose last window of the length adaptor reaches beyond them, and one whose does not."""
     wave_BT, lengths_B = waves()
-    together = translator.hear(wave_BT, lengths_B)
+    together = translator.encode_speech(wave_BT, lengths_B)
     for row, length in enumerate(LENGTHS):
-        alone = translator.hear(wave_BT[row : row + 1, :length], lengths_B[row : row + 1])
+        alone = translator.encode_speech(wave_BT[row : row + 1, :length], lengths_B[row : row + 1])
         num = int(alone.valid_BM.sum())
         assert num == int(together.valid_BM[row].sum()) == alone.hidden_BMD.shape[1]
         torch.testing.assert_close(together.hidden_BMD[row, :num], alone.hidden_BMD[0], rtol=1e-4, atol=1e-5)
@@ -134,7 +134,7 @@ def test_alone_speech_is_encoded_as_by_transformers(version: str, checkpoint: Pa
     mels_BFK, _ = translator.input(wave_BT[:1, : LENGTHS[0]], lengths_B[:1])
     expected = theirs.speech_encoder(mels_BFK, attention_mask=torch.ones(mels_BFK.shape[:2], dtype=torch.long))
     torch.testing.assert_close(
-        translator.hear(wave_BT[:1, : LENGTHS[0]], lengths_B[:1]).hidden_BMD,
+        translator.encode_speech(wave_BT[:1, : LENGTHS[0]], lengths_B[:1]).hidden_BMD,
         expected.last_hidden_state,
         rtol=1e-5,
         atol=1e-6,
@@ -198,7 +198,9 @@ def test_each_utterance_is_written_in_its_language(version: str, checkpoint: Pat
     wave_BT, lengths_B = waves()
     codes = ("deu", "swa", "eng", "deu")
     prefixes = torch.tensor([translator.prefix(code) for code in codes])
-    found = translator.generate(translator.hear(wave_BT, lengths_B), prefixes, Search(num_beams=3, max_tokens=9))
+    found = translator.generate(
+        translator.encode_speech(wave_BT, lengths_B), prefixes, Search(num_beams=3, max_tokens=9)
+    )
     for row, code in enumerate(codes):
         mels_BFK, _ = translator.input(wave_BT[row : row + 1, : LENGTHS[row]], lengths_B[row : row + 1])
         alone = theirs.generate(

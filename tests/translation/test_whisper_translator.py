@@ -54,7 +54,7 @@ def test_loss_and_texts_are_transformers_own(checkpoint: Path, translator: Whisp
     assert float(model(batch).loss) == pytest.approx(float(expected), abs=1e-6)
     prefixes = torch.tensor([translator.prefix(code) for code in batch.languages])
     found = translator.generate(
-        translator.hear(batch.wave_BT, batch.lengths_B), prefixes, Search(num_beams=2, max_tokens=6)
+        translator.encode_speech(batch.wave_BT, batch.lengths_B), prefixes, Search(num_beams=2, max_tokens=6)
     )
     alone = GenerationMixin.generate(
         theirs,
@@ -71,16 +71,16 @@ def test_loss_and_texts_are_transformers_own(checkpoint: Path, translator: Whisp
 @pytest.mark.parametrize("window_s", [30.0, 2.0])
 def test_no_utterance_depends_on_its_batch(window_s: float, checkpoint: Path, batch: Batch) -> None:
     translator = Whisper(checkpoint=str(checkpoint), parts=["speech"], window_s=window_s).eval()
-    together = translator.hear(batch.wave_BT, batch.lengths_B)
+    together = translator.encode_speech(batch.wave_BT, batch.lengths_B)
     assert together.hidden_BMD.shape[1] == 50 * window_s
-    alone = translator.hear(batch.wave_BT[1:, : LENGTHS[1]], batch.lengths_B[1:])
+    alone = translator.encode_speech(batch.wave_BT[1:, : LENGTHS[1]], batch.lengths_B[1:])
     torch.testing.assert_close(together.hidden_BMD[1:], alone.hidden_BMD, rtol=1e-5, atol=1e-5)
 
 
 def test_what_does_not_fit_into_the_window_is_refused(checkpoint: Path, batch: Batch) -> None:
     translator = Whisper(checkpoint=str(checkpoint), parts=["speech"], window_s=0.5)
     with pytest.raises(ValueError, match=r"an utterance of 1.0 s does not fit into the window of 0.5 s"):
-        translator.hear(batch.wave_BT, batch.lengths_B)
+        translator.encode_speech(batch.wave_BT, batch.lengths_B)
 
 
 def test_languages_are_iso_639_3_and_may_borrow_a_token(checkpoint: Path, translator: Whisper) -> None:
@@ -98,6 +98,7 @@ def test_adaptations_begin_as_the_model_is(choice: str, checkpoint: Path, transl
     assert names
     with torch.no_grad():
         before, after = (
-            one.logits(one.hear(batch.wave_BT, batch.lengths_B), batch.targets_BS) for one in (translator, adapted)
+            one.logits(one.encode_speech(batch.wave_BT, batch.lengths_B), batch.targets_BS)
+            for one in (translator, adapted)
         )
     torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
