@@ -12,14 +12,12 @@ import pytest
 import soundfile
 import torch
 from dying_run import dies
-from safetensors.torch import load_file
-from tiny_translators import write_seamless
+from tiny_runs import run, trained, words_of
 
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
 from mlsuperb.pretraining.job import Pretraining
-from mlsuperb.run import run_experiment
 from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.runs.store import read
 from mlsuperb.scoring.result import TranslationResult
@@ -29,17 +27,11 @@ from mlsuperb.translation.job import Translation
 from mlsuperb.translation.preservation import ElasticWeights
 from mlsuperb.translation.recogniser import TranslationRecogniser
 
-SMALL = (
-    "trainer.device=cpu", "trainer.iterations_per_epoch=4", "trainer.max_epochs=2", "trainer.trackers=[]",
-    "trainer.checkpoint_every=3", "search.max_tokens=4", "search.num_beams=1", "loading.train.max_batch_s=4", "data.few_shot=all",
-    "adaptation.width=4", "trainer.optimizer.lr=1e-2", "trainer.schedule.updates=1", "loading.train.jitter=0",
+QUICK = (
+    "search.num_beams=1", "loading.train.max_batch_s=4", "adaptation.width=4", "trainer.optimizer.lr=1e-2",
+    "trainer.schedule.updates=1", "loading.train.jitter=0",
 )  # fmt: skip
 EWC = ("preservation.languages=[deu]", "preservation.num_utterances=6")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_seamless(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="module")
@@ -62,24 +54,13 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(checkpoint: Path, tree: Path, out: Path, exp: str, *more: str) -> list[str]:
-    data = [f"model.checkpoint={checkpoint}", "data=ml_superb_10min", f"data.root={tree}", f"output_root={out}"]
-    return [f"+exp=seamless/{exp}", *data, *SMALL, *more]
+    return words_of(checkpoint, tree, out, *QUICK, *more, experiment=f"+exp=seamless/{exp}")
 
 
 def built(overrides: list[str]) -> tuple[dict[str, Any], TranslationRecogniser, Data]:
     config = compose(overrides)
     recogniser = build_recogniser(config, parts=["speech"])
     return config, recogniser, build_data(config, recogniser.model.translator)
-
-
-def run(overrides: list[str]) -> Path:
-    config = compose(overrides)
-    run_experiment(config)
-    return Path(config["output_root"]) / config["run_id"]
-
-
-def trained(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5])

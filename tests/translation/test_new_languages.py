@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_runs import run, words_of
 from tiny_speech import write_speech
 from tiny_translators import SIZES, tokenizer, write_seamless, write_whisper
 from transformers import SeamlessM4TForSpeechToText, SeamlessM4Tv2ForSpeechToText, WhisperForConditionalGeneration
 
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
-from mlsuperb.run import run_experiment
 from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.runs.store import read
 from mlsuperb.scoring.result import TranslationResult
@@ -26,16 +26,8 @@ from mlsuperb.translation.search import Search
 from mlsuperb.translation.whisper import Whisper
 
 NUM_TOKENS = len(tokenizer())
-SMALL = (
-    "trainer.device=cpu", "trainer.iterations_per_epoch=3", "trainer.max_epochs=1", "trainer.accumulate=1", "trainer.trackers=[]",
-    "search.max_tokens=4", "search.num_beams=2", "loading.train.max_batch_s=6", "data.few_shot=all", "trainer.optimizer.lr=1e-2",
-)  # fmt: skip
+FEW = ("trainer.iterations_per_epoch=3", "trainer.max_epochs=1", "trainer.optimizer.lr=1e-2")
 PAIRS = "source\ttarget\ngood day\tguten Tag\nday\tTag\ngood\tgut\n"
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_seamless(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +36,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(checkpoint: Path, tree: Path, out: Path, *more: str) -> list[str]:
-    data = [f"model.checkpoint={checkpoint}", "data=ml_superb_10min", f"data.root={tree}", f"output_root={out}"]
-    return ["job=translation", *data, *SMALL, *more]
-
-
-def run(overrides: list[str]) -> Path:
-    config = compose(overrides)
-    run_experiment(config)
-    return Path(config["output_root"]) / config["run_id"]
+    return words_of(checkpoint, tree, out, *FEW, *more)
 
 
 def text_words(folder: Path, target: str) -> list[str]:

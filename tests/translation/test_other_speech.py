@@ -8,26 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import tiny_runs
 from tiny_speech import write_speech
 from tiny_translators import write_seamless, write_whisper
 
 from mlsuperb.commands import evaluate, transcribe
-from mlsuperb.config.compose import compose
-from mlsuperb.run import run_experiment
 from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.runs.store import read
 from mlsuperb.scoring.result import TranslationResult
 
-SMALL = (
-    "trainer.device=cpu", "trainer.iterations_per_epoch=2", "trainer.max_epochs=1", "trainer.accumulate=1", "trainer.trackers=[]",
-    "search.max_tokens=4", "search.num_beams=1", "loading.train.max_batch_s=6", "data.few_shot=all",
-)  # fmt: skip
+FEW = ("trainer.iterations_per_epoch=2", "trainer.max_epochs=1", "search.num_beams=1")
 
 
-def finished(*words: str) -> Path:
-    config = compose(["job=translation", *SMALL, *words])
-    run_experiment(config)
-    return Path(config["output_root"]) / config["run_id"]
+def finished(place: Path, model: str, *words: str) -> Path:
+    return tiny_runs.run(tiny_runs.words_of(place / model, place / "deu", place, *FEW, *words))
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +39,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(place: Path) -> Path:
     """Trained with a language of its own beside its adapters."""
-    return finished(
-        f"model.checkpoint={place / 'seamless'}", "data=ml_superb_10min", f"data.root={place / 'deu'}",
-        f"output_root={place}", "adaptation.width=4", "+model.new_languages.bem=swh",
-    )  # fmt: skip
+    return finished(place, "seamless", "adaptation.width=4", "+model.new_languages.bem=swh")
 
 
 @pytest.fixture(scope="module")
 def whisper(place: Path) -> Path:
-    return finished(
-        f"model.checkpoint={place / 'whisper'}", "model=whisper_base", "model.window_s=2", "data=ml_superb_10min",
-        f"data.root={place / 'deu'}", f"output_root={place}", "train_on=[]", "adaptation=frozen",
-    )  # fmt: skip
+    return finished(place, "whisper", "model=whisper_base", "model.window_s=2", "train_on=[]", "adaptation=frozen")
 
 
 def words(place: Path, language: str) -> list[str]:

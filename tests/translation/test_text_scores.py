@@ -233,7 +233,6 @@ def test_each_direction_has_its_corpus_scores(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_sacrebleu_itself() -> None:
-    pytest.importorskip("sacrebleu")
     same = [{**row, "target": "das ist ein guter Tag", "hypothesis": "das ist ein guter Tag"} for row in ROWS]
     figures, about = text_scores.chrf_and_bleu(same)
     assert figures == pytest.approx({"text_chrf": 100.0, "text_bleu": 100.0})

@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 import torch
 from dying_run import dies
-from safetensors.torch import load_file
+from tiny_runs import run, trained, words_of
 from tiny_speech import write_speech
-from tiny_translators import write_seamless
 
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
-from mlsuperb.run import run_experiment
 from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.runs.store import read
 from mlsuperb.scoring.result import TranslationResult
@@ -26,15 +24,6 @@ from mlsuperb.translation.job import Translation
 from mlsuperb.translation.recogniser import TranslationRecogniser
 
 PAIRS = "source\ttarget\ngood day\tguten Tag\nday\tTag\ngood\tgut\nday day\tTag Tag\n"
-SMALL = (
-    "trainer.device=cpu", "trainer.iterations_per_epoch=4", "trainer.max_epochs=2", "trainer.accumulate=1", "trainer.trackers=[]",
-    "trainer.checkpoint_every=3", "search.max_tokens=4", "search.num_beams=2", "loading.train.max_batch_s=6", "data.few_shot=all",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_seamless(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +46,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def words(checkpoint: Path, tree: Path, out: Path, *more: str) -> list[str]:
-    data = [f"model.checkpoint={checkpoint}", "data=ml_superb_10min", f"data.root={tree}", f"output_root={out}"]
-    return ["job=translation", *data, *SMALL, "adaptation.width=4", *more]
-
-
-def run(overrides: list[str]) -> Path:
-    config = compose(overrides)
-    run_experiment(config)
-    return Path(config["output_root"]) / config["run_id"]
-
-
-def trained(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
+    return words_of(checkpoint, tree, out, "adaptation.width=4", *more)
 
 
 def test_speech_trains_the_encoders_adapters_and_nothing_else(checkpoint: Path, tree: Path, tmp_path: Path) -> None:
