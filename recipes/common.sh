@@ -117,7 +117,7 @@ parse() {
             -h | --help) usage; exit 0 ;;
             --dry-run) dry_run=true; shift ;;
             --lr-sweep)
-                lr_sweep=1e-2,1e-3,1e-4,1e-5,1e-6 && shift
+                given[lr-sweep]=1 lr_sweep=1e-2,1e-3,1e-4,1e-5,1e-6 && shift
                 if [[ ${1:-} =~ ^[0-9.][^=]*$ ]]; then lr_sweep=$1 && shift; fi
                 ;;
             --lr-sweep=* | --[!-]*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
@@ -162,6 +162,14 @@ word() {
         hydra/launcher) take launcher "${1#*=}" ;;
         *) own_words+=("$1") ;;
     esac
+}
+
+# Common flags that a recipe has no use for.
+refuse() {
+    local flag
+    for flag in "$@"; do
+        [[ -z ${given[$flag]:-} ]] || die "--$flag is no flag of this recipe"
+    done
 }
 
 checked() {

@@ -37,6 +37,7 @@ option+=([systems]="one,two,combined,full" [lora-settings]="" [full-settings]=""
 stage_names=("" data "first units" one "units of a layer" two "pooled units" combined "all weights" judgement)
 last_stage=9
 parse "$@"
+refuse upstream adaptation datasets lr-sweep launcher
 for flag in base new old; do [[ -n ${option[$flag]} ]] || die "--$flag is missing"; done
 [[ -z $languages ]] || die "--languages: give --new and --old"
 [[ -z $seeds || $seeds =~ ^[0-9]+$ ]] || die "--seeds $seeds: one seed at a time"

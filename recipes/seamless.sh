@@ -33,6 +33,7 @@ option=([model]="" [start]="" [target]="" [pivot]="" [keep]="" [text]="" [width]
 stage_names=("" data "zero shot" "by speech" "by text" "by both" pivot tables)
 last_stage=7
 parse "$@"
+refuse upstream adaptation datasets lr-sweep launcher
 for flag in model target; do [[ -n ${option[$flag]} ]] || die "--$flag is missing"; done
 [[ -z $languages ]] || die "--languages: give --target, --pivot and --keep"
 
@@ -150,7 +151,9 @@ if stage 7; then
     run "$python" -m mlsuperb table "${made[@]}" "${over[@]}" || true
     run "$python" -m mlsuperb table "${made[@]}" --by language || true
     if wanted zero_shot && [[ -n ${option[keep]} ]] && ((${#systems[@]} > 1)); then
-        run "$python" -m mlsuperb expansion "${named[@]}" --new "${option[target]}" --out "$out/reports/seamless.md" || true
+        for rate in wer cer; do
+            run "$python" -m mlsuperb expansion "${named[@]}" --new "${option[target]}" --rate "$rate" --out "$out/reports/seamless-$rate.md" || true
+        done
     elif wanted zero_shot; then
         for folder in "${made[@]:1}"; do run "$python" -m mlsuperb compare "${made[0]}" "$folder" --any-training || true; done
     fi

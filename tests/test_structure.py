@@ -39,7 +39,9 @@ ALLOWED: dict[str, set[str]] = {
         "training", "upstreams",
     },
     "pretraining": {"adaptation", "config", "data", "layers", "runs", "runtime", "scoring", "training", "units", "upstreams"},
-    "translation": {"adaptation", "config", "data", "layers", "runs", "runtime", "scoring", "training", "upstreams"},
+    "translation": {
+        "adaptation", "config", "data", "layers", "objectives", "runs", "runtime", "scoring", "training", "upstreams",
+    },
     "vocoder": {"config", "data", "layers", "runs", "runtime", "training", "units"},
     # what is made of finished runs
     "analysis": {"benchmark", "config", "data", "layers", "pretraining", "runs", "runtime", "scoring", "units", "upstreams"},

@@ -42,9 +42,9 @@ class Several(Adaptation):
         """What can be seen without a model."""
         if stacks:
             return [
-                f"adaptation.stacks.{name}.stack is given by the name already; remove it."
+                f"adaptation.stacks.{name}.stack={part['stack']}: the stack is given by the name already; remove it."
                 for name, part in stacks.items()
-                if isinstance(part, Mapping) and "stack" in part
+                if isinstance(part, Mapping) and part.get("stack", name) != name
             ]
         return [
             "adaptation.stacks is empty, so nothing would be trained: give an adaptation for each stack "

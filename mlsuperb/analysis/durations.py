@@ -42,7 +42,7 @@ class DurationPair:
         mean_ms: durations of a phone in the pivot and in the target, geometric means in milliseconds.
         distance: between the durations of all phones of either, in % (`distance`).
         shared_distance: the same phone by phone, over the `num_shared` phones that both have; None without one.
-        floor: distance between two halves of the target's own utterances: what chance alone makes of it.
+        floor: distance between two halves of the target's own utterances: what chance alone makes of it; None of a single one.
         change: of the target's error rate, from the base to the model trained on the pivot, in points, with its interval.
         base_rate: error rate of the target by the base, in %.
     """
@@ -53,7 +53,7 @@ class DurationPair:
     distance: float
     shared_distance: float | None
     num_shared: int
-    floor: float
+    floor: float | None
     change: Interval | None = None
     base_rate: float | None = None
 
@@ -124,7 +124,7 @@ def duration_pairs(
     ]
 
 
-def _pair(pivot: str, target: str, first: Durations, second: Durations, *, floor: float) -> DurationPair:
+def _pair(pivot: str, target: str, first: Durations, second: Durations, *, floor: float | None) -> DurationPair:
     pooled = [np.concatenate(list(one.values())) for one in (first, second)]
     apart, num = shared_distance(first, second)
     return DurationPair(
@@ -138,26 +138,32 @@ def _pair(pivot: str, target: str, first: Durations, second: Durations, *, floor
     )
 
 
-def _floor(phones: Phones) -> float:
-    """Distance between every other utterance and the rest; NaN for a single utterance."""
+def _floor(phones: Phones) -> float | None:
+    """Distance between every other utterance and the rest."""
     ids = sorted(phones)
     halves = [{one: phones[one] for one in ids[start::2]} for start in (0, 1)]
     kept = [
         [one.end_s - one.start_s for rows in half.values() for one in rows if one.phone not in SILENCES]
         for half in halves
     ]
-    return distance(*map(np.log, kept)) if all(kept) else float("nan")
+    return distance(*map(np.log, kept)) if all(kept) else None
 
 
 def with_gains(
-    pairs: Sequence[DurationPair], runs: Mapping[str, Sequence[Path]], *, base: Path, split: str
+    pairs: Sequence[DurationPair],
+    runs: Mapping[str, Sequence[Path]],
+    *,
+    base: Path,
+    split: str,
+    rate: str | None = None,
 ) -> list[DurationPair]:
-    """The pairs whose target was tested, with the change of its error rate; `runs`: pivot -> runs trained on it, one per seed.
+    """The pairs whose target was tested, with the change of its error rate; `runs`: pivot -> runs trained on it, one per seed;
+    `rate`: see `paired_with_first`.
 
     Raises:
         ValueError: a run has not finished or cannot be compared with the base, or no target was tested.
     """
-    paired = paired_with_first({"base": [base], **runs}, split=split)
+    paired = paired_with_first({"base": [base], **runs}, split=split, rate=rate)
     counted = {pivot: _by_language(over_seeds(seeds)) for pivot, seeds in paired.items()}
     found = []
     for one in pairs:
@@ -190,15 +196,15 @@ def duration_table(pairs: Sequence[DurationPair], *, unit: str | None = None) ->
         "pivot ms",
         "target ms",
         f"distance % {down}",
-        f"shared phones % {down}",
-        "number",
-        "halves %",
+        f"phone by phone % {down}",
+        "shared phones",
+        "halves of target %",
     ]
     columns += [f"{unit} before %", f"change [95 %] {down}", f"relative % {down}"] if unit else []
     rows = []
     for one in pairs:
         row = [one.pivot, one.target, *(f"{value:.0f}" for value in one.mean_ms), percent(one.distance)]
-        row += [percent(one.shared_distance), str(one.num_shared), percent(None if np.isnan(one.floor) else one.floor)]
+        row += [percent(one.shared_distance), str(one.num_shared), percent(one.floor)]
         if unit:
             change = one.change.as_change() if one.change else ABSENT
             row += [percent(one.base_rate), change, percent(one.relative)]
@@ -209,8 +215,8 @@ def duration_table(pairs: Sequence[DurationPair], *, unit: str | None = None) ->
 def duration_remarks(pairs: Sequence[DurationPair]) -> list[str]:
     """How distance and gain go together, by rank, where there are enough pairs."""
     remarks = [
-        f"distance: mean ratio of durations of the same rank; shared phones: the same phone by phone, {FEWEST} tokens or more in "
-        "both; halves: distance between two halves of the target's utterances"
+        f"distance: mean ratio of durations of the same rank; phone by phone: the same for each phone with {FEWEST} "
+        "tokens or more in both; halves of target: distance between two halves of the target's utterances"
     ]
     for name, title in (("distance", "distance"), ("shared_distance", "distance of shared phones")):
         known = [(getattr(one, name), one.relative) for one in pairs if None not in (getattr(one, name), one.relative)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -17,8 +18,10 @@ from mlsuperb.scoring.comparison.comparable import comparable
 from mlsuperb.scoring.comparison.paired import PairedUtterance, pair_utterances
 from mlsuperb.scoring.continual import continual_measures
 from mlsuperb.scoring.counts import Counts, Rate, total
+from mlsuperb.scoring.protocols.wer_cer import edit_counts
 from mlsuperb.scoring.result import SCORED, TranslationResult
 from mlsuperb.scoring.table import ABSENT, ARROWS, Cells, percent, rates
+from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import TaskFacts
 from mlsuperb.units.marked import marked
 from mlsuperb.units.phones import Phones
@@ -45,7 +48,8 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of an adapted translator: trained parameters, seconds of training and peak memory in GB, means over seeds."""
+    """Of an adapted translator, with the trainings that it went on from: trained parameters, seconds of training and peak memory
+    in GB, means over seeds."""
 
     num_trainable: int
     train_s: float
@@ -68,19 +72,21 @@ class ExpandedSystem:
 
 
 def compare_systems(
-    runs: Mapping[str, Sequence[Path]], *, new: Collection[str], split: str = "test", joint: str | None = None
-) -> list[ExpandedSystem]:
+    runs: Mapping[str, Sequence[Path]], *, new: Collection[str], split: str = "test", joint: str | None = None,
+    rate: str | None = None,
+) -> list[ExpandedSystem]:  # fmt: skip
     """A row for each system; `runs`: name -> its seeds' runs, the base's first: of the benchmark, each with the same head and
     training data, or of adapted translators, whatever they were trained on.
 
     Args:
         new: languages that the expansion taught.
         joint: the system that has learnt all languages together.
+        rate: see `paired_with_first`.
 
     Raises:
         ValueError: a run has not finished, two cannot be compared, or one side has no utterance.
     """
-    base, pairs = next(iter(runs)), paired_with_first(runs, split=split)
+    base, pairs = next(iter(runs)), paired_with_first(runs, split=split, rate=rate)
     there = {pair.first.language for pair in pairs[base][0]}
     if not set(new) <= there or not there - set(new):
         raise ValueError(
@@ -94,11 +100,17 @@ def compare_systems(
         _system(name, found, new=new, error_rates=by_system, base=base, joint=joint)
         for name, found in pairs.items()
     ]  # fmt: skip
-    return [replace(one, num_seeds=len(runs[one.name]), cost=_cost(runs[one.name])) for one in systems]
+    shared = {folder.resolve() for one in runs[base] for folder in _chain(one)}
+    return [replace(one, num_seeds=len(runs[one.name]), cost=_cost(runs[one.name], but=shared)) for one in systems]
 
 
-def paired_with_first(runs: Mapping[str, Sequence[Path]], *, split: str) -> dict[str, list[list[PairedUtterance]]]:
+def paired_with_first(
+    runs: Mapping[str, Sequence[Path]], *, split: str, rate: str | None = None
+) -> dict[str, list[list[PairedUtterance]]]:
     """Of each system the utterances of each seed's run beside those of the first system, whose counts are summed over its seeds.
+
+    Args:
+        rate: `wer` or `cer`, errors of words or characters after the 2025 challenge's normalisation; None: the task's own rate.
 
     Raises:
         ValueError: a run has not finished, or cannot be compared with the first.
@@ -110,8 +122,9 @@ def paired_with_first(runs: Mapping[str, Sequence[Path]], *, split: str) -> dict
         if reasons := comparable(first, store.read(folder, *SCORED), splits=splits):
             raise ValueError(f"{base[0]} and {folder} cannot be compared: {'; '.join(reasons)}")
     reference = hypotheses_of_split(base[0], split)
+    count = partial(edit_counts, rate=rate) if rate else utterance_counts
     paired = {
-        name: [pair_utterances(reference, hypotheses_of_split(one, split), first.facts) for one in folders]
+        name: [pair_utterances(reference, hypotheses_of_split(one, split), first.facts, count=count) for one in folders]
         for name, folders in runs.items()
     }
     before = [one.second_counts for one in over_seeds(next(iter(paired.values())))]
@@ -130,14 +143,26 @@ def over_seeds(seeds: Sequence[Sequence[PairedUtterance]]) -> list[PairedUtteran
     ]
 
 
-def _cost(folders: Sequence[Path]) -> Cost | None:
+def _chain(folder: Path) -> list[Path]:
+    """A run of an adapted translator and those that it went on from, the latest first."""
+    start = store.read_config(folder).get("start")
+    return [folder, *(_chain(Path(start["run"])) if start else ())]
+
+
+def _cost(folders: Sequence[Path], *, but: Collection[Path]) -> Cost | None:
+    """Of all trainings that made a system, without those that the base was made by, too.
+
+    Raises:
+        ValueError: a run that one went on from is not there any more.
+    """
     results = [store.read(folder, *SCORED) for folder in folders]
     if not all(isinstance(one, TranslationResult) for one in results):
         return None
+    chains = [[store.read(one, *SCORED) for one in _chain(folder) if one.resolve() not in but] for folder in folders]
     return Cost(
-        num_trainable=results[0].num_trainable,
-        train_s=fmean(one.cost.get("train_wall_s", 0.0) for one in results),
-        memory_gb=fmean(one.cost.get("peak_memory_gb", 0.0) for one in results),
+        num_trainable=sum(one.num_trainable for one in chains[0]),
+        train_s=fmean(sum(one.cost.get("train_wall_s", 0.0) for one in chain) for chain in chains),
+        memory_gb=fmean(max((one.cost.get("peak_memory_gb", 0.0) for one in chain), default=0.0) for chain in chains),
     )
 
 

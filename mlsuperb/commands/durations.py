@@ -28,6 +28,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--phones", nargs="+", type=named_path, required=True, metavar="LANG=FILE", help="phone marks of each language")
     add("--targets", type=lambda text: text.split(","), metavar="a,b", help="(all that have phone marks)")
     add("--tier", default="phones", help="tier of TextGrids that holds the phones (phones)")
+    add(
+        "--rate",
+        choices=("wer", "cer"),
+        help="of words or characters after the 2025 challenge's normalisation (the task's own rate)",
+    )
     add("--split", default="test", help="(test)")
     add("--out", type=Path, metavar="FILE", help="write the table as markdown; beside it as JSON, and a picture")
     return parser
@@ -41,16 +46,20 @@ def main(arguments: Sequence[str]) -> None:
         parser.error("PIVOT=RUN and --base go together")
     from mlsuperb.analysis.durations import duration_chart, duration_pairs, duration_remarks, duration_table, with_gains
     from mlsuperb.runs import store
+    from mlsuperb.scoring.protocols.wer_cer import RATES
     from mlsuperb.scoring.result import SCORED
     from mlsuperb.scoring.table import table_console, tell
     from mlsuperb.units.phones import read_phones
 
+    given = [language for language, _ in options.phones]
+    if twice := sorted({language for language in given if given.count(language) > 1}):
+        parser.error(f"--phones {twice[0]} is given twice")
     marks = {language: read_phones(path, tier=options.tier) for language, path in options.phones}
     pairs = duration_pairs(marks, list(runs or marks), targets=options.targets)
     unit = None
     if runs:
-        pairs = with_gains(pairs, runs, base=options.base, split=options.split)
-        unit = store.read(options.base, *SCORED).facts.unit_name
+        pairs = with_gains(pairs, runs, base=options.base, split=options.split, rate=options.rate)
+        unit = RATES[options.rate] if options.rate else store.read(options.base, *SCORED).facts.unit_name
     cells = duration_table(pairs, unit=unit)
     console = table_console()
     console.print(cells.to_rich())

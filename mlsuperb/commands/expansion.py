@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--phones", type=Path, metavar="FILE", help="phone marks, for units")
     add("--joint", metavar="SYSTEM", help="the system that has learnt all languages together, for IM")
+    add(
+        "--rate",
+        choices=("wer", "cer"),
+        help="of words or characters after the 2025 challenge's normalisation (the task's own rate)",
+    )
     add("--split", default="test", help="(test)")
     add("--out", type=Path, metavar="FILE", help="write the table as markdown; beside it as JSON, and a picture")
     return parser
@@ -72,6 +77,8 @@ def main(arguments: Sequence[str]) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.sequence:
+        if options.rate:
+            parser.error("--sequence shows the task's own rate: leave out --rate")
         if options.units or options.pooled_units or options.phones:
             parser.error("--sequence shows no units: measure them by `mlsuperb units quality`")
         _sequence(options)
@@ -90,9 +97,10 @@ def _systems(options: argparse.Namespace, fits: Mapping[str, Mapping[str, Path]]
     """Systems that were taught the same languages; `fits`: their units."""
     from mlsuperb.analysis.expansion import compare_systems, expansion_table, records, with_units
     from mlsuperb.analysis.expansion_chart import expansion_chart
+    from mlsuperb.scoring.protocols.wer_cer import RATES
 
     runs = dict(options.systems)
-    systems = compare_systems(runs, new=options.new, split=options.split, joint=options.joint)
+    systems = compare_systems(runs, new=options.new, split=options.split, joint=options.joint, rate=options.rate)
     if options.phones:
         from mlsuperb.units.phones import read_phones
 
@@ -100,6 +108,8 @@ def _systems(options: argparse.Namespace, fits: Mapping[str, Mapping[str, Path]]
         for name, units in fits.items():
             systems = with_units(systems, units, phones, pooled=name == "pooled_pnmi", new=options.new)
     facts = _facts(runs)
+    if options.rate:
+        facts = replace(facts, unit_name=RATES[options.rate])
     _show(
         expansion_table(systems, facts, new=options.new, split=options.split),
         records(systems),

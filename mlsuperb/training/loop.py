@@ -98,7 +98,7 @@ class Loop:
         num_updates = settings.num_iterations // settings.accumulate
         self.unfreezing = Unfreezing(trained, settings.unfreeze_after, num_updates=num_updates)
         optimizers = {turn: settings.optimizer(groups_of(groups, dict(self.model.trained(turn)))) for turn in turns}
-        some_wait = any(settings.unfreeze_after.values()) or len(turns) > 1
+        some_wait = any(settings.unfreeze_after.values()) or len(turns) > 1 or self.model.uneven
         self.wrapped = wrapped(self.accelerator, self.model, some_wait=some_wait)
         eager = self.device.type == "cpu" and not settings.max_skipped_steps
         self.turns = [
@@ -179,7 +179,7 @@ class Loop:
     def _add_gradients(self, turn: Turn, batches: Iterable[Batch]) -> None:
         accumulate = self.settings.accumulate
         for number, batch in enumerate(batches, 1):
-            with unsynchronised(self.wrapped, number < accumulate):
+            with unsynchronised(self.wrapped, number < accumulate and not self.model.uneven):
                 self._iteration(batch.to(self.device), turn, self.progress.iteration + number)
         check_gradients(self.model, self.model.advice)
 
@@ -263,6 +263,7 @@ class Loop:
 
     def _checkpoint(self) -> None:
         self._read()
+        self.progress.memory_gb = max(self.progress.memory_gb, peak_memory_gb(self.device))
         weights, state = trained_tensors(self.model), {"progress": self.progress.to_dict()}
         for turn in self.turns:
             state |= turn.state()

@@ -24,7 +24,7 @@ class Progress:
     validation. `best` lists the epochs whose weights are kept, best first. `num_utterances` counts examples. `counts` adds up
     `Loss.counts`, and skipped updates (`skipped_steps`). `wall_s` is the time spent training, over all starts; the updates that
     took `timed_s`, all but the first few of each start, processed `timed_audio_s`, in the unit of `Batch.amount`: seconds of
-    audio where there is audio.
+    audio where there is audio. `memory_gb`: the most memory (10^9 bytes) that any start took by the end of its training.
     """
 
     iteration: int = 0
@@ -33,6 +33,7 @@ class Progress:
     wall_s: float = 0.0
     timed_audio_s: float = 0.0
     timed_s: float = 0.0
+    memory_gb: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     best: list[int] = field(default_factory=list)
 

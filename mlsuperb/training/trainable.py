@@ -62,11 +62,14 @@ class Trainable(nn.Module, ABC):
     Attributes:
         turns: at every update each takes its turn on the same batches, with an optimiser and a schedule of its own:
             `("discriminator", "generator")`. One without a name is the ordinary training.
+        uneven: whether batches of one update use different parameters (speech and text in turn), so that gradients are averaged
+            over ranks after each of them, and not after the last one alone.
         methods: names of methods besides `forward` that compute with the parameters: they are called between updates.
         advice: the model's part of error messages.
     """
 
     turns: ClassVar[tuple[str, ...]] = ("",)
+    uneven: ClassVar[bool] = False
     methods: ClassVar[tuple[str, ...]] = ()
     advice: ClassVar[Advice] = Advice()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -22,11 +21,9 @@ from mlsuperb.training.trainer import Trainer
 from mlsuperb.translation.data import Data, batches_of
 from mlsuperb.translation.model import TranslationModel
 from mlsuperb.translation.recogniser import TranslationRecogniser
-from mlsuperb.translation.start import TEXT_PART, Start
+from mlsuperb.translation.start import TEXT_PART, Start, refuse_other_weights
 
 log = logging.getLogger(__name__)
-
-MODEL = "model"  # name of the record of the checkpoint in the run's folder
 
 
 def build_model(config: Mapping[str, Any], *, parts: Collection[str]) -> TranslationModel:
@@ -44,10 +41,7 @@ def build_model(config: Mapping[str, Any], *, parts: Collection[str]) -> Transla
     else:
         start.apply(translator, adaptation, own=config["adaptation"])
     translator.new_rows.requires_grad_(True)
-    some_language = next(iter(translator.languages))
-    model = TranslationModel(
-        translator, loss=instantiate(config["loss"]), num_prefix=len(translator.prefix(some_language))
-    )
+    model = TranslationModel(translator, loss=instantiate(config["loss"]), num_prefix=translator.num_prefix)
     if "text" not in config["train_on"]:  # a text encoder that is in memory to be scored gets no gradient
         for name, parameter in model.named_parameters():
             if name.startswith(TEXT_PART):
@@ -67,12 +61,14 @@ def build_recogniser(config: Mapping[str, Any], *, parts: Collection[str]) -> Tr
     model = build_model(config, parts=parts).to(device).eval()
     trained = count_trained(model)
     record = model.translator.record()
-    log.info("model %s from %s", record.get("model_type", "of its own"), record["checkpoint"])
+    log.info(
+        "model %s from %s", record.get("model_type", "with random weights"), record["checkpoint"] or "its settings"
+    )
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
     log.info("%s of %s", describe_trained(trained), f"{num_parameters(model.parameters()):,}")
     return TranslationRecogniser(
         model=model, search=instantiate(config["search"]), loading=instantiate(config["loading"]), device=device,
-        precision=config["trainer"]["precision"],
+        precision=config["trainer"]["precision"], names_language=instantiate(config["task"]).facts.has_language,
     )  # fmt: skip
 
 
@@ -113,20 +109,7 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> TranslationRecog
     trained_on = config["train_on"]
     # both parts where both were trained: the text encoder may have been, too
     recogniser = build_recogniser(config, parts=trained_on if "speech" in trained_on else ["speech"])
-    _refuse_other_weights(folder, recogniser.model.translator.record())
+    refuse_other_weights(folder, recogniser.model.translator.record())
     if trained_on:
         load_trained(recogniser.model, folder / MODEL_FILE)
     return recogniser
-
-
-def _refuse_other_weights(folder: Path, loaded: Mapping[str, Any]) -> None:
-    """The checkpoint's files are known by their hashes, wherever they lie."""
-    then = json.loads((folder / f"{MODEL}.json").read_text(encoding="utf-8"))
-    now = json.loads(json.dumps(dict(loaded)))
-    changed = [name for name in ("sha256", "commit") if then.get(name) != now.get(name)]
-    if changed:
-        differ = ", ".join(f"{name} {then.get(name)} then, {now.get(name)} now" for name in changed)
-        raise ValueError(
-            f"the model of {folder} has changed since training ({differ}), so what was trained no longer fits it. Restore the "
-            "checkpoint, or give its commit as model.revision in config.yaml"
-        )

@@ -29,6 +29,7 @@ from mlsuperb.types import TextPair, Utterance
 log = logging.getLogger(__name__)
 
 TRAIN, DEV, TEST = "train", "dev", "test"
+_NUM_LOOKED_AT, _MOST_UNKNOWN, _MANY_UNKNOWN = 1000, 0.5, 0.01  # texts; shares of their tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,17 +113,20 @@ def build_data(config: Mapping[str, Any], translator: Translator) -> Data:
     if instantiate(config["search"]).language == "given":
         check_languages(translator.prefix, test["language"])
     refuse_long_speech(translator, test)
-    text = None if pairs is None else _scored_text(config, pairs, translator)
+    text = None if pairs is None else _scored_text(config, pairs, translator, text_record)
     return Data(
         sides=sides, test=test, record=record, text_record=text_record, text=text, resample=corpus.resample, old=old
     )
 
 
-def _scored_text(config: Mapping[str, Any], pairs: pd.DataFrame, translator: Translator) -> ScoredText:
+def _scored_text(
+    config: Mapping[str, Any], pairs: pd.DataFrame, translator: Translator, record: dict[str, Any]
+) -> ScoredText:
     """The test pairs; where there are none, those of validation."""
     split = TEST if (pairs["split"] == TEST).any() else DEV
-    chosen = _split(pairs, split, what="text", name=config["text"]["name"]).reset_index(drop=True)
-    _check_directions(translator, chosen)
+    # those of validation are counted where they are validated with
+    counted = record["skipped"] if split == TEST or "text" not in config["train_on"] else {}
+    chosen = _usable_pairs(config, pairs, split, translator, SkipReport(counted)).reset_index(drop=True)
     return ScoredText(
         split=split, pairs=chosen, targets=TargetTokens(translator), pad=translator.pad,
         loading=instantiate(config["text_loading"]),
@@ -155,6 +159,7 @@ def _speech_side(
         learnt[learnt["language"].isin(loading.sampling.new)] if isinstance(loading.sampling, Replay) else learnt
     )
     parts = {TRAIN: _split(learnt, TRAIN, what="data", name=name), DEV: _split(validated, DEV, what="data", name=name)}
+    check_letters(translator, parts[TRAIN]["text"], where=f"transcripts of data={name}")
     tokens, resample = TargetTokens(translator).of_speech, instantiate(config["data"]).resample
     made = {split: loading.dataset(part, encode=tokens, resample=resample) for split, part in parts.items()}
     side = Side(**made, loading=loading)
@@ -165,25 +170,36 @@ def _usable(rows: pd.DataFrame, translator: Translator, record: dict[str, Any]) 
     """Utterances with a language that the model has, without those that are too long for it, which are counted."""
     targets = TargetTokens(translator)
     check_languages(translator.prefix, rows["language"])
-    return leave_out_long(
-        rows, translator, texts=["text"], tokens=lambda row: targets.of_speech(row)[:-1],
-        report=SkipReport(record["skipped"]),
-    )  # fmt: skip
+    report = SkipReport(record["skipped"])
+    kept = [
+        leave_out_long(part, translator, texts=["text"], tokens=lambda row: targets.of_speech(row)[:-1], report=report)
+        for _, part in rows.groupby("split", sort=False)
+    ]
+    return pd.concat(kept) if kept else rows
 
 
 def _text_side(config: Mapping[str, Any], translator: Translator, pairs: pd.DataFrame, record: dict[str, Any]) -> Side:
     targets, report = TargetTokens(translator), SkipReport(record["skipped"])
     made = {}
     for split in (TRAIN, DEV):
-        rows = _split(pairs, split, what="text", name=config["text"]["name"])
-        _check_directions(translator, rows)
-        kept = leave_out_long(
-            rows, translator, texts=["source", "target"], tokens=lambda row: max(targets.of_text(row), key=len)[:-1],
-            report=report,
-        )  # fmt: skip
-        kept = _split(kept, split, what="text", name=config["text"]["name"])
-        made[split] = TextDataset(kept, tokenise=targets.of_text, pad=translator.pad)
+        rows = _usable_pairs(config, pairs, split, translator, report)
+        check_letters(translator, rows["target"], where=f"targets of text={config['text']['name']}")
+        made[split] = TextDataset(rows, tokenise=targets.of_text, pad=translator.pad)
     return Side(**made, loading=instantiate(config["text_loading"]))
+
+
+def _usable_pairs(
+    config: Mapping[str, Any], pairs: pd.DataFrame, split: str, translator: Translator, report: SkipReport
+) -> pd.DataFrame:
+    """Pairs of a split in languages that the model has, without those that are too long for it, which are counted."""
+    targets, name = TargetTokens(translator), config["text"]["name"]
+    rows = _split(pairs, split, what="text", name=name)
+    _check_directions(translator, rows)
+    kept = leave_out_long(
+        rows, translator, texts=["source", "target"], tokens=lambda row: max(targets.of_text(row), key=len)[:-1],
+        report=report,
+    )  # fmt: skip
+    return _split(kept, split, what="text", name=name)
 
 
 def test_dataset(data: Data, loading: Loading) -> SpeechDataset:
@@ -247,3 +263,22 @@ def check_languages(tokens: Callable[[str], Any], codes: Iterable[str]) -> None:
     """
     for code in sorted(set(codes)):
         tokens(code)
+
+
+def check_letters(translator: Translator, texts: pd.Series, *, where: str) -> None:
+    """Look at some texts to train on for what the tokenizer cannot write.
+
+    Raises:
+        ValueError: it writes more than half of their tokens as `<unk>`; where it is more than one in a hundred, with a warning
+            instead.
+    """
+    some_texts = texts.iloc[:: max(1, len(texts) // _NUM_LOOKED_AT)]
+    tokens = [token for text in some_texts for token in translator.tokens(text)]
+    share = tokens.count(translator.tokenizer.unk_token_id) / max(1, len(tokens))
+    if share > _MOST_UNKNOWN:
+        raise ValueError(
+            f"{where}: the model's tokenizer writes {share:.0%} of the tokens as <unk>, such as of {some_texts.iloc[0]!r}: it "
+            "does not know this script. Choose another model, or, with model=seamless_new, name the script in model.scripts"
+        )
+    if share > _MANY_UNKNOWN:
+        log.warning("%s: the model's tokenizer writes %.1f %% of the tokens as <unk>", where, 100 * share)

@@ -27,6 +27,8 @@ def with_aliases(codes: Mapping[str, int], own: Mapping[str, str]) -> dict[str, 
         raise ValueError(f"model.language_codes names {', '.join(unknown)}; the model has {', '.join(sorted(codes))}")
     aliases = {code: next((one for one in there if one in codes), None) for code, there in ALIASES.items()}
     known = {code: codes[one] for code, one in aliases.items() if one is not None and code not in codes}
+    # and a member of a macrolanguage that the model has one code for (Whisper's `zho` is Mandarin)
+    known |= {there[0]: codes[code] for code, there in ALIASES.items() if code in codes and there[0] not in codes}
     return {**codes, **known, **{code: codes[one] for code, one in own.items()}}
 
 

@@ -10,7 +10,15 @@ from types import SimpleNamespace
 
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")  # as SeamlessM4T's tokens 0 to 3
 _LAST_OF_LATIN = 0x250  # phonetic letters follow
+_LETTERS = range(0x20, 0x3100)  # of alphabets; characters of Chinese lie behind
 _SIGNS = " 0123456789.,;:!?'\"()-–—«»„“”"
+
+
+def scripts_without_letters(scripts: Collection[str]) -> list[str]:
+    """Those that no letter is named by."""
+    letters = (letter for letter in map(chr, _LETTERS) if unicodedata.category(letter)[0] == "L")
+    known = {unicodedata.name(letter).split()[0] for letter in letters}
+    return [script for script in scripts if script not in known]
 
 
 @dataclass
@@ -27,7 +35,7 @@ class Letters:
     _numbers: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        letters = [letter for letter in map(chr, range(0x20, 0x3100)) if self._has(letter)]
+        letters = [letter for letter in map(chr, _LETTERS) if self._has(letter)]
         tokens = [*SPECIAL, *_SIGNS, *letters, *(f"__{code}__" for code in self.languages)]
         self._numbers = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
 
@@ -36,18 +44,23 @@ class Letters:
         plain = script != "LATIN" or ord(letter) < _LAST_OF_LATIN
         return plain and script in (*self.scripts, "COMBINING") and unicodedata.category(letter)[0] in "LM"
 
+    @property
+    def unk_token_id(self) -> int:
+        """The token of letters of other scripts."""
+        return self._numbers["<unk>"]
+
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __call__(self, text: str, *, add_special_tokens: bool = False) -> SimpleNamespace:
         """`input_ids`: a token for each letter, `<unk>` for those of other scripts."""
-        unknown = self._numbers["<unk>"]
+        unknown = self.unk_token_id
         return SimpleNamespace(
             input_ids=[self._numbers.get(letter, unknown) for letter in unicodedata.normalize("NFC", text)]
         )
 
     def convert_tokens_to_ids(self, token: str) -> int:
-        """Its number."""
+        """The number of a token."""
         return self._numbers[token]
 
     def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool = True) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from hydra.utils import get_object
 
 from mlsuperb.adaptation.frozen import Frozen
+from mlsuperb.config.build import instantiate
+from mlsuperb.translation.start import model_misfits, stacks_of
 
 SIDES = ("speech", "text")
 
@@ -19,6 +21,8 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
         yield f"train_on={wanted}: give speech, text, or both: train_on=[speech,text]; train_on=[] decodes without training"
         return
     yield from _preservation_misfits(config, wanted)
+    yield from _task_misfits(config)
+    yield from model_misfits(config)
     if config.get("text") and not config.get("text_loading"):
         yield f"text={config['text']['name']} is read in batches, but text_loading is null: choose text_loading=text"
     frozen = get_object(config["adaptation"]["_target_"]) is Frozen
@@ -38,14 +42,24 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
             f"train_on has speech and text, which take turns, and trainer.accumulate={config['trainer']['accumulate']} gives an "
             "update one of them alone: set trainer.accumulate=2 (or another even number)"
         )
-    if "speech" not in wanted and not frozen:
-        node = config["adaptation"]
-        stacks = list(node.get("stacks") or [node.get("stack", "encoder")])
-        if unused := [name for name in stacks if name != "decoder"]:
-            yield (
-                f"train_on=[text] reads no speech, so that the stack {' and '.join(unused)} would learn nothing: adapt the "
-                "decoder alone, or add speech to train_on"
-            )
+    unused = [name for name in stacks_of(config["adaptation"]) if name != "decoder"]
+    if "speech" not in wanted and not frozen and unused:
+        yield (
+            f"train_on=[text] reads no speech, so that the stack {' and '.join(unused)} would learn nothing: adapt the decoder "
+            "alone, or add speech to train_on"
+        )
+
+
+def _task_misfits(config: Mapping[str, Any]) -> Iterator[str]:
+    """A task that the decoder does not fulfil."""
+    facts, name = instantiate(config["task"]).facts, config["task"]["name"]
+    if not facts.has_text or facts.units != "char":
+        yield f"task={name} is none of a model that writes text: choose task=asr, or task=asr_lid with search.language=predicted"
+    elif facts.has_language and config["search"]["language"] == "given":
+        yield (
+            f"task={name} names languages, and search.language=given tells them to the model: choose task=asr, or "
+            "search.language=predicted"
+        )
 
 
 def _preservation_misfits(config: Mapping[str, Any], wanted: Sequence[str]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, ctc_loss
 
 from mlsuperb.data.text_dataset import TextBatch
+from mlsuperb.objectives.ctc import min_frames
 from mlsuperb.training.trainable import Advice, Trainable
 from mlsuperb.translation.translator import Memory, Translator
 from mlsuperb.types import Batch, Loss
@@ -53,7 +54,8 @@ class HybridLoss(CrossEntropy):
     1609.06773): attention alone takes long to find out which place of the speech a token is of.
 
     The logits of a place are those that the decoder's output layer gives it, the token of padding being the blank, so that
-    the model has no parameter more. Utterances with more tokens than places do not contribute (`speech_ctc_skipped`).
+    the model has no parameter more. Utterances with too few places for their tokens do not contribute to it
+    (`speech_ctc_skipped`).
 
     Args:
         ctc_weight: share of CTC in the loss of a batch of speech; batches of text have none.
@@ -63,8 +65,8 @@ class HybridLoss(CrossEntropy):
 
     def of_places(
         self, logits_BMV: Tensor, places_B: Tensor, texts_BS: Tensor, lengths_B: Tensor, *, blank: int
-    ) -> Tensor:
-        """(B,): nats of each text, infinite where it has more tokens than places.
+    ) -> tuple[Tensor, Tensor]:
+        """(B,): nats of each text, 0 where it has too few places; and (B,): where it has enough.
 
         Args:
             logits_BMV, places_B: what the places give, and how many are valid.
@@ -72,7 +74,10 @@ class HybridLoss(CrossEntropy):
             blank: a token.
         """
         log_probs_MBV = logits_BMV.float().log_softmax(-1).transpose(0, 1)
-        return ctc_loss(log_probs_MBV, texts_BS, places_B, lengths_B, blank=blank, reduction="none")
+        nats_B = ctc_loss(
+            log_probs_MBV, texts_BS, places_B, lengths_B, blank=blank, reduction="none", zero_infinity=True
+        )
+        return nats_B, places_B >= min_frames(texts_BS, lengths_B)
 
 
 class TranslationModel(Trainable):
@@ -87,6 +92,7 @@ class TranslationModel(Trainable):
         penalty: of the parameters, added to the loss; set before a training.
     """
 
+    uneven: ClassVar = True  # a batch of text needs no speech encoder
     methods: ClassVar = ("score",)
     advice: ClassVar = ADVICE
 
@@ -115,9 +121,8 @@ class TranslationModel(Trainable):
         rates = {f"{kind_of(batch)}_loss": (total.detach(), num), f"{kind_of(batch)}_accuracy": (right, num)}
         loss = total / num.clamp(min=1)
         if isinstance(self.loss, HybridLoss) and not isinstance(batch, TextBatch):
-            nats_B = self._nats_of_places(self.loss, batch, memory)
-            aligned_B = nats_B.isfinite()
-            ctc = nats_B.where(aligned_B, 0.0).sum() / num.clamp(min=1)
+            nats_B, aligned_B = self._nats_of_places(self.loss, batch, memory)
+            ctc = nats_B.sum() / num.clamp(min=1)
             loss = (1 - self.loss.ctc_weight) * loss + self.loss.ctc_weight * ctc
             rates["speech_ctc_loss"] = (ctc.detach() * num, num)
             rates["speech_ctc_skipped"] = ((~aligned_B).sum(), aligned_B.new_tensor(len(aligned_B), dtype=torch.float))
@@ -142,7 +147,7 @@ class TranslationModel(Trainable):
         right = ((logits_BUV.detach().argmax(-1) == labels_BU) & counted_BU).sum()
         return self.loss(logits_BUV, labels_BU), right, counted_BU.sum().float()
 
-    def _nats_of_places(self, loss: HybridLoss, batch: Batch, memory: Memory) -> Tensor:
+    def _nats_of_places(self, loss: HybridLoss, batch: Batch, memory: Memory) -> tuple[Tensor, Tensor]:
         translator = self.translator
         with torch.autocast(memory.hidden_BMD.device.type, enabled=False):
             logits_BMV = translator.output_layer(memory.hidden_BMD.float())

@@ -24,22 +24,29 @@ from mlsuperb.types import Batch
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the decoder attends to, and the prefix of each utterance (B, P)."""
+    """What the decoder attends to, the prefix of each utterance (B, P), and the languages that the data name."""
 
     memory: Memory
     prefixes_BP: Tensor
+    languages: tuple[str, ...]
 
 
 @dataclass(kw_only=True)
 class TranslationRecogniser:
-    """See `mlsuperb.runs.decoding.Transcriber`."""
+    """See `mlsuperb.runs.decoding.Transcriber`.
+
+    Args:
+        names_language: whether the task's outputs begin with the language.
+        language: that all is written in; None: that of each utterance.
+    """
 
     model: TranslationModel
     search: Search
     loading: Loading
     device: torch.device
     precision: str
-    language: str | None = None  # that all is written in; None: that of each utterance
+    names_language: bool = False
+    language: str | None = None
 
     def __post_init__(self) -> None:
         translator, num = self.model.translator, self.model.num_prefix + self.search.max_tokens - 1
@@ -77,7 +84,7 @@ class TranslationRecogniser:
         prefixes = [translator.prefix(language) for language in codes]
         if predicted:
             prefixes = self._with_best_language(memory, torch.tensor(prefixes, device=self.device))
-        return Encoded(memory, torch.tensor(prefixes, device=self.device))
+        return Encoded(memory, torch.tensor(prefixes, device=self.device), batch.languages)
 
     @torch.inference_mode()
     def _with_best_language(self, memory: Memory, prefixes_BP: Tensor) -> list[list[int]]:
@@ -98,7 +105,14 @@ class TranslationRecogniser:
         if self.search.language == "given":
             return [(text, None) for text in texts]
         named = {token: code for code, token in reversed(list(translator.languages.items()))}
-        codes = [named[token] for token in encoded.prefixes_BP[:, 1].tolist()]
+        tokens = encoded.prefixes_BP[:, 1].tolist()
+        # a token can have several codes (`swh`, `swa`): that of the data, where it is the right one
+        codes = [
+            label if translator.languages.get(label) == token else named[token]
+            for label, token in zip(encoded.languages, tokens, strict=True)
+        ]
+        if not self.names_language:
+            return list(zip(texts, codes, strict=True))
         return [(f"[{code}] {text}", code) for text, code in zip(texts, codes, strict=True)]
 
     @torch.inference_mode()

@@ -57,21 +57,22 @@ def save_result(
         "num_total": num_parameters(model.parameters()),
         "scores": {**figures, **of_text.figures},
         "training": {**progress.counts, "history": progress.history, "averaged": progress.best},
-        "cost": _cost(progress, decoded, next(model.parameters()).device),
+        "cost": _cost(progress, decoded, next(model.parameters()).device, of_audio=config["train_on"] == ["speech"]),
     }
     content |= standing(["an adapted model of speech and text is no run of the benchmark"], content, data.record)
     store.write(folder, store.validated(content, TranslationResult, place=f"result of {config['run_id']}"))
 
 
-def _cost(progress: Progress, decoded: Decoding, device: torch.device) -> dict[str, Any]:
+def _cost(progress: Progress, decoded: Decoding, device: torch.device, *, of_audio: bool) -> dict[str, Any]:
+    """Memory is that of the training, of decoding where nothing was trained; `train_rtfx` is of trainings on speech alone."""
     return {
         "iterations": progress.iteration,
         "utterances": progress.num_utterances,
         "train_wall_s": round(progress.wall_s, 1),
         "decode_wall_s": round(decoded.speed.total_s, 1),
-        "train_rtfx": progress.rtfx,
+        "train_rtfx": progress.rtfx if of_audio else None,
         "rtfx": decoded.speed.rtfx,
-        "peak_memory_gb": round(peak_memory_gb(device), 2),
+        "peak_memory_gb": round(progress.memory_gb or peak_memory_gb(device), 2),
         "hours": round((progress.wall_s + decoded.speed.total_s) / 3600, 4),
         "device": describe_device(device),
     }

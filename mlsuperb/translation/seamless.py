@@ -85,7 +85,7 @@ class SeamlessTranslator(Translator):
     """`SeamlessM4TForSpeechToText`, `...ForTextToText`, or both with one decoder.
 
     The names of parameters are the same in all three, so that what was trained on text is put into a model for speech. Layer
-    drop is off, batch norm (version 1) is never trained and never counts; the length adaptor is made independent of padding.
+    drop is off, the statistics of batch norm (version 1) never change; the length adaptor is made independent of padding.
 
     Args:
         speech: the model for speech; None: there is none.

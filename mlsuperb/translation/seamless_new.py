@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import PositiveInt
 
-from mlsuperb.translation.letters import Letters
+from mlsuperb.translation.letters import Letters, scripts_without_letters
 from mlsuperb.translation.seamless import SPEECH, TEXT, SeamlessTranslator
 from mlsuperb.upstreams.base import size_and_type
 from mlsuperb.upstreams.inputs import StackedMelInput
@@ -20,12 +20,12 @@ class NewSeamless(SeamlessTranslator):
     Args:
         languages: ISO 639-3 codes that it has tokens for; also those that it will be adapted to.
         scripts: of its letters (`mlsuperb.translation.letters.Letters`).
-        size: of hidden states.
+        size: hidden size.
         encoder_blocks, decoder_blocks: of the Conformer; of the text decoder and of the text encoder.
-        num_heads, ffn_size: of all blocks.
+        num_heads, ffn_size: of all blocks; `size` is a multiple of the former.
         stride: of the length adaptor: frames of 20 ms become frames of so many times that; 8 in the published models, which write
             pieces of words.
-        dropout: in the blocks.
+        dropout: rate, everywhere in the blocks but for the feed-forward networks' inner activations.
         parts: `speech`, `text`, or both.
     """
 
@@ -56,3 +56,15 @@ class NewSeamless(SeamlessTranslator):
             tokenizer=tokenizer, codes={code: tokenizer.convert_tokens_to_ids(f"__{code}__") for code in languages},
         )  # fmt: skip
         self._record = {"checkpoint": None, **size_and_type(self)}
+
+    @classmethod
+    def problems(cls, *, scripts: list[str], size: int = 192, num_heads: int = 4, **_: Any) -> list[str]:
+        """What can be said against the settings without building the model."""
+        found = [
+            f"model.scripts: no letter's Unicode name begins with {script!r}; give LATIN, GREEK, CYRILLIC, GEORGIAN, DEVANAGARI "
+            "or the like"
+            for script in scripts_without_letters(scripts)
+        ]
+        if size % num_heads:
+            found.append(f"model.size={size} is no multiple of model.num_heads={num_heads}: give one")
+        return found

@@ -14,7 +14,7 @@ class Search:
 
     Args:
         num_beams: hypotheses that are kept; 1 is greedy.
-        max_tokens: of an output, beside its prefix.
+        max_tokens: the most tokens that are written after the prefix.
         length_penalty: the score of a hypothesis is divided by its length to this power.
         language: `given` forces the language of each utterance; `predicted` leaves it to the model, which then names it.
         num_translations: pairs of the parallel text, taken at equal distances, that are translated and scored after the

@@ -97,6 +97,11 @@ class Translator(Stacked, ABC):
             ValueError: the model has no such language.
         """
 
+    @property
+    def num_prefix(self) -> int:
+        """Tokens of a prefix, in any language."""
+        return len(self.prefix(next(iter(self.languages))))
+
     @abstractmethod
     def tokens(self, text: str) -> list[int]:
         """The tokens of a text, without prefix and end."""

@@ -75,6 +75,20 @@ class Guesser(Trainable):
         return self.encoder
 
 
+class Uneven(Guesser):
+    """Its blocks take turns, batch by batch."""
+
+    uneven: ClassVar = True
+
+    def forward(self, batch: Rows, turn: str = "") -> Loss:
+        number = int(batch.ids[0].split("_")[1]) % 2
+        both, self.encoder = self.encoder, self.encoder[number : number + 1]  # type: ignore[assignment]
+        try:
+            return super().forward(batch)
+        finally:
+            self.encoder = both
+
+
 class Adversarial(Trainable):
     """A generator of vectors, and a discriminator that tells them from embedded tokens."""
 
@@ -135,10 +149,12 @@ def dying(kill_at: int) -> Callable[[int], Iterator[Rows]]:
     return batches
 
 
-MODELS: dict[str, type[Trainable]] = {"text": Guesser, "adversarial": Adversarial}
+MODELS: dict[str, type[Trainable]] = {"text": Guesser, "uneven": Uneven, "adversarial": Adversarial}
 ON_TWO_RANKS: dict[str, tuple[str, dict[str, Any]]] = {
     "text": ("text", {}),
     "text_accumulated": ("text", {"accumulate": 3}),
+    "uneven": ("uneven", {"accumulate": 2}),
+    "uneven_fsdp": ("uneven", {"accumulate": 2, "parallel": "fsdp"}),
     "text_fsdp": ("text", {"parallel": "fsdp"}),
     "adversarial": ("adversarial", {"unfreeze_after": {"discriminator": 3}, "learning_rates": {"generator": 2e-2}}),
     "adversarial_fsdp": ("adversarial", {"parallel": "fsdp"}),

@@ -21,7 +21,7 @@ from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.translation.build import build_recogniser, needed_parts
 from mlsuperb.translation.data import batches_of, build_data
 from mlsuperb.translation.job import Translation
-from mlsuperb.translation.recogniser import TranslationRecogniser
+from mlsuperb.translation.recogniser import Encoded, TranslationRecogniser
 
 PAIRS = "source\ttarget\ngood day\tguten Tag\nday\tTag\ngood\tgut\nday day\tTag Tag\n"
 
@@ -115,6 +115,48 @@ def test_a_training_goes_on_from_another(checkpoint: Path, tree: Path, pairs: li
     for name, tensor in (trained(text) | trained(speech)).items():
         assert torch.equal(parameters[name], tensor), name
     assert read(speech, TranslationResult).inputs["start"].run_id == text.name
+
+
+@pytest.mark.parametrize("task", ["asr", "asr_lid"])
+def test_a_predicted_language_is_part_of_the_text_where_the_task_has_it(
+    task: str, checkpoint: Path, tree: Path, tmp_path: Path
+) -> None:
+    """And is called as the data call it: the model's code for `swa` is `swh`."""
+    more = ("train_on=[]", "adaptation=frozen", f"task={task}", "search.language=predicted")
+    folder = run([one for one in words(checkpoint, tree, tmp_path, *more) if "width" not in one])
+    found = read_hypotheses(folder / "hypotheses.jsonl")
+    assert all(one.predicted_language for one in found)
+    named = [one.hypothesis.startswith(f"[{one.predicted_language}]") for one in found]
+    assert all(named) if task == "asr_lid" else not any(named)
+    recogniser = Translation().load(folder, device="cpu")
+    translator: Any = recogniser.model.translator  # type: ignore[attr-defined]
+    swahili, german = (torch.tensor([translator.prefix(code)]) for code in ("swa", "deu"))
+    memory = translator.encode_speech(torch.zeros(1, 8000), torch.tensor([8000]))
+    for prefix, label, code in ((swahili, "swa", "swa"), (swahili, "deu", "swh"), (german, "swa", "deu")):
+        assert recogniser.texts(Encoded(memory, prefix, (label,)))[0][1] == code
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ((), "task=asr_lid names languages, and search.language=given tells them to the model"),
+        (("task=lid",), "task=lid is none of a model that writes text"),
+    ],
+)
+def test_tasks_that_the_search_does_not_fulfil_are_refused(
+    settings: tuple[str, ...], named: str, checkpoint: Path, tree: Path, tmp_path: Path
+) -> None:
+    config = compose(words(checkpoint, tree, tmp_path, "task=asr_lid", *settings))
+    assert any(named in one for one in find_problems(config))
+
+
+def test_a_training_on_text_has_no_speed_in_audio(
+    checkpoint: Path, tree: Path, pairs: list[str], tmp_path: Path
+) -> None:
+    decoder = ("adaptation=decoder_adapters", "adaptation.width=4", "train_on=[text]", "search.num_translations=0")
+    cost = read(run(words(checkpoint, tree, tmp_path, *decoder, *pairs)), TranslationResult).cost
+    assert cost["train_rtfx"] is None
+    assert cost["peak_memory_gb"] > 0
 
 
 def test_a_model_is_decoded_as_it_is(checkpoint: Path, tree: Path, tmp_path: Path) -> None:

@@ -88,10 +88,13 @@ def test_ctc_of_places_sums_over_all_alignments() -> None:
         if [token for token, _ in groupby(path) if token != blank] == text
     ]
     loss = HybridLoss()
-    (nats,) = loss.of_places(logits_BMV, torch.tensor([places]), torch.tensor([text]), torch.tensor([3]), blank=blank)
+    given = torch.tensor([text]), torch.tensor([3])
+    (nats,), (aligned,) = loss.of_places(logits_BMV, torch.tensor([places]), *given, blank=blank)
     torch.testing.assert_close(nats, -torch.stack(paths).logsumexp(0))
-    (short,) = loss.of_places(logits_BMV, torch.tensor([3]), torch.tensor([text]), torch.tensor([3]), blank=blank)
-    assert short == float("inf"), "three tokens, of which two are the same, need four places"
+    assert aligned
+    (short,), (aligned,) = loss.of_places(logits_BMV, torch.tensor([3]), *given, blank=blank)
+    assert not aligned, "three tokens, of which two are the same, need four places"
+    assert short == 0
 
 
 def test_a_hybrid_loss_leaves_out_what_is_too_long_and_text(translator: SeamlessM4T) -> None:
@@ -104,6 +107,11 @@ def test_a_hybrid_loss_leaves_out_what_is_too_long_and_text(translator: Seamless
     total, num = hybrid.rates["speech_ctc_loss"]
     assert hybrid.rates["speech_ctc_skipped"][0] == 1, "the second has fewer places than letters"
     torch.testing.assert_close(hybrid.loss, 0.75 * plain.loss + 0.25 * total / num)
+    hybrid.loss.backward()
+    gradients = [one.grad for one in translator.parameters() if one.grad is not None]
+    translator.zero_grad(set_to_none=True)
+    assert gradients
+    assert all(one.isfinite().all() for one in gradients)
     memory = translator.encode_speech(speech.wave_BT[:1, : LENGTHS[0]], speech.lengths_B[:1])
     log_probs_MV = translator.output_layer(memory.hidden_BMD)[0].log_softmax(-1)
     tokens = torch.tensor(translator.tokens("ab"))

@@ -3,7 +3,7 @@ as records, as a table, as text with marked errors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mlsuperb.data.text import first_language
@@ -16,6 +16,7 @@ from mlsuperb.scoring.utterances import compared_units, utterance_counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
 TOTAL = "total"
+Count = Callable[[Sequence[Hypothesis], TaskFacts], list[Counts]]
 LEGEND = "{braces}: wrong or added; {*}: a unit that is missing there"
 
 
@@ -69,8 +70,13 @@ def most_different(pairs: Sequence[PairedUtterance], *, n: int) -> list[PairedUt
     return differ[:n]
 
 
-def pair_utterances(a: Sequence[Hypothesis], b: Sequence[Hypothesis], facts: TaskFacts) -> list[PairedUtterance]:
+def pair_utterances(
+    a: Sequence[Hypothesis], b: Sequence[Hypothesis], facts: TaskFacts, *, count: Count = utterance_counts
+) -> list[PairedUtterance]:
     """Every utterance with both outputs, in the order of `a`.
+
+    Args:
+        count: what counts the errors of utterances.
 
     Raises:
         ValueError: there is none, or the two are not of the same utterances, references and languages.
@@ -96,7 +102,7 @@ def pair_utterances(a: Sequence[Hypothesis], b: Sequence[Hypothesis], facts: Tas
             f"{len(changed)} utterances have another reference, language or dataset in the second run, such as "
             f"{changed[0]}; decode both runs on the same data"
         )
-    counts = [utterance_counts(ones, facts) for ones in (a, second)]
+    counts = [count(ones, facts) for ones in (a, second)]
     return [
         PairedUtterance(first=one, second=other, first_counts=c1, second_counts=c2)
         for one, other, c1, c2 in zip(a, second, *counts, strict=True)

@@ -103,6 +103,18 @@ class WordErrors:
 
 
 protocol = WordErrors()
+RATES: Mapping[str, str] = {"wer": "WER", "cer": "CER"}
+
+
+def edit_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts, *, rate: str) -> list[Counts]:
+    """The errors of each utterance in words (`wer`; none in a language without words) or in characters (`cer`), for intervals and
+    differences; as substitutions, since kinds of edits are not told apart."""
+    counted = [_counted(one, facts) for one in hypotheses]
+    sizes = [
+        (one.word_errors, one.num_words) if rate == "wer" else (one.character_errors, one.num_characters)
+        for one in counted
+    ]
+    return [Counts(num_utterances=1, substitutions=errors, reference_length=length) for errors, length in sizes]
 
 
 def _counted(one: Hypothesis, facts: TaskFacts) -> WordCounts:
