@@ -91,7 +91,7 @@ CHAINS = (
     (
         Recipe(
             name="seamless", flags=["--target", "swa", "--pivot", "tur", "--keep", "deu"], num_runs=11, num_untrained=1,
-            base=tuple(SEAMLESS), shows=("12 runs on several", "Language expansion by swa", "length_adaptor"),
+            base=tuple(SEAMLESS), shows=("12 runs on several", "Adaptation to swa", "length_adaptor"),
         ),
     ),
     (

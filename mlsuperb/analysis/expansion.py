@@ -100,8 +100,14 @@ def compare_systems(
         _system(name, found, new=new, error_rates=by_system, base=base, joint=joint)
         for name, found in pairs.items()
     ]  # fmt: skip
-    shared = {folder.resolve() for one in runs[base] for folder in _chain(one)}
-    return [replace(one, num_seeds=len(runs[one.name]), cost=_cost(runs[one.name], but=shared)) for one in systems]
+    before = {folder.resolve() for one in runs[base] for folder in _chain(one)[1:]}
+    shared = before | {one.resolve() for one in runs[base]}
+    return [
+        replace(
+            one, num_seeds=len(runs[one.name]), cost=_cost(runs[one.name], but=before if one.name == base else shared)
+        )
+        for one in systems
+    ]
 
 
 def paired_with_first(

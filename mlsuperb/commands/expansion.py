@@ -16,7 +16,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlsuperb.commands.settings import named_folders, named_path
 from mlsuperb.runtime.files import strict_json, write_atomic
@@ -37,30 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     kind.add_argument(
         "--sequence", action="store_true", help="each system was made of the one before, by the language it is named by"
     )
-    add(
-        "--alone",
-        nargs="+",
-        type=named_path,
-        default=[],
-        metavar="LANG=RUN",
-        help="taught LANG right after the base, for FWT",
-    )
-    add(
-        "--units",
-        nargs="+",
-        type=named_path,
-        default=[],
-        metavar="SYSTEM=LABELS",
-        help="units of the new languages: PNMI",
-    )
-    add(
-        "--pooled-units",
-        nargs="+",
-        type=named_path,
-        default=[],
-        metavar="SYSTEM=LABELS",
-        help="units of new and old ones",
-    )
+    alone: dict[str, Any] = {"metavar": "LANG=RUN", "help": "taught LANG right after the base, for FWT"}
+    labels: dict[str, Any] = {"metavar": "SYSTEM=LABELS", "help": "units of the new languages: PNMI"}
+    pooled = labels | {"help": "units of new and old ones"}
+    for flag, settings in (("--alone", alone), ("--units", labels), ("--pooled-units", pooled)):
+        add(flag, nargs="+", type=named_path, default=[], **settings)
     add("--phones", type=Path, metavar="FILE", help="phone marks, for units")
     add("--joint", metavar="SYSTEM", help="the system that has learnt all languages together, for IM")
     add(

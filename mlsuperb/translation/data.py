@@ -29,7 +29,7 @@ from mlsuperb.types import TextPair, Utterance
 log = logging.getLogger(__name__)
 
 TRAIN, DEV, TEST = "train", "dev", "test"
-_NUM_LOOKED_AT, _MOST_UNKNOWN, _MANY_UNKNOWN = 1000, 0.5, 0.01  # texts; shares of their tokens
+_NUM_LOOKED_AT, _MOST_UNKNOWN, _MANY_UNKNOWN = 1000, 0.25, 0.01  # texts; shares of their tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,8 +269,8 @@ def check_letters(translator: Translator, texts: pd.Series, *, where: str) -> No
     """Look at some texts to train on for what the tokenizer cannot write.
 
     Raises:
-        ValueError: it writes more than half of their tokens as `<unk>`; where it is more than one in a hundred, with a warning
-            instead.
+        ValueError: it writes more than a quarter of their tokens as `<unk>` (a word of an unknown script can be one of these
+            behind the token of a space); where it is more than one in a hundred, with a warning instead.
     """
     some_texts = texts.iloc[:: max(1, len(texts) // _NUM_LOOKED_AT)]
     tokens = [token for text in some_texts for token in translator.tokens(text)]

@@ -209,8 +209,8 @@ SETTINGS: dict[str, tuple[list[str], str | None]] = {
     "as it is": ([], None),
     "another": (["adaptation@adaptation.stacks.encoder=houlsby"], None),
     "two": (
-        ["+adaptation@adaptation.stacks.decoder=houlsby", "+adaptation.stacks.decoder.stack=decoder"],
-        "is given by the name",
+        ["+adaptation@adaptation.stacks.decoder=houlsby", "+adaptation.stacks.decoder.stack=encoder"],
+        "adaptation.stacks.decoder.stack=encoder: the stack is given by the name",
     ),
     "none": (["~adaptation@adaptation.stacks.encoder"], "adaptation.stacks is empty"),
     "range": (["adaptation.stacks.encoder.rank=0"], "adaptation.stacks.encoder.rank=0 should be greater than 0"),
@@ -233,6 +233,17 @@ def test_settings_of_each_part_are_checked(case: str) -> None:
     else:
         (only,) = found
         assert problem in only
+
+
+def test_presets_of_a_stack_are_parts() -> None:
+    arguments = [
+        "adaptation=several", "adaptation@adaptation.stacks.encoder=encoder_adapters",
+        "+adaptation@adaptation.stacks.decoder=decoder_adapters",
+    ]  # fmt: skip
+    config = compose(arguments)
+    assert find_problems(config, groups=("adaptation",)) == []
+    parts = instantiate(config["adaptation"]).stacks
+    assert [(name, part.stack) for name, part in parts.items()] == [("encoder", "encoder"), ("decoder", "decoder")]
 
 
 def test_an_upstream_is_adapted_by_several_as_by_one(tmp_path: Path) -> None:

@@ -125,6 +125,24 @@ def test_a_target_that_was_not_tested_is_refused(tmp_path: Path) -> None:
         main([f"spa={run_of(tmp_path / 'spa', wrong=5)}", "--base", str(base), *given])
 
 
+def test_a_single_utterance_has_no_halves(tmp_path: Path) -> None:
+    one = {"only": marks({"a": [0.1] * 3})["utterance_00"]}
+    (pair,) = duration_pairs({"spa": marks(TOKENS), "wol": one}, ["spa"], targets=["wol"])
+    assert pair.floor is None
+    path = tmp_path / "wol.tsv"
+    path.write_text("".join("\t".join(map(str, ("only", *row))) + "\n" for row in one["only"]), encoding="utf-8")
+    out = tmp_path / "durations.md"
+    main(["--phones", table_of(tmp_path, "spa", times=1), f"wol={path}", "--targets", "wol", "--out", str(out)])
+    assert json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))[0]["floor"] is None
+
+
+def test_marks_are_given_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = table_of(tmp_path, "spa", times=1)
+    with pytest.raises(SystemExit):
+        main(["--phones", one, one])
+    assert "--phones spa is given twice" in capsys.readouterr().err
+
+
 def test_too_few_pairs_have_no_correlation() -> None:
     pairs = duration_pairs({"one": marks(TOKENS), "two": marks(TOKENS, times=1.2)}, ["one"])
     assert len(duration_remarks(pairs)) == 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from runs_by_hand import hypothesis, make_run
 
 from mlsuperb.commands.expansion import main
@@ -83,6 +85,45 @@ def test_adapted_translators_show_their_cost_and_may_differ_in_training_data(tmp
     )
     assert zero_shot.startswith("| zero_shot | 0 | 0 | 1.5 | 80.0 | n.a. | n.a. |")
     assert pivot.startswith("| pivot | 1,000 | 60 | 1.5 | 60.0 | -20.0 [-20.0, -20.0] * | -25.0 | 30.0 |")
+
+
+def translated(folder: Path, *, start: Path | None, num_trainable: int, train_s: float, **errors: Any) -> Path:
+    """A run of job=translation that began with another."""
+    system(folder, **errors)
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config["start"] = start and {"run": str(start)}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    content |= {"job": "translation", "train_on": ["speech"], "num_trainable": num_trainable}
+    content["cost"] = {"train_wall_s": train_s, "peak_memory_gb": train_s / 10}
+    (folder / "result.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def test_what_a_system_went_on_from_is_part_of_its_cost(tmp_path: Path) -> None:
+    """But not what the base began with, too."""
+    errors: dict[str, Any] = {"new": 6, "old": (2, 4)}
+    base = translated(tmp_path / "base", start=None, num_trainable=5000, train_s=900.0, **errors)
+    zero_shot = translated(tmp_path / "zero_shot", start=base, num_trainable=0, train_s=0.0, **errors)
+    text = translated(tmp_path / "text", start=base, num_trainable=300, train_s=30.0, **errors)
+    both = translated(tmp_path / "text_then_asr", start=text, num_trainable=200, train_s=20.0, **errors)
+    _, first, second = heading_and_rows([zero_shot, both], tmp_path / "table.md")
+    assert first.startswith("| zero_shot | 0 | 0 | 0.0 |")
+    assert second.startswith("| text_then_asr | 500 | 50 | 3.0 |")
+
+
+def test_words_and_characters_after_one_normalisation(tmp_path: Path) -> None:
+    """Ten letters are one word: any error makes it a wrong one."""
+    folders = [system(tmp_path / "base", new=8, old=(0, 0)), system(tmp_path / "one", new=0, old=(0, 5))]
+    for rate, row in (
+        ("wer", "| one | 0.0 | -100.0 [-100.0, -100.0] * | 50.0 |"),
+        ("cer", "| one | 0.0 | -80.0 [-80.0, -80.0] * | 25.0 |"),
+    ):
+        out = tmp_path / f"{rate}.md"
+        main([*(f"{one.name}={one}" for one in folders), "--new", "wol", "--rate", rate, "--out", str(out)])
+        text = out.read_text(encoding="utf-8")
+        assert f"{rate.upper()} new % ↓" in text
+        assert row in text
 
 
 def heading_and_rows(folders: list[Path], out: Path) -> list[str]:

@@ -83,7 +83,7 @@ def test_seeds_of_a_system_are_one_line_of_the_table() -> None:
     later = {config["seed"]: config["start"]["run"] for config in runs if config["run_name"] == "text_then_asr"}
     assert later == {0: at["text", 0], 1: at["text", 1]}
     assert [config["run_name"] for config in runs if config.get("text")] == ["zero_shot", "text", "text"]
-    table, _, gains = [words for words in commands if words[0] != "mlsuperb.run" and "check" not in words]
+    table, _, gains, _ = [words for words in commands if words[0] != "mlsuperb.run" and "check" not in words]
     assert "--over-seeds" in table
     assert gains[0] == "mlsuperb.expansion"
     assert {f"{name}={at[name, 0]},{at[name, 1]}" for name in ("text", "text_then_asr")} <= set(gains)
@@ -99,6 +99,11 @@ def test_a_start_is_what_all_begin_with() -> None:
     ("flags", "message"),
     [
         (["--target", "swa"], "--model is missing"),
+        (
+            ["--model", "seamless_m4t", "--target", "swa", "--datasets", "studio"],
+            "--datasets is no flag of this recipe",
+        ),
+        (["--model", "seamless_m4t", "--target", "swa", "--lr-sweep"], "--lr-sweep is no flag of this recipe"),
         (
             ["--model", "seamless_m4t", "--target", "swa", "--systems", "text"],
             "--systems text: there are zero_shot encoder",

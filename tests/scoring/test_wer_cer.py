@@ -13,6 +13,7 @@ from finished_runs import result_of, scored
 from mlsuperb.analysis.report import summary
 from mlsuperb.analysis.runs import LoadedRun
 from mlsuperb.scoring.comparison.runs import runs_table
+from mlsuperb.scoring.counts import total
 from mlsuperb.scoring.protocols import wer_cer
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import metrics_table, section_tables
@@ -141,3 +142,19 @@ def test_a_report_has_it(utterance):
     (table,) = (one for one in summary.scores(run).blocks if getattr(one, "name", "") == "scores-wer_cer")
     assert [row[0].text for row in table.rows] == ["macro_wer ↓", "micro_wer ↓", "macro_cer ↓", "micro_cer ↓"]
     assert table.rows[0][1].sub == "1 language; without words: jpn"
+
+
+def test_counts_of_utterances_add_up_to_the_rates(utterance):
+    """Those that intervals and differences are of."""
+    ones = [
+        utterance("eng", "the cat sat", "the bat"),
+        utterance("eng", "a dog", "a dog!"),
+        utterance("cmn", "我去", "我"),
+    ]
+    facts = result_of(ones, "asr").facts
+    words, characters = (wer_cer.edit_counts(ones, facts, rate=rate) for rate in ("wer", "cer"))
+    assert [(one.errors, one.reference_length) for one in words] == [(2, 3), (0, 2), (0, 0)]
+    assert [(one.errors, one.reference_length) for one in characters] == [(5, 11), (0, 5), (1, 2)]
+    found = values(section_of(ones))
+    assert total(words).error_rate == pytest.approx(found["micro_wer"])
+    assert total(characters).error_rate == pytest.approx(found["micro_cer"])

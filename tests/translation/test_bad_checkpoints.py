@@ -16,10 +16,12 @@ from transformers import SeamlessM4TTokenizer, WhisperTokenizer
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.compose import compose
 from mlsuperb.data.skips import SkipReport
-from mlsuperb.translation.data import check_languages
+from mlsuperb.translation.data import check_languages, check_letters
+from mlsuperb.translation.languages import with_aliases
 from mlsuperb.translation.lengths import leave_out_long, refuse_long_speech
 from mlsuperb.translation.model import CrossEntropy, TranslationModel
 from mlsuperb.translation.seamless import SeamlessM4T, SeamlessTranslator
+from mlsuperb.translation.seamless_new import NewSeamless
 from mlsuperb.translation.translator import Translator
 from mlsuperb.translation.whisper import Whisper
 
@@ -162,6 +164,35 @@ def test_seamless_computes_more_and_says_so(checkpoints: Path, caplog: pytest.Lo
     caplog.clear()
     refuse_long_speech(v2, table)
     assert not caplog.records
+
+
+def test_texts_that_the_tokenizer_cannot_write_are_refused(checkpoints: Path, caplog: pytest.LogCaptureFixture) -> None:
+    translator = SeamlessM4T(checkpoint=str(checkpoints / "v1"), parts=["text"])
+    known, unknown = pd.Series(["tag abend"] * 10), pd.Series(["ღამე მშვიდობისა"] * 10)
+    with caplog.at_level(logging.WARNING):
+        check_letters(translator, known, where="data")
+        assert not caplog.records
+        check_letters(translator, pd.concat([known, unknown[:1]]), where="data")
+    assert "data: the model's tokenizer writes" in caplog.text
+    with pytest.raises(
+        ValueError, match=r"targets: the model's tokenizer writes \d+% of the tokens as <unk>, such as of 'ღამე"
+    ):
+        check_letters(translator, unknown, where="targets")
+
+
+def test_a_new_model_needs_letters() -> None:
+    given = {"languages": ["deu"], "parts": ["speech"]}
+    assert NewSeamless.problems(scripts=["LATIN", "CYRILLIC"], **given) == []
+    (problem,) = NewSeamless.problems(scripts=["Latin"], **given)
+    assert "no letter's Unicode name begins with 'Latin'; give LATIN" in problem
+    (problem,) = NewSeamless.problems(scripts=["LATIN"], size=30, **given)
+    assert "model.size=30 is no multiple of model.num_heads=4" in problem
+
+
+def test_a_code_of_a_macrolanguage_is_that_of_its_member_and_the_other_way_round() -> None:
+    assert with_aliases({"cmn": 1, "swh": 2}, {}) == {"cmn": 1, "swh": 2, "zho": 1, "swa": 2}
+    assert with_aliases({"zho": 1, "kur": 2}, {}) == {"zho": 1, "kur": 2, "cmn": 1, "ckb": 2}
+    assert with_aliases({"zho": 1, "cmn": 3}, {}) == {"zho": 1, "cmn": 3}
 
 
 def test_languages_are_tried_before_a_training(checkpoints: Path) -> None:
