@@ -48,6 +48,12 @@ for system in "${systems[@]}"; do
 done
 wanted() { [[ " ${systems[*]} " == *" $1 "* ]]; }
 
+for word in "${own_words[@]}"; do # told of now, not after the systems before it
+    if wanted joint && [[ $word == trainer.iterations_per_epoch=*[13579] ]]; then
+        die "$word: joint takes speech and text in turn, give an even number (or other --systems)"
+    fi
+done
+
 # Words of the speech: settings of data go to each part; the others, but for those of the text and of ewc, to the runs.
 reader=("${data_words[0]#data=}") of_data=("${data_words[@]:1}") of_runs=() of_text=() of_ewc=()
 for word in "${own_words[@]}"; do

@@ -105,6 +105,10 @@ def test_a_start_is_what_all_begin_with() -> None:
         ),
         (["--model", "seamless_m4t", "--target", "swa", "--lr-sweep"], "--lr-sweep is no flag of this recipe"),
         (
+            ["--model", "seamless_m4t", "--target", "swa", "--text", "synthetic", "trainer.iterations_per_epoch=25"],
+            "trainer.iterations_per_epoch=25: joint takes speech and text in turn",
+        ),
+        (
             ["--model", "seamless_m4t", "--target", "swa", "--systems", "text"],
             "--systems text: there are zero_shot encoder",
         ),
