@@ -152,6 +152,8 @@ class Translator(Stacked, ABC):
             max_new_tokens=search.max_tokens,
             length_penalty=search.length_penalty,
             do_sample=False,
+            eos_token_id=self.end,
+            pad_token_id=self.pad,
         )
         sequences: Tensor = found
         return sequences

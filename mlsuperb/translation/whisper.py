@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import gelu
 
+from mlsuperb.scoring.protocols.wer_cer import WITHOUT_WORDS
 from mlsuperb.translation.languages import with_aliases
 from mlsuperb.translation.new_rows import add_languages
 from mlsuperb.translation.translator import Memory, Translator, load_tokenizer, model_problems, settings_problems
@@ -47,6 +48,7 @@ STACKS: dict[str, Stack] = {
 }
 # codes of Whisper's tokens (ISO 639-1, with some of its own) that are no ISO 639-1 code of the language that is meant
 _OWN = {"jw": "jav", "haw": "haw", "yue": "yue"}
+_END = "<|endoftext|>"
 _PREFIX = ["<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>"]
 _NUM_TIMESTAMPS = (
     1501  # tokens behind `<|notimestamps|>`, from 0 to 30 s in steps of 20 ms; not every tokenizer names them
@@ -83,7 +85,8 @@ class WhisperTranslator(Translator):
             part.layerdrop = 0.0
         config = model.config
         self.input = WhisperInput(num_mels=config.num_mel_bins, pad_to_frames=round(100 * window_s))
-        self.vocab_size, self.end = config.vocab_size, config.eos_token_id
+        # not that of config.json: where it is left out there, transformers' default is the end of the English models
+        self.vocab_size, self.end = config.vocab_size, tokenizer.convert_tokens_to_ids(_END)
         self.pad = self.end  # as in transformers' Whisper: what is behind the end does not count
         self.languages = with_aliases(_language_tokens(tokenizer), own_codes or {})
         start, task, plain = tokenizer.convert_tokens_to_ids(_PREFIX)
@@ -130,6 +133,10 @@ class WhisperTranslator(Translator):
         tokens: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return tokens
 
+    def target(self, text: str, language: str) -> list[int]:
+        """As Whisper was trained: a text begins with a space, where words are parted by spaces."""
+        return super().target(text if language in WITHOUT_WORDS else f" {text}", language)
+
     def source_tokens(self, text: str, language: str) -> list[int]:
         return [self.end]
 
@@ -160,7 +167,7 @@ def _check_multilingual(loaded: Loaded, tokenizer: Any) -> None:
     Raises:
         ValueError: the model writes English alone, or the tokenizer is another model's.
     """
-    missing = sorted(set(_PREFIX) - set(tokenizer.get_vocab()))
+    missing = sorted({_END, *_PREFIX} - set(tokenizer.get_vocab()))
     if missing or not _language_tokens(tokenizer):
         raise ValueError(
             f"model.checkpoint={loaded.checkpoint}: its tokenizer has no token for {', '.join(missing) or 'any language'}, so it "

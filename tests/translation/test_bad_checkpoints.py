@@ -135,9 +135,9 @@ def kept(translator: Translator, table: pd.DataFrame, report: SkipReport) -> lis
 
 
 def test_what_whisper_cannot_compute_is_left_out_and_counted(checkpoints: Path) -> None:
-    """64 places: the prefix of 4 and 60 letters; one more stands only in a target, and is no input."""
+    """64 places: the prefix of 4, the space before a text and 59 letters; one more stands only in a target, and is no input."""
     translator, report = Whisper(checkpoint=str(checkpoints / "whisper"), parts=["speech"], window_s=2.0), SkipReport()
-    assert kept(translator, rows([1, 2.5, 1, 2.0], ["a", "b", "c" * 61, "d" * 60]), report) == [
+    assert kept(translator, rows([1, 2.5, 1, 2.0], ["a", "b", "c" * 60, "d" * 59]), report) == [
         "utterance0",
         "utterance3",
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,29 @@ def test_what_does_not_fit_into_the_window_is_refused(checkpoint: Path, batch: B
     translator = Whisper(checkpoint=str(checkpoint), parts=["speech"], window_s=0.5)
     with pytest.raises(ValueError, match=r"an utterance of 1.0 s does not fit into the window of 0.5 s"):
         translator.encode_speech(batch.wave_BT, batch.lengths_B)
+
+
+def test_a_target_begins_with_a_space_and_ends_as_the_tokenizer_says(checkpoint: Path, tmp_path: Path) -> None:
+    """Not as config.json says, which can have transformers' default: the end of the English models."""
+    shutil.copytree(checkpoint, tmp_path / "copy")
+    path = tmp_path / "copy" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | {"eos_token_id": 1, "pad_token_id": 1}), encoding="utf-8")
+    translator = Whisper(checkpoint=str(tmp_path / "copy"), parts=["speech"])
+    end = translator.tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    assert end != 1
+    target = translator.target("ab", "deu")
+    assert target[4:] == [translator.tokenizer.convert_tokens_to_ids(one) for one in ("Ġ", "a", "b", "<|endoftext|>")]
+    assert translator.text(target[4:]) == "ab"
+    own = Whisper(checkpoint=str(checkpoint), parts=["speech"])
+    prefixes = torch.tensor([translator.prefix("deu")])
+    found = [
+        one.eval().generate(
+            one.encode_speech(torch.zeros(1, 8000), torch.tensor([8000])), prefixes, Search(max_tokens=9)
+        )
+        for one in (translator, own)
+    ]
+    assert torch.equal(*found)
 
 
 def test_languages_are_iso_639_3_and_may_borrow_a_token(checkpoint: Path, translator: Whisper) -> None:
