@@ -224,9 +224,11 @@ def duration_remarks(pairs: Sequence[DurationPair]) -> list[str]:
             continue
         found = rank_correlation(*(pd.Series(values, dtype=float) for values in zip(*known, strict=True)))
         if found:
+            # of ranks that all agree the formula has no spread, however few they are
+            bounds = "" if found.low == found.high else f" [{found.low:+.2f}, {found.high:+.2f}]"
             remarks.append(
-                f"{title} and relative change: Spearman's rho {found.rho:+.2f} [{found.low:+.2f}, {found.high:+.2f}] over "
-                f"{found.num} pairs (positive: similar durations, larger gain); pairs that share a language are not independent"
+                f"{title} and relative change: Spearman's rho {found.rho:+.2f}{bounds} over {found.num} pairs (positive: similar "
+                "durations, larger gain or smaller loss); pairs that share a language are not independent"
             )
     return remarks
 

@@ -102,7 +102,7 @@ def test_the_command_shows_distances_before_and_gains_after(tmp_path: Path, caps
     out = tmp_path / "durations.md"
     main([*runs, "--base", str(base), *given, "--out", str(out)])
     shown = capsys.readouterr().out
-    assert "Spearman's rho +1.00" in shown, "the slower the pivot, the smaller the gain"
+    assert "Spearman's rho +1.00 over 4 pairs" in shown, "the slower the pivot, the smaller the gain"
     found = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     assert [(one["pivot"], one["target"]) for one in found] == [(one, "swa") for one in ("spa", "tur", "deu", "eng")]
     assert [one["distance"] for one in found] == pytest.approx([10, 20, 30, 40])
