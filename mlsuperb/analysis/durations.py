@@ -8,7 +8,7 @@ Montreal Forced Aligner, for example) or made by hand. CTC does not give them: i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
 from pathlib import Path
 
@@ -20,8 +20,7 @@ from mlsuperb.analysis.chart import GREY, Chart, colours, new_figure
 from mlsuperb.analysis.expansion import over_seeds, paired_with_first
 from mlsuperb.analysis.influences import rank_correlation
 from mlsuperb.scoring.comparison.bootstrap import Interval, difference_interval
-from mlsuperb.scoring.comparison.paired import PairedUtterance
-from mlsuperb.scoring.counts import total
+from mlsuperb.scoring.counts import grouped, total
 from mlsuperb.scoring.table import ABSENT, ARROWS, Cells, percent
 from mlsuperb.units.phones import SILENCES, Phones
 
@@ -164,26 +163,19 @@ def with_gains(
         ValueError: a run has not finished or cannot be compared with the base, or no target was tested.
     """
     paired = paired_with_first({"base": [base], **runs}, split=split, rate=rate)
-    counted = {pivot: _by_language(over_seeds(seeds)) for pivot, seeds in paired.items()}
+    counted = {pivot: grouped(over_seeds(seeds), lambda pair: pair.first.language) for pivot, seeds in paired.items()}
     found = []
     for one in pairs:
         tested = counted[one.pivot].get(one.target)
         if tested:
             before, after = ([getattr(pair, f"{which}_counts") for pair in tested] for which in ("first", "second"))
-            fields = {"change": difference_interval(before, after), "base_rate": total(before).error_rate}
-            found.append(DurationPair(**{**vars(one), **fields}))
+            change, rate_before = difference_interval(before, after), total(before).error_rate
+            found.append(replace(one, change=change, base_rate=rate_before))
     if not found:
         raise ValueError(
             f"none of {', '.join(dict.fromkeys(one.target for one in pairs))} was tested by {base}: give phone marks of the "
             "languages that it was tested on"
         )
-    return found
-
-
-def _by_language(pairs: Sequence[PairedUtterance]) -> dict[str, list[PairedUtterance]]:
-    found: dict[str, list[PairedUtterance]] = {}
-    for pair in pairs:
-        found.setdefault(pair.first.language, []).append(pair)
     return found
 
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from mlsuperb.commands.settings import named_folders, named_path
-from mlsuperb.runtime.files import strict_json, write_atomic
+from mlsuperb.commands.expansion import show
+from mlsuperb.commands.settings import add_rate_flags, named_folders, named_path
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,13 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--phones", nargs="+", type=named_path, required=True, metavar="LANG=FILE", help="phone marks of each language")
     add("--targets", type=lambda text: text.split(","), metavar="a,b", help="(all that have phone marks)")
     add("--tier", default="phones", help="tier of TextGrids that holds the phones (phones)")
-    add(
-        "--rate",
-        choices=("wer", "cer"),
-        help="of words or characters after the 2025 challenge's normalisation (the task's own rate)",
-    )
-    add("--split", default="test", help="(test)")
-    add("--out", type=Path, metavar="FILE", help="write the table as markdown; beside it as JSON, and a picture")
+    add_rate_flags(parser)
     return parser
 
 
@@ -48,7 +42,6 @@ def main(arguments: Sequence[str]) -> None:
     from mlsuperb.runs import store
     from mlsuperb.scoring.protocols.wer_cer import RATES
     from mlsuperb.scoring.result import SCORED
-    from mlsuperb.scoring.table import table_console, tell
     from mlsuperb.units.phones import read_phones
 
     given = [language for language, _ in options.phones]
@@ -61,15 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         pairs = with_gains(pairs, runs, base=options.base, split=options.split, rate=options.rate)
         unit = RATES[options.rate] if options.rate else store.read(options.base, *SCORED).facts.unit_name
     cells = duration_table(pairs, unit=unit)
-    console = table_console()
-    console.print(cells.to_rich())
-    tell(console, *duration_remarks(pairs))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(options.out, [cells.to_markdown()])
-        write_atomic(
-            options.out.with_suffix(".json"),
-            [strict_json([asdict(one) for one in pairs], name=str(options.out), indent=2), "\n"],
-        )
-        if unit and (chart := duration_chart(pairs, name=options.out.stem, unit=unit)):
-            chart.save(options.out.parent)
+    show(cells, [asdict(one) for one in pairs], out=options.out, remarks=duration_remarks(pairs))
+    chart = duration_chart(pairs, name=options.out.stem, unit=unit) if options.out and unit else None
+    if chart is not None:
+        chart.save(options.out.parent)

@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlsuperb.commands.settings import named_folders, named_path
+from mlsuperb.commands.settings import add_rate_flags, named_folders, named_path
 from mlsuperb.runtime.files import strict_json, write_atomic
 
 if TYPE_CHECKING:
@@ -44,13 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         add(flag, nargs="+", type=named_path, default=[], **settings)
     add("--phones", type=Path, metavar="FILE", help="phone marks, for units")
     add("--joint", metavar="SYSTEM", help="the system that has learnt all languages together, for IM")
-    add(
-        "--rate",
-        choices=("wer", "cer"),
-        help="of words or characters after the 2025 challenge's normalisation (the task's own rate)",
-    )
-    add("--split", default="test", help="(test)")
-    add("--out", type=Path, metavar="FILE", help="write the table as markdown; beside it as JSON, and a picture")
+    add_rate_flags(parser)
     return parser
 
 
@@ -91,7 +85,7 @@ def _systems(options: argparse.Namespace, fits: Mapping[str, Mapping[str, Path]]
     facts = _facts(runs)
     if options.rate:
         facts = replace(facts, unit_name=RATES[options.rate])
-    _show(
+    show(
         expansion_table(systems, facts, new=options.new, split=options.split),
         records(systems),
         out=options.out,
@@ -115,7 +109,7 @@ def _sequence(options: argparse.Namespace) -> None:
     measures = compare_sequence(rates, stages, alone=alone, joint=options.joint)
     cells = sequence_table(rates, measures, stages, unit=_facts(runs).unit_name)
     named = [{"name": name, **asdict(one), "rates": rates[name]} for name, one in zip(stages, measures, strict=True)]
-    _show(
+    show(
         cells,
         named,
         out=options.out,
@@ -131,7 +125,8 @@ def _facts(runs: Mapping[str, Sequence[Path]]) -> TaskFacts:
     return store.read(next(iter(runs.values()))[0], *SCORED).facts
 
 
-def _show(cells: Cells, records: Sequence[Mapping[str, object]], *, out: Path | None, remarks: Sequence[str]) -> None:
+def show(cells: Cells, records: Sequence[Mapping[str, object]], *, out: Path | None, remarks: Sequence[str]) -> None:
+    """Print a table with its remarks; with `out` write it as markdown, and the records as JSON beside it."""
     from mlsuperb.scoring.table import table_console, tell
 
     console = table_console()

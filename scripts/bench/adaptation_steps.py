@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.bench import harness
 from scripts.bench.harness import Figures, Table
 
-VOCAB_SIZE, WARM_UP, NUM_TOKENS = 6_000, 2, 40
+VOCAB_SIZE, NUM_TOKENS = 6_000, 40
 ADAPTATIONS = (
     "frozen", "full", "partial_bottom", "partial_middle", "partial_top", "houlsby", "pfeiffer", "espnet_houlsby", "lora_v2",
     "qlora", "bitfit",
@@ -32,8 +32,6 @@ def measure(settings: argparse.Namespace) -> Figures:
     """The figures of one adaptation."""
     import torch
 
-    from mlsuperb.runtime.device import autocast
-    from mlsuperb.training.parameters import count_trained
     from scripts import real_models
     from scripts.bench import ours
 
@@ -47,19 +45,7 @@ def measure(settings: argparse.Namespace) -> Figures:
     waves = 0.1 * torch.randn(settings.batch, round(settings.seconds * ours.RATE_HZ))
     targets = torch.randint(2, VOCAB_SIZE - 1, (settings.batch, NUM_TOKENS))
     batch = ours.batch_of(waves, targets).to(device)
-    optimizer = torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=1e-4)
-
-    def step() -> None:
-        with autocast(device, settings.precision):
-            loss = model(batch).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    steps_s = [harness.seconds(step, device=device)[0] for _ in range(WARM_UP + settings.steps)]
-    trained_m = sum(count_trained(model).values()) / 1e6
-    figures = {"step_s": harness.median(steps_s[WARM_UP:]), "peak_gb": harness.peak_gb(device), "base_gb": base_gb}
-    return figures | {"trained_m": trained_m, "machine": harness.machine(device)}
+    return {"base_gb": base_gb} | ours.step_figures(model, batch, settings, device)
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,9 +17,12 @@ from mlsuperb.config.check import check
 from mlsuperb.config.compose import compose
 from mlsuperb.data.batching import TrainingBatches
 from mlsuperb.runs.run import Run
+from mlsuperb.runtime.device import autocast
+from mlsuperb.training.parameters import count_trained
 from mlsuperb.types import Batch
+from scripts.bench import harness
 
-RATE_HZ = 16_000
+RATE_HZ, WARM_UP = 16_000, 2
 
 
 def model_around(upstream: Any, *overrides: str, vocab_size: int) -> tuple[Any, dict[str, Any]]:
@@ -70,3 +74,20 @@ def batch_of(waves: Sequence[Tensor], targets: Sequence[Tensor]) -> Batch:
         targets_BS=pad_sequence(list(targets), batch_first=True),
         target_lengths_B=torch.tensor([len(target_S) for target_S in targets]),
     )
+
+
+def step_figures(model: Any, batch: Any, settings: Namespace, device: torch.device) -> dict[str, Any]:
+    """Seconds of a training step with Adam (median of `settings.steps` after two), peak memory, trained parameters."""
+    optimizer = torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=1e-4)
+
+    def step() -> None:
+        with autocast(device, settings.precision):
+            loss = model(batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    steps_s = [harness.seconds(step, device=device)[0] for _ in range(WARM_UP + settings.steps)]
+    trained_m = sum(count_trained(model).values()) / 1e6
+    figures = {"step_s": harness.median(steps_s[WARM_UP:]), "peak_gb": harness.peak_gb(device), "trained_m": trained_m}
+    return figures | {"machine": harness.machine(device)}

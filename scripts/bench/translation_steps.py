@@ -21,7 +21,7 @@ from scripts.bench import harness
 from scripts.bench.harness import Figures, Table
 from scripts.real_models import SEAMLESS
 
-WARM_UP, NUM_TOKENS, RATE_HZ = 2, 40, 16_000
+NUM_TOKENS = 40
 TRAININGS = {  # name -> settings of the adaptation; the last one by text, without a speech model in memory
     "encoder_adapters": ("adaptation=encoder_adapters",),
     "encoder_adapters_2048": ("adaptation=encoder_adapters", "adaptation.width=2048"),
@@ -39,10 +39,9 @@ def measure(settings: argparse.Namespace) -> Figures:
 
     from mlsuperb.config.build import instantiate
     from mlsuperb.config.compose import compose
-    from mlsuperb.runtime.device import autocast
-    from mlsuperb.training.parameters import count_trained
     from mlsuperb.translation.model import TranslationModel
     from scripts import real_models
+    from scripts.bench import ours
 
     device = harness.set_up(settings)
     torch.manual_seed(0)
@@ -54,19 +53,7 @@ def measure(settings: argparse.Namespace) -> Figures:
     model.to(device).train()
     base_gb = harness.peak_gb(device)
     batch = _batch(part, settings, vocab_size=translator.vocab_size).to(device)
-    optimizer = torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=1e-4)
-
-    def step() -> None:
-        with autocast(device, settings.precision):
-            loss = model(batch).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    steps_s = [harness.seconds(step, device=device)[0] for _ in range(WARM_UP + settings.steps)]
-    trained_m = sum(count_trained(model).values()) / 1e6
-    figures = {"step_s": harness.median(steps_s[WARM_UP:]), "peak_gb": harness.peak_gb(device), "base_gb": base_gb}
-    return figures | {"trained_m": trained_m, "machine": harness.machine(device)}
+    return {"base_gb": base_gb} | ours.step_figures(model, batch, settings, device)
 
 
 def _batch(part: str, settings: argparse.Namespace, *, vocab_size: int) -> Any:
@@ -78,7 +65,7 @@ def _batch(part: str, settings: argparse.Namespace, *, vocab_size: int) -> Any:
 
     targets = torch.randint(4, vocab_size - 1, (settings.batch, NUM_TOKENS))
     if part == "speech":
-        return ours.batch_of(0.1 * torch.randn(settings.batch, round(settings.seconds * RATE_HZ)), targets)
+        return ours.batch_of(0.1 * torch.randn(settings.batch, round(settings.seconds * ours.RATE_HZ)), targets)
     lengths = torch.full((settings.batch,), NUM_TOKENS)
     return TextBatch(
         ids=tuple(map(str, range(settings.batch))), directions=("eng-eng",) * settings.batch, source_BS=targets.flip(0),
