@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mlsuperb.commands.expansion import show
-from mlsuperb.commands.settings import add_rate_flags, named_folders, named_path
+from mlsuperb.commands.settings import named_folders, named_path
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,7 +28,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--phones", nargs="+", type=named_path, required=True, metavar="LANG=FILE", help="phone marks of each language")
     add("--targets", type=lambda text: text.split(","), metavar="a,b", help="(all that have phone marks)")
     add("--tier", default="phones", help="tier of TextGrids that holds the phones (phones)")
-    add_rate_flags(parser)
+    add(
+        "--rate",
+        choices=("wer", "cer"),
+        help="of words or characters after the 2025 challenge's normalisation (the task's own rate)",
+    )
+    add("--split", default="test", help="(test)")
+    add("--out", type=Path, metavar="FILE", help="write the table as markdown; beside it as JSON, and a picture")
     return parser
 
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlsuperb.commands.settings import add_rate_flags, named_folders, named_path
+from mlsuperb.commands.settings import named_folders, named_path
 from mlsuperb.runtime.files import strict_json, write_atomic
 
 if TYPE_CHECKING:
@@ -44,7 +44,13 @@ def _parser() -> argparse.ArgumentParser:
         add(flag, nargs="+", type=named_path, default=[], **settings)
     add("--phones", type=Path, metavar="FILE", help="phone marks, for units")
     add("--joint", metavar="SYSTEM", help="the system that has learnt all languages together, for IM")
-    add_rate_flags(parser)
+    add(
+        "--rate",
+        choices=("wer", "cer"),
+        help="of words or characters after the 2025 challenge's normalisation (the task's own rate)",
+    )
+    add("--split", default="test", help="(test)")
+    add("--out", type=Path, metavar="FILE", help="write the table as markdown; beside it as JSON, and a picture")
     return parser
 
 

@@ -43,12 +43,3 @@ def named_path(text: str) -> tuple[str, Path]:
     if others:
         raise argparse.ArgumentTypeError(f"{text}: give one after {name}=")
     return name, path
-
-
-def add_rate_flags(parser: argparse.ArgumentParser) -> None:
-    """`--rate`, `--split` and `--out` of commands that compare runs in a table."""
-    after = "after the 2025 challenge's normalisation (the task's own rate)"
-    parser.add_argument("--rate", choices=("wer", "cer"), help=after)
-    parser.add_argument("--split", default="test", help="(test)")
-    out = "write the table as markdown; beside it as JSON, and a picture"
-    parser.add_argument("--out", type=Path, metavar="FILE", help=out)
