@@ -12,8 +12,9 @@ from mlsuperb.heads.base import Head
 from mlsuperb.heads.featurizer import Featurizer
 from mlsuperb.objectives.base import Objective
 from mlsuperb.training.trainable import Advice, Trainable
-from mlsuperb.types import Batch, Encoded, Loss
+from mlsuperb.types import Batch, Encoded, Features, Loss
 from mlsuperb.upstreams.base import Upstream
+from mlsuperb.upstreams.frozen import frozen_features
 from mlsuperb.upstreams.modes import set_train_mode
 
 ADVICE = Advice(
@@ -71,11 +72,18 @@ class SpeechModel(Trainable):
         """The head's output for a batch, from its features where it brings them, else from its waves."""
         features = batch.features
         if features is None:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-                features = self.upstream(batch.wave_BT, batch.lengths_B)
+            features = self._features(batch)
         feats_BFD = self.specaug(self.featurizer(features), features.lengths_B)
         encoded: Encoded = self.head(feats_BFD, features.lengths_B)
         return encoded
+
+    def _features(self, batch: Batch) -> Features:
+        """Where nothing is trained, to the bit what a cache of them in fp32 brings; a cheap upstream has no cache."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            if self.frozen and not self.upstream.cheap:
+                return frozen_features(self.upstream, batch.wave_BT, batch.lengths_B)
+            features: Features = self.upstream(batch.wave_BT, batch.lengths_B)
+            return features
 
     def blocks(self) -> Iterable[nn.Module]:
         """The Transformer blocks of the upstream."""

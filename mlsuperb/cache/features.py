@@ -26,6 +26,7 @@ from mlsuperb.data.sampling import Draw
 from mlsuperb.runtime.device import autocast
 from mlsuperb.types import SAMPLE_RATE_HZ, Batch, Features, Tensors, Utterance
 from mlsuperb.upstreams.base import Upstream
+from mlsuperb.upstreams.frozen import frozen_features
 
 log = logging.getLogger(__name__)
 
@@ -183,8 +184,7 @@ def pad(kept: Sequence[Kept]) -> Kept:
 
 class FeatureCache:
     """Gives each batch the features of its utterances, in the dtype in which they are kept, whether they were computed before
-    or not: what is in the cache changes a result by no more than the neighbours do in whose batch features were computed (the
-    last bits of fp32).
+    or not: on a CPU what is in the cache changes no bit (`frozen_features`), on a GPU no more than the last bits of fp32.
 
     Args:
         upstream: with nothing to train.
@@ -250,7 +250,7 @@ class FeatureCache:
         wave_MT = part.batch.wave_BT.to(self.device, non_blocking=True)
         lengths_M = part.batch.lengths_B[list(part.missing)].to(self.device, non_blocking=True)
         with autocast(self.device, self.precision):
-            features = self.upstream(wave_MT, lengths_M)
+            features = frozen_features(self.upstream, wave_MT, lengths_M)
         layers = features.layers
         stack = layers if isinstance(layers, Tensor) else torch.stack(layers)
         return _Block(part.missing, features.lengths_B.tolist(), encode(stack, self.dtype))

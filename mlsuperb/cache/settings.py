@@ -93,7 +93,9 @@ class Cache:
             log.info("features are not kept: %s", found[0])
             return None
         assert self.dtype is not None
-        identity = {**upstream_identity(upstream, settings), "precision": precision, "dtype": self.dtype}
+        # what a GPU computed has other last bits, which a run on a CPU is not to depend on
+        computed = {"precision": precision, "dtype": self.dtype, "device": device.type}
+        identity = {**upstream_identity(upstream, settings), **computed}
         store = None
         if self.max_gb:
             store = Store(Path(self.folder), name=settings["name"], identity=identity, max_bytes=self.max_gb * 1e9)

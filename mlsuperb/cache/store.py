@@ -31,7 +31,7 @@ from mlsuperb.runtime.files import replaced, write_atomic
 log = logging.getLogger(__name__)
 
 KEY_BYTES = 16
-FORMAT = 1  # raise it when the same upstream and audio would give other files
+FORMAT = 2  # raise it when the same upstream and audio would give other files
 HEADER_BYTES = 512  # a little more than a file takes beside the features
 LEFTOVER_S = 3600.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)

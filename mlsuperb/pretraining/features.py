@@ -18,6 +18,7 @@ from mlsuperb.data.batching import BucketedBatches
 from mlsuperb.data.loading import Loading
 from mlsuperb.runtime.device import autocast, choose_device, device_problem, prepare_process
 from mlsuperb.upstreams.base import Upstream
+from mlsuperb.upstreams.frozen import frozen_features
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class LayerFeatures:
         for rows, batch in zip(batches, loader, strict=True):
             batch = batch.to(self.device)
             with autocast(self.device, self.settings.precision):
-                found = self.upstream(batch.wave_BT, batch.lengths_B)
+                found = frozen_features(self.upstream, batch.wave_BT, batch.lengths_B)  # so batch_s changes no bit
             lengths = found.lengths_B.tolist()
             for row, features_FD, length in zip(rows.tolist(), found.layers[self.settings.layer], lengths, strict=True):
                 yield row, features_FD[:length].float()

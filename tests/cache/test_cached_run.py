@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mlsuperb.cache import store as store_module
 from mlsuperb.config.compose import compose
@@ -26,12 +28,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(root: Path, *overrides: str) -> dict[str, Any]:
-    """Losses and figures, hypotheses, cost."""
+    """Weights, losses and figures, hypotheses, cost."""
     places = [f"data.root={root}/synthetic", f"manifests={root}/manifests", f"output_root={root}/exp"]
     config = compose([*SETTINGS, *places, *overrides])
     run_experiment(config)
     folder = Path(config["output_root"]) / config["run_id"]
     return {
+        "weights": (folder / "model.safetensors").read_bytes(),
         "history": json.loads((folder / "training.json").read_text())["history"],
         "hypotheses": (folder / "hypotheses.jsonl").read_bytes(),
         "cost": json.loads((folder / "result.json").read_text())["cost"],
@@ -41,6 +44,7 @@ def run(root: Path, *overrides: str) -> dict[str, Any]:
 def test_an_fp32_cache_gives_the_identical_run(root: Path) -> None:
     plain, cached = run(root, "cache=off"), run(root, "cache=fp32")
     assert len(plain["history"]) == 2
+    assert cached["weights"] == plain["weights"]
     assert cached["history"] == plain["history"]
     assert cached["hypotheses"] == plain["hypotheses"]
     again = run(root, "cache=fp32", "run_name=again")  # all from files of the run before
@@ -48,6 +52,36 @@ def test_an_fp32_cache_gives_the_identical_run(root: Path) -> None:
     assert again["hypotheses"] == plain["hypotheses"]
     shares = [one["cost"]["cached_share"] for one in (plain, cached, again)]
     assert shares == [0, 0, 1]
+
+
+def test_no_bit_depends_on_when_and_where_features_were_computed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of batches that change from pass to pass: with features computed in order, by runs of other numbers of workers, and in
+    a run that is stopped, loses all that it kept and resumes."""
+    size = ["upstream.hidden_size=64", "upstream.conv_channels=32"]  # where a batch has other bits than one alone
+    settings = [*size, "cache=fp32", "loading=bucketed", "loading.train.max_batch_s=12"]
+    whole = run(root, *settings, "run_name=whole", f"cache.folder={root}/whole")
+    workers = run(root, *settings, "run_name=workers", f"cache.folder={root}/workers", "loading.num_workers=2")
+    step, left = torch.optim.AdamW.step, 5
+
+    def stopped(self: torch.optim.AdamW, *arguments: Any, **keywords: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        return step(self, *arguments, **keywords)
+
+    again = ["run_name=again", f"cache.folder={root}/again", "trainer.checkpoint_every=2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(root, *settings, *again)
+    assert list((root / "again").glob("*/*/*.safetensors"))
+    shutil.rmtree(root / "again")
+    resumed = run(root, *settings, *again)
+    for one in (workers, resumed):
+        assert one["weights"] == whole["weights"]
+        assert one["history"] == whole["history"]
+        assert one["hypotheses"] == whole["hypotheses"]
 
 
 def test_bf16_and_int8_give_nearly_the_same(root: Path) -> None:
