@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from mlsuperb.commands.errors import end
+from mlsuperb.commands.errors import end, for_user
 from mlsuperb.config.options import answer, conf_dir
+from mlsuperb.runtime.refusals import check_address_space
 
 
 def main(cfg: Any) -> None:
@@ -16,14 +17,17 @@ def main(cfg: Any) -> None:
 
     from mlsuperb.config.compose import plain
 
+    message = None
     try:
         run_experiment(plain(cfg))
     except KeyboardInterrupt:
         sys.exit("\ninterrupted: give the same command again, it goes on from the last checkpoint")
-    except (ValueError, OSError) as error:  # for the user to mend; what else is raised is ours, and shows its traceback
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            raise  # a sweep goes on with its next job
-        sys.exit(f"\n{error}\n(traceback in {cfg.output_root}/{cfg.run_id}/run.log)")
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        message = for_user(error)
+        if message is None or HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise  # ours, which shows its traceback; a sweep goes on with its next job
+    if message is not None:  # out here the error and all that it holds are gone, worker processes too
+        sys.exit(f"\n{message}\n(traceback in {cfg.output_root}/{cfg.run_id}/run.log)")
 
 
 def run_experiment(config: dict[str, Any]) -> None:
@@ -45,6 +49,7 @@ def run_experiment(config: dict[str, Any]) -> None:
 def start() -> None:
     """Answer help and names that do not exist before anything is loaded, else run what the command line says."""
     answer(sys.argv[1:])
+    check_address_space()
     import hydra
 
     from mlsuperb.config.compose import register_resolvers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
@@ -10,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from mlsuperb.runtime import locks
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Budget:
         with self.alone():  # or another process, short of room, could drop the folder between two lines
             own.mkdir(exist_ok=True)
             self._in_use: IO[str] | None = (own / IN_USE).open("a")
-            fcntl.flock(self._in_use, fcntl.LOCK_SH)
+            locks.lock(self._in_use, shared=True)
             os.utime(own / IN_USE)
             for leftover in root.glob(f"{DROPPED}*"):  # of a process that was killed while it made room
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -76,11 +77,11 @@ class Budget:
     def alone(self) -> Iterator[None]:
         """For one process at a time, of all that use `root`."""
         with (self.root / LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            locks.lock(lock)
             try:
                 yield
             finally:  # closing would not do: a worker that is forked meanwhile has the file open, too
-                fcntl.flock(lock, fcntl.LOCK_UN)
+                locks.unlock(lock)
 
     def _number(self) -> IO[str]:
         """The file with the number of bytes."""
@@ -97,9 +98,7 @@ class Budget:
         others = [path.parent for path in self.root.glob(f"*/{IN_USE}") if path.parent != self.own]
         for folder in sorted(others, key=lambda one: (one / IN_USE).stat().st_mtime):
             with (folder / IN_USE).open("a") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
+                if not locks.lock(file, wait=False, unknown=False):  # of a folder that may be in use, nothing is taken
                     continue
                 freed = _size_of(folder)
                 dropped = folder.with_name(f"{DROPPED}{folder.name}")

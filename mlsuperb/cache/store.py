@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 from mlsuperb.cache.budget import Budget
 from mlsuperb.cache.codec import Kept
 from mlsuperb.runtime.files import replaced, write_atomic
+from mlsuperb.runtime.refusals import number_of
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Store:
             if reason is None:
                 self._save(path, kept, key=key)
         except (OSError, SafetensorError) as error:
-            full = getattr(error, "errno", None) in _FULL or "No space left" in str(error)
+            full = number_of(error) in _FULL
             reason = "the disk is full" if full else f"it could not be written ({error})"
         if reason:
             self._refused = reason

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlsuperb.commands.errors import for_user
 from mlsuperb.commands.settings import configured
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         show(corpus, folder, what="json" if options.json else options.command, split=options.split, console=console)
     except (ValueError, OSError) as error:  # not 1, which says that a copy is not whole
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{for_user(error)}\n")
         return 2
     return 0
 

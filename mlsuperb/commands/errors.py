@@ -10,12 +10,21 @@ from typing import NoReturn
 INTERRUPTED, PIPE_CLOSED = 130, 141  # exit statuses, as shells give them: 128 + the signal
 
 
+def _check_interpreter() -> None:
+    if sys.flags.optimize > 1:
+        raise ValueError(
+            "python -OO (PYTHONOPTIMIZE=2) removes docstrings, which transformers reads when its models are made: start without "
+            "it, or with -O"
+        )
+
+
 def end(call: Callable[[], str | int | None]) -> NoReturn:
     """Call a command and end as a program should: with one message where the user must mend something (exit status 1; 2 for
     wrong usage), quietly after Ctrl-C and where nobody reads the output any more. Other errors are bugs: they show a traceback.
     """
     try:
         try:
+            _check_interpreter()
             status = call()
         except SystemExit as asked:
             status = asked.code
@@ -25,6 +34,15 @@ def end(call: Callable[[], str | int | None]) -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
         status = PIPE_CLOSED
-    except (ValueError, OSError) as error:
-        status = str(error)
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        status = for_user(error)
+        if status is None:
+            raise
     sys.exit(status)
+
+
+def for_user(error: BaseException) -> str | None:
+    """The one message about an error that the user must mend, or that the system made; None where it is a bug."""
+    from mlsuperb.runtime.refusals import sentence
+
+    return sentence(error) or (str(error) if isinstance(error, (ValueError, OSError)) else None)

@@ -7,6 +7,8 @@ import copy
 import logging
 import os
 import re
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -24,6 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from mlsuperb.commands.errors import for_user
 from mlsuperb.commands.table import show_runs
 from mlsuperb.config.compose import register_resolvers
 from mlsuperb.config.options import conf_dir
@@ -60,6 +63,28 @@ class SweepTable(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Every run has finished."""
         end_sweep()
+
+
+class WritableFolder(Callback):
+    """Ends the program with one message where the folder of a run or sweep cannot be written: Hydra opens a log file there
+    before any of our code is called, and would show a traceback (`hydra.callbacks` of conf/config.yaml)."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Make the folder of the run, as Hydra is about to."""
+        _check_writable(Path(config.hydra.run.dir))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Make the folder of all runs."""
+        _check_writable(Path(config.hydra.sweep.dir))
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        sys.exit(f"\n{for_user(error)}")
 
 
 def end_sweep() -> None:

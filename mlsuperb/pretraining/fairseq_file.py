@@ -198,7 +198,12 @@ def write_checkpoint(
         "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
     }
     with disk_errors_named(path), replaced(path) as temporary, _importable(dictionary_class):
-        torch.save(state, temporary)
+        _save(state, temporary)
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:  # to a path torch writes without telling why it failed
+        torch.save(state, file)
 
 
 def _dictionary(symbols: Sequence[str]) -> dict[str, Any]:

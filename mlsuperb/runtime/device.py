@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import logging
 import os
 import shutil
@@ -18,7 +17,7 @@ from typing import IO
 
 import torch
 
-from mlsuperb.runtime import ranks
+from mlsuperb.runtime import locks, ranks
 
 log = logging.getLogger(__name__)
 
@@ -113,9 +112,7 @@ def _free_gpu() -> int:
     for index in range(torch.cuda.device_count()):
         name = f"mlsuperb-{os.getuid()}-{torch.cuda.get_device_properties(index).uuid}.lock"
         lock = (Path(tempfile.gettempdir()) / name).open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not locks.lock(lock, wait=False):
             lock.close()
             continue
         _taken.append(lock)

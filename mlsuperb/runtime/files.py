@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import shutil
@@ -14,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
+
+from mlsuperb.runtime import locks, refusals
 
 
 def write_atomic(path: Path, pieces: Iterable[str]) -> None:
@@ -121,32 +121,27 @@ def held(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ValueError(f"another process is at work in {folder}; wait for it, or change the settings") from error
+        if not locks.lock(lock, wait=False):
+            raise ValueError(f"another process is at work in {folder}; wait for it, or change the settings")
         yield
 
 
 @contextmanager
 def disk_errors_named(path: Path) -> Iterator[None]:
-    """Turn a full disk into one clear error; what was saved before stays whole, since writes go to a temporary name."""
+    """Turn a full disk, a used-up quota and a limit on the size of files into one clear error; what was saved before stays
+    whole, since writes go to a temporary name."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        if not (full or (isinstance(error, RuntimeError) and _is_full(path.parent))):
+        number = refusals.number_of(error)
+        if number not in refusals.FULL:
             raise
+        what, remedy = refusals.FULL[number]
         raise OSError(
-            errno.ENOSPC,
-            f"no space left on the disk while writing {path}. What was saved before is whole: free some space and give "
-            "the same command again, it resumes from there",
+            number,
+            f"{what} while writing {path}. What was saved before is whole: {remedy} and give the same command again, it "
+            "resumes from there",
         ) from error
-
-
-def _is_full(folder: Path) -> bool:
-    """torch reports a failed write without its cause."""
-    return shutil.disk_usage(folder).free < 2**20
 
 
 def strict_json(value: Any, *, name: str, indent: int | None = None) -> str:

@@ -143,7 +143,8 @@ class CheckpointFolder:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             save_weights(weights, temporary / WEIGHTS)
-            torch.save({**state, "rng": rng_state()}, temporary / STATE)
+            with (temporary / STATE).open("wb") as file:  # to a path torch writes without telling why it failed
+                torch.save({**state, "rng": rng_state()}, file)
             for path in (temporary / WEIGHTS, temporary / STATE):
                 with path.open("rb") as file:
                     os.fsync(file.fileno())

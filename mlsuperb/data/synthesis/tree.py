@@ -12,7 +12,6 @@ A (dataset, language) pair is made when it is first wanted, apart, and moved to 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -32,6 +31,7 @@ from mlsuperb.data.synthesis.espeak import Synthesiser
 from mlsuperb.data.synthesis.languages import LANGUAGES, SpokenLanguage, Word, vocabulary
 from mlsuperb.data.synthesis.recording import CONDITIONS, Condition
 from mlsuperb.data.synthesis.utterances import Spoken, speak
+from mlsuperb.runtime import locks
 from mlsuperb.runtime.files import write_atomic, write_json
 from mlsuperb.types import SAMPLE_RATE_HZ
 
@@ -181,5 +181,5 @@ def _write_wav(path: Path, audio: bytes) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock that the system gives back even when the process is killed."""
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        locks.lock(file)
         yield
