@@ -12,6 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+AT_ONCE = 2048  # frames of an utterance: more than those of training have (20 to 30 s), whose bits stay what they are
+PIECE = 512
+
 PositionKind = Literal["absolute", "relative"]
 
 
@@ -67,30 +70,48 @@ class RelativeAttention(_Projections):
         self.position_bias_NK = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_heads, size // num_heads)))
 
     def forward(self, values_BFH: Tensor, mask: Tensor, codes_RH: Tensor) -> Tensor:
-        """What each frame finds where `mask`, broadcast to (B, N, F, F), is true; `codes_RH` are those of
-        `RelativePositions.codes`."""
+        """What each frame finds where `mask` (B, 1, 1, F) is true; `codes_RH` are those of `RelativePositions.codes`.
+
+        The scores of all pairs of frames are there at once only up to `AT_ONCE` frames. Beyond, queries are taken `PIECE` at a
+        time, so that memory grows with the length and not with its square (600 s: 1 GB in place of 15)."""
         query_BNFK, key_BNFK, value_BNFK = (
             self._split(layer(values_BFH)) for layer in (self.query, self.key, self.value)
         )
         codes_1NRK = self._split(self.position(codes_RH)[None])
-        scores_BNFR = (query_BNFK + self._bias(self.position_bias_NK, query_BNFK)) @ codes_1NRK.transpose(2, 3)
-        scores_BNFF = shift(scores_BNFR) / math.sqrt(query_BNFK.shape[-1])
-        scores_BNFF = scores_BNFF.masked_fill(~mask, float("-inf")).to(query_BNFK.dtype)
-        return self._mix(query_BNFK + self._bias(self.content_bias_NK, query_BNFK), key_BNFK, value_BNFK, scores_BNFF)
+        num = values_BFH.shape[1]
+        step = num if num <= AT_ONCE else PIECE
+        parts = []
+        for first in range(0, num, step):
+            near_1NRK = codes_1NRK[
+                :, :, max(num - first - step, 0) : 2 * num - 1 - first
+            ]  # of the distances to these queries
+            parts.append(self._look(query_BNFK[:, :, first : first + step], key_BNFK, value_BNFK, near_1NRK, mask))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def _look(
+        self, query_BNQK: Tensor, key_BNFK: Tensor, value_BNFK: Tensor, codes_1NRK: Tensor, mask: Tensor
+    ) -> Tensor:
+        """What some neighbouring queries find; `codes_1NRK` are those of the distances from the first key to the last of the
+        queries down to that from the last key to the first of them."""
+        scores_BNQR = (query_BNQK + self._bias(self.position_bias_NK, query_BNQK)) @ codes_1NRK.transpose(2, 3)
+        scores_BNQF = shift(scores_BNQR) / math.sqrt(query_BNQK.shape[-1])
+        scores_BNQF = scores_BNQF.masked_fill(~mask, float("-inf")).to(query_BNQK.dtype)
+        return self._mix(query_BNQK + self._bias(self.content_bias_NK, query_BNQK), key_BNFK, value_BNFK, scores_BNQF)
 
     @staticmethod
     def _bias(bias_NK: Tensor, query_BNFK: Tensor) -> Tensor:
         return bias_NK[:, None].to(query_BNFK.dtype)
 
 
-def shift(scores_BNFR: Tensor) -> Tensor:
-    """(B, N, F, F): of each query the scores of the distances to all keys. Query i needs those at F - 1 - i onwards, each
-    one place before its predecessor's, so in rows that are one shorter they stand in line; nothing is copied."""
-    num_frames = scores_BNFR.shape[2]
-    if num_frames == 1:
-        return scores_BNFR
-    rows = scores_BNFR.flatten(2)[..., num_frames - 1 : -1].unflatten(2, (num_frames, 2 * num_frames - 2))
-    return rows[..., :num_frames]
+def shift(scores_BNQR: Tensor) -> Tensor:
+    """(B, N, Q, F): of each of Q queries the scores of the distances to all F keys, R = Q + F - 1 distances in all. Query i needs
+    those at Q - 1 - i onwards, each one place before its predecessor's, so in rows that are one shorter they stand in line;
+    nothing is copied."""
+    num_queries, num_distances = scores_BNQR.shape[2:]
+    if num_queries == 1:
+        return scores_BNQR
+    rows = scores_BNQR.flatten(2)[..., num_queries - 1 : -1].unflatten(2, (num_queries, num_distances - 1))
+    return rows[..., : num_distances - num_queries + 1]
 
 
 def make_self_attention(

@@ -27,7 +27,7 @@ _REFUSED = {
     errno.ENFILE: ("too many files are open on this machine", "close other programs, or set loading.num_workers=0"),
     errno.ENOMEM: (
         "there is too little memory",
-        "give this process more (ulimit -v unlimited, a larger job), or lower the batch size and loading.num_workers",
+        "give the job more, lower the batch size (loading.train, loading.eval_batch_s) or loading.num_workers, or cut long utterances",
     ),
     errno.EAGAIN: (
         "no more processes or threads may start",
@@ -45,6 +45,7 @@ _SIGNS = {
     "SemLock": _SHARED_MEMORY,
     "Too many open files": _REFUSED[errno.EMFILE],
     "can't start new thread": _REFUSED[errno.EAGAIN],
+    "CUDA out of memory": _REFUSED[errno.ENOMEM],
     "can't allocate memory": _REFUSED[errno.ENOMEM],
     "Cannot allocate memory": _REFUSED[errno.ENOMEM],
     "killed by signal: Killed": ("a worker process was killed, as the system does when memory runs out",

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 import torch
 
+from mlsuperb.layers import attention as module
 from mlsuperb.layers.attention import Attention, RelativeAttention, attend, shift
 from mlsuperb.layers.positions import RelativePositions
+from mlsuperb.runtime.speed import peak_memory_gb
 
 SIZE, HEADS = 8, 2
 
@@ -19,6 +22,46 @@ def test_shift_brings_each_distance_to_its_key() -> None:
         for query in range(frames):
             for key in range(frames):
                 assert torch.equal(shifted[..., query, key], scores_BNFR[..., query, frames - 1 - (query - key)])
+
+
+def test_long_utterances_are_attended_to_in_pieces_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    attention = RelativeAttention(SIZE, num_heads=HEADS, dropout=0.1).eval()
+    for frames, piece in ((13, 5), (13, 6), (13, 12), (4, 1), (7, 7)):  # the last piece: 3, 1, 1, 1 and all
+        values_BFH = torch.randn(2, frames, SIZE, requires_grad=True)
+        valid_BF = torch.arange(frames) < torch.tensor([[frames], [frames - 2]])
+        codes_RH = RelativePositions(dropout=0.1).eval().codes(values_BFH)
+        found = []
+        for at_once in (frames, 2):
+            monkeypatch.setattr(module, "AT_ONCE", at_once)
+            monkeypatch.setattr(module, "PIECE", piece)
+            mixed_BFH = attend(attention, values_BFH, valid_BF, codes_RH)
+            (gradient_BFH,) = torch.autograd.grad(mixed_BFH.square().sum(), values_BFH)
+            found.append((mixed_BFH, gradient_BFH))
+        for whole, pieces in zip(*found, strict=True):
+            assert whole.shape == pieces.shape
+            torch.testing.assert_close(pieces, whole)
+
+
+def test_memory_grows_with_the_length_and_not_with_its_square() -> None:
+    """8,000 frames (5 minutes and more) of two heads: 1.5 GB, if the scores of all pairs were there at once."""
+    attention, num = RelativeAttention(SIZE, num_heads=HEADS, dropout=0.1).eval(), 8_000
+    read, write = os.pipe()
+    if not (child := os.fork()):  # whose peak is its own
+        try:
+            torch.set_num_threads(1)
+            codes_RH = RelativePositions(dropout=0.1).eval().codes(torch.zeros(1, num, SIZE))
+            before = peak_memory_gb(torch.device("cpu"))
+            with torch.inference_mode():
+                attend(attention, torch.randn(1, num, SIZE), torch.ones(1, num, dtype=torch.bool), codes_RH)
+            os.write(write, str(peak_memory_gb(torch.device("cpu")) - before).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        grown_gb = float(pipe.read())
+    os.waitpid(child, 0)
+    assert grown_gb < 0.4
 
 
 def test_codes_are_waves_of_the_distance() -> None:
