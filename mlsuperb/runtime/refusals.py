@@ -27,7 +27,7 @@ _REFUSED = {
     errno.ENFILE: ("too many files are open on this machine", "close other programs, or set loading.num_workers=0"),
     errno.ENOMEM: (
         "there is too little memory",
-        "give the job more, lower the batch size (loading.train, loading.eval_batch_s) or loading.num_workers, or cut long utterances",
+        "give the job more, lower loading.train, loading.eval_batch_s or loading.num_workers, or cut long utterances",
     ),
     errno.EAGAIN: (
         "no more processes or threads may start",
