@@ -43,7 +43,9 @@ def _code_state() -> dict[str, Any]:
     root = Path(mlsuperb.__file__).resolve().parents[1]
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        # without its index, which `git status` refreshes under a lock: a kill at that moment would leave the lock in the checkout
+        command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     try:

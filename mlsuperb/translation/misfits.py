@@ -8,6 +8,7 @@ from typing import Any
 from hydra.utils import get_object
 
 from mlsuperb.adaptation.frozen import Frozen
+from mlsuperb.adaptation.full import Everything
 from mlsuperb.config.build import instantiate
 from mlsuperb.translation.start import model_misfits, stacks_of
 
@@ -42,11 +43,30 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
             f"train_on has speech and text, which take turns, and trainer.accumulate={config['trainer']['accumulate']} gives an "
             "update one of them alone: set trainer.accumulate=2 (or another even number)"
         )
+    yield from _untrained_text(config, wanted)
     unused = [name for name in stacks_of(config["adaptation"]) if name != "decoder"]
     if "speech" not in wanted and not frozen and unused:
         yield (
             f"train_on=[text] reads no speech, so that the stack {' and '.join(unused)} would learn nothing: adapt the decoder "
             "alone, or add speech to train_on"
+        )
+
+
+def _untrained_text(config: Mapping[str, Any], wanted: Sequence[str]) -> Iterator[str]:
+    """Batches of text that no trained parameter takes part in."""
+    node = config["adaptation"]
+    whole = issubclass(
+        get_object(node["_target_"]), (Everything, Frozen)
+    )  # the latter is refused, or has new rows to train
+    if (
+        set(wanted) == set(SIDES)
+        and not whole
+        and "decoder" not in stacks_of(node)
+        and not config["model"].get("new_languages")
+    ):
+        yield (
+            f"train_on has text, of which adaptation={node['name']} learns nothing, since text goes through the decoder alone: "
+            "adapt the decoder, too (adaptation=decoder_adapters, or several), or set train_on=[speech]"
         )
 
 

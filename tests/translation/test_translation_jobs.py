@@ -279,6 +279,10 @@ def test_batches_alternate_from_any_iteration() -> None:
         ),
         (["train_on=[songs]"], "train_on=['songs']: give speech, text, or both"),
         (["train_on=[text]", "text=synthetic", "text.target_language=deu"], "the stack encoder would learn nothing"),
+        (
+            ["train_on=[speech,text]", "text=synthetic", "text.target_language=deu", "trainer.accumulate=2"],
+            "train_on has text, of which adaptation=encoder_adapters learns nothing",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(
