@@ -26,7 +26,7 @@ from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.greedy import Greedy
-from mlsuperb.runs.corpus import prepared_corpus, test_rows
+from mlsuperb.runs.corpus import prepared_corpus, test_rows, untrained_splits
 from mlsuperb.runs.run import Run
 from mlsuperb.runs.store import read_config
 from mlsuperb.runtime import ranks
@@ -77,7 +77,7 @@ def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
 def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     """Prepare the corpus, count the vocabulary, pin both to the run."""
     manifest, record = read_data(config)
-    run.pin("data", record["splits"])
+    run.pin("data", record["splits"], but_for=untrained_splits(build_corpus(config)))
     parts = {name: manifest[manifest["split"] == name] for name in (TRAIN, DEV)}
     for name, rows in parts.items():
         if rows.empty:
