@@ -2,7 +2,7 @@
 
 A header is not believed where it can be wrong: the length of an MP3 comes from its frames, as does that of a FLAC file whose
 header leaves it open (`mlsuperb.data.containers`). Files that were cut short or hold several recordings are found by
-`audio_info`, without decoding; `check_sound` decodes. A path may also name a file within an uncompressed tar archive
+`audio_info`, which decodes where it is asked to. A path may also name a file within an uncompressed tar archive
 (`member`), of which no other part is read.
 """
 
@@ -84,46 +84,44 @@ class AudioError(ValueError):
         self.fault, self.readable_s = fault, readable_s
 
 
-def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
-    """Rate and true length of a file, found without decoding.
+def audio_info(path: str | os.PathLike[str], *, decode: bool = False) -> AudioInfo:
+    """Rate and true length of a file.
+
+    Args:
+        decode: decode all of it, too, where its coding can hide damage behind a sound header: compressed audio and floats.
 
     Raises:
-        AudioError: the file is missing, is no audio, or holds several recordings.
+        AudioError: the file is missing, is no audio, or holds several recordings; when decoded, something in it cannot be
+            decoded, is missing, or is no sound.
     """
     with open_audio(path) as file:
-        return AudioInfo(rate_hz=file.samplerate, num_samples=file.frames, missing_s=_missing_s(path, file))
-
-
-def check_sound(path: str | os.PathLike[str]) -> None:
-    """Decode a whole file, if its coding can hide damage behind a sound header: compressed audio, and floats. Files of integer
-    samples cannot.
-
-    Raises:
-        AudioError: something in it cannot be decoded, is missing, or is no sound.
-    """
-    with open_audio(path) as file:
+        info = AudioInfo(rate_hz=file.samplerate, num_samples=file.frames, missing_s=_missing_s(path, file))
         is_plain = file.format != "FLAC" and file.subtype.startswith(EXACT)
-        if is_plain and file.subtype not in ("FLOAT", "DOUBLE"):
-            return
-        if file.format == "FLAC" and _content(path).find(b"fLaC\0\0\0\x22", 4) > 0:
-            raise _joined_file(path)
-        num_decoded = 0
-        try:
-            while len(samples_TC := read_samples(path, file, _DECODED)):
-                refuse_beyond_scale(path, samples_TC)
-                num_decoded += len(samples_TC)
-                if len(samples_TC) < _DECODED:  # libsndfile goes on behind a hole in an Ogg file
-                    break
-        except AudioError as error:
-            error.readable_s = num_decoded / file.samplerate
-            raise
-        if num_decoded < file.frames - END_TOLERANCE_S * file.samplerate:
-            readable_s, length_s = (number / file.samplerate for number in (num_decoded, file.frames))
-            raise AudioError(
-                f"{path}: {readable_s:.2f} s of {length_s:.2f} s can be decoded. Get the file again, or take it out.",
-                DAMAGED_AUDIO,
-                readable_s=readable_s,
-            )
+        if decode and (not is_plain or file.subtype in ("FLOAT", "DOUBLE")):
+            _check_sound(path, file)
+    return info
+
+
+def _check_sound(path: str | os.PathLike[str], file: soundfile.SoundFile) -> None:
+    if file.format == "FLAC" and _content(path).find(b"fLaC\0\0\0\x22", 4) > 0:
+        raise _joined_file(path)
+    num_decoded = 0
+    try:
+        while len(samples_TC := read_samples(path, file, _DECODED)):
+            refuse_beyond_scale(path, samples_TC)
+            num_decoded += len(samples_TC)
+            if len(samples_TC) < _DECODED:  # libsndfile goes on behind a hole in an Ogg file
+                break
+    except AudioError as error:
+        error.readable_s = num_decoded / file.samplerate
+        raise
+    if num_decoded < file.frames - END_TOLERANCE_S * file.samplerate:
+        readable_s, length_s = (number / file.samplerate for number in (num_decoded, file.frames))
+        raise AudioError(
+            f"{path}: {readable_s:.2f} s of {length_s:.2f} s can be decoded. Get the file again, or take it out.",
+            DAMAGED_AUDIO,
+            readable_s=readable_s,
+        )
 
 
 def member(archive: str | os.PathLike[str], *, offset: int, size: int) -> str:

@@ -23,7 +23,6 @@ from mlsuperb.data.audio_file import (
     WRONG_LEVEL,
     AudioError,
     audio_info,
-    check_sound,
 )
 from mlsuperb.data.languages import language_problems
 from mlsuperb.data.skips import NUM_EXAMPLES, SkipReport
@@ -41,8 +40,8 @@ _log = logging.getLogger(__name__)
 
 
 class _Look(NamedTuple):
-    """What was found in a file: a fault and a sentence about it, both empty where there is none; its rate, and its seconds (up to
-    the fault)."""
+    """What was found in a file: a fault and a sentence about it, both empty where there is none; its rate (0: not known), and its
+    seconds (up to the fault)."""
 
     fault: str
     why: str
@@ -104,7 +103,7 @@ def with_durations(
     fault = fault.mask(no_duration, NO_DURATION).mask(sound & ~no_duration & beyond, BEYOND_END)
     if refuse_bad:
         _refuse_bad(frame, fault.mask(no_duration, ""), why=look["why"])
-    if not resample and (refused := frame["audio"][(fault == "") & (look["rate_hz"] != SAMPLE_RATE_HZ)]).size:
+    if not resample and (refused := frame["audio"][(fault == "") & ~look["rate_hz"].isin((0, SAMPLE_RATE_HZ))]).size:
         first = wrong_rate(refused.iloc[0], rate_hz=int(look["rate_hz"][refused.index[0]]))
         raise ValueError(f"{first} ({refused.nunique()} files of this corpus have another rate.)")
     frame = frame.assign(duration_s=np.minimum(given_s, rest_s))
@@ -126,17 +125,13 @@ def _looks(paths: Sequence[str], *, decode: bool) -> list[_Look]:
 
 
 def _look(path: str, *, decode: bool) -> _Look:
-    rate_hz = 0
     try:
-        info = audio_info(path)
-        rate_hz = info.rate_hz
-        if decode:
-            check_sound(path)
+        info = audio_info(path, decode=decode)
     except AudioError as error:
-        return _Look(error.fault, str(error), rate_hz, error.readable_s)
+        return _Look(error.fault, str(error), 0, error.readable_s)
     if info.missing_s > END_TOLERANCE_S:
-        return _Look(CUT_AUDIO, f"{path}: {info.cut_short}", rate_hz, info.duration_s)
-    return _Look("", "", rate_hz, info.duration_s)
+        return _Look(CUT_AUDIO, f"{path}: {info.cut_short}", info.rate_hz, info.duration_s)
+    return _Look("", "", info.rate_hz, info.duration_s)
 
 
 def _refuse_bad(frame: pd.DataFrame, fault: pd.Series, *, why: pd.Series) -> None:

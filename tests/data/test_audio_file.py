@@ -21,7 +21,6 @@ from mlsuperb.data.audio_file import (
     WRONG_LEVEL,
     AudioError,
     audio_info,
-    check_sound,
     open_audio,
     read_samples,
 )
@@ -79,7 +78,7 @@ def test_an_mp3_without_the_number_of_its_frames_is_read_to_its_end():
     assert len(wave_T) == audio_info(path).num_samples
     np.testing.assert_array_equal(wave_T[: len(believed) - 529], believed[529:])  # the decoder's own delay is left out
     np.testing.assert_allclose(load_audio(path, start_s=8.0, duration_s=1.5), wave_T[128_000:152_000], atol=1e-6)
-    check_sound(path)
+    audio_info(path, decode=True)
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 22_050, 24_000, 44_100])
