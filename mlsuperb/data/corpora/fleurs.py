@@ -29,8 +29,8 @@ from pydantic import PositiveFloat
 
 from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
 from mlsuperb.data.corpora.ml_superb_hf import write_audio
-from mlsuperb.data.corpora.tables import read_lines
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.runtime.lines import read_lines
 from mlsuperb.types import Utterance
 
 DATASET, SPLITS = "fleurs", ("train", "dev", "test")
