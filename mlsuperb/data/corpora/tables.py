@@ -232,8 +232,8 @@ def _is_quoted(path: Path) -> bool:
             all_quoted |= reader.line_num == 1 and text.startswith('"')
             if '"' in text:
                 written, found = io.StringIO(), True
-                style = csv.QUOTE_ALL if all_quoted else csv.QUOTE_MINIMAL
-                csv.writer(written, delimiter="\t", quoting=style).writerow(cells)
+                writer = csv.writer(written, delimiter="\t", quoting=csv.QUOTE_ALL if all_quoted else csv.QUOTE_MINIMAL)
+                writer.writerow(cells)
                 if written.getvalue().rstrip("\r\n") != text.rstrip("\r\n"):
                     return False
     except csv.Error:
