@@ -82,6 +82,13 @@ def file_of(path: str | os.PathLike[str]) -> str:
     return found["archive"] if found else os.fspath(path)
 
 
+def files_of(audio: str) -> list[str]:
+    """The files on disk that the audio of an utterance is read from: several where it is `joined`."""
+    if not audio.startswith(_PIECES):
+        return [file_of(audio)]
+    return [file_of(path) for path, *_ in json.loads(audio.removeprefix(_PIECES))]
+
+
 def load_audio(
     path: str | os.PathLike[str],
     *,
@@ -221,6 +228,5 @@ def _unreadable(path: str | os.PathLike[str], error: Exception) -> str:
         return f"{path}: these bytes are no audio that can be read ({error}). {DAMAGED_SHARD}"
     return (
         f"{path}: this is no audio that can be read ({error}). Get the file again, or convert it to WAV, FLAC or Ogg; "
-        "with data.on_bad=skip, preparing the data counts it and goes on (a manifest prepared before the file went bad must "
-        "be deleted first: it does not look at audio again)."
+        "with data.on_bad=skip, preparing the data again (mlsuperb data prepare) counts it and goes on."
     )

@@ -13,8 +13,8 @@ from corpus_trees import ListCorpus, utterance, write_wave
 
 from mlsuperb.data import manifest as module
 from mlsuperb.data.corpora.base import Corpus
+from mlsuperb.data.fingerprint import fingerprint
 from mlsuperb.data.manifest import (
-    _fingerprint,
     each_record,
     prepare,
     read_columns,
@@ -383,5 +383,5 @@ def test_a_setting_that_old_manifests_lack_leaves_their_fingerprint(tmp_path):
     }  # fmt: skip
     reader = f"{ListCorpus.__module__}.{ListCorpus.__qualname__}"
     text = json.dumps([1, {"reader": reader, **old}, []], sort_keys=True)
-    assert _fingerprint(ListCorpus(**settings)) == hashlib.sha256(text.encode()).hexdigest()
-    assert _fingerprint(ListCorpus(**settings, text="optional")) != _fingerprint(ListCorpus(**settings))
+    assert fingerprint(ListCorpus(**settings)) == hashlib.sha256(text.encode()).hexdigest()
+    assert fingerprint(ListCorpus(**settings, text="optional")) != fingerprint(ListCorpus(**settings))
