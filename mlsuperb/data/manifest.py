@@ -161,6 +161,12 @@ def read_manifest(path: Path, record: type[RowType] = Utterance) -> pd.DataFrame
         ValueError: the file is missing or is no manifest.
     """
     frame = _read([path])
+    numbers = number_columns(record)
+    for name in frame.columns.intersection(list(columns(record))):
+        is_sound = pd.api.types.is_numeric_dtype if name in numbers else pd.api.types.is_string_dtype
+        if not is_sound(frame[name]):
+            kind = "numbers" if name in numbers else "text"
+            raise ValueError(f"bad manifest: {path} has other values than {kind} in {name}. Prepare the data again.")
     validate(frame, record)
     return frame
 
@@ -190,7 +196,7 @@ def _read(paths: Sequence[Path], **chosen: Any) -> pd.DataFrame:
         raise ValueError(f"{absent[0]}: there is no such manifest. Write it with mlsuperb data prepare.")
     try:
         table = pq.read_table(list(map(str, paths)), partitioning=None, **chosen)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"{paths[0]}: this is no Parquet file ({error}). Delete it and prepare the data again."
         ) from error
