@@ -83,5 +83,5 @@ def _errors_named(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"{path}: this is no Parquet file that can be read ({error}). Get it again, or write it anew."
+            f"{path}: this is no Parquet file that can be read ({' '.join(str(error).split())}). Get it again, or write it anew."
         ) from error

@@ -169,7 +169,10 @@ def _delimited(path: Path, separator: str) -> _Raw:
         )
     named = [name for name in heading if name]  # spreadsheets leave columns without a name
     _refuse_double(f"{path}, line {number}", named)
-    hint = "Put quotation marks around cells that hold a comma" if quoted else "Take tabs and line breaks out of cells"
+    inside = "commas" if separator == "," else "tabs"
+    hint = (
+        f"Put quotation marks around cells that hold {inside}" if quoted else "Take tabs and line breaks out of cells"
+    )
 
     def checked() -> Iterator[tuple[int, Mapping[str, Any]]]:
         for place, cells in rows:
