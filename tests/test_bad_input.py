@@ -82,6 +82,7 @@ import pytest
 import soundfile
 import torch
 import transformers
+from corpus_trees import spoil
 
 from mlsuperb.benchmark import build
 from mlsuperb.config.check import find_problems
@@ -137,10 +138,7 @@ def folder_of(config: dict[str, Any]) -> Path:
 def test_audio_that_went_bad_stops_a_run_by_its_name(corpus: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     config = corpus(["a b", "b a"])
     build.read_data(config)
-    wave = tmp_path / "train1.wav"
-    before = wave.stat()  # a change of size or time would be seen before the run begins
-    wave.write_bytes(b"RIFF, and nothing more".ljust(before.st_size))
-    os.utime(wave, ns=(before.st_atime_ns, before.st_mtime_ns))
+    spoil(tmp_path / "train1.wav")
     with pytest.raises(ValueError, match=r"train1\.wav: this is no audio that can be read .*Get the file again"):
         run_experiment(config)
     status = json.loads((folder_of(config) / "status.json").read_text(encoding="utf-8"))
