@@ -92,7 +92,7 @@ def show(corpus: Corpus, folder: Path, *, what: str, split: str | None, console:
     from mlsuperb.data.manifest import prepare, summary
     from mlsuperb.data.skips import SkipReport
 
-    prepared = prepare(corpus, folder=folder)
+    prepared = prepare(corpus, folder=folder, look_at_audio=what == "prepare")
     sizes = summary(prepared.manifest)
     if what == "json":
         facts = {"synthetic": corpus.synthetic, "manifest": str(folder / "manifest.parquet")}

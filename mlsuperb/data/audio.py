@@ -21,6 +21,7 @@ from mlsuperb.data.audio_file import (
     END_TOLERANCE_S,
     EXACT,
     AudioError,
+    file_of,
     open_audio,
     read_samples,
     refuse_beyond_scale,
@@ -38,6 +39,13 @@ _NEAREST_KERNEL = 2**18  # taps, of a rate that is approximated
 def joined(pieces: Sequence[tuple[str, float, float]]) -> str:
     """The `audio` of an utterance that consists of (path, start_s, duration_s) pieces, one after the other."""
     return _PIECES + json.dumps(pieces, ensure_ascii=False, separators=(",", ":"))
+
+
+def files_of(audio: str) -> list[str]:
+    """The files on disk that the audio of an utterance is read from: several where it is `joined`."""
+    if not audio.startswith(_PIECES):
+        return [file_of(audio)]
+    return [file_of(path) for path, *_ in json.loads(audio.removeprefix(_PIECES))]
 
 
 def load_audio(

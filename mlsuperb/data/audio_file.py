@@ -260,6 +260,5 @@ def _unreadable(path: str | os.PathLike[str], error: Exception) -> str:
         return f"{path}: these bytes are no audio that can be read ({error}). {DAMAGED_SHARD}"
     return (
         f"{path}: this is no audio that can be read ({error}). Get the file again, or convert it to WAV, FLAC or Ogg; "
-        "with data.on_bad=skip, preparing the data counts it and goes on (a manifest prepared before the file went bad must "
-        "be deleted first: it does not look at audio again)."
+        "with data.on_bad=skip, preparing the data again (mlsuperb data prepare) counts it and goes on."
     )

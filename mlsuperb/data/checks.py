@@ -108,7 +108,7 @@ def with_durations(
         raise ValueError(f"{first} ({refused.nunique()} files of this corpus have another rate.)")
     frame = frame.assign(duration_s=np.minimum(given_s, rest_s))
     for reason in AUDIO_FAULTS:
-        frame = skipped.drop(frame, fault[frame.index] == reason, reason)
+        frame = skipped.drop(frame, fault[frame.index] == reason, reason, by_audio=True)
     return frame
 
 

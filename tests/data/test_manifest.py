@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpus_trees import ListCorpus, utterance, write_wave
 
 from mlsuperb.data import manifest as module
 from mlsuperb.data.corpora.base import Corpus
+from mlsuperb.data.fingerprint import MANIFEST_VERSION, fingerprint
 from mlsuperb.data.manifest import (
-    MANIFEST_VERSION,
-    _fingerprint,
     each_record,
     prepare,
     read_columns,
@@ -119,6 +119,17 @@ def test_no_manifest(tmp_path):
         read_manifest(tmp_path / "m.parquet")
     (tmp_path / "m.parquet").write_text("x")
     with pytest.raises(ValueError, match="no Parquet file"):
+        read_manifest(tmp_path / "m.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [("text", [1, 2, 3], "text"), ("text", [["a"]] * 3, "text"), ("duration_s", ["1", "2", "3"], "numbers")],
+)
+def test_a_manifest_of_others_with_other_values_is_refused(tmp_path, rows, name, values, kind):
+    table = pa.Table.from_pandas(to_frame(rows).drop(columns=name)).append_column(name, pa.array(values))
+    pq.write_table(table, tmp_path / "m.parquet")
+    with pytest.raises(ValueError, match=rf"m\.parquet has other values than {kind} in {name}"):
         read_manifest(tmp_path / "m.parquet")
 
 
@@ -384,5 +395,5 @@ def test_a_setting_that_old_manifests_lack_leaves_their_fingerprint(tmp_path):
     }  # fmt: skip
     reader = f"{ListCorpus.__module__}.{ListCorpus.__qualname__}"
     text = json.dumps([MANIFEST_VERSION, {"reader": reader, **old}, []], sort_keys=True)
-    assert _fingerprint(ListCorpus(**settings)) == hashlib.sha256(text.encode()).hexdigest()
-    assert _fingerprint(ListCorpus(**settings, text="optional")) != _fingerprint(ListCorpus(**settings))
+    assert fingerprint(ListCorpus(**settings)) == hashlib.sha256(text.encode()).hexdigest()
+    assert fingerprint(ListCorpus(**settings, text="optional")) != fingerprint(ListCorpus(**settings))

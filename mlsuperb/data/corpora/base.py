@@ -130,8 +130,10 @@ class Corpus(Reader):
         frame = self._with_durations(frame, skipped)
         if self.preparation is None:
             filtered = frame["split"].isin(FILTERED_SPLITS)
-            frame = skipped.drop(frame, filtered & (frame["duration_s"] > self.max_duration_s), TOO_LONG)
-            frame = skipped.drop(frame, filtered[frame.index] & (frame["duration_s"] <= self.min_duration_s), TOO_SHORT)
+            too_long = filtered & (frame["duration_s"] > self.max_duration_s)
+            frame = skipped.drop(frame, too_long, TOO_LONG, by_audio=True)
+            too_short = filtered[frame.index] & (frame["duration_s"] <= self.min_duration_s)
+            frame = skipped.drop(frame, too_short, TOO_SHORT, by_audio=True)
         if self.max_train_hours is not None:
             train = frame[frame["split"] == "train"]
             if self.hours_seed is not None:

@@ -12,9 +12,10 @@ from pydantic import Field, PositiveInt
 
 from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages, some
 from mlsuperb.data.corpora.base import Codes, Reader
-from mlsuperb.data.corpora.tables import chosen_columns, read_lines, table_problems, to_numbers
+from mlsuperb.data.corpora.tables import chosen_columns, table_problems, to_numbers
 from mlsuperb.data.languages import language_problems, nearest
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.runtime.lines import read_lines
 from mlsuperb.types import TextPair
 
 KNOWN = ("id", "source", "target", "source_language", "target_language", "dataset", "quality")

@@ -64,8 +64,14 @@ class Shar(Corpus):
             yield from ((split, path) for path in sorted(Path(root, split).glob("cuts*.jsonl*")))
 
     def sources(self) -> list[Path]:
-        """The folders: their times change with the files in them."""
-        return [Path(self.root, name) for name in (ABOUT_FILE, "index", *SPLITS)]
+        """The folders, whose times change with the files in them, and the files of cuts and of the index, which may change in
+        place."""
+        named = [Path(self.root, name) for name in (ABOUT_FILE, "index", *SPLITS)]
+        return [
+            *named,
+            *(path for _, path in self._cuts(self.root)),
+            *sorted(Path(self.root, "index").glob("*.parquet")),
+        ]
 
     def rows(self, skipped: SkipReport) -> Iterator[Utterance]:
         if not is_folder_of_shards(Path(self.root)):
