@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
+from mlsuperb.data.languages import can_be_token
 from mlsuperb.runtime.files import load_strict_json, strict_json, write_atomic
 from mlsuperb.types import Hypothesis
 
@@ -84,4 +85,9 @@ def _parse(line: str, *, place: str) -> Hypothesis:
     for name, expected in _FIELDS.items():
         if not isinstance(row[name], _ACCEPTED[str(expected)]) or isinstance(row[name], bool):
             raise ValueError(f"{place}: {name} is {row[name]!r}, expected {str(expected).replace('None', 'null')}")
+    for name in ("language", "predicted_language"):
+        if row[name] and not can_be_token(row[name]):
+            raise ValueError(
+                f"{place}: {name} is {row[name]!r}; a language's code holds no bracket and no white space (eng, not [eng])"
+            )
     return Hypothesis(**row)

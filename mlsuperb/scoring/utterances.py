@@ -6,21 +6,26 @@
 - Nothing but that is done to the hypothesis: a decoded `<unk>` is five characters.
 - sclite ignores the case of ASCII letters (no `-s` and no `-e` in ESPnet's call; `src/sclite/{sclite,text}.c`). As the
   normaliser writes capitals, that only matters for `<unk>` (its `u` matches a `U`) and for phonemes.
-- The predicted language is the first `[xxx]` of the raw hypothesis (`local/split_results.py`).
+- The predicted language is the first language token of the raw hypothesis (`local/split_results.py`): `[xxx]`, or `[code]` for
+  any other code that the file has (`language_tokens`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
-from mlsuperb.data.text import first_language, normaliser
+from mlsuperb.data.text import LanguageTokens, normaliser
 from mlsuperb.scoring.alignment import Edits, Units, edit_counts
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
-LANGUAGE_TOKEN = re.compile(r"\[[a-z]{3}(?:_[a-z]{3})?\]")
 _NO_EDITS = Edits(0, 0, 0)
+
+
+def language_tokens(hypotheses: Iterable[Hypothesis]) -> LanguageTokens:
+    """The tokens by which hypotheses name languages: those of all references and of all predictions."""
+    codes = {code for one in hypotheses for code in (one.language, one.predicted_language)}
+    return LanguageTokens(code for code in codes if code)
 
 
 def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list[Counts]:
@@ -31,8 +36,9 @@ def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list
     """
     edits: Iterable[Edits] = (_NO_EDITS for _ in hypotheses)
     references: Sequence[Units] = [""] * len(hypotheses)
+    tokens = language_tokens(hypotheses)
     if facts.has_text:
-        pairs = [_folded_units(one, facts) for one in hypotheses]
+        pairs = [_folded_units(one, facts, tokens) for one in hypotheses]
         references = [reference for reference, _ in pairs]
         edits = edit_counts(references, [output for _, output in pairs])
     return [
@@ -42,27 +48,28 @@ def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list
             insertions=edit.insertions,
             deletions=edit.deletions,
             reference_length=len(reference),
-            lid_correct=int(facts.has_language and first_language(one.hypothesis) == one.language),
+            lid_correct=int(facts.has_language and tokens.first(one.hypothesis) == one.language),
             lid_total=int(facts.has_language),
         )
         for one, edit, reference in zip(hypotheses, edits, references, strict=True)
     ]
 
 
-def _folded_units(one: Hypothesis, facts: TaskFacts) -> tuple[Units, Units]:
+def _folded_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[Units, Units]:
     """Reference and hypothesis as they are aligned, ASCII in lower case."""
-    reference, output = map(_lower_ascii, compared_texts(one, facts))
+    reference, output = map(_lower_ascii, compared_texts(one, facts, tokens))
     return (reference, output) if facts.units == "char" else (reference.split(), output.split())
 
 
-def compared_units(one: Hypothesis, facts: TaskFacts) -> tuple[Units, Units]:
+def compared_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[Units, Units]:
     """Reference and hypothesis as they are shown: characters, or what spaces part (phonemes, words), in their own case."""
-    reference, output = compared_texts(one, facts)
+    reference, output = compared_texts(one, facts, tokens)
     return (reference.strip(), output.strip()) if facts.units == "char" else (reference.split(), output.split())
 
 
-def compared_texts(one: Hypothesis, facts: TaskFacts) -> tuple[str, str]:
-    """Reference and hypothesis of one utterance as they are compared, in their own case."""
+def compared_texts(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[str, str]:
+    """Reference and hypothesis of one utterance as they are compared, in their own case. `tokens`: `language_tokens` of all
+    hypotheses that it is one of."""
     reference = " ".join(normaliser(facts.normaliser)(one.reference).split())
     output = " ".join(one.hypothesis.split())
     if facts.units == "phoneme":
@@ -70,7 +77,7 @@ def compared_texts(one: Hypothesis, facts: TaskFacts) -> tuple[str, str]:
 
         return to_phonemes(reference, one.language), output
     if facts.has_language:
-        return (f" {reference}" if reference else ""), LANGUAGE_TOKEN.sub("", output)
+        return (f" {reference}" if reference else ""), tokens.removed(output)
     return reference, output
 
 

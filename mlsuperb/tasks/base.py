@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from mlsuperb.data.phonemes import PHONEME_LANGUAGES, missing_extra, to_phonemes
-from mlsuperb.data.text import first_language, normaliser
+from mlsuperb.data.text import LanguageTokens, normaliser
 from mlsuperb.types import TaskFacts, Utterance
 
 SPACE = "<space>"
@@ -86,9 +86,9 @@ class Task:
             return " ".join(tokens)
         return "".join(" " if token == SPACE else token for token in tokens)
 
-    def language(self, text: str) -> str | None:
-        """The language a raw output names, if this task names one."""
-        return first_language(text) if self.has_language else None
+    def language(self, text: str, tokens: LanguageTokens) -> str | None:
+        """The language a raw output names, if this task names one. `tokens`: those of the languages that the model knows."""
+        return tokens.first(text) if self.has_language else None
 
     def _units(self, utterance: Utterance) -> list[str]:
         text = " ".join(normaliser(self.normaliser)(utterance.text).split())

@@ -230,6 +230,11 @@ def test_errors(tmp_path):
     with pytest.raises(ValueError, match=r"language of 'a': 'de' is not an ISO.*'deu'.*data\.extra_languages=\[de\]"):
         prepare(corpus_of(utterance(wave, language="de")), folder=None)
     assert len(prepare(corpus_of(utterance(wave, language="de"), extra_languages=["de"]), folder=None).manifest) == 1
+    for bad in ("[de]", "d e"):
+        with pytest.raises(ValueError, match=r"data\.extra_languages: .* cannot be a language code.*another code\.$"):
+            prepare(corpus_of(utterance(wave, language=bad), extra_languages=[bad]), folder=None)
+        with pytest.raises(ValueError, match=r"^language of 'a': .* cannot be a language code"):
+            prepare(corpus_of(utterance(wave, language=bad)), folder=None)
     with pytest.raises(ValueError, match=r"b\.wav has 8000.*\(1 files"):
         prepare(corpus_of(utterance(wave), utterance(other), resample=False), folder=None)
     with pytest.raises(

@@ -7,7 +7,7 @@ from finished_runs import facts, scored
 
 from mlsuperb.data.corpora.ml_superb_release import few_shot_ids
 from mlsuperb.scoring.protocols import v1
-from mlsuperb.scoring.utterances import compared_texts, utterance_counts
+from mlsuperb.scoring.utterances import compared_texts, language_tokens, utterance_counts
 
 
 def counts_of(one, task="asr_lid", **options):
@@ -36,8 +36,9 @@ def test_space_after_the_language_counts_on_both_sides(utterance):
 
 def test_whitespace_runs_are_one_space_and_inner_language_tokens_leave_theirs(utterance):
     one = utterance("eng", " ab \t c\u3000d ", "[eng]  AB  C\u00a0D ")
-    assert compared_texts(one, facts()) == (" AB C D", " AB C D")
-    assert compared_texts(utterance("eng", "ab cd", "[eng] AB [org_jpn] CD"), facts())[1] == " AB  CD"
+    assert compared_texts(one, facts(), language_tokens([one])) == (" AB C D", " AB C D")
+    other = utterance("eng", "ab cd", "[eng] AB [org_jpn] CD")
+    assert compared_texts(other, facts(), language_tokens([other]))[1] == " AB  CD"
 
 
 def test_empty_reference_makes_insertions_only(utterance):

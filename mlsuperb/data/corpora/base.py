@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages, some, with_durations
-from mlsuperb.data.languages import language_problems
+from mlsuperb.data.languages import extra_problems, language_problems
 from mlsuperb.data.preparation import Preparation
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
@@ -221,7 +221,8 @@ class Corpus(Reader):
     def problems(cls, **settings: Any) -> list[str]:
         extra = settings.get("extra_languages") or ()
         pairs = settings.get("pairs") or []
-        found = language_problems(settings.get("languages") or (), setting="data.languages", extra=extra)
+        found = extra_problems(extra, group="data")
+        found += language_problems(settings.get("languages") or (), setting="data.languages", extra=extra)
         bad_pairs = [pair for pair in pairs if len(pair) != 2]
         found += [f"data.pairs: {pair!r} is not a [language, dataset] pair." for pair in bad_pairs]
         if not bad_pairs:

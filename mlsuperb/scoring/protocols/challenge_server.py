@@ -7,6 +7,7 @@ import re
 from mlsuperb.scoring.protocols.challenge import (
     DIALECT_SPLIT,
     Challenge,
+    Languages,
     Pair,
     joined,
     language_of,
@@ -26,7 +27,7 @@ class ChallengeServer(Challenge):
     title = "2025 challenge, as its server scored"
     leave_out_unscored = True
 
-    def pair(self, one: Hypothesis) -> Pair:
+    def pair(self, one: Hypothesis, known: Languages) -> Pair:
         """An utterance as it is compared."""
         language = language_of(one)
 
@@ -34,7 +35,7 @@ class ChallengeServer(Challenge):
             return _PUNCTUATION.sub("", joined(text, language)).upper()
 
         predicted, _, text = one.hypothesis.partition(" ")
-        reference = " ".join(reference_of(one).split())
+        reference = " ".join(reference_of(one, known.tokens).split())
         if one.split == DIALECT_SPLIT:
             reference = f"[{language}] {reference}".strip()
         return Pair(
