@@ -12,7 +12,7 @@ How our fields become their lines `uttid [iso] text`:
   another length, which the challenge has not, are taken as long as they are.
 - Server form: the raw hypothesis is cut at its first space, as the example submission does: the predicted language
   (brackets stripped) and the text. The server then drops the first word of the text, taking it for the language, and
-  does not drop the language from dialect references.
+  does not drop the language from dialect references; in the others, runs of white space become one space.
 
 An utterance whose normalised reference is empty counts for neither error rate nor accuracy. A hypothesis without text,
 at which the original stops or which it passes over, is all deletions here, and one without a language is a wrong
