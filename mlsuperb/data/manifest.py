@@ -27,7 +27,7 @@ from mlsuperb.types import Utterance
 
 SPLITS = ("train", "dev", "test", "dev_dialect")
 SPLIT_HASH_VERSION = 1
-MANIFEST_VERSION = 1  # raise it when the same corpus and settings would give another manifest
+MANIFEST_VERSION = 2  # raise it when the same corpus and settings would give another manifest
 
 _ADDED_SINCE = {
     "text": "required",
@@ -64,11 +64,12 @@ def number_columns(record: type[RowType]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A corpus, ready to use: `manifest` with the columns of the corpus' record (`Utterance`, `TextPair`), and what was
-    skipped on the way (`SkipReport.to_dict()`)."""
+    """A corpus, ready to use: `manifest` with the columns of the corpus' record (`Utterance`, `TextPair`), what was skipped on
+    the way (`SkipReport.to_dict()`), and texts of the vocabulary that are not in the manifest (`SkipReport.texts`)."""
 
     manifest: pd.DataFrame
     skipped: dict[str, dict[str, Any]]
+    texts: Sequence[tuple[str, str, str]] = ()
 
 
 def prepare(corpus: Reader, *, folder: Path | None) -> Prepared:
@@ -88,7 +89,7 @@ def prepare(corpus: Reader, *, folder: Path | None) -> Prepared:
     skipped = SkipReport()
     frame = corpus.usable(to_frame(corpus.rows(skipped), corpus.record), skipped)
     validate(frame, corpus.record)
-    prepared = Prepared(frame, skipped.to_dict())
+    prepared = Prepared(frame, skipped.to_dict(), skipped.texts)
     _log.info("%d rows; %s", len(frame), skipped)
     if folder is not None:
         # The fingerprint of now, not of before: some readers write audio files, which are sources, while they read.
@@ -274,13 +275,13 @@ def _stored(folder: Path, fingerprint: str, record: type[RowType]) -> Prepared |
     if metadata.get(_FINGERPRINT, b"").decode() != fingerprint or stored.get("fingerprint") != fingerprint:
         return None
     _log.info("%s is up to date", manifest)
-    return Prepared(read_manifest(manifest, record), stored["skipped"])
+    return Prepared(read_manifest(manifest, record), stored["skipped"], [*map(tuple, stored["texts"])])
 
 
 def _store(prepared: Prepared, folder: Path, fingerprint: str, record: type[RowType]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_manifest(prepared.manifest, folder / "manifest.parquet", fingerprint=fingerprint, record=record)
     report = folder / "skipped.json"
-    content = {"fingerprint": fingerprint, "skipped": prepared.skipped}
+    content = {"fingerprint": fingerprint, "skipped": prepared.skipped, "texts": prepared.texts}
     with replaced(report) as scratch:
         scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

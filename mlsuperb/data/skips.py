@@ -17,10 +17,14 @@ class SkipReport:
 
     Args:
         reasons: an earlier report (`to_dict()`), which is added to.
+
+    Attributes:
+        texts: (language, dataset, text) of training utterances that are not trained on, but whose texts are of the vocabulary.
     """
 
     def __init__(self, reasons: dict[str, dict[str, Any]] | None = None) -> None:
         self._reasons = {} if reasons is None else reasons
+        self.texts: list[tuple[str, str, str]] = []
 
     def add(self, reason: str, name: str, *, split: str = "") -> None:
         """Count one item called `name`; `split` is empty where it belongs to none."""
@@ -45,6 +49,7 @@ class SkipReport:
 
     def include(self, other: SkipReport, *, part: str) -> None:
         """Add the report on a part of a corpus, under the part's name."""
+        self.texts += other.texts
         for reason, entry in other.to_dict().items():
             total = self._reasons.setdefault(reason, {"count": 0, "splits": {}, "examples": []})
             for name in ("splits", "seconds"):

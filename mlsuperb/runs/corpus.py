@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mlsuperb.data.corpora.base import Corpus
-from mlsuperb.data.manifest import prepare, split_hash
+from mlsuperb.data.manifest import Prepared, prepare, split_hash
 from mlsuperb.runs.identity import signature
 from mlsuperb.runtime import ranks
 
@@ -22,8 +22,8 @@ def manifest_folder(config: Mapping[str, Any]) -> Path:
     return Path(config["manifests"]) / f"{config['data']['name']}-{signature({'data': config['data']})}"
 
 
-def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The manifest of a configuration's corpus, and its record for the result."""
+def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[Prepared, dict[str, Any]]:
+    """A configuration's corpus, and its record for the result."""
     prepared = ranks.main_first(lambda: prepare(corpus, folder=manifest_folder(config)))
     splits = {
         str(split): {
@@ -45,7 +45,7 @@ def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[pd.DataF
         "datasets": {str(split): _datasets(rows) for split, rows in prepared.manifest.groupby("split")},
         "skipped": prepared.skipped,
     }
-    return prepared.manifest, record
+    return prepared, record
 
 
 def test_rows(corpus: Corpus, manifest: pd.DataFrame, *, name: str) -> pd.DataFrame:

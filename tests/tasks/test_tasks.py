@@ -20,6 +20,14 @@ def test_targets_of_the_three_tracks() -> None:
     assert ASRLID().target(hello) == ["[eng]", "<space>", "H", "I", "<space>", "A"]
 
 
+def test_a_text_that_is_empty_once_normalised_leaves_the_language_to_train_on() -> None:
+    """As in ESPnet's stage 4, which drops lines with nothing behind the id: `[iso]` stands there."""
+    silent = utterance("[noise] ...!?")
+    assert (ASR().keeps(silent.text), ASRLID().keeps(silent.text), LID().keeps(silent.text)) == (False, True, True)
+    assert (ASRLID().target(silent), LID().target(silent)) == (["[eng]"], ["[eng]"])
+    assert all(task.keeps("A ...!?") for task in (ASR(), ASRLID(), LID()))
+
+
 @pytest.mark.parametrize("task", [ASR(), LID(), ASRLID()])
 def test_text_spells_the_target(task: ASR | LID | ASRLID) -> None:
     text = task.text(task.target(utterance("Hi a", "org_jpn")))

@@ -24,6 +24,7 @@ TO_THE_END_S = float("nan")  # a raw row's duration where only the audio file kn
 
 EMPTY_TEXT = "empty text"
 TOO_LONG = "longer than max_duration_s"
+AS_LONG = "as long as max_duration_s"
 TOO_SHORT = "not longer than min_duration_s"
 BEYOND_HOURS = "beyond max_train_hours"
 
@@ -79,8 +80,10 @@ class Corpus(Reader):
             last no longer than this, so that a smaller set is always a part of a larger one.
         hours_seed: take them in an order that is drawn by this seed instead (`+data.hours_seed=0`): a corpus that is sorted by
             speaker would give few of them. A smaller set is a part of a larger one of the same seed.
-        max_duration_s: train and dev utterances above this are dropped (ML-SUPERB: 20 s); test is never filtered.
-        min_duration_s: train and dev utterances of no more than this are dropped (ESPnet's `asr.sh`: 0.1 s).
+        max_duration_s: train and dev utterances of this or more are dropped (ML-SUPERB: 20 s); test is never filtered.
+        min_duration_s: train and dev utterances of no more than this are dropped (ESPnet's `asr.sh`: 0.1 s). Texts of such short
+            ones, and of those of just `max_duration_s`, count for the vocabulary: ML-SUPERB's data preparation keeps them, and
+            `asr.sh` drops them (stage 4) when it has listed the tokens.
         resample: convert files with another rate than 16 kHz when they are read; false makes such a file an error.
         extra_languages: codes outside ISO 639-3 to allow.
         on_bad: what to do about audio that is missing, unreadable or too short for its segment: count it and go on, or
@@ -125,9 +128,7 @@ class Corpus(Reader):
             frame = skipped.drop(frame, frame["text"].str.strip() == "", EMPTY_TEXT)
         frame = self._with_durations(frame, skipped)
         if self.preparation is None:
-            filtered = frame["split"].isin(FILTERED_SPLITS)
-            frame = skipped.drop(frame, filtered & (frame["duration_s"] > self.max_duration_s), TOO_LONG)
-            frame = skipped.drop(frame, filtered[frame.index] & (frame["duration_s"] <= self.min_duration_s), TOO_SHORT)
+            frame = self._within_limits(frame, skipped)
         if self.max_train_hours is not None:
             train = frame[frame["split"] == "train"]
             if self.hours_seed is not None:
@@ -135,6 +136,18 @@ class Corpus(Reader):
             hours = train.groupby(["language", "dataset"])["duration_s"].cumsum() / 3600
             frame = skipped.drop(frame, frame.index.isin(hours.index[hours > self.max_train_hours]), BEYOND_HOURS)
         return self._prepared(frame, skipped)
+
+    def _within_limits(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
+        """The rows of a length that is trained on, and those of the other splits."""
+        duration_s, filtered = frame["duration_s"], frame["split"].isin(FILTERED_SPLITS)
+        at_limits = {AS_LONG: duration_s == self.max_duration_s, TOO_SHORT: duration_s <= self.min_duration_s}
+        if self.text == "required" and self.max_train_hours is None:  # which hours are taken is not known yet
+            unused = frame[at_limits[AS_LONG] | at_limits[TOO_SHORT]]
+            rows = unused[unused["split"] == "train"][["language", "dataset", "text"]]
+            skipped.texts += rows.itertuples(index=False, name=None)
+        for reason, mask in ({TOO_LONG: duration_s > self.max_duration_s} | at_limits).items():
+            frame = skipped.drop(frame, (filtered & mask)[frame.index], reason)
+        return frame
 
     def _with_durations(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
         """The rows whose audio can be used, with their durations filled in, by the headers of all files."""

@@ -119,6 +119,7 @@ class Several(Corpus):
             if self.splits and name in self.splits:
                 frame = frame[frame["split"].isin(self.splits[name])]
             frame = part.usable(frame, own)
+        own.texts = [text for text in own.texts if self.wants(*text[:2])]
         skipped.include(own, part=name)
         return frame
 
