@@ -37,7 +37,8 @@ def to_phonemes(text: str, language: str) -> str:
 
     `jpn`: pyopenjtalk's g2p, pauses included. `cmn`: initials and finals of the syllables that pypinyin finds, the tone as a
     digit after the final, as ESPnet's `pypinyin_g2p_phone` makes them of `Style.TONE3` with the pypinyin 0.44 that it asks for
-    (later versions lose finals there). What is no syllable (punctuation, foreign letters) is a phone as it stands, but for numbers.
+    (later versions lose finals there). What is no syllable (punctuation, foreign letters) is a phone as it stands; numbers are
+    none.
 
     Raises:
         ValueError: the language has no phonemes here, or the extra `phonemes` is not installed.
@@ -67,10 +68,10 @@ def _phones(segment: str) -> list[str]:
     """Of a syllable or of what stands between syllables: `zhong1` becomes `zh`, `ong1`."""
     found = _INITIAL.match(segment)
     initial = found.group() if found else ""
-    if segment[-1].isdigit():
-        rest = _final(segment[:-1]) + segment[-1]
-    else:
-        rest = _final(segment) if segment[-1].isalnum() else segment
+    rest = segment
+    if segment[-1].isalnum():
+        tone = segment[-1] if segment[-1].isdigit() else ""
+        rest = _final(segment.removesuffix(tone)) + tone
     return [part for part in (initial, rest) if part and not part.isdigit()]
 
 
