@@ -4,6 +4,9 @@
 - Of ASR+LID, the language tokens are deleted and the space after them stays: both sides of most utterances begin with a
   space, which counts as a character.
 - Nothing but that is done to the hypothesis: a decoded `<unk>` is five characters.
+- `@` is sclite's word for nothing: it costs nothing, on either side (`wwd_WORD` in `src/sclite/word.c`). Only texts that keep
+  punctuation have it (`normaliser=raw`, imported models). `{ a / b }`, alternatives to sclite, are compared as they stand here,
+  with a warning.
 - sclite ignores the case of ASCII letters (no `-s` and no `-e` in ESPnet's call; `src/sclite/{sclite,text}.c`). As the
   normaliser writes capitals, that only matters for `<unk>` (its `u` matches a `U`) and for phonemes.
 - The predicted language is the first language token of the raw hypothesis (`local/split_results.py`): `[xxx]`, or `[code]` for
@@ -12,6 +15,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 from mlsuperb.data.text import LanguageTokens, normaliser
@@ -19,7 +23,9 @@ from mlsuperb.scoring.alignment import Edits, Units, edit_counts
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
+log = logging.getLogger(__name__)
 _NO_EDITS = Edits(0, 0, 0)
+_NOTHING, _ALTERNATIVES = "@", "{"  # to sclite
 
 
 def language_tokens(hypotheses: Iterable[Hypothesis]) -> LanguageTokens:
@@ -40,6 +46,13 @@ def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list
     if facts.has_text:
         pairs = [_folded_units(one, facts, tokens) for one in hypotheses]
         references = [reference for reference, _ in pairs]
+        if num_braces := sum(_ALTERNATIVES in reference or _ALTERNATIVES in output for reference, output in pairs):
+            log.warning(
+                "%d of %d utterances hold a brace, which sclite would read as the beginning of alternatives ({ a / b }); here "
+                "it is a character like others, so their error counts may not be sclite's",
+                num_braces,
+                len(pairs),
+            )
         edits = edit_counts(references, [output for _, output in pairs])
     return [
         Counts(
@@ -56,9 +69,13 @@ def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list
 
 
 def _folded_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[Units, Units]:
-    """Reference and hypothesis as they are aligned, ASCII in lower case."""
+    """Reference and hypothesis as they are aligned, ASCII in lower case, without `@`."""
     reference, output = map(_lower_ascii, compared_texts(one, facts, tokens))
-    return (reference, output) if facts.units == "char" else (reference.split(), output.split())
+    if facts.units == "char":
+        return reference.replace(_NOTHING, ""), output.replace(_NOTHING, "")
+    return [unit for unit in reference.split() if unit != _NOTHING], [
+        unit for unit in output.split() if unit != _NOTHING
+    ]
 
 
 def compared_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[Units, Units]:

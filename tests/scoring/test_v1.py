@@ -57,6 +57,30 @@ def test_unk_is_five_characters(utterance):
     assert (found.substitutions, found.insertions) == (0, 4)
 
 
+def test_sclites_word_for_nothing_costs_nothing(utterance):
+    """`@` in a hypothesis, and in a reference that keeps its punctuation (SCTK, `src/sclite/word.c`)."""
+    found = counts_of(utterance("eng", "ab", "@A@X@"), task="asr")
+    assert (found.reference_length, found.substitutions, found.errors) == (2, 1, 1)
+    for reference, output, errors in (
+        ("a@b", "a@b", 0),
+        ("a@b", "ab", 0),
+        ("a@b", "@axb", 1),
+        ("@", "", 0),
+        ("@", "b", 1),
+    ):
+        found = counts_of(utterance("eng", reference, output), task="asr", normaliser="raw")
+        assert (found.reference_length, found.errors) == (len(reference.replace("@", "")), errors)
+    assert counts_of(utterance("eng", "a@b", "[eng] a@b"), normaliser="raw").errors == 0
+
+
+def test_alternatives_are_told(utterance, caplog):
+    ones = [utterance("eng", "ab", "AB"), utterance("eng", "ab", "{A/B}")]
+    assert counts_of(ones[0], task="asr").errors == 0
+    assert caplog.text == ""
+    utterance_counts(ones, facts("asr"))
+    assert "1 of 2 utterances hold a brace, which sclite would read as the beginning of alternatives" in caplog.text
+
+
 def test_only_ascii_case_is_ignored(utterance):
     # raw: the reference keeps its case
     assert counts_of(utterance("eng", "Ab", "aB"), task="asr", normaliser="raw").errors == 0
