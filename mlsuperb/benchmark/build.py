@@ -27,7 +27,7 @@ from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.greedy import Greedy
-from mlsuperb.runs.corpus import prepared_corpus, test_rows
+from mlsuperb.runs.corpus import prepared_corpus, test_rows, untrained_splits
 from mlsuperb.runs.run import Run
 from mlsuperb.runs.store import read_config
 from mlsuperb.runtime import ranks
@@ -81,7 +81,7 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     corpus = build_corpus(config)
     prepared, record = prepared_corpus(corpus, config)
     manifest = prepared.manifest
-    run.pin("data", record["splits"])
+    run.pin("data", record["splits"], but_for=untrained_splits(corpus))
     parts = {name: manifest[manifest["split"] == name] for name in (TRAIN, DEV)}
     for name, rows in parts.items():
         if rows.empty:

@@ -27,11 +27,12 @@ from mlsuperb.types import Utterance
 
 SPLITS = ("train", "dev", "test", "dev_dialect")
 SPLIT_HASH_VERSION = 1
-MANIFEST_VERSION = 2  # raise it when the same corpus and settings would give another manifest
+MANIFEST_VERSION = 3  # raise it when the same corpus and settings would give another manifest
 
 _ADDED_SINCE = {
     "text": "required",
     "preparation": None,
+    "decode": True,
     "hours_seed": None,
     "keep_quality": None,
 }  # settings that old manifests lack: with these values they change nothing

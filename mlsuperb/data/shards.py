@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 
 from mlsuperb.data.arrow import same_rows
-from mlsuperb.data.audio import member
+from mlsuperb.data.audio_file import member
 from mlsuperb.data.manifest import columns, read_columns
 from mlsuperb.types import Utterance
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from mlsuperb.data.checks import FILTERED_SPLITS
 from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.manifest import Prepared, prepare, split_hash
 from mlsuperb.runs.identity import signature
@@ -46,6 +47,12 @@ def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[Prepared
         "skipped": prepared.skipped,
     }
     return prepared, record
+
+
+def untrained_splits(corpus: Corpus) -> tuple[str, ...]:
+    """The splits that results are made of and that nothing is trained on or chosen by: a run can end on another test set than
+    it began with, such as one from which a file that cannot be read was taken."""
+    return tuple(split for split in corpus.evaluation_splits() if split not in FILTERED_SPLITS)
 
 
 def test_rows(corpus: Corpus, manifest: pd.DataFrame, *, name: str) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -101,8 +101,11 @@ class Run:
         starts = json.loads(history.read_text(encoding="utf-8")) if history.exists() else []
         write_json(history, [*starts, self.environment])
 
-    def pin(self, name: str, value: Any) -> None:
+    def pin(self, name: str, value: Any, *, but_for: Collection[str] = ()) -> None:
         """Record `value` at the first start; refuse another one later.
+
+        Args:
+            but_for: splits of which a change is told and accepted: nothing is trained on them.
 
         Raises:
             ValueError: it changed, so what was trained so far would not be what the result says.
@@ -110,7 +113,13 @@ class Run:
         if not ranks.is_main():
             return
         path = self.folder / f"{name}.json"
-        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != value:
+        earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else value
+        for key in but_for:
+            if earlier.get(key) != value.get(key):
+                log.warning(
+                    "the %s of split %s changed since this run was started; its result is of it as it is now", name, key
+                )
+        if _without(earlier, but_for) != _without(value, but_for):
             raise ValueError(
                 f"the {name} of this run changed since it was started (see {path}); restore it, or start anew with "
                 "run_name=..."
@@ -126,3 +135,7 @@ class Run:
             self.folder / "status.json",
             {"run_id": self.id, "state": self.state, "pid": os.getpid(), "updated": now(), **self._progress},
         )
+
+
+def _without(record: Any, keys: Collection[str]) -> Any:
+    return {key: value for key, value in record.items() if key not in keys} if keys else record

@@ -32,6 +32,8 @@ class Translation:
 
     def __call__(self, config: Mapping[str, Any], run: Run) -> None:
         """The data flow."""
+        from mlsuperb.config.build import instantiate
+        from mlsuperb.runs.corpus import untrained_splits
         from mlsuperb.runs.decoding import decode
         from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
         from mlsuperb.training.progress import Progress
@@ -40,7 +42,7 @@ class Translation:
 
         recogniser = build.build_recogniser(config, parts=build.needed_parts(config))
         given = data.build_data(config, recogniser.model.translator)
-        run.pin("data", given.record["splits"])
+        run.pin("data", given.record["splits"], but_for=untrained_splits(instantiate(config["data"])))
         run.pin(MODEL, recogniser.model.translator.record())
         progress = build.train(config, recogniser, given, run=run) if given.sides else Progress()
         figures = build.validate(recogniser, given) if given.sides else {}

@@ -41,7 +41,7 @@ def data(tmp_path: Path) -> Any:
 
     def made(task: str) -> build.Data:
         config = compose(["data=table", *tables, "data.language=deu", f"task={task}", f"manifests={tmp_path / 'm'}"])
-        return build.build_data(config, run=SimpleNamespace(folder=tmp_path, pin=lambda *_: None))  # type: ignore[arg-type]
+        return build.build_data(config, run=SimpleNamespace(folder=tmp_path, pin=lambda *_, **__: None))  # type: ignore[arg-type]
 
     return made
 

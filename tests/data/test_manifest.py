@@ -14,6 +14,7 @@ from corpus_trees import ListCorpus, utterance, write_wave
 from mlsuperb.data import manifest as module
 from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.manifest import (
+    MANIFEST_VERSION,
     _fingerprint,
     each_record,
     prepare,
@@ -415,6 +416,6 @@ def test_a_setting_that_old_manifests_lack_leaves_their_fingerprint(tmp_path):
         "min_duration_s": 0.1, "resample": True, "extra_languages": [], "on_bad": "skip", "given": [], "files": [],
     }  # fmt: skip
     reader = f"{ListCorpus.__module__}.{ListCorpus.__qualname__}"
-    text = json.dumps([module.MANIFEST_VERSION, {"reader": reader, **old}, []], sort_keys=True)
+    text = json.dumps([MANIFEST_VERSION, {"reader": reader, **old}, []], sort_keys=True)
     assert _fingerprint(ListCorpus(**settings)) == hashlib.sha256(text.encode()).hexdigest()
     assert _fingerprint(ListCorpus(**settings, text="optional")) != _fingerprint(ListCorpus(**settings))

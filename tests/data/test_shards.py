@@ -18,7 +18,8 @@ import soundfile
 from corpus_trees import ListCorpus
 from shar_folders import row, wave_of, write_shar
 
-from mlsuperb.data.audio import audio_info, load_audio
+from mlsuperb.data.audio import load_audio
+from mlsuperb.data.audio_file import audio_info
 from mlsuperb.data.corpora.shar import Shar
 from mlsuperb.data.manifest import Prepared, prepare, records, split_hash, to_frame
 from mlsuperb.data.shard_writing import Sharding, Units, planned, write_shards

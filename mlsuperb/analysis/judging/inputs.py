@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mlsuperb.data.audio import audio_info, load_audio
+from mlsuperb.data.audio import load_audio
+from mlsuperb.data.audio_file import audio_info
 from mlsuperb.data.corpora.tables import read_table
 from mlsuperb.data.languages import language_problems
 from mlsuperb.data.manifest import read_manifest, records

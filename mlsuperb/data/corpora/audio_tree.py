@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveFloat
 
-from mlsuperb.data.audio import EXTENSIONS
+from mlsuperb.data.audio_file import EXTENSIONS
 from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance

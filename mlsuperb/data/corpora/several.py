@@ -47,6 +47,7 @@ class Several(Corpus):
     resample: bool = field(default=True, init=False)  # a part without it has refused other rates already
     extra_languages: Codes = field(default_factory=list, init=False)
     on_bad: Literal["skip", "error"] = field(default="skip", init=False)
+    decode: bool = field(default=True, init=False)
     text: Literal["required", "optional"] = field(default="required", init=False)
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from mlsuperb.data.arrow import text_array
-from mlsuperb.data.audio import DAMAGED_SHARD, MEMBER
+from mlsuperb.data.audio_file import DAMAGED_SHARD, MEMBER
 from mlsuperb.data.checks import MISSING_AUDIO, some
 from mlsuperb.data.corpora.base import Corpus, folder_problems
 from mlsuperb.data.manifest import SPLITS, each_record
