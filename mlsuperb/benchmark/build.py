@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from mlsuperb.config.build import instantiate
 from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.dataset import Speech, SpeechDataset
 from mlsuperb.data.loading import Loading
+from mlsuperb.data.manifest import each_record
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
@@ -71,13 +72,16 @@ def build_corpus(config: Mapping[str, Any]) -> Corpus:
 
 def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The manifest of a configuration's corpus, and its record for the result."""
-    return prepared_corpus(build_corpus(config), config)
+    prepared, record = prepared_corpus(build_corpus(config), config)
+    return prepared.manifest, record
 
 
 def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     """Prepare the corpus, count the vocabulary, pin both to the run."""
-    manifest, record = read_data(config)
-    run.pin("data", record["splits"], but_for=untrained_splits(build_corpus(config)))
+    corpus = build_corpus(config)
+    prepared, record = prepared_corpus(corpus, config)
+    manifest = prepared.manifest
+    run.pin("data", record["splits"], but_for=untrained_splits(corpus))
     parts = {name: manifest[manifest["split"] == name] for name in (TRAIN, DEV)}
     for name, rows in parts.items():
         if rows.empty:
@@ -85,29 +89,34 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
                 f"data={config['data']['name']} has no {name} utterance after filtering; look at data.languages, "
                 "data.datasets and `mlsuperb data describe data=...`"
             )
-    parts["test"] = test_rows(build_corpus(config), manifest, name=config["data"]["name"])
+    parts["test"] = test_rows(corpus, manifest, name=config["data"]["name"])
     task: Task = instantiate(config["task"])
     task.check_languages(set(manifest["language"]))
     loading: Loading = instantiate(config["loading"])
-    resample = build_corpus(config).resample
     for name in (TRAIN, DEV):
-        empty = ~parts[name]["text"].map(task.keeps).astype(bool)  # ESPnet's `asr.sh` stage 4 drops them, too
+        empty = ~parts[name]["text"].map(task.keeps).astype(bool)
         parts[name] = SkipReport(record["skipped"]).drop(parts[name], empty, EMPTY_AFTER)
-    utterances = loading.dataset(parts[TRAIN], encode=None, resample=resample)
-    vocabulary = Vocabulary.build(
-        (task.target(utterances.utterance(index)) for index in range(len(utterances))),
-        specials=get_object(config["objective"]["_target_"]).specials,
-    )
+    specials = get_object(config["objective"]["_target_"]).specials
+    vocabulary = Vocabulary.build(_targets(parts[TRAIN], prepared.texts, task), specials=specials)
     if ranks.is_main():
         vocabulary.save(run.folder / TOKENS_FILE)
     encode = partial(_token_indices, task=task, vocabulary=vocabulary)
     for name, split in record["splits"].items():
         log.info("%s: %s utterances, %.2f h", name, f"{split['num_utterances']:,}", split["duration_s"] / 3600)
     return Data(
-        **{name: loading.dataset(rows, encode=encode, resample=resample) for name, rows in parts.items()},
+        **{name: loading.dataset(rows, encode=encode, resample=corpus.resample) for name, rows in parts.items()},
         vocabulary=vocabulary,
         record=record,
     )
+
+
+def _targets(train: pd.DataFrame, texts: Iterable[tuple[str, str, str]], task: Task) -> Iterator[list[str]]:
+    """The targets that tokens are counted in: of the training utterances, then of further (language, dataset, text)."""
+    one = None
+    for one in each_record(train, Utterance):
+        yield task.target(one)
+    if one is not None:  # else there is nothing to train on
+        yield from (task.target(replace(one, language=language, text=text)) for language, _, text in texts)
 
 
 def _token_indices(utterance: Utterance, *, task: Task, vocabulary: Vocabulary) -> np.ndarray:

@@ -78,6 +78,7 @@ class Benchmark:
     def evaluate(self, run: Path, config: Mapping[str, Any], folder: Path, *, language: str | None) -> None:
         """See `mlsuperb.runs.job.Evaluates`."""
         from mlsuperb.benchmark import build, result
+        from mlsuperb.data.text import codes_of_tokens
         from mlsuperb.runs.corpus import test_rows
         from mlsuperb.runs.decoding import decode
         from mlsuperb.runs.environment import environment
@@ -91,7 +92,7 @@ class Benchmark:
         manifest, record = build.read_data(config)
         corpus = build.build_corpus(config)
         test = test_rows(corpus, manifest, name=config["data"]["name"])
-        unknown = sorted(set(test["language"]) - {token.strip("[]") for token in recogniser.vocabulary.tokens})
+        unknown = sorted(set(test["language"]) - set(codes_of_tokens(recogniser.vocabulary.tokens)))
         if recogniser.task.has_language and unknown:
             log.warning("not in the training data, so never recognised: %s", ", ".join(unknown))
         with held(folder):

@@ -12,6 +12,7 @@ from rapidfuzz.distance import Levenshtein
 from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loading
+from mlsuperb.data.text import LanguageTokens, codes_of_tokens
 from mlsuperb.data.vocabulary import IGNORED, Vocabulary
 from mlsuperb.decoding.base import Decoder
 from mlsuperb.runs.decoding import batches_of_rank
@@ -44,6 +45,7 @@ class Recogniser:
     precision: str
 
     def __post_init__(self) -> None:
+        self._languages = LanguageTokens(codes_of_tokens(self.vocabulary.tokens))
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     @property
@@ -123,4 +125,4 @@ class Recogniser:
             if self._stream is not None:
                 self._stream.synchronize()  # the model's stream may reuse the posteriors' memory once they are let go
         texts = (self.task.text(self.vocabulary.decode(one.tokens)) for one in decoded)
-        return [(text, self.task.language(text)) for text in texts]
+        return [(text, self.task.language(text, self._languages)) for text in texts]

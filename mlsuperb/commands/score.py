@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -12,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from mlsuperb import tasks
-from mlsuperb.data.text import NORMALISERS, first_language
+from mlsuperb.data.text import NORMALISERS
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runtime.files import strict_json, write_atomic
 from mlsuperb.scoring import protocols
@@ -20,7 +21,10 @@ from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, protocol_tables
+from mlsuperb.scoring.utterances import language_tokens
 from mlsuperb.types import Hypothesis, TaskFacts
+
+_BEGINNING = re.compile(r"\s*(\[[^\[\]\s]+\])")
 
 
 def facts_of(folder: Path, hypotheses: Sequence[Hypothesis], asked: Mapping[str, Any]) -> tuple[TaskFacts, bool, int]:
@@ -52,13 +56,26 @@ def facts_of(folder: Path, hypotheses: Sequence[Hypothesis], asked: Mapping[str,
 
 def infer_task(hypotheses: Sequence[Hypothesis]) -> TaskFacts:
     """ASR if no hypothesis names a language, LID if nothing but languages is there, else both; normaliser v1, characters."""
-    languages = [first_language(one.hypothesis) for one in hypotheses]
+    tokens = language_tokens(hypotheses)
+    languages = [tokens.first(one.hypothesis) for one in hypotheses]
     has_language = any(languages)
     has_text = not has_language or any(
         one.hypothesis.strip() not in ("", f"[{language}]") for one, language in zip(hypotheses, languages, strict=True)
     )
     known = tasks.known().values()
     return next(one().facts for one in known if (one.has_text, one.has_language) == (has_text, has_language))
+
+
+def _unknown_tokens(hypotheses: Sequence[Hypothesis]) -> str:
+    """A remark where hypotheses begin with what looks like a language token and is none; else an empty string."""
+    tokens = language_tokens(hypotheses)
+    begun = [_BEGINNING.match(tokens.removed_at_start(one.hypothesis)) for one in hypotheses]
+    if not (found := [match.group(1) for match in begun if match]):
+        return ""
+    return (
+        f"{len(found):,} hypotheses begin with {found[0]} or the like, which is the language of no reference, and is taken for "
+        "text. If it is a language, give its code as predicted_language."
+    )
 
 
 def _configured(node: Any, folder: Path) -> TaskFacts:
@@ -91,6 +108,8 @@ def main(arguments: Sequence[str]) -> None:
     console.print(f"{path}: {len(hypotheses):,} hypotheses; {settings}", markup=False)
     if remark := above_cap(num_trained):
         console.print(f"trained parameters{remark}, the limit of ML-SUPERB 2.0", markup=False)
+    if remark := _unknown_tokens(hypotheses):
+        console.print(remark, markup=False)
     if synthetic:
         console.print(SYNTHETIC, style="bold yellow")
     for cells in protocol_tables(scored):

@@ -18,7 +18,7 @@ from mlsuperb.data.audio import files_of
 from mlsuperb.data.corpora.base import Reader
 from mlsuperb.data.preparation import Preparation
 
-MANIFEST_VERSION = 2  # raise it when the same corpus and settings would give another manifest
+MANIFEST_VERSION = 3  # raise it when the same corpus and settings would give another manifest
 
 _ADDED_SINCE = {
     "text": "required",

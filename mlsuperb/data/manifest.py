@@ -58,11 +58,12 @@ def number_columns(record: type[RowType]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A corpus, ready to use: `manifest` with the columns of the corpus' record (`Utterance`, `TextPair`), and what was
-    skipped on the way (`SkipReport.to_dict()`)."""
+    """A corpus, ready to use: `manifest` with the columns of the corpus' record (`Utterance`, `TextPair`), what was skipped on
+    the way (`SkipReport.to_dict()`), and texts of the vocabulary that are not in the manifest (`SkipReport.texts`)."""
 
     manifest: pd.DataFrame
     skipped: dict[str, dict[str, Any]]
+    texts: Sequence[tuple[str, str, str]] = ()
 
 
 def prepare(corpus: Reader, *, folder: Path | None, look_at_audio: bool = False) -> Prepared:
@@ -90,7 +91,7 @@ def prepare(corpus: Reader, *, folder: Path | None, look_at_audio: bool = False)
     if folder is not None:
         # The fingerprint of now, not of before: some readers write audio files, which are sources, while they read.
         _store(frame, skipped, Path(folder), corpus, began_ns=began_ns)
-    return Prepared(frame, skipped.to_dict())
+    return Prepared(frame, skipped.to_dict(), skipped.texts)
 
 
 def to_frame(rows: Iterable[RowType], record: type[RowType] = Utterance) -> pd.DataFrame:
@@ -258,7 +259,7 @@ def _stored(folder: Path, corpus: Reader, *, look_at_audio: bool) -> Prepared | 
         _log.info("audio files have changed since %s was written, which is made again", manifest)
         return None
     _log.info("%s is up to date", manifest)
-    return Prepared(frame, stored["skipped"])
+    return Prepared(frame, stored["skipped"], [*map(tuple, stored["texts"])])
 
 
 def _store(frame: pd.DataFrame, skipped: SkipReport, folder: Path, corpus: Reader, *, began_ns: int) -> None:
@@ -270,6 +271,6 @@ def _store(frame: pd.DataFrame, skipped: SkipReport, folder: Path, corpus: Reade
         "dropped": file_stamps(files, before_ns=began_ns),
         "kept": audio_digest(frame["audio"]) if "audio" in frame else None,
     }
-    content = {"fingerprint": known, "skipped": skipped.to_dict(), "audio": audio}
+    content = {"fingerprint": known, "skipped": skipped.to_dict(), "texts": skipped.texts, "audio": audio}
     with replaced(folder / "skipped.json") as scratch:
         scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

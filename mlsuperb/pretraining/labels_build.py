@@ -53,12 +53,12 @@ def build_speech(config: Mapping[str, Any], *, run: Run) -> SpeechToLabel:
     settings: LabelSettings = instantiate(config["labelling"])
     inputs = store.as_inputs({"codebook": settings.run, "upstream": config["upstream"].get("run")})
     corpus = instantiate(config["data"])
-    manifest, record = prepared_corpus(corpus, config)
+    prepared, record = prepared_corpus(corpus, config)
     features = instantiate(config["extraction"]).of(instantiate(config["upstream"]), resample=corpus.resample)
     features_record = features.record(config["upstream"])
     run.pin("data", record["splits"])
     run.pin("features", features_record)
-    chosen = chosen_rows(manifest, settings.splits, name=config["data"]["name"])
+    chosen = chosen_rows(prepared.manifest, settings.splits, name=config["data"]["name"])
     return SpeechToLabel(
         manifest=chosen, features=features, features_record=features_record, data_record=record, inputs=inputs
     )

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mlsuperb.data.checks import FILTERED_SPLITS
 from mlsuperb.data.corpora.base import Corpus
-from mlsuperb.data.manifest import prepare, split_hash
+from mlsuperb.data.manifest import Prepared, prepare, split_hash
 from mlsuperb.runs.identity import signature
 from mlsuperb.runtime import ranks
 
@@ -23,8 +23,8 @@ def manifest_folder(config: Mapping[str, Any]) -> Path:
     return Path(config["manifests"]) / f"{config['data']['name']}-{signature({'data': config['data']})}"
 
 
-def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The manifest of a configuration's corpus, and its record for the result."""
+def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[Prepared, dict[str, Any]]:
+    """A configuration's corpus, and its record for the result."""
     prepared = ranks.main_first(lambda: prepare(corpus, folder=manifest_folder(config)))
     splits = {
         str(split): {
@@ -46,7 +46,7 @@ def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[pd.DataF
         "datasets": {str(split): _datasets(rows) for split, rows in prepared.manifest.groupby("split")},
         "skipped": prepared.skipped,
     }
-    return prepared.manifest, record
+    return prepared, record
 
 
 def untrained_splits(corpus: Corpus) -> tuple[str, ...]:

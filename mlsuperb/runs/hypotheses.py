@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
+from mlsuperb.data.languages import can_be_token
 from mlsuperb.runtime.files import load_strict_json, strict_json, write_atomic
 from mlsuperb.runtime.lines import HALF_A_CHARACTER, is_text, read_lines
 from mlsuperb.types import Hypothesis
@@ -89,4 +90,9 @@ def _parse(line: str, *, place: str) -> Hypothesis:
             raise ValueError(f"{place}: {name} is {row[name]!a}, in which {HALF_A_CHARACTER}")
         if isinstance(row[name], (int, float)) and not abs(row[name]) <= sys.float_info.max:
             raise ValueError(f"{place}: {name} is not a finite number of seconds")
+    for name in ("language", "predicted_language"):
+        if row[name] and not can_be_token(row[name]):
+            raise ValueError(
+                f"{place}: {name} is {row[name]!r}; a language's code holds no bracket and no white space (eng, not [eng])"
+            )
     return Hypothesis(**row)

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from mlsuperb.scoring.protocols.wer_cer import WITHOUT_WORDS
+from mlsuperb.scoring.protocols.wer_cer import without_words
 from mlsuperb.translation.languages import with_aliases
 from mlsuperb.translation.new_rows import add_languages
 from mlsuperb.translation.translator import Memory, Translator, load_tokenizer, model_problems, settings_problems
@@ -135,7 +135,7 @@ class WhisperTranslator(Translator):
 
     def target(self, text: str, language: str) -> list[int]:
         """As Whisper was trained: a text begins with a space, where words are parted by spaces."""
-        return super().target(text if language in WITHOUT_WORDS else f" {text}", language)
+        return super().target(text if without_words(language) else f" {text}", language)
 
     def source_tokens(self, text: str, language: str) -> list[int]:
         return [self.end]

@@ -115,6 +115,16 @@ def recogniser(
     )
 
 
+def test_languages_are_those_of_the_vocabulary(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    tokens = [{"[deu]": "[zh-CN]", "[eng]": "[en]"}.get(token, token) for token in TOKENS]
+    one = recogniser(tokens=tokens)
+    renamed = manifest.assign(language=manifest["language"].map({"deu": "zh-CN", "eng": "en"}))
+    assert one.validate(dataset(renamed, one), quick_decoder=Greedy())["valid_lid_error_rate"] == pytest.approx(2 / 6)
+    decoded = decode(dataset(renamed, one), tmp_path / "hypotheses.jsonl", one).hypotheses
+    assert [row.hypothesis for row in decoded][::3] == ["[en] A B", "[zh-CN] AB"]
+    assert [row.predicted_language for row in decoded] == ["en", "en", None, "zh-CN", "zh-CN", "en"]
+
+
 def dataset(manifest: pd.DataFrame, one: Recogniser) -> SpeechDataset:
     return one.loading.dataset(
         manifest, encode=lambda row: one.vocabulary.encode(one.task.target(row)), resample=True

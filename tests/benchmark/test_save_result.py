@@ -105,7 +105,7 @@ def test_what_a_result_says_of_the_run(tmp_path, utterance):
     assert found["env"] == {"python": "3.11"}
     task = {"name": "asr_lid", "units": "char", "has_text": True, "has_language": True, "unit_name": "CER"}
     assert (found["task"], found["normaliser"]) == (task, {"name": "v1", "version": "1"})
-    assert found["scorer"]["protocols"] == {"v1": "1", "v2": "1", "challenge": "1", "challenge_server": "1"}
+    assert found["scorer"]["protocols"] == {"v1": "1", "v2": "1", "challenge": "1", "challenge_server": "2"}
     assert found["hypotheses"]["num_utterances"] == {"test": 2}
     assert len(found["hypotheses"]["sha256"]) == 64
 

@@ -526,6 +526,9 @@ def test_tokens_must_be_those_of_the_weights(fbank_folder: Path) -> None:
         (["<space>", "A"], "char", "asr", "char"),
         (["a", "ky"], "word", "asr", "phoneme"),
         (["[org_jpn]", "A"], "char", "asr_lid", "char"),
+        (["[en]", "[zh-CN]"], "word", "lid", "char"),
+        (["[en]", "[eng]", "A"], "char", "asr_lid", "char"),
+        (["[NOISE]", "A"], "char", "asr", "char"),  # a sound, as far as anybody can see
     ],
 )
 def test_the_task_is_told_by_the_tokens(
@@ -538,6 +541,18 @@ def test_the_task_is_told_by_the_tokens(
     write(fbank_folder, tensors, token_list=listed, token_type=token_type)
     config = build.load_config(imported(fbank_folder))
     assert (config["task"]["name"], config["task"]["units"]) == (task, units)
+
+
+def test_the_user_says_what_stands_in_brackets(fbank_folder: Path, tmp_path: Path) -> None:
+    tensors = torch.load(fbank_folder / "valid.loss.ave.pth")
+    renamed = [{"[deu]": "[Eng]", "[swa]": "[xx1]"}.get(token, token) for token in TOKENS]
+    write(fbank_folder, tensors, token_list=renamed)
+    assert build.load_config(imported(fbank_folder))["task"]["name"] == "asr"
+    run = import_espnet(fbank_folder, Wishes(run=tmp_path / "named", task="asr_lid"))
+    assert build.load_config(run)["task"]["name"] == "asr_lid"
+    write(fbank_folder, tensors, token_list=[{"[deu]": "[NOISE]"}.get(token, token) for token in TOKENS])
+    with pytest.raises(ValueError, match=r"\[NOISE\] and \[swa\] both stand in brackets.*--task asr_lid.*<NOISE>"):
+        imported(fbank_folder)
 
 
 def test_weights_that_do_not_fit_are_named(fbank_folder: Path) -> None:

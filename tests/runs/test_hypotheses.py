@@ -67,6 +67,8 @@ def test_what_is_wrong_is_named_with_file_and_line(tmp_path, utterance):
         ),
         ((json.dumps({**good, "language": math.nan}) + "\n",), r"line 1: .*NaN is not JSON.*`nan`, quote it"),
         (({**good, "language": None},), r"line 1: language is None, expected str"),
+        (({**good, "language": "[eng]"},), r"line 1: language is '\[eng\]'; a language's code holds no bracket"),
+        (({**good, "predicted_language": "e n"},), r"line 1: predicted_language is 'e n'; .* no white space"),
         (({**good, "start_s": "0"},), r"line 1: start_s is '0', expected float"),
         ((good, json.dumps(good)[:-1] + ', "hypothesis": "b"}\n'), r"line 2: .*'hypothesis' occurs twice"),
         (
