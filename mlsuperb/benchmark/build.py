@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from hydra.utils import get_object
 
 from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.benchmark.recogniser import Recogniser
@@ -26,9 +25,10 @@ from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.greedy import Greedy
+from mlsuperb.runs.classes import class_named
 from mlsuperb.runs.corpus import prepared_corpus, test_rows
 from mlsuperb.runs.run import Run
-from mlsuperb.runs.store import read_config
+from mlsuperb.runs.store import config_to_build
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
 from mlsuperb.runtime.messages import describe_trained
@@ -96,7 +96,7 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     utterances = loading.dataset(parts[TRAIN], encode=None, resample=resample)
     vocabulary = Vocabulary.build(
         (task.target(utterances.utterance(index)) for index in range(len(utterances))),
-        specials=get_object(config["objective"]["_target_"]).specials,
+        specials=class_named(config["objective"]["_target_"]).specials,
     )
     if ranks.is_main():
         vocabulary.save(run.folder / TOKENS_FILE)
@@ -164,7 +164,7 @@ def load_config(folder: Path) -> dict[str, Any]:
             f"{folder} is not the folder of a trained run: {', '.join(missing)} missing. Give the folder that "
             "`python -m mlsuperb.run` printed, after its training has ended"
         )
-    config = read_config(folder)
+    config = config_to_build(folder)
     if (folder / UPSTREAM).is_dir():  # an imported run brings its upstream along, wherever it was moved
         config["upstream"]["checkpoint"] = str(folder / UPSTREAM)
     return config

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from mlsuperb import tasks
+from mlsuperb.commands.settings import add_config_dir, bring_own
 from mlsuperb.data.text import NORMALISERS, first_language
+from mlsuperb.runs.classes import bring, class_named
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runtime.files import strict_json, write_atomic
 from mlsuperb.scoring import protocols
@@ -64,10 +65,9 @@ def infer_task(hypotheses: Sequence[Hypothesis]) -> TaskFacts:
 def _configured(node: Any, folder: Path) -> TaskFacts:
     """The facts of a task in a configuration: its class says whether it has text and language."""
     try:
-        module, _, name = str(node.get("_target_", "")).rpartition(".")
-        task = getattr(import_module(module), name) if module else tasks.known()[node["name"]]
+        task = class_named(node["_target_"]) if "_target_" in node else tasks.known()[node["name"]]
         facts: TaskFacts = task(normaliser=node["normaliser"], units=node["units"]).facts
-    except (ImportError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{folder / 'config.yaml'} does not say task.name, task.normaliser and task.units of a known task ({error!r}); give "
             "--task, --normaliser and --units"
@@ -78,6 +78,8 @@ def _configured(node: Any, folder: Path) -> TaskFacts:
 def main(arguments: Sequence[str]) -> None:
     """Score, print the tables, and write JSON where it was asked for."""
     options = _parser().parse_args(arguments)
+    bring_own(options)
+    bring(options.protocol or ())
     source: Path = options.source
     path = source / HYPOTHESES_FILE if source.is_dir() else source
     hypotheses = read_hypotheses(path)
@@ -129,4 +131,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--units", choices=("char", "phoneme"), help="default: what the run says, else char")
     parser.add_argument("--examples", type=int, choices=(1, 2, 3), help="show so many utterances, errors marked")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file")
+    add_config_dir(parser)
     return parser

@@ -8,12 +8,12 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, get_type_hints
 
-from hydra.utils import get_object
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from mlsuperb.config.build import NOT_ARGUMENTS
 from mlsuperb.config.options import nearest
+from mlsuperb.runs.classes import class_named
 from mlsuperb.runs.job import Job
 
 RUN_SETTINGS = ("seed", "job", "output_root", "manifests", "run_name", "run_id")
@@ -28,8 +28,8 @@ def job_class(config: Mapping[str, Any]) -> type[Job]:
     """
     node = config.get("job")
     try:
-        found: type[Job] = get_object(node["_target_"])  # type: ignore[index]
-    except (ImportError, AttributeError, ValueError, TypeError, KeyError) as error:
+        found: type[Job] = class_named(node["_target_"])  # type: ignore[index]
+    except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"job={node} names no job: choose one of conf/job/ (job=benchmark); {error}") from error
     return found
 
@@ -70,9 +70,9 @@ def find_problems(config: Mapping[str, Any], groups: Sequence[str] | None = None
 
 def _node_problems(path: str, node: Mapping[str, Any], runtime: Collection[str]) -> Iterator[str]:
     try:
-        target = get_object(node["_target_"])
-    except (ImportError, AttributeError, ValueError) as error:
-        yield f"{path}._target_={node['_target_']} cannot be imported: {error}"
+        target = class_named(node["_target_"])
+    except ValueError as error:
+        yield f"{path}._target_: {error}"
         return
     given = {key: value for key, value in node.items() if key not in NOT_ARGUMENTS}
     parameters = inspect.signature(target).parameters

@@ -15,7 +15,7 @@ import yaml
 
 from mlsuperb.runs.environment import environment, now, set_seed
 from mlsuperb.runs.identity import science
-from mlsuperb.runs.store import RESULT_FILE
+from mlsuperb.runs.store import RESULT_FILE, parsed_config
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.files import held, write_atomic, write_json
 
@@ -91,7 +91,7 @@ class Run:
     def _record_start(self) -> None:
         path = self.folder / "config.yaml"
         if path.exists():
-            earlier = yaml.safe_load(path.read_text(encoding="utf-8"))
+            earlier = parsed_config(path)
             if science(earlier) != science(self.config):
                 raise ValueError(
                     f"{self.folder} holds a run with other settings ({path}); give run_name=..., or remove it"

@@ -69,7 +69,7 @@ class Translation:
         from mlsuperb.scoring.result import TranslationResult
 
         store.read(folder, TranslationResult)
-        return store.read_config(folder)
+        return store.config_to_build(folder)
 
     def evaluate(self, run: Path, config: Mapping[str, Any], folder: Path, *, language: str | None) -> None:
         """See `mlsuperb.runs.job.Evaluates`."""

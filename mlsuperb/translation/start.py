@@ -17,7 +17,7 @@ from mlsuperb.adaptation.full import Everything
 from mlsuperb.adaptation.several import Several
 from mlsuperb.config.build import instantiate
 from mlsuperb.runs import store
-from mlsuperb.runs.store import read_config
+from mlsuperb.runs.store import config_to_build, read_config
 from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.translation.translator import Translator
@@ -60,7 +60,7 @@ class Start:
         names: dict[str, list[str]] = {}
         for folder in self.runs():
             refuse_other_weights(folder, translator.record())
-            for name, part in _by_stack(read_config(folder)["adaptation"]).items():
+            for name, part in _by_stack(config_to_build(folder)["adaptation"]).items():
                 _, other = named.setdefault(name, (folder, part))
                 if other != part:
                     raise ValueError(
