@@ -367,3 +367,38 @@ def test_linear_decay_is_fairseqs() -> None:
     assert factors[8:] == pytest.approx([(100 - update) / 92 for update in range(8, 101)])
     assert LinearDecay(warmup=0, final=0.5)(0, 10) == 1
     assert LinearDecay(warmup=0, final=0.5)(10, 10) == 0.5
+
+
+ACCELERATES = {
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "3",
+    "ACCELERATE_DYNAMO_BACKEND": "EAGER",
+    "ACCELERATE_USE_DEEPSPEED": "true",
+    "ACCELERATE_USE_MEGATRON_LM": "true",
+    "ACCELERATE_USE_FSDP": "true",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "true",
+    "ACCELERATE_MIXED_PRECISION": "bf16",
+    "ACCELERATE_TORCH_DEVICE": "meta",
+}
+
+
+@pytest.mark.parametrize("given", [*({name: value} for name, value in ACCELERATES.items()), ACCELERATES])
+def test_the_environment_of_accelerate_trains_nothing(
+    given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected, _ = fit(tmp_path / "without")
+    assert "in the environment" not in caplog.text
+    monkeypatch.setenv("ACCELERATE_DYNAMO_MODE", "default")  # as `accelerate launch` sets it unasked
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    found, _ = fit(tmp_path / "with")
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(tensor, found.state_dict()[name]), name
+    listed = ", ".join(f"{name}={value}" for name, value in sorted(given.items()))
+    assert f"{listed} in the environment has no effect here" in caplog.text
+
+
+@pytest.mark.parametrize("figure", ["valid_loss", "valid_other"])
+def test_a_validation_that_is_not_finite_ends_the_training_at_once(figure: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"the validation has no finite result: {figure} is nan\. Look"):
+        fit(tmp_path, validate=lambda: {"valid_loss": 1.0, "valid_other": 2.0, figure: math.nan})
+    assert not (tmp_path / MODEL_FILE).exists()
