@@ -39,7 +39,7 @@ from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.types import Utterance
-from mlsuperb.upstreams.base import Upstream
+from mlsuperb.upstreams.base import Upstream, same_record
 
 log = logging.getLogger(__name__)
 
@@ -179,18 +179,13 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
     recogniser = build_recogniser(config, vocabulary=Vocabulary.load(folder / TOKENS_FILE))
     trained_on = json.loads((folder / f"{UPSTREAM}.json").read_text(encoding="utf-8"))
     loaded = upstream_record(recogniser)
-    if _weights(trained_on) != _weights(loaded):
+    if not same_record(trained_on, loaded):
         raise ValueError(
             f"the upstream of {folder} has changed since training ({trained_on} then, {loaded} now), so the trained head no "
             "longer fits it. Restore the checkpoint, or give its commit as upstream.revision in config.yaml"
         )
     load_trained(recogniser.model, folder / MODEL_FILE)
     return recogniser
-
-
-def _weights(record: Mapping[str, Any]) -> dict[str, Any]:
-    """An upstream's record; a folder's files are known by their hashes, wherever it lies."""
-    return {key: value for key, value in record.items() if not (key == "checkpoint" and record.get("sha256"))}
 
 
 def upstream_record(recogniser: Recogniser) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from mlsuperb.config.build import job_of
 from mlsuperb.export.folder import new_folder, origin
 from mlsuperb.runs.classes import class_named
 from mlsuperb.upstreams.adapter import merge_lora
-from mlsuperb.upstreams.checkpoint import hash_files
 from mlsuperb.upstreams.folder import save_folder
 from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.probe import largest_difference, layers_of_noise
 from mlsuperb.upstreams.s3prl import S3prl
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
+from mlsuperb.upstreams.sources import hash_files
 
 TOLERANCE = 1e-4  # of the largest value of a layer: the contract of all upstreams (padding, batches), so of this, too
 

@@ -37,11 +37,12 @@ class Translation:
         from mlsuperb.training.progress import Progress
         from mlsuperb.translation import build, data, result, text_scores
         from mlsuperb.translation.start import MODEL
+        from mlsuperb.upstreams.base import same_record
 
         recogniser = build.build_recogniser(config, parts=build.needed_parts(config))
         given = data.build_data(config, recogniser.model.translator)
         run.pin("data", given.record["splits"])
-        run.pin(MODEL, recogniser.model.translator.record())
+        run.pin(MODEL, recogniser.model.translator.record(), same=same_record)
         progress = build.train(config, recogniser, given, run=run) if given.sides else Progress()
         figures = build.validate(recogniser, given) if given.sides else {}
         of_text = text_scores.score_text(recogniser, given.text, run.folder) if given.text else text_scores.NO_TEXT

@@ -21,6 +21,7 @@ from mlsuperb.runs.store import config_to_build, read_config
 from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.translation.translator import Translator
+from mlsuperb.upstreams.base import NEWER
 
 MODEL = "model"  # name of the record of the checkpoint in a run's folder
 # settings of a model that change neither the shapes of its weights nor what its tokens are; the checkpoint is known by its hashes
@@ -108,7 +109,8 @@ def refuse_other_weights(folder: Path, loaded: Mapping[str, Any]) -> None:
     """
     then = json.loads((folder / f"{MODEL}.json").read_text(encoding="utf-8"))
     now = json.loads(json.dumps(dict(loaded)))
-    changed = [name for name in ("sha256", "commit") if then.get(name) != now.get(name)]
+    names = ("sha256", "commit", *(name for name in NEWER if name in then))
+    changed = [name for name in names if then.get(name) != now.get(name)]
     if changed:
         differ = ", ".join(f"{name} {then.get(name)} then, {now.get(name)} now" for name in changed)
         raise ValueError(

@@ -17,7 +17,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from mlsuperb.upstreams.checkpoint import sha256
+from mlsuperb.upstreams.sources import sha256
 
 PEFT_FOLDER = "peft_adapter"  # in the folder of a run
 PEFT_PREFIX = "base_model.model."  # before every name in a peft adapter file
