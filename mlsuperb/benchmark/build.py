@@ -32,6 +32,7 @@ from mlsuperb.runs.store import config_to_build
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
 from mlsuperb.runtime.messages import describe_trained
+from mlsuperb.runtime.records import json_object
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.loop import MODEL_FILE
@@ -177,7 +178,7 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
         ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
     """
     recogniser = build_recogniser(config, vocabulary=Vocabulary.load(folder / TOKENS_FILE))
-    trained_on = json.loads((folder / f"{UPSTREAM}.json").read_text(encoding="utf-8"))
+    trained_on = json_object(folder / f"{UPSTREAM}.json", remedy="Restore a copy of the run")
     loaded = upstream_record(recogniser)
     if not same_record(trained_on, loaded):
         raise ValueError(

@@ -50,7 +50,7 @@ def _packed(folder: Path) -> tuple[Path, list[Path]]:
     asr_train_config, s2t_model_file beside s2t_train_config."""
     listed = _read_yaml(folder / PACKED)
     files, configs = (found if isinstance(found := listed.get(name), dict) else {} for name in ("files", "yaml_files"))
-    key = next((key for key in files if key.endswith("_model_file")), "_model_file")
+    key = next((key for key in map(str, files) if key.endswith("_model_file")), "_model_file")
     names = configs.get(key.replace("_model_file", "_train_config")), files.get(key)
     paths = [folder / str(name) for name in names if name]
     if len(paths) < 2 or not all(path.is_file() for path in paths):

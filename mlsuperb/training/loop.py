@@ -29,7 +29,7 @@ from mlsuperb.training.checkpoint import (
     trained_tensors,
 )
 from mlsuperb.training.distributed import full, put_together, seed_rank, shard, unsynchronised, whole, wrapped
-from mlsuperb.training.losses import WHAT_HELPS, WHOLE, PendingLosses, count_skipped, share_of
+from mlsuperb.training.losses import PendingLosses, count_skipped, refuse_no_result, share_of
 from mlsuperb.training.memory import memory_errors_named
 from mlsuperb.training.parameters import (
     Unfreezing,
@@ -238,8 +238,7 @@ class Loop:
         bar.set_description("train")
         if settings.select_by not in figures:
             raise ValueError(f"trainer.select_by={settings.select_by} is no figure of the validation: {list(figures)}")
-        if wrong := [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]:
-            raise ValueError(f"the validation has no finite result: {', '.join(wrong)}. {WHAT_HELPS}. {WHOLE}")
+        refuse_no_result(figures)
         epoch = progress.epoch + 1
         trained = {name: value for turn in self.turns for name, value in turn.end_epoch().items()}
         progress.history.append({"epoch": epoch, **trained, **figures})

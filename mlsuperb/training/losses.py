@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -51,6 +52,15 @@ def refuse_not_finite(ids: Iterable[str]) -> None:
         raise ValueError(
             f"the loss of the validation is not finite on {some(found)}. {WHAT_HELPS}, or take them out of the data. {WHOLE}"
         )
+
+
+def refuse_no_result(figures: Mapping[str, float]) -> None:
+    """
+    Raises:
+        ValueError: a figure of a validation is not finite; names it.
+    """
+    if wrong := [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]:
+        raise ValueError(f"the validation has no finite result: {', '.join(wrong)}. {WHAT_HELPS}. {WHOLE}")
 
 
 class _Waiting(NamedTuple):

@@ -18,6 +18,7 @@ from mlsuperb.adaptation.several import Several
 from mlsuperb.config.build import instantiate
 from mlsuperb.runs import store
 from mlsuperb.runs.store import config_to_build, read_config
+from mlsuperb.runtime.records import json_object
 from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.translation.translator import Translator
@@ -107,7 +108,7 @@ def refuse_other_weights(folder: Path, loaded: Mapping[str, Any]) -> None:
     Raises:
         ValueError: a run was trained on others than those that are `loaded`.
     """
-    then = json.loads((folder / f"{MODEL}.json").read_text(encoding="utf-8"))
+    then = json_object(folder / f"{MODEL}.json", remedy="Restore a copy of the run")
     now = json.loads(json.dumps(dict(loaded)))
     names = ("sha256", "commit", *(name for name in NEWER if name in then))
     changed = [name for name in names if then.get(name) != now.get(name)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.runtime.messages import one_line
+from mlsuperb.runtime.records import json_object
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
 
 REMEDY = (
@@ -93,17 +94,12 @@ def optional_json(source: str | Path, name: str, revision: str) -> dict[str, Any
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """
+    """A file of a checkpoint.
+
     Raises:
-        ValueError: a file holds no JSON object.
+        ValueError: it holds no JSON object.
     """
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # not JSON, or not even text
-        raise ValueError(f"{path} is not JSON ({error}). {REMEDY}") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path} holds no JSON object. {REMEDY}")
-    return settings
+    return json_object(path, remedy=REMEDY)
 
 
 def read_preprocessor(

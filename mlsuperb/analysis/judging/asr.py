@@ -56,30 +56,11 @@ def load_recogniser(checkpoint: str, *, revision: str = "main", batch_size: int,
     Raises:
         ValueError: it cannot be read, lacks weights, holds a LoRA adapter, too, or is no CTC model and no Whisper.
     """
-    from transformers import AutoConfig, AutoFeatureExtractor, AutoTokenizer
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
-
     folder = local_folder(checkpoint)
-    given: dict[str, Any] = {
-        "pretrained_model_name_or_path": str(folder or checkpoint),
-        "revision": revision,
-        "trust_remote_code": False,
-    }
     if folder is None or folder.is_dir():
         refuse_adapter(folder or checkpoint, revision, setting="--asr")
     try:
-        config = AutoConfig.from_pretrained(**given)
-        kinds = [config.model_type == "whisper", config.model_type in MODEL_FOR_CTC_MAPPING_NAMES]
-        if not any(kinds):
-            raise _UnfitError(
-                f"--asr {checkpoint} is a model of type {config.model_type!r}; a judge can be one of {_SUPPORTED}."
-            )
-        model = _model(given, whisper=kinds[0])
-        parts = (
-            model.eval().to(device),
-            AutoFeatureExtractor.from_pretrained(**given),
-            AutoTokenizer.from_pretrained(**given),
-        )
+        config, *parts = _read(checkpoint, pretrained_model_name_or_path=str(folder or checkpoint), revision=revision)
     except _UnfitError:
         raise
     except OSError as error:
@@ -88,10 +69,26 @@ def load_recogniser(checkpoint: str, *, revision: str = "main", batch_size: int,
         raise ValueError(
             f"--asr {checkpoint} could not be read ({type(error).__name__}: {one_line(error)[:300]}). {_REMEDY}"
         ) from error
-    sha256 = _hashes(folder) if folder else None
     record = {"checkpoint": checkpoint, "revision": None if folder else revision, "model_type": config.model_type}
-    record |= {"commit": getattr(config, "_commit_hash", None), "sha256": sha256, "decoding": "greedy"}
-    return (Whisper if kinds[0] else Ctc)(*parts, record=record, batch_size=batch_size)
+    record |= {"commit": getattr(config, "_commit_hash", None), "sha256": _hashes(folder) if folder else None}
+    kind = Whisper if config.model_type == "whisper" else Ctc
+    parts[0].eval().to(device)
+    return kind(*parts, record=record | {"decoding": "greedy"}, batch_size=batch_size)
+
+
+def _read(checkpoint: str, **given: Any) -> tuple[Any, Any, Any, Any]:
+    """Configuration, model, feature extractor and tokenizer."""
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoTokenizer
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
+
+    given["trust_remote_code"] = False
+    config = AutoConfig.from_pretrained(**given)
+    if config.model_type != "whisper" and config.model_type not in MODEL_FOR_CTC_MAPPING_NAMES:
+        raise _UnfitError(
+            f"--asr {checkpoint} is a model of type {config.model_type!r}; a judge can be one of {_SUPPORTED}."
+        )
+    model = _model(given, whisper=config.model_type == "whisper")
+    return config, model, AutoFeatureExtractor.from_pretrained(**given), AutoTokenizer.from_pretrained(**given)
 
 
 def _hashes(folder: Path) -> dict[str, str]:
