@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 TRAIN, DEV = "train", "dev"
 TOKENS_FILE = "tokens.txt"
+# the groups that a trained model is built of
+BUILT = ("upstream", "adaptation", "featurizer", "specaug", "head", "objective", "task", "decoding", "loading")
 EMPTY_AFTER = "empty text after normalisation"
 # of a run from before there was a cache
 OFF = {"_target_": "mlsuperb.cache.settings.Cache", "dtype": None, "folder": ""}
@@ -167,7 +169,7 @@ def load_config(folder: Path) -> dict[str, Any]:
         )
     config = config_to_build(folder)
     if (folder / UPSTREAM).is_dir():  # an imported run brings its upstream along, wherever it was moved
-        config["upstream"]["checkpoint"] = str(folder / UPSTREAM)
+        config["upstream"] = {**config["upstream"], "checkpoint": str(folder / UPSTREAM)}
     return config
 
 

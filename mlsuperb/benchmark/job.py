@@ -65,9 +65,11 @@ class Benchmark:
         Raises:
             ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
         """
-        from mlsuperb.benchmark.build import load_config, load_recogniser
+        from mlsuperb.benchmark.build import BUILT, load_config, load_recogniser
+        from mlsuperb.config.check import check_stored
 
         config = load_config(folder)
+        check_stored(config, BUILT, place=folder / "config.yaml")
         return load_recogniser(folder, config | {"trainer": config["trainer"] | {"device": device}})
 
     def trained_config(self, folder: Path) -> dict[str, Any]:

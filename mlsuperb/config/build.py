@@ -20,6 +20,8 @@ def instantiate(node: Mapping[str, Any], **runtime: Any) -> Any:
     Raises:
         ValueError: the part refuses its settings, cannot be loaded, or may not be built (`mlsuperb.runs.classes`).
     """
+    if not isinstance(node, Mapping) or TARGET not in node:
+        raise ValueError(f"{node!r} in the configuration names no class to build (_target_)")
     assert not runtime.keys() & node.keys(), "checked before: a runtime argument is never a setting"
     arguments = {key: _built(value) for key, value in node.items() if key not in NOT_ARGUMENTS}
     target = class_named(node[TARGET])

@@ -59,9 +59,11 @@ class Translation:
         Raises:
             ValueError: the run has not finished, or its weights do not fit its settings.
         """
+        from mlsuperb.config.check import check_stored
         from mlsuperb.translation.build import load_recogniser
 
         config = self.trained_config(folder)
+        check_stored(config, ("model", "adaptation", "loss", "search", "loading", "task"), place=folder / "config.yaml")
         return load_recogniser(folder, config | {"trainer": config["trainer"] | {"device": device}})
 
     def trained_config(self, folder: Path) -> dict[str, Any]:

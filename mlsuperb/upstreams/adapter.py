@@ -136,7 +136,7 @@ class Adapter:
         """
         if bits := self.base.get(QUANTISED):
             raise ValueError(
-                f"{given} was trained beside weights of {bits['bits']} bits (adaptation=qlora), and the base here has whole ones: "
+                f"{given} was trained beside weights of {bits['bits']} bits (adaptation=qlora), and here they are whole: "
                 "its layers would be others. Use the run itself, or train with adaptation=lora"
             )
         same = [same_weights(self.base, record) for record in records]
