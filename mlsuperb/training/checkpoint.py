@@ -182,7 +182,7 @@ class CheckpointFolder:
             state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
             if not isinstance(state, dict) or not {"progress", "rng"} <= state.keys():
                 raise ValueError("it holds no state of a training")
-        except (ValueError, EOFError, RuntimeError, UnpicklingError, AttributeError) as error:
+        except (ValueError, OSError, EOFError, RuntimeError, UnpicklingError, AttributeError) as error:
             raise ValueError(
                 f"{checkpoint / STATE} cannot be read ({one_line(error)[:90]}). Remove {self.folder} to train anew, or restore a "
                 "copy"

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlsuperb.espnet.folder import CONFIG, PACKED, only, open_folder
+from mlsuperb.espnet.folder import CONFIG, PACKED, inside, only, open_folder
 from mlsuperb.espnet.settings import ENCODERS, Meaning, read_log_mels
 from mlsuperb.runtime.messages import one_line
 from mlsuperb.upstreams.sources import cache_problems, config_digest, local_folder, sha256
@@ -115,8 +115,8 @@ def _download(checkpoint: str, revision: str) -> Path:
 
 def _stats(folder: Path, config: Mapping[str, Any]) -> Path:
     name = MVN.read(config.get("normalize_conf"), group="normalize_conf")[0]["stats_file"]
-    if isinstance(name, str) and (folder / name).is_file():
-        return folder / name
+    if isinstance(name, str) and (path := inside(folder, name)) and path.is_file():
+        return path
     return only(sorted(folder.rglob(STATS)), folder, what=f"means and variances ({STATS})")
 
 
