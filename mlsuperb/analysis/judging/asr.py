@@ -87,7 +87,14 @@ def _read(checkpoint: str, **given: Any) -> tuple[Any, Any, Any, Any]:
         raise _UnfitError(
             f"--asr {checkpoint} is a model of type {config.model_type!r}; a judge can be one of {_SUPPORTED}."
         )
+    if getattr(config, "_attn_implementation", None) not in (
+        None,
+        "eager",
+        "sdpa",
+    ):  # others are packages, or code of a hub
+        given["attn_implementation"] = "eager"
     model = _model(given, whisper=config.model_type == "whisper")
+    given.pop("attn_implementation", None)
     return config, model, AutoFeatureExtractor.from_pretrained(**given), AutoTokenizer.from_pretrained(**given)
 
 
