@@ -47,7 +47,8 @@ def parsed_config(path: Path) -> dict[str, Any]:
     """
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        json.dumps(config, default=str)  # fails at a mapping that holds itself, and so has no end
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as YAML ({one_line(error)[:200]}). {_DAMAGED}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} holds no settings. {_DAMAGED}")

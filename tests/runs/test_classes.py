@@ -166,7 +166,9 @@ def test_folders_of_the_users_that_cannot_be_read(tmp_path: Path) -> None:
         classes.named_in_files(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"- a", b"", b"a: \xff", b"!!python/object/apply:os.getcwd []"])
+@pytest.mark.parametrize(
+    "content", [b"a: [", b"- a", b"", b"a: \xff", b"!!python/object/apply:os.getcwd []", b"&a {x: *a}"]
+)
 def test_a_damaged_configuration_is_one_sentence(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_bytes(content)
     with pytest.raises(ValueError, match=r"config\.yaml (cannot be read as YAML|holds no settings).* Restore a copy"):
