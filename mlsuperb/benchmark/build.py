@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from hydra.utils import get_object
 
 from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.benchmark.recogniser import Recogniser
@@ -27,12 +26,14 @@ from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.greedy import Greedy
-from mlsuperb.runs.corpus import prepared_corpus, test_rows, untrained_splits
+from mlsuperb.runs.classes import class_named
+from mlsuperb.runs.corpus import prepared_corpus, same_training_data, test_rows
 from mlsuperb.runs.run import Run
-from mlsuperb.runs.store import read_config
+from mlsuperb.runs.store import config_to_build
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
 from mlsuperb.runtime.messages import describe_trained
+from mlsuperb.runtime.records import json_object
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.loop import MODEL_FILE
@@ -40,12 +41,14 @@ from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.types import Utterance
-from mlsuperb.upstreams.base import Upstream
+from mlsuperb.upstreams.base import Upstream, same_record
 
 log = logging.getLogger(__name__)
 
 TRAIN, DEV = "train", "dev"
 TOKENS_FILE = "tokens.txt"
+# the groups that a trained model is built of
+BUILT = ("upstream", "adaptation", "featurizer", "specaug", "head", "objective", "task", "decoding", "loading")
 EMPTY_AFTER = "empty text after normalisation"
 # of a run from before there was a cache
 OFF = {"_target_": "mlsuperb.cache.settings.Cache", "dtype": None, "folder": ""}
@@ -81,7 +84,7 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     corpus = build_corpus(config)
     prepared, record = prepared_corpus(corpus, config)
     manifest = prepared.manifest
-    run.pin("data", record["splits"], but_for=untrained_splits(corpus))
+    run.pin("data", record["splits"], same=same_training_data(corpus))
     parts = {name: manifest[manifest["split"] == name] for name in (TRAIN, DEV)}
     for name, rows in parts.items():
         if rows.empty:
@@ -96,7 +99,7 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     for name in (TRAIN, DEV):
         empty = ~parts[name]["text"].map(task.keeps).astype(bool)
         parts[name] = SkipReport(record["skipped"]).drop(parts[name], empty, EMPTY_AFTER)
-    specials = get_object(config["objective"]["_target_"]).specials
+    specials = class_named(config["objective"]["_target_"]).specials
     vocabulary = Vocabulary.build(_targets(parts[TRAIN], prepared.texts, task), specials=specials)
     if ranks.is_main():
         vocabulary.save(run.folder / TOKENS_FILE)
@@ -173,9 +176,9 @@ def load_config(folder: Path) -> dict[str, Any]:
             f"{folder} is not the folder of a trained run: {', '.join(missing)} missing. Give the folder that "
             "`python -m mlsuperb.run` printed, after its training has ended"
         )
-    config = read_config(folder)
+    config = config_to_build(folder)
     if (folder / UPSTREAM).is_dir():  # an imported run brings its upstream along, wherever it was moved
-        config["upstream"]["checkpoint"] = str(folder / UPSTREAM)
+        config["upstream"] = {**config["upstream"], "checkpoint": str(folder / UPSTREAM)}
     return config
 
 
@@ -186,20 +189,15 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
         ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
     """
     recogniser = build_recogniser(config, vocabulary=Vocabulary.load(folder / TOKENS_FILE))
-    trained_on = json.loads((folder / f"{UPSTREAM}.json").read_text(encoding="utf-8"))
+    trained_on = json_object(folder / f"{UPSTREAM}.json", remedy="Restore a copy of the run")
     loaded = upstream_record(recogniser)
-    if _weights(trained_on) != _weights(loaded):
+    if not same_record(trained_on, loaded):
         raise ValueError(
             f"the upstream of {folder} has changed since training ({trained_on} then, {loaded} now), so the trained head no "
             "longer fits it. Restore the checkpoint, or give its commit as upstream.revision in config.yaml"
         )
     load_trained(recogniser.model, folder / MODEL_FILE)
     return recogniser
-
-
-def _weights(record: Mapping[str, Any]) -> dict[str, Any]:
-    """An upstream's record; a folder's files are known by their hashes, wherever it lies."""
-    return {key: value for key, value in record.items() if not (key == "checkpoint" and record.get("sha256"))}
 
 
 def upstream_record(recogniser: Recogniser) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from mlsuperb.runtime.files import whole_folder, write_atomic, write_json
 from mlsuperb.training.checkpoint import save_weights, trained_tensors
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
-from mlsuperb.upstreams.checkpoint import sha256
+from mlsuperb.upstreams.sources import sha256
 
 IMPORT_FILE, ESPNET_FILE = "import.json", "espnet.yaml"
 HUGGING_FACE, S3PRL = "mlsuperb.upstreams.huggingface.HuggingFace", "mlsuperb.upstreams.s3prl.S3prl"

@@ -41,10 +41,11 @@ class Benchmark:
         from mlsuperb.benchmark import build, result
         from mlsuperb.runs.decoding import decode
         from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
+        from mlsuperb.upstreams.base import same_record
 
         data = build.build_data(config, run=run)
         recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
-        run.pin(build.UPSTREAM, build.upstream_record(recogniser))  # a branch of a hub can move
+        run.pin(build.UPSTREAM, build.upstream_record(recogniser), same=same_record)  # a branch of a hub can move
         with build.features_kept(config, recogniser, data.train, data.dev, data.test) as (train, dev, test):
             progress = build.train(config, recogniser, train=train, dev=dev, run=run)
             decoded = decode(test, run.folder / HYPOTHESES_FILE, recogniser)
@@ -64,9 +65,11 @@ class Benchmark:
         Raises:
             ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
         """
-        from mlsuperb.benchmark.build import load_config, load_recogniser
+        from mlsuperb.benchmark.build import BUILT, load_config, load_recogniser
+        from mlsuperb.config.check import check_stored
 
         config = load_config(folder)
+        check_stored(config, BUILT, place=folder / "config.yaml")
         return load_recogniser(folder, config | {"trainer": config["trainer"] | {"device": device}})
 
     def trained_config(self, folder: Path) -> dict[str, Any]:

@@ -6,14 +6,15 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from mlsuperb import tasks
+from mlsuperb.commands.settings import add_config_dir, bring_own
 from mlsuperb.data.text import NORMALISERS
+from mlsuperb.runs.classes import bring, class_named
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runtime.files import strict_json, write_atomic
 from mlsuperb.scoring import protocols
@@ -81,10 +82,9 @@ def _unknown_tokens(hypotheses: Sequence[Hypothesis]) -> str:
 def _configured(node: Any, folder: Path) -> TaskFacts:
     """The facts of a task in a configuration: its class says whether it has text and language."""
     try:
-        module, _, name = str(node.get("_target_", "")).rpartition(".")
-        task = getattr(import_module(module), name) if module else tasks.known()[node["name"]]
+        task = class_named(node["_target_"]) if "_target_" in node else tasks.known()[node["name"]]
         facts: TaskFacts = task(normaliser=node["normaliser"], units=node["units"]).facts
-    except (ImportError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{folder / 'config.yaml'} does not say task.name, task.normaliser and task.units of a known task ({error!r}); give "
             "--task, --normaliser and --units"
@@ -95,6 +95,8 @@ def _configured(node: Any, folder: Path) -> TaskFacts:
 def main(arguments: Sequence[str]) -> None:
     """Score, print the tables, and write JSON where it was asked for."""
     options = _parser().parse_args(arguments)
+    bring_own(options)
+    bring(options.protocol or ())
     source: Path = options.source
     path = source / HYPOTHESES_FILE if source.is_dir() else source
     hypotheses = read_hypotheses(path)
@@ -120,12 +122,8 @@ def main(arguments: Sequence[str]) -> None:
         colour = console.is_terminal and not console.no_color
         console.print(show_examples(hypotheses, facts, options.examples, colour=colour), soft_wrap=True)
     if options.json:
-        whole = {
-            "hypotheses": str(path),
-            "synthetic": synthetic,
-            **used,
-            "protocols": scored.model_dump(exclude_unset=True),
-        }
+        head = {"hypotheses": str(path), "synthetic": synthetic, **used}
+        whole = {**head, "protocols": scored.model_dump(exclude_unset=True)}
         write_atomic(options.json, [strict_json(whole, name=str(options.json), indent=2), "\n"])
     if options.protocol and scored.not_applicable:
         raise ValueError(
@@ -148,4 +146,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--units", choices=("char", "phoneme"), help="default: what the run says, else char")
     parser.add_argument("--examples", type=int, choices=(1, 2, 3), help="show so many utterances, errors marked")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file")
+    add_config_dir(parser)
     return parser

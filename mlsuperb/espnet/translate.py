@@ -118,7 +118,7 @@ def _normalisation_and_projection(found: Translation, config: Mapping[str, Any])
 
 def _encoder(found: Translation, config: Mapping[str, Any]) -> None:
     kind = config.get("encoder", "rnn")
-    if kind not in settings.ENCODERS:
+    if not isinstance(kind, str) or kind not in settings.ENCODERS:
         found.refuse("encoder", kind, ", ".join(map(repr, settings.ENCODERS)))
         return
     found.encoder = kind
@@ -161,7 +161,11 @@ def _adaptation(found: Translation, config: Mapping[str, Any]) -> None:
         found.refuse("adapter", kind, f"'houlsby' in an upstream of s3prl; {reason}")
         return
     read = found.read(settings.ADAPTER, config.get("adapter_conf"), group="adapter_conf")
-    layers = [index + 1 for index in read["layers"]] or None  # blocks count from 1 here
+    given = read["layers"]
+    if not isinstance(given, list) or not all(isinstance(index, int) for index in given):
+        found.refuse("adapter_conf.target_layers", given, "a list of whole numbers")
+        return
+    layers = [index + 1 for index in given] or None  # blocks count from 1 here
     option = "espnet_houlsby" if found.upstream.kind == "own" else "pfeiffer"
     found.adaptation = {"option": option, "width": read["width"], "activation": "gelu", "layers": layers}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,19 @@ def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[Prepared
     return prepared, record
 
 
-def untrained_splits(corpus: Corpus) -> tuple[str, ...]:
-    """The splits that results are made of and that nothing is trained on or chosen by: a run can end on another test set than
-    it began with, such as one from which a file that cannot be read was taken."""
-    return tuple(split for split in corpus.evaluation_splits() if split not in FILTERED_SPLITS)
+def same_training_data(corpus: Corpus) -> Callable[[Mapping[str, Any], Mapping[str, Any]], bool]:
+    """Whether two records of splits are of the same data, but for those that nothing is trained on or chosen by: a run can end
+    on another test set than it began with, such as one from which a file that cannot be read was taken. That is told."""
+    tested = [split for split in corpus.evaluation_splits() if split not in FILTERED_SPLITS]
+
+    def same(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+        for split in tested:
+            if earlier.get(split) != now.get(split):
+                log.warning("split %s changed since this run was started; its result is of what there is now", split)
+        first, second = ({key: value for key, value in one.items() if key not in tested} for one in (earlier, now))
+        return first == second
+
+    return same
 
 
 def test_rows(corpus: Corpus, manifest: pd.DataFrame, *, name: str) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from mlsuperb.commands import score, table
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
-from mlsuperb.runs import store
+from mlsuperb.runs import classes, store
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.runs.result import what_ran
 from mlsuperb.scoring.comparison.runs import runs_table
@@ -82,6 +82,7 @@ def own_parts(monkeypatch):
     module = ModuleType("own_parts")
     module.wer, module.OwnScoring, module.Words = WordErrorRate(), OwnScoring, Words
     monkeypatch.setitem(sys.modules, "own_parts", module)
+    monkeypatch.setattr(classes, "_brought", {f"own_parts.{name}" for name in ("wer", "OwnScoring", "Words")})
 
 
 def content(config, folder, ones, **data):

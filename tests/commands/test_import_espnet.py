@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from mlsuperb.commands import import_espnet as command
 from mlsuperb.commands.evaluate import evaluate
 from mlsuperb.commands.transcribe import transcribe
 from mlsuperb.espnet.keys import CTC_LAYER, DECODER, HEADS, EncoderKind
+from mlsuperb.espnet.translate import translate
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.conformer import ConformerHead
 from mlsuperb.heads.e_branchformer import EBranchformerHead
@@ -38,6 +40,7 @@ from mlsuperb.objectives.ctc_attention import CTCAttention
 from mlsuperb.types import Batch, Encoded
 from mlsuperb.upstreams.base import Upstream
 from mlsuperb.upstreams.fbank import Fbank
+from mlsuperb.upstreams.owsm_files import read_settings
 from mlsuperb.upstreams.s3prl import S3prl
 
 TOKENS = ["<blank>", "<unk>", "<space>", "[deu]", "[swa]", *"ABCDE", "<sos/eos>"]
@@ -455,6 +458,40 @@ def test_what_has_no_counterpart_is_refused_by_name(changes: dict[str, Any], mes
     with pytest.raises(ValueError, match=message) as raised:
         imported(fbank_folder)
     assert "cannot be imported" in str(raised.value)
+
+
+S3PRL_CONFIG = {
+    **CONFIG, "frontend": "s3prl",
+    "frontend_conf": {"frontend_conf": {"upstream": "hubert_base", "path_or_url": "x"}, "multilayer_feature": True, "fs": "16k"},
+    "preencoder": "linear", "preencoder_conf": {"input_size": 32, "output_size": 16}, "decoder": "transformer",
+    "decoder_conf": {"attention_heads": 4}, "model_conf": {"ctc_weight": 0.3}, "use_adapter": True, "adapter": "houlsby",
+    "adapter_conf": {"bottleneck": 32, "target_layers": []},
+}  # fmt: skip
+ODD: list[Any] = [None, "x", -1, 1.5, [], [1], ["a"], {}, {"a": 1}, {1: 2}, True, float("nan")]
+
+
+def _places(node: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        yield (*above, key)
+        yield from _places(value, (*above, key))
+
+
+@pytest.mark.parametrize("config", [CONFIG, CONFIG | {"encoder": "e_branchformer"}, S3PRL_CONFIG])
+def test_values_of_odd_types_are_read_or_refused_in_words(config: dict[str, Any]) -> None:
+    refused = 0
+    for place in _places(config):
+        for value in ODD:
+            changed = copy.deepcopy(config)
+            inner = changed
+            for key in place[:-1]:
+                inner = inner[key]
+            inner[place[-1]] = value
+            for read in (partial(translate, tokens=TOKENS, languages=()), read_settings):
+                try:
+                    read(changed)
+                except ValueError:
+                    refused += 1
+    assert refused > 100
 
 
 def test_settings_that_make_no_sense_are_refused(fbank_folder: Path) -> None:

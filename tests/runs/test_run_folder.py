@@ -81,15 +81,3 @@ def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
         Run(config(tmp_path)),
     ):
         raise AssertionError("the second run must not start")
-
-
-def test_a_changed_test_set_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is trained on it: a run whose training is done can end on what can still be read."""
-    with Run(config(tmp_path)) as run:
-        run.pin("data", {"train": "abc", "test": "x"}, but_for=("test",))
-        run.pin("data", {"train": "abc", "test": "y"}, but_for=("test",))
-        assert "the data of split test changed since this run was started" in caplog.text
-        with pytest.raises(ValueError, match="the data of this run changed since it was started"):
-            run.pin("data", {"train": "abc"})
-        with pytest.raises(ValueError, match="the data of this run changed since it was started"):
-            run.pin("data", {"train": "xyz", "test": "y"}, but_for=("test",))
