@@ -41,10 +41,11 @@ class Benchmark:
         from mlsuperb.benchmark import build, result
         from mlsuperb.runs.decoding import decode
         from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
+        from mlsuperb.upstreams.base import same_record
 
         data = build.build_data(config, run=run)
         recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
-        run.pin(build.UPSTREAM, build.upstream_record(recogniser))  # a branch of a hub can move
+        run.pin(build.UPSTREAM, build.upstream_record(recogniser), same=same_record)  # a branch of a hub can move
         with build.features_kept(config, recogniser, data.train, data.dev, data.test) as (train, dev, test):
             progress = build.train(config, recogniser, train=train, dev=dev, run=run)
             decoded = decode(test, run.folder / HYPOTHESES_FILE, recogniser)
@@ -64,9 +65,11 @@ class Benchmark:
         Raises:
             ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
         """
-        from mlsuperb.benchmark.build import load_config, load_recogniser
+        from mlsuperb.benchmark.build import BUILT, load_config, load_recogniser
+        from mlsuperb.config.check import check_stored
 
         config = load_config(folder)
+        check_stored(config, BUILT, place=folder / "config.yaml")
         return load_recogniser(folder, config | {"trainer": config["trainer"] | {"device": device}})
 
     def trained_config(self, folder: Path) -> dict[str, Any]:
@@ -78,6 +81,7 @@ class Benchmark:
     def evaluate(self, run: Path, config: Mapping[str, Any], folder: Path, *, language: str | None) -> None:
         """See `mlsuperb.runs.job.Evaluates`."""
         from mlsuperb.benchmark import build, result
+        from mlsuperb.data.text import codes_of_tokens
         from mlsuperb.runs.corpus import test_rows
         from mlsuperb.runs.decoding import decode
         from mlsuperb.runs.environment import environment
@@ -91,7 +95,7 @@ class Benchmark:
         manifest, record = build.read_data(config)
         corpus = build.build_corpus(config)
         test = test_rows(corpus, manifest, name=config["data"]["name"])
-        unknown = sorted(set(test["language"]) - {token.strip("[]") for token in recogniser.vocabulary.tokens})
+        unknown = sorted(set(test["language"]) - set(codes_of_tokens(recogniser.vocabulary.tokens)))
         if recogniser.task.has_language and unknown:
             log.warning("not in the training data, so never recognised: %s", ", ".join(unknown))
         with held(folder):

@@ -14,12 +14,13 @@ from typing import Any
 
 import mlsuperb
 from mlsuperb.runtime import ranks
+from mlsuperb.runtime.variables import recorded
 
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "hydra-core", "soundfile", "numpy", "rapidfuzz")
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine, code and command of this process."""
+    """Versions, machine, code and command of this process, and the variables that can change numbers."""
     import torch
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -32,6 +33,7 @@ def environment() -> dict[str, Any]:
         "gpus": gpus,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "variables": recorded(),
         "processes": ranks.world(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "started": now(),
