@@ -4,7 +4,7 @@ CONSTRAINTS ?= -c constraints.txt
 EXTRAS ?= synthetic,dev
 BIN := .venv/bin
 
-.PHONY: demo check-recipes test test-browser lint format parity constraints clean
+.PHONY: demo check-recipes attack test test-browser lint format parity constraints clean
 
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -16,6 +16,9 @@ demo: .venv/.ready  ## train, decode and score on the built-in corpus: log-mels 
 
 check-recipes: .venv/.ready  ## every recipe on the built-in corpus, a few steps: killed, carried on, called again
 	$(BIN)/python scripts/check_recipes.py
+
+attack: .venv/.ready  ## kills, faults and damaged inputs, all seeded, for ten minutes; writes docs/reliability.md
+	$(BIN)/python scripts/attack --minutes 10 --seed $${SEED:-0}
 
 # one thread a worker: two workers of two threads on two cores slow each other manifold
 test: .venv/.ready  ## all tests, on the CPU, without a network

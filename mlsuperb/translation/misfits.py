@@ -54,15 +54,9 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
 def _untrained_text(config: Mapping[str, Any], wanted: Sequence[str]) -> Iterator[str]:
     """Batches of text that no trained parameter takes part in."""
     node = config["adaptation"]
-    whole = issubclass(
-        get_object(node["_target_"]), (Everything, Frozen)
-    )  # the latter is refused, or has new rows to train
-    if (
-        set(wanted) == set(SIDES)
-        and not whole
-        and "decoder" not in stacks_of(node)
-        and not config["model"].get("new_languages")
-    ):
+    # frozen is refused elsewhere, or trains new rows
+    whole = issubclass(class_named(node["_target_"]), (Everything, Frozen)) or config["model"].get("new_languages")
+    if set(wanted) == set(SIDES) and not whole and "decoder" not in stacks_of(node):
         yield (
             f"train_on has text, of which adaptation={node['name']} learns nothing, since text goes through the decoder alone: "
             "adapt the decoder, too (adaptation=decoder_adapters, or several), or set train_on=[speech]"
