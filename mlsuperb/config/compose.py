@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mlsuperb.config.options import conf_dir
-from mlsuperb.runs.identity import present, signature
+from mlsuperb.runs.identity import present, signature, without_later
 
 
 def register_resolvers() -> None:
@@ -30,7 +30,7 @@ def _run_signature(*, _root_: DictConfig) -> str:
     kept = OmegaConf.create({key: value for key, value in raw.items() if key not in ("run_id", "run_name", "hydra")})
     resolved = OmegaConf.to_container(kept, resolve=True)
     assert isinstance(resolved, dict)
-    return signature(resolved)  # type: ignore[arg-type]
+    return signature(without_later(resolved))  # type: ignore[arg-type]
 
 
 def _num_gpus() -> int:
@@ -56,7 +56,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ValueError(f"the configuration cannot be resolved: {error}") from error
     assert isinstance(container, dict)
-    return present(container)  # type: ignore[arg-type]
+    return present(without_later(container))  # type: ignore[arg-type]
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def of_another_run(run: Path, speech: SpeechToLabel) -> Codebook:
 def _weights(features: Mapping[str, Any]) -> Any:
     """What tells the weights that features are of from others, of a record of them; the upstream's name where it has none."""
     loaded = features.get("upstream", {})
-    names = ("weights", "seed", "num_parameters", "commit", "sha256", "adapter", "do_normalize")
+    names = ("weights", "seed", "num_parameters", "commit", "sha256", "adapter", "do_normalize", "conventions")
     return {name: loaded[name] for name in names if loaded.get(name) is not None} or features.get("name")
 
 
