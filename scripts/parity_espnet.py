@@ -32,7 +32,7 @@ from scripts.parity.decoding_joint import joint_checks
 from scripts.parity.heads import batch_checks, head_checks
 from scripts.parity.imports import import_checks
 from scripts.parity.owsm import fbank_checks, owsm_checks
-from scripts.parity.report import Check
+from scripts.parity.report import Check, report
 
 
 def main() -> int:
@@ -55,14 +55,7 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     logging.getLogger("espnet").setLevel(logging.ERROR)
     torch.manual_seed(0)
-    failed = 0
-    for name in arguments.parts or parts:
-        for check in parts[name]():
-            verdict = {True: "ok  ", False: "FAIL", None: "    "}[check.passed]
-            print(f"{verdict} {check.name:62} {check.found}", flush=True)
-            failed += check.passed is False
-    print(f"{failed} checks failed" if failed else "all checks passed")
-    return 1 if failed else 0
+    return 1 if report({name: parts[name] for name in arguments.parts or parts}) else 0
 
 
 if __name__ == "__main__":
