@@ -31,8 +31,9 @@ from scripts.parity.report import (
 )
 
 SEEDS = 3  # inputs of every length
-# With more frames some ReLU among millions is at zero on nearly every input, and errors in fp32 say nothing.
-MOST_FRAMES_IN_FP32 = 50
+# With more frames one of the million ReLUs of a deep head is at zero on nearly every input, and moves the gradient in fp32,
+# ESPnet's as well as ours: it is shown, and judged in float64. Outputs do not jump there, and are judged in fp32 at every length.
+MOST_FRAMES_IN_FP32 = 8
 VOCAB_SIZE = 60
 RATES = {"dropout_rate": 0.1, "positional_dropout_rate": 0.1, "attention_dropout_rate": 0.1}
 RELATIVE = {"rel_pos_type": "latest", "pos_enc_layer_type": "rel_pos"}

@@ -3,7 +3,7 @@
 Values and gradients are judged by their relative L2 error against ESPnet in float64: ours may be `FACTOR` times ESPnet's own in
 fp32, so that a difference that fp32 does not explain is seen whatever the size of the numbers. A ReLU whose input is zero but for
 rounding may fall to either side, in ESPnet as well as here, and one of 1.4 million moves a gradient by 1e-3: gradients are
-compared on several inputs, and the medians are judged.
+compared on several inputs, of which the medians are judged, and with both sides in float64, where none is so near to zero.
 """
 
 from __future__ import annotations
