@@ -6,6 +6,7 @@ Besides ESPnet this needs s3prl (`pip install --no-deps s3prl==0.4.18`). Package
 
 from __future__ import annotations
 
+import argparse
 import importlib.machinery
 import importlib.util
 import sys
@@ -125,11 +126,9 @@ def _same_text(
     return Check(f"imported, {title}", found + remark, equal == len(waves))
 
 
-def _save_model(folder: Path, **settings: Any) -> None:
-    """A model with random weights and its configuration, as `AbsTask.main_worker` and `Trainer` leave them."""
-    from espnet2.layers.create_adapter import create_adapter
+def build_model(folder: Path, **settings: Any) -> tuple[nn.Module, argparse.Namespace]:
+    """ESPnet's model with random weights, and what it was built from: log-mels under a CTC head, but for `settings`."""
     from espnet2.tasks.asr import ASRTask
-    from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 
     arguments = ASRTask.get_parser().parse_args(["--output_dir", str(folder), "--token_type", "char"])
     arguments.token_list = list(TOKENS)
@@ -139,7 +138,24 @@ def _save_model(folder: Path, **settings: Any) -> None:
     for name, value in settings.items():
         setattr(arguments, name, value)
     torch.manual_seed(1)
-    model = ASRTask.build_model(arguments)
+    return ASRTask.build_model(arguments), arguments
+
+
+def write_model(folder: Path, model: nn.Module, arguments: argparse.Namespace) -> None:
+    """Its configuration and weights, as `AbsTask.main_worker` and `Trainer` leave them."""
+    from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "config.yaml").open("w", encoding="utf-8") as file:
+        yaml_no_alias_safe_dump(vars(arguments), file, indent=4, sort_keys=False)
+    torch.save(model.state_dict(), folder / "valid.loss.ave.pth")
+
+
+def _save_model(folder: Path, **settings: Any) -> None:
+    """A model that says something, as a trained one does."""
+    from espnet2.layers.create_adapter import create_adapter
+
+    model, arguments = build_model(folder, **settings)
     if arguments.use_adapter:
         create_adapter(model, arguments.adapter, arguments.adapter_conf)
     shake(model, "norm", "pos_bias", "featurizer.weights", by=0.5)
@@ -149,10 +165,7 @@ def _save_model(folder: Path, **settings: Any) -> None:
         for name, buffer in model.named_buffers():  # of batch norms
             if name.endswith("running_mean"):
                 buffer.normal_()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "config.yaml").open("w", encoding="utf-8") as file:
-        yaml_no_alias_safe_dump(vars(arguments), file, indent=4, sort_keys=False)
-    torch.save(model.state_dict(), folder / "valid.loss.ave.pth")
+    write_model(folder, model, arguments)
 
 
 def _s3prl_checks(name: str, folder: Path, waves: list[Path], *, large: bool) -> Iterator[Check]:
