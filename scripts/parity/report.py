@@ -99,7 +99,11 @@ def in_double(model: Model) -> Model:
             getattr(module, "attn", None), Tensor
         ):  # ESPnet's attention remembers its last run, graph and all
             module.attn = None
-    return copy.deepcopy(model).double()
+    double = copy.deepcopy(model).double()
+    for module in double.modules():
+        if isinstance(module, nn.Linear):  # a table of positions stays in fp32
+            module.register_forward_pre_hook(lambda one, given: (given[0].to(one.weight.dtype),))
+    return double
 
 
 @contextmanager
