@@ -46,7 +46,7 @@ def save_result(
     """
     if not ranks.is_main():
         return
-    benchmark = describe(config)
+    benchmark = describe(config, conventions=_conventions(model))
     content = {
         **what_ran(config, environment, job=BenchmarkResult.kind),
         **what_was_scored(
@@ -69,7 +69,7 @@ def what_was_trained(config: Mapping[str, Any], model: SpeechModel) -> dict[str,
     """The parts of the model, and how large they are."""
     trained, weights = count_trained(model), model.featurizer.weights
     return {
-        "upstream": part(config["upstream"]) | {"loaded": model.upstream.record()},
+        "upstream": part(config["upstream"]) | {"loaded": model.upstream.record(), "conventions": _conventions(model)},
         "adaptation": part(config["adaptation"]) | {"trained": trained},  # by part of the model
         "head": part(config["head"]),
         "featurizer": {
@@ -80,6 +80,12 @@ def what_was_trained(config: Mapping[str, Any], model: SpeechModel) -> dict[str,
         "num_trainable": sum(trained.values()),
         "num_total": num_parameters(model.parameters()),
     }
+
+
+def _conventions(model: SpeechModel) -> str | None:
+    """Under which the upstream is run; None for one that has none, such as log-mels."""
+    found: str | None = getattr(model.upstream, "conventions", None)
+    return found
 
 
 def _cost(progress: Progress, decoding: Speed, model: SpeechModel) -> dict[str, Any]:

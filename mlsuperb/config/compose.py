@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mlsuperb.config.options import conf_dir
 from mlsuperb.runs.classes import bring, named_in
-from mlsuperb.runs.identity import present, signature
+from mlsuperb.runs.identity import present, signature, without_later
 
 
 def register_resolvers() -> None:
@@ -33,7 +33,7 @@ def _run_signature(*, _root_: DictConfig) -> str:
     resolved = OmegaConf.to_container(kept, resolve=True)
     assert isinstance(resolved, dict)
     _bring_all(resolved)
-    return signature(resolved)  # type: ignore[arg-type]
+    return signature(without_later(resolved))  # type: ignore[arg-type]
 
 
 def _num_gpus() -> int:
@@ -59,7 +59,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ValueError(f"the configuration cannot be resolved: {error}") from error
     assert isinstance(container, dict)
-    config = present(container)  # type: ignore[arg-type]
+    config = present(without_later(container))  # type: ignore[arg-type]
     _bring_all(config)
     return config
 
