@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from mlsuperb.commands.errors import end
+from mlsuperb.commands.errors import end, prepare_terminal
 from mlsuperb.config.options import answer, conf_dir
+
+SHOWN_ANEW = ("task", "scoring")  # groups that decide how a finished run is shown
 
 
 def main(cfg: Any) -> None:
@@ -16,6 +18,7 @@ def main(cfg: Any) -> None:
 
     from mlsuperb.config.compose import plain
 
+    prepare_terminal()  # a launcher may have started this process
     try:
         run_experiment(plain(cfg))
     except KeyboardInterrupt:
@@ -23,23 +26,30 @@ def main(cfg: Any) -> None:
     except (ValueError, OSError) as error:  # for the user to mend; what else is raised is ours, and shows its traceback
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             raise  # a sweep goes on with its next job
-        sys.exit(f"\n{error}\n(traceback in {cfg.output_root}/{cfg.run_id}/run.log)")
+        sys.exit(f"\n{error}")
 
 
 def run_experiment(config: dict[str, Any]) -> None:
-    """Do the job of a configuration in the run's folder, and show its result."""
+    """Do the job of a configuration in the run's folder, and show its result. A configuration that is refused makes no folder;
+    once there is a result, nothing that goes wrong undoes it."""
     from mlsuperb.config.build import job_of
-    from mlsuperb.config.check import check
+    from mlsuperb.config.check import check, job_class
+    from mlsuperb.runs.finished import revisit, show
     from mlsuperb.runs.run import Run
     from mlsuperb.runtime import ranks
 
-    with ranks.joined(), Run(config) as run:
-        if not run.finished:
-            check(config)
-            run.begin()
-            job_of(config)(config, run)
-        if ranks.is_main():
-            job_of(config).show(run.folder)
+    with ranks.joined():
+        run = Run(config)
+        finished = ranks.from_main(lambda: run.finished)
+        check(config, [group for group in SHOWN_ANEW if group in job_class(config).groups] if finished else None)
+        job = job_of(config)
+        if finished:
+            revisit(job, config, run.folder)
+        else:
+            with run:
+                run.begin()
+                job(config, run)
+        show(job, run.folder)
 
 
 def start() -> None:

@@ -70,7 +70,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -176,13 +177,28 @@ def test_audio_too_short_for_its_text_is_counted_in_the_result(
     assert "4 times a training example had fewer frames than tokens" in " ".join(capsys.readouterr().out.split())
 
 
+@contextmanager
+def full_disk_for(name: str) -> Iterator[None]:
+    """Inside, nothing can be written to the temporary file that is to become `name`."""
+    open_file = Path.open
+
+    def open_full(self: Path, mode: str = "r", *rest: Any, **settings: Any) -> Any:
+        full = self.name.startswith(f".{name}.") and mode == "wb"
+        return open_file(Path("/dev/full") if full else self, mode, *rest, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", open_full)
+        yield
+
+
 @needs_dev_full
 def test_a_full_disk_for_the_result_costs_nothing_but_another_start(corpus: Callable[..., dict[str, Any]]) -> None:
     config = corpus(["a b", "b a"])
     folder = folder_of(config)
-    folder.mkdir(parents=True)
-    (folder / ".result.json.tmp").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"could not write .*result\.json: No space left.*start the same command again"):
+    with (
+        full_disk_for("result.json"),
+        pytest.raises(OSError, match=r"could not write .*result\.json: No space left.*start the same command again"),
+    ):
         run_experiment(config)
     assert json.loads((folder / "status.json").read_text(encoding="utf-8"))["state"] == "failed"
     assert not (folder / "result.json").exists()
@@ -196,22 +212,21 @@ def test_a_full_disk_for_the_result_costs_nothing_but_another_start(corpus: Call
 def test_a_full_disk_does_not_hide_what_went_wrong(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = {"run_id": "r", "output_root": str(tmp_path), "seed": 0}
     run = Run(config)
+    full = ExitStack()
 
     def fail() -> None:
-        (run.folder / "run.log").symlink_to("/dev/full")
-        (run.folder / ".status.json.tmp").symlink_to("/dev/full")
+        full.enter_context(full_disk_for("status.json"))
         raise ValueError("no audio")
 
-    with pytest.raises(ValueError, match="no audio"), run:
+    with full, pytest.raises(ValueError, match="no audio"), run:
         fail()
     assert "No space left" in caplog.text
-    (run.folder / ".status.json.tmp").unlink()
-    other = Run(config)
     with (
+        full,
         pytest.raises(OSError, match=r"could not write .*status\.json: No space left.*free some space") as raised,
-        other,
+        Run(config),
     ):
-        (run.folder / ".status.json.tmp").symlink_to("/dev/full")
+        full.enter_context(full_disk_for("status.json"))
     assert raised.value.errno == errno.ENOSPC
 
 

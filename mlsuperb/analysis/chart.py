@@ -147,7 +147,7 @@ class Chart:
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{self.name}.{suffix}" for suffix in ("svg", "png", "csv")]
         for path in paths[:2]:
-            path.write_bytes(self._rendered(path.suffix[1:]))
+            write_atomic(path, [self._rendered(path.suffix[1:])])
         write_atomic(paths[2], [self.data.to_csv(index=False)])
         return paths
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlsuperb.config.options import refuse_unknown
+
+if TYPE_CHECKING:
+    from mlsuperb.runs.job import Evaluates
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +24,8 @@ CHANGEABLE = ("data", "decoding", "search", "scoring", "loading")  # as far as t
 
 def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto", language: str | None = None) -> Path:
     """Decode every split of the given data that is neither `train` nor `dev`, score it, and return the folder of the
-    result: `<run>/evaluations/<data>-<signature of what was given>`. What was evaluated before is not decoded again.
+    result: `<run>/evaluations/<data>-<signature of what was given>`. What was evaluated before is not decoded again, unless the
+    data hold other utterances now.
 
     Args:
         language: ISO 639-3 code of what is written, whatever the data name, for a model that is told it (job=translation).
@@ -34,7 +38,6 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto", langu
     from mlsuperb.runs import store
     from mlsuperb.runs.identity import signature
     from mlsuperb.runs.job import Evaluates
-    from mlsuperb.scoring.result import SCORED
 
     job = job_of(store.read_config(run))
     if not isinstance(job, Evaluates):
@@ -49,13 +52,33 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto", langu
     check(config)
     chosen = {name: config[name] for name in changeable} | ({} if language is None else {"language": language})
     folder = run / "evaluations" / f"{config['data']['name']}-{signature(chosen)}"
-    done = store.why_unfinished(folder) is None
-    # protocols are no part of the folder's name
-    if done and store.read(folder, *SCORED).config["scoring"] == config["scoring"]:
-        log.info("evaluated before; here is its result (remove %s to do it again)", folder)
-        return folder
-    job.evaluate(run, config | {"trainer": config["trainer"] | {"device": device}}, folder, language=language)
+    if not _stands(job, config, folder):
+        job.evaluate(run, config | {"trainer": config["trainer"] | {"device": device}}, folder, language=language)
     return folder
+
+
+def _stands(job: Evaluates, config: Mapping[str, Any], folder: Path) -> bool:
+    """Whether a folder holds the evaluation of these data; it is scored again where other protocols are asked for, which are no
+    part of the folder's name."""
+    from mlsuperb.runs import store
+    from mlsuperb.runs.finished import changed_data
+    from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
+    from mlsuperb.runtime.files import held
+    from mlsuperb.scoring.result import SCORED
+
+    if store.why_unfinished(folder) is not None or not (folder / HYPOTHESES_FILE).is_file():
+        return False
+    if changed := changed_data(folder, job.data_splits(config)):
+        log.warning(
+            "the data have changed since they were evaluated in %s (%s): decoding anew", folder, ", ".join(changed)
+        )
+        return False
+    if store.read(folder, *SCORED).config["scoring"] == config["scoring"]:
+        log.info("evaluated before; here is its result (remove %s to do it again)", folder)
+    else:
+        with held(folder):
+            job.score_again(folder, config)
+    return True
 
 
 def _changes(overrides: Sequence[str], changeable: Sequence[str], *, job: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import copy
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -27,6 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mlsuperb.commands.table import show_runs
 from mlsuperb.config.compose import register_resolvers
 from mlsuperb.config.options import conf_dir
+from mlsuperb.runtime.messages import reported
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +43,11 @@ class SweepTable(Callback):
         """Begin the list."""
         name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         path = Path(config.output_root).resolve() / "sweeps" / f"{name}-{os.getpid()}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        except OSError as error:  # Hydra would turn an exception into a warning, and end in a traceback of its own
+            sys.exit(f"output_root={config.output_root} cannot be written ({error.strerror}): give a folder that can")
         os.environ[SWEEP] = str(path)
         atexit.register(end_sweep)  # where a run failed or was interrupted, Hydra does not call `on_multirun_end`
 
@@ -69,10 +74,8 @@ def end_sweep() -> None:
         return
     path = Path(name)
     folders = [Path(line) for line in dict.fromkeys(path.read_text(encoding="utf-8").splitlines())]
-    try:
+    with reported("no table"):
         show_runs(folders, file=path.with_suffix(".md"), seeds="each_and_mean")
-    except ValueError as error:
-        log.warning("no table: %s", error)
 
 
 def run_folders(overrides: Sequence[str], *, config_dirs: Sequence[Path] = (), multirun: bool = False) -> list[Path]:

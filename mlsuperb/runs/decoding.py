@@ -19,7 +19,7 @@ from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loader, Loading
 from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.runtime import ranks
-from mlsuperb.runtime.files import disk_errors_named, drop_cut_line
+from mlsuperb.runtime.files import disk_errors_named, drop_cut_line, no_link
 from mlsuperb.runtime.speed import Speed
 from mlsuperb.types import Batch, Hypothesis, Utterance
 
@@ -127,10 +127,10 @@ def _decode_rest(
     dataset: Speech, path: Path, transcriber: Transcriber
 ) -> tuple[dict[tuple[str, str], Hypothesis], Speed]:
     """All hypotheses by (split, id): those that an earlier start decoded, and the rest."""
-    done, speed = ranks.from_main(lambda: _collect_partials(path)), Speed()
+    done, speed = ranks.from_main(lambda: _decoded_before(path, dataset)), Speed()
     plan = batches_of_rank(dataset, transcriber.loading, done=done)
     partial = _partial(path, ranks.rank())
-    with disk_errors_named(partial), partial.open("a", encoding="utf-8") as file:
+    with disk_errors_named(partial), open(partial, "a", encoding="utf-8", opener=no_link) as file:
         for hypotheses in _decode_batches(plan, transcriber, speed):
             # a batch of which a line was lost is decoded whole, but its other lines stand there already
             new = {key: one for one in hypotheses if (key := (one.split, one.id)) not in done}
@@ -191,9 +191,10 @@ def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
     yield from waiting
 
 
-def _spoken(one: Utterance | Hypothesis) -> tuple[str, ...]:
+def _spoken(one: Utterance | Hypothesis) -> tuple[str | float, ...]:
     """What tells an utterance from another, and a changed corpus from what it was."""
-    return one.split, one.id, one.audio, one.language, one.reference if isinstance(one, Hypothesis) else one.text
+    text = one.reference if isinstance(one, Hypothesis) else one.text
+    return one.split, one.id, one.audio, one.start_s, one.duration_s, one.language, one.dataset, text
 
 
 def _partial(path: Path, rank: int) -> Path:
@@ -204,9 +205,16 @@ def _partials(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.name}.partial*"))
 
 
-def _collect_partials(path: Path) -> dict[tuple[str, str], Hypothesis]:
-    """What an interrupted decoding left, on however many ranks."""
-    return {(one.split, one.id): one for partial in _partials(path) for one in _read_partial(partial)}
+def _decoded_before(path: Path, dataset: Speech) -> dict[tuple[str, str], Hypothesis]:
+    """What an interrupted decoding left, on however many ranks; nothing where it was of other utterances under these names."""
+    found = {(one.split, one.id): one for partial in _partials(path) for one in _read_partial(partial)}
+    rows = (dataset.utterance(index) for index in range(len(dataset)))
+    if found and not {_spoken(one) for one in found.values()} <= set(map(_spoken, rows)):
+        log.warning("the data have changed since %s was begun: everything is decoded anew", path)
+        for partial in _partials(path):
+            partial.unlink()
+        return {}
+    return found
 
 
 def _read_partial(path: Path) -> list[Hypothesis]:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
 from mlsuperb.data.corpora.ml_superb_release import dataset_of
 from mlsuperb.data.skips import SkipReport
-from mlsuperb.runtime.files import replaced
+from mlsuperb.runtime.files import replaced, write_atomic
 from mlsuperb.types import Utterance
 
 Labels = Literal["raw", "cleaned"]
@@ -188,7 +188,7 @@ def write_audio(
             if not target.is_file() or target.stat().st_size != len(content):
                 with replaced(target) as scratch:
                     scratch.write_bytes(content)
-    marker.write_text(stamp)
+    write_atomic(marker, [stamp])
 
 
 def _shards(root: Path, split: str) -> list[Path]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.resources import files
 
 from rich.console import Console
-from rich.markup import escape
 
 from mlsuperb.scoring.boards.leaderboard import Leaderboard
 from mlsuperb.scoring.table import SYNTHETIC, Cells, tell
@@ -21,16 +20,16 @@ _LATEX = str.maketrans({
 
 def show(found: Leaderboard, console: Console) -> None:
     """Print a leaderboard on a terminal."""
-    console.print(f"[bold]{escape(found.title)}[/]")
+    tell(console, found.title, style="bold")
     tell(console, *found.about)
     for block in found.blocks:
         console.print()
         console.print(block.cells.to_rich())
         for note in block.notes:
-            style = "bold yellow" if note == SYNTHETIC else None
-            console.print(f"  {escape(note)}", style=style, highlight=False, soft_wrap=True)
+            style = "bold yellow" if note == SYNTHETIC else ""
+            tell(console, f"  {note}", style=style)
     for title, lines in found.lists.items():
-        console.print(f"\n[bold]{escape(title)}[/]")
+        tell(console, f"\n{title}", style="bold")
         tell(console, *(f"  {line}" for line in lines))
 
 
