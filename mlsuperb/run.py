@@ -8,8 +8,6 @@ from typing import Any
 from mlsuperb.commands.errors import end, prepare_terminal
 from mlsuperb.config.options import answer, conf_dir
 
-SHOWN_ANEW = ("task", "scoring")  # groups that decide how a finished run is shown
-
 
 def main(cfg: Any) -> None:
     """Run the experiment of a Hydra configuration. A second start with the same settings resumes, or shows the result."""
@@ -30,26 +28,24 @@ def main(cfg: Any) -> None:
 
 
 def run_experiment(config: dict[str, Any]) -> None:
-    """Do the job of a configuration in the run's folder, and show its result. A configuration that is refused makes no folder;
-    once there is a result, nothing that goes wrong undoes it."""
+    """Do the job of a configuration in the run's folder, and show its result, which nothing undoes."""
     from mlsuperb.config.build import job_of
-    from mlsuperb.config.check import check, job_class
+    from mlsuperb.config.check import check, check_finished
     from mlsuperb.runs.finished import revisit, show
     from mlsuperb.runs.run import Run
     from mlsuperb.runtime import ranks
 
     with ranks.joined():
         run = Run(config)
-        finished = ranks.from_main(lambda: run.finished)
-        check(config, [group for group in SHOWN_ANEW if group in job_class(config).groups] if finished else None)
-        job = job_of(config)
-        if finished:
-            revisit(job, config, run.folder)
+        if ranks.from_main(lambda: run.finished):
+            check_finished(config)
+            revisit(job_of(config), config, run.folder)
         else:
+            check(config)
             with run:
                 run.begin()
-                job(config, run)
-        show(job, run.folder)
+                job_of(config)(config, run)
+        show(job_of(config), run.folder)
 
 
 def start() -> None:
@@ -57,9 +53,10 @@ def start() -> None:
     answer(sys.argv[1:])
     import hydra
 
-    from mlsuperb.config.compose import register_resolvers
+    from mlsuperb.config.compose import as_texts, register_resolvers
 
     register_resolvers()
+    sys.argv[1:] = as_texts(sys.argv[1:])
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(main)()
 
 

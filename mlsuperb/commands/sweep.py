@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from mlsuperb.commands.table import show_runs
-from mlsuperb.config.compose import register_resolvers
+from mlsuperb.config.compose import as_texts, register_resolvers
 from mlsuperb.config.options import conf_dir
 from mlsuperb.runtime.messages import reported
 
@@ -92,7 +92,7 @@ def run_folders(overrides: Sequence[str], *, config_dirs: Sequence[Path] = (), m
     for folder in config_dirs:
         if not folder.is_dir():
             raise FileNotFoundError(f"--config-dir {folder}: there is no such folder")
-    overrides = [one for one in overrides if not re.match(r"\+*hydra[/.]launcher", one)]
+    overrides = [one for one in as_texts(overrides) if not re.match(r"\+*hydra[/.]launcher", one)]
     register_resolvers()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):

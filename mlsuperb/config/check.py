@@ -45,6 +45,15 @@ def check(config: Mapping[str, Any], groups: Sequence[str] | None = None) -> Non
         raise ValueError(f"this configuration cannot run:\n{listed}")
 
 
+def check_finished(config: Mapping[str, Any]) -> None:
+    """The same of what still counts once a run has finished: how it is scored. The data it was made from may be gone.
+
+    Raises:
+        ValueError: lists everything that is wrong with it.
+    """
+    check(config, [group for group in ("task", "scoring") if group in job_class(config).groups])
+
+
 def find_problems(config: Mapping[str, Any], groups: Sequence[str] | None = None) -> list[str]:
     """Everything that is wrong with a configuration: settings that nothing reads, missing values, wrong types and
     ranges, and whatever a part can see for itself (`problems`). Imports the parts; builds none."""

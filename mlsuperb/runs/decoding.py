@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from mlsuperb.data.audio import audio_info
+from mlsuperb.data.audio import audio_info, load_audio
 from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loader, Loading
 from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
@@ -25,6 +25,8 @@ from mlsuperb.types import Batch, Hypothesis, Utterance
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
+# A file as a row of a manifest.
+_FILE = {"text": "", "language": "", "dataset": "", "split": "files", "speaker": "", "start_s": 0.0}
 
 
 class Transcriber(Protocol):
@@ -92,35 +94,66 @@ def decode(dataset: Speech, path: Path, transcriber: Transcriber) -> Decoding:
     return Decoding(hypotheses=ordered, speed=speed)
 
 
-def transcribe_files(paths: Sequence[Path], load: Callable[[], Transcriber]) -> list[Hypothesis]:
+def transcribe_files(
+    paths: Sequence[Path], load: Callable[[], Transcriber], *, on_bad: Callable[[str], None] | None = None
+) -> list[Hypothesis]:
     """Decode whole audio files of any sampling rate, in their order; the path is the id.
 
     Args:
-        load: gives the model; called once all files are known to be readable.
+        load: gives the model; called once it is known which files can be read.
+        on_bad: called with a sentence for each file that cannot be read or taken by the model, which is left out; None: such a
+            file is an error.
 
     Raises:
         ValueError: a file cannot be read, all such files being named, or the model cannot take one.
     """
-    rows, problems = [], []
-    said = {"text": "", "language": "", "dataset": "", "split": "files", "speaker": ""}  # what a manifest says beside
-    for path in paths:
-        try:
-            duration_s = audio_info(path).duration_s
-        except ValueError:
-            what = "no audio that can be read; convert it to WAV, FLAC or Ogg"
-            if not path.is_file():
-                what = f"a folder; give {path}/*" if path.exists() else "there is no such file"
-            problems.append(f"{path}: {what}")
-        else:
-            rows.append({**said, "id": str(path), "audio": str(path), "start_s": 0.0, "duration_s": duration_s})
-    if problems:
+    problems: list[str] = []
+    durations = {path: _whole_s(path, problems) for path in dict.fromkeys(paths)}
+    if problems and on_bad is None:
         raise ValueError("; ".join(problems))
-    transcriber = load()
-    manifest = pd.DataFrame(rows)
+    rows = [_FILE | {"id": str(path), "audio": str(path), "duration_s": durations[path]} for path in paths]
+    manifest = pd.DataFrame([row for row in rows if row["duration_s"] is not None])
+    transcriber = None if manifest.empty else load()
+    if on_bad is not None:
+        if transcriber is not None:
+            taken = [_takes(transcriber, manifest[row : row + 1], problems) for row in range(len(manifest))]
+            manifest = manifest[taken]
+        for problem in problems:
+            on_bad(problem)
+    if transcriber is None or manifest.empty:
+        return []
     transcriber.check(manifest)
     dataset = transcriber.loading.dataset(manifest, encode=None, resample=True)
     with tempfile.TemporaryDirectory() as folder:
         return decode(dataset, Path(folder) / "hypotheses.jsonl", transcriber).hypotheses
+
+
+def _whole_s(path: Path, problems: list[str]) -> float | None:
+    """The seconds of a file that can be read to its end; of another one, None, and one more of the `problems`."""
+    try:
+        duration_s = audio_info(path).duration_s
+    except ValueError:
+        what = "no audio that can be read; convert it to WAV, FLAC or Ogg"
+        if not path.is_file():
+            what = f"a folder; give {path}/*" if path.exists() else "there is no such file"
+        problems.append(f"{path}: {what}")
+        return None
+    try:
+        load_audio(path, duration_s=duration_s)  # a header says nothing of what follows it
+    except ValueError as error:
+        problems.append(str(error))
+        return None
+    return duration_s
+
+
+def _takes(transcriber: Transcriber, row: pd.DataFrame, problems: list[str]) -> bool:
+    """Whether a model takes a file; if not, that is one more of the `problems`."""
+    try:
+        transcriber.check(row)
+    except ValueError as error:
+        problems.append(str(error))
+        return False
+    return True
 
 
 def _decode_rest(

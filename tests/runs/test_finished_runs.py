@@ -18,6 +18,7 @@ import pytest
 import soundfile
 
 from mlsuperb.benchmark import card, result
+from mlsuperb.commands import transcribe
 from mlsuperb.commands.evaluate import evaluate
 from mlsuperb.config.compose import compose
 from mlsuperb.run import run_experiment
@@ -256,3 +257,13 @@ def test_a_terminal_without_unicode_gets_what_it_can_show(finished: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert "CER % ?" in done.stdout, "the arrow of a heading"
     assert "Both runs have the same counts in every row." in done.stdout, "the last line of the last command"
+
+
+def test_transcribe_names_the_bad_file_after_the_good_ones(
+    finished: Path, data: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = [str(Path(data[2].partition("=")[2]).parent / f"test{number}.wav") for number in (0, 1)]
+    (tmp_path / "bad.wav").write_bytes(b"RIFF, and nothing more")
+    with pytest.raises(ValueError, match=r"^.*/bad\.wav: no audio that can be read"):
+        transcribe.main([str(finished), good[0], str(tmp_path / "bad.wav"), good[1], "--device", "cpu"])
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == good
