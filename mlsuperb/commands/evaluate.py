@@ -38,6 +38,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto", langu
     from mlsuperb.runs import store
     from mlsuperb.runs.identity import signature
     from mlsuperb.runs.job import Evaluates
+    from mlsuperb.runtime.files import made
 
     job = job_of(store.read_config(run))
     if not isinstance(job, Evaluates):
@@ -53,6 +54,7 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto", langu
     chosen = {name: config[name] for name in changeable} | ({} if language is None else {"language": language})
     folder = run / "evaluations" / f"{config['data']['name']}-{signature(chosen)}"
     if not _stands(job, config, folder):
+        made(folder.parent)
         job.evaluate(run, config | {"trainer": config["trainer"] | {"device": device}}, folder, language=language)
     return folder
 

@@ -24,6 +24,7 @@ from mlsuperb.config.build import job_of
 from mlsuperb.export.folder import new_folder, origin
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runtime.files import write_atomic, write_json
+from mlsuperb.scoring.escaping import page
 from mlsuperb.scoring.table import SYNTHETIC
 
 TEMPLATE = Path(__file__).with_name("submission")  # README.md.jinja, and the service in `app`
@@ -80,11 +81,8 @@ def submission_readme(about: Mapping[str, Any], *, name: str, splits: Mapping[st
         name: of the folder.
         splits: lines of each file of hypotheses.
     """
-    from jinja2 import Environment, StrictUndefined
-
     text = (TEMPLATE / "README.md.jinja").read_text(encoding="utf-8")
-    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False).from_string(text)
-    return template.render(about=about, name=name, splits=splits, synthetic_warning=SYNTHETIC)
+    return page(text, about=about, name=name, splits=splits, synthetic_warning=SYNTHETIC).rstrip() + "\n"
 
 
 def _copy_run(run: Path, folder: Path, config: dict[str, Any], recogniser: Recogniser) -> None:

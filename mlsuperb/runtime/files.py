@@ -71,6 +71,18 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def made(folder: Path) -> Path:
+    """A folder inside of one that may be somebody else's, made if need be.
+
+    Raises:
+        OSError: it cannot be made, or is a symbolic link, so that what is written there would go elsewhere.
+    """
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, f"{folder} is a symbolic link, which is not written through; remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def no_link(path: str | os.PathLike[str], flags: int) -> int:
     """An `opener` for `open` of files that are written in place (locks, lines that are added): in the folder of somebody else
     a name may be a symbolic link to any file of ours.

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from mlsuperb.runtime.messages import printable
 from mlsuperb.scoring.counts import Counts, Rate, total
+from mlsuperb.scoring.escaping import markdown
 from mlsuperb.types import TaskFacts
 
 if TYPE_CHECKING:
@@ -70,12 +71,12 @@ class Cells:
 
     def to_markdown(self) -> str:
         """With the title as a line of its own."""
-        return f"**{self.title}**\n\n{self.markdown_rows()}\n"
+        return f"**{markdown(self.title)}**\n\n{self.markdown_rows()}\n"
 
-    def markdown_rows(self, escaped: Callable[[str], str] = lambda cell: cell.replace("|", "\\|")) -> str:
-        """The table without its title; `escaped` is applied to every cell."""
+    def markdown_rows(self) -> str:
+        """The table without its title."""
         rule = ["---" if self.is_name(number) else "---:" for number in range(len(self.columns))]
-        rows = [[escaped(cell) for cell in row] for row in (self.columns, *self.rows)]
+        rows = [[markdown(cell) for cell in row] for row in (self.columns, *self.rows)]
         for number in self.bold:
             rows[number + 1] = [f"**{cell}**" if cell else "" for cell in rows[number + 1]]
         return "\n".join("| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:]))
