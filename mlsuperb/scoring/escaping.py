@@ -26,8 +26,10 @@ def line(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """`text` for Markdown and a cell of its tables: neither links, emphasis, HTML nor new columns."""
-    return re.sub(r"([\\`*|<\[\]])", r"\\\1", line(text))
+    """`text` for Markdown and a cell of its tables: neither links, emphasis, HTML nor new columns. Brackets and stars that can
+    make neither a link nor emphasis, as those of intervals, stay as they are."""
+    brackets = r"\[\]" if re.search(r"\][(\[:]", text) else ""
+    return re.sub(rf"([\\`|<{brackets}]|(?<!\s)\*|\*(?!\s|$))", r"\\\1", line(text))
 
 
 def code_block(text: str) -> str:
