@@ -118,6 +118,7 @@ def main(arguments: Sequence[str]) -> None:
     refuse_unknown(options.overrides)
     folder = evaluate(options.run, options.overrides, device=options.device, language=options.language)
     from mlsuperb.config.build import job_of
+    from mlsuperb.runs.finished import show
     from mlsuperb.runs.store import read_config
 
-    job_of(read_config(options.run)).show(folder)
+    show(job_of(read_config(options.run)), folder)

@@ -24,6 +24,7 @@ from mlsuperb.config.build import job_of
 from mlsuperb.export.folder import new_folder, origin
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runtime.files import write_atomic, write_json
+from mlsuperb.runtime.messages import printable
 from mlsuperb.scoring.escaping import page
 from mlsuperb.scoring.table import SYNTHETIC
 
@@ -148,7 +149,9 @@ def _write_hypotheses(run: Path, folder: Path) -> dict[str, int]:
         return {}
     lines: dict[str, list[str]] = {}
     for one in read_hypotheses(run / HYPOTHESES_FILE):
-        lines.setdefault(one.split, []).append(f"{one.id} {' '.join(one.hypothesis.split())}\n")
+        if Path(one.split).name != one.split:
+            raise ValueError(f"{run / HYPOTHESES_FILE} has a split {one.split!r}, which cannot be the name of a file")
+        lines.setdefault(one.split, []).append(f"{printable(one.id, but='')} {' '.join(one.hypothesis.split())}\n")
     folder.mkdir()
     for split, found in lines.items():
         write_atomic(folder / f"{split}.txt", found)

@@ -53,6 +53,7 @@ class Run:
                     stack.enter_context(held(self.folder))
                     stack.enter_context(_logged(self.folder / LOG_FILE))
                 self.status()
+                ranks.wait()  # the others begin once the folder is there and held
                 self._held = stack.pop_all()
         except OSError as error:
             if error.errno == errno.ENOSPC:  # has its own sentence

@@ -11,6 +11,7 @@ from finished_runs import finished_run, result_of
 from rich.console import Console
 
 from mlsuperb.benchmark.card import model_card
+from mlsuperb.commands import data
 from mlsuperb.commands.compare import as_markdown, compare_runs
 from mlsuperb.scoring import escaping
 from mlsuperb.scoring.scored_run import show
@@ -34,6 +35,11 @@ def test_a_terminal_shows_names_as_they_are() -> None:
     assert all(text.count(name) >= 2 for name in SHOWN), text
     assert "\x1b]" not in text
     assert printed("[/x] :cat: \x1b[2J") == "[/x] :cat: \\x1b[2J\n"
+
+
+def test_tables_of_a_corpus_show_names_as_they_are() -> None:
+    cells = [{"language": "eng", "dataset": name, "minutes": 1.0} for name in ODD[:6]]
+    assert all(name in printed(data._minutes(cells, split="[x]")) for name in (*SHOWN[:6], "minutes of [x]"))
 
 
 def test_a_run_on_odd_datasets_is_shown(tmp_path, utterance) -> None:
