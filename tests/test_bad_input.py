@@ -10,6 +10,7 @@ message, or a count.
 | audio gone bad since it was prepared | data/test_dataset.py::test_audio_that_went_bad_is_named_whoever_reads_it |
 | audio gone bad since it was prepared, in a run | test_bad_input.py::test_audio_that_went_bad_stops_a_run_by_its_name |
 | unreadable audio to transcribe | test_run.py::test_transcribe_reads_any_file |
+| one bad file among those to transcribe | runs/test_transcribe_files.py::test_one_bad_file_does_not_take_the_others_along |
 | another sampling rate, resample=false, in a corpus | data/test_manifest.py::test_errors |
 | another sampling rate, resample=false, when it is read | data/test_audio.py::test_resampling_keeps_a_tone |
 | empty transcript | data/test_manifest.py::test_what_cannot_be_used_is_counted_by_reason_and_split |
@@ -56,6 +57,13 @@ message, or a count.
 | several problems in one configuration | config/test_settings.py::test_all_problems_are_listed_at_once |
 | several problems, as a user meets them | test_bad_input.py::test_a_command_with_several_problems_lists_them_all |
 | hypotheses that are none | runs/test_hypotheses.py::test_what_is_wrong_is_named_with_file_and_line |
+| hypotheses of a finished run that were removed | runs/test_finished_runs.py::test_removed_hypotheses_are_decoded_again_from_the_weights |
+| data of an evaluation that changed | runs/test_finished_runs.py::test_an_evaluation_of_changed_data_is_made_anew |
+| output folder that cannot be written | runs/test_finished_runs.py::test_the_output_folder_must_be_one_that_can_be_written |
+| terminal that is not UTF-8 | runs/test_finished_runs.py::test_a_terminal_without_unicode_gets_what_it_can_show |
+| paths with signs of Hydra's grammar | config/test_values.py::test_paths_are_taken_as_they_are |
+| names with markup, control characters, formulas | scoring/test_escaping.py::test_a_terminal_shows_names_as_they_are |
+| links in the folder of somebody else | runtime/test_whole_folder.py::test_nothing_is_written_through_a_link |
 | decoding that was cut off within a letter | benchmark/test_recogniser.py::test_a_line_may_be_cut_within_a_letter |
 """
 
