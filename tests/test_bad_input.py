@@ -57,7 +57,7 @@ message, or a count.
 | several problems in one configuration | config/test_settings.py::test_all_problems_are_listed_at_once |
 | several problems, as a user meets them | test_bad_input.py::test_a_command_with_several_problems_lists_them_all |
 | hypotheses that are none | runs/test_hypotheses.py::test_what_is_wrong_is_named_with_file_and_line |
-| hypotheses of a finished run that were removed | runs/test_finished_runs.py::test_removed_hypotheses_are_decoded_again_from_the_weights |
+| hypotheses that were removed | runs/test_finished_runs.py::test_removed_hypotheses_are_decoded_again_from_the_weights |
 | data of an evaluation that changed | runs/test_finished_runs.py::test_an_evaluation_of_changed_data_is_made_anew |
 | output folder that cannot be written | runs/test_finished_runs.py::test_the_output_folder_must_be_one_that_can_be_written |
 | terminal that is not UTF-8 | runs/test_finished_runs.py::test_a_terminal_without_unicode_gets_what_it_can_show |
