@@ -9,6 +9,10 @@ message, or a count.
 | missing audio in an ML-SUPERB tree | data/test_ml_superb.py::test_missing_audio_is_counted |
 | audio gone bad since it was prepared | data/test_dataset.py::test_audio_that_went_bad_is_named_whoever_reads_it |
 | audio gone bad since it was prepared, in a run | test_bad_input.py::test_audio_that_went_bad_stops_a_run_by_its_name |
+| audio that has come or changed since it was prepared | data/test_stored_manifest.py::test_changed_audio_is_looked_at_again |
+| table of rows, columns or cells that are none | data/test_table_faults.py::test_refused_with_file_line_and_remedy |
+| null audio in a Parquet file | data/test_ml_superb_hf.py::test_null_audio_is_counted_as_a_null_text_is |
+| hypotheses in another encoding | runs/test_hypotheses.py::test_another_encoding_is_named_with_its_line |
 | unreadable audio to transcribe | test_run.py::test_transcribe_reads_any_file |
 | one bad file among those to transcribe | runs/test_transcribe_files.py::test_one_bad_file_does_not_take_the_others_along |
 | another sampling rate, resample=false, in a corpus | data/test_manifest.py::test_errors |
@@ -87,6 +91,7 @@ import pytest
 import soundfile
 import torch
 import transformers
+from corpus_trees import spoil
 
 from mlsuperb.benchmark import build
 from mlsuperb.config.check import find_problems
@@ -142,7 +147,7 @@ def folder_of(config: dict[str, Any]) -> Path:
 def test_audio_that_went_bad_stops_a_run_by_its_name(corpus: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     config = corpus(["a b", "b a"])
     build.read_data(config)
-    (tmp_path / "train1.wav").write_bytes(b"RIFF, and nothing more")
+    spoil(tmp_path / "train1.wav")
     with pytest.raises(ValueError, match=r"train1\.wav: this is no audio that can be read .*Get the file again"):
         run_experiment(config)
     status = json.loads((folder_of(config) / "status.json").read_text(encoding="utf-8"))

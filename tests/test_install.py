@@ -9,7 +9,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -131,6 +133,10 @@ def test_a_user_adds_a_class_and_its_yaml_to_a_wheel(unpacked: Path, own: Path, 
     assert result["upstream"]["settings"] == {"bands": 40}
     assert result["code"]["commit"] is None, "an installed package has no commit"
     assert "Synthetic data" in shown
+    wave = tmp_path / "a.wav"
+    soundfile.write(wave, np.random.default_rng(0).standard_normal(16000) * 0.1, 16000)
+    written = python("-m", "mlsuperb", "transcribe", "--config-dir", str(own), str(path.parent), str(wave), **place)
+    assert written.startswith(f"{wave}\t"), "built, since the user names the class again"
 
 
 def test_a_checkout_runs_from_another_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import killed_runs
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 
 from mlsuperb.commands import evaluate, transcribe
@@ -180,6 +182,64 @@ def test_foreign_weights_are_refused(finished: tuple[Path, list[str], str], corp
     save_file({"other.weight": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"model.safetensors does not belong to this model"):
         evaluate.evaluate(tmp_path, [*CORPUS, *corpus], device="cpu")
+
+
+def _renamed(config: dict[str, Any]) -> None:
+    config["head"]["sise"] = config["head"].pop("size")
+
+
+EDITED: dict[str, tuple[Any, str]] = {
+    "no head": (lambda config: config.pop("head"), "head has no _target_"),
+    "a text for a part": (lambda config: config.update(decoding="greedy"), "decoding has no _target_"),
+    "no trainer": (lambda config: config.pop("trainer"), "trainer.device and trainer.precision are missing"),
+    "a trainer of text": (
+        lambda config: config.update(trainer="debug"),
+        "trainer.device and trainer.precision are missing",
+    ),
+    "a misspelt setting": (_renamed, "nothing reads the setting 'head.sise'"),
+    "a number of text": (lambda config: config["head"].update(size="32"), "head.size='32' should be a valid integer"),
+    "no job": (lambda config: config.update(job=None), "names no class to build"),
+    "a job of text": (lambda config: config.update(job="benchmark"), "names no class to build"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), EDITED.values(), ids=EDITED)
+def test_a_configuration_that_was_edited_is_one_sentence(
+    change: Any, message: str, finished: tuple[Path, list[str], str], tmp_path: Path
+) -> None:
+    folder, _, _ = finished
+    for name in ("tokens.txt", "training.json", "upstream.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    change(config)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    audio = json.loads((folder / "hypotheses.jsonl").read_text().splitlines()[0])["audio"]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        transcribe.main([str(tmp_path), audio, "--device", "cpu"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokens.txt", b"<blank>\n<unk>\n\n", "is no list of tokens"),
+        ("tokens.txt", b"<blank>\n<blank>\n", "is no list of tokens"),
+        ("tokens.txt", b"<blank>\n\xff\n", "is no list of tokens"),
+        ("tokens.txt", b"<blank>\n<unk>\na\n", "does not belong to this model"),
+        ("upstream.json", b"[]", "upstream.json holds no JSON object"),
+        ("upstream.json", b"{", "upstream.json is not JSON"),
+        ("model.safetensors", b"", "cannot be read as safetensors weights"),
+    ],
+)
+def test_files_of_a_run_that_are_damaged_are_named(
+    name: str, content: bytes, message: str, finished: tuple[Path, list[str], str], tmp_path: Path
+) -> None:
+    folder, _, _ = finished
+    for one in ("config.yaml", "tokens.txt", "training.json", "upstream.json", "model.safetensors"):
+        (tmp_path / one).write_bytes((folder / one).read_bytes())
+    (tmp_path / name).write_bytes(content)
+    audio = json.loads((folder / "hypotheses.jsonl").read_text().splitlines()[0])["audio"]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        transcribe.main([str(tmp_path), audio, "--device", "cpu"])
 
 
 @pytest.mark.parametrize(

@@ -48,17 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "export": {"adaptation", "benchmark", "config", "pretraining", "runs", "runtime", "scoring", "upstreams"},
 }  # fmt: skip
 DOORS = {"run", "__main__", "commands", "__init__"}  # may import everything
-HYDRA = {
-    "run",
-    "config.compose",
-    "config.build",
-    "config.check",
-    "benchmark.build",
-    "benchmark.misfits",
-    "commands.sweep",
-    "pretraining.misfits",
-    "translation.misfits",
-}
+HYDRA = {"run", "config.compose", "commands.sweep"}
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:

@@ -99,7 +99,7 @@ class LoRA(BlockAdaptation):
 
     def export(self, model: Stacked, folder: Path) -> None:
         """Writes `<folder>/peft_adapter`, which `peft.PeftModel.from_pretrained(base, ...)` opens; `base` is the transformers
-        model in `model`. The header of its weights has the record of `model`, by which the base is known again."""
+        model in `model`. The header of its weights has `base_record`, by which the base is known again."""
         from peft import get_peft_model_state_dict
         from safetensors.torch import save_file
 
@@ -116,7 +116,11 @@ class LoRA(BlockAdaptation):
         )
         named = {f"{PEFT_PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         with replaced(folder / PEFT_FOLDER / WEIGHTS_FILE) as temporary:
-            save_file(named, temporary, metadata={"format": "pt", HEADER: json.dumps(model.record())})
+            save_file(named, temporary, metadata={"format": "pt", HEADER: json.dumps(self.base_record(model))})
+
+    def base_record(self, model: Stacked) -> dict[str, Any]:
+        """What the updates were trained beside (`Adapter.base`)."""
+        return model.record()
 
 
 def merge(upstream: SelfSupervised) -> float:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mlsuperb.adaptation.lora import LoRA, split
+from mlsuperb.upstreams.adapter import QUANTISED
 from mlsuperb.upstreams.base import Stack, Stacked
 
 ComputeType = Literal["fp32", "bf16"]
@@ -56,6 +57,10 @@ class QLoRA(LoRA):
         # peft's own mark: without it the layers are taken for ordinary ones, and DoRA reads the packed weights
         split(model, stack)[0].is_loaded_in_4bit = True  # type: ignore[assignment]
         return super().change(model, stack, chosen)
+
+    def base_record(self, model: Stacked) -> dict[str, Any]:
+        settings = {"compute_type": self.compute_type, "double_quantisation": self.double_quantisation}
+        return {**super().base_record(model), QUANTISED: {"bits": 4, "type": "nf4", **settings}}
 
     def _quantised(self, linear: nn.Linear) -> nn.Linear:
         from bitsandbytes.nn import Linear4bit, Params4bit

@@ -15,13 +15,14 @@ import pandas as pd
 from mlsuperb.analysis.languages import LanguageScore, language_scores
 from mlsuperb.analysis.utterance_facts import add_sound, text_facts
 from mlsuperb.data.languages import language_name
+from mlsuperb.data.text import LanguageTokens
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.runs.hypotheses import hypotheses_of_split
 from mlsuperb.runs.store import read
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.result import SCORED, BenchmarkResult
-from mlsuperb.scoring.utterances import utterance_counts
+from mlsuperb.scoring.utterances import language_tokens, utterance_counts
 from mlsuperb.types import Hypothesis
 
 ANALYSIS, UTTERANCES = "analysis", "utterances.csv"
@@ -60,6 +61,11 @@ class LoadedRun:
         table = text_facts(self.hypotheses, self.counts, self.result.facts, tokens=tokens)
         cache = self.folder / ANALYSIS / UTTERANCES
         return add_sound(table, cache=cache, progress=self.progress) if self.with_sound else table
+
+    @cached_property
+    def language_tokens(self) -> LanguageTokens:
+        """By which its hypotheses name languages."""
+        return language_tokens(self.hypotheses)
 
     @property
     def rate(self) -> str:

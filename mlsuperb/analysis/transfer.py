@@ -183,7 +183,7 @@ def _samples(cells: Iterable[Cell]) -> pd.DataFrame:
         )
         for place in dict.fromkeys(round(share * (len(ranked) - 1)) for share in PLACES if ranked):
             rate, name, one = ranked[place]
-            texts = (text.strip() for text in compared_texts(one, cell.test.result.facts))
+            texts = (text.strip() for text in compared_texts(one, cell.test.result.facts, cell.test.language_tokens))
             where = (cell.trained_on, cell.tested_on, f"{place + 1} of {len(ranked)}")
             rows.append((*where, name, *texts, round(rate, 2)))
     columns = ["trained_on", "tested_on", "place", "id", "reference", "hypothesis", "error_rate"]

@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 
 from mlsuperb.data.audio import load_audio
-from mlsuperb.data.text import first_language
 from mlsuperb.runtime.files import made, write_atomic
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.escaping import csv, from_csv
-from mlsuperb.scoring.utterances import compared_texts
+from mlsuperb.scoring.utterances import compared_texts, language_tokens
 from mlsuperb.types import SAMPLE_RATE_HZ, Hypothesis, TaskFacts
 
 FRAME_S, HOP_S = 0.025, 0.010  # Kaldi's frames
@@ -59,10 +58,10 @@ def text_facts(
         counts: of every utterance (`mlsuperb.scoring.utterances.utterance_counts`).
         tokens: what the model can emit (`tokens.txt`), None where that is not known.
     """
-    rows = []
+    rows, language = [], language_tokens(hypotheses)
     known = None if tokens is None or not facts.has_text else set(tokens)
     for one, count in zip(hypotheses, counts, strict=True):
-        text = compared_texts(one, facts)[0]
+        text = compared_texts(one, facts, language)[0]
         spoken = text.split() if facts.units != "char" else [unit for unit in text if not unit.isspace()]
         wrong = count.lid_total - count.lid_correct
         rows.append(
@@ -71,7 +70,7 @@ def text_facts(
                 "errors": count.errors if facts.has_text else wrong,
                 "length": count.reference_length if facts.has_text else count.lid_total,
                 "score": count.error_rate if facts.has_text else 100.0 * wrong,
-                "named": (first_language(one.hypothesis) or "") if facts.has_language else "",
+                "named": (language.first(one.hypothesis) or "") if facts.has_language else "",
                 "units_per_s": len(spoken) / one.duration_s if spoken and one.duration_s > 0 else None,
                 "unseen_share": sum(unit not in known for unit in spoken) / len(spoken) if known and spoken else None,
             }

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from hydra.utils import get_object
 
 from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.benchmark.recogniser import Recogniser
@@ -22,16 +21,19 @@ from mlsuperb.config.build import instantiate
 from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.dataset import Speech, SpeechDataset
 from mlsuperb.data.loading import Loading
+from mlsuperb.data.manifest import each_record
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.greedy import Greedy
-from mlsuperb.runs.corpus import prepared_corpus, test_rows
+from mlsuperb.runs.classes import class_named
+from mlsuperb.runs.corpus import prepared_corpus, same_training_data, test_rows
 from mlsuperb.runs.run import Run
-from mlsuperb.runs.store import read_config
+from mlsuperb.runs.store import config_to_build
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
 from mlsuperb.runtime.messages import describe_trained
+from mlsuperb.runtime.records import json_object
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.checkpoint import load_trained
 from mlsuperb.training.loop import MODEL_FILE
@@ -39,12 +41,14 @@ from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.types import Utterance
-from mlsuperb.upstreams.base import Upstream
+from mlsuperb.upstreams.base import Upstream, same_record
 
 log = logging.getLogger(__name__)
 
 TRAIN, DEV = "train", "dev"
 TOKENS_FILE = "tokens.txt"
+# the groups that a trained model is built of
+BUILT = ("upstream", "adaptation", "featurizer", "specaug", "head", "objective", "task", "decoding", "loading")
 EMPTY_AFTER = "empty text after normalisation"
 # of a run from before there was a cache
 OFF = {"_target_": "mlsuperb.cache.settings.Cache", "dtype": None, "folder": ""}
@@ -71,13 +75,16 @@ def build_corpus(config: Mapping[str, Any]) -> Corpus:
 
 def read_data(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The manifest of a configuration's corpus, and its record for the result."""
-    return prepared_corpus(build_corpus(config), config)
+    prepared, record = prepared_corpus(build_corpus(config), config)
+    return prepared.manifest, record
 
 
 def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     """Prepare the corpus, count the vocabulary, pin both to the run."""
-    manifest, record = read_data(config)
-    run.pin("data", record["splits"])
+    corpus = build_corpus(config)
+    prepared, record = prepared_corpus(corpus, config)
+    manifest = prepared.manifest
+    run.pin("data", record["splits"], same=same_training_data(corpus))
     parts = {name: manifest[manifest["split"] == name] for name in (TRAIN, DEV)}
     for name, rows in parts.items():
         if rows.empty:
@@ -85,29 +92,34 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
                 f"data={config['data']['name']} has no {name} utterance after filtering; look at data.languages, "
                 "data.datasets and `mlsuperb data describe data=...`"
             )
-    parts["test"] = test_rows(build_corpus(config), manifest, name=config["data"]["name"])
+    parts["test"] = test_rows(corpus, manifest, name=config["data"]["name"])
     task: Task = instantiate(config["task"])
     task.check_languages(set(manifest["language"]))
     loading: Loading = instantiate(config["loading"])
-    resample = build_corpus(config).resample
     for name in (TRAIN, DEV):
-        empty = ~parts[name]["text"].map(task.keeps).astype(bool)  # ESPnet's `asr.sh` stage 4 drops them, too
+        empty = ~parts[name]["text"].map(task.keeps).astype(bool)
         parts[name] = SkipReport(record["skipped"]).drop(parts[name], empty, EMPTY_AFTER)
-    utterances = loading.dataset(parts[TRAIN], encode=None, resample=resample)
-    vocabulary = Vocabulary.build(
-        (task.target(utterances.utterance(index)) for index in range(len(utterances))),
-        specials=get_object(config["objective"]["_target_"]).specials,
-    )
+    specials = class_named(config["objective"]["_target_"]).specials
+    vocabulary = Vocabulary.build(_targets(parts[TRAIN], prepared.texts, task), specials=specials)
     if ranks.is_main():
         vocabulary.save(run.folder / TOKENS_FILE)
     encode = partial(_token_indices, task=task, vocabulary=vocabulary)
     for name, split in record["splits"].items():
         log.info("%s: %s utterances, %.2f h", name, f"{split['num_utterances']:,}", split["duration_s"] / 3600)
     return Data(
-        **{name: loading.dataset(rows, encode=encode, resample=resample) for name, rows in parts.items()},
+        **{name: loading.dataset(rows, encode=encode, resample=corpus.resample) for name, rows in parts.items()},
         vocabulary=vocabulary,
         record=record,
     )
+
+
+def _targets(train: pd.DataFrame, texts: Iterable[tuple[str, str, str]], task: Task) -> Iterator[list[str]]:
+    """The targets that tokens are counted in: of the training utterances, then of further (language, dataset, text)."""
+    one = None
+    for one in each_record(train, Utterance):
+        yield task.target(one)
+    if one is not None:  # else there is nothing to train on
+        yield from (task.target(replace(one, language=language, text=text)) for language, _, text in texts)
 
 
 def _token_indices(utterance: Utterance, *, task: Task, vocabulary: Vocabulary) -> np.ndarray:
@@ -164,9 +176,9 @@ def load_config(folder: Path) -> dict[str, Any]:
             f"{folder} is not the folder of a trained run: {', '.join(missing)} missing. Give the folder that "
             "`python -m mlsuperb.run` printed, after its training has ended"
         )
-    config = read_config(folder)
+    config = config_to_build(folder)
     if (folder / UPSTREAM).is_dir():  # an imported run brings its upstream along, wherever it was moved
-        config["upstream"]["checkpoint"] = str(folder / UPSTREAM)
+        config["upstream"] = {**config["upstream"], "checkpoint": str(folder / UPSTREAM)}
     return config
 
 
@@ -177,20 +189,15 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
         ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
     """
     recogniser = build_recogniser(config, vocabulary=Vocabulary.load(folder / TOKENS_FILE))
-    trained_on = json.loads((folder / f"{UPSTREAM}.json").read_text(encoding="utf-8"))
+    trained_on = json_object(folder / f"{UPSTREAM}.json", remedy="Restore a copy of the run")
     loaded = upstream_record(recogniser)
-    if _weights(trained_on) != _weights(loaded):
+    if not same_record(trained_on, loaded):
         raise ValueError(
             f"the upstream of {folder} has changed since training ({trained_on} then, {loaded} now), so the trained head no "
             "longer fits it. Restore the checkpoint, or give its commit as upstream.revision in config.yaml"
         )
     load_trained(recogniser.model, folder / MODEL_FILE)
     return recogniser
-
-
-def _weights(record: Mapping[str, Any]) -> dict[str, Any]:
-    """An upstream's record; a folder's files are known by their hashes, wherever it lies."""
-    return {key: value for key, value in record.items() if not (key == "checkpoint" and record.get("sha256"))}
 
 
 def upstream_record(recogniser: Recogniser) -> dict[str, Any]:

@@ -143,10 +143,11 @@ def base_model(result: BenchmarkResult) -> str | None:
 
 
 def hub_dataset(result: BenchmarkResult) -> str | None:
-    """The hub's id of the corpus, where that is known."""
+    """The hub's id of the corpus, where it is a release that is there, and whole: a score on other data is none on that."""
     release = result.data.release
-    known = (HUB_RELEASES.get(release.name) if release else None) or HUB_DATASETS.get(result.data.name)
-    return None if result.synthetic else known
+    if result.synthetic or release is None or not release.whole:
+        return None
+    return HUB_RELEASES.get(release.name) or HUB_DATASETS.get(result.data.name)
 
 
 def eval_results(result: BenchmarkResult) -> list[EvalResult]:
@@ -154,7 +155,11 @@ def eval_results(result: BenchmarkResult) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     task = ["Speech recognition"] * result.task.has_text + ["Language identification"] * result.task.has_language
-    dataset = f"{result.data.name}{' (synthetic speech)' if result.synthetic else ''}"
+    release, dataset = result.data.release, result.data.name
+    if result.synthetic:
+        dataset += " (synthetic speech)"
+    elif release and not release.whole:
+        dataset += f" (not the whole {release.name} release)"
     return [
         EvalResult(
             task_type=_pipeline(result),

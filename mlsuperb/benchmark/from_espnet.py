@@ -11,10 +11,13 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from mlsuperb import tasks
 from mlsuperb.benchmark import build
 from mlsuperb.config.check import check
 from mlsuperb.config.compose import compose
 from mlsuperb.config.options import refuse_unknown
+from mlsuperb.data.languages import looks_like_code
+from mlsuperb.data.text import codes_of_tokens
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.espnet.folder import choose_weights, open_folder, read_tokens, read_weights
 from mlsuperb.espnet.translate import Translation, translate
@@ -25,7 +28,7 @@ from mlsuperb.runtime.files import whole_folder, write_atomic, write_json
 from mlsuperb.training.checkpoint import save_weights, trained_tensors
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
-from mlsuperb.upstreams.checkpoint import sha256
+from mlsuperb.upstreams.sources import sha256
 
 IMPORT_FILE, ESPNET_FILE = "import.json", "espnet.yaml"
 HUGGING_FACE, S3PRL = "mlsuperb.upstreams.huggingface.HuggingFace", "mlsuperb.upstreams.s3prl.S3prl"
@@ -53,7 +56,7 @@ def import_espnet(folder: Path, wishes: Wishes | None = None) -> Path:
     wishes = wishes or Wishes()
     espnet = open_folder(folder)
     weights, tokens = choose_weights(espnet, wishes.weights), read_tokens(espnet)
-    translation = translate(espnet.config, tokens)
+    translation = translate(espnet.config, tokens, languages=_language_tokens(tokens, wishes.task))
     tensors = read_weights(weights)
     check_vocabulary(tensors, num_tokens=len(tokens))
     digest = sha256(weights)
@@ -67,6 +70,25 @@ def import_espnet(folder: Path, wishes: Wishes | None = None) -> Path:
         write_json(unfinished / IMPORT_FILE, source | {"environment": environment()})
         shutil.copyfile(espnet.config_path, unfinished / ESPNET_FILE)
     return run
+
+
+def _language_tokens(tokens: Sequence[str], task: str | None) -> list[str]:
+    """The tokens that name languages: those in brackets, where the user's task names languages or all look like codes.
+
+    Raises:
+        ValueError: some do, and some do not.
+    """
+    codes = codes_of_tokens(tokens)
+    if task is not None and tasks.known()[task].has_language:
+        return [f"[{code}]" for code in codes]
+    named = [code for code in codes if looks_like_code(code)]
+    if named and (others := [code for code in codes if code not in named]):
+        raise ValueError(
+            f"the tokens [{others[0]}] and [{named[0]}] both stand in brackets, of which the second names a language and the "
+            f"first ({len(others)} such) does not look so: give --task asr_lid (or lid) if it does, or write it without "
+            f"brackets in token_list (<{others[0]}>)"
+        )
+    return [f"[{code}]" for code in named]
 
 
 def _config(run: Path, translation: Translation, wishes: Wishes, *, has_upstream: bool) -> dict[str, Any]:

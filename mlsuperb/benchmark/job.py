@@ -44,10 +44,11 @@ class Benchmark:
         from mlsuperb.benchmark import build, result
         from mlsuperb.runs.decoding import decode
         from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
+        from mlsuperb.upstreams.base import same_record
 
         data = build.build_data(config, run=run)
         recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
-        run.pin(build.UPSTREAM, build.upstream_record(recogniser))  # a branch of a hub can move
+        run.pin(build.UPSTREAM, build.upstream_record(recogniser), same=same_record)  # a branch of a hub can move
         with build.features_kept(config, recogniser, data.train, data.dev, data.test) as (train, dev, test):
             progress = build.train(config, recogniser, train=train, dev=dev, run=run)
             decoded = decode(test, run.folder / HYPOTHESES_FILE, recogniser)
@@ -74,9 +75,11 @@ class Benchmark:
         Raises:
             ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
         """
-        from mlsuperb.benchmark.build import load_config, load_recogniser
+        from mlsuperb.benchmark.build import BUILT, load_config, load_recogniser
+        from mlsuperb.config.check import check_stored
 
         config = load_config(folder)
+        check_stored(config, BUILT, place=folder / "config.yaml")
         return load_recogniser(folder, config | {"trainer": config["trainer"] | {"device": device}})
 
     def trained_config(self, folder: Path) -> dict[str, Any]:
@@ -139,13 +142,14 @@ class Benchmark:
 def _decoded(recogniser: Recogniser, manifest: DataFrame, config: Mapping[str, Any], folder: Path) -> Decoding:
     """The test utterances of a manifest, decoded by a trained recogniser into the file of a folder."""
     from mlsuperb.benchmark import build
+    from mlsuperb.data.text import codes_of_tokens
     from mlsuperb.runs.corpus import test_rows
     from mlsuperb.runs.decoding import decode
     from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
 
     corpus = build.build_corpus(config)
     test = test_rows(corpus, manifest, name=config["data"]["name"])
-    unknown = sorted(set(test["language"]) - {token.strip("[]") for token in recogniser.vocabulary.tokens})
+    unknown = sorted(set(test["language"]) - set(codes_of_tokens(recogniser.vocabulary.tokens)))
     if recogniser.task.has_language and unknown:
         log.warning("not in the training data, so never recognised: %s", ", ".join(unknown))
     dataset = recogniser.loading.dataset(test, encode=None, resample=corpus.resample)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hydra.utils import get_object
-
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import with_defaults
+from mlsuperb.runs.classes import class_named
 from mlsuperb.types import figure_names
 
 BENCHMARK = ("experiment", "track", "size", "run")
@@ -21,11 +20,11 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     yield from _depth_problems(config, groups)
     if not {"head", "objective", "decoding", "task", "scoring"} <= set(groups):
         return
-    objective, decoder = (get_object(config[group]["_target_"]) for group in ("objective", "decoding"))
-    task = get_object(config["task"]["_target_"])
+    objective, decoder = (class_named(config[group]["_target_"]) for group in ("objective", "decoding"))
+    task = class_named(config["task"]["_target_"])
     if objective.utterance_level and task.has_text:
         yield f"objective={config['objective']['name']} gives one label per utterance, task={task.name} has text; use task=lid"
-    norm, linear = config["head"].get("input_norm"), getattr(get_object(config["head"]["_target_"]), "linear", False)
+    norm, linear = config["head"].get("input_norm"), getattr(class_named(config["head"]["_target_"]), "linear", False)
     if objective.utterance_level and linear and norm in ("mean", "mean_var"):
         yield (
             f"objective={config['objective']['name']} sees the mean over an utterance, of which head.input_norm={norm} and "
@@ -54,7 +53,7 @@ def _depth_problems(config: Mapping[str, Any], groups: Sequence[str]) -> Iterato
     if "upstream" not in groups:
         return
     chosen = [group for group in ("upstream", "adaptation", "featurizer") if group in groups]
-    targets = {group: get_object(config[group]["_target_"]) for group in chosen}
+    targets = {group: class_named(config[group]["_target_"]) for group in chosen}
     given = {group: with_defaults(target, config[group]) for group, target in targets.items()}
     if (depth := targets["upstream"].depth(given["upstream"])) is None:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -12,12 +13,14 @@ from rapidfuzz.distance import Levenshtein
 from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loading
+from mlsuperb.data.text import LanguageTokens, codes_of_tokens
 from mlsuperb.data.vocabulary import IGNORED, Vocabulary
 from mlsuperb.decoding.base import Decoder
 from mlsuperb.runs.decoding import batches_of_rank
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import autocast
 from mlsuperb.tasks.base import Task
+from mlsuperb.training.losses import refuse_not_finite
 from mlsuperb.types import AttentionDecoder, Batch, Encoded, figure_names
 
 
@@ -44,6 +47,7 @@ class Recogniser:
     precision: str
 
     def __post_init__(self) -> None:
+        self._languages = LanguageTokens(codes_of_tokens(self.vocabulary.tokens))
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     @property
@@ -57,15 +61,19 @@ class Recogniser:
         rates that the objective counts itself. Whole batches are dealt out among the ranks of a job, and all get the sums.
 
         Raises:
-            ValueError: every utterance is too short for its text, so that the loss means nothing.
+            ValueError: every utterance is too short for its text, so that the loss means nothing; or the loss of some is not
+                finite.
         """
         sums: Counter[str] = Counter()
+        not_finite: list[str] = []
         for batch in batches_of_rank(dataset, self.loading).loader:
             moved = batch.to(self.device)
             with autocast(self.device, self.precision):
                 encoded = self.model.encode(moved)
                 result = self.model.objective(encoded, moved.targets_BS, moved.target_lengths_B)
                 posteriors = self.model.objective.log_probs(encoded)
+            if not math.isfinite(result.loss):
+                not_finite += _not_finite(batch, posteriors)
             sums["loss"] += float(result.loss) * len(batch.ids)  # type: ignore[assignment]
             sums.update({name: int(number) for name, number in result.counts.items()})
             targets = zip(batch.targets_BS.tolist(), batch.target_lengths_B.tolist(), strict=True)
@@ -75,6 +83,7 @@ class Recogniser:
                 sums["errors"] += Levenshtein.distance(target, hypothesis.tokens)
                 sums["tokens"] += length
                 sums["wrong_languages"] += hypothesis.tokens[:1] != target[:1] or target[:1] == [IGNORED]
+        refuse_not_finite(not_finite)
         return self._rates(ranks.gather(sums), num=len(dataset))
 
     def _rates(self, sums_of_ranks: list[Counter[str]], *, num: int) -> dict[str, float]:
@@ -123,4 +132,10 @@ class Recogniser:
             if self._stream is not None:
                 self._stream.synchronize()  # the model's stream may reuse the posteriors' memory once they are let go
         texts = (self.task.text(self.vocabulary.decode(one.tokens)) for one in decoded)
-        return [(text, self.task.language(text)) for text in texts]
+        return [(text, self.task.language(text, self._languages)) for text in texts]
+
+
+def _not_finite(batch: Batch, posteriors: Encoded) -> list[str]:
+    """The utterances of a batch whose posteriors are not finite; all of them, where each has such."""
+    rows = zip(batch.ids, posteriors.values, posteriors.lengths_B.tolist(), strict=True)
+    return [name for name, values, length in rows if not torch.exp(values[:length]).isfinite().all()] or list(batch.ids)

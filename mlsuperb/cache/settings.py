@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 DEVICE_SHARE = 0.5  # of the memory that is free on a GPU once the model is there; the rest is for training
 
 
+TORCH = torch.__version__.partition("+")[0]  # the same release for another device is the same
+
+
 @dataclass(kw_only=True)
 class Cache:
     """Where the features of a frozen upstream are kept.
@@ -137,13 +140,17 @@ class Cache:
 
 def upstream_identity(upstream: Upstream, settings: Mapping[str, Any]) -> dict[str, Any]:
     """All that the features of an upstream depend on: its class, settings and checkpoint, the weights that it really has, the
-    code that runs it."""
+    code that runs it, torch's included."""
     return {
         "class": f"{type(upstream).__module__}.{type(upstream).__qualname__}",
         "settings": {key: value for key, value in settings.items() if key not in ("name", "card")},
         "loaded": upstream.record(),
         "weights": fingerprint(upstream.state_dict().items()),
-        "code": {"mlsuperb": _code_digest(), "transformers": importlib.metadata.version("transformers")},
+        "code": {
+            "mlsuperb": _code_digest(),
+            "transformers": importlib.metadata.version("transformers"),
+            "torch": TORCH,
+        },
     }
 
 

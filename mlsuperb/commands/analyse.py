@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from mlsuperb.commands.settings import add_config_dir, bring_own
+
 if TYPE_CHECKING:
     from mlsuperb.analysis.chart import Outcome
     from mlsuperb.scoring.result import BenchmarkResult
@@ -29,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run, or of runs")
         command.add_argument("--out", type=Path, metavar="DIR", help="default: analysis, in or beside the runs")
+        add_config_dir(command)
         if name != "layer_weights":
             command.add_argument("--split", default="test", help="split of the utterances (default: test)")
     commands.choices["transfer"].add_argument("--by", choices=("language", "dataset"), default="language")
@@ -42,9 +45,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> None:
-    options = vars(_parser().parse_args(arguments))
+    parsed = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    _analyse(**options)
+    bring_own(parsed)
+    _analyse(**{name: value for name, value in vars(parsed).items() if name != "config_dir"})
 
 
 def _analyse(*, what: str, runs: Sequence[Path], out: Path | None, **options: Any) -> None:

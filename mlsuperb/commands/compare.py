@@ -26,8 +26,10 @@ from mlsuperb.scoring.comparison.paired import (
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.escaping import code_block, markdown
 from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console, tell
+from mlsuperb.scoring.utterances import language_tokens
 
 if TYPE_CHECKING:
+    from mlsuperb.data.text import LanguageTokens
     from mlsuperb.scoring.result import BenchmarkResult
 
 CONFIDENCE = 0.95
@@ -43,6 +45,7 @@ class Comparison:
     by: By
     rows: Sequence[PairedRow]
     different: Sequence[PairedUtterance]
+    tokens: LanguageTokens
 
     @property
     def cells(self) -> Cells:
@@ -73,7 +76,7 @@ class Comparison:
         if not self.different:
             same = all(row.first == row.second for row in self.rows)
             return ["Both runs have the same counts in every row."] if same else []
-        blocks = ["\n".join(utterance_lines(pair, self.first.facts)) for pair in self.different]
+        blocks = ["\n".join(utterance_lines(pair, self.first.facts, self.tokens)) for pair in self.different]
         return [f"Utterances that differ most ({LEGEND}):", *blocks]
 
 
@@ -106,7 +109,15 @@ def compare_runs(
         )
     pairs = pair_utterances(hypotheses_of_split(first, split), hypotheses_of_split(second, split), a.facts)
     rows = paired_rows(pairs, by=by, confidence=CONFIDENCE)
-    return Comparison(first=a, second=b, split=split, by=by, rows=rows, different=most_different(pairs, n=num_examples))
+    return Comparison(
+        first=a,
+        second=b,
+        split=split,
+        by=by,
+        rows=rows,
+        different=most_different(pairs, n=num_examples),
+        tokens=language_tokens(one for pair in pairs for one in (pair.first, pair.second)),
+    )
 
 
 def as_markdown(found: Comparison) -> str:

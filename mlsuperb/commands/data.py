@@ -44,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
         folder = manifest_folder(config)
         if options.command == "check":
+            corpus.decode = corpus.decode or options.decode
             return 0 if is_whole(corpus, console=console, as_json=options.json) else 1
         if options.command == "filter":
             list_unwanted(corpus, options.out, measure=options.measure, part=options.part, console=console)
@@ -65,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("command", choices=("prepare", "describe", "check", "filter", "shard"))
     parser.add_argument("overrides", nargs="*", metavar="setting=value", help="as for a run: data=kaldi data.root=DIR")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--decode", action="store_true", help="check: decode all audio, also where data.decode is false"
+    )
     parser.add_argument("--split", help="describe: the minutes of this split only")
     parser.add_argument("--out", type=Path, help="filter: the folder for measurements and list; shard: for the shards")
     parser.add_argument(
@@ -90,7 +94,7 @@ def show(corpus: Corpus, folder: Path, *, what: str, split: str | None, console:
     from mlsuperb.data.manifest import prepare, summary
     from mlsuperb.data.skips import SkipReport
 
-    prepared = prepare(corpus, folder=folder)
+    prepared = prepare(corpus, folder=folder, look_at_audio=what == "prepare")
     sizes = summary(prepared.manifest)
     if what == "json":
         facts = {"synthetic": corpus.synthetic, "manifest": str(folder / "manifest.parquet")}
@@ -183,7 +187,7 @@ def _part(given: str) -> tuple[int, int]:
 
 
 def is_whole(corpus: Corpus, *, console: Console, as_json: bool) -> bool:
-    """Open every audio header, compare an ML-SUPERB tree with the published archives, and print what is missing."""
+    """Look at all audio, compare an ML-SUPERB tree with the published archives, and print what is missing."""
     from mlsuperb.data.checks import AUDIO_FAULTS
     from mlsuperb.data.corpora.ml_superb import MLSuperb
     from mlsuperb.data.corpora.ml_superb_release import check_release

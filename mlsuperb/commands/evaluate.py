@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlsuperb.commands.settings import add_config_dir, bring_own
 from mlsuperb.config.options import refuse_unknown
 
 if TYPE_CHECKING:
@@ -22,13 +23,17 @@ log = logging.getLogger(__name__)
 CHANGEABLE = ("data", "decoding", "search", "scoring", "loading")  # as far as the run's job has them
 
 
-def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto", language: str | None = None) -> Path:
+def evaluate(
+    run: Path, overrides: Sequence[str], *, device: str = "auto", language: str | None = None,
+    config_dirs: Sequence[Path] = (),
+) -> Path:  # fmt: skip
     """Decode every split of the given data that is neither `train` nor `dev`, score it, and return the folder of the
     result: `<run>/evaluations/<data>-<signature of what was given>`. What was evaluated before is not decoded again, unless the
     data hold other utterances now.
 
     Args:
         language: ISO 639-3 code of what is written, whatever the data name, for a model that is told it (job=translation).
+        config_dirs: folders with the user's own YAML files, for `overrides`.
 
     Raises:
         ValueError: the run holds no trained model, the data cannot be read, or the model does not take them.
@@ -40,14 +45,13 @@ def evaluate(run: Path, overrides: Sequence[str], *, device: str = "auto", langu
     from mlsuperb.runs.job import Evaluates
     from mlsuperb.runtime.files import made
 
-    job = job_of(store.read_config(run))
+    stored = store.config_to_build(run)
+    job = job_of(stored)
     if not isinstance(job, Evaluates):
-        raise ValueError(
-            f"{run} is a run of job={store.read_config(run)['job']['name']}, which writes no text to evaluate"
-        )
+        raise ValueError(f"{run} is a run of job={stored['job']['name']}, which writes no text to evaluate")
     config = job.trained_config(run)
     changeable = [name for name in CHANGEABLE if name in job.groups]
-    config |= _changes(overrides, changeable, job=config["job"]["name"])
+    config |= _changes(overrides, changeable, job=config["job"]["name"], config_dirs=config_dirs)
     if "benchmark" in job.settings:
         config["benchmark"] = None  # it was of the run's own data
     check(config)
@@ -83,7 +87,9 @@ def _stands(job: Evaluates, config: Mapping[str, Any], folder: Path) -> bool:
     return True
 
 
-def _changes(overrides: Sequence[str], changeable: Sequence[str], *, job: str) -> dict[str, Any]:
+def _changes(
+    overrides: Sequence[str], changeable: Sequence[str], *, job: str, config_dirs: Sequence[Path]
+) -> dict[str, Any]:
     """The groups that `overrides` change, whole.
 
     Raises:
@@ -103,7 +109,7 @@ def _changes(overrides: Sequence[str], changeable: Sequence[str], *, job: str) -
         raise ValueError(
             f"say which {partial[0]} the settings are of: {partial[0]}=... beside {partial[0]}.setting=..."
         )
-    given = compose([f"job={job}", *overrides])
+    given = compose([f"job={job}", *overrides], config_dirs=config_dirs)
     return {name: given[name] for name in (*groups, "manifests")}
 
 
@@ -113,12 +119,16 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("overrides", nargs="+", metavar="data=...", help="the data, as in mlsuperb.run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     parser.add_argument("--language", help="code (ISO 639-3) of the language to write, for runs of job=translation")
-    options = parser.parse_args(arguments)
+    add_config_dir(parser)
+    options = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    refuse_unknown(options.overrides)
-    folder = evaluate(options.run, options.overrides, device=options.device, language=options.language)
+    refuse_unknown([*options.overrides, *(f"--config-dir={folder}" for folder in options.config_dir)])
+    bring_own(options)
+    folder = evaluate(
+        options.run, options.overrides, device=options.device, language=options.language, config_dirs=options.config_dir
+    )
     from mlsuperb.config.build import job_of
     from mlsuperb.runs.finished import show
-    from mlsuperb.runs.store import read_config
+    from mlsuperb.runs.store import config_to_build
 
-    show(job_of(read_config(options.run)), folder)
+    show(job_of(config_to_build(options.run)), folder)

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlsuperb.commands.settings import add_config_dir, bring_own
+
 
 def upstream(options: argparse.Namespace) -> str:
     """Write the trained upstream as a Hugging Face folder, for upstream=hf."""
@@ -68,6 +70,8 @@ def main(arguments: Sequence[str]) -> None:
         one = commands.add_parser(name, help=command.__doc__)
         for argument, metavar, explained in ARGUMENTS[name]:
             one.add_argument(argument, type=Path, metavar=metavar, help=explained)
+        add_config_dir(one)
     options = parser.parse_args(arguments)
+    bring_own(options)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     sys.stdout.write(COMMANDS[options.command](options) + "\n")

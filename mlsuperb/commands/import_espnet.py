@@ -33,7 +33,11 @@ def main(arguments: Sequence[str]) -> None:
         "--upstream-checkpoint",
         help="folder, or id on the hub, with the upstream's config.json; its weights, too, where ESPnet saved none",
     )
-    parser.add_argument("--task", choices=("asr", "asr_lid", "lid"), help="default: as the tokens say")
+    parser.add_argument(
+        "--task",
+        choices=("asr", "asr_lid", "lid"),
+        help="default: as the tokens say; with asr_lid or lid, all tokens in brackets are languages",
+    )
     parser.add_argument(
         "--normaliser", choices=("v1", "v1_mono", "raw"), help="of the references in the v1 score (default: v1)"
     )

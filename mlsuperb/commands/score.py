@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from mlsuperb import tasks
-from mlsuperb.data.text import NORMALISERS, first_language
+from mlsuperb.commands.settings import add_config_dir, bring_own
+from mlsuperb.data.text import NORMALISERS
+from mlsuperb.runs.classes import bring, class_named
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runtime.files import strict_json, write_atomic
 from mlsuperb.scoring import protocols
@@ -20,7 +22,10 @@ from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, protocol_tables, tell
+from mlsuperb.scoring.utterances import language_tokens
 from mlsuperb.types import Hypothesis, TaskFacts
+
+_BEGINNING = re.compile(r"\s*(\[[^\[\]\s]+\])")
 
 
 def facts_of(folder: Path, hypotheses: Sequence[Hypothesis], asked: Mapping[str, Any]) -> tuple[TaskFacts, bool, int]:
@@ -52,7 +57,8 @@ def facts_of(folder: Path, hypotheses: Sequence[Hypothesis], asked: Mapping[str,
 
 def infer_task(hypotheses: Sequence[Hypothesis]) -> TaskFacts:
     """ASR if no hypothesis names a language, LID if nothing but languages is there, else both; normaliser v1, characters."""
-    languages = [first_language(one.hypothesis) for one in hypotheses]
+    tokens = language_tokens(hypotheses)
+    languages = [tokens.first(one.hypothesis) for one in hypotheses]
     has_language = any(languages)
     has_text = not has_language or any(
         one.hypothesis.strip() not in ("", f"[{language}]") for one, language in zip(hypotheses, languages, strict=True)
@@ -61,13 +67,24 @@ def infer_task(hypotheses: Sequence[Hypothesis]) -> TaskFacts:
     return next(one().facts for one in known if (one.has_text, one.has_language) == (has_text, has_language))
 
 
+def _unknown_tokens(hypotheses: Sequence[Hypothesis]) -> str:
+    """A remark where hypotheses begin with what looks like a language token and is none; else an empty string."""
+    tokens = language_tokens(hypotheses)
+    begun = [_BEGINNING.match(tokens.removed_at_start(one.hypothesis)) for one in hypotheses]
+    if not (found := [match.group(1) for match in begun if match]):
+        return ""
+    return (
+        f"{len(found):,} hypotheses begin with {found[0]} or the like, which is the language of no reference, and is taken for "
+        "text. If it is a language, give its code as predicted_language."
+    )
+
+
 def _configured(node: Any, folder: Path) -> TaskFacts:
     """The facts of a task in a configuration: its class says whether it has text and language."""
     try:
-        module, _, name = str(node.get("_target_", "")).rpartition(".")
-        task = getattr(import_module(module), name) if module else tasks.known()[node["name"]]
+        task = class_named(node["_target_"]) if "_target_" in node else tasks.known()[node["name"]]
         facts: TaskFacts = task(normaliser=node["normaliser"], units=node["units"]).facts
-    except (ImportError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{folder / 'config.yaml'} does not say task.name, task.normaliser and task.units of a known task ({error!r}); give "
             "--task, --normaliser and --units"
@@ -78,6 +95,8 @@ def _configured(node: Any, folder: Path) -> TaskFacts:
 def main(arguments: Sequence[str]) -> None:
     """Score, print the tables, and write JSON where it was asked for."""
     options = _parser().parse_args(arguments)
+    bring_own(options)
+    bring(options.protocol or ())
     source: Path = options.source
     path = source / HYPOTHESES_FILE if source.is_dir() else source
     hypotheses = read_hypotheses(path)
@@ -91,6 +110,8 @@ def main(arguments: Sequence[str]) -> None:
     tell(console, f"{path}: {len(hypotheses):,} hypotheses; {settings}")
     if remark := above_cap(num_trained):
         tell(console, f"trained parameters{remark}, the limit of ML-SUPERB 2.0")
+    if remark := _unknown_tokens(hypotheses):
+        tell(console, remark)
     if synthetic:
         console.print(SYNTHETIC, style="bold yellow")
     for cells in protocol_tables(scored):
@@ -101,12 +122,8 @@ def main(arguments: Sequence[str]) -> None:
         colour = console.is_terminal and not console.no_color
         console.print(show_examples(hypotheses, facts, options.examples, colour=colour), soft_wrap=True)
     if options.json:
-        whole = {
-            "hypotheses": str(path),
-            "synthetic": synthetic,
-            **used,
-            "protocols": scored.model_dump(exclude_unset=True),
-        }
+        head = {"hypotheses": str(path), "synthetic": synthetic, **used}
+        whole = {**head, "protocols": scored.model_dump(exclude_unset=True)}
         write_atomic(options.json, [strict_json(whole, name=str(options.json), indent=2), "\n"])
     if options.protocol and scored.not_applicable:
         raise ValueError(
@@ -129,4 +146,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--units", choices=("char", "phoneme"), help="default: what the run says, else char")
     parser.add_argument("--examples", type=int, choices=(1, 2, 3), help="show so many utterances, errors marked")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file")
+    add_config_dir(parser)
     return parser

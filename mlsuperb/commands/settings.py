@@ -29,6 +29,26 @@ def configured(overrides: Sequence[str], *groups: str) -> tuple[dict[str, Any], 
     return config, build_corpus(config)
 
 
+def add_config_dir(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told what the user has brought, as `mlsuperb run` is (`bring_own`)."""
+    parser.add_argument(
+        "-cd", "--config-dir", type=Path, action="append", default=[],
+        help="folder with own YAML files: a run that was made with classes of your own is only built if they name these",
+    )  # fmt: skip
+
+
+def bring_own(options: argparse.Namespace) -> None:
+    """Let runs name the classes that the YAML files in the user's folders name.
+
+    Raises:
+        ValueError: a folder does not exist, or holds a file that is no YAML.
+    """
+    from mlsuperb.runs.classes import bring, named_in_files
+
+    for folder in options.config_dir:
+        bring(named_in_files(folder))
+
+
 def named_folders(text: str) -> tuple[str, list[Path]]:
     """NAME=FOLDER[,FOLDER], for argparse."""
     name, equals, folders = text.partition("=")

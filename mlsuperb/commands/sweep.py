@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from mlsuperb.commands.table import show_runs
-from mlsuperb.config.compose import as_texts, register_resolvers
+from mlsuperb.config.compose import as_texts, register_resolvers, search_first
 from mlsuperb.config.options import conf_dir
 from mlsuperb.runtime.messages import reported
 
@@ -97,9 +97,7 @@ def run_folders(overrides: Sequence[str], *, config_dirs: Sequence[Path] = (), m
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             loader: Any = GlobalHydra.instance().config_loader()
-            for folder in config_dirs:  # as Hydra's command line does
-                loader.get_search_path().prepend("command-line", f"file://{folder.resolve()}", anchor="schema")
-            loader.repository.initialize_sources(loader.get_search_path())
+            search_first(config_dirs)
             compose = partial(loader.load_configuration, "config", overrides, from_shell=False)
             master = compose(run_mode=RunMode.MULTIRUN, validate_sweep_overrides=False)
             if not multirun and master.hydra.mode is not RunMode.MULTIRUN:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mlsuperb.commands.settings import add_config_dir, bring_own
 from mlsuperb.runtime.messages import printable
 from mlsuperb.types import Hypothesis
 
@@ -33,10 +34,10 @@ def transcribe(
     """
     from mlsuperb.config.build import job_of
     from mlsuperb.runs.decoding import Transcriber, transcribe_files
-    from mlsuperb.runs.store import read_config
+    from mlsuperb.runs.store import config_to_build
 
     def load() -> Transcriber:
-        transcriber = job_of(read_config(run)).load(run, device=device)
+        transcriber = job_of(config_to_build(run)).load(run, device=device)
         if language is not None:
             transcriber.write_in(language)
         return transcriber
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     parser.add_argument("--json", action="store_true", help="one JSON object per file instead of columns")
     parser.add_argument("--language", help="code (ISO 639-3) of the language to write, for runs of job=translation")
+    add_config_dir(parser)
     options = parser.parse_args(arguments)
+    bring_own(options)
     logging.basicConfig(level=logging.WARNING)
     bad: list[str] = []
     given = {"device": options.device, "language": options.language, "on_bad": bad.append}

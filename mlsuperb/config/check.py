@@ -6,14 +6,15 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_type_hints
 
-from hydra.utils import get_object
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from mlsuperb.config.build import NOT_ARGUMENTS
 from mlsuperb.config.options import nearest
+from mlsuperb.runs.classes import class_named
 from mlsuperb.runs.job import Job
 
 RUN_SETTINGS = ("seed", "job", "output_root", "manifests", "run_name", "run_id")
@@ -28,8 +29,8 @@ def job_class(config: Mapping[str, Any]) -> type[Job]:
     """
     node = config.get("job")
     try:
-        found: type[Job] = get_object(node["_target_"])  # type: ignore[index]
-    except (ImportError, AttributeError, ValueError, TypeError, KeyError) as error:
+        found: type[Job] = class_named(node["_target_"])  # type: ignore[index]
+    except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"job={node} names no job: choose one of conf/job/ (job=benchmark); {error}") from error
     return found
 
@@ -54,6 +55,20 @@ def check_finished(config: Mapping[str, Any]) -> None:
     check(config, [group for group in ("task", "scoring") if group in job_class(config).groups])
 
 
+def check_stored(config: Mapping[str, Any], groups: Sequence[str], *, place: Path) -> None:
+    """Refuse a configuration that was read from the folder of a run, of which parts of `groups` will be built for its trained
+    model; of the trainer only device and precision are looked at.
+
+    Raises:
+        ValueError: it was edited so that they cannot be; names `place`.
+    """
+    trainer = config.get("trainer")
+    known = isinstance(trainer, Mapping) and {"device", "precision"} <= trainer.keys()
+    problems = [] if known else ["trainer.device and trainer.precision are missing"]
+    if problems := [*problems, *_group_problems(config, groups, job_class(config))]:
+        raise ValueError(f"{place} was edited and cannot be used: {'; '.join(problems)}. Restore a copy of it")
+
+
 def find_problems(config: Mapping[str, Any], groups: Sequence[str] | None = None) -> list[str]:
     """Everything that is wrong with a configuration: settings that nothing reads, missing values, wrong types and
     ranges, and whatever a part can see for itself (`problems`). Imports the parts; builds none."""
@@ -66,22 +81,27 @@ def find_problems(config: Mapping[str, Any], groups: Sequence[str] | None = None
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         problems.append(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1")
     chosen = job.groups if groups is None else groups
-    for group in chosen:
+    problems += _group_problems(config, chosen, job)
+    return problems or list(job.misfits(config, chosen))
+
+
+def _group_problems(config: Mapping[str, Any], groups: Sequence[str], job: type[Job]) -> Iterator[str]:
+    """What is wrong with the parts of some groups, each by itself."""
+    for group in groups:
         node = config.get(group)
         if node is None and group in job.optional:
             continue
         if not isinstance(node, Mapping) or "_target_" not in node:
-            problems.append(f"{group} has no _target_: choose one of its options (`python -m mlsuperb.run --help`)")
+            yield f"{group} has no _target_: choose one of its options (`python -m mlsuperb.run --help`)"
         else:
-            problems += _node_problems(group, node, job.runtime.get(group, frozenset()))
-    return problems or list(job.misfits(config, chosen))
+            yield from _node_problems(group, node, job.runtime.get(group, frozenset()))
 
 
 def _node_problems(path: str, node: Mapping[str, Any], runtime: Collection[str]) -> Iterator[str]:
     try:
-        target = get_object(node["_target_"])
-    except (ImportError, AttributeError, ValueError) as error:
-        yield f"{path}._target_={node['_target_']} cannot be imported: {error}"
+        target = class_named(node["_target_"])
+    except ValueError as error:
+        yield f"{path}._target_: {error}"
         return
     given = {key: value for key, value in node.items() if key not in NOT_ARGUMENTS}
     parameters = inspect.signature(target).parameters

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mlsuperb.config.options import conf_dir
+from mlsuperb.runs.classes import bring, named_in
 from mlsuperb.runs.identity import present, signature
 
 _READ_AS_IT_IS = re.compile(r"[\w./:@%+-]*", re.ASCII)  # values that are plain text to Hydra, without asking it
@@ -35,6 +37,7 @@ def _run_signature(*, _root_: DictConfig) -> str:
     kept = OmegaConf.create({key: value for key, value in raw.items() if key not in ("run_id", "run_name", "hydra")})
     resolved = OmegaConf.to_container(kept, resolve=True)
     assert isinstance(resolved, dict)
+    _bring_all(resolved)
     return signature(resolved)  # type: ignore[arg-type]
 
 
@@ -51,7 +54,7 @@ def _choose(key: Any, table: Mapping[Any, Any]) -> Any:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved configuration as plain Python types.
+    """The resolved configuration as plain Python types. What it names may be built: the user has composed it.
 
     Raises:
         ValueError: it cannot be resolved.
@@ -61,11 +64,17 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ValueError(f"the configuration cannot be resolved: {error}") from error
     assert isinstance(container, dict)
-    return present(container)  # type: ignore[arg-type]
+    config = present(container)  # type: ignore[arg-type]
+    _bring_all(config)
+    return config
 
 
-def compose(overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration that `python -m mlsuperb.run OVERRIDES` would run.
+def _bring_all(config: Mapping[Any, Any]) -> None:
+    bring(name for _, name in named_in(config))
+
+
+def compose(overrides: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> dict[str, Any]:
+    """The configuration that `python -m mlsuperb.run OVERRIDES` would run, with `--config-dir` for each of `config_dirs`.
 
     Raises:
         ValueError: there is no such choice or setting.
@@ -76,6 +85,7 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
         if GlobalHydra.instance().is_initialized():  # inside a run
             return plain(hydra_compose("config", overrides=overrides))
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            search_first(config_dirs)
             return plain(hydra_compose("config", overrides=overrides))
     except HydraException as error:
         raise ValueError(str(error)) from error
@@ -114,3 +124,11 @@ def _quoted(value: str) -> str:
     """For Hydra's grammar, in which a backslash escapes quotes, and itself before them."""
     escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
     return f"'{escaped}'"
+
+
+def search_first(config_dirs: Iterable[Path]) -> None:
+    """Have Hydra, which is initialised, look into these folders before our own, as its command line does for `--config-dir`."""
+    loader: Any = GlobalHydra.instance().config_loader()
+    for folder in config_dirs:
+        loader.get_search_path().prepend("command-line", f"file://{folder.resolve()}", anchor="schema")
+    loader.repository.initialize_sources(loader.get_search_path())

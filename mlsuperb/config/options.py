@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from mlsuperb.runtime.conf import conf_dir as conf_dir
 from mlsuperb.runtime.ranks import launched
 
 # What the files in conf/hydra/launcher/ build on, a package each and our name for it; Hydra's own message names neither.
@@ -24,15 +25,6 @@ LAUNCHERS = {
 
 _OVERRIDE = re.compile(r"^(?P<prefix>\+{0,2}|~)(?P<key>[\w/.@][\w/.@-]*)=(?P<value>.*)$")
 _NOT_SETTINGS = ("_target_", "_partial_", "name")  # not proposed; they pass where they are given
-
-
-def conf_dir() -> Path:
-    """Folder with the YAML files: inside an installed package, else beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise FileNotFoundError(f"no conf/config.yaml in or beside {package}; reinstall mlsuperb")
 
 
 def yaml_folders(arguments: Sequence[str]) -> list[Path]:

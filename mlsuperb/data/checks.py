@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from mlsuperb.data.arrow import repeated
-from mlsuperb.data.audio import END_TOLERANCE_S, audio_info, file_of, wrong_rate
+from mlsuperb.data.audio import wrong_rate
+from mlsuperb.data.audio_file import (
+    CUT_AUDIO,
+    DAMAGED_AUDIO,
+    END_TOLERANCE_S,
+    JOINED_AUDIO,
+    MISSING_AUDIO,
+    UNREADABLE_AUDIO,
+    WRONG_LEVEL,
+    AudioError,
+    audio_info,
+)
 from mlsuperb.data.languages import language_problems
-from mlsuperb.data.skips import SkipReport
+from mlsuperb.data.skips import NUM_EXAMPLES, SkipReport
 from mlsuperb.types import SAMPLE_RATE_HZ
 
-NUM_READERS = 16  # threads that wait for file headers
+NUM_READERS = 16  # threads that wait for files, or decode
 FILTERED_SPLITS = ("train", "dev")
 
-MISSING_AUDIO = "missing audio file"
-UNREADABLE_AUDIO = "unreadable audio file"
 NO_DURATION = "zero duration"
 BEYOND_END = "segment beyond the end of its file"
-AUDIO_FAULTS = (MISSING_AUDIO, UNREADABLE_AUDIO, NO_DURATION, BEYOND_END)  # a whole corpus has none of these
+AUDIO_FAULTS = (  # a whole corpus has none of these
+    MISSING_AUDIO, UNREADABLE_AUDIO, CUT_AUDIO, JOINED_AUDIO, DAMAGED_AUDIO, WRONG_LEVEL, NO_DURATION, BEYOND_END,
+)  # fmt: skip
+_log = logging.getLogger(__name__)
+
+
+class _Look(NamedTuple):
+    """What was found in a file: a fault and a sentence about it, both empty where there is none; its rate (0: not known), and its
+    seconds (up to the fault)."""
+
+    fault: str
+    why: str
+    rate_hz: int
+    readable_s: float
 
 
 def refuse_unknown_languages(frame: pd.DataFrame, column: str, *, extra: Collection[str], group: str) -> None:
@@ -56,55 +79,68 @@ def refuse_duplicates(frame: pd.DataFrame, *, place: Sequence[str], remedy: str)
         )
 
 
-def with_durations(frame: pd.DataFrame, skipped: SkipReport, *, resample: bool, refuse_bad: bool) -> pd.DataFrame:
-    """Open every file's header, fill in the duration of rows that last to the end of their file, and drop rows whose audio
-    cannot be used.
+def with_durations(
+    frame: pd.DataFrame, skipped: SkipReport, *, resample: bool, refuse_bad: bool, decode: bool
+) -> pd.DataFrame:
+    """Open every file, fill in the duration of rows that last to the end of their file, and drop rows whose audio cannot be used.
+
+    Args:
+        decode: decode the files in which damage can hide.
 
     Raises:
         ValueError: audio is bad and `refuse_bad` is set; a file has to be resampled and `resample` is not set.
     """
     paths = frame["audio"].unique().tolist()
-    headers = pd.DataFrame(_headers(paths), index=paths, columns=["fault", "rate_hz", "file_s"])
-    header = headers.loc[frame["audio"]].set_axis(frame.index)
-    rest_s = header["file_s"].astype(float) - frame["start_s"]
+    looks = pd.DataFrame(_looks(paths, decode=decode), index=paths, columns=list(_Look._fields))
+    look = looks.loc[frame["audio"]].set_axis(frame.index)
+    rest_s = look["readable_s"].astype(float) - frame["start_s"]
     given_s = frame["duration_s"].fillna(rest_s)
-    sound = header["fault"] == ""
-    no_duration = sound & ((header["file_s"] <= 0) | (frame["duration_s"] <= 0))
     beyond = (rest_s <= 0) | (given_s > rest_s + END_TOLERANCE_S) | (frame["start_s"] < 0)
-    fault = header["fault"].mask(no_duration, NO_DURATION).mask(sound & ~no_duration & beyond, BEYOND_END)
+    is_before = (frame["duration_s"] > 0) & ~beyond  # a segment in what can be read of a bad file
+    fault = look["fault"].mask(is_before, "")
+    sound = look["fault"] == ""
+    no_duration = sound & ((look["readable_s"] <= 0) | (frame["duration_s"] <= 0))
+    fault = fault.mask(no_duration, NO_DURATION).mask(sound & ~no_duration & beyond, BEYOND_END)
     if refuse_bad:
-        _refuse_bad(frame, fault.mask(no_duration, ""))
-    if not resample and (refused := frame["audio"][sound & (header["rate_hz"] != SAMPLE_RATE_HZ)]).size:
-        first = wrong_rate(refused.iloc[0], rate_hz=int(header["rate_hz"][refused.index[0]]))
+        _refuse_bad(frame, fault.mask(no_duration, ""), why=look["why"])
+    if not resample and (refused := frame["audio"][(fault == "") & ~look["rate_hz"].isin((0, SAMPLE_RATE_HZ))]).size:
+        first = wrong_rate(refused.iloc[0], rate_hz=int(look["rate_hz"][refused.index[0]]))
         raise ValueError(f"{first} ({refused.nunique()} files of this corpus have another rate.)")
     frame = frame.assign(duration_s=np.minimum(given_s, rest_s))
     for reason in AUDIO_FAULTS:
-        frame = skipped.drop(frame, fault[frame.index] == reason, reason)
+        frame = skipped.drop(frame, fault[frame.index] == reason, reason, by_audio=True)
     return frame
 
 
-def _headers(paths: Sequence[str]) -> list[tuple[str, int, float]]:
-    """(fault or "", rate, seconds) of every file."""
+def _looks(paths: Sequence[str], *, decode: bool) -> list[_Look]:
+    """What is found in every file; the first of each fault are told."""
     with ThreadPoolExecutor(NUM_READERS) as pool:
-        return list(tqdm(pool.map(_header, paths), total=len(paths), desc="audio headers", unit="file", disable=None))
+        looks = pool.map(lambda path: _look(path, decode=decode), paths)
+        doing = "decode audio" if decode else "audio headers"
+        found = list(tqdm(looks, total=len(paths), desc=doing, unit="file", disable=None))
+    for fault in AUDIO_FAULTS:
+        for one in [look for look in found if look.fault == fault][:NUM_EXAMPLES]:
+            _log.warning("%s: %s", fault, one.why)
+    return found
 
 
-def _header(path: str) -> tuple[str, int, float]:
-    if not os.path.isfile(file_of(path)):
-        return MISSING_AUDIO, 0, 0.0
+def _look(path: str, *, decode: bool) -> _Look:
     try:
-        info = audio_info(path)
-    except ValueError:
-        return UNREADABLE_AUDIO, 0, 0.0
-    return "", info.rate_hz, info.duration_s
+        info = audio_info(path, decode=decode)
+    except AudioError as error:
+        return _Look(error.fault, str(error), 0, error.readable_s)
+    if info.missing_s > END_TOLERANCE_S:
+        return _Look(CUT_AUDIO, f"{path}: {info.cut_short}", info.rate_hz, info.duration_s)
+    return _Look("", "", info.rate_hz, info.duration_s)
 
 
-def _refuse_bad(frame: pd.DataFrame, fault: pd.Series) -> None:
+def _refuse_bad(frame: pd.DataFrame, fault: pd.Series, *, why: pd.Series) -> None:
     bad = frame[fault != ""]
     if len(bad):
+        first = bad.index[0]
         raise ValueError(
             f"{len(bad)} utterances have audio that cannot be used; the first is {bad['id'].iloc[0]!r} of split "
-            f"{bad['split'].iloc[0]!r}: {fault[bad.index[0]]}: {bad['audio'].iloc[0]}. Mend the corpus, or set "
+            f"{bad['split'].iloc[0]!r}: {fault[first]}: {why[first] or bad['audio'].iloc[0]} Mend the corpus, or set "
             "data.on_bad=skip to count such utterances and go on."
         )
 

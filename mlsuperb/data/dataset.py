@@ -12,7 +12,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from mlsuperb.data.audio import MEMBER, load_audio, load_part
+from mlsuperb.data.audio import load_audio, load_part
+from mlsuperb.data.audio_file import MEMBER
 from mlsuperb.data.rows import Rows
 from mlsuperb.data.sampling import Draw
 from mlsuperb.types import SAMPLE_RATE_HZ, Batch, Utterance

@@ -1,10 +1,12 @@
-"""Language codes: ISO 639-3, plus the labels that ML-SUPERB made up."""
+"""Language codes: ISO 639-3, the labels that ML-SUPERB made up, and whatever other codes a user's data have."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
+
+from mlsuperb.data.text import ML_SUPERB_CODE
 
 BENCHMARK_LABELS = {"org_jpn": "Japanese (Common Voice, ML-SUPERB's second folder)"}
 
@@ -19,19 +21,45 @@ def language_name(code: str) -> str:
     return BENCHMARK_LABELS.get(code) or _iso_name(code) or code
 
 
-def nearest(code: str) -> str | None:
-    """The ISO 639-3 code that was probably meant by a two-letter code (`no`), a bibliographic one (`ger`), a locale
-    (`pt-BR`) or an English name; None where there is no such language."""
+@cache
+def iso_639_3(code: str) -> str | None:
+    """The ISO 639-3 code of the language of a code of three small letters, which is left as it is, of two (`no`), of a
+    bibliographic one (`ger`), or of a locale (`pt-BR`, `cmn_hans_cn`); None where there is no such language."""
+    if len(code) == 3 and code.isascii() and code.isalpha() and code.islower():
+        return code
+    return None if code in BENCHMARK_LABELS else _language_of_stem(code)
+
+
+def _language_of_stem(code: str) -> str | None:
     from pycountry import languages
 
     stem = code.strip().lower().replace("_", "-").split("-")[0]
-    for key in ("alpha_2", "alpha_3", "bibliographic"):
-        if language := languages.get(**{key: stem}):
-            return language.alpha_3
+    found = (languages.get(**{key: stem}) for key in ("alpha_2", "alpha_3", "bibliographic"))
+    return next((language.alpha_3 for language in found if language), None)
+
+
+def nearest(code: str) -> str | None:
+    """The ISO 639-3 code that was probably meant by a code of another form (`no`, `ger`, `pt-BR`) or an English name; None where
+    there is no such language."""
+    from pycountry import languages
+
+    if known := _language_of_stem(code):
+        return known
     try:
         return languages.lookup(code.strip()).alpha_3
     except LookupError:
         return None
+
+
+def looks_like_code(text: str) -> bool:
+    """Whether a text has the form of ML-SUPERB's codes (`eng`, `org_jpn`), or begins as the code of a language does (`en`,
+    `zh-CN`), in small letters."""
+    return bool(ML_SUPERB_CODE.fullmatch(text)) or (text[:2].islower() and iso_639_3(text) is not None)
+
+
+def can_be_token(code: str) -> bool:
+    """Whether `[code]` can stand in an output and be found there: no bracket, no white space, nothing invisible, not empty."""
+    return code.isprintable() and not any(one in "[]" or one.isspace() for one in code) and code != ""
 
 
 def language_problems(
@@ -42,8 +70,14 @@ def language_problems(
     return [
         _explain(code, setting=setting, group=group)
         for code in codes
-        if not isinstance(code, str) or not is_language(code, extra)
+        if not isinstance(code, str) or not can_be_token(code) or not is_language(code, extra)
     ]
+
+
+def extra_problems(codes: Iterable[Any], *, group: str) -> list[str]:
+    """One sentence for every item of the setting `extra_languages` of a group that cannot be a language code of any kind."""
+    bad = [code for code in codes if not isinstance(code, str) or not can_be_token(code)]
+    return [_explain(code, setting=f"{group}.extra_languages", group=group) for code in bad]
 
 
 def _explain(code: Any, *, setting: str, group: str) -> str:
@@ -59,6 +93,11 @@ def _explain(code: Any, *, setting: str, group: str) -> str:
         )
     if not isinstance(code, str):
         return f'{setting} holds {code!r}, which is no text. Write ISO 639-3 codes in quotes, such as "eng".'
+    if not can_be_token(code):
+        return (
+            f"{setting}: {code!r} cannot be a language code: models write it in brackets, as in [eng], so it must not be empty "
+            "or hold brackets, white space or control characters. Give the language another code."
+        )
     meant = nearest(code)
     hint = f" Did you mean {meant!r} ({language_name(meant)})?" if meant else ""
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ class Loader(DataLoader[Any]):
         try:
             yield from map(self.dataset.finish, super().__iter__())  # type: ignore[attr-defined]
         except ValueError as error:
-            raise ValueError(str(error).rpartition("\nValueError: ")[2].rstrip()) from error
+            raise ValueError(re.split(r"\n[\w.]*Error: ", str(error))[-1].rstrip()) from error
 
 
 @dataclass(kw_only=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -19,22 +19,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlsuperb.data.arrow import repeated, sorted_rows_digest, text_array
+from mlsuperb.data.audio import files_of
 from mlsuperb.data.corpora.base import Reader
-from mlsuperb.data.preparation import Preparation
+from mlsuperb.data.fingerprint import MANY_ROWS, audio_digest, file_stamps, fingerprint, stamped_file
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.runtime.files import replaced
 from mlsuperb.types import Utterance
 
 SPLITS = ("train", "dev", "test", "dev_dialect")
 SPLIT_HASH_VERSION = 1
-MANIFEST_VERSION = 1  # raise it when the same corpus and settings would give another manifest
 
-_ADDED_SINCE = {
-    "text": "required",
-    "preparation": None,
-    "hours_seed": None,
-    "keep_quality": None,
-}  # settings that old manifests lack: with these values they change nothing
 _ROW_GROUP = 2**20  # rows written at a time: text of 2 GB and more has no `pa.string` array
 _PIECE = 2**16  # rows that exist as records at a time
 _FINGERPRINT = b"mlsuperb.fingerprint"
@@ -64,18 +58,23 @@ def number_columns(record: type[RowType]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A corpus, ready to use: `manifest` with the columns of the corpus' record (`Utterance`, `TextPair`), and what was
-    skipped on the way (`SkipReport.to_dict()`)."""
+    """A corpus, ready to use: `manifest` with the columns of the corpus' record (`Utterance`, `TextPair`), what was skipped on
+    the way (`SkipReport.to_dict()`), and texts of the vocabulary that are not in the manifest (`SkipReport.texts`)."""
 
     manifest: pd.DataFrame
     skipped: dict[str, dict[str, Any]]
+    texts: Sequence[tuple[str, str, str]] = ()
 
 
-def prepare(corpus: Reader, *, folder: Path | None) -> Prepared:
+def prepare(corpus: Reader, *, folder: Path | None, look_at_audio: bool = False) -> Prepared:
     """Read a corpus into a manifest.
 
     With a `folder`, the outcome is stored there (`manifest.parquet`, `skipped.json`) and used again as long as the
-    settings and the corpus' `sources()` stay as they are. An audio file that is changed in place goes unnoticed.
+    settings, the corpus' `sources()` and the sizes and times of its audio files stay as they are. Of manifests with more than
+    `MANY_ROWS` rows, only the audio that could not be used is looked at again.
+
+    Args:
+        look_at_audio: look at the audio of however many rows.
 
     Raises:
         ValueError: the settings or the corpus need the user's attention.
@@ -83,17 +82,16 @@ def prepare(corpus: Reader, *, folder: Path | None) -> Prepared:
     settings = {field.name: getattr(corpus, field.name) for field in fields(corpus)}
     if problems := corpus.problems(**settings):
         raise ValueError(" ".join(problems))
-    if folder is not None and (stored := _stored(Path(folder), _fingerprint(corpus), corpus.record)):
+    if folder is not None and (stored := _stored(Path(folder), corpus, look_at_audio=look_at_audio)):
         return stored
-    skipped = SkipReport()
+    began_ns, skipped = time.time_ns(), SkipReport()
     frame = corpus.usable(to_frame(corpus.rows(skipped), corpus.record), skipped)
     validate(frame, corpus.record)
-    prepared = Prepared(frame, skipped.to_dict())
     _log.info("%d rows; %s", len(frame), skipped)
     if folder is not None:
         # The fingerprint of now, not of before: some readers write audio files, which are sources, while they read.
-        _store(prepared, Path(folder), _fingerprint(corpus), corpus.record)
-    return prepared
+        _store(frame, skipped, Path(folder), corpus, began_ns=began_ns)
+    return Prepared(frame, skipped.to_dict(), skipped.texts)
 
 
 def to_frame(rows: Iterable[RowType], record: type[RowType] = Utterance) -> pd.DataFrame:
@@ -164,6 +162,12 @@ def read_manifest(path: Path, record: type[RowType] = Utterance) -> pd.DataFrame
         ValueError: the file is missing or is no manifest.
     """
     frame = _read([path])
+    numbers = number_columns(record)
+    for name in frame.columns.intersection(list(columns(record))):
+        is_sound = pd.api.types.is_numeric_dtype if name in numbers else pd.api.types.is_string_dtype
+        if not is_sound(frame[name]):
+            kind = "numbers" if name in numbers else "text"
+            raise ValueError(f"bad manifest: {path} has other values than {kind} in {name}. Prepare the data again.")
     validate(frame, record)
     return frame
 
@@ -193,7 +197,7 @@ def _read(paths: Sequence[Path], **chosen: Any) -> pd.DataFrame:
         raise ValueError(f"{absent[0]}: there is no such manifest. Write it with mlsuperb data prepare.")
     try:
         table = pq.read_table(list(map(str, paths)), partitioning=None, **chosen)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"{paths[0]}: this is no Parquet file ({error}). Delete it and prepare the data again."
         ) from error
@@ -233,54 +237,40 @@ def summary(frame: pd.DataFrame) -> dict[str, Any]:
     return {"splits": splits, "cells": cells.to_dict("records")}
 
 
-def _fingerprint(corpus: Reader) -> str:
-    """Changes with the settings and with the size or time of any source."""
-    identity = [MANIFEST_VERSION, _settings(corpus), [_stamp(path) for path in corpus.sources()]]
-    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _settings(value: Any) -> Any:
-    """The settings of a reader and of readers in it, each with its class."""
-    if isinstance(value, Mapping):
-        return {key: _settings(inner) for key, inner in value.items()}
-    if isinstance(value, Preparation):
-        return {**asdict(value), "sources": [_stamp(path) for path in value.sources()]}
-    if not isinstance(value, Reader):
-        return value
-    given = {field.name: _settings(getattr(value, field.name)) for field in fields(value)}
-    kept = {name: setting for name, setting in given.items() if _ADDED_SINCE.get(name, ...) != setting}
-    return {"reader": f"{type(value).__module__}.{type(value).__qualname__}", **kept}
-
-
-def _stamp(path: Path) -> tuple[str, int, int]:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return str(path.absolute()), -1, -1
-    return str(path.absolute()), status.st_size, status.st_mtime_ns
-
-
-def _stored(folder: Path, fingerprint: str, record: type[RowType]) -> Prepared | None:
+def _stored(folder: Path, corpus: Reader, *, look_at_audio: bool) -> Prepared | None:
     """What an earlier call left in `folder`, if it is whole and nothing has changed since."""
     manifest, report = folder / "manifest.parquet", folder / "skipped.json"
     if not (manifest.is_file() and report.is_file()):
         return None
     try:
         metadata = pq.read_schema(manifest).metadata or {}
-        stored = json.loads(report.read_text(encoding="utf-8"))
-    except (pa.ArrowInvalid, json.JSONDecodeError) as error:
+        stored = dict(json.loads(report.read_text(encoding="utf-8")))
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         _log.warning("%s: the stored manifest cannot be read and is made again (%s)", folder, error)
         return None
-    if metadata.get(_FINGERPRINT, b"").decode() != fingerprint or stored.get("fingerprint") != fingerprint:
+    known = fingerprint(corpus)
+    if metadata.get(_FINGERPRINT, b"").decode() != known or stored.get("fingerprint") != known or "audio" not in stored:
+        return None
+    dropped, frame = stored["audio"]["dropped"], read_manifest(manifest, corpus.record)
+    looked_at = "audio" in frame and (look_at_audio or len(frame) <= MANY_ROWS)
+    if file_stamps(map(stamped_file, dropped)) != dropped or (
+        looked_at and audio_digest(frame["audio"]) != stored["audio"]["kept"]
+    ):
+        _log.info("audio files have changed since %s was written, which is made again", manifest)
         return None
     _log.info("%s is up to date", manifest)
-    return Prepared(read_manifest(manifest, record), stored["skipped"])
+    return Prepared(frame, stored["skipped"], [*map(tuple, stored["texts"])])
 
 
-def _store(prepared: Prepared, folder: Path, fingerprint: str, record: type[RowType]) -> None:
+def _store(frame: pd.DataFrame, skipped: SkipReport, folder: Path, corpus: Reader, *, began_ns: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_manifest(prepared.manifest, folder / "manifest.parquet", fingerprint=fingerprint, record=record)
-    report = folder / "skipped.json"
-    content = {"fingerprint": fingerprint, "skipped": prepared.skipped}
-    with replaced(report) as scratch:
+    known = fingerprint(corpus)
+    write_manifest(frame, folder / "manifest.parquet", fingerprint=known, record=corpus.record)
+    files = {file for one in skipped.audio for file in files_of(one)}
+    audio = {
+        "dropped": file_stamps(files, before_ns=began_ns),
+        "kept": audio_digest(frame["audio"]) if "audio" in frame else None,
+    }
+    content = {"fingerprint": known, "skipped": skipped.to_dict(), "texts": skipped.texts, "audio": audio}
+    with replaced(folder / "skipped.json") as scratch:
         scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

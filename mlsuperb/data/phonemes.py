@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 
 PHONEME_LANGUAGES = {"jpn": "pyopenjtalk", "cmn": "pypinyin"}
+
+_INITIAL = re.compile("zh|ch|sh|[bpmfdtnlgkhjqxrzcs]")
+# How finals are written in full (Scheme for the Chinese Phonetic Alphabet, 1958), in the order in which pypinyin takes the rules
+_IN_FULL = [
+    (re.compile("^yu"), "ü"),
+    (re.compile("^yi"), "i"),
+    (re.compile("^y"), "i"),
+    (re.compile("^wu"), "u"),
+    (re.compile("^w"), "u"),
+    (re.compile("^([jqx])u"), r"\1ü"),
+    (re.compile("^([a-z]+)iu$"), r"\1iou"),
+    (re.compile("([a-z]+)ui$"), r"\1uei"),
+    (re.compile("([a-z]+)un$"), r"\1uen"),
+]
 
 
 def missing_extra(language: str) -> str | None:
@@ -20,8 +35,10 @@ def missing_extra(language: str) -> str | None:
 def to_phonemes(text: str, language: str) -> str:
     """Phonemes of `text` (normalised), separated by spaces.
 
-    `jpn`: pyopenjtalk's g2p, pauses included. `cmn`: pypinyin initials and finals, the tone as a digit after the final
-    (`Style.TONE3`), as ESPnet's `pypinyin_g2p_phone`.
+    `jpn`: pyopenjtalk's g2p, pauses included. `cmn`: initials and finals of the syllables that pypinyin finds, the tone as a
+    digit after the final, as ESPnet's `pypinyin_g2p_phone` makes them of `Style.TONE3` with the pypinyin 0.44 that it asks for
+    (later versions lose finals there). What is no syllable (punctuation, foreign letters) is a phone as it stands; numbers are
+    none.
 
     Raises:
         ValueError: the language has no phonemes here, or the extra `phonemes` is not installed.
@@ -32,7 +49,7 @@ def to_phonemes(text: str, language: str) -> str:
         return _japanese(text)
     from pypinyin import Style, pinyin
 
-    return " ".join(part for readings in pinyin(text, style=Style.TONE3) for part in _split_syllable(readings[0]))
+    return " ".join(part for readings in pinyin(text, style=Style.TONE3) for part in _phones(readings[0]))
 
 
 def _japanese(text: str) -> str:
@@ -47,11 +64,20 @@ def _japanese(text: str) -> str:
         ) from error
 
 
-def _split_syllable(syllable: str) -> list[str]:
-    """`zhong1` becomes `zh`, `ong1`. What is not a syllable (foreign letters) gives nothing, as in ESPnet."""
-    from pypinyin.contrib.tone_convert import to_finals, to_initials
+def _phones(segment: str) -> list[str]:
+    """Of a syllable or of what stands between syllables: `zhong1` becomes `zh`, `ong1`."""
+    found = _INITIAL.match(segment)
+    initial = found.group() if found else ""
+    rest = segment
+    if segment[-1].isalnum():
+        tone = segment[-1] if segment[-1].isdigit() else ""
+        rest = _final(segment.removesuffix(tone)) + tone
+    return [part for part in (initial, rest) if part and not part.isdigit()]
 
-    tone = syllable[-1] if syllable[-1].isdigit() else ""
-    plain = syllable.removesuffix(tone)
-    initial, final = to_initials(plain, strict=True), to_finals(plain, strict=True)
-    return [part for part in (initial, final + tone if final else "") if part]
+
+def _final(syllable: str) -> str:
+    """`xue` has `üe`, `liu` has `iou`; ü after n and l stays pypinyin's `v`."""
+    for written, full in _IN_FULL:
+        syllable = written.sub(full, syllable)
+    found = _INITIAL.match(syllable)
+    return syllable[found.end() :] if found else syllable

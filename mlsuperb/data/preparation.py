@@ -17,6 +17,7 @@ from pydantic import NonNegativeInt, PositiveFloat
 from mlsuperb.data.audio import joined
 from mlsuperb.data.checks import FILTERED_SPLITS
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.runtime.lines import raw_lines
 
 IN_DROP_LIST = "in preparation.drop_list"
 TOO_SHORT = "not longer than preparation.min_s, not joined"
@@ -104,8 +105,11 @@ class Preparation:
     def _without_listed(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
         if self.drop_list is None:
             return frame
-        lines = Path(self.drop_list).read_text(encoding="utf-8").splitlines()
-        reasons = {line.partition("\t")[0]: line.partition("\t")[2] for line in lines if line.strip()}
+        lines = [line.rstrip("\r\n").partition("\t") for _, line in raw_lines(Path(self.drop_list))]
+        reasons: dict[str, str] = {}
+        for name, _, reason in lines:
+            if name.strip():
+                reasons.setdefault(name, reason)  # lists of several measures may be joined into one
         listed = frame[frame["id"].isin(reasons) & _filtered(frame)]
         if reasons and listed.empty:
             raise ValueError(

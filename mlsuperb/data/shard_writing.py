@@ -25,7 +25,8 @@ from pydantic import NonNegativeInt, PositiveFloat
 from tqdm import tqdm
 
 from mlsuperb.data.arrow import same_rows, sorted_rows_digest, text_array
-from mlsuperb.data.audio import load_audio, member
+from mlsuperb.data.audio import load_audio
+from mlsuperb.data.audio_file import member
 from mlsuperb.data.manifest import read_manifest, records, to_frame, write_manifest
 from mlsuperb.data.shards import ABOUT_FILE, AUDIO, CUTS, UNITS, UNITS_FILE, Shard, members
 from mlsuperb.runtime.files import disk_errors_named, written_before

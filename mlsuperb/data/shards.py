@@ -20,8 +20,10 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import math
 import os
 import tarfile
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +33,10 @@ import numpy as np
 import pandas as pd
 
 from mlsuperb.data.arrow import same_rows
-from mlsuperb.data.audio import member
+from mlsuperb.data.audio_file import member
 from mlsuperb.data.manifest import columns, read_columns
+from mlsuperb.runtime.files import load_json
+from mlsuperb.runtime.lines import is_text
 from mlsuperb.types import Utterance
 
 log = logging.getLogger(__name__)
@@ -141,33 +145,56 @@ def read_cuts(cuts: Path, *, split: str, language: str | None, dataset: str) -> 
         ValueError: its files do not belong together, or a cut has no language.
     """
     archive = cuts.with_name(cuts.name.replace("cuts", "recording", 1).partition(".jsonl")[0] + ".tar")
-    opened = gzip.open if cuts.suffix == ".gz" else open
-    with opened(cuts, "rt", encoding="utf-8") as file:
-        listed = [json.loads(line) for line in file]
+    listed = list(_lines_of_cuts(cuts))
     items = members(archive)
-    if [cut["id"] for cut in listed] != [name for name, *_ in items]:
+    if [cut["id"] for _, cut in listed] != [name for name, *_ in items]:
         raise ValueError(
             f"{archive} does not hold the {len(listed)} cuts of {cuts.name}, in their order. Copy the shard again"
         )
-    for cut, (_, suffix, offset, size) in zip(listed, items, strict=True):
+    for (number, cut), (_, suffix, offset, size) in zip(listed, items, strict=True):
         audio = "" if suffix == NO_DATA else member(os.path.abspath(archive), offset=offset, size=size)
-        yield _row_of_cut(cut, audio=audio, split=split, language=language, dataset=dataset)
+        try:
+            row = _row_of_cut(cut, audio=audio, split=split, dataset=dataset, language=language or "")
+            if not (
+                math.isfinite(row.duration_s) and all(map(is_text, (row.text, row.language, row.dataset, row.speaker)))
+            ):
+                raise ValueError("a text or the duration is none")
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            raise ValueError(
+                f"{cuts}, line {number}: this is no cut of lhotse ({error}). Copy the shard again"
+            ) from error
+        if not row.language:
+            raise ValueError(
+                f"{cut['id']}: this cut names no language. Give the language of all such cuts: data.language=..."
+            )
+        yield row
 
 
-def _row_of_cut(cut: dict[str, Any], *, audio: str, split: str, language: str | None, dataset: str) -> Utterance:
-    said = cut.get("supervisions") or [{}]
-    known = said[0].get("language") or language
-    if known is None:
+def _lines_of_cuts(cuts: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number, cut) of each line; a cut is an object with an id."""
+    opened = gzip.open if cuts.suffix == ".gz" else open
+    try:
+        with opened(cuts, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                cut = load_json(line)
+                if not (isinstance(cut, dict) and isinstance(cut.get("id"), str) and is_text(cut["id"])):
+                    raise ValueError(f"line {number} is no object with an id")
+                yield number, cut
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise ValueError(
-            f"{cut['id']}: this cut names no language. Give the language of all such cuts: data.language=..."
-        )
+            f"{cuts}: these are no cuts of lhotse that can be read ({error}). Copy the shard again"
+        ) from error
+
+
+def _row_of_cut(cut: dict[str, Any], *, audio: str, split: str, language: str, dataset: str) -> Utterance:
+    said = cut.get("supervisions") or [{}]
     return Utterance(
         id=cut["id"],
         audio=audio,
         start_s=0.0,
         duration_s=float(cut["duration"]),
         text=" ".join(one["text"] for one in said if one.get("text")),
-        language=known,
+        language=said[0].get("language") or language,
         dataset=(cut.get("custom") or {}).get("dataset", dataset),
         split=split,
         speaker=said[0].get("speaker") or "",

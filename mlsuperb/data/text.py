@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 _BRACKETS = re.compile(r"\[[^()]*\]")  # greedy: from the first `[` to the last `]` with no parenthesis between
 _PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]+")  # `str.translate` looks every letter up
@@ -55,12 +55,40 @@ def normaliser(name: str) -> Callable[[str], str]:
     return NORMALISERS[name]
 
 
-_LANGUAGE = re.compile(r"\[([a-z]{3})\]")
+ML_SUPERB_CODE = re.compile(r"[a-z]{3}(?:_[a-z]{3})?")  # `eng`, `org_jpn`
 _TWO_PART_LANGUAGE = re.compile(r"\[([a-z]{3}_[a-z]{3})\]")
 
 
-def first_language(hypothesis: str) -> str | None:
-    """The language a raw hypothesis names, as ML-SUPERB's `local/lid.py` finds it: the first `[xxx]`; codes of two parts
-    (`[org_jpn]`) are looked at only where there is none; None where there is neither."""
-    match = _LANGUAGE.search(hypothesis) or _TWO_PART_LANGUAGE.search(hypothesis)
-    return match.group(1) if match else None
+class LanguageTokens:
+    """The language tokens of raw outputs: `[code]` for every code of a run or of a file of hypotheses, and whatever has the form
+    of ML-SUPERB's tokens, `[xxx]` or `[xxx_yyy]`, by which its own scripts find them.
+
+    Args:
+        codes: of any form (`eng`, `en`, `zh-CN`).
+    """
+
+    def __init__(self, codes: Iterable[str]) -> None:
+        others = sorted(code for code in set(codes) if code and not ML_SUPERB_CODE.fullmatch(code))
+        listed = "".join(f"|{re.escape(code)}" for code in others)
+        self._one_part = re.compile(rf"\[([a-z]{{3}}{listed})\]")
+        self._any = re.compile(rf"\[(?:[a-z]{{3}}(?:_[a-z]{{3}})?{listed})\]")
+
+    def first(self, output: str) -> str | None:
+        """The language that an output names, as ML-SUPERB's `local/lid.py` finds it: the first token; those of two parts
+        (`[org_jpn]`) are looked at only where there is no other; None where there is none."""
+        match = self._one_part.search(output) or _TWO_PART_LANGUAGE.search(output)
+        return match.group(1) if match else None
+
+    def removed_at_start(self, text: str) -> str:
+        """A text without the language token that it begins with, and without the space before that; else as it is."""
+        match = self._any.match(text, len(text) - len(text.lstrip()))
+        return text[match.end() :] if match else text
+
+    def removed(self, output: str) -> str:
+        """An output without its language tokens; what stands around them stays."""
+        return self._any.sub("", output)
+
+
+def codes_of_tokens(tokens: Iterable[str]) -> list[str]:
+    """The codes of the language tokens (`[eng]`) among the tokens that a model can emit."""
+    return [token[1:-1] for token in tokens if len(token) > 2 and token[0] == "[" and token[-1] == "]"]

@@ -65,5 +65,15 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
-        """Read what `save` wrote."""
-        return cls(path.read_text(encoding="utf-8").split("\n")[:-1])
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        try:
+            tokens = path.read_text(encoding="utf-8").split("\n")
+            if tokens.pop() or not all(tokens):
+                raise ValueError("a line is empty, or the last one is cut short")
+            return cls(tokens)
+        except ValueError as error:
+            raise ValueError(f"{path} is no list of tokens ({error}). Restore a copy of the run") from error

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -50,15 +50,21 @@ def _packed(folder: Path) -> tuple[Path, list[Path]]:
     asr_train_config, s2t_model_file beside s2t_train_config."""
     listed = _read_yaml(folder / PACKED)
     files, configs = (found if isinstance(found := listed.get(name), dict) else {} for name in ("files", "yaml_files"))
-    key = next((key for key in files if key.endswith("_model_file")), "_model_file")
+    key = next((key for key in map(str, files) if key.endswith("_model_file")), "_model_file")
     names = configs.get(key.replace("_model_file", "_train_config")), files.get(key)
-    paths = [folder / str(name) for name in names if name]
+    paths = [path for name in names if name and (path := inside(folder, str(name)))]
     if len(paths) < 2 or not all(path.is_file() for path in paths):
         raise ValueError(
             f"{folder / PACKED} names {names[0]} as configuration and {names[1]} as weights, which are not both there: "
             "download the model whole"
         )
     return paths[0], paths[1:]
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """The file that a model's own file names, if that is in the model's folder: others are none of a stranger's business."""
+    path = Path(os.path.normpath(folder / name))
+    return path if path.is_relative_to(os.path.normpath(folder)) else None
 
 
 def _loose(folder: Path) -> tuple[Path, list[Path]]:
@@ -124,13 +130,21 @@ def read_tokens(espnet: EspnetFolder) -> list[str]:
     if isinstance(listed, list) and listed and all(isinstance(token, str) for token in listed):
         return listed
     names = (listed, Path(listed).name) if isinstance(listed, str) else ()
-    for path in (*(root / name for root in (espnet.folder, beside) for name in names), beside / "tokens.txt"):
-        if path.is_file():
-            return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    found = (inside(espnet.folder, str(root / name)) for root in (espnet.folder, beside) for name in names)
+    for path in (*found, beside / "tokens.txt"):
+        if path and path.is_file():
+            return _lines(path)
     raise ValueError(
         f"{espnet.config_path} holds no list of tokens (token_list is {listed!r}): put it as tokens.txt, one token a line, "
         f"beside {espnet.config_path.name}"
     )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no list of tokens in UTF-8 ({error}): restore a copy") from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -141,7 +155,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (UnpicklingError, EOFError, RuntimeError) as error:  # torch would advise to switch the safety off
+    except Exception as error:  # damaged bytes can make torch raise anything, with the advice to switch the safety off
         raise ValueError(
             f"{path} cannot be read ({one_line(error)[:90]} ...). The file is cut short, or a git-lfs pointer, or a pickle "
             "with more in it than tensors, which is never loaded"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +13,6 @@ from mlsuperb.espnet.upstreams import S3prlUpstream, find_upstream, known_names
 
 TaskName = Literal["asr", "asr_lid", "lid"]
 _SPECIALS = ("<blank>", "<unk>", "<sos/eos>")
-_LANGUAGE = re.compile(r"\[[a-z]{3}(_[a-z]{3})?\]")  # as ML-SUPERB writes it: [eng], [org_jpn]
 
 
 @dataclass(kw_only=True)
@@ -51,8 +49,11 @@ class Translation:
         self.problems.append(f"{name}={value!r} (supported: {supported})")
 
 
-def translate(config: Mapping[str, Any], tokens: Sequence[str]) -> Translation:
+def translate(config: Mapping[str, Any], tokens: Sequence[str], *, languages: Collection[str]) -> Translation:
     """Our settings for ESPnet's `config`.
+
+    Args:
+        tokens: what the model can emit; `languages`: those of them that name languages.
 
     Raises:
         ValueError: something in it changes what is computed and has no counterpart here; everything is named.
@@ -64,7 +65,7 @@ def translate(config: Mapping[str, Any], tokens: Sequence[str]) -> Translation:
     _encoder(found, config)
     _objective(found, config)
     _adaptation(found, config)
-    _task(found, config, tokens)
+    _task(found, config, tokens, languages)
     if found.problems:
         listed = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(found.problems, 1))
         raise ValueError(
@@ -117,7 +118,7 @@ def _normalisation_and_projection(found: Translation, config: Mapping[str, Any])
 
 def _encoder(found: Translation, config: Mapping[str, Any]) -> None:
     kind = config.get("encoder", "rnn")
-    if kind not in settings.ENCODERS:
+    if not isinstance(kind, str) or kind not in settings.ENCODERS:
         found.refuse("encoder", kind, ", ".join(map(repr, settings.ENCODERS)))
         return
     found.encoder = kind
@@ -160,19 +161,22 @@ def _adaptation(found: Translation, config: Mapping[str, Any]) -> None:
         found.refuse("adapter", kind, f"'houlsby' in an upstream of s3prl; {reason}")
         return
     read = found.read(settings.ADAPTER, config.get("adapter_conf"), group="adapter_conf")
-    layers = [index + 1 for index in read["layers"]] or None  # blocks count from 1 here
+    given = read["layers"]
+    if not isinstance(given, list) or not all(isinstance(index, int) for index in given):
+        found.refuse("adapter_conf.target_layers", given, "a list of whole numbers")
+        return
+    layers = [index + 1 for index in given] or None  # blocks count from 1 here
     option = "espnet_houlsby" if found.upstream.kind == "own" else "pfeiffer"
     found.adaptation = {"option": option, "width": read["width"], "activation": "gelu", "layers": layers}
 
 
-def _task(found: Translation, config: Mapping[str, Any], tokens: Sequence[str]) -> None:
+def _task(found: Translation, config: Mapping[str, Any], tokens: Sequence[str], languages: Collection[str]) -> None:
     """What the model was trained to write, as its tokens show it."""
     if tuple(tokens[:1]) + tuple(tokens[-1:]) != ("<blank>", "<sos/eos>"):
         found.problems.append(
             f"token_list begins with {tokens[:1]} and ends with {tokens[-1:]} (not <blank>, <sos/eos>)"
         )
     written = [token for token in tokens if token not in _SPECIALS]
-    languages = [token for token in written if _LANGUAGE.fullmatch(token)]
     if languages and len(languages) == len(written):
         found.task = "lid"
     elif config.get("token_type", "bpe") == "word":

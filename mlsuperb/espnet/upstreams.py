@@ -65,8 +65,10 @@ class S3prlUpstream:
     kind: Literal["own", "transformers"]
 
 
-def find_upstream(name: str, path_or_url: str | None) -> S3prlUpstream | None:
-    """The upstream of an ESPnet configuration; None where it has no counterpart here."""
+def find_upstream(name: object, path_or_url: object) -> S3prlUpstream | None:
+    """The upstream of an ESPnet configuration; None where it has no counterpart here, or is no name."""
+    if not isinstance(name, str) or not isinstance(path_or_url, str | None):
+        return None
     if name in NATIVE:
         model_type, option = NATIVE[name]
         return S3prlUpstream(model_type=model_type, option=option, checkpoint=None, kind="own")

@@ -69,8 +69,8 @@ def _config_of(checkpoint: str) -> dict[str, Any]:
     from transformers import AutoConfig
 
     try:
-        found: dict[str, Any] = AutoConfig.from_pretrained(checkpoint).to_dict()
-    except (OSError, ValueError) as error:
+        found: dict[str, Any] = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False).to_dict()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"--upstream-checkpoint {checkpoint}: no config.json can be read there ({_first_line(error)})"
         ) from error
@@ -88,7 +88,7 @@ def _normalises(settings: Mapping[str, Any], *, known: S3prlUpstream, like: str 
         if like is not None:
             return bool(Wav2Vec2FeatureExtractor.from_pretrained(like).do_normalize)
         reason = "none was given"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = _first_line(error)
     raise ValueError(
         f"whether {known.checkpoint} is given normalised waves stands in its preprocessor_config.json, which cannot be read "

@@ -20,10 +20,11 @@ from mlsuperb.runtime.files import write_json
 from mlsuperb.scoring.table import ABSENT, Cells
 from mlsuperb.upstreams.adapter import CONFIG_FILE, PEFT_FOLDER, Adapter, described, merge_lora, same_weights
 from mlsuperb.upstreams.bundled import models_folder
-from mlsuperb.upstreams.checkpoint import checkpoint_problems, hash_files, load, local_folder
+from mlsuperb.upstreams.checkpoint import checkpoint_problems, load
 from mlsuperb.upstreams.folder import PREPROCESSOR, preprocessor
 from mlsuperb.upstreams.huggingface import KIND, RUN_FOLDER, HuggingFace
 from mlsuperb.upstreams.probe import MERGED_TOLERANCE, largest_difference, layers_of_noise
+from mlsuperb.upstreams.sources import hash_files, local_folder
 
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 

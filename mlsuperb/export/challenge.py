@@ -22,7 +22,9 @@ from mlsuperb.benchmark import build
 from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.config.build import job_of
 from mlsuperb.export.folder import new_folder, origin
+from mlsuperb.runs.classes import class_named
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
+from mlsuperb.runtime.conf import conf_dir
 from mlsuperb.runtime.files import write_atomic, write_json
 from mlsuperb.runtime.messages import printable
 from mlsuperb.scoring.escaping import page
@@ -55,7 +57,7 @@ def export_challenge(run: Path, folder: Path) -> Path:
             somebody else's.
     """
     config = build.load_config(run)
-    task = build.get_object(config["task"]["_target_"])
+    task = class_named(config["task"]["_target_"])
     if not (task.has_language and task.has_text):
         raise ValueError(
             f"{run} is a run of task={config['task']['name']}, but the challenge asks for the language and the text of every "
@@ -67,6 +69,8 @@ def export_challenge(run: Path, folder: Path) -> Path:
         shutil.copytree(TEMPLATE / "app", unfinished / "app", ignore=NOT_COPIED)
         resources = unfinished / "app" / "resources"
         shutil.copytree(Path(mlsuperb.__file__).parent, resources / "mlsuperb", ignore=NOT_COPIED)
+        # it says which classes a run may name; in a checkout it lies beside the package
+        shutil.copytree(conf_dir(), resources / "mlsuperb" / "conf", dirs_exist_ok=True)
         _copy_run(run, resources / "run", config, recogniser)
         write_atomic(unfinished / "requirements.txt", [f"{line}\n" for line in requirements()])
         splits = _write_hypotheses(run, unfinished / "hypotheses")

@@ -12,7 +12,7 @@ import soundfile
 
 from mlsuperb.config.build import job_of
 from mlsuperb.runs.decoding import transcribe_files
-from mlsuperb.runs.store import read_config
+from mlsuperb.runs.store import config_to_build
 
 MIN_DURATION_S = 0.1  # shorter audio is followed by silence; the heads' front ends need some frames
 UNKNOWN = "[unk]"  # where the model names no language: never right, as it should be
@@ -30,7 +30,7 @@ class Server:
     """A trained run that answers. `run`: its folder, upstream included (`mlsuperb.export.challenge`)."""
 
     def __init__(self, run: Path, *, device: str = "auto") -> None:
-        self.transcriber = job_of(read_config(run)).load(run, device=device)
+        self.transcriber = job_of(config_to_build(run)).load(run, device=device)
 
     def __call__(self, recordings: Sequence[tuple[Sequence[float], int]]) -> list[Answer]:
         """Answers to recordings in their order, each given as samples in [-1, 1] and samples per second."""

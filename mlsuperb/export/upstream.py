@@ -12,13 +12,14 @@ from mlsuperb.adaptation.qlora import QLoRA
 from mlsuperb.benchmark import build
 from mlsuperb.config.build import job_of
 from mlsuperb.export.folder import new_folder, origin
+from mlsuperb.runs.classes import class_named
 from mlsuperb.upstreams.adapter import merge_lora
-from mlsuperb.upstreams.checkpoint import hash_files
 from mlsuperb.upstreams.folder import save_folder
 from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.probe import largest_difference, layers_of_noise
 from mlsuperb.upstreams.s3prl import S3prl
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
+from mlsuperb.upstreams.sources import hash_files
 
 TOLERANCE = 1e-4  # of the largest value of a layer: the contract of all upstreams (padding, batches), so of this, too
 
@@ -75,7 +76,7 @@ def refuse(config: dict[str, Any]) -> None:
     """
     chosen = config["adaptation"]
     parts = (config["upstream"], chosen.get("stacks", {}).get("encoder", chosen))  # `several`: these have one stack
-    upstream, adaptation = (build.get_object(part["_target_"]) for part in parts)
+    upstream, adaptation = (class_named(part["_target_"]) for part in parts)
     shown = f"upstream={config['upstream']['name']} with adaptation={config['adaptation']['name']} cannot be exported: "
     if not issubclass(upstream, SelfSupervised):
         raise ValueError(

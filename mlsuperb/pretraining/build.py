@@ -28,6 +28,7 @@ from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.units.labels import Labels
+from mlsuperb.upstreams.base import same_record
 from mlsuperb.upstreams.checkpoint import local_folder
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
@@ -62,7 +63,7 @@ def build(config: Mapping[str, Any], *, run: Run) -> Parts:
     upstream = instantiate(config["upstream"])
     labels = targets.open(upstream)
     run.pin("targets", labels.record())
-    run.pin("upstream", upstream.record())
+    run.pin("upstream", upstream.record(), same=same_record)
     loading, masking = (instantiate(config[name]) for name in ("loading", "masking"))
     device = prepare_process(choose_device(config["trainer"]["device"]))
     model, adaptation = _model(config, upstream, labels, device=device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from mlsuperb.data.languages import BENCHMARK_LABELS
 from mlsuperb.pretraining.records import PretrainingResult
 from mlsuperb.runtime.files import write_atomic
+from mlsuperb.runtime.records import json_object
 from mlsuperb.scoring.escaping import page
 from mlsuperb.types import SAMPLE_RATE_HZ
 from mlsuperb.units.usage import BIT
@@ -56,5 +56,4 @@ def model_card(result: PretrainingResult, folder: Path) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return json_object(path, remedy="Restore a copy of the run")

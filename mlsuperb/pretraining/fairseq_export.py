@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from mlsuperb.pretraining.head import HEAD_FILE, StoredHead
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
 from mlsuperb.upstreams.checkpoint import Loaded, load
 from mlsuperb.upstreams.huggingface import EXPORT_FILE, KIND
+from mlsuperb.upstreams.sources import read_json
 
 _COMPLETE = replace(KIND, unused=())  # with the embedding of masked frames, which features alone have no use of
 
@@ -50,7 +50,7 @@ def export_fairseq(folder: Path, file: Path) -> int | None:
     names = fairseq_names(weights, feat_extract_norm=config.feat_extract_norm)
     tensors = {names[name]: tensor for name, tensor in weights.items()}
     head, head_settings = _read_head(folder)
-    about = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8")) if (folder / EXPORT_FILE).is_file() else {}
+    about = read_json(folder / EXPORT_FILE) if (folder / EXPORT_FILE).is_file() else {}
     cfg = _cfg(loaded, head_settings, recorded=_sections(about.get("cfg")))
     num_units = len(head["label_embs_concat"]) - len(SPECIAL) if head else None
     updates = about.get("source", {}).get("updates") or 0

@@ -116,9 +116,9 @@ def _load(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(known):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except OSError:
-        raise
     except Exception as error:  # damaged bytes can make torch raise anything, and its message advises to load unsafely
+        if isinstance(error, OSError) and error.filename:  # it cannot be opened; an OSError without a name is torch's
+            raise
         if named := re.search(r"GLOBAL (\S+)", str(error)):
             raise ValueError(
                 f"{path} holds a {named[1]}, which no checkpoint of fairseq needs: nothing but tensors, settings and fairseq's "

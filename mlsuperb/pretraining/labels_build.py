@@ -28,6 +28,7 @@ from mlsuperb.units.clustering import Clustering
 from mlsuperb.units.codebook import CODEBOOK_FILE, Codebook
 from mlsuperb.units.labels import LABELS, TOLERANCE_S, About, LabelFolder
 from mlsuperb.units.sample import BYTES_PER_NUMBER, sample
+from mlsuperb.upstreams.base import NEWER, same_record
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +54,12 @@ def build_speech(config: Mapping[str, Any], *, run: Run) -> SpeechToLabel:
     settings: LabelSettings = instantiate(config["labelling"])
     inputs = store.as_inputs({"codebook": settings.run, "upstream": config["upstream"].get("run")})
     corpus = instantiate(config["data"])
-    manifest, record = prepared_corpus(corpus, config)
+    prepared, record = prepared_corpus(corpus, config)
     features = instantiate(config["extraction"]).of(instantiate(config["upstream"]), resample=corpus.resample)
     features_record = features.record(config["upstream"])
     run.pin("data", record["splits"])
-    run.pin("features", features_record)
-    chosen = chosen_rows(manifest, settings.splits, name=config["data"]["name"])
+    run.pin("features", features_record, same=_same_features)
+    chosen = chosen_rows(prepared.manifest, settings.splits, name=config["data"]["name"])
     return SpeechToLabel(
         manifest=chosen, features=features, features_record=features_record, data_record=record, inputs=inputs
     )
@@ -106,7 +107,7 @@ def of_another_run(run: Path, speech: SpeechToLabel) -> Codebook:
     """
     codebook, here, rate_hz = Codebook.load(run / LABELS), speech.features_record, speech.features.rate_hz
     there = codebook.record.get("features", {})
-    weights = "the same" if _weights(there) == _weights(here) else "other"
+    weights = "the same" if _weights(there, here) == _weights(here, there) else "other"
     fits = (codebook.feature_size, codebook.rate_hz, there.get("layer")) == (here["size"], rate_hz, here["layer"])
     if not fits or weights == "other":
         raise ValueError(
@@ -118,10 +119,16 @@ def of_another_run(run: Path, speech: SpeechToLabel) -> Codebook:
     return codebook
 
 
-def _weights(features: Mapping[str, Any]) -> Any:
-    """What tells the weights that features are of from others, of a record of them; the upstream's name where it has none."""
+def _same_features(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    return same_record(then["upstream"], now["upstream"]) and {**then, "upstream": 0} == {**now, "upstream": 0}
+
+
+def _weights(features: Mapping[str, Any], other: Mapping[str, Any]) -> Any:
+    """What tells the weights that features are of from others, of a record of them, as far as an `other` record says it, too; the
+    upstream's name where it has none."""
     loaded = features.get("upstream", {})
-    names = ("weights", "seed", "num_parameters", "commit", "sha256", "adapter", "do_normalize")
+    names = ["weights", "seed", "num_parameters", "commit", "sha256", "adapter", "do_normalize"]
+    names += [name for name in NEWER if name in other.get("upstream", {})]
     return {name: loaded[name] for name in names if loaded.get(name) is not None} or features.get("name")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hydra.utils import get_object
+from mlsuperb.runs.classes import class_named
 
 
 def layer_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
@@ -13,7 +13,7 @@ def layer_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[
     if not {"upstream", "extraction"} <= set(groups):
         return
     upstream, layer = config["upstream"], config["extraction"].get("layer", 0)
-    depth = get_object(upstream["_target_"]).depth(upstream)
+    depth = class_named(upstream["_target_"]).depth(upstream)
     if depth is not None and layer > depth:
         yield f"extraction.layer={layer}, but upstream={upstream['name']} has the layers 0 to {depth}"
 
@@ -26,7 +26,7 @@ def upstream_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterat
     from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
     node = config["upstream"]
-    upstream, name = get_object(node["_target_"]), node["name"]
+    upstream, name = class_named(node["_target_"]), node["name"]
     if not issubclass(upstream, SelfSupervised):
         yield (
             f"upstream={name} is no HuBERT, wav2vec 2.0 or WavLM model, so it cannot be pre-trained: choose upstream=hubert_new, "
@@ -58,7 +58,7 @@ def adaptation_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iter
     from mlsuperb.adaptation.frozen import Frozen
     from mlsuperb.adaptation.qlora import QLoRA
 
-    adaptation, name = get_object(config["adaptation"]["_target_"]), config["adaptation"]["name"]
+    adaptation, name = class_named(config["adaptation"]["_target_"]), config["adaptation"]["name"]
     reasons = {
         Frozen: "trains nothing of the upstream",
         QLoRA: "trains beside weights of 4 bits, which merging would round again",

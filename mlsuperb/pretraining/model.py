@@ -3,7 +3,6 @@ D feature size, N frames of all utterances of a batch."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.pretraining.dataset import MaskedBatch
 from mlsuperb.pretraining.head import PredictionHead, StoredHead, take_projection
+from mlsuperb.runtime.records import json_object
 from mlsuperb.training.trainable import Advice, Trainable
 from mlsuperb.types import Loss
 from mlsuperb.units.labels import About
@@ -93,7 +93,7 @@ class MaskedPrediction:
                 take_projection(head, base)
             return head
         stored, origin = StoredHead.read(Path(self.start)), Path(self.start) / EXPORT_FILE
-        about = json.loads(origin.read_text(encoding="utf-8")) if origin.is_file() else {}
+        about = json_object(origin, remedy="Restore a copy of the model") if origin.is_file() else {}
         codebook = about.get("targets", {}).get("codebook")
         if codebook is None:  # imported from fairseq
             log.warning(

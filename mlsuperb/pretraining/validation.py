@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from mlsuperb.pretraining.model import MaskedPredictionModel
 from mlsuperb.runs.decoding import batches_of_rank
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import autocast
+from mlsuperb.training.losses import refuse_not_finite
 from mlsuperb.units.usage import perplexity
 
 
@@ -60,14 +62,21 @@ def _added(one_K: np.ndarray, other_K: np.ndarray) -> np.ndarray:
 def by_language(
     model: MaskedPredictionModel, dataset: MaskedSpeech, loading: Loading, *, precision: str
 ) -> dict[str, Counts]:
-    """Counts of each language of a dataset; every rank computes its part and gets them all."""
+    """Counts of each language of a dataset; every rank computes its part and gets them all.
+
+    Raises:
+        ValueError: the loss of some utterances is not finite; names them.
+    """
     device = next(model.parameters()).device
     found: dict[str, Counts] = {}
+    not_finite: list[str] = []
     for batch in batches_of_rank(dataset, loading).loader:
         with autocast(device, precision):
             parts = list(_of_batch(model, batch.to(device)))  # inside: a generator computes when it is read
-        for language, counts in parts:
+        for name, (language, counts) in zip(batch.ids, parts, strict=True):
+            not_finite += () if math.isfinite(counts.loss) else (name,)
             found[language] = found.get(language, Counts()) + counts
+    refuse_not_finite(not_finite)
     return ranks.sums(found)
 
 

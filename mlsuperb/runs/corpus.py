@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mlsuperb.data.checks import FILTERED_SPLITS
 from mlsuperb.data.corpora.base import Corpus
-from mlsuperb.data.manifest import prepare, split_hash
+from mlsuperb.data.manifest import Prepared, prepare, split_hash
 from mlsuperb.runs.identity import signature
 from mlsuperb.runtime import ranks
 
@@ -22,8 +23,8 @@ def manifest_folder(config: Mapping[str, Any]) -> Path:
     return Path(config["manifests"]) / f"{config['data']['name']}-{signature({'data': config['data']})}"
 
 
-def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The manifest of a configuration's corpus, and its record for the result."""
+def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[Prepared, dict[str, Any]]:
+    """A configuration's corpus, and its record for the result."""
     prepared = ranks.main_first(lambda: prepare(corpus, folder=manifest_folder(config)))
     splits = {
         str(split): {
@@ -45,7 +46,22 @@ def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[pd.DataF
         "datasets": {str(split): _datasets(rows) for split, rows in prepared.manifest.groupby("split")},
         "skipped": prepared.skipped,
     }
-    return prepared.manifest, record
+    return prepared, record
+
+
+def same_training_data(corpus: Corpus) -> Callable[[Mapping[str, Any], Mapping[str, Any]], bool]:
+    """Whether two records of splits are of the same data, but for those that nothing is trained on or chosen by: a run can end
+    on another test set than it began with, such as one from which a file that cannot be read was taken. That is told."""
+    tested = [split for split in corpus.evaluation_splits() if split not in FILTERED_SPLITS]
+
+    def same(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+        for split in tested:
+            if earlier.get(split) != now.get(split):
+                log.warning("split %s changed since this run was started; its result is of what there is now", split)
+        first, second = ({key: value for key, value in one.items() if key not in tested} for one in (earlier, now))
+        return first == second
+
+    return same
 
 
 def test_rows(corpus: Corpus, manifest: pd.DataFrame, *, name: str) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from typing import Any
 
 import mlsuperb
 from mlsuperb.runtime import ranks
+from mlsuperb.runtime.variables import recorded
 
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "hydra-core", "soundfile", "numpy", "rapidfuzz")
 
@@ -21,7 +22,7 @@ CODE = ("mlsuperb", "conf", "pyproject.toml")  # what of a checkout makes result
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine, code and command of this process."""
+    """Versions, machine, code and command of this process, and the variables that can change numbers."""
     import torch
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -34,6 +35,7 @@ def environment() -> dict[str, Any]:
         "gpus": gpus,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "variables": recorded(),
         "processes": ranks.world(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "started": now(),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
+from mlsuperb.data.languages import can_be_token
 from mlsuperb.runtime.files import load_strict_json, strict_json, write_atomic
+from mlsuperb.runtime.lines import HALF_A_CHARACTER, is_text, read_lines
 from mlsuperb.types import Hypothesis
 
 HYPOTHESES_FILE = "hypotheses.jsonl"
@@ -35,18 +38,17 @@ def read_hypotheses(path: Path) -> list[Hypothesis]:
         raise ValueError(f"there is no file {path}; a run writes hypotheses.jsonl when it has decoded its test data")
     found: list[Hypothesis] = []
     first_line: dict[tuple[str, str], int] = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            one = _parse(line, place=f"{path}, line {number}")
-            earlier = first_line.setdefault((one.split, one.id), number)
-            if earlier != number:
-                raise ValueError(
-                    f"{path}, line {number}: utterance {one.id!r} of split {one.split!r} stands already in line "
-                    f"{earlier}; every utterance of a split is scored once, so remove one of the lines"
-                )
-            found.append(one)
+    for number, line in read_lines(path):
+        if not line:
+            continue
+        one = _parse(line, place=f"{path}, line {number}")
+        earlier = first_line.setdefault((one.split, one.id), number)
+        if earlier != number:
+            raise ValueError(
+                f"{path}, line {number}: utterance {one.id!r} of split {one.split!r} stands already in line "
+                f"{earlier}; every utterance of a split is scored once, so remove one of the lines"
+            )
+        found.append(one)
     if not found:
         raise ValueError(
             f"{path} holds no hypothesis; decode again (start the run again, or mlsuperb.commands.evaluate)"
@@ -84,4 +86,13 @@ def _parse(line: str, *, place: str) -> Hypothesis:
     for name, expected in _FIELDS.items():
         if not isinstance(row[name], _ACCEPTED[str(expected)]) or isinstance(row[name], bool):
             raise ValueError(f"{place}: {name} is {row[name]!r}, expected {str(expected).replace('None', 'null')}")
+        if isinstance(row[name], str) and not is_text(row[name]):
+            raise ValueError(f"{place}: {name} is {row[name]!a}, in which {HALF_A_CHARACTER}")
+        if isinstance(row[name], (int, float)) and not abs(row[name]) <= sys.float_info.max:
+            raise ValueError(f"{place}: {name} is not a finite number of seconds")
+    for name in ("language", "predicted_language"):
+        if row[name] and not can_be_token(row[name]):
+            raise ValueError(
+                f"{place}: {name} is {row[name]!r}; a language's code holds no bracket and no white space (eng, not [eng])"
+            )
     return Hypothesis(**row)

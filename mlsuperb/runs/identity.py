@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from mlsuperb.runs.classes import class_named
 
 # Settings of every run that do not change the science: its names, where runs lie, how they are launched and scored. What a
 # part can leave out of the identity it declares itself, by a class attribute `not_science` that names some of its settings.
@@ -36,8 +37,8 @@ MOVED = {"mlsuperb.featurizer": "mlsuperb.heads.featurizer", "mlsuperb.specaug":
 
 
 def not_science(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Paths of the settings of `config` that do not count, such as `trainer.device`. Imports the parts; a part that cannot be
-    imported declares nothing."""
+    """Paths of the settings of `config` that do not count, such as `trainer.device`. Imports the parts; one that cannot or may
+    not be imported (`mlsuperb.runs.classes`) declares nothing."""
     return (*NOT_SCIENCE, *_declared(config, ""))
 
 
@@ -50,12 +51,9 @@ def _declared(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
 
 
 def _class(target: Any) -> Any:
-    module, _, name = str(target or "").rpartition(".")
-    if not module:
-        return None
     try:
-        return getattr(import_module(module), name, None)
-    except ImportError:  # a user's own, in a folder that is not given now
+        return class_named(str(target)) if target else None
+    except ValueError:  # a user's own, in a folder that is not given now
         return None
 
 

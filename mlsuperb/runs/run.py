@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import operator
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ import yaml
 
 from mlsuperb.runs.environment import environment, now, set_seed
 from mlsuperb.runs.identity import science
-from mlsuperb.runs.store import RESULT_FILE
+from mlsuperb.runs.store import RESULT_FILE, parsed_config
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.files import held, no_link, write_atomic, write_json
 from mlsuperb.runtime.messages import one_line
@@ -110,18 +111,18 @@ class Run:
     def _record_start(self) -> None:
         path = self.folder / "config.yaml"
         if path.exists():
-            earlier = yaml.safe_load(path.read_text(encoding="utf-8"))
+            earlier = parsed_config(path)
             if science(earlier) != science(self.config):
                 raise ValueError(
                     f"{self.folder} holds a run with other settings ({path}); give run_name=..., or remove it"
                 )
         write_atomic(path, [yaml.safe_dump(dict(self.config), allow_unicode=True, sort_keys=False)])
         history = self.folder / "environment.json"
-        starts = json.loads(history.read_text(encoding="utf-8")) if history.exists() else []
+        starts = _content(history) if history.exists() else []
         write_json(history, [*starts, self.environment])
 
-    def pin(self, name: str, value: Any) -> None:
-        """Record `value` at the first start; refuse another one later.
+    def pin(self, name: str, value: Any, *, same: Callable[[Any, Any], bool] = operator.eq) -> None:
+        """Record `value` at the first start; refuse another one later, which is one that is not the `same`.
 
         Raises:
             ValueError: it changed, so what was trained so far would not be what the result says.
@@ -129,7 +130,7 @@ class Run:
         if not ranks.is_main():
             return
         path = self.folder / f"{name}.json"
-        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != value:
+        if path.exists() and not same(_content(path), value):
             raise ValueError(
                 f"the {name} of this run changed since it was started (see {path}); restore it, or start anew with "
                 "run_name=..."
@@ -158,3 +159,14 @@ def _logged(path: Path) -> Iterator[None]:
             yield
         finally:
             logging.getLogger().removeHandler(handler)
+
+
+def _content(path: Path) -> Any:
+    """
+    Raises:
+        ValueError: a file that a start of the run wrote is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it, or start anew with run_name=...") from error

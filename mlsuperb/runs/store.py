@@ -13,28 +13,57 @@ from typing import Any, Generic
 import yaml
 from pydantic import ValidationError
 
+from mlsuperb.runs.classes import refuse_strangers
 from mlsuperb.runs.identity import present
 from mlsuperb.runs.result import SCHEMA_VERSION, Kind, Result
 from mlsuperb.runtime.files import load_strict_json, strict_json, write_atomic
+from mlsuperb.runtime.messages import one_line
 
 RESULT_FILE, CONFIG_FILE, STATUS_FILE = "result.json", "config.yaml", "status.json"
 EVALUATIONS = "evaluations"  # in a run's folder
+_DAMAGED = "Restore a copy, or remove the folder and start the run again"
 BENCHMARK = {"name": "benchmark", "_target_": "mlsuperb.benchmark.job.Benchmark"}  # of runs from before there were jobs
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a run, as this version reads it.
+    """The configuration of a run, as this version reads it, to be looked at; to build what it names see `config_to_build`.
 
     Raises:
-        ValueError: the folder is not that of a run.
+        ValueError: the folder is not that of a run, or its configuration is damaged.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise ValueError(
             f"{folder} is not the folder of a run: {CONFIG_FILE} missing. Give the folder that a run printed"
         )
-    config: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return present({"job": BENCHMARK, **config})
+    return present({"job": BENCHMARK, **parsed_config(path)})
+
+
+def parsed_config(path: Path) -> dict[str, Any]:
+    """The content of a run's configuration file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        json.dumps(config, default=str)  # fails at a mapping that holds itself, and so has no end
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as YAML ({one_line(error)[:200]}). {_DAMAGED}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds no settings. {_DAMAGED}")
+    return config
+
+
+def config_to_build(folder: Path) -> dict[str, Any]:
+    """`read_config`, of which parts will be built.
+
+    Raises:
+        ValueError: as there; or it names what is no part of this package, and was not brought by the user.
+    """
+    config = read_config(folder)
+    refuse_strangers(config, folder / CONFIG_FILE)
+    return config
 
 
 def why_unfinished(folder: Path) -> str | None:

@@ -82,6 +82,7 @@ def choose_device(name: str = "auto", *, setting: str = "trainer.device") -> tor
 
 def prepare_process(device: torch.device) -> torch.device:
     """Set this process up to compute on `device`, before a model is put there; returns it."""
+    torch.set_float32_matmul_precision("highest")  # as it is, unless TORCH_ALLOW_TF32_CUBLAS_OVERRIDE is set
     if device.type == "cuda":
         torch.cuda.set_device(device)  # accelerate takes the current one
         torch.backends.cudnn.allow_tf32 = False  # fp32 convolutions, as they are said to be

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rapidfuzz.distance import Levenshtein
 from rich.text import Text
 
-from mlsuperb.data.text import first_language
+from mlsuperb.data.text import LanguageTokens
 from mlsuperb.runtime.messages import printable
 from mlsuperb.scoring.marking import joined, marked
-from mlsuperb.scoring.utterances import compared_units
+from mlsuperb.scoring.utterances import compared_units, language_tokens
 from mlsuperb.types import Hypothesis, TaskFacts
 
 # Where the shown utterances stand when all are sorted from best to worst: at a quarter, in the middle, at the end
@@ -26,9 +26,9 @@ def show_examples(hypotheses: Sequence[Hypothesis], facts: TaskFacts, n: int = 3
     """
     if n not in _POSITIONS:
         raise ValueError(f"{n} examples were asked for; 1, 2 or 3 can be shown")
-    ranked = []
+    ranked, tokens = [], language_tokens(hypotheses)
     for one in hypotheses:
-        reference, output = _units(one, facts)
+        reference, output = _units(one, facts, tokens)
         rate = Levenshtein.distance(reference, output) / max(1, len(reference))
         ranked.append((rate, one.split, one.id, one, reference, output))
     ranked.sort(key=lambda entry: entry[:3])
@@ -41,7 +41,7 @@ def show_examples(hypotheses: Sequence[Hypothesis], facts: TaskFacts, n: int = 3
         )
         lines = [Text("  reference   "), Text("  hypothesis  ")]
         if facts.has_text and facts.has_language:
-            predicted = first_language(one.hypothesis) or "none"
+            predicted = tokens.first(one.hypothesis) or "none"
             lines[0].append(f"[{printable(one.language)}] ")
             lines[1].append(f"[{predicted}]", style=_WRONG if colour and predicted != one.language else "").append(" ")
         _append(lines, reference, output, colour=colour)
@@ -49,10 +49,10 @@ def show_examples(hypotheses: Sequence[Hypothesis], facts: TaskFacts, n: int = 3
     return shown
 
 
-def _units(one: Hypothesis, facts: TaskFacts) -> tuple[Sequence[str], Sequence[str]]:
+def _units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[Sequence[str], Sequence[str]]:
     if not facts.has_text:
-        return [one.language], [first_language(one.hypothesis) or "none"]
-    return compared_units(one, facts)
+        return [one.language], [tokens.first(one.hypothesis) or "none"]
+    return compared_units(one, facts, tokens)
 
 
 def _append(lines: Sequence[Text], reference: Sequence[str], output: Sequence[str], *, colour: bool) -> None:

@@ -4,23 +4,34 @@
 - Of ASR+LID, the language tokens are deleted and the space after them stays: both sides of most utterances begin with a
   space, which counts as a character.
 - Nothing but that is done to the hypothesis: a decoded `<unk>` is five characters.
+- `@` is sclite's word for nothing: it costs nothing, on either side (`wwd_WORD` in `src/sclite/word.c`). Only texts that keep
+  punctuation have it (`normaliser=raw`, imported models). `{ a / b }`, alternatives to sclite, are compared as they stand here,
+  with a warning.
 - sclite ignores the case of ASCII letters (no `-s` and no `-e` in ESPnet's call; `src/sclite/{sclite,text}.c`). As the
   normaliser writes capitals, that only matters for `<unk>` (its `u` matches a `U`) and for phonemes.
-- The predicted language is the first `[xxx]` of the raw hypothesis (`local/split_results.py`).
+- The predicted language is the first language token of the raw hypothesis (`local/split_results.py`): `[xxx]`, or `[code]` for
+  any other code that the file has (`language_tokens`).
 """
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Iterable, Sequence
 
-from mlsuperb.data.text import first_language, normaliser
+from mlsuperb.data.text import LanguageTokens, normaliser
 from mlsuperb.scoring.alignment import Edits, Units, edit_counts
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
-LANGUAGE_TOKEN = re.compile(r"\[[a-z]{3}(?:_[a-z]{3})?\]")
+log = logging.getLogger(__name__)
 _NO_EDITS = Edits(0, 0, 0)
+_NOTHING, _ALTERNATIVES = "@", "{"  # to sclite
+
+
+def language_tokens(hypotheses: Iterable[Hypothesis]) -> LanguageTokens:
+    """The tokens by which hypotheses name languages: those of all references and of all predictions."""
+    codes = {code for one in hypotheses for code in (one.language, one.predicted_language)}
+    return LanguageTokens(code for code in codes if code)
 
 
 def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list[Counts]:
@@ -31,9 +42,17 @@ def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list
     """
     edits: Iterable[Edits] = (_NO_EDITS for _ in hypotheses)
     references: Sequence[Units] = [""] * len(hypotheses)
+    tokens = language_tokens(hypotheses)
     if facts.has_text:
-        pairs = [_folded_units(one, facts) for one in hypotheses]
+        pairs = [_folded_units(one, facts, tokens) for one in hypotheses]
         references = [reference for reference, _ in pairs]
+        if num_braces := sum(_ALTERNATIVES in reference or _ALTERNATIVES in output for reference, output in pairs):
+            log.warning(
+                "%d of %d utterances hold a brace, which sclite would read as the beginning of alternatives ({ a / b }); here "
+                "it is a character like others, so their error counts may not be sclite's",
+                num_braces,
+                len(pairs),
+            )
         edits = edit_counts(references, [output for _, output in pairs])
     return [
         Counts(
@@ -42,27 +61,32 @@ def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list
             insertions=edit.insertions,
             deletions=edit.deletions,
             reference_length=len(reference),
-            lid_correct=int(facts.has_language and first_language(one.hypothesis) == one.language),
+            lid_correct=int(facts.has_language and tokens.first(one.hypothesis) == one.language),
             lid_total=int(facts.has_language),
         )
         for one, edit, reference in zip(hypotheses, edits, references, strict=True)
     ]
 
 
-def _folded_units(one: Hypothesis, facts: TaskFacts) -> tuple[Units, Units]:
-    """Reference and hypothesis as they are aligned, ASCII in lower case."""
-    reference, output = map(_lower_ascii, compared_texts(one, facts))
-    return (reference, output) if facts.units == "char" else (reference.split(), output.split())
+def _folded_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[Units, Units]:
+    """Reference and hypothesis as they are aligned, ASCII in lower case, without `@`."""
+    reference, output = map(_lower_ascii, compared_texts(one, facts, tokens))
+    if facts.units == "char":
+        return reference.replace(_NOTHING, ""), output.replace(_NOTHING, "")
+    return [unit for unit in reference.split() if unit != _NOTHING], [
+        unit for unit in output.split() if unit != _NOTHING
+    ]
 
 
-def compared_units(one: Hypothesis, facts: TaskFacts) -> tuple[Units, Units]:
+def compared_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[Units, Units]:
     """Reference and hypothesis as they are shown: characters, or what spaces part (phonemes, words), in their own case."""
-    reference, output = compared_texts(one, facts)
+    reference, output = compared_texts(one, facts, tokens)
     return (reference.strip(), output.strip()) if facts.units == "char" else (reference.split(), output.split())
 
 
-def compared_texts(one: Hypothesis, facts: TaskFacts) -> tuple[str, str]:
-    """Reference and hypothesis of one utterance as they are compared, in their own case."""
+def compared_texts(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[str, str]:
+    """Reference and hypothesis of one utterance as they are compared, in their own case. `tokens`: `language_tokens` of all
+    hypotheses that it is one of."""
     reference = " ".join(normaliser(facts.normaliser)(one.reference).split())
     output = " ".join(one.hypothesis.split())
     if facts.units == "phoneme":
@@ -70,7 +94,7 @@ def compared_texts(one: Hypothesis, facts: TaskFacts) -> tuple[str, str]:
 
         return to_phonemes(reference, one.language), output
     if facts.has_language:
-        return (f" {reference}" if reference else ""), LANGUAGE_TOKEN.sub("", output)
+        return (f" {reference}" if reference else ""), tokens.removed(output)
     return reference, output
 
 

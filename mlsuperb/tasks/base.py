@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from mlsuperb.data.phonemes import PHONEME_LANGUAGES, missing_extra, to_phonemes
-from mlsuperb.data.text import first_language, normaliser
+from mlsuperb.data.text import LanguageTokens, normaliser
 from mlsuperb.types import TaskFacts, Utterance
 
 SPACE = "<space>"
@@ -68,17 +68,15 @@ class Task:
             raise ValueError(problem)
 
     def target(self, utterance: Utterance) -> list[str]:
-        """Target tokens of an utterance: `[iso]`, then (after a `<space>`) the units of the normalised text."""
+        """Target tokens of an utterance: `[iso]`, then the units of the normalised text, a `<space>` between the two."""
         tokens: list[str] = [f"[{utterance.language}]"] if self.has_language else []
-        if not self.has_text:
-            return tokens
-        if tokens:
-            tokens.append(SPACE)
-        return tokens + self._units(utterance)
+        units = self._units(utterance) if self.has_text else []
+        return [*tokens, *([SPACE] if tokens and units else []), *units]
 
     def keeps(self, text: str) -> bool:
-        """Whether a transcript leaves something to train on once it is normalised."""
-        return not self.has_text or bool(normaliser(self.normaliser)(text).strip())
+        """Whether a transcript leaves something to train on once it is normalised: text, or the language alone. ESPnet's `asr.sh`
+        (stage 4) drops lines with nothing behind the id, and `[iso]` stands there."""
+        return self.has_language or bool(normaliser(self.normaliser)(text).strip())
 
     def text(self, tokens: Sequence[str]) -> str:
         """The raw output that decoded `tokens` spell, language token kept."""
@@ -86,9 +84,9 @@ class Task:
             return " ".join(tokens)
         return "".join(" " if token == SPACE else token for token in tokens)
 
-    def language(self, text: str) -> str | None:
-        """The language a raw output names, if this task names one."""
-        return first_language(text) if self.has_language else None
+    def language(self, text: str, tokens: LanguageTokens) -> str | None:
+        """The language a raw output names, if this task names one. `tokens`: those of the languages that the model knows."""
+        return tokens.first(text) if self.has_language else None
 
     def _units(self, utterance: Utterance) -> list[str]:
         text = " ".join(normaliser(self.normaliser)(utterance.text).split())

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import re
 import shutil
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.files import disk_errors_named, replaced
+from mlsuperb.runtime.messages import one_line
 from mlsuperb.training.distributed import full, like
+
+log = logging.getLogger(__name__)
 
 WEIGHTS, STATE = "weights.safetensors", "state.pt"
 FORMER_ADAPTER = re.compile(r"(\.lora_\w+)\.default\.")  # peft's own name; now they have that of their stack
@@ -131,8 +137,21 @@ class CheckpointFolder:
         self.folder = folder
 
     def latest(self) -> Path | None:
-        """The newest whole checkpoint."""
-        return max(self.folder.glob("[0-9]*-[0-9]*"), default=None)
+        """The newest whole checkpoint; None where there is none at all. A damaged one is passed over, with a warning.
+
+        Raises:
+            ValueError: all that there are are damaged.
+        """
+        found = sorted(self.folder.glob("[0-9]*-[0-9]*"), reverse=True)
+        whole = next((path for path in found if not _damage(path)), None)
+        if damaged := [path for path in found if whole is None or path > whole]:
+            what = f"the checkpoint {damaged[0]} is damaged ({_damage(damaged[0])})"
+            if whole is None:
+                raise ValueError(
+                    f"{what}, and there is no older one. Restore a copy, or remove {self.folder} to train anew"
+                )
+            log.warning("%s and is passed over: the training goes on from %s", what, whole)
+        return whole
 
     def save(self, iteration: int, *, num_epochs: int, weights: Mapping[str, Tensor], state: dict[str, Any]) -> None:
         """Write the checkpoint of `iteration` with `num_epochs` validated, then drop the older ones."""
@@ -153,10 +172,33 @@ class CheckpointFolder:
                 shutil.rmtree(old)
 
     def load(self, checkpoint: Path, *, model: nn.Module) -> dict[str, Any]:
-        """Put the weights into `model` and return the rest of the state; random states are set by `restore_rng`."""
+        """Put the weights into `model` and return the rest of the state; random states are set by `restore_rng`.
+
+        Raises:
+            ValueError: it is damaged, or belongs to another model.
+        """
         load_trained(model, checkpoint / WEIGHTS)
-        state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict) or not {"progress", "rng"} <= state.keys():
+                raise ValueError("it holds no state of a training")
+        except (ValueError, OSError, EOFError, RuntimeError, UnpicklingError, AttributeError) as error:
+            raise ValueError(
+                f"{checkpoint / STATE} cannot be read ({one_line(error)[:90]}). Remove {self.folder} to train anew, or restore a "
+                "copy"
+            ) from error
         return state
+
+
+def _damage(checkpoint: Path) -> str:
+    """What is cut short or missing in a checkpoint, as far as can be told without reading all of it; empty where it is whole."""
+    if not zipfile.is_zipfile(checkpoint / STATE):  # its table of contents is the end of the file
+        return f"{STATE} is cut short" if (checkpoint / STATE).exists() else f"{STATE} is missing"
+    try:
+        with safe_open(checkpoint / WEIGHTS, "pt"):
+            return ""
+    except (SafetensorError, OSError) as error:
+        return f"{WEIGHTS} cannot be read as safetensors weights: {error}"
 
 
 def rng_state() -> dict[str, Any]:

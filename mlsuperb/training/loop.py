@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, prepare_process
 from mlsuperb.runtime.speed import peak_memory_gb
+from mlsuperb.runtime.variables import take_out_accelerates
 from mlsuperb.training.checkpoint import (
     CheckpointFolder,
     KeptEpochs,
@@ -28,7 +29,7 @@ from mlsuperb.training.checkpoint import (
     trained_tensors,
 )
 from mlsuperb.training.distributed import full, put_together, seed_rank, shard, unsynchronised, whole, wrapped
-from mlsuperb.training.losses import PendingLosses, count_skipped, share_of
+from mlsuperb.training.losses import PendingLosses, count_skipped, refuse_no_result, share_of
 from mlsuperb.training.memory import memory_errors_named
 from mlsuperb.training.parameters import (
     Unfreezing,
@@ -72,6 +73,7 @@ class Loop:
         self._set_up()
 
     def _set_up(self) -> None:
+        take_out_accelerates()
         AcceleratorState._reset_state(reset_partial_state=True)  # a sweep trains several models in one process
         settings = self.settings
         check_cap(count_trained(self.model), settings.max_trainable_params, self.model.advice)
@@ -236,6 +238,7 @@ class Loop:
         bar.set_description("train")
         if settings.select_by not in figures:
             raise ValueError(f"trainer.select_by={settings.select_by} is no figure of the validation: {list(figures)}")
+        refuse_no_result(figures)
         epoch = progress.epoch + 1
         trained = {name: value for turn in self.turns for name, value in turn.end_epoch().items()}
         progress.history.append({"epoch": epoch, **trained, **figures})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mlsuperb.runtime import ranks
+from mlsuperb.runtime.messages import some
 from mlsuperb.training.progress import Progress
 from mlsuperb.training.trainable import Batch
 from mlsuperb.types import Loss
@@ -35,6 +37,30 @@ def count_skipped(progress: Progress, ids: Iterable[str], *, limit: int) -> None
             f"allows, the last of them {where}. {WHAT_HELPS}. {WHOLE}"
         )
     log.warning("skipped update %d of at most %d without a finite loss and gradient: %s", skipped, limit, where)
+
+
+def refuse_not_finite(ids: Iterable[str]) -> None:
+    """Refuse a validation in which some utterances have no finite loss: epochs could not be compared. All ranks call it.
+
+    Args:
+        ids: of this rank's utterances without one.
+
+    Raises:
+        ValueError: there are some on any rank; names them.
+    """
+    if found := sorted(name for part in ranks.gather(list(ids)) for name in part):
+        raise ValueError(
+            f"the loss of the validation is not finite on {some(found)}. {WHAT_HELPS}, or take them out of the data. {WHOLE}"
+        )
+
+
+def refuse_no_result(figures: Mapping[str, float]) -> None:
+    """
+    Raises:
+        ValueError: a figure of a validation is not finite; names it.
+    """
+    if wrong := [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]:
+        raise ValueError(f"the validation has no finite result: {', '.join(wrong)}. {WHAT_HELPS}. {WHOLE}")
 
 
 class _Waiting(NamedTuple):

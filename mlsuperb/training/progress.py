@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from mlsuperb.runtime.files import write_atomic
+from mlsuperb.runtime.records import from_json
 from mlsuperb.runtime.speed import format_duration, peak_memory_gb
 
 PROGRESS_FILE = "training.json"
@@ -61,8 +62,12 @@ class Progress:
 
     @classmethod
     def load(cls, path: Path) -> Progress:
-        """Read what `save` wrote."""
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        return from_json(cls, path, remedy="Restore a copy of the run")
 
 
 class Estimate:

@@ -80,7 +80,8 @@ class Data:
 def read_corpora(config: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame | None, dict[str, Any]]:
     """Manifests and records of speech and of parallel text (None, where none is chosen)."""
     corpus = instantiate(config["data"])
-    speech, record = prepared_corpus(corpus, config)
+    spoken, record = prepared_corpus(corpus, config)
+    speech = spoken.manifest
     if not config.get("text"):
         return speech, record, None, {}
     reader = instantiate(config["text"])

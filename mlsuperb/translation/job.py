@@ -32,16 +32,19 @@ class Translation:
 
     def __call__(self, config: Mapping[str, Any], run: Run) -> None:
         """The data flow."""
+        from mlsuperb.config.build import instantiate
+        from mlsuperb.runs.corpus import same_training_data
         from mlsuperb.runs.decoding import decode
         from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
         from mlsuperb.training.progress import Progress
         from mlsuperb.translation import build, data, result, text_scores
         from mlsuperb.translation.start import MODEL
+        from mlsuperb.upstreams.base import same_record
 
         recogniser = build.build_recogniser(config, parts=build.needed_parts(config))
         given = data.build_data(config, recogniser.model.translator)
-        run.pin("data", given.record["splits"])
-        run.pin(MODEL, recogniser.model.translator.record())
+        run.pin("data", given.record["splits"], same=same_training_data(instantiate(config["data"])))
+        run.pin(MODEL, recogniser.model.translator.record(), same=same_record)
         progress = build.train(config, recogniser, given, run=run) if given.sides else Progress()
         figures = build.validate(recogniser, given) if given.sides else {}
         of_text = text_scores.score_text(recogniser, given.text, run.folder) if given.text else text_scores.NO_TEXT
@@ -63,9 +66,11 @@ class Translation:
         Raises:
             ValueError: the run has not finished, or its weights do not fit its settings.
         """
+        from mlsuperb.config.check import check_stored
         from mlsuperb.translation.build import load_recogniser
 
         config = self.trained_config(folder)
+        check_stored(config, ("model", "adaptation", "loss", "search", "loading", "task"), place=folder / "config.yaml")
         return load_recogniser(folder, config | {"trainer": config["trainer"] | {"device": device}})
 
     def trained_config(self, folder: Path) -> dict[str, Any]:
@@ -74,7 +79,7 @@ class Translation:
         from mlsuperb.scoring.result import TranslationResult
 
         store.read(folder, TranslationResult)
-        return store.read_config(folder)
+        return store.config_to_build(folder)
 
     def evaluate(self, run: Path, config: Mapping[str, Any], folder: Path, *, language: str | None) -> None:
         """See `mlsuperb.runs.job.Evaluates`."""

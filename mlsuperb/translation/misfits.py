@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hydra.utils import get_object
-
 from mlsuperb.adaptation.frozen import Frozen
 from mlsuperb.config.build import instantiate
+from mlsuperb.runs.classes import class_named
 from mlsuperb.translation.start import model_misfits, stacks_of
 
 SIDES = ("speech", "text")
@@ -25,7 +24,7 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     yield from model_misfits(config)
     if config.get("text") and not config.get("text_loading"):
         yield f"text={config['text']['name']} is read in batches, but text_loading is null: choose text_loading=text"
-    frozen = get_object(config["adaptation"]["_target_"]) is Frozen
+    frozen = class_named(config["adaptation"]["_target_"]) is Frozen
     if not wanted:
         if not frozen:
             yield "train_on=[] decodes without training: choose adaptation=frozen, or give something to train on"

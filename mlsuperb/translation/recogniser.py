@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from mlsuperb.data.loading import Loading
 from mlsuperb.data.text_dataset import TextBatch
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import autocast
+from mlsuperb.training.losses import refuse_not_finite
 from mlsuperb.translation.data import check_languages
 from mlsuperb.translation.lengths import refuse_long_speech
 from mlsuperb.translation.model import TranslationModel, kind_of
@@ -133,15 +135,22 @@ class TranslationRecogniser:
 
     @torch.inference_mode()
     def validate(self, loaders: Iterable[Iterable[Batch | TextBatch]]) -> dict[str, float]:
-        """Nats for each target token of speech and of text, as far as there are any; their mean is `valid_loss`."""
+        """Nats for each target token of speech and of text, as far as there are any; their mean is `valid_loss`.
+
+        Raises:
+            ValueError: the loss of some utterances or pairs is not finite; names them.
+        """
         sums: dict[str, Any] = {}
+        not_finite: list[str] = []
         for loader in loaders:
             for batch in loader:
                 with autocast(self.device, self.precision):
                     total, right, num = self.model.score(batch.to(self.device))
                 found = sums.setdefault(kind_of(batch), [0.0, 0.0, 0.0])
+                not_finite += () if math.isfinite(total) else batch.ids
                 for place, value in enumerate((total, right, num)):
                     found[place] += float(value)
+        refuse_not_finite(not_finite)
         gathered: dict[str, list[float]] = {}
         for part in ranks.gather(sums):
             for kind, values in part.items():

@@ -17,10 +17,17 @@ from mlsuperb.layers.masks import valid_mask
 from mlsuperb.translation.adaptor import make_exact
 from mlsuperb.translation.languages import with_aliases
 from mlsuperb.translation.new_rows import add_languages
-from mlsuperb.translation.translator import Memory, Translator, load_tokenizer, model_problems, settings_problems
+from mlsuperb.translation.translator import (
+    Memory,
+    Translator,
+    load_tokenizer,
+    model_problems,
+    settings_problems,
+    text_record,
+)
 from mlsuperb.upstreams.base import ENCODER, Stack, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, Loaded, check_weights, load
-from mlsuperb.upstreams.inputs import StackedMelInput, mel_problems
+from mlsuperb.upstreams.inputs import MEL_FEATURES, StackedMelInput, mel_problems
 from mlsuperb.upstreams.selfsupervised import CONFORMER
 
 SPEECH, TEXT = "speech", "text"
@@ -41,6 +48,7 @@ def _kind(whole: str, body: tuple[str, ...]) -> Kind:
     return Kind(
         classes={model_type: f"{name}{whole}" for model_type, name in _TYPES.items()},
         config_problems=config_problems,
+        features=lambda _: MEL_FEATURES,
         body=body,
         unused=(),
         setting="model.checkpoint",
@@ -219,7 +227,8 @@ class SeamlessM4T(SeamlessTranslator):
         )  # fmt: skip
         rows = {code: self.languages[code] for code in new_languages or {}}
         self._record = {
-            "model_type": first.config["model_type"], **first.record(), **size_and_type(self), "new_languages": rows,
+            "model_type": first.config["model_type"], **first.record(), **text_record(first), **size_and_type(self),
+            "new_languages": rows,
         }  # fmt: skip
 
     @classmethod
@@ -259,8 +268,8 @@ def language_tokens(loaded: Loaded, tokenizer: Any) -> dict[str, int]:
     Raises:
         ValueError: there are none, or the tokenizer has another token for one.
     """
-    codes: dict[str, int] = dict(getattr(loaded.model.generation_config, "text_decoder_lang_to_code_id", None) or {})
-    if not codes:
+    codes = getattr(loaded.model.generation_config, "text_decoder_lang_to_code_id", None)
+    if not isinstance(codes, dict) or not codes:
         raise ValueError(
             f"model.checkpoint={loaded.checkpoint} names no language (text_decoder_lang_to_code_id in generation_config.json). "
             "Restore that file"

@@ -17,10 +17,12 @@ from mlsuperb.adaptation.full import Everything
 from mlsuperb.adaptation.several import Several
 from mlsuperb.config.build import instantiate
 from mlsuperb.runs import store
-from mlsuperb.runs.store import read_config
+from mlsuperb.runs.store import config_to_build, read_config
+from mlsuperb.runtime.records import json_object
 from mlsuperb.scoring.result import TranslationResult
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.translation.translator import Translator
+from mlsuperb.upstreams.base import NEWER
 
 MODEL = "model"  # name of the record of the checkpoint in a run's folder
 # settings of a model that change neither the shapes of its weights nor what its tokens are; the checkpoint is known by its hashes
@@ -60,7 +62,7 @@ class Start:
         names: dict[str, list[str]] = {}
         for folder in self.runs():
             refuse_other_weights(folder, translator.record())
-            for name, part in _by_stack(read_config(folder)["adaptation"]).items():
+            for name, part in _by_stack(config_to_build(folder)["adaptation"]).items():
                 _, other = named.setdefault(name, (folder, part))
                 if other != part:
                     raise ValueError(
@@ -106,9 +108,10 @@ def refuse_other_weights(folder: Path, loaded: Mapping[str, Any]) -> None:
     Raises:
         ValueError: a run was trained on others than those that are `loaded`.
     """
-    then = json.loads((folder / f"{MODEL}.json").read_text(encoding="utf-8"))
+    then = json_object(folder / f"{MODEL}.json", remedy="Restore a copy of the run")
     now = json.loads(json.dumps(dict(loaded)))
-    changed = [name for name in ("sha256", "commit") if then.get(name) != now.get(name)]
+    names = ("sha256", "commit", *(name for name in NEWER if name in then))
+    changed = [name for name in names if then.get(name) != now.get(name)]
     if changed:
         differ = ", ".join(f"{name} {then.get(name)} then, {now.get(name)} now" for name in changed)
         raise ValueError(

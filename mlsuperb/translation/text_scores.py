@@ -28,7 +28,7 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.files import disk_errors_named, drop_cut_line, no_link, write_atomic
 from mlsuperb.scoring.comparison.bootstrap import ratio_interval
 from mlsuperb.scoring.counts import grouped
-from mlsuperb.scoring.protocols.wer_cer import WITHOUT_WORDS
+from mlsuperb.scoring.protocols.wer_cer import without_words
 from mlsuperb.translation.data import ScoredText
 from mlsuperb.translation.recogniser import TranslationRecogniser
 
@@ -132,7 +132,7 @@ def chrf_and_bleu(rows: Sequence[Translated]) -> tuple[dict[str, float], dict[st
     found: dict[str, dict[str, Any]] = {}
     directions = grouped(rows, lambda one: (one["source_language"], one["target_language"]))
     for (source, target), members in directions.items():
-        metrics = {"chrf": CHRF(), "bleu": BLEU(tokenize="char" if target in WITHOUT_WORDS else "13a")}
+        metrics = {"chrf": CHRF(), "bleu": BLEU(tokenize="char" if without_words(target) else "13a")}
         sides = [one["hypothesis"] for one in members], [[one["target"] for one in members]]
         scores = {name: float(metric.corpus_score(*sides).score) for name, metric in metrics.items()}
         signatures = {name: str(metric.get_signature()) for name, metric in metrics.items()}

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mlsuperb.runtime.messages import one_line
 from mlsuperb.translation.languages import code_problems
 from mlsuperb.translation.search import Search
 from mlsuperb.types import Tensors
 from mlsuperb.upstreams.base import Stacked
-from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, local_folder, type_problems
+from mlsuperb.upstreams.checkpoint import Kind, Loaded, checkpoint_problems, type_problems
+from mlsuperb.upstreams.sources import config_digest, local_folder, optional_json, sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +183,16 @@ def settings_problems(
 
 
 TOKENIZER_FILES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.json")
+GENERATION = "generation_config.json"
+
+
+def text_record(loaded: Loaded) -> dict[str, Any]:
+    """What a result should say of how a published model writes: the hashes of its tokenizer's files (of a folder; the hub's
+    commit covers them), and what generation_config.json says."""
+    folder = local_folder(loaded.checkpoint)
+    there = [path for name in (*TOKENIZER_FILES, "merges.txt") if folder and (path := folder / name).is_file()]
+    generation = optional_json(folder or loaded.checkpoint, GENERATION, loaded.commit or loaded.revision)
+    return {"tokenizer": {path.name: sha256(path) for path in there}, "generation": config_digest(generation or {})}
 
 
 def load_tokenizer(loaded: Loaded) -> Any:
@@ -197,10 +209,12 @@ def load_tokenizer(loaded: Loaded) -> Any:
             raise ValueError(
                 f"it has none of the files {', '.join(TOKENIZER_FILES)}"
             )  # transformers would make an empty one
-        tokenizer: Any = AutoTokenizer.from_pretrained(loaded.checkpoint, revision=loaded.commit or loaded.revision)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            loaded.checkpoint, revision=loaded.commit or loaded.revision, trust_remote_code=False
+        )
+    except Exception as error:  # of a library in Rust, too: files that are junk end in anything
         raise ValueError(
-            f"model.checkpoint={loaded.checkpoint} has no tokenizer that can be read ({str(error).splitlines()[0][:200]}). "
+            f"model.checkpoint={loaded.checkpoint} has no tokenizer that can be read ({one_line(error)[:200]}). "
             "Give a checkpoint with the files of its tokenizer (tokenizer.json, or sentencepiece.bpe.model)"
         ) from error
     size, vocab_size = len(tokenizer), loaded.config["vocab_size"]

@@ -14,13 +14,20 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from mlsuperb.scoring.protocols.wer_cer import WITHOUT_WORDS
+from mlsuperb.scoring.protocols.wer_cer import without_words
 from mlsuperb.translation.languages import with_aliases
 from mlsuperb.translation.new_rows import add_languages
-from mlsuperb.translation.translator import Memory, Translator, load_tokenizer, model_problems, settings_problems
+from mlsuperb.translation.translator import (
+    Memory,
+    Translator,
+    load_tokenizer,
+    model_problems,
+    settings_problems,
+    text_record,
+)
 from mlsuperb.upstreams.base import ENCODER, SAMPLE_RATE_HZ, Stack, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, Loaded, load
-from mlsuperb.upstreams.whisper import WhisperInput, WhisperStack
+from mlsuperb.upstreams.whisper import WhisperInput, WhisperStack, features
 from mlsuperb.upstreams.whisper import config_problems as encoder_problems
 
 
@@ -32,6 +39,7 @@ def config_problems(config: dict[str, Any]) -> list[str]:
 KIND = Kind(
     classes={"whisper": "WhisperForConditionalGeneration"},
     config_problems=config_problems,
+    features=features,
     body=("model.encoder.", "model.decoder."),
     unused=(),
     setting="model.checkpoint",
@@ -135,7 +143,7 @@ class WhisperTranslator(Translator):
 
     def target(self, text: str, language: str) -> list[int]:
         """As Whisper was trained: a text begins with a space, where words are parted by spaces."""
-        return super().target(text if language in WITHOUT_WORDS else f" {text}", language)
+        return super().target(text if without_words(language) else f" {text}", language)
 
     def source_tokens(self, text: str, language: str) -> list[int]:
         return [self.end]
@@ -205,7 +213,8 @@ class Whisper(WhisperTranslator):
         )
         rows = {code: self.languages[code] for code in new_languages or {}}
         self._record = {
-            "model_type": loaded.config["model_type"], **loaded.record(), **size_and_type(self), "new_languages": rows,
+            "model_type": loaded.config["model_type"], **loaded.record(), **text_record(loaded), **size_and_type(self),
+            "new_languages": rows,
         }  # fmt: skip
 
     @classmethod

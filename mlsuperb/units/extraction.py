@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlsuperb.runtime.files import disk_errors_named, whole_folder, write_json
+from mlsuperb.runtime.files import disk_errors_named, load_json, whole_folder, write_json
+from mlsuperb.runtime.lines import read_lines
 from mlsuperb.runtime.messages import some
 from mlsuperb.units.codebook import Codebook
 from mlsuperb.units.labels import MANIFEST_FILE, Labels
@@ -165,20 +166,19 @@ def read_units(folder: Path) -> tuple[UnitsAbout, Iterator[UnitUtterance]]:
 
 
 def _read_lines(path: Path, *, num_units: int) -> Iterator[UnitUtterance]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                one = UnitUtterance(**json.loads(line))
-                sound = 0 < len(one.units) == len(one.durations) and all(frames > 0 for frames in one.durations)
-                sound = sound and all(0 <= unit < num_units for unit in one.units)
-            except (ValueError, TypeError):
-                sound = False
-            if not sound:
-                raise ValueError(
-                    f"{path}, line {number}, is no utterance in units from 0 to {num_units - 1}, each with a duration in "
-                    "frames. Extract them again: mlsuperb units extract"
-                )
-            yield one
+    for number, line in read_lines(path):
+        try:
+            one = UnitUtterance(**load_json(line))
+            sound = 0 < len(one.units) == len(one.durations) and all(frames > 0 for frames in one.durations)
+            sound = sound and all(0 <= unit < num_units for unit in one.units)
+        except (ValueError, TypeError):
+            sound = False
+        if not sound:
+            raise ValueError(
+                f"{path}, line {number}, is no utterance in units from 0 to {num_units - 1}, each with a duration in "
+                "frames. Extract them again: mlsuperb units extract"
+            )
+        yield one
 
 
 def without_repetitions(units_F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

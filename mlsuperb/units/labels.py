@@ -11,7 +11,6 @@ A shard is written whole or not at all, so whoever labels goes on where an earli
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -23,6 +22,7 @@ import pandas as pd
 
 from mlsuperb.data.manifest import read_columns, read_manifest, read_split, write_manifest
 from mlsuperb.runtime.files import disk_errors_named, replaced, write_json
+from mlsuperb.runtime.records import from_json
 
 LABELS = "labels"  # the folder in that of a run
 ABOUT_FILE, MANIFEST_FILE = "labels.json", "manifest.parquet"
@@ -206,7 +206,7 @@ def _about(folder: Path) -> About:
     path = folder / ABOUT_FILE
     if not path.is_file():
         raise ValueError(f"{folder} holds no labels ({ABOUT_FILE}). Give the folder of a finished run of job=labels")
-    return About(**json.loads(path.read_text(encoding="utf-8")))
+    return from_json(About, path, remedy="Restore a copy, or label the speech anew")
 
 
 def _units(folder: Path, shard: int) -> Path:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlsuperb.data.corpora.tables import read_lines
+from mlsuperb.runtime.lines import read_lines
 from mlsuperb.units.textgrid import read_tier
 
 PHONES_FILE = "phones.tsv"
@@ -139,7 +139,7 @@ def _table(path: Path) -> Iterator[tuple[str, list[Interval]]]:
     rows = []
     for number, line in read_lines(path):
         cells = line.split("\t")
-        if not line or (number == 1 and not _is_number(cells[1:2])):  # a header
+        if not line or (number == 1 and not any(_is_number([cell]) for cell in cells[1:3])):  # a header
             continue
         if len(cells) != 4 or not _is_number(cells[1:3]):
             raise ValueError(

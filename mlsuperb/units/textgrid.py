@@ -24,15 +24,16 @@ def read_tier(path: Path, name: str) -> list[tuple[float, float, str]]:
     if [*islice(values, 2)] != ["ooTextFile", "TextGrid"]:
         raise ValueError(f"{path} is no TextGrid in text form. Save it in Praat as a text file or a short text file")
     try:
-        tiers = dict(_tiers(values))
+        tiers = list(_tiers(values))
     except (RuntimeError, ValueError) as error:  # RuntimeError: what a generator makes of StopIteration
         raise ValueError(f"{path} is no sound TextGrid: it is cut off, or values are missing. Save it again") from error
-    if name not in tiers:
+    found = [intervals for tier, intervals in tiers if tier == name]
+    if len(found) != 1:
         raise ValueError(
-            f"{path} has no interval tier '{name}'; it has {', '.join(map(repr, tiers)) or 'none'}. Name the tier of the phones "
-            "(--tier)"
+            f"{path} has {len(found) or 'no'} interval tier{'s' * bool(found)} '{name}'; it has "
+            f"{', '.join(repr(tier) for tier, _ in tiers) or 'none'}. Name the tier of the phones (--tier)"
         )
-    return tiers[name]
+    return found[0]
 
 
 def _tiers(values: Iterator[str]) -> Iterator[tuple[str, list[tuple[float, float, str]]]]:

@@ -17,12 +17,20 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from mlsuperb.upstreams.checkpoint import sha256
+from mlsuperb.runtime.records import json_object
+from mlsuperb.upstreams.sources import sha256
 
 PEFT_FOLDER = "peft_adapter"  # in the folder of a run
 PEFT_PREFIX = "base_model.model."  # before every name in a peft adapter file
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 HEADER = "mlsuperb"  # key in the header of the weights: the record of the upstream that they were trained on
+# of `init_lora_weights`: those by which peft leaves the base as it is (it would take parts of the weights out for others)
+_INITS = (True, False, None, "gaussian", "eva")
+_CHANGES_MORE = (
+    "layer_replication", "megatron_config", "modules_to_save", "target_parameters", "trainable_token_indices",
+    "alora_invocation_tokens",
+)  # fmt: skip
+QUANTISED = "quantised"  # in that record: how, where the weights were kept in few bits
 _DOWN, _UP, _MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
 
 log = logging.getLogger(__name__)
@@ -59,11 +67,11 @@ class Adapter:
                     "one that peft's save_pretrained wrote"
                 )
         try:
-            settings = json.loads((place / CONFIG_FILE).read_text(encoding="utf-8"))
+            settings = json_object(place / CONFIG_FILE, remedy="Restore a copy")
             with safe_open(place / WEIGHTS_FILE, "pt") as file:
                 base = json.loads((file.metadata() or {}).get(HEADER, "{}"))
                 shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        except (SafetensorError, ValueError) as error:
+        except (SafetensorError, ValueError, OSError) as error:
             raise ValueError(
                 f"{place} cannot be read as an adapter ({error}); restore a copy, or train it anew"
             ) from error
@@ -72,7 +80,27 @@ class Adapter:
         if settings.get("peft_type") != "LORA" or other:
             held = f"weights such as {other[0]}" if other else f"an adapter of the type {settings.get('peft_type')}"
             raise ValueError(f"{place} holds {held}; only LoRA's updates of linear layers can be read")
-        return cls(folder=place, settings=settings, base=base, shapes=named)
+        found = cls(folder=place, settings=settings, base=base if isinstance(base, dict) else {}, shapes=named)
+        if wrong := list(found._problems()):
+            raise ValueError(
+                f"{place} cannot be read as an adapter: {'; '.join(wrong)}. Restore a copy, or train it anew"
+            )
+        return found
+
+    def _problems(self) -> Iterator[str]:
+        """Pairs of updates that are not whole, and settings by which peft would do more than add them."""
+        for name in self.shapes:
+            stem = name.removesuffix(_DOWN).removesuffix(_UP).removesuffix(_MAGNITUDE)
+            there = [self.shapes.get(stem + end, ()) for end in (_DOWN, _UP)]
+            if [len(shape) for shape in there] != [2, 2]:
+                yield f"{stem} has no whole update"
+        if not isinstance(self.settings.get("r"), int):
+            yield f"{CONFIG_FILE} says r={self.settings.get('r')!r}, which is no rank"
+        if (start := self.settings.get("init_lora_weights", True)) not in _INITS:
+            yield f"it was trained on a base that was changed first (init_lora_weights={start!r})"
+        for setting in _CHANGES_MORE:
+            if self.settings.get(setting):
+                yield f"it changes more than linear layers ({setting} in {CONFIG_FILE})"
 
     @property
     def name(self) -> str:
@@ -104,8 +132,13 @@ class Adapter:
             given: what the adapter was given by, for messages.
 
         Raises:
-            ValueError: it is an adapter of another base; names both.
+            ValueError: it is an adapter of another base, or of one that was quantised; names both.
         """
+        if bits := self.base.get(QUANTISED):
+            raise ValueError(
+                f"{given} was trained beside weights of {bits['bits']} bits (adaptation=qlora), and here they are whole: "
+                "its layers would be others. Use the run itself, or train with adaptation=lora"
+            )
         same = [same_weights(self.base, record) for record in records]
         if False in same and True not in same:
             raise ValueError(
@@ -135,20 +168,29 @@ class Adapter:
 
     def attach(self, model: nn.Module, *, name: str = "adapter") -> None:
         """Put the updates beside the layers of a model that `check` has accepted, and activate them, together with those of
-        adapters that are attached already under other names. The weights of the base are not touched."""
+        adapters that are attached already under other names. The weights of the base are not touched.
+
+        Raises:
+            ValueError: the files are damaged.
+        """
         silence_bitsandbytes()
         from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
         from peft.tuners.lora import LoraLayer
         from safetensors.torch import load_file
 
         flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
-        config: Any = LoraConfig.from_pretrained(str(self.folder))
-        tensors = {key.removeprefix(PEFT_PREFIX): one for key, one in load_file(self.folder / WEIGHTS_FILE).items()}
-        # without allocating updates that are random: the generator's state stays as it is
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # of another adapter
-            inject_adapter_in_model(config, model, adapter_name=name, low_cpu_mem_usage=True)
-        loaded: Any = set_peft_model_state_dict(model, tensors, adapter_name=name, low_cpu_mem_usage=True)
+        try:
+            config: Any = LoraConfig.from_pretrained(str(self.folder))
+            tensors = {key.removeprefix(PEFT_PREFIX): one for key, one in load_file(self.folder / WEIGHTS_FILE).items()}
+            # without allocating updates that are random: the generator's state stays as it is
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Already found a `peft_config`")  # of another adapter
+                inject_adapter_in_model(config, model, adapter_name=name, low_cpu_mem_usage=True)
+            loaded: Any = set_peft_model_state_dict(model, tensors, adapter_name=name, low_cpu_mem_usage=True)
+        except Exception as error:  # there is no end to what peft raises at settings that cannot be
+            raise ValueError(
+                f"{self.folder} cannot be read as an adapter ({type(error).__name__}: {error}); restore a copy, or train it anew"
+            ) from error
         assert not loaded.unexpected_keys, loaded.unexpected_keys
         for layer in model.modules():
             if isinstance(layer, LoraLayer):
@@ -162,6 +204,7 @@ def same_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool | Non
     kinds = [name for name in ("sha256", "commit") if one.get(name) and other.get(name)]
     if not kinds:
         return None
+    kinds += ["config"] if one.get("config") and other.get("config") else []
     added = [record.get("adapter", {}).get("sha256") for record in (one, other)]
     return all(one[name] == other[name] for name in kinds) and added[0] == added[1]
 

@@ -156,6 +156,19 @@ class Upstream(Stacked, ABC):
         return None
 
 
+# Of a record (`Stacked.record`), what older versions did not write
+NEWER = ("config", "tokenizer", "generation")
+
+
+def same_record(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether two records are of models that compute the same, as far as an older one says it; a folder's files are known by
+    their hashes, wherever they lie."""
+    left_out = {name for name in NEWER if name not in then}
+    left_out |= {"checkpoint"} if then.get("sha256") else set()
+    kept = ({name: value for name, value in one.items() if name not in left_out} for one in (then, now))
+    return next(kept) == next(kept)
+
+
 def inside(name: str, modules: Iterable[str]) -> bool:
     """Whether the parameter `name` belongs to one of `modules`; all belong to the model itself, whose name is empty."""
     return any(not module or name.startswith(f"{module}.") for module in modules)

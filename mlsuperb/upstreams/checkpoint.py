@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +15,18 @@ import torch
 from safetensors import SafetensorError
 
 from mlsuperb.runtime.messages import listed, one_line, some
-from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
+from mlsuperb.upstreams.sources import (
+    CONFIG,
+    REMEDY,
+    cache_problems,
+    config_digest,
+    hash_files,
+    local_folder,
+    read_config,
+    read_json,
+    read_preprocessor,
+    refuse_adapter,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,6 +48,7 @@ class Kind:
     Args:
         classes: `model_type` in config.json -> class in transformers.
         config_problems: why a model of this config.json cannot be an upstream, a sentence each.
+        features: how audio is prepared for a model of this config.json, by the names in preprocessor_config.json.
         body: how the names of the class's own weights begin: none of these may be left over in the file; all others are
             other parts of a larger model.
         unused: how the names of weights begin that the upstream takes out again, so that a file need not have them.
@@ -49,6 +59,7 @@ class Kind:
 
     classes: Mapping[str, str]
     config_problems: Callable[[dict[str, Any]], list[str]]
+    features: Callable[[dict[str, Any]], Mapping[str, Any]]
     body: tuple[str, ...]
     unused: tuple[str, ...]
     renamed: Mapping[str, str] = field(default_factory=dict)
@@ -58,12 +69,13 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A model in fp32, its config.json and preprocessor_config.json (None if there is none), and where the weights are
-    from: the hub's commit, or the sha256 of each weight file of a folder."""
+    """A model in fp32, its config.json, what prepares its audio (None if no file says it) and the name of the file that says so,
+    and where the weights are from: the hub's commit, or the sha256 of each weight file of a folder."""
 
     model: PreTrainedModel
     config: dict[str, Any]
     preprocessor: dict[str, Any] | None
+    preprocessor_file: str
     checkpoint: str
     revision: str
     commit: str | None
@@ -72,26 +84,31 @@ class Loaded:
     def record(self) -> dict[str, object]:
         """What a result should say of the weights."""
         names = ("checkpoint", "revision", "commit", "sha256")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"config": config_digest(self.config)}
 
 
 def load(checkpoint: str, *, revision: str, kind: Kind) -> Loaded:
     """The model of `kind` in `checkpoint`, without whatever else is there.
 
-    Safetensors are preferred; a pickle is read with `weights_only=True`; remote code is never run. Raises `ValueError`
-    if the checkpoint is missing, of another kind, or does not hold every weight of the model.
+    Safetensors are preferred; a pickle is read with `weights_only=True`; remote code is never run.
+
+    Raises:
+        ValueError: the checkpoint is missing, damaged, of another kind, holds an adapter, too, does not hold every weight of the
+            model, or wants audio prepared as it is not here.
     """
     if found := checkpoint_problems(checkpoint, revision=revision, kind=kind):
         raise ValueError(" ".join(found))
     source = local_folder(checkpoint) or checkpoint
-    config, commit = _read_config(source, revision, setting=kind.setting)
-    if found := kind.config_problems(config):
+    config, commit = read_config(source, revision, setting=kind.setting)
+    if found := _config_problems(config, kind):
         raise ValueError(f"{kind.setting}={checkpoint}: " + " ".join(found))
-    model = _load_model(source, commit or revision, kind=kind, model_type=config["model_type"])
+    preprocessor, file = read_preprocessor(source, commit or revision, expected=kind.features(config))
+    model = _load_model(source, commit or revision, kind=kind, config=config)
     return Loaded(
         model=model,
         config=config,
-        preprocessor=_read_preprocessor(source, commit or revision),
+        preprocessor=preprocessor,
+        preprocessor_file=file,
         checkpoint=checkpoint,
         revision=revision,
         commit=commit,
@@ -106,8 +123,8 @@ def check_weights(checkpoint: str, *, revision: str, kind: Kind) -> None:
         ValueError: it would not.
     """
     source = local_folder(checkpoint) or checkpoint
-    config, commit = _read_config(source, revision, setting=kind.setting)
-    _load_model(source, commit or revision, kind=kind, model_type=config["model_type"], device_map="meta")
+    config, commit = read_config(source, revision, setting=kind.setting)
+    _load_model(source, commit or revision, kind=kind, config=config, device_map="meta")
 
 
 def checkpoint_problems(checkpoint: str, *, revision: str, kind: Kind) -> list[str]:
@@ -116,14 +133,30 @@ def checkpoint_problems(checkpoint: str, *, revision: str, kind: Kind) -> list[s
     if folder is None:
         return cache_problems(checkpoint, revision, file="config.json")
     if not folder.is_dir():
-        return [f"{kind.setting}={checkpoint} is not a folder. {_REMEDY}"]
-    if not (folder / "config.json").is_file():
-        return [f"{kind.setting}={checkpoint} has no config.json. {_REMEDY}"]
+        return [f"{kind.setting}={checkpoint} is not a folder. {REMEDY}"]
+    if not (folder / CONFIG).is_file():
+        return [f"{kind.setting}={checkpoint} has no {CONFIG}. {REMEDY}"]
     try:
-        config = _read_json(folder / "config.json")
+        config = read_json(folder / CONFIG)
+        if found := _config_problems(config, kind):
+            return [f"{kind.setting}={checkpoint}: {problem}" for problem in found]
+        refuse_adapter(folder, revision, setting=kind.setting)
+        read_preprocessor(folder, revision, expected=kind.features(config))
     except ValueError as error:
         return [str(error)]
-    return [f"{kind.setting}={checkpoint}: {problem}" for problem in kind.config_problems(config)]
+    return []
+
+
+def _config_problems(config: dict[str, Any], kind: Kind) -> list[str]:
+    """Why a model of this config.json cannot be used, whatever its kind, or as one of this kind."""
+    found = kind.config_problems(config)
+    if (quantised := config.get("quantization_config")) is not None:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        found.append(
+            f"Its weights are quantised ({CONFIG}: quantization_config, {method or 'unknown method'}), and here all are read in "
+            "full precision. Give the checkpoint that it was made from; adaptation=qlora quantises by itself."
+        )
+    return found
 
 
 def type_problems(
@@ -131,70 +164,23 @@ def type_problems(
 ) -> list[str]:
     """Whether the `model_type` of a config.json is none of `supported` (model_type -> its name for users); `options`: what
     else to choose for it."""
-    model_type = config.get("model_type")
+    model_type = str(config.get("model_type"))
     if model_type in supported:
         return []
     names = ", ".join(dict.fromkeys(supported.values()))
     remedy = (
-        f"Use {options[str(model_type)]} for this checkpoint."
+        f"Use {options[model_type]} for this checkpoint."
         if model_type in options
         else "Choose a checkpoint of one of these."
     )
     return [f"The checkpoint's model_type is {model_type!r}; supported are {', '.join(supported)} ({names}). {remedy}"]
 
 
-def local_folder(checkpoint: str) -> Path | None:
-    """The folder `checkpoint` names, existing or not; None if it is a hub id (`owner/name` and no such folder)."""
-    path = Path(checkpoint).expanduser()
-    looks_like_path = checkpoint.startswith(("/", "./", "../", "~")) or checkpoint.count("/") > 1 or "\\" in checkpoint
-    return path if looks_like_path or path.is_dir() else None
-
-
-_REMEDY = (
-    "Give the id of a model on the Hugging Face hub (owner/name) or a folder written by save_pretrained. On a machine "
-    "without network, fetch it elsewhere with `hf download <owner/name>`, and either set HF_HOME to that cache or give "
-    "the downloaded folder as the checkpoint."
-)
-
-
-def cache_problems(checkpoint: str, revision: str, *, file: str) -> list[str]:
-    """Whether a hub checkpoint is out of reach: no network allowed, and `file` not in the cache."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    cached = constants.HF_HUB_OFFLINE is False or isinstance(
-        try_to_load_from_cache(checkpoint, file, revision=revision), str
-    )
-    return [] if cached else [f"HF_HUB_OFFLINE is set and {checkpoint} ({revision}) is not in the cache. {_REMEDY}"]
-
-
-def _read_config(source: str | Path, revision: str, *, setting: str) -> tuple[dict[str, Any], str | None]:
-    """config.json, and the hub's commit it is from (None for a folder)."""
-    from transformers.utils import cached_file
-    from transformers.utils.hub import extract_commit_hash
-
-    try:
-        path = cached_file(str(source), "config.json", revision=revision)
-    except OSError as error:
-        raise ValueError(f"{setting}={source} ({revision}) could not be read: {one_line(error)} {_REMEDY}") from error
-    assert path is not None, "a missing file was to be an OSError"
-    commit = None if isinstance(source, Path) else extract_commit_hash(path, None)
-    return _read_json(Path(path)), commit
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not even text
-        raise ValueError(f"{path} is not JSON ({error}). {_REMEDY}") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path} holds no JSON object. {_REMEDY}")
-    return settings
-
-
 def _load_model(
-    source: str | Path, revision: str, *, kind: Kind, model_type: str, device_map: str | None = None
+    source: str | Path, revision: str, *, kind: Kind, config: Mapping[str, Any], device_map: str | None = None
 ) -> PreTrainedModel:
-    model_class: Any = _class(kind.classes[model_type])
+    refuse_adapter(source, revision, setting=kind.setting)
+    model_class: Any = _class(kind.classes[config["model_type"]])
     try:
         with _quiet():  # transformers lists every weight left out; `_check_keys` sums them up
             model, info = model_class.from_pretrained(
@@ -206,16 +192,24 @@ def _load_model(
                 output_loading_info=True,
                 key_mapping=dict(kind.renamed) or None,
                 device_map=device_map,
+                **_attention(config, model_class),
                 **kind.changes,
             )
     except OSError as error:
         raise ValueError(
-            f"{kind.setting}={source} ({revision}) could not be loaded: {one_line(error)} {_REMEDY}"
+            f"{kind.setting}={source} ({revision}) could not be loaded: {one_line(error)} {REMEDY}"
         ) from error
-    except (SafetensorError, UnpicklingError) as error:  # torch would advise to switch the safety off
+    except (SafetensorError, UnpicklingError, EOFError) as error:  # torch would advise to switch the safety off
         raise ValueError(
             f"{kind.setting}={source}: its weights cannot be read ({one_line(error)[:90]} ...). The file is cut short, "
-            f"or a git-lfs pointer, or a pickle with more in it than tensors, which is never loaded. {_REMEDY}"
+            f"or a git-lfs pointer, or a pickle with more in it than tensors, which is never loaded. {REMEDY}"
+        ) from error
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # there is no end to what transformers raises at settings that cannot be
+        raise ValueError(
+            f"{kind.setting}={source}: no model can be made of its files ({type(error).__name__}: {one_line(error)[:200]}). A "
+            f"setting in {CONFIG} has a wrong type or value, or a file of weights is damaged. Restore the files. {REMEDY}"
         ) from error
     _check_keys(source, info, kind)
     loaded: PreTrainedModel = model
@@ -232,6 +226,16 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
+
+
+def _attention(config: Mapping[str, Any], model_class: Any) -> dict[str, str]:
+    """Torch's own attention (`eager`, `sdpa`), whatever else config.json asks for: `use_fused_attention` replaces it anyway."""
+    asked = config.get("attn_implementation", config.get("_attn_implementation"))
+    if asked in (None, "eager", "sdpa"):
+        return {}
+    own = "sdpa" if model_class._supports_sdpa else "eager"
+    logger.info("attention %s is taken in place of %s, which config.json asks for", own, asked)
+    return {"attn_implementation": own}
 
 
 def _class(name: str) -> type[PreTrainedModel]:
@@ -255,43 +259,3 @@ def _check_keys(source: str | Path, info: dict[str, Any], kind: Kind) -> None:
         )
     if unexpected:
         logger.info("%s: left out %d weights outside the model (%s)", source, len(unexpected), some(unexpected))
-
-
-def _read_preprocessor(source: str | Path, revision: str) -> dict[str, Any] | None:
-    """preprocessor_config.json, None if there is none."""
-    from huggingface_hub import constants
-    from transformers.utils import cached_file
-
-    try:
-        path = cached_file(
-            str(source),
-            "preprocessor_config.json",
-            revision=revision,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=not constants.HF_HUB_OFFLINE,
-        )
-    except OSError as error:
-        raise ValueError(
-            f"{source}: preprocessor_config.json could not be fetched: {one_line(error)} {_REMEDY}"
-        ) from error
-    if path is None:
-        return None
-    preprocessor = _read_json(Path(path))
-    if (rate_hz := preprocessor.get("sampling_rate", SAMPLE_RATE_HZ)) != SAMPLE_RATE_HZ:
-        raise ValueError(f"{source} reads {rate_hz} Hz audio; only {SAMPLE_RATE_HZ} Hz models are supported.")
-    return preprocessor
-
-
-def hash_files(folder: Path, *patterns: str) -> dict[str, str]:
-    """sha256 of each file of the first pattern that fits any."""
-    files: list[Path] = next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), [])
-    return {file.name: sha256(file) for file in files}
-
-
-def sha256(file: Path) -> str:
-    """Hex digest of a file."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()

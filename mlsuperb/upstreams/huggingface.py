@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
 from mlsuperb.upstreams.adapter import Adapter, merge_lora
 from mlsuperb.upstreams.base import Regularisation, size_and_type
-from mlsuperb.upstreams.checkpoint import Kind, Loaded, load, local_folder
+from mlsuperb.upstreams.checkpoint import Kind, Loaded, load
 from mlsuperb.upstreams.published import Published
-from mlsuperb.upstreams.selfsupervised import MODEL_CLASSES, SelfSupervised, config_problems
+from mlsuperb.upstreams.selfsupervised import MODEL_CLASSES, SelfSupervised, config_problems, features
+from mlsuperb.upstreams.sources import local_folder, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ EXPORT_FILE = "mlsuperb_export.json"  # beside the weights of an upstream that w
 KIND = Kind(
     classes=MODEL_CLASSES,
     config_problems=config_problems,
+    features=features,
     body=("encoder.", "feature_extractor.", "feature_projection."),  # of every family; anything else is a head
     unused=("masked_spec_embed",),
 )
@@ -29,9 +30,9 @@ KIND = Kind(
 class HuggingFace(Published, SelfSupervised):
     """HuBERT, wav2vec 2.0 (XLS-R and MMS included), WavLM or w2v-BERT 2.0 with published weights.
 
-    Waves are brought to zero mean and unit variance where the checkpoint's preprocessor_config.json says
-    `do_normalize`. `record` also has that and, for a folder that `mlsuperb export` wrote, `exported_from`: the run and the
-    speech that its weights are from. With an `adapter`, `record` has its name and hashes, too.
+    Waves are brought to zero mean and unit variance where the checkpoint's preprocessor_config.json, or `feature_extractor` of
+    its processor_config.json, says `do_normalize`. `record` also has that and, for a folder that `mlsuperb export` wrote,
+    `exported_from`: the run and the speech that its weights are from. With an `adapter`, `record` has its name and hashes, too.
 
     Args:
         checkpoint: an id on the hub (`facebook/hubert-base-ls960`) or a folder written by `save_pretrained`. A
@@ -106,13 +107,13 @@ def _origin(checkpoint: str) -> dict[str, Any]:
     folder = local_folder(checkpoint)
     if folder is None or not (folder / EXPORT_FILE).is_file():
         return {}
-    origin = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))
+    origin = read_json(folder / EXPORT_FILE)
     names = ("run_id", "adaptation", "upstream", "pretrained_on", "data")
     return {"exported_from": {name: origin.get(name) for name in names}}
 
 
 def _normalisation(loaded: Loaded) -> tuple[bool, str]:
-    """`do_normalize` of preprocessor_config.json; without that file, what fairseq's models were trained with:
+    """`do_normalize` of the file that says how audio is prepared; without one, what fairseq's models were trained with:
     normalised waves where the convolutions have layer norm (`feat_extract_norm: layer`), raw ones where group norm."""
     if loaded.config["model_type"] == "wav2vec2-bert":
         return False, "the model reads normalised log-mels"
@@ -120,4 +121,4 @@ def _normalisation(loaded: Loaded) -> tuple[bool, str]:
         by_rule = loaded.config.get("feat_extract_norm", "group") == "layer"
         return by_rule, "no preprocessor_config.json; by feat_extract_norm"
     # A file that is silent means Wav2Vec2FeatureExtractor's default, true.
-    return bool(loaded.preprocessor.get("do_normalize", True)), "preprocessor_config.json"
+    return bool(loaded.preprocessor.get("do_normalize", True)), loaded.preprocessor_file

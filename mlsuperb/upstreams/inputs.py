@@ -115,6 +115,15 @@ class StackedMelInput(nn.Module):
         return centred_BFM * torch.rsqrt(variance_B1M + 1e-7)
 
 
+# Of preprocessor_config.json, how `WaveInput` and `StackedMelInput` prepare audio
+WAVE_FEATURES = {"feature_size": 1}
+MEL_FEATURES = {
+    "feature_size": StackedMelInput.num_mels,
+    "num_mel_bins": StackedMelInput.num_mels,
+    "stride": StackedMelInput.stack,
+}
+
+
 def mel_problems(config: Mapping[str, Any]) -> list[str]:
     """Whether a model of this config.json reads something else than `StackedMelInput`."""
     made = StackedMelInput.stack * StackedMelInput.num_mels

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlsuperb.espnet.folder import CONFIG, PACKED, only, open_folder
+from mlsuperb.espnet.folder import CONFIG, PACKED, inside, only, open_folder
 from mlsuperb.espnet.settings import ENCODERS, Meaning, read_log_mels
 from mlsuperb.runtime.messages import one_line
-from mlsuperb.upstreams.checkpoint import cache_problems, local_folder, sha256
+from mlsuperb.upstreams.sources import cache_problems, config_digest, local_folder, sha256
 
 STATS = "feats_stats.npz"
 VARIANCE_FLOOR = 1e-20  # `GlobalMVN`: eps
@@ -64,7 +64,11 @@ class OwsmFiles:
     def record(self, checkpoint: str, revision: str) -> dict[str, object]:
         """What a result should say of the weights."""
         hashes = None if self.commit else {path.name: sha256(path) for path in (self.weights, self.stats)}
-        return {"checkpoint": checkpoint, "revision": revision, "commit": self.commit, "sha256": hashes}
+        names = (*WHOLE.fixed, "frontend_conf", "normalize_conf", "encoder_conf")
+        digest = config_digest({name: self.config.get(name) for name in names})
+        return {
+            "checkpoint": checkpoint, "revision": revision, "commit": self.commit, "sha256": hashes, "config": digest
+        }  # fmt: skip
 
 
 def owsm_problems(checkpoint: str, *, revision: str) -> list[str]:
@@ -111,8 +115,8 @@ def _download(checkpoint: str, revision: str) -> Path:
 
 def _stats(folder: Path, config: Mapping[str, Any]) -> Path:
     name = MVN.read(config.get("normalize_conf"), group="normalize_conf")[0]["stats_file"]
-    if isinstance(name, str) and (folder / name).is_file():
-        return folder / name
+    if isinstance(name, str) and (path := inside(folder, name)) and path.is_file():
+        return path
     return only(sorted(folder.rglob(STATS)), folder, what=f"means and variances ({STATS})")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mlsuperb.upstreams.base import Upstream
-from mlsuperb.upstreams.checkpoint import Kind, checkpoint_problems, local_folder
+from mlsuperb.upstreams.checkpoint import Kind, checkpoint_problems
+from mlsuperb.upstreams.sources import CONFIG, local_folder, read_json
 
 # Where config.json says it: for encoders alone `num_hidden_layers`, for other models the size of their speech encoder
 _DEPTHS = {
@@ -39,12 +39,12 @@ class Published(Upstream):
         if folder is None:
             from huggingface_hub import try_to_load_from_cache
 
-            cached = try_to_load_from_cache(checkpoint, "config.json", revision=settings["revision"])
+            cached = try_to_load_from_cache(checkpoint, CONFIG, revision=settings["revision"])
             path = Path(cached) if isinstance(cached, str) else None
         else:
-            path = folder / "config.json"
+            path = folder / CONFIG
         if path is None or not path.is_file():
             return None
-        config = json.loads(path.read_text(encoding="utf-8"))
-        depth = config.get(_DEPTHS.get(config.get("model_type"), "num_hidden_layers"))
+        config = read_json(path)
+        depth = config.get(_DEPTHS.get(str(config.get("model_type")), "num_hidden_layers"))
         return depth if isinstance(depth, int) else None

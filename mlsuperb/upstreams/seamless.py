@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.upstreams.base import ENCODER, Front, Upstream, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, load, type_problems
-from mlsuperb.upstreams.inputs import StackedMelInput, mel_problems
+from mlsuperb.upstreams.inputs import MEL_FEATURES, StackedMelInput, mel_problems
 from mlsuperb.upstreams.published import Published
 from mlsuperb.upstreams.selfsupervised import CONFORMER
 
@@ -31,6 +31,7 @@ def config_problems(config: dict[str, Any]) -> list[str]:
 KIND = Kind(
     classes=_CLASSES,
     config_problems=config_problems,
+    features=lambda _: MEL_FEATURES,
     body=("encoder.", "feature_projection."),
     unused=("intermediate_ffn.", "inner_layer_norm."),
     renamed={r"^speech_encoder\.": ""},  # as it lies in a whole SeamlessM4T

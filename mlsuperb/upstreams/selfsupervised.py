@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from mlsuperb.layers.masks import valid_mask, zero_padding
 from mlsuperb.upstreams.base import ENCODER, Front, Regularisation, Stack, Upstream
 from mlsuperb.upstreams.checkpoint import type_problems
-from mlsuperb.upstreams.inputs import StackedMelInput, WaveInput, mel_problems
+from mlsuperb.upstreams.inputs import MEL_FEATURES, WAVE_FEATURES, StackedMelInput, WaveInput, mel_problems
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -177,6 +178,11 @@ def config_problems(config: dict[str, object]) -> list[str]:
     if config["model_type"] == "wav2vec2-bert":
         found += mel_problems(config)
     return found
+
+
+def features(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How audio is prepared for a model of this config.json (`Kind.features`)."""
+    return MEL_FEATURES if config["model_type"] == "wav2vec2-bert" else WAVE_FEATURES
 
 
 def _make_input(model: PreTrainedModel, *, normalise: bool) -> WaveInput | StackedMelInput:

@@ -7,6 +7,7 @@ X mel filters or features.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,17 @@ def config_problems(config: dict[str, Any]) -> list[str]:
     return type_problems(config, supported={"whisper": "Whisper"})
 
 
+def features(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How audio is prepared for a model of this config.json (`Kind.features`)."""
+    return {
+        "feature_size": config.get("num_mel_bins", 80), "n_fft": WhisperInput.n_fft, "hop_length": WhisperInput.hop_length,
+    }  # fmt: skip
+
+
 KIND = Kind(
     classes=_CLASSES,
     config_problems=config_problems,
+    features=features,
     body=("conv1.", "conv2.", "embed_positions.", "layers.", "layer_norm."),
     unused=(),
     renamed={r"^(model\.)?encoder\.": ""},  # as it lies in a whole Whisper, with or without the head

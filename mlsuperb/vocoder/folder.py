@@ -4,7 +4,6 @@ transformers' `SeamlessM4TCodeHifiGan`."""
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from mlsuperb.runs.store import why_unfinished
 from mlsuperb.runtime.files import whole_folder, write_json
+from mlsuperb.runtime.records import json_object
 from mlsuperb.vocoder.generator import Shape, UnitVocoder, without_weight_norm
 
 VOCODER, CONFIG_FILE, WEIGHTS_FILE = "vocoder", "config.json", "model.safetensors"
@@ -76,7 +76,7 @@ def load_vocoder(given: Path, *, device: torch.device | str = "cpu") -> tuple[Un
         )
         vocoder = UnitVocoder(shape)
         vocoder.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{folder} cannot be read as a vocoder ({error}); restore a copy, or train it anew") from error
     return vocoder.to(device).eval(), voice
 
@@ -90,7 +90,7 @@ def weights_sha256(given: Path) -> str:
 def read_config(folder: Path) -> dict[str, Any] | None:
     """config.json of a folder that `save_vocoder` wrote; None for another folder."""
     path = folder / CONFIG_FILE
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    content = json_object(path, remedy="Restore a copy of the model") if path.is_file() else {}
     return content if content.get("mlsuperb") == "vocoder" else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,13 +24,14 @@ def start_from(vocoder: UnitVocoder, start: str, *, voice: Voice | None = None) 
     it is and is named in the log. So are the embeddings of units, speakers or languages that are others there than in `voice`.
 
     Returns:
-        `start`, the number of tensors `loaded`, and what is `new`: name -> reason.
+        `start`, the `sha256` of its files, the number of tensors `loaded`, and what is `new`: name -> reason.
 
     Raises:
         ValueError: there are no such weights, or none of the generator's up-sampling fits.
     """
     own = vocoder.state_dict()
-    found = without_weight_norm({name: one for path in _files(start) for name, one in _tensors(path)})
+    files = _files(start)
+    found = without_weight_norm({name: one for path in files for name, one in _tensors(path)})
     other = _other_tables(start, voice) if voice else {}
     fitting = {
         name: one for name, one in found.items() if name in own and name not in other and one.shape == own[name].shape
@@ -53,7 +55,8 @@ def start_from(vocoder: UnitVocoder, start: str, *, voice: Voice | None = None) 
         log.warning("these are new, since they did not fit: %s", listed)
     if unused := sorted(found.keys() - own.keys()):
         log.warning("these are there and not used: %s", ", ".join(unused))
-    return {"start": start, "loaded": len(fitting), "new": new}
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {"start": start, "sha256": hashes, "loaded": len(fitting), "new": new}
 
 
 def _other_tables(start: str, voice: Voice) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from mlsuperb.data.loading import Loading
 from mlsuperb.runs.decoding import batches_of_rank
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import autocast
+from mlsuperb.training.losses import refuse_not_finite
 from mlsuperb.vocoder.dataset import UnitSpeech
 from mlsuperb.vocoder.model import VocoderModel
 
@@ -36,9 +38,14 @@ class Errors:
 
 @torch.inference_mode()
 def by_language(model: VocoderModel, dataset: UnitSpeech, loading: Loading, *, precision: str) -> dict[str, Errors]:
-    """Errors of each language of a dataset; every rank computes its part and gets them all."""
+    """Errors of each language of a dataset; every rank computes its part and gets them all.
+
+    Raises:
+        ValueError: the errors of some utterances are not finite; names them.
+    """
     device = next(model.parameters()).device
     found: dict[str, Errors] = {}
+    not_finite: list[str] = []
     for batch in batches_of_rank(dataset, loading).loader:
         batch = batch.to(device)
         with autocast(device, precision):
@@ -59,5 +66,7 @@ def by_language(model: VocoderModel, dataset: UnitSpeech, loading: Loading, *, p
                 mel=float((real_JM - made_JM).abs().sum(dtype=torch.double)), num_mel=real_JM.numel(),
                 duration=float(off_N.square().sum(dtype=torch.double)), num_durations=len(off_N),
             )  # fmt: skip
+            not_finite += () if math.isfinite(errors.mel + errors.duration) else (batch.ids[row],)
             found[language] = found.get(language, Errors()) + errors
+    refuse_not_finite(not_finite)
     return ranks.sums(found)

@@ -42,7 +42,8 @@ def prepare(settings: argparse.Namespace) -> Figures:
     import numpy as np
     import soundfile
 
-    from mlsuperb.data.audio import EXTENSIONS, load_audio
+    from mlsuperb.data.audio import load_audio
+    from mlsuperb.data.audio_file import EXTENSIONS
     from mlsuperb.data.manifest import to_frame
     from mlsuperb.data.shard_writing import Sharding, write_shards
     from mlsuperb.types import Utterance

@@ -179,6 +179,9 @@ def test_foreign_and_repeated_ratings_are_refused(tmp_path: Path) -> None:
         ValueError, match=r"other\.csv: no ratings: these have the columns page, .*none\.csv: there is no"
     ):
         read_ratings([other, tmp_path / "none.csv"], KEY)
+    good.write_text(good.read_text(encoding="utf-8").replace('"Ann"', "Ann, Bo"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"good\.csv, line 2: \d fields, where the heading .*none\.csv: there is no"):
+        read_ratings([good, tmp_path / "none.csv"], KEY)
 
 
 def test_keys(tmp_path: Path) -> None:

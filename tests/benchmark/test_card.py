@@ -109,11 +109,40 @@ def test_the_card_parses_back_as_the_hub_reads_it(result: dict[str, Any], tmp_pa
     assert read.data.library_name == "mlsuperb"
     assert read.data.pipeline_tag == "automatic-speech-recognition"
     assert read.data.base_model == "facebook/hubert-base-ls960"
-    assert read.data.datasets == ["ftshijt/mlsuperb_8th"]
+    assert read.data.datasets is None  # the release is not whole
     assert read.data.metrics == ["cer", "accuracy"]
     assert read.data.license is None
     assert {"mlsuperb", "asr_lid", "hubert_base", "frozen"} <= set(read.data.tags)
     assert metadata_load(path)["model-index"][0]["name"] == "hubert_base-frozen-1a2b3c4d"
+
+
+@pytest.mark.parametrize(
+    ("data", "dataset", "name"),
+    [
+        ({"release": {"name": "8th", "whole": True}}, "ftshijt/mlsuperb_8th", "ml_superb_10min"),
+        ({"release": {"name": "8th", "whole": False}}, None, "ml_superb_10min (not the whole 8th release)"),
+        (
+            {"name": "ml_superb_hf", "release": {"name": "challenge", "whole": True}},
+            "espnet/ml_superb_hf",
+            "ml_superb_hf",
+        ),
+        (
+            {"name": "ml_superb_hf", "release": {"name": "challenge", "whole": False}},
+            None,
+            "ml_superb_hf (not the whole challenge release)",
+        ),
+        ({"name": "ml_superb_hf", "release": None}, None, "ml_superb_hf"),
+        ({"name": "table", "release": None}, None, "table"),
+    ],
+)
+def test_only_a_whole_release_is_named_as_the_hubs(
+    result: dict[str, Any], data: dict[str, Any], dataset: str | None, name: str
+) -> None:
+    """A part of one, or what shares two folders with it, would stand there as a score on the benchmark's data."""
+    read = ModelCard(card_of(result | {"data": result["data"] | data}))
+    assert read.data.datasets == ([dataset] if dataset else None)
+    found = {(one.dataset_type, one.dataset_name) for one in read.data.eval_results}
+    assert found == {(dataset or data.get("name", "ml_superb_10min"), name)}
 
 
 def test_the_model_index_round_trips_with_the_metrics_of_v1(result: dict[str, Any], tmp_path: Path) -> None:
@@ -144,7 +173,7 @@ def test_the_text_says_what_one_needs_to_know(result: dict[str, Any]) -> None:
         "`v1` (ML-SUPERB 1.0: all utterances pooled)",
         "| eng | mls | 1 |",
         "Experiment: `v1/asr_lid`",
-        "`ml_superb_10min`, release 8th in part: train 500 utterances (0.50 h",
+        "`ml_superb_10min`, not the whole release 8th: train 500 utterances (0.50 h",
         "Seed 7, code c0ffeec0ffee",
         "trainer: `ml_superb_multi` with optimizer Adam, optimizer.lr 0.0001",
         "3 of the corpus: over 20 s (train 3)",

@@ -42,6 +42,17 @@ def test_a_published_experiment_names_itself_and_deviates_in_nothing(name: str) 
     assert node["deviations"] == node["upstream"] == {}
 
 
+@pytest.mark.parametrize("name", ["v2/frozen", "v2/partial_top"])  # from which all others take it
+def test_the_challenges_data_are_trained_on_as_they_are(name: str) -> None:
+    """`download.py` of the challenge's recipe keeps case and punctuation; the benchmark of 2.0 reads the text of 1.0."""
+    for data, normaliser in (("ml_superb_hf", "raw"), ("ml_superb_1h", "v1")):
+        config = compose([f"+exp={name}", f"data={data}"])
+        assert config["task"]["normaliser"] == normaliser
+    assert deviations(f"+exp={name}", "data=ml_superb_hf") == {}
+    changed = deviations(f"+exp={name}", "data=ml_superb_hf", "task.normaliser=v1")
+    assert changed == {"task.normaliser": ["raw", "v1"]}
+
+
 def test_the_loop_above_saw_them_all() -> None:
     assert len(PUBLISHED) >= 20
 

@@ -116,6 +116,16 @@ def recogniser(
     )
 
 
+def test_languages_are_those_of_the_vocabulary(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    tokens = [{"[deu]": "[zh-CN]", "[eng]": "[en]"}.get(token, token) for token in TOKENS]
+    one = recogniser(tokens=tokens)
+    renamed = manifest.assign(language=manifest["language"].map({"deu": "zh-CN", "eng": "en"}))
+    assert one.validate(dataset(renamed, one), quick_decoder=Greedy())["valid_lid_error_rate"] == pytest.approx(2 / 6)
+    decoded = decode(dataset(renamed, one), tmp_path / "hypotheses.jsonl", one).hypotheses
+    assert [row.hypothesis for row in decoded][::3] == ["[en] A B", "[zh-CN] AB"]
+    assert [row.predicted_language for row in decoded] == ["en", "en", None, "zh-CN", "zh-CN", "en"]
+
+
 def dataset(manifest: pd.DataFrame, one: Recogniser) -> SpeechDataset:
     return one.loading.dataset(
         manifest, encode=lambda row: one.vocabulary.encode(one.task.target(row)), resample=True
@@ -133,6 +143,42 @@ def test_validation_figures_are_those_counted_by_hand(manifest: pd.DataFrame, ba
         "valid_lid_error_rate": pytest.approx(2 / 6),  # the wrong one and the silent one
         "valid_silly_error_rate": pytest.approx(6 / sum(lengths)),  # the objective's own: one error an utterance
     }
+
+
+@pytest.mark.parametrize("batch_s", [0.1, 100.0])
+@pytest.mark.parametrize("also", [False, True])
+def test_an_utterance_without_a_finite_loss_is_named(
+    manifest: pd.DataFrame, batch_s: float, also: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the posteriors do not show whose fault it is, the batch is named."""
+    one, marked = recogniser(batch_s=batch_s), str(manifest["id"].iloc[3])
+    whole, encode, log_probs = Levels.forward, Levels.encode, Levels.log_probs
+    seen: list[Any] = []
+
+    def kept(self: Any, batch: Batch) -> Encoded:
+        seen[:] = batch.ids
+        return encode(self, batch)
+
+    def loss(self: Any, *arguments: Any) -> Loss:
+        found = whole(self, *arguments)
+        return Loss(found.loss * (float("nan") if marked in seen else 1.0), found.counts)
+
+    def spoilt(self: Any, encoded: Encoded) -> Encoded:
+        found = log_probs(self, encoded)
+        rows = torch.tensor([name == marked for name in seen])[:, None, None]
+        return Encoded(found.values.masked_fill(rows, float("nan")), found.lengths_B)
+
+    monkeypatch.setattr(Levels, "encode", kept)
+    monkeypatch.setattr(Levels, "forward", loss)
+    if also:
+        monkeypatch.setattr(Levels, "log_probs", spoilt)
+    with pytest.raises(ValueError, match="the loss of the validation is not finite on ") as error:
+        one.validate(dataset(manifest, one), quick_decoder=Greedy())
+    listed = str(error.value).partition(" not finite on ")[2].partition(". Look")[0]
+    if also or batch_s == 0.1:
+        assert listed == marked
+    else:
+        assert marked in listed.split(", ")
 
 
 def test_a_task_without_language_has_no_language_figure(manifest: pd.DataFrame) -> None:

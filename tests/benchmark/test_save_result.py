@@ -16,7 +16,7 @@ from mlsuperb.commands import score, table
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
-from mlsuperb.runs import store
+from mlsuperb.runs import classes, store
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.runs.result import what_ran
 from mlsuperb.scoring.comparison.runs import runs_table
@@ -82,6 +82,7 @@ def own_parts(monkeypatch):
     module = ModuleType("own_parts")
     module.wer, module.OwnScoring, module.Words = WordErrorRate(), OwnScoring, Words
     monkeypatch.setitem(sys.modules, "own_parts", module)
+    monkeypatch.setattr(classes, "_brought", {f"own_parts.{name}" for name in ("wer", "OwnScoring", "Words")})
 
 
 def content(config, folder, ones, **data):
@@ -105,7 +106,7 @@ def test_what_a_result_says_of_the_run(tmp_path, utterance):
     assert found["env"] == {"python": "3.11"}
     task = {"name": "asr_lid", "units": "char", "has_text": True, "has_language": True, "unit_name": "CER"}
     assert (found["task"], found["normaliser"]) == (task, {"name": "v1", "version": "1"})
-    assert found["scorer"]["protocols"] == {"v1": "1", "v2": "1", "challenge": "1", "challenge_server": "1"}
+    assert found["scorer"]["protocols"] == {"v1": "1", "v2": "1", "challenge": "1", "challenge_server": "2"}
     assert found["hypotheses"]["num_utterances"] == {"test": 2}
     assert len(found["hypotheses"]["sha256"]) == 64
 

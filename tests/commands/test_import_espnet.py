@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from mlsuperb.commands import import_espnet as command
 from mlsuperb.commands.evaluate import evaluate
 from mlsuperb.commands.transcribe import transcribe
 from mlsuperb.espnet.keys import CTC_LAYER, DECODER, HEADS, EncoderKind
+from mlsuperb.espnet.translate import translate
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.conformer import ConformerHead
 from mlsuperb.heads.e_branchformer import EBranchformerHead
@@ -38,6 +40,7 @@ from mlsuperb.objectives.ctc_attention import CTCAttention
 from mlsuperb.types import Batch, Encoded
 from mlsuperb.upstreams.base import Upstream
 from mlsuperb.upstreams.fbank import Fbank
+from mlsuperb.upstreams.owsm_files import read_settings
 from mlsuperb.upstreams.s3prl import S3prl
 
 TOKENS = ["<blank>", "<unk>", "<space>", "[deu]", "[swa]", *"ABCDE", "<sos/eos>"]
@@ -457,6 +460,40 @@ def test_what_has_no_counterpart_is_refused_by_name(changes: dict[str, Any], mes
     assert "cannot be imported" in str(raised.value)
 
 
+S3PRL_CONFIG = {
+    **CONFIG, "frontend": "s3prl",
+    "frontend_conf": {"frontend_conf": {"upstream": "hubert_base", "path_or_url": "x"}, "multilayer_feature": True, "fs": "16k"},
+    "preencoder": "linear", "preencoder_conf": {"input_size": 32, "output_size": 16}, "decoder": "transformer",
+    "decoder_conf": {"attention_heads": 4}, "model_conf": {"ctc_weight": 0.3}, "use_adapter": True, "adapter": "houlsby",
+    "adapter_conf": {"bottleneck": 32, "target_layers": []},
+}  # fmt: skip
+ODD: list[Any] = [None, "x", -1, 1.5, [], [1], ["a"], {}, {"a": 1}, {1: 2}, True, float("nan")]
+
+
+def _places(node: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        yield (*above, key)
+        yield from _places(value, (*above, key))
+
+
+@pytest.mark.parametrize("config", [CONFIG, CONFIG | {"encoder": "e_branchformer"}, S3PRL_CONFIG])
+def test_values_of_odd_types_are_read_or_refused_in_words(config: dict[str, Any]) -> None:
+    refused = 0
+    for place in _places(config):
+        for value in ODD:
+            changed = copy.deepcopy(config)
+            inner = changed
+            for key in place[:-1]:
+                inner = inner[key]
+            inner[place[-1]] = value
+            for read in (partial(translate, tokens=TOKENS, languages=()), read_settings):
+                try:
+                    read(changed)
+                except ValueError:
+                    refused += 1
+    assert refused > 100
+
+
 def test_settings_that_make_no_sense_are_refused(fbank_folder: Path) -> None:
     write(fbank_folder, torch.load(fbank_folder / "valid.loss.ave.pth"), frontend_conf={"hop_length": 0})
     with pytest.raises(ValueError, match=r"upstream\.hop_length=0 should be greater than 0"):
@@ -526,6 +563,9 @@ def test_tokens_must_be_those_of_the_weights(fbank_folder: Path) -> None:
         (["<space>", "A"], "char", "asr", "char"),
         (["a", "ky"], "word", "asr", "phoneme"),
         (["[org_jpn]", "A"], "char", "asr_lid", "char"),
+        (["[en]", "[zh-CN]"], "word", "lid", "char"),
+        (["[en]", "[eng]", "A"], "char", "asr_lid", "char"),
+        (["[NOISE]", "A"], "char", "asr", "char"),  # a sound, as far as anybody can see
     ],
 )
 def test_the_task_is_told_by_the_tokens(
@@ -538,6 +578,18 @@ def test_the_task_is_told_by_the_tokens(
     write(fbank_folder, tensors, token_list=listed, token_type=token_type)
     config = build.load_config(imported(fbank_folder))
     assert (config["task"]["name"], config["task"]["units"]) == (task, units)
+
+
+def test_the_user_says_what_stands_in_brackets(fbank_folder: Path, tmp_path: Path) -> None:
+    tensors = torch.load(fbank_folder / "valid.loss.ave.pth")
+    renamed = [{"[deu]": "[Eng]", "[swa]": "[xx1]"}.get(token, token) for token in TOKENS]
+    write(fbank_folder, tensors, token_list=renamed)
+    assert build.load_config(imported(fbank_folder))["task"]["name"] == "asr"
+    run = import_espnet(fbank_folder, Wishes(run=tmp_path / "named", task="asr_lid"))
+    assert build.load_config(run)["task"]["name"] == "asr_lid"
+    write(fbank_folder, tensors, token_list=[{"[deu]": "[NOISE]"}.get(token, token) for token in TOKENS])
+    with pytest.raises(ValueError, match=r"\[NOISE\] and \[swa\] both stand in brackets.*--task asr_lid.*<NOISE>"):
+        imported(fbank_folder)
 
 
 def test_weights_that_do_not_fit_are_named(fbank_folder: Path) -> None:

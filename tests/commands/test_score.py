@@ -79,6 +79,20 @@ def test_task_is_inferred(texts, task):
     assert command.infer_task(ones) == tasks.known()[task]().facts
 
 
+def test_codes_of_any_form_are_found_and_strange_tokens_are_told(tmp_path, capsys):
+    path = tmp_path / "hypotheses.jsonl"
+    said = [("en", "[en] AB"), ("zh-CN", "[zh-CN] AB"), ("zh-CN", "[fil_ph] AB")]
+    write_hypotheses(path, [hypothesis(str(n), "ab", text, language=code) for n, (code, text) in enumerate(said)])
+    command.main([str(path), "--protocol", "v1"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "task asr_lid" in shown
+    assert "1 hypotheses begin with [fil_ph] or the like, which is the language of no reference" in shown
+    assert "all_lid_accuracy ↑ │ 66.7" in shown
+    write_hypotheses(path, [hypothesis("a", "ab", "[zh-CN] AB", language="zh-CN")])
+    command.main([str(path), "--protocol", "v1"])
+    assert "begin with" not in capsys.readouterr().out
+
+
 def test_a_finished_run_says_how_it_is_scored_and_how_much_it_trained(tmp_path, capsys):
     run = finished_run(tmp_path / "run", wrong=1, seed=0, num_trainable=200_000_000)
     command.main([str(run / "hypotheses.jsonl")])

@@ -25,6 +25,15 @@ def test_ids_stay(experiment: str) -> None:
         assert compose([f"+exp={name}", *overrides])["run_id"] == IDS[line], line
 
 
+def test_ids_on_the_challenges_data() -> None:
+    """They are others since the texts are trained on as they are (`task.normaliser=raw`)."""
+    ids = {
+        "v2/frozen": "mms_1b-frozen-transformer-ctc-asr_lid-ml_superb_hf-s0-ea388a0e",
+        "v2/full": "xls_r_300m-full-transformer-ctc-asr_lid-ml_superb_hf-s0-94df8a31",
+    }
+    assert {name: compose([f"+exp={name}", "data=ml_superb_hf"])["run_id"] for name in ids} == ids
+
+
 def test_the_table_has_every_experiment() -> None:
     """A new one is added with the id that it has."""
     folder = conf_dir() / "exp"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,13 @@ def write_wave(path: Path, *, duration_s: float = 1.0, rate_hz: int = 16_000, nu
     rng = np.random.default_rng(sum(path.name.encode()))
     soundfile.write(path, rng.uniform(-0.1, 0.1, (round(duration_s * rate_hz), num_channels)), rate_hz)
     return path
+
+
+def spoil(path: Path) -> None:
+    """Make a file unreadable without a change of its size or time, which a stored manifest would notice."""
+    before = path.stat()
+    path.write_bytes(b"RIFF, and nothing more".ljust(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def write_pair(

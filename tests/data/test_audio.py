@@ -5,7 +5,8 @@ import pytest
 import soundfile
 from corpus_trees import write_wave
 
-from mlsuperb.data.audio import audio_info, load_audio
+from mlsuperb.data.audio import load_audio
+from mlsuperb.data.audio_file import audio_info
 
 
 def test_a_16_khz_file_comes_out_as_it_is(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from corpus_trees import ListCorpus, utterance, write_wave
+from corpus_trees import ListCorpus, spoil, utterance, write_wave
 
 from mlsuperb.commands.data import main
 from mlsuperb.data import audio_filter
@@ -90,7 +90,7 @@ def corpus(tmp_path: Path) -> ListCorpus:
 
 def test_what_is_listed_is_dropped_by_the_preparation(corpus: ListCorpus, tmp_path: Path) -> None:
     prepare(corpus, folder=tmp_path / "out")
-    (tmp_path / "bad.wav").write_bytes((tmp_path / "bad.wav").read_bytes()[:1000])
+    spoil(tmp_path / "bad.wav")
     report = filter_corpus(corpus, tmp_path / "out", measure="energy")
     assert report == {
         "more than 5 s without energy": {

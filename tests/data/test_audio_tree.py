@@ -8,7 +8,7 @@ from corpus_trees import write_wave
 
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
-from mlsuperb.data.corpora.audio_tree import MISPLACED, NO_AUDIO, AudioTree
+from mlsuperb.data.corpora.audio_tree import MISPLACED, NO_AUDIO, NOT_UTF8, AudioTree
 from mlsuperb.data.manifest import prepare, records
 from mlsuperb.types import Utterance
 
@@ -50,6 +50,13 @@ def test_every_audio_file_of_the_tree_is_a_training_utterance_without_text(root:
         MISPLACED: ["astray.wav"],
         "longer than max_duration_s": ["radio/fas/wav/long.wav"],
     }
+
+
+def test_names_that_are_not_utf8_are_counted(root: Path) -> None:
+    os.rename(root / "books/deu/wav/b.ogg", os.fsencode(root / "books/deu/wav") + b"/\xfcber.ogg")
+    prepared = prepare(AudioTree(root=str(root)), folder=root.parent / "m")
+    assert len(prepared.manifest) == 5
+    assert prepared.skipped[NOT_UTF8]["examples"] == ["books/deu/wav/\ufffdber.ogg"]
 
 
 def test_languages_and_datasets_are_chosen(root: Path) -> None:

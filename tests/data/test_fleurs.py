@@ -156,6 +156,17 @@ def test_a_parquet_file_without_names_is_refused(tmp_path: Path) -> None:
         prepare(Fleurs(root=str(tmp_path), audio_folder=str(tmp_path / "a")), folder=None)
 
 
+def test_a_row_without_audio_is_counted(root: Path, tmp_path: Path) -> None:
+    shard = tmp_path / "hub" / "af_za" / "fleurs-dev.parquet"
+    write_shard(shard, ROWS["af_za", "train"][:2], root / "data" / "af_za" / "audio" / "train")
+    rows, schema = pq.read_table(shard).to_pylist(), pq.read_schema(shard)
+    rows = [{**rows[0], "audio": None}, rows[1], {**rows[0], "audio": {"bytes": None, "path": "gone.wav"}}]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), shard)
+    prepared = prepare(Fleurs(root=str(tmp_path / "hub"), audio_folder=str(tmp_path / "written")), folder=None)
+    assert prepared.manifest["id"].tolist() == ["af_za_11"]
+    assert prepared.skipped["missing audio file"]["examples"] == ["fleurs-dev.parquet, row 1", "af_za_gone"]
+
+
 def test_the_102_languages_are_known_and_distinct() -> None:
     assert len(languages()) == 102
     assert len(set(languages().values())) == 102

@@ -67,6 +67,12 @@ def test_one_language_needs_no_utt2lang(root):
     [
         ("wav.scp", "rec1 sph2pipe -f wav x.sph |\n", r"wav\.scp: rec1 is 'sph2pipe.*format_wav_scp"),
         ("wav.scp", "rec1 raw.ark:17\n", r"rec1 is 'raw\.ark:17'"),
+        ("wav.scp", "rec1 raw.ark:17[0:100]\n", r"rec1 is 'raw\.ark:17\[0:100\]'.*wav-copy"),
+        ("wav.scp", "rec1 raw.ark\n", r"rec1 is 'raw\.ark'"),
+        ("segments", "u1 rec1 0.5 2\nu2 rec1 2 3\nu1 rec1 3 4\n", r"segments: u1 has more than one line\. Take"),
+        ("segments", "u1 rec1 0.5 2\nu2 rec1 nan 3\n", r"segments, line 2: 'u2 rec1 nan 3' is not"),
+        ("segments", "u1 rec1 0.5 inf\n", r"segments, line 1: 'u1 rec1 0\.5 inf' is not"),
+        ("text", "u1 a\0b\n", r"text, line 1: this is not UTF-8"),
         ("wav.scp", "rec2 wav/b.flac\n", r"segments, line 1: recording rec1 has no line"),
         ("segments", "u1 rec1 0.5 2\nu2 rec1 x 3\n", r"segments, line 2: 'u2 rec1 x 3' is not"),
         ("text", "u1 a\nu1 b\n", r"text: u1 has more than one line"),

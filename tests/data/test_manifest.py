@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpus_trees import ListCorpus, utterance, write_wave
 
 from mlsuperb.data import manifest as module
 from mlsuperb.data.corpora.base import Corpus
+from mlsuperb.data.fingerprint import MANIFEST_VERSION, fingerprint
 from mlsuperb.data.manifest import (
-    _fingerprint,
     each_record,
     prepare,
     read_columns,
@@ -122,6 +123,17 @@ def test_no_manifest(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [("text", [1, 2, 3], "text"), ("text", [["a"]] * 3, "text"), ("duration_s", ["1", "2", "3"], "numbers")],
+)
+def test_a_manifest_of_others_with_other_values_is_refused(tmp_path, rows, name, values, kind):
+    table = pa.Table.from_pandas(to_frame(rows).drop(columns=name)).append_column(name, pa.array(values))
+    pq.write_table(table, tmp_path / "m.parquet")
+    with pytest.raises(ValueError, match=rf"m\.parquet has other values than {kind} in {name}"):
+        read_manifest(tmp_path / "m.parquet")
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"split": "valid"}, "split that is none of train, dev, test"),
@@ -209,6 +221,34 @@ def test_what_cannot_be_used_is_counted_by_reason_and_split(tmp_path):
     assert "2 x zero duration [train 2]: none, empty" in str(SkipReport(prepared.skipped))
 
 
+def test_what_lies_at_the_limits_is_not_trained_on_but_is_of_the_vocabulary(tmp_path):
+    """ESPnet cuts what is above 20 s, lists the tokens, and then keeps what lies between 0.1 and 20 s, both excluded."""
+    wave = write_wave(tmp_path / "long.wav", duration_s=22.0)
+    durations = {"a": 0.1, "b": 0.11, "c": 19.99, "d": 20.0, "e": 20.01}
+    rows = [
+        utterance(wave, id=name, split=split, duration_s=length, text=f"text {name}", language=language)
+        for split, language in (("train", "eng"), ("dev", "eng"), ("test", "deu"))
+        for name, length in durations.items()
+    ]
+    for _ in range(2):  # read, and stored
+        prepared = prepare(corpus_of(*rows), folder=tmp_path / "m")
+        assert prepared.manifest.groupby("split")["id"].agg("".join).to_dict() == {
+            "train": "bc",
+            "dev": "bc",
+            "test": "abcde",
+        }
+        assert prepared.texts == [("eng", "d", "text a"), ("eng", "d", "text d")]
+        assert {reason: entry["count"] for reason, entry in prepared.skipped.items()} == {
+            "longer than max_duration_s": 2,
+            "as long as max_duration_s": 2,
+            "not longer than min_duration_s": 2,
+        }
+    assert prepare(corpus_of(*rows, text="optional"), folder=None).texts == []
+    assert (
+        prepare(corpus_of(*rows, max_train_hours=1.0), folder=None).texts == []
+    )  # which hours are taken, is not known there
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -230,6 +270,11 @@ def test_errors(tmp_path):
     with pytest.raises(ValueError, match=r"language of 'a': 'de' is not an ISO.*'deu'.*data\.extra_languages=\[de\]"):
         prepare(corpus_of(utterance(wave, language="de")), folder=None)
     assert len(prepare(corpus_of(utterance(wave, language="de"), extra_languages=["de"]), folder=None).manifest) == 1
+    for bad in ("[de]", "d e"):
+        with pytest.raises(ValueError, match=r"data\.extra_languages: .* cannot be a language code.*another code\.$"):
+            prepare(corpus_of(utterance(wave, language=bad), extra_languages=[bad]), folder=None)
+        with pytest.raises(ValueError, match=r"^language of 'a': .* cannot be a language code"):
+            prepare(corpus_of(utterance(wave, language=bad)), folder=None)
     with pytest.raises(ValueError, match=r"b\.wav has 8000.*\(1 files"):
         prepare(corpus_of(utterance(wave), utterance(other), resample=False), folder=None)
     with pytest.raises(
@@ -382,6 +427,6 @@ def test_a_setting_that_old_manifests_lack_leaves_their_fingerprint(tmp_path):
         "min_duration_s": 0.1, "resample": True, "extra_languages": [], "on_bad": "skip", "given": [], "files": [],
     }  # fmt: skip
     reader = f"{ListCorpus.__module__}.{ListCorpus.__qualname__}"
-    text = json.dumps([1, {"reader": reader, **old}, []], sort_keys=True)
-    assert _fingerprint(ListCorpus(**settings)) == hashlib.sha256(text.encode()).hexdigest()
-    assert _fingerprint(ListCorpus(**settings, text="optional")) != _fingerprint(ListCorpus(**settings))
+    text = json.dumps([MANIFEST_VERSION, {"reader": reader, **old}, []], sort_keys=True)
+    assert fingerprint(ListCorpus(**settings)) == hashlib.sha256(text.encode()).hexdigest()
+    assert fingerprint(ListCorpus(**settings, text="optional")) != fingerprint(ListCorpus(**settings))

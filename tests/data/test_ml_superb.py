@@ -143,6 +143,13 @@ def test_a_transcript_in_another_encoding_is_named(root):
         rows_of(root)
 
 
+def test_a_speaker_named_twice_is_refused(root):
+    with (root / "mls" / "eng" / "utt2spk").open("a") as file:
+        file.write("mls_eng_000001 speaker8\n")
+    with pytest.raises(ValueError, match=r"utt2spk: mls_eng_000001 has more than one line"):
+        rows_of(root)
+
+
 def test_published_lists():
     """ESPnet's README and the paper: 141 and 143 languages, 269 and 271 pairs, 20 x 5 few-shot utterances."""
     eighth, seventh = published_pairs("8th"), published_pairs("7th")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -128,6 +129,75 @@ def test_an_id_cannot_leave_its_folder(root):
     pq.write_table(table, root / "data" / "train-00000-of-00002.parquet")
     with pytest.raises(ValueError, match=r"'\.\./x' cannot be a file name"):
         prepare(corpus_of(root), folder=None)
+
+
+def rewrite(shard, change):
+    """Change each row of a Parquet file."""
+    schema, rows = pq.read_schema(shard), pq.read_table(shard).to_pylist()
+    pq.write_table(pa.Table.from_pylist([change(number, row) for number, row in enumerate(rows)], schema=schema), shard)
+
+
+def test_null_audio_is_counted_as_a_null_text_is(root):
+    rewrite(
+        root / "data" / "train-00000-of-00002.parquet",
+        lambda number, row: {**row, **({"audio": None} if number else {})},
+    )
+    rewrite(
+        root / "data" / "train-00001-of-00002.parquet",
+        lambda number, row: {**row, "audio": {"bytes": None, "path": "gone.wav"}, **({"text": None} if number else {})},
+    )
+    prepared = prepare(corpus_of(root, labels="raw"), folder=None)
+    assert prepared.manifest["id"][prepared.manifest["split"] == "train"].tolist() == ["cv_jpn_000001"]
+    found = {reason: entry["examples"] for reason, entry in prepared.skipped.items()}
+    assert found == {"empty text": ["NST_nor_000001"], "missing audio file": ["fleurs_lug_000001", "cv_nan_000001"]}
+
+
+def test_bytes_that_are_null_with_a_path_are_the_file_there(root):
+    """`datasets` leaves them out where the file lies beside; what was written of an earlier file with this id is not taken."""
+    shard = root / "data" / "dev-00000-of-00001.parquet"
+    prepare(corpus_of(root), folder=None)
+    write_wave(root / "data" / "clips" / "z.flac", duration_s=2.5)
+    rewrite(
+        shard, lambda _, row: {**row, "audio": {"bytes": None, "path": f"clips/{'zy'[row['language'] == 'nno']}.flac"}}
+    )
+    shutil.copy(root / "data" / "clips" / "z.flac", root.parent / "audio" / "dev" / "cv_ory_000002.flac")
+    prepared = prepare(corpus_of(root, labels="raw"), folder=None)
+    (row,) = records(prepared.manifest[prepared.manifest["split"] == "dev"], Utterance)
+    assert (row.id, row.audio, row.duration_s) == ("cv_ory_000002", str(root / "data" / "clips" / "z.flac"), 2.5)
+    assert prepared.skipped["missing audio file"]["examples"] == ["cv_nno_000002"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda shard: shard.write_bytes(b"PAR1 and no more"), "this is no Parquet file that can be read"),
+        (lambda shard: shard.write_bytes(shard.read_bytes()[:-100]), "this is no Parquet file that can be read"),
+        (
+            lambda shard: rewrite(shard, lambda _, row: {**row, "language": None}),
+            r"row 1: 'cv_jpn_000001' has no language",
+        ),
+        (
+            lambda shard: rewrite(shard, lambda _, row: {**row, "id": None}),
+            r"row 1: utterance id None cannot be a file name",
+        ),
+        (
+            lambda shard: pq.write_table(pq.read_table(shard).drop_columns("text"), shard),
+            "has no column 'text'; it has id, language, audio",
+        ),
+        (
+            lambda shard: pq.write_table(
+                pa.table({"id": [1], "language": ["x"], "text": ["x"], "audio": ["x"]}), shard
+            ),
+            "the column 'id' holds int64, not text",
+        ),
+    ],
+)
+def test_damaged_files_are_named(root, change, message):
+    shard = root / "data" / "train-00000-of-00002.parquet"
+    change(shard)
+    with pytest.raises(ValueError, match=message) as caught:
+        prepare(corpus_of(root), folder=None)
+    assert str(caught.value).startswith(str(shard))
 
 
 def test_its_release_is_the_challenge(root, monkeypatch):

@@ -274,6 +274,12 @@ def test_a_list_of_ids_is_dropped_with_its_reasons(tmp_path: Path) -> None:
         f"{IN_DROP_LIST}: music": ["a", "c"],
         IN_DROP_LIST: ["b"],
     }
+    listed.write_text(listed.read_text() + "a\tnoise\n")  # lists of two measures, one after the other
+    assert applied(frame, drop_list=str(listed)) == (kept, report)
+    listed.write_bytes(b"a\tmusic\n\xe4\n")
+    with pytest.raises(ValueError, match=r"drop\.txt, line 2: this is not UTF-8"):
+        applied(frame, drop_list=str(listed))
+    listed.write_text("a\tmusic\nb\n\nc\tmusic\nelsewhere\tnoise\nt\tmusic\n")
     with pytest.raises(ValueError, match=r"has 5 ids, the first of them 'a', and none is of a train or dev utterance"):
         applied(manifest(("x", 5)), drop_list=str(listed))
     with pytest.raises(ValueError, match=r"drop_list=.*gone: there is no such file"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,17 @@ def test_the_whole_is_restricted_by_language(tmp_path: Path) -> None:
         ValueError, match=r"data\.languages=eng\. The corpus has the datasets d and the languages deu, xxx"
     ):
         prepare(Several(corpora=parts, languages=["eng"]), folder=None)
+
+
+def test_texts_of_the_vocabulary_are_those_that_the_restrictions_let_through(tmp_path: Path) -> None:
+    parts: dict[str, Any] = {
+        name: of_rows(tmp_path, name, f"{name}_short", changes={"language": language})
+        for name, language in (("x", "deu"), ("y", "fra"))
+    }
+    for name, part in parts.items():
+        part.given[1] = replace(part.given[1], duration_s=0.05, text=f"short {name}")
+    assert [text for _, _, text in prepare(Several(corpora=parts), folder=None).texts] == ["short x", "short y"]
+    assert prepare(Several(corpora=parts, languages=["fra"]), folder=None).texts == [("fra", "d", "short y")]
 
 
 def test_a_change_in_any_part_makes_the_manifest_anew(tmp_path: Path) -> None:

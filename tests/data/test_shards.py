@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ import soundfile
 from corpus_trees import ListCorpus
 from shar_folders import row, wave_of, write_shar
 
-from mlsuperb.data.audio import audio_info, load_audio
+from mlsuperb.data.audio import load_audio
+from mlsuperb.data.audio_file import audio_info
 from mlsuperb.data.corpora.shar import Shar
 from mlsuperb.data.manifest import Prepared, prepare, records, split_hash, to_frame
 from mlsuperb.data.shard_writing import Sharding, Units, planned, write_shards
@@ -312,6 +314,49 @@ def test_the_language_of_cuts_that_name_none_has_to_be_given(tmp_path: Path) -> 
     with pytest.raises(ValueError, match=r"u1: this cut names no language.*data\.language"):
         loaded(tmp_path)
     assert loaded(tmp_path, language="swa").manifest["language"].tolist() == ["swa"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content[:-30], r"cuts\.000001\.jsonl\.gz: these are no cuts"),
+        (lambda content: b"no gzip", r"cuts\.000001\.jsonl\.gz: these are no cuts"),
+        (lambda content: gzip.compress(b"[1]\n"), r"no cuts .*line 1 is no object with an id"),
+        (lambda content: gzip.compress(b"{\n"), r"000001\.jsonl\.gz: these are no cuts"),
+        (lambda content: changed_cut(content, duration="soon"), r"000001\.jsonl\.gz, line 2: this is no cut .*'soon'"),
+        (lambda content: changed_cut(content, duration=float("nan")), r"line 2: this is no cut .*duration is none"),
+        (
+            lambda content: changed_cut(content, supervisions=[{"text": ["a"], "language": "deu"}]),
+            r"line 2: this is no cut",
+        ),
+        (
+            lambda content: changed_cut(content, supervisions=[{"text": "\ud83d", "language": "deu"}]),
+            r"line 2: this is no cut",
+        ),
+        (lambda content: changed_cut(content, supervisions="deu"), r"line 2: this is no cut"),
+        (lambda content: changed_cut(content, supervisions=[{"language": ["deu"]}]), r"line 2: this is no cut"),
+    ],
+)
+def test_damaged_cuts_are_named_with_their_line(shar: Path, change: Callable[[bytes], bytes], message: str) -> None:
+    cuts = shar / "train/cuts.000001.jsonl.gz"
+    cuts.write_bytes(change(cuts.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        loaded(shar)
+
+
+def changed_cut(content: bytes, **changes: object) -> bytes:
+    """The second of some cuts changed."""
+    cuts = [json.loads(line) for line in gzip.decompress(content).splitlines()]
+    cuts[1] |= changes
+    return gzip.compress("\n".join(map(json.dumps, cuts)).encode())
+
+
+def test_cuts_that_change_in_place_make_a_stored_manifest_stale(shar: Path, tmp_path: Path) -> None:
+    corpus = Shar(root=str(shar))
+    assert prepare(corpus, folder=tmp_path / "m").manifest["language"].tolist() == ["deu"] * 5
+    cuts = shar / "train/cuts.000001.jsonl.gz"
+    cuts.write_bytes(gzip.compress(gzip.decompress(cuts.read_bytes()).replace(b'"deu"', b'"swa"')))
+    assert prepare(corpus, folder=tmp_path / "m").manifest["language"].tolist() == ["deu"] * 3 + ["swa"] * 2
 
 
 def test_a_shard_that_is_cut_short_or_missing_is_named(shar: Path) -> None:

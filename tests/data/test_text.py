@@ -1,6 +1,6 @@
 import pytest
 
-from mlsuperb.data.text import first_language, normaliser, v1, v1_mono
+from mlsuperb.data.text import LanguageTokens, codes_of_tokens, normaliser, v1, v1_mono
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,19 @@ def test_unknown_normaliser() -> None:
     ],
 )
 def test_first_language(hypothesis: str, language: str | None) -> None:
-    assert first_language(hypothesis) == language
+    assert LanguageTokens([]).first(hypothesis) == language
+    assert LanguageTokens(["eng", "org_jpn"]).first(hypothesis) == language
+
+
+def test_codes_of_other_forms_are_found_where_they_are_known() -> None:
+    tokens = LanguageTokens(["en", "zh-CN", "x.y", "jpn"])
+    assert tokens.first("A [en] [jpn]") == "en"
+    assert tokens.first("[xxy] [zh-CN]") == "xxy"  # of ML-SUPERB's form, so it needs not be known
+    assert tokens.first("[x.y] A") == "x.y"
+    assert tokens.first("[xzy] [org_jpn] [en]") == "xzy"
+    assert tokens.first("[org_jpn] [en]") == "en"
+    assert tokens.first("[fr] [x,y] [zh-cn]") is None
+    assert tokens.removed("[en] A [zh-CN][eng]B [fr]") == " A B [fr]"
+    assert tokens.removed_at_start(" [en] A [en]") == " A [en]"
+    assert tokens.removed_at_start(" A [en]") == " A [en]"
+    assert codes_of_tokens(["<unk>", "[", "]", "[]", "A", "[en]", "[org_jpn]"]) == ["en", "org_jpn"]

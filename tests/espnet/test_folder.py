@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from mlsuperb.espnet.folder import choose_weights, only, open_folder, read_weights
+from mlsuperb.espnet.folder import choose_weights, only, open_folder, read_tokens, read_weights
 
 
 @pytest.fixture
@@ -86,3 +87,43 @@ def test_weights_are_read_without_constants(tmp_path: Path) -> None:
     constants = {"frontend.logmel.melmat": torch.zeros(2), "encoder.embed.out.1.pe": torch.zeros(2)}
     torch.save({"module": {"a.weight": torch.ones(2), **constants}}, tmp_path / "mp_rank_00.pth")  # DeepSpeed's
     assert list(read_weights(tmp_path / "mp_rank_00.pth")) == ["a.weight"]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"files": FILES | {1: 2}, "yaml_files": {"s2t_train_config": "../secret.yaml"}},
+        {"files": FILES, "yaml_files": {"s2t_train_config": "SECRET"}},
+        {"files": {"s2t_model_file": "exp/../../w.pth"}, "yaml_files": YAML_FILES},
+    ],
+)
+def test_files_outside_of_the_folder_are_not_read(listed: dict[str, Any], folder: Path) -> None:
+    """They are the user's own, and would be copied into the run."""
+    root = folder.parents[1] / "exp"
+    (root / "exp").symlink_to(root)
+    secret = root.parent / "secret.yaml"
+    secret.write_text("key: secret")
+    (root.parent / "w.pth").write_bytes(b"")
+    named = yaml.safe_load(yaml.safe_dump(listed).replace("SECRET", str(secret)))
+    with pytest.raises(ValueError, match="which are not both there"):
+        open_folder(pack(root, **named))
+    found = open_folder(folder)
+    for name in (str(secret), "../../secret.yaml"):
+        with pytest.raises(ValueError, match="holds no list of tokens"):
+            read_tokens(replace(found, config={"token_list": name}))
+    (folder / "list.txt").write_text("<blank>\na\n")
+    assert read_tokens(replace(found, config={"token_list": "list.txt"})) == ["<blank>", "a"]
+    assert read_tokens(replace(found, config={"token_list": f"{folder}/list.txt"})) == ["<blank>", "a"]
+    (folder / "list.txt").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"list\.txt is no list of tokens in UTF-8"):
+        read_tokens(replace(found, config={"token_list": "list.txt"}))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_weights_that_are_cut_are_one_sentence(as_zip: bool, share: float, folder: Path) -> None:
+    path = folder / "cut.pth"
+    torch.save({"a": torch.zeros(5000)}, path, _use_new_zipfile_serialization=as_zip)
+    path.write_bytes(path.read_bytes()[: round(path.stat().st_size * share)])
+    with pytest.raises(ValueError, match=rf"{path} cannot be read"):
+        read_weights(path)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_checkpoints import write_checkpoint
 from transformers import HubertModel
 
@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "pretraining"))
 from pretraining_runs import labels_of, run, speech_tree
 
 from mlsuperb.adaptation.lora import LoRA
+from mlsuperb.adaptation.qlora import QLoRA
 from mlsuperb.commands.adapters import main
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
@@ -332,3 +333,64 @@ def test_adapters_are_listed(base: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert f"{size:,}" in capsys.readouterr().out
     with pytest.raises(ValueError, match="holds no adapter"):
         main(["list", str(base)])
+
+
+def _cut(folder: Path) -> None:
+    path = folder / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _without_a_half(folder: Path) -> None:
+    tensors = load_file(folder / "adapter_model.safetensors")
+    kept = {name: one for name, one in tensors.items() if "lora_B" not in name}
+    save_file(kept, folder / "adapter_model.safetensors")
+
+
+def _settings(folder: Path, content: Any) -> None:
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | content if isinstance(content, dict) else content))
+
+
+DAMAGES: dict[str, tuple[Any, str]] = {
+    "cut": (_cut, "cannot be read as an adapter"),
+    "halves": (_without_a_half, "has no whole update"),
+    "a list": (lambda folder: _settings(folder, [1]), "holds no JSON object"),
+    "junk": (lambda folder: (folder / "adapter_config.json").write_bytes(b"\xff"), "is not JSON"),
+    "a rank as text": (lambda folder: _settings(folder, {"r": "4"}), "says r='4', which is no rank"),
+    "of a changed base": (lambda folder: _settings(folder, {"init_lora_weights": "pissa"}), "changed first .*pissa"),
+    "more layers": (
+        lambda folder: _settings(folder, {"layer_replication": [[0, 2]]}),
+        "changes more .*layer_replication",
+    ),
+    "more modules": (lambda folder: _settings(folder, {"modules_to_save": ["x"]}), "changes more .*modules_to_save"),
+    "alpha as a list": (lambda folder: _settings(folder, {"lora_alpha": [1]}), "cannot be read as an adapter|is no"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
+def test_damaged_adapters_are_one_sentence_with_their_folder(
+    damage: Any, message: str, base: Path, tmp_path: Path
+) -> None:
+    folder = by_peft(base, tmp_path / "adapter")
+    damage(folder)
+    with pytest.raises(ValueError, match=rf"{folder}.*({message})"):
+        HuggingFace(checkpoint=str(base), adapter=str(folder))
+
+
+def test_updates_that_were_trained_beside_4_bits_are_not_added_to_whole_weights(base: Path, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    upstream = HuggingFace(checkpoint=str(base))
+    adaptation = QLoRA(rank=2, alpha=4, layers="2-3", compute_type="fp32")
+    adaptation.apply(upstream)
+    adaptation.export(upstream, tmp_path)
+    assert Adapter.open(tmp_path).base["quantised"]["bits"] == 4
+    with pytest.raises(ValueError, match=r"trained beside weights of 4 bits \(adaptation=qlora\)"):
+        HuggingFace(checkpoint=str(base), adapter=str(tmp_path))
+
+
+def test_an_adapter_of_the_same_weights_in_another_model_is_refused(base: Path, tmp_path: Path) -> None:
+    run = by_training(base, tmp_path / "run")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+    with pytest.raises(ValueError, match="was trained on"):
+        HuggingFace(checkpoint=str(base), adapter=str(run))

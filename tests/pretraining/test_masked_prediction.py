@@ -337,3 +337,19 @@ def test_predictions_of_special_classes_are_of_no_unit(monkeypatch: pytest.Monke
     assert counts.masked == len(batch.masked_N)
     assert counts.predicted_K.sum() == counts.predicted_K[7] == counts.masked - -(-counts.masked // 3)
     assert counts.figures()["code_perplexity"] == 1
+
+
+def test_an_utterance_without_a_finite_loss_is_named_by_the_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model(upstream := small_hubert()).eval()
+    batch = masked_batch(upstream, [32000, 24000])
+    monkeypatch.setattr(validation, "batches_of_rank", lambda *_: SimpleNamespace(loader=[batch]))
+    encode = model.encode
+
+    def spoilt(given: Any) -> Any:
+        hidden_ND, rest = encode(given)
+        in_second_row_N = torch.arange(len(hidden_ND)) >= given.mask_BF.shape[1]
+        return hidden_ND.masked_fill(in_second_row_N[:, None], torch.nan), rest
+
+    monkeypatch.setattr(model, "encode", spoilt)
+    with pytest.raises(ValueError, match=rf"the loss of the validation is not finite on {batch.ids[1]}\. Look"):
+        validation.by_language(model, None, None, precision="fp32")  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ from mlsuperb.config.compose import compose
 from mlsuperb.pretraining import labels_build
 from mlsuperb.pretraining.head import StoredHead
 from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
+from mlsuperb.runs import classes
 from mlsuperb.runs.run import Run
 from mlsuperb.runs.store import find, read
 from mlsuperb.runtime import ranks
@@ -369,6 +370,7 @@ class Numbered:
 
 def clustered(manifest: pd.DataFrame, **settings: Any) -> Any:
     node = {"_target_": "mlsuperb.pretraining.labelling.LabelSettings", **settings}
+    classes.bring([f"{__name__}.Measured"])
     config: Mapping[str, Any] = {
         "labelling": node, "clustering": {"_target_": f"{__name__}.Measured", "num_units": 8}, "seed": 0,
     }  # fmt: skip

@@ -67,13 +67,32 @@ def test_what_is_wrong_is_named_with_file_and_line(tmp_path, utterance):
         ),
         ((json.dumps({**good, "language": math.nan}) + "\n",), r"line 1: .*NaN is not JSON.*`nan`, quote it"),
         (({**good, "language": None},), r"line 1: language is None, expected str"),
+        (({**good, "language": "[eng]"},), r"line 1: language is '\[eng\]'; a language's code holds no bracket"),
+        (({**good, "predicted_language": "e n"},), r"line 1: predicted_language is 'e n'; .* no white space"),
         (({**good, "start_s": "0"},), r"line 1: start_s is '0', expected float"),
+        ((good, json.dumps(good)[:-1] + ', "hypothesis": "b"}\n'), r"line 2: .*'hypothesis' occurs twice"),
+        (
+            (good, {**good, "hypothesis": "a \ud83d"}),
+            r"line 2: hypothesis is 'a \\ud83d', in which a half of a surrogate",
+        ),
+        (({**good, "hypothesis": ["a"]},), r"line 1: hypothesis is \['a'\], expected str"),
+        ((json.dumps(good).replace("1.0", "1e999") + "\n",), r"line 1: \w+ is not a finite number of seconds"),
+        (("[" * 100_000,), r"line 1: not a JSON object \(it is nested too deeply\)"),
+        (("7\n",), r"line 1: not a JSON object; a hypothesis has"),
     ]
     for rows, message in cases:
         with pytest.raises(ValueError, match=message):
             read_hypotheses(lines(path, *rows))
     with pytest.raises(ValueError, match="there is no file"):
         read_hypotheses(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize(("encoding", "remedy"), [("latin-1", "iconv -f ITS_ENCODING"), ("utf-16", "iconv -f UTF-16")])
+def test_another_encoding_is_named_with_its_line(tmp_path, utterance, encoding, remedy):
+    path = tmp_path / "h.jsonl"
+    path.write_bytes(json.dumps(asdict(utterance("eng", "é", "é")), ensure_ascii=False).encode(encoding))
+    with pytest.raises(ValueError, match=rf"h\.jsonl, line 1: this is not UTF-8 text .*{remedy}"):
+        read_hypotheses(path)
 
 
 def test_one_id_may_stand_in_two_splits(tmp_path, utterance):

@@ -161,6 +161,21 @@ def test_missing_splits_are_null(utterance):
     assert dialect["dev_dialect"]["standard_cer"]["reason"] == "no standard split"
 
 
+def test_the_server_keeps_white_space_of_dialect_references(utterance):
+    """Those of the standard split lose their first word, which joins the others by single spaces."""
+
+    def errors(reference, split):
+        section = score_server([utterance("eng", reference, "[eng] x a b", split=split)])
+        return section["counts"][split]["fleurs"]["eng"]["cer_sum"]
+
+    for reference in ("a  b", "[eng] a  b", "a \u00a0b", "a \u3000b "):
+        assert errors(reference, "dev_dialect") == pytest.approx(5 / 8), reference  # ENG A  B against A B
+        assert errors(reference, "test") == 0.0, reference
+    assert errors("[eng]  a b", "dev_dialect") == pytest.approx(5 / 8)
+    assert errors(" [eng]a b", "dev_dialect") == pytest.approx(3 / 6)
+    assert scored([utterance("eng", "a", "a")], protocols=["challenge_server"])["challenge_server"]["version"] == "2"
+
+
 def test_server_form(utterance):
     """It drops the first word of every text, keeps the language in dialect references, and knows ASCII signs only."""
     ones = [

@@ -46,7 +46,7 @@ def test_missing_values_say_why_and_every_protocol_is_there(ones):
         "Protocol v2 (version 1)",
         "Protocol wer_cer (version 1)",
         "Protocol challenge (version 1)",
-        "Protocol challenge_server (version 1)",
+        "Protocol challenge_server (version 2)",
     ]
     rows = metrics_table(sections.sections["v1"]).rows
     assert ("test", "reserved_*", "n.a.", "no utterance of a reserved language") in rows

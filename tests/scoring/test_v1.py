@@ -7,7 +7,7 @@ from finished_runs import facts, scored
 
 from mlsuperb.data.corpora.ml_superb_release import few_shot_ids
 from mlsuperb.scoring.protocols import v1
-from mlsuperb.scoring.utterances import compared_texts, utterance_counts
+from mlsuperb.scoring.utterances import compared_texts, language_tokens, utterance_counts
 
 
 def counts_of(one, task="asr_lid", **options):
@@ -36,8 +36,9 @@ def test_space_after_the_language_counts_on_both_sides(utterance):
 
 def test_whitespace_runs_are_one_space_and_inner_language_tokens_leave_theirs(utterance):
     one = utterance("eng", " ab \t c\u3000d ", "[eng]  AB  C\u00a0D ")
-    assert compared_texts(one, facts()) == (" AB C D", " AB C D")
-    assert compared_texts(utterance("eng", "ab cd", "[eng] AB [org_jpn] CD"), facts())[1] == " AB  CD"
+    assert compared_texts(one, facts(), language_tokens([one])) == (" AB C D", " AB C D")
+    other = utterance("eng", "ab cd", "[eng] AB [org_jpn] CD")
+    assert compared_texts(other, facts(), language_tokens([other]))[1] == " AB  CD"
 
 
 def test_empty_reference_makes_insertions_only(utterance):
@@ -54,6 +55,30 @@ def test_unk_is_five_characters(utterance):
     # sclite ignores case: the u of <unk> is the U of the reference, so it saves a substitution
     found = counts_of(utterance("eng", "u", "<unk>"), task="asr")
     assert (found.substitutions, found.insertions) == (0, 4)
+
+
+def test_sclites_word_for_nothing_costs_nothing(utterance):
+    """`@` in a hypothesis, and in a reference that keeps its punctuation (SCTK, `src/sclite/word.c`)."""
+    found = counts_of(utterance("eng", "ab", "@A@X@"), task="asr")
+    assert (found.reference_length, found.substitutions, found.errors) == (2, 1, 1)
+    for reference, output, errors in (
+        ("a@b", "a@b", 0),
+        ("a@b", "ab", 0),
+        ("a@b", "@axb", 1),
+        ("@", "", 0),
+        ("@", "b", 1),
+    ):
+        found = counts_of(utterance("eng", reference, output), task="asr", normaliser="raw")
+        assert (found.reference_length, found.errors) == (len(reference.replace("@", "")), errors)
+    assert counts_of(utterance("eng", "a@b", "[eng] a@b"), normaliser="raw").errors == 0
+
+
+def test_alternatives_are_told(utterance, caplog):
+    ones = [utterance("eng", "ab", "AB"), utterance("eng", "ab", "{A/B}")]
+    assert counts_of(ones[0], task="asr").errors == 0
+    assert caplog.text == ""
+    utterance_counts(ones, facts("asr"))
+    assert "1 of 2 utterances hold a brace, which sclite would read as the beginning of alternatives" in caplog.text
 
 
 def test_only_ascii_case_is_ignored(utterance):

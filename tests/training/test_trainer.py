@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -367,3 +368,96 @@ def test_linear_decay_is_fairseqs() -> None:
     assert factors[8:] == pytest.approx([(100 - update) / 92 for update in range(8, 101)])
     assert LinearDecay(warmup=0, final=0.5)(0, 10) == 1
     assert LinearDecay(warmup=0, final=0.5)(10, 10) == 0.5
+
+
+ACCELERATES = {
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "3",
+    "ACCELERATE_DYNAMO_BACKEND": "EAGER",
+    "ACCELERATE_USE_DEEPSPEED": "true",
+    "ACCELERATE_USE_MEGATRON_LM": "true",
+    "ACCELERATE_USE_FSDP": "true",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "true",
+    "ACCELERATE_MIXED_PRECISION": "bf16",
+    "ACCELERATE_TORCH_DEVICE": "meta",
+}
+
+
+@pytest.mark.parametrize("given", [*({name: value} for name, value in ACCELERATES.items()), ACCELERATES])
+def test_the_environment_of_accelerate_trains_nothing(
+    given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected, _ = fit(tmp_path / "without")
+    assert "in the environment" not in caplog.text
+    monkeypatch.setenv("ACCELERATE_DYNAMO_MODE", "default")  # as `accelerate launch` sets it unasked
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    found, _ = fit(tmp_path / "with")
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(tensor, found.state_dict()[name]), name
+    listed = ", ".join(f"{name}={value}" for name, value in sorted(given.items()))
+    assert f"{listed} in the environment has no effect here" in caplog.text
+
+
+@pytest.mark.parametrize("figure", ["valid_loss", "valid_other"])
+def test_a_validation_that_is_not_finite_ends_the_training_at_once(figure: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"the validation has no finite result: {figure} is nan\. Look"):
+        fit(tmp_path, validate=lambda: {"valid_loss": 1.0, "valid_other": 2.0, figure: math.nan})
+    assert not (tmp_path / MODEL_FILE).exists()
+
+
+def _interrupted(folder: Path, *, after: int = 14) -> list[Path]:
+    """The checkpoints of a training that was killed, the newest first; an older one beside it, as a kill can leave it."""
+
+    def dying_stream(start: int) -> Iterator[Batch]:
+        yield from islice(stream(start), after - start)
+        raise Killed
+
+    with pytest.raises(Killed):
+        fit(folder, batches=partial(dying_stream))
+    (newest,) = (folder / "checkpoints").iterdir()
+    return [newest]
+
+
+@pytest.mark.parametrize("name", ["state.pt", "weights.safetensors"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_checkpoint_that_was_cut_is_one_sentence(name: str, share: float, tmp_path: Path) -> None:
+    (newest,) = _interrupted(tmp_path)
+    content = (newest / name).read_bytes()
+    (newest / name).write_bytes(content[: round(len(content) * share)])
+    message = rf"the checkpoint {newest} is damaged \({name}.*\), and there is no older one.*remove {newest.parent}"
+    with pytest.raises(ValueError, match=message):
+        fit(tmp_path)
+    (newest / name).unlink()
+    with pytest.raises(ValueError, match=rf"the checkpoint {newest} is damaged"):
+        fit(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["state.pt", "weights.safetensors"])
+def test_an_older_whole_checkpoint_is_taken(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole, expected = fit(tmp_path / "whole")
+    (older,) = _interrupted(tmp_path / "killed", after=7)
+    kept = Path(shutil.copytree(older, tmp_path / "kept"))
+    (newest,) = _interrupted(tmp_path / "killed")
+    shutil.copytree(kept, older)
+    (newest / name).write_bytes((newest / name).read_bytes()[:100])
+    found, progress = fit(tmp_path / "killed")
+    assert f"the checkpoint {newest} is damaged" in caplog.text
+    assert f"is passed over: the training goes on from {older}" in caplog.text
+    assert progress.history == expected.history
+    for key, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, found.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("content", [[1], {"progress": {}}, torch.zeros(3)])
+def test_a_state_that_is_none_is_one_sentence(content: object, tmp_path: Path) -> None:
+    (newest,) = _interrupted(tmp_path)
+    torch.save(content, newest / "state.pt")
+    with pytest.raises(ValueError, match=rf"{newest / 'state.pt'} cannot be read \(it holds no state of a training\)"):
+        fit(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"iteration": 1, "who": 2}', "{"])
+def test_a_record_of_a_training_that_is_damaged_is_one_sentence(content: str, tmp_path: Path) -> None:
+    (tmp_path / "training.json").write_text(content)
+    with pytest.raises(ValueError, match=r"training\.json (is not JSON|holds no JSON|does not hold what it should)"):
+        Progress.load(tmp_path / "training.json")

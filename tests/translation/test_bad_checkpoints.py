@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -22,8 +23,10 @@ from mlsuperb.translation.lengths import leave_out_long, refuse_long_speech
 from mlsuperb.translation.model import CrossEntropy, TranslationModel
 from mlsuperb.translation.seamless import SeamlessM4T, SeamlessTranslator
 from mlsuperb.translation.seamless_new import NewSeamless
+from mlsuperb.translation.start import refuse_other_weights
 from mlsuperb.translation.translator import Translator
 from mlsuperb.translation.whisper import Whisper
+from mlsuperb.upstreams.sources import sha256
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +119,74 @@ def test_a_tokenizer_without_whispers_tokens_is_refused(copied: Callable[[str], 
     WhisperTokenizer(vocab={letter: number for number, letter in enumerate("abc")}, merges=[]).save_pretrained(folder)
     with pytest.raises(ValueError, match=r"its tokenizer has no token for <\|notimestamps\|>.*not that of a Whisper"):
         Whisper(checkpoint=str(folder), parts=["speech"])
+
+
+PUBLISHED = {"v1": SeamlessM4T, "whisper": Whisper}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_an_adapter_beside_the_weights_is_refused(name: str, copied: Callable[[str], Path]) -> None:
+    folder = copied(name)
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(ValueError, match=r"model\.checkpoint=.* also holds an adapter"):
+        PUBLISHED[name](checkpoint=str(folder), parts=["speech"])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
+def test_audio_that_cannot_be_prepared_so_is_refused(file: str, name: str, copied: Callable[[str], Path]) -> None:
+    folder = copied(name)
+    asked = {"feature_size": 13}
+    (folder / file).write_text(json.dumps({"feature_extractor": asked} if file.startswith("processor") else asked))
+    with pytest.raises(ValueError, match=rf"{file} says feature_size=13, but only feature_size=80"):
+        PUBLISHED[name](checkpoint=str(folder), parts=["speech"])
+
+
+@pytest.mark.parametrize(
+    "content", ["junk", "[]", "{}", '{"version": "1.0"}', '{"model": {"type": "BPE", "vocab": 3}}']
+)
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_tokenizer_that_is_junk_is_one_sentence(name: str, content: str, copied: Callable[[str], Path]) -> None:
+    folder = copied(name)
+    (folder / "tokenizer.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"model\.checkpoint={folder}"):
+        PUBLISHED[name](checkpoint=str(folder), parts=["speech"])
+
+
+def test_languages_that_are_no_table_are_refused(copied: Callable[[str], Path]) -> None:
+    folder = copied("v1")
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"text_decoder_lang_to_code_id": ["deu"]}))
+    with pytest.raises(ValueError, match="names no language"):
+        SeamlessM4T(checkpoint=str(folder), parts=["text"])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_a_model_writes_by_is_recorded(name: str, copied: Callable[[str], Path], tmp_path: Path) -> None:
+    """Weights of the same hashes write other words by another tokenizer, search settings or sizes."""
+    folder = copied(name)
+    then = dict(PUBLISHED[name](checkpoint=str(folder), parts=["speech"]).record())
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model.json").write_text(json.dumps(then))
+    changes = {
+        "tokenizer": ("tokenizer.json", {"more": 1}),
+        "generation": ("generation_config.json", {"repetition_penalty": 2.0}),
+        "config": ("config.json", {"activation_function": "gelu_new"}),
+    }
+    for key, (file, change) in changes.items():
+        before = (folder / file).read_text()
+        (folder / file).write_text(json.dumps(json.loads(before) | change))
+        now = PUBLISHED[name](checkpoint=str(folder), parts=["speech"]).record() if key != "tokenizer" else None
+        now = now or then | {key: {"tokenizer.json": sha256(folder / file)}}
+        assert {one for one in then if then[one] != now[one]} == {key}
+        with pytest.raises(ValueError, match=rf"the model of .*run has changed since training \({key} "):
+            refuse_other_weights(run, now)
+        older = {one: value for one, value in then.items() if one not in changes}
+        (run / "model.json").write_text(json.dumps(older))
+        refuse_other_weights(run, now)  # of a run from before this was recorded
+        (run / "model.json").write_text(json.dumps(then))
+        (folder / file).write_text(before)
 
 
 def rows(durations_s: list[float], texts: list[str]) -> pd.DataFrame:

@@ -120,6 +120,13 @@ def test_a_missing_tier_is_answered_with_those_that_are_there(tmp_path: Path) ->
         read_phones(tmp_path, tier="phone")
 
 
+def test_two_tiers_of_one_name_are_refused(tmp_path: Path) -> None:
+    """As of two speakers: the last of them would be taken."""
+    (tmp_path / "utt1.TextGrid").write_text(LONG.replace('"words"', '"phones"'), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"has 2 interval tiers 'phones'; it has 'phones', 'phones'"):
+        read_phones(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -160,6 +167,9 @@ def test_label_files_of_festival_and_xwaves(tmp_path: Path) -> None:
         ({"phones.tsv": "u\t0.2\t0.1\ta\n"}, "run backwards"),
         ({"phones.tsv": "u\t0\t0.1\ta\nv\t0\t0.1\ta\nu\t0.1\t0.2\ta\n"}, "the phones of u twice"),
         ({"phones.tsv": "id\tstart\tend\tphone\n"}, "holds no phones"),
+        ({"phones.tsv": "u\tO.0\t0.1\ta\nu\t0.1\t0.2\tb\n"}, "line 1: .* is no phone"),  # no header
+        ({"phones.tsv": "u\tnan\t0.1\ta\n"}, "line 1: .* is no phone"),
+        ({"phones.tsv": "u\t0\t0.1\ta\tb\n"}, "line 1: .* is no phone"),
         ({"u.lab": "0.1 a\n"}, "no line of a label file"),
         ({"u.lab": "0.1 125 a\n", "phones.tsv": "u\t0\t0.1\ta\n"}, "only one of them"),
         ({}, "holds no phones. Give a table or a folder"),

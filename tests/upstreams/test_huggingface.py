@@ -20,6 +20,7 @@ from tiny_checkpoints import FAMILIES, save
 from mlsuperb.upstreams.base import size_and_type
 from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
+from mlsuperb.upstreams.sources import config_digest
 
 WAVE_FAMILIES = [family for family in FAMILIES if family != "w2v_bert"]
 
@@ -126,6 +127,7 @@ def test_record_says_what_was_loaded(checkpoints: dict[str, Path]) -> None:
         "revision": "v1",
         "commit": None,
         "sha256": {"model.safetensors": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()},
+        "config": config_digest(json.loads((folder / "config.json").read_text())),
         "do_normalize": True,
         "do_normalize_source": "preprocessor_config.json",
         "num_parameters": model.num_parameters() - model.config.hidden_size,  # without masked_spec_embed

@@ -76,7 +76,7 @@ def test_only_the_conformer_is_kept(family: str, checkpoints: dict[str, Path]) -
     found = upstream.model.state_dict()
     assert found.keys() == kept.keys()
     assert all(torch.equal(value, kept[name]) for name, value in found.items())
-    assert set(upstream.record()) == {"checkpoint", "revision", "commit", "sha256", "num_parameters", "dtype"}
+    assert set(upstream.record()) == {"checkpoint", "revision", "commit", "sha256", "config", "num_parameters", "dtype"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -128,7 +128,7 @@ def test_other_wrappings_of_the_encoder_are_read(model_class: type, tmp_path: Pa
 def test_record_and_positions_that_are_no_parameter(checkpoints: dict[str, Path]) -> None:
     upstream = Whisper(checkpoint=str(checkpoints["whisper"]), revision="v1")
     record = upstream.record()
-    assert set(record) == {"checkpoint", "revision", "commit", "sha256", "num_parameters", "dtype"}
+    assert set(record) == {"checkpoint", "revision", "commit", "sha256", "config", "num_parameters", "dtype"}
     assert set(record["sha256"]) == {"model.safetensors"}
     original = WhisperEncoder(SUPERVISED["whisper"][1])
     assert record["num_parameters"] == original.num_parameters() - original.embed_positions.weight.numel()

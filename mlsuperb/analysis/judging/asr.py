@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from mlsuperb.runtime.messages import one_line, some
 from mlsuperb.types import SAMPLE_RATE_HZ
-from mlsuperb.upstreams.checkpoint import hash_files, local_folder
+from mlsuperb.upstreams.sources import hash_files, local_folder, refuse_adapter
 
 _REMEDY = (
     "Give the id of a model on the Hugging Face hub (owner/name) or a folder written by save_pretrained, with the files of its "
@@ -45,36 +46,62 @@ class Recogniser(Protocol):
         ...
 
 
+class _UnfitError(ValueError):
+    """A model that was read, and cannot judge."""
+
+
 def load_recogniser(checkpoint: str, *, revision: str = "main", batch_size: int, device: torch.device) -> Recogniser:
     """The ASR model in a checkpoint of transformers.
 
     Raises:
-        ValueError: it cannot be read, lacks weights, or is no CTC model and no Whisper.
+        ValueError: it cannot be read, lacks weights, holds a LoRA adapter, too, or is no CTC model and no Whisper.
     """
+    folder = local_folder(checkpoint)
+    if folder is None or folder.is_dir():
+        refuse_adapter(folder or checkpoint, revision, setting="--asr")
+    try:
+        config, *parts = _read(checkpoint, pretrained_model_name_or_path=str(folder or checkpoint), revision=revision)
+    except _UnfitError:
+        raise
+    except OSError as error:
+        raise ValueError(f"--asr {checkpoint} could not be read: {one_line(error)} {_REMEDY}") from error
+    except Exception as error:  # there is no end to what transformers raises at files that cannot be
+        raise ValueError(
+            f"--asr {checkpoint} could not be read ({type(error).__name__}: {one_line(error)[:300]}). {_REMEDY}"
+        ) from error
+    record = {"checkpoint": checkpoint, "revision": None if folder else revision, "model_type": config.model_type}
+    record |= {"commit": getattr(config, "_commit_hash", None), "sha256": _hashes(folder) if folder else None}
+    kind = Whisper if config.model_type == "whisper" else Ctc
+    parts[0].eval().to(device)
+    return kind(*parts, record=record | {"decoding": "greedy"}, batch_size=batch_size)
+
+
+def _read(checkpoint: str, **given: Any) -> tuple[Any, Any, Any, Any]:
+    """Configuration, model, feature extractor and tokenizer."""
     from transformers import AutoConfig, AutoFeatureExtractor, AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
 
-    folder = local_folder(checkpoint)
-    given = {"pretrained_model_name_or_path": str(folder or checkpoint), "revision": revision}
-    try:
-        config = AutoConfig.from_pretrained(**given)
-        kinds = [config.model_type == "whisper", config.model_type in MODEL_FOR_CTC_MAPPING_NAMES]
-        if not any(kinds):
-            raise ValueError(
-                f"--asr {checkpoint} is a model of type {config.model_type!r}; a judge can be one of {_SUPPORTED}."
-            )
-        model = _model(given, whisper=kinds[0])
-        parts = (
-            model.eval().to(device),
-            AutoFeatureExtractor.from_pretrained(**given),
-            AutoTokenizer.from_pretrained(**given),
+    given["trust_remote_code"] = False
+    config = AutoConfig.from_pretrained(**given)
+    if config.model_type != "whisper" and config.model_type not in MODEL_FOR_CTC_MAPPING_NAMES:
+        raise _UnfitError(
+            f"--asr {checkpoint} is a model of type {config.model_type!r}; a judge can be one of {_SUPPORTED}."
         )
-    except OSError as error:
-        raise ValueError(f"--asr {checkpoint} could not be read: {one_line(error)} {_REMEDY}") from error
-    sha256 = hash_files(folder, "model*.safetensors", "pytorch_model*.bin") if folder else None
-    record = {"checkpoint": checkpoint, "revision": None if folder else revision, "model_type": config.model_type}
-    record |= {"commit": getattr(config, "_commit_hash", None), "sha256": sha256, "decoding": "greedy"}
-    return (Whisper if kinds[0] else Ctc)(*parts, record=record, batch_size=batch_size)
+    if getattr(config, "_attn_implementation", None) not in (
+        None,
+        "eager",
+        "sdpa",
+    ):  # others are packages, or code of a hub
+        given["attn_implementation"] = "eager"
+    model = _model(given, whisper=config.model_type == "whisper")
+    given.pop("attn_implementation", None)
+    return config, model, AutoFeatureExtractor.from_pretrained(**given), AutoTokenizer.from_pretrained(**given)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """sha256 of the weights, those of languages (MMS) included."""
+    kinds = (("model*.safetensors", "pytorch_model*.bin"), ("adapter.*.safetensors",), ("adapter.*.bin",))
+    return {name: digest for patterns in kinds for name, digest in hash_files(folder, *patterns).items()}
 
 
 def _model(given: Mapping[str, Any], *, whisper: bool) -> Any:
@@ -83,7 +110,7 @@ def _model(given: Mapping[str, Any], *, whisper: bool) -> Any:
     kind: Any = AutoModelForSpeechSeq2Seq if whisper else AutoModelForCTC
     model, info = kind.from_pretrained(**given, dtype=torch.float32, weights_only=True, output_loading_info=True)
     if missing := sorted(info["missing_keys"]):
-        raise ValueError(
+        raise _UnfitError(
             f"--asr {given['pretrained_model_name_or_path']} lacks {len(missing)} weights ({some(missing)}), which would be "
             "random: it was not trained for ASR, or is cut short. Give a checkpoint that was."
         )

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mlsuperb.data.audio import audio_info, load_audio
-from mlsuperb.data.corpora.tables import read_table
+from mlsuperb.data.audio import load_audio
+from mlsuperb.data.audio_file import audio_info
+from mlsuperb.data.corpora.tables import read_columns
 from mlsuperb.data.languages import language_problems
 from mlsuperb.data.manifest import read_manifest, records
 from mlsuperb.runtime.messages import some
@@ -69,7 +70,7 @@ def read_references(path: Path, *, language: str | None, split: str, num: int | 
     """
     if path.suffix == ".parquet":
         return references_of(read_manifest(path), split=split, language=language, num=num)
-    table = read_table(path)
+    table, names = read_columns(path, (*_IDS, "text", "language"))
     known = next((name for name in _IDS if name in table.columns), None)
     said = "language" in table.columns
     lacking = [
@@ -79,7 +80,7 @@ def read_references(path: Path, *, language: str | None, split: str, num: int | 
     ]
     if lacking:
         raise ValueError(
-            f"{path} lacks the column {' and the column '.join(lacking)}; it has {', '.join(table.columns)}. References are a "
+            f"{path} lacks the column {' and the column '.join(lacking)}; it has {', '.join(names)}. References are a "
             "table with a header and one row per utterance."
         )
     languages = table["language"] if said else language

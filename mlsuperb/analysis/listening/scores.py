@@ -71,7 +71,11 @@ def read_ratings(paths: Sequence[Path], key: Mapping[str, Any]) -> pd.DataFrame:
         if not path.is_file():
             problems.append(f"{path}: there is no such file")
             continue
-        table = read_table(path)
+        try:
+            table = read_table(path)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
         problem = next((text for check, text in _checks(key) if check(table)), None)
         if problem:
             problems.append(f"{path}: {problem}")

@@ -199,7 +199,7 @@ def _utterances(sides: Sequence[_Side], *, sounds: SoundBox) -> Section:
         for pair in new:
             counts = (pair.first_counts, pair.second_counts)
             aligned = [
-                aligned_output(one, facts, who=other.name, about=rate_text(count, facts))
+                aligned_output(one, facts, other.run.language_tokens, who=other.name, about=rate_text(count, facts))
                 for other, found in outputs
                 for one, count in [found[pair.first.id]]
             ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +15,11 @@ from typing import Any
 
 import soundfile
 
-from mlsuperb.data.audio import file_of, load_audio
+from mlsuperb.data.audio import files_of, load_audio
 from mlsuperb.types import SAMPLE_RATE_HZ
 
 MAX_S = 20.0  # of one utterance
 MAX_BYTES = 6_000_000  # of one page, before base64 adds a third
-_PIECES = "pieces:"  # `mlsuperb.data.audio.joined`
 
 
 class SoundBox:
@@ -104,8 +102,7 @@ def _named_roots(data: Mapping[str, Any]) -> Iterator[Path]:
 def _root_of(audio: str, roots: Mapping[Path, Path]) -> Path | None:
     """The root that all files of an utterance's audio lie in, wherever links lead; None where there is none."""
     try:
-        places = [one[0] for one in json.loads(audio.removeprefix(_PIECES))] if audio.startswith(_PIECES) else [audio]
-        files = [os.path.realpath(file_of(place)) for place in places]
+        files = [os.path.realpath(file) for file in files_of(audio)]
     except (ValueError, TypeError, LookupError):
         return None
     return next((root for root, real in roots.items() if all(Path(file).is_relative_to(real) for file in files)), None)

@@ -9,7 +9,7 @@ from mlsuperb.analysis.report.alignment import align
 from mlsuperb.analysis.report.blocks import Aligned, Block, Example, Examples, Note, Section
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.runs import LoadedRun
-from mlsuperb.data.text import first_language
+from mlsuperb.data.text import LanguageTokens
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.utterances import compared_texts
 from mlsuperb.types import Hypothesis, TaskFacts
@@ -63,7 +63,7 @@ def _list(run: LoadedRun, places: Sequence[int], *, title: str, sounds: SoundBox
     facts = run.result.facts
     made = []
     for one, count in [(run.hypotheses[place], run.counts[place]) for place in places]:
-        aligned = (aligned_output(one, facts),)
+        aligned = (aligned_output(one, facts, run.language_tokens),)
         made.append(example(one, heading=rate_text(count, facts), aligned=aligned, sounds=sounds))
     return Examples(title=title, examples=tuple(made))
 
@@ -75,12 +75,14 @@ def rate_text(count: Counts, facts: TaskFacts) -> str:
     return "no reference" if count.error_rate is None else f"{count.error_rate:.0f} % errors"
 
 
-def aligned_output(one: Hypothesis, facts: TaskFacts, *, who: str = "", about: str = "") -> Aligned:
-    """One output under its reference, with the language it names. `about`: further facts."""
-    named = first_language(one.hypothesis) or "none"
+def aligned_output(
+    one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens, *, who: str = "", about: str = ""
+) -> Aligned:
+    """One output under its reference, with the language it names. `tokens`: of its run; `about`: further facts."""
+    named = tokens.first(one.hypothesis) or "none"
     if not facts.has_text:
         return align(one.language, named, who=who, facts=about)
-    reference, output = (text.strip() for text in compared_texts(one, facts))
+    reference, output = (text.strip() for text in compared_texts(one, facts, tokens))
     if facts.has_language:
         language = f"language {one.language}, named {named}" + ("" if named == one.language else " (wrong)")
         about = f"{about}; {language}" if about else language

@@ -15,12 +15,14 @@ from typing import Any, Literal
 
 from pydantic import PositiveFloat
 
-from mlsuperb.data.audio import EXTENSIONS
+from mlsuperb.data.audio_file import EXTENSIONS
 from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.runtime.lines import is_text
 from mlsuperb.types import Utterance
 
 NO_AUDIO = "file without the extension of an audio format"
+NOT_UTF8 = "file name that is not UTF-8"
 MISPLACED = "audio file outside <dataset>/<language>/"
 
 
@@ -57,7 +59,9 @@ class AudioTree(Corpus):
         for folder, parts, names in self._folders():
             for name in names:
                 utterance_id = "/".join((*parts, name))
-                if os.path.splitext(name)[1].lower() not in EXTENSIONS:
+                if not is_text(utterance_id):
+                    skipped.add(NOT_UTF8, os.fsencode(utterance_id).decode(errors="replace"))
+                elif os.path.splitext(name)[1].lower() not in EXTENSIONS:
                     skipped.add(NO_AUDIO, utterance_id)
                 elif len(parts) < 2:
                     skipped.add(MISPLACED, utterance_id)

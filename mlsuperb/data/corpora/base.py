@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages, some, with_durations
-from mlsuperb.data.languages import language_problems
+from mlsuperb.data.languages import extra_problems, language_problems
 from mlsuperb.data.preparation import Preparation
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
@@ -24,6 +24,7 @@ TO_THE_END_S = float("nan")  # a raw row's duration where only the audio file kn
 
 EMPTY_TEXT = "empty text"
 TOO_LONG = "longer than max_duration_s"
+AS_LONG = "as long as max_duration_s"
 TOO_SHORT = "not longer than min_duration_s"
 BEYOND_HOURS = "beyond max_train_hours"
 
@@ -79,12 +80,17 @@ class Corpus(Reader):
             last no longer than this, so that a smaller set is always a part of a larger one.
         hours_seed: take them in an order that is drawn by this seed instead (`+data.hours_seed=0`): a corpus that is sorted by
             speaker would give few of them. A smaller set is a part of a larger one of the same seed.
-        max_duration_s: train and dev utterances above this are dropped (ML-SUPERB: 20 s); test is never filtered.
-        min_duration_s: train and dev utterances of no more than this are dropped (ESPnet's `asr.sh`: 0.1 s).
+        max_duration_s: train and dev utterances of this or more are dropped (ML-SUPERB: 20 s); test is never filtered.
+        min_duration_s: train and dev utterances of no more than this are dropped (ESPnet's `asr.sh`: 0.1 s). Texts of such short
+            ones, and of those of just `max_duration_s`, count for the vocabulary: ML-SUPERB's data preparation keeps them, and
+            `asr.sh` drops them (stage 4) when it has listed the tokens.
         resample: convert files with another rate than 16 kHz when they are read; false makes such a file an error.
         extra_languages: codes outside ISO 639-3 to allow.
         on_bad: what to do about audio that is missing, unreadable or too short for its segment: count it and go on, or
             stop.
+        decode: decode compressed audio and floats when the corpus is prepared, once, so that damage behind a sound header is
+            found then (`+data.decode=false`: the run that comes upon it stops). On one core an hour of FLAC or MP3 takes 2 s,
+            of Vorbis 4 s, of Opus 13 s.
         text: `required` drops and counts utterances without a transcript; `optional` keeps them with an empty one (speech
             for pre-training), and then no file or column of transcripts is needed.
         preparation: what is done to the usable utterances before pre-training (`+data/preparation=mhubert_147`). Its limits
@@ -105,6 +111,7 @@ class Corpus(Reader):
     resample: bool = True
     extra_languages: Codes = field(default_factory=list)
     on_bad: Literal["skip", "error"] = "skip"
+    decode: bool = True
     text: Literal["required", "optional"] = "required"
     preparation: Preparation | None = None
 
@@ -125,9 +132,7 @@ class Corpus(Reader):
             frame = skipped.drop(frame, frame["text"].str.strip() == "", EMPTY_TEXT)
         frame = self._with_durations(frame, skipped)
         if self.preparation is None:
-            filtered = frame["split"].isin(FILTERED_SPLITS)
-            frame = skipped.drop(frame, filtered & (frame["duration_s"] > self.max_duration_s), TOO_LONG)
-            frame = skipped.drop(frame, filtered[frame.index] & (frame["duration_s"] <= self.min_duration_s), TOO_SHORT)
+            frame = self._within_limits(frame, skipped)
         if self.max_train_hours is not None:
             train = frame[frame["split"] == "train"]
             if self.hours_seed is not None:
@@ -136,9 +141,23 @@ class Corpus(Reader):
             frame = skipped.drop(frame, frame.index.isin(hours.index[hours > self.max_train_hours]), BEYOND_HOURS)
         return self._prepared(frame, skipped)
 
+    def _within_limits(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
+        """The rows of a length that is trained on, and those of the other splits."""
+        duration_s, filtered = frame["duration_s"], frame["split"].isin(FILTERED_SPLITS)
+        at_limits = {AS_LONG: duration_s == self.max_duration_s, TOO_SHORT: duration_s <= self.min_duration_s}
+        if self.text == "required" and self.max_train_hours is None:  # which hours are taken is not known yet
+            unused = frame[at_limits[AS_LONG] | at_limits[TOO_SHORT]]
+            rows = unused[unused["split"] == "train"][["language", "dataset", "text"]]
+            skipped.texts += rows.itertuples(index=False, name=None)
+        for reason, mask in ({TOO_LONG: duration_s > self.max_duration_s} | at_limits).items():
+            frame = skipped.drop(frame, (filtered & mask)[frame.index], reason, by_audio=True)
+        return frame
+
     def _with_durations(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
-        """The rows whose audio can be used, with their durations filled in, by the headers of all files."""
-        return with_durations(frame, skipped, resample=self.resample, refuse_bad=self.on_bad == "error")
+        """The rows whose audio can be used, with their durations filled in, by a look at all files."""
+        return with_durations(
+            frame, skipped, resample=self.resample, refuse_bad=self.on_bad == "error", decode=self.decode
+        )
 
     def _prepared(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
         """The rows after the preparation, if there is one.
@@ -221,7 +240,8 @@ class Corpus(Reader):
     def problems(cls, **settings: Any) -> list[str]:
         extra = settings.get("extra_languages") or ()
         pairs = settings.get("pairs") or []
-        found = language_problems(settings.get("languages") or (), setting="data.languages", extra=extra)
+        found = extra_problems(extra, group="data")
+        found += language_problems(settings.get("languages") or (), setting="data.languages", extra=extra)
         bad_pairs = [pair for pair in pairs if len(pair) != 2]
         found += [f"data.pairs: {pair!r} is not a [language, dataset] pair." for pair in bad_pairs]
         if not bad_pairs:

@@ -24,13 +24,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
 from pydantic import PositiveFloat
 
+from mlsuperb.data.checks import MISSING_AUDIO
 from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
-from mlsuperb.data.corpora.ml_superb_hf import write_audio
-from mlsuperb.data.corpora.tables import read_lines
+from mlsuperb.data.corpora.embedded import Row, path_of, rows_with_audio
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.runtime.lines import read_lines
 from mlsuperb.types import Utterance
 
 DATASET, SPLITS = "fleurs", ("train", "dev", "test")
@@ -122,7 +122,7 @@ class Fleurs(Corpus):
         """(file name, path of the audio, transcript) of every utterance."""
         if shards := _shards(folder, split):
             for shard in shards:
-                yield from self._shard(shard, Path(os.path.abspath(self.audio_folder)) / folder.name / split)
+                yield from self._shard(shard, split, skipped)
         elif (folder / f"{split}.tsv").is_file():
             yield from self._table(folder, split)
         else:
@@ -146,11 +146,14 @@ class Fleurs(Corpus):
                 _, name, raw, normalised, *_ = fields
                 yield name, os.path.abspath(audio / name), (raw if self.transcript == "raw" else normalised).strip()
 
-    def _shard(self, shard: Path, folder: Path) -> Iterator[tuple[str, str, str]]:
-        write_audio(shard, folder, columns=("audio",), name=_audio_name)
+    def _shard(self, shard: Path, split: str, skipped: SkipReport) -> Iterator[tuple[str, str, str]]:
         text = "raw_transcription" if self.transcript == "raw" else "transcription"
-        for row in pq.ParquetFile(shard).read(columns=[text, "audio.path"]).to_pylist():  # without the bytes
-            yield (name := _audio_name(row)), str(folder / name), (row[text] or "").strip()
+        folder = Path(os.path.abspath(self.audio_folder), shard.relative_to(_base(Path(self.root))).parts[0], split)
+        for number, row, audio in rows_with_audio(shard, folder, texts=(text,), name=_audio_name):
+            if (name := _audio_name(row)) is None:
+                skipped.add(MISSING_AUDIO, f"{shard.name}, row {number}", split=split)
+            else:
+                yield name, audio, (row[text] or "").strip()
 
 
 def _base(root: Path) -> Path:
@@ -169,15 +172,17 @@ def _shards(folder: Path, split: str) -> list[Path]:
     return found
 
 
-def _audio_name(row: dict[str, Any]) -> str:
-    """The file name of a row of a Parquet file.
+def _audio_name(row: Row) -> str | None:
+    """The file name of a row of a Parquet file; None where it has no audio.
 
     Raises:
-        ValueError: it has none.
+        ValueError: its audio has no name.
     """
-    if not row["audio"]["path"]:
+    if row["audio"] is None:
+        return None
+    if not (path := path_of(row)):
         raise ValueError(
             "a Parquet file of data.root has rows without audio.path, which names the files in FLEURS. Download it again, or "
             "take the tables and archives instead (data/README.md)."
         )
-    return Path(row["audio"]["path"]).name
+    return Path(path).name

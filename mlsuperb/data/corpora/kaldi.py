@@ -1,6 +1,6 @@
 """Kaldi and ESPnet data folders:
 
-<root>/train/wav.scp     recording (or utterance) and a path; commands (`... |`) and archives (`x.ark:12`) are refused
+<root>/train/wav.scp     recording (or utterance) and a path; commands (`... |`) and archives (`x.ark:12[0:99]`) are refused
 <root>/train/segments    utterance, recording, start and end in seconds; where recordings are longer than utterances
 <root>/train/text        utterance and its words; may lack utterances, or be missing, with `text: optional`
 <root>/train/utt2lang    utterance and its language; not needed where `language` is set
@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -17,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
-from mlsuperb.data.corpora.tables import read_lines, read_pairs
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.runtime.lines import read_lines, read_pairs, unique
 from mlsuperb.types import Utterance
 
 NO_TRANSCRIPT = "no line in text"
 NO_AUDIO = "no line in wav.scp or segments"
 
 FILES = ("wav.scp", "segments", "text", "utt2lang", "utt2spk")
-_ARCHIVE = re.compile(r"\.ark:\d+$")
+_ARCHIVE = re.compile(r"\.ark(:\d+)?(\[[\d:,]*\])?$")
 
 
 @dataclass(kw_only=True)
@@ -116,7 +117,7 @@ def _places(folder: Path, audio_root: str) -> dict[str, tuple[str, float, float]
     segments = folder / "segments"
     if not segments.is_file():
         return {recording: (path, 0.0, TO_THE_END_S) for recording, path in paths.items()}
-    return dict(_segments(segments, paths))
+    return unique(_segments(segments, paths), path=segments)
 
 
 def _segments(path: Path, recordings: dict[str, str]) -> Iterator[tuple[str, tuple[str, float, float]]]:
@@ -126,6 +127,8 @@ def _segments(path: Path, recordings: dict[str, str]) -> Iterator[tuple[str, tup
         try:
             utterance_id, recording, start, end = line.split()
             start_s, end_s = float(start), float(end)
+            if not (math.isfinite(start_s) and math.isfinite(end_s)):
+                raise ValueError
         except ValueError:
             raise ValueError(
                 f"{path}, line {number}: {line!r} is not `utterance recording start end`. Mend it."
@@ -143,9 +146,4 @@ def _table(folder: Path, name: str, *, optional: bool = False) -> dict[str, str]
             return {}
         remedy = " or set data.language if the whole corpus is in one language" if name == "utt2lang" else ""
         raise ValueError(f"{path} is missing. Add it{remedy}.")
-    table: dict[str, str] = {}
-    for key, value in read_pairs(path):
-        if key in table:
-            raise ValueError(f"{path}: {key} has more than one line. Take all but one out.")
-        table[key] = value
-    return table
+    return unique(read_pairs(path), path=path)

@@ -26,8 +26,8 @@ from mlsuperb.data.corpora.ml_superb_release import (
     pair_folders,
     published_pairs,
 )
-from mlsuperb.data.corpora.tables import read_lines, read_pairs
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.runtime.lines import read_lines, read_pairs, unique
 from mlsuperb.types import Utterance
 
 Mono = Literal[
@@ -133,7 +133,8 @@ class MLSuperb(Corpus):
     ) -> Iterator[Utterance]:
         audio = audio_files(folder)
         wav = Path(os.path.abspath(folder / "wav"))
-        speakers = dict(read_pairs(folder / "utt2spk")) if (folder / "utt2spk").is_file() else {}
+        spoken = folder / "utt2spk"
+        speakers = unique(read_pairs(spoken), path=spoken) if spoken.is_file() else {}
         for split in splits:
             transcript = folder / f"transcript_{self.size if split == 'train' else '10min'}_{split}.txt"
             if not transcript.is_file():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +18,9 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 
 from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
+from mlsuperb.data.corpora.embedded import Row, path_of, rows_with_audio
 from mlsuperb.data.corpora.ml_superb_release import dataset_of
 from mlsuperb.data.skips import SkipReport
-from mlsuperb.runtime.files import replaced, write_atomic
 from mlsuperb.types import Utterance
 
 Labels = Literal["raw", "cleaned"]
@@ -114,16 +114,17 @@ class MLSuperbHF(Corpus):
             )
         for split, shard in shards:
             folder = Path(os.path.abspath(self.audio_folder)) / split
-            write_audio(shard, folder)
-            table = pq.ParquetFile(shard).read(columns=["id", "language", "text", "audio.path"])  # without the bytes
-            for row in table.to_pylist():
+            texts = ("id", "language", "text")
+            for number, row, audio in rows_with_audio(shard, folder, texts=texts, name=_audio_name, named_by=("id",)):
+                if row["language"] is None:
+                    raise ValueError(f"{shard}, row {number}: {row['id']!r} has no language. Take the row out.")
                 language = mend_label(row["language"], split=split, utterance_id=row["id"], labels=self.labels)
                 if language is None:
                     skipped.add(DROPPED_LABEL, row["id"], split=split)
                     continue
                 yield Utterance(
                     id=row["id"],
-                    audio=str(folder / audio_name(row["id"], row["audio"]["path"])),
+                    audio=audio,
                     start_s=0.0,
                     duration_s=TO_THE_END_S,
                     text=_LANGUAGE_TOKEN.sub("", row["text"] or "").strip(),
@@ -152,43 +153,15 @@ def mend_label(label: str, *, split: str, utterance_id: str, labels: Labels) -> 
     return RENAMED[labels].get(label, label)
 
 
-def audio_name(utterance_id: str, path: str | None) -> str:
+def _audio_name(row: Row) -> str:
     """File name of an utterance's audio.
 
     Raises:
-        ValueError: the id would lead out of its folder.
+        ValueError: there is no id, or it would lead out of its folder.
     """
-    if Path(utterance_id).name != utterance_id:
-        raise ValueError(f"utterance id {utterance_id!r} cannot be a file name. The Parquet file is not ML-SUPERB's.")
-    return utterance_id + (Path(path or "").suffix or ".wav")
-
-
-def write_audio(
-    shard: Path, folder: Path, *, columns: Sequence[str] = ("id", "audio"), name: Callable[[Any], str] | None = None
-) -> None:
-    """Write the audio of a Parquet file into `folder`, unless that is done; a killed run goes on where it was.
-
-    `<shard>.completed`, written last, holds the shard's size and time.
-
-    Args:
-        columns: `audio`, and those that `name` needs.
-        name: the file name of a row; by default by its id.
-    """
-    name = name or (lambda row: audio_name(row["id"], row["audio"]["path"]))
-    status = shard.stat()
-    stamp = f"{status.st_size} {status.st_mtime_ns}"
-    marker = folder / f"{shard.stem}.completed"
-    if marker.is_file() and marker.read_text() == stamp:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    for batch in pq.ParquetFile(shard).iter_batches(batch_size=64, columns=list(columns)):
-        for row in batch.to_pylist():
-            target = folder / name(row)
-            content = row["audio"]["bytes"] or b""
-            if not target.is_file() or target.stat().st_size != len(content):
-                with replaced(target) as scratch:
-                    scratch.write_bytes(content)
-    write_atomic(marker, [stamp])
+    if not row["id"] or Path(row["id"]).name != row["id"]:
+        raise ValueError(f"utterance id {row['id']!r} cannot be a file name. The Parquet file is not ML-SUPERB's.")
+    return f"{row['id']}{Path(path_of(row) or '').suffix or '.wav'}"
 
 
 def _shards(root: Path, split: str) -> list[Path]:

@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from mlsuperb.data.audio import EXTENSIONS
+from mlsuperb.data.audio_file import EXTENSIONS
 
 TRANSCRIPTS = tuple(f"transcript_{name}.txt" for name in ("10min_train", "1h_train", "10min_dev", "10min_test"))
 # Utterance ids begin with the dataset folder's name, except for these.

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
-from mlsuperb.data.corpora.tables import read_pairs
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.runtime.lines import read_pairs
 from mlsuperb.types import Utterance
 
 DATASET, SPLITS = "mls", ("train", "dev", "test")

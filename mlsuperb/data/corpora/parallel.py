@@ -12,9 +12,10 @@ from pydantic import Field, PositiveInt
 
 from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages, some
 from mlsuperb.data.corpora.base import Codes, Reader
-from mlsuperb.data.corpora.tables import chosen_columns, read_lines, table_problems, to_numbers
-from mlsuperb.data.languages import language_problems, nearest
+from mlsuperb.data.corpora.tables import chosen_columns, table_problems, to_numbers
+from mlsuperb.data.languages import extra_problems, language_problems, nearest
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.runtime.lines import read_lines
 from mlsuperb.types import TextPair
 
 KNOWN = ("id", "source", "target", "source_language", "target_language", "dataset", "quality")
@@ -58,7 +59,7 @@ class TextCorpus(Reader):
     @classmethod
     def problems(cls, **settings: Any) -> list[str]:
         extra, languages = settings.get("extra_languages") or (), [settings.get(f"{side}_language") for side in SIDES]
-        found = []
+        found = extra_problems(extra, group=cls.group)
         for side, code in zip(SIDES, languages, strict=True):
             if code is not None:
                 setting = f"text.{side}_language"

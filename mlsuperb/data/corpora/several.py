@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from mlsuperb.data.corpora.base import Codes, Corpus
+from mlsuperb.data.languages import extra_problems
 from mlsuperb.data.manifest import each_record, to_frame
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
@@ -46,6 +47,7 @@ class Several(Corpus):
     resample: bool = field(default=True, init=False)  # a part without it has refused other rates already
     extra_languages: Codes = field(default_factory=list, init=False)
     on_bad: Literal["skip", "error"] = field(default="skip", init=False)
+    decode: bool = field(default=True, init=False)
     text: Literal["required", "optional"] = field(default="required", init=False)
 
     def __post_init__(self) -> None:
@@ -61,7 +63,8 @@ class Several(Corpus):
     def problems(cls, **settings: Any) -> list[str]:
         corpora = settings.get("corpora") or {}
         codes = [code for part in corpora.values() for code in _setting(part, "extra_languages") or ()]
-        found = super().problems(**{**settings, "extra_languages": codes})
+        sound = [code for code in codes if not extra_problems([code], group=cls.group)]  # the parts tell of the others
+        found = super().problems(**{**settings, "extra_languages": sound})
         if not corpora:
             found.append(
                 "data.corpora is empty. Add a reader for each part, such as +data@data.corpora.books=audio_tree with "
@@ -117,6 +120,7 @@ class Several(Corpus):
             if self.splits and name in self.splits:
                 frame = frame[frame["split"].isin(self.splits[name])]
             frame = part.usable(frame, own)
+        own.texts = [text for text in own.texts if self.wants(*text[:2])]
         skipped.include(own, part=name)
         return frame
 

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from mlsuperb.data.arrow import text_array
-from mlsuperb.data.audio import DAMAGED_SHARD, MEMBER
+from mlsuperb.data.audio_file import DAMAGED_SHARD, MEMBER
 from mlsuperb.data.checks import MISSING_AUDIO, some
 from mlsuperb.data.corpora.base import Corpus, folder_problems
 from mlsuperb.data.manifest import SPLITS, each_record
@@ -64,8 +64,14 @@ class Shar(Corpus):
             yield from ((split, path) for path in sorted(Path(root, split).glob("cuts*.jsonl*")))
 
     def sources(self) -> list[Path]:
-        """The folders: their times change with the files in them."""
-        return [Path(self.root, name) for name in (ABOUT_FILE, "index", *SPLITS)]
+        """The folders, whose times change with the files in them, and the files of cuts and of the index, which may change in
+        place."""
+        named = [Path(self.root, name) for name in (ABOUT_FILE, "index", *SPLITS)]
+        return [
+            *named,
+            *(path for _, path in self._cuts(self.root)),
+            *sorted(Path(self.root, "index").glob("*.parquet")),
+        ]
 
     def rows(self, skipped: SkipReport) -> Iterator[Utterance]:
         if not is_folder_of_shards(Path(self.root)):

@@ -14,13 +14,13 @@ from pydantic import PositiveFloat
 from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.corpora.ml_superb import MLSuperb, Mono, mono_problems
 from mlsuperb.data.corpora.ml_superb_release import Pair, few_shot_ids, mono_settings
-from mlsuperb.data.corpora.tables import read_lines
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.synthesis.espeak import missing_packages
 from mlsuperb.data.synthesis.languages import STAND_INS, language_problem
 from mlsuperb.data.synthesis.phones import write_phones
 from mlsuperb.data.synthesis.recording import CONDITIONS
 from mlsuperb.data.synthesis.tree import LARGE_MINUTES, SMALL_MINUTES, TreeSettings, make_tree
+from mlsuperb.runtime.lines import read_lines
 from mlsuperb.types import Utterance
 
 # Four scripts, regular spelling, none of the few-shot ones

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal, get_args
 
+from mlsuperb.data.languages import iso_639_3
 from mlsuperb.scoring.protocols.v2 import LANGUAGE_NAMES
 
 By = Literal["language", "dataset", "family", "resource"]
@@ -42,5 +43,6 @@ def group_of(by: By, *, dataset: str, language: str) -> str:
         raise ValueError(f"cannot group by {by!r}; choose {', '.join(GROUPINGS)}")
     if by in ("language", "dataset"):
         return language if by == "language" else dataset
-    facts = language_facts().get(_LABELS.get(language, language), {})
+    known, code = language_facts(), _LABELS.get(language, language)
+    facts = known.get(code) or known.get(iso_639_3(code) or "", {})
     return facts.get("family" if by == "family" else "resource_class") or UNKNOWN

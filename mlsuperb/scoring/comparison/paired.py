@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mlsuperb.data.text import first_language
+from mlsuperb.data.text import LanguageTokens
 from mlsuperb.scoring.comparison.bootstrap import MARK, Interval, difference_interval
 from mlsuperb.scoring.comparison.language_facts import TITLES, By, group_of
 from mlsuperb.scoring.counts import Counts, grouped, total
@@ -158,18 +158,19 @@ def verdict(rows: Sequence[PairedRow], facts: TaskFacts, *, confidence: float) -
     )
 
 
-def utterance_lines(pair: PairedUtterance, facts: TaskFacts) -> list[str]:
-    """Reference, both outputs with their errors marked, and the audio; see `LEGEND`."""
+def utterance_lines(pair: PairedUtterance, facts: TaskFacts, tokens: LanguageTokens) -> list[str]:
+    """Reference, both outputs with their errors marked, and the audio; see `LEGEND`. `tokens`: by which both systems name
+    languages."""
     one = pair.first
     sides = (("A", pair.first, pair.first_counts), ("B", pair.second, pair.second_counts))
     head = [f"{one.id} ({one.dataset}, {one.language})"]
     lines = []
     if facts.has_text:
         head += [f"{name}: {_errors(counts.errors, counts.reference_length)}" for name, _, counts in sides]
-        lines.append(f"reference  {joined(compared_units(one, facts)[0])}")
+        lines.append(f"reference  {joined(compared_units(one, facts, tokens)[0])}")
     for name, side, _ in sides:
-        predicted = [f"[{first_language(side.hypothesis) or 'none'}]"] if facts.has_language else []
-        text = [marked_output(*compared_units(side, facts))] if facts.has_text else []
+        predicted = [f"[{tokens.first(side.hypothesis) or 'none'}]"] if facts.has_language else []
+        text = [marked_output(*compared_units(side, facts, tokens))] if facts.has_text else []
         lines.append(f"{name}          {' '.join(filter(None, [*predicted, *text]))}")
     lines.append(f"audio      {one.audio} ({one.start_s:.2f} s to {one.start_s + one.duration_s:.2f} s)")
     return ["; ".join(head), *(f"  {line}" for line in lines)]

@@ -8,6 +8,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, Protocol
 
+from mlsuperb.runs.classes import class_named
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
@@ -74,10 +75,11 @@ def described(name: str) -> ScoringProtocol | _Elsewhere:
 
 
 def get(name: str) -> ScoringProtocol:
-    """A protocol of this package by its name, or any other by its address, such as `my_package.my_module.protocol`.
+    """A protocol of this package by its name, or any other by its address, such as `my_package.my_module.protocol`, if the user
+    has given that (`mlsuperb.runs.classes`).
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or it may not be imported.
     """
     if "." not in name and name not in names():
         close = get_close_matches(name, names(), cutoff=0)
@@ -85,12 +87,9 @@ def get(name: str) -> ScoringProtocol:
             f"there is no protocol {name!r}; nearest: {', '.join(close)}. Another package's protocol is given by its address, "
             "such as my_module.my_protocol"
         )
-    module, _, attribute = name.rpartition(".")
     try:
-        found: ScoringProtocol = getattr(
-            import_module(module or f"{__name__}.{name}"), attribute if module else "protocol"
-        )
-    except (ImportError, AttributeError) as error:
+        found: ScoringProtocol = class_named(name) if "." in name else import_module(f"{__name__}.{name}").protocol
+    except ValueError as error:
         raise ValueError(f"protocol {name!r} cannot be imported: {error}") from error
     if missing := [one for one in (*ScoringProtocol.__annotations__, "why_not", "score") if not hasattr(found, one)]:
         raise ValueError(

@@ -8,10 +8,11 @@ How our fields become their lines `uttid [iso] text`:
 
 - The reference language is `language`, with org_jpn as jpn (the challenge's own label fix); the reference text is
   `reference` without a language token it may begin with.
-- Public form: the first 5 characters of the raw hypothesis are the predicted language, the rest, stripped, is the text.
+- Public form: the first 5 characters of the raw hypothesis are the predicted language, the rest, stripped, is the text. Codes of
+  another length, which the challenge has not, are taken as long as they are.
 - Server form: the raw hypothesis is cut at its first space, as the example submission does: the predicted language
   (brackets stripped) and the text. The server then drops the first word of the text, taking it for the language, and
-  does not drop the language from dialect references.
+  does not drop the language from dialect references; in the others, runs of white space become one space.
 
 An utterance whose normalised reference is empty counts for neither error rate nor accuracy. A hypothesis without text,
 at which the original stops or which it passes over, is all deletions here, and one without a language is a wrong
@@ -22,22 +23,25 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum
 from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
+from mlsuperb.data.languages import iso_639_3
+from mlsuperb.data.text import LanguageTokens
 from mlsuperb.scoring.counts import Counts, grouped, nested
 from mlsuperb.scoring.metrics import HIGHER, LOWER, mean, metric, sample_std
+from mlsuperb.scoring.utterances import language_tokens
 from mlsuperb.types import Hypothesis, TaskFacts
 
 NORMALISER_VERSION = "1"
 DIALECT_SPLIT = "dev_dialect"
 NUM_WORST = 15
 NO_SPACES = frozenset({"cmn", "jpn", "tha", "yue"})
-_LEADING_TOKEN = re.compile(r"\s*\[[a-z]{3}(?:_[a-z]{3})?\]")
+_TOKEN_LENGTH = 5  # of `[eng]`
 
 
 class _Punctuation(dict[int, int | None]):
@@ -72,6 +76,14 @@ class Pair:
     language_right: bool
 
 
+@dataclass(frozen=True)
+class Languages:
+    """The languages of a file of hypotheses: its tokens, and those of other lengths than the challenge's."""
+
+    tokens: LanguageTokens
+    long_tokens: Collection[str]
+
+
 class Challenge:
     """See `ScoringProtocol`: six numbers for every standard split."""
 
@@ -100,13 +112,14 @@ class Challenge:
             return ""
         return f"needs language and transcript (task asr_lid), this is task {facts.name}"
 
-    def pair(self, one: Hypothesis) -> Pair:
+    def pair(self, one: Hypothesis, known: Languages) -> Pair:
         """An utterance as it is compared."""
         language = language_of(one)
+        named = next(filter(one.hypothesis.startswith, known.long_tokens), one.hypothesis[:_TOKEN_LENGTH])
         return Pair(
-            normalised(reference_of(one), language),
-            normalised(one.hypothesis[5:], language),
-            language_right=one.hypothesis[:5] == f"[{language}]",
+            normalised(reference_of(one, known.tokens), language),
+            normalised(one.hypothesis[len(named) :], language),
+            language_right=named == f"[{language}]",
         )
 
     def score(
@@ -114,7 +127,10 @@ class Challenge:
     ) -> dict[str, Any]:
         """The section of a result. It counts for itself, by utterances' rates."""
         members = grouped(hypotheses, lambda one: (one.split, one.dataset, language_of(one)))
-        table = {key: self._count(members[key]) for key in sorted(members)}
+        codes = {label(code) for one in hypotheses for code in (one.language, one.predicted_language) if code}
+        others = [token for token in (f"[{code}]" for code in codes) if len(token) != _TOKEN_LENGTH]
+        known = Languages(language_tokens(hypotheses), others)
+        table = {key: self._count(members[key], known) for key in sorted(members)}
         by_split: dict[str, dict[str, list[ChallengeCounts]]] = {}
         for (split, _, language), found in table.items():
             by_split.setdefault(split, {}).setdefault(language, []).append(found)
@@ -130,8 +146,8 @@ class Challenge:
             "left_out": {split: found.left_out for split, found in rates.items()},
         }
 
-    def _count(self, members: Sequence[Hypothesis]) -> ChallengeCounts:
-        scored = [pair for pair in map(self.pair, members) if pair.reference]
+    def _count(self, members: Sequence[Hypothesis], known: Languages) -> ChallengeCounts:
+        scored = [pair for one in members if (pair := self.pair(one, known)).reference]
         return ChallengeCounts(
             num_utterances=len(members),
             num_scored=len(scored),
@@ -159,17 +175,22 @@ def utterance_cer(reference: str, text: str) -> float:
 
 def joined(text: str, language: str) -> str:
     """Without whitespace, in the languages that are written so."""
-    return re.sub(r"\s", "", text) if language in NO_SPACES else text
+    return re.sub(r"\s", "", text) if iso_639_3(language) in NO_SPACES else text
 
 
 def language_of(one: Hypothesis) -> str:
     """The challenge's label of an utterance."""
-    return "jpn" if one.language == "org_jpn" else one.language
+    return label(one.language)
 
 
-def reference_of(one: Hypothesis) -> str:
-    """Without a language token that it begins with."""
-    return _LEADING_TOKEN.sub("", one.reference, count=1) if _LEADING_TOKEN.match(one.reference) else one.reference
+def label(code: str) -> str:
+    """The challenge's label of a language."""
+    return "jpn" if code == "org_jpn" else code
+
+
+def reference_of(one: Hypothesis, tokens: LanguageTokens) -> str:
+    """Without a language token that it begins with. `tokens`: of the file."""
+    return tokens.removed_at_start(one.reference)
 
 
 @dataclass(frozen=True)

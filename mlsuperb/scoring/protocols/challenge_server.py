@@ -7,6 +7,7 @@ import re
 from mlsuperb.scoring.protocols.challenge import (
     DIALECT_SPLIT,
     Challenge,
+    Languages,
     Pair,
     joined,
     language_of,
@@ -22,11 +23,11 @@ class ChallengeServer(Challenge):
     """The same six numbers. Languages without a reference are left out of the means (and counted), as the server does."""
 
     name = "challenge_server"
-    version = "1"
+    version = "2"  # since 2, white space in dialect references counts as it stands
     title = "2025 challenge, as its server scored"
     leave_out_unscored = True
 
-    def pair(self, one: Hypothesis) -> Pair:
+    def pair(self, one: Hypothesis, known: Languages) -> Pair:
         """An utterance as it is compared."""
         language = language_of(one)
 
@@ -34,9 +35,13 @@ class ChallengeServer(Challenge):
             return _PUNCTUATION.sub("", joined(text, language)).upper()
 
         predicted, _, text = one.hypothesis.partition(" ")
-        reference = " ".join(reference_of(one).split())
-        if one.split == DIALECT_SPLIT:
-            reference = f"[{language}] {reference}".strip()
+        reference = reference_of(one, known.tokens)
+        if (
+            one.split == DIALECT_SPLIT
+        ):  # as the data have it, with the language in front and every white-space character
+            reference = f"[{language}]{'' if reference != one.reference else ' '}{reference}".strip()
+        else:
+            reference = " ".join(reference.split())
         return Pair(
             normalise(reference),
             normalise(" ".join(text.split()[1:])),

@@ -20,15 +20,17 @@ from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
+from mlsuperb.data.languages import iso_639_3
+from mlsuperb.data.text import LanguageTokens
 from mlsuperb.scoring.counts import Counts, grouped, nested
 from mlsuperb.scoring.metrics import LOWER, mean, metric
 from mlsuperb.scoring.protocols.challenge import NO_SPACES, NORMALISER_VERSION, language_of, normalised, reference_of
-from mlsuperb.scoring.utterances import LANGUAGE_TOKEN
+from mlsuperb.scoring.utterances import language_tokens
 from mlsuperb.types import Hypothesis, TaskFacts
 
 # ISO 639-3. Beside the challenge's: Lao and Burmese, of which Whisper's paper (arXiv 2212.04356) reports characters, too, and
 # Khmer; the macrolanguage of Mandarin.
-WITHOUT_WORDS = NO_SPACES | {"khm", "lao", "mya", "zho"}
+_WITHOUT_WORDS = NO_SPACES | {"khm", "lao", "mya", "zho"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,8 @@ class WordErrors:
     ) -> dict[str, Any]:
         """The section of a result. It counts for itself, after its own normalisation."""
         members = grouped(hypotheses, lambda one: (one.split, one.dataset, language_of(one)))
-        table = {key: _total([_counted(one, facts) for one in members[key]]) for key in sorted(members)}
+        tokens = language_tokens(hypotheses)
+        table = {key: _total([_counted(one, facts, tokens) for one in members[key]]) for key in sorted(members)}
         by_split: dict[str, dict[str, list[WordCounts]]] = {}
         for (split, _, language), found in table.items():
             by_split.setdefault(split, {}).setdefault(language, []).append(found)
@@ -109,7 +112,8 @@ RATES: Mapping[str, str] = {"wer": "WER", "cer": "CER"}
 def edit_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts, *, rate: str) -> list[Counts]:
     """The errors of each utterance in words (`wer`; none in a language without words) or in characters (`cer`), for intervals and
     differences; as substitutions, since kinds of edits are not told apart."""
-    counted = [_counted(one, facts) for one in hypotheses]
+    tokens = language_tokens(hypotheses)
+    counted = [_counted(one, facts, tokens) for one in hypotheses]
     sizes = [
         (one.word_errors, one.num_words) if rate == "wer" else (one.character_errors, one.num_characters)
         for one in counted
@@ -117,11 +121,16 @@ def edit_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts, *, rate: str
     return [Counts(num_utterances=1, substitutions=errors, reference_length=length) for errors, length in sizes]
 
 
-def _counted(one: Hypothesis, facts: TaskFacts) -> WordCounts:
+def without_words(language: str) -> bool:
+    """Whether a language is written without spaces between words."""
+    return iso_639_3(language) in _WITHOUT_WORDS
+
+
+def _counted(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> WordCounts:
     language = language_of(one)
-    output = LANGUAGE_TOKEN.sub("", one.hypothesis) if facts.has_language else one.hypothesis
-    reference, text = (normalised(side, language).strip() for side in (reference_of(one), output))
-    reference_words, words = ([], []) if language in WITHOUT_WORDS else (reference.split(), text.split())
+    output = tokens.removed(one.hypothesis) if facts.has_language else one.hypothesis
+    reference, text = (normalised(side, language).strip() for side in (reference_of(one, tokens), output))
+    reference_words, words = ([], []) if without_words(language) else (reference.split(), text.split())
     return WordCounts(
         num_utterances=1,
         word_errors=Levenshtein.distance(reference_words, words),
@@ -136,8 +145,8 @@ def _total(counts: Sequence[WordCounts]) -> WordCounts:
 
 
 def _metrics(languages: Mapping[str, WordCounts]) -> dict[str, Any]:
-    with_words = {language: found for language, found in languages.items() if language not in WITHOUT_WORDS}
-    without = [language for language in languages if language in WITHOUT_WORDS]
+    with_words = {language: found for language, found in languages.items() if not without_words(language)}
+    without = [language for language in languages if without_words(language)]
     left_out = {"without_words": without} if without else {}
     words, characters = _total([*with_words.values()]), _total([*languages.values()])
     micro_wer = metric(words.wer, better=LOWER, reason="no reference text", **_size(words, with_words))

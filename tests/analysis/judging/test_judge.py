@@ -195,6 +195,27 @@ def test_references_of_a_table(tmp_path: Path) -> None:
         read_references(path, language=None, split="test", num=None)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("r.csv", "text,id,language\nja, gut,u1,deu\n", r"r\.csv, line 2: 4 fields"),
+        ("r.jsonl", '{"id": "u1", "text": ["ja"], "language": "deu"}', r"r\.jsonl, line 1: text is a list, not text"),
+        ("r.jsonl", '[{"id": "u1"}]', r"r\.jsonl, line 1: this is a list, not a JSON object"),
+    ],
+)
+def test_damaged_references_are_named_with_their_line(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_references(tmp_path / name, language=None, split="test", num=None)
+
+
+def test_references_may_have_other_columns(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"id": "u1", "text": "ja", "language": "deu", "tokens": ["ja"]}', encoding="utf-8")
+    (one,) = read_references(path, language=None, split="test", num=None).utterances
+    assert one == ("u1", "deu", "ja")
+
+
 def manifest(folder: Path) -> pd.DataFrame:
     common = {"start_s": 0.1, "duration_s": 0.3, "dataset": "d", "split": "test"}
     return to_frame(

@@ -114,3 +114,29 @@ def test_what_is_no_judge_is_refused(tmp_path: Path) -> None:
     WhisperConfig().save_pretrained(tmp_path / "empty")
     with pytest.raises(ValueError, match="could not be read"):
         load(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("adapter_config.json", '{"peft_type": "LORA"}', "also holds an adapter"),
+        ("config.json", "[1]", r"could not be read(:| \(\w+)"),
+        ("config.json", '{"model_type": "wav2vec2", "hidden_size": "32"}', r"could not be read(:| \(\w+)"),
+        ("tokenizer.json", "junk", r"could not be read(:| \(\w+)"),
+        ("preprocessor_config.json", "[]", r"could not be read(:| \(\w+)"),
+        ("model.safetensors", "version https://git-lfs", r"could not be read(:| \(\w+)"),
+    ],
+)
+def test_files_that_are_junk_are_one_sentence(name: str, content: str, message: str, tmp_path: Path) -> None:
+    folder = tiny_asr.whisper(tmp_path / "whisper")
+    for path in folder.glob("processor_config.json"):  # where transformers 5 writes the feature extractor
+        path.unlink()
+    (folder / name).write_text(content)
+    with pytest.raises(ValueError, match=rf"--asr.*{folder} {message}"):
+        load(folder)
+
+
+def test_adapters_of_languages_are_recorded(tmp_path: Path) -> None:
+    folder = tiny_asr.whisper(tmp_path / "whisper")
+    (folder / "adapter.deu.safetensors").write_bytes(b"deu")
+    assert set(load(folder).record["sha256"]) == {"model.safetensors", "adapter.deu.safetensors"}

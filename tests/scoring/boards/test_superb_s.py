@@ -33,9 +33,10 @@ def test_the_published_scores_come_out(board: str, number: int, tolerance: float
         assert on_its_board(row) == pytest.approx(row.superb_s, abs=tolerance), row.system
 
 
-def test_rounded_to_the_published_decimal_the_2024_scores_are_the_same() -> None:
-    rows = [row for row in SCORED if row.board == "2024" and row.system != "FBANK"]
-    assert len(rows) == 14
+@pytest.mark.parametrize(("board", "number"), [("2024", 14), ("2023", 18)])
+def test_rounded_to_the_published_decimal_the_scores_are_the_same(board: str, number: int) -> None:
+    rows = [row for row in SCORED if row.board == board and row.system != "FBANK"]
+    assert len(rows) == number
     assert [round(on_its_board(row), 1) for row in rows] == [row.superb_s for row in rows]
 
 

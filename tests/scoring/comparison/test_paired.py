@@ -7,7 +7,7 @@ from finished_runs import facts
 
 from mlsuperb.scoring.comparison import paired
 from mlsuperb.scoring.comparison.bootstrap import difference_interval
-from mlsuperb.scoring.utterances import utterance_counts
+from mlsuperb.scoring.utterances import language_tokens, utterance_counts
 
 
 def paired_table(first, second, *, task="asr_lid", **options):
@@ -138,7 +138,7 @@ def test_a_single_utterance_has_a_difference_without_an_interval(utterance):
 
 def test_an_utterance_is_shown_with_both_outputs_and_its_audio(runs):
     (pair,) = most_different(runs[0][8:9], runs[1][8:9], n=1)
-    lines = paired.utterance_lines(pair, facts())
+    lines = paired.utterance_lines(pair, facts(), language_tokens(runs[0]))
     assert lines == [
         "f0 (mls, fra); A: 0 % errors; B: 10 % errors",
         "  reference  ABCDEFGHI",
@@ -146,5 +146,5 @@ def test_an_utterance_is_shown_with_both_outputs_and_its_audio(runs):
         "  B          [deu] {X}BCDEFGHI",
         "  audio      a.wav (0.00 s to 1.00 s)",
     ]
-    lines = paired.utterance_lines(pair, facts("lid"))
+    lines = paired.utterance_lines(pair, facts("lid"), language_tokens(runs[0]))
     assert lines[1:3] == ["  A          [fra]", "  B          [deu]"]

@@ -1,0 +1,76 @@
+"""Audio inside Parquet files, as `datasets` stores it (a column `audio` = struct{bytes, path}): written out once, one file per
+utterance, so that it can be read in any order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlsuperb.data.parquet import check_columns, parquet_rows
+from mlsuperb.runtime.files import replaced, write_atomic
+
+Row = Mapping[str, Any]
+Name = Callable[[Row], str | None]
+
+
+def rows_with_audio(
+    shard: Path, folder: Path, *, texts: Sequence[str], name: Name, named_by: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """(number, row without its audio's bytes, path of its audio) of every row of a Parquet file, whose audio is written into
+    `folder` before.
+
+    A row without bytes (null, as `datasets` has them where the file lies beside) has the file at its `audio.path`, from the
+    folder of the Parquet file on. Where there is none, the path is that of a file that is not there.
+
+    Args:
+        texts: the columns of text in a row.
+        name: the file name of a row's audio; None: it has none, and its path is empty.
+        named_by: those of `texts` that `name` needs.
+
+    Raises:
+        ValueError: it is no Parquet file that can be read, or lacks a column.
+    """
+    check_columns(shard, texts=texts)
+    write_audio(shard, folder, columns=(*named_by, "audio"), name=name)
+    written = set(os.listdir(folder))
+    for number, row in parquet_rows(shard, [*texts, "audio.path"]):
+        file = name(row)
+        beside = os.path.join(os.path.abspath(shard.parent), path) if (path := path_of(row)) else ""
+        audio = os.path.join(folder, file) if file else ""
+        yield number, row, beside if file not in written and os.path.isfile(beside) else audio
+
+
+def write_audio(shard: Path, folder: Path, *, columns: Sequence[str], name: Name) -> None:
+    """Write the audio of a Parquet file into `folder`, unless that is done; a killed run goes on where it was. What is there of
+    an earlier file under the name of a row without bytes is removed.
+
+    `<shard>.completed`, written last, holds the shard's size and time.
+    """
+    status = shard.stat()
+    stamp = f"{status.st_size} {status.st_mtime_ns}"
+    marker = folder / f"{shard.stem}.completed"
+    if marker.is_file() and marker.read_text() == stamp:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, row in parquet_rows(shard, columns):
+        try:
+            file = name(row)
+        except ValueError as error:
+            raise ValueError(f"{shard}, row {number}: {error}") from error
+        if file is None:
+            continue
+        target, content = folder / file, (row["audio"] or {}).get("bytes")
+        if content is None:
+            target.unlink(missing_ok=True)
+        elif not target.is_file() or target.stat().st_size != len(content):
+            with replaced(target) as scratch:
+                scratch.write_bytes(content)
+    write_atomic(marker, [stamp])
+
+
+def path_of(row: Row) -> str | None:
+    """`audio.path` of a row, None where there is none."""
+    path: str | None = (row["audio"] or {}).get("path")
+    return path
