@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from mlsuperb.runs.decoding import Decoding
 from mlsuperb.runs.result import what_ran
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import describe_device
+from mlsuperb.runtime.messages import reported
 from mlsuperb.runtime.speed import Speed, peak_memory_gb
 from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.scored_run import part, standing, what_was_scored
 from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
-
-log = logging.getLogger(__name__)
 
 
 def save_result(
@@ -109,7 +107,5 @@ def _cost(progress: Progress, decoding: Speed, model: SpeechModel) -> dict[str, 
 def save_card(folder: Path) -> None:
     """Write the model card of a result. Where that fails the run has ended all the same: it is reported, and
     `mlsuperb export card` writes the card another time."""
-    try:
+    with reported("no model card"):
         write_card(folder)
-    except OSError as error:
-        log.warning("no model card: %s", error)
