@@ -137,20 +137,21 @@ def _watched(recogniser: Recogniser, add: Callable[[str, Encoded], None], *, all
     model = recogniser.model
     lengths: dict[str, Tensor] = {}
 
-    def upstream(_module: nn.Module, _inputs: Any, output: Features) -> None:
-        lengths["features"] = output.lengths_B
-        lengths["head"] = model.head.num_frames(output.lengths_B)
-        last = len(output.layers) - 1
+    def featurizer(_module: nn.Module, inputs: tuple[Features], output: Tensor) -> None:
+        """What it reads is of the whole batch; a frozen upstream is called for each utterance."""
+        (features,) = inputs
+        lengths["head"] = model.head.num_frames(features.lengths_B)
+        last = len(features.layers) - 1
         for number in range(0 if all_layers else last, last + 1):
-            add(f"upstream layer {number}", Encoded(output.layers[number], output.lengths_B))
+            add(f"upstream layer {number}", Encoded(features.layers[number], features.lengths_B))
+        add("features", Encoded(output, features.lengths_B))
 
-    def stage(name: str, counted: str) -> Callable[..., None]:
-        return lambda _module, _inputs, output: add(name, Encoded(output, lengths[counted]))
+    def stage(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, output: add(name, Encoded(output, lengths["head"]))
 
     hooks = [
-        model.upstream.register_forward_hook(upstream),
-        model.featurizer.register_forward_hook(stage("features", "features")),
-        *(module.register_forward_hook(stage(name, "head")) for name, module in model.head.stages.items()),
+        model.featurizer.register_forward_hook(featurizer),
+        *(module.register_forward_hook(stage(name)) for name, module in model.head.stages.items()),
     ]
     try:
         yield

@@ -89,6 +89,7 @@ def fork(work: Callable[[], Any], log: Path) -> int:
         target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         for number in (1, 2):
             os.dup2(target, number)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
         work()
         status = 0
     except SystemExit as asked:
@@ -98,9 +99,11 @@ def fork(work: Callable[[], Any], log: Path) -> int:
     except BaseException:  # noqa: BLE001 (this is the end of a process)
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # also where the log may not grow: what belongs to the parent is not this process's to clean up
+            os._exit(status)
 
 
 def start(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -55,17 +56,21 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
 LENGTHS = (4000, 9000, 16000, 12345)
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> SpeechDataset:
-    folder = tmp_path_factory.mktemp("waves")
+def speech(folder: Path, lengths: Sequence[int]) -> SpeechDataset:
+    """Noises of so many samples."""
     rng = np.random.default_rng(0)
     rows = []
-    for number, length in enumerate(LENGTHS):
+    for number, length in enumerate(lengths):
         path = folder / f"{number}.wav"
         soundfile.write(path, 0.1 * rng.standard_normal(length), 16000)
         common = {"audio": str(path), "start_s": 0.0, "duration_s": length / 16000, "text": "a", "dataset": "d"}
         rows.append({"id": f"u{number}", **common, "language": "eng", "split": "test", "speaker": ""})
     return SpeechDataset(pd.DataFrame(rows))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> SpeechDataset:
+    return speech(tmp_path_factory.mktemp("waves"), LENGTHS)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +142,18 @@ def test_means_are_those_of_the_model_step_by_step(upstream: RandomHubert, datas
         np.testing.assert_allclose(found.stages[name][3], values_BFD[0].mean(0).numpy(), rtol=1e-3, atol=1e-5)
     # the last block stands before the final norm: normalised frame by frame, it is the output
     assert not np.allclose(found.stages["block 2"], found.stages["head output"])
+
+
+def test_in_one_batch_each_mean_is_over_the_frames_of_its_utterance(upstream: RandomHubert, tmp_path: Path) -> None:
+    """Lengths that are alike, or inference would make several batches of them."""
+    near, found = speech(tmp_path, (16_000, 15_500, 14_600)), {}
+    for batch_s in (0.1, 100.0):
+        one = recogniser(upstream, partial(TransformerHead, **SIZE), batch_s=batch_s)
+        assert len(list(one.loading.inference(near))) == (3 if batch_s < 1 else 1)
+        found[batch_s] = embed(one, near, all_layers=True).stages
+    assert list(found[0.1]) == list(found[100.0])
+    for name, vectors_ND in found[0.1].items():
+        np.testing.assert_allclose(found[100.0][name], vectors_ND, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_no_hook_is_left_behind(upstream: RandomHubert, dataset: SpeechDataset) -> None:
