@@ -45,7 +45,7 @@ format: .venv/.ready  ## apply the style
 	.venv-espnet/bin/pip install --quiet typeguard humanfriendly torch_complex einops configargparse sentencepiece h5py kaldiio editdistance librosa
 	@touch $@
 
-parity: .venv-espnet/.ready  ## compare head and decoding with ESPnet, in an environment of its own
+parity: .venv-espnet/.ready  ## compare heads, decoding, imported models and learning with ESPnet, in an environment of its own
 	.venv-espnet/bin/python scripts/parity_espnet.py
 
 constraints:  ## write constraints.txt anew from the newest releases that pyproject.toml allows

@@ -5,56 +5,58 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from mlsuperb.commands.errors import end, for_user
+from mlsuperb.commands.errors import end, for_user, prepare_terminal
 from mlsuperb.config.options import answer, conf_dir
-from mlsuperb.runtime.refusals import check_address_space
 
 
 def main(cfg: Any) -> None:
     """Run the experiment of a Hydra configuration. A second start with the same settings resumes, or shows the result."""
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
     from mlsuperb.config.compose import plain
 
-    message = None
+    prepare_terminal()  # a launcher may have started this process
     try:
-        run_experiment(plain(cfg))
+        return run_experiment(plain(cfg))
     except KeyboardInterrupt:
         sys.exit("\ninterrupted: give the same command again, it goes on from the last checkpoint")
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         message = for_user(error)
-        if message is None or HydraConfig.get().mode is RunMode.MULTIRUN:
+        if message is None or str(HydraConfig.get().mode) == "RunMode.MULTIRUN":
             raise  # ours, which shows its traceback; a sweep goes on with its next job
-    if message is not None:  # out here the error and all that it holds are gone, worker processes too
-        sys.exit(f"\n{message}\n(traceback in {cfg.output_root}/{cfg.run_id}/run.log)")
+    sys.exit(f"\n{message}")  # out here the error and all that it holds are gone, worker processes too
 
 
 def run_experiment(config: dict[str, Any]) -> None:
-    """Do the job of a configuration in the run's folder, and show its result."""
+    """Do the job of a configuration in the run's folder, and show its result, which nothing undoes."""
     from mlsuperb.config.build import job_of
-    from mlsuperb.config.check import check
+    from mlsuperb.config.check import check, check_finished
+    from mlsuperb.runs.finished import revisit, show
     from mlsuperb.runs.run import Run
     from mlsuperb.runtime import ranks
 
-    with ranks.joined(), Run(config) as run:
-        if not run.finished:
+    with ranks.joined():
+        run = Run(config)
+        if ranks.from_main(lambda: run.finished):
+            check_finished(config)
+            revisit(job_of(config), config, run.folder)
+        else:
             check(config)
-            run.begin()
-            job_of(config)(config, run)
-        if ranks.is_main():
-            job_of(config).show(run.folder)
+            with run:
+                run.begin()
+                job_of(config)(config, run)
+        show(job_of(config), run.folder)
 
 
 def start() -> None:
     """Answer help and names that do not exist before anything is loaded, else run what the command line says."""
     answer(sys.argv[1:])
-    check_address_space()
     import hydra
 
-    from mlsuperb.config.compose import register_resolvers
+    from mlsuperb.config.compose import as_texts, register_resolvers
 
     register_resolvers()
+    sys.argv[1:] = as_texts(sys.argv[1:])
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(main)()
 
 

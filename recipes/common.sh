@@ -106,6 +106,15 @@ parse_passed() {
     done
 }
 
+# setting=PATH for Hydra, which reads =, commas, brackets and letters like é in a value as its own signs unless it is quoted.
+path_word() {
+    local LC_ALL=C path=$2
+    if [[ ! $path =~ ^[A-Za-z_./][A-Za-z0-9_./:@%+-]*$ ]]; then
+        path="'$(sed -E "s/(\\\\*)'/\\1\\1\\\\'/g; s/(\\\\+)\$/\\1\\1/" <<<"$path")'"
+    fi
+    printf '%s=%s' "$1" "$path"
+}
+
 # A list of texts for Hydra: ["deu","nan"]. Quoted, since nan would be a number. `all` is no restriction.
 list() {
     if [[ $1 == all ]]; then printf null; else printf '["%s"]' "${1//,/'","'}"; fi
@@ -143,7 +152,7 @@ take() {
     given[$1]=1
     case $1 in
         upstream | data | size | languages | datasets | seeds | launcher | out) printf -v "$1" '%s' "$2" ;;
-        data-root) data_root=$2 ;;
+        data-root) data_root=$(path_word data.root "$2") ;;
         stage) first_stage=$2 ;;
         stop-stage) last_stage=$2 ;;
         config-dir) config_dir=(--config-dir "$2") ;;
@@ -155,7 +164,7 @@ take() {
 word() {
     case ${1%%=*} in
         upstream | data) take "${1%%=*}" "${1#*=}" ;;
-        data.root) take data-root "${1#*=}" ;;
+        data.root) given[data-root]=1 data_root=$1 ;; # as Hydra reads it
         data.size) take size "${1#*=}" ;;
         seed) take seeds "${1#*=}" ;;
         output_root) take out "${1#*=}" ;;
@@ -196,7 +205,7 @@ checked() {
             ;;
     esac
     if [[ -n $data_root ]]; then
-        data_words+=("data.root=$data_root")
+        data_words+=("$data_root")
     elif [[ $data == ml_superb* && $data != ml_superb_hf ]]; then
         die "--data-root is missing: the folder of the corpus (data/README.md), or --data synthetic"
     fi
@@ -226,7 +235,7 @@ experiment() {
     if [[ -n $seeds ]]; then words+=("seed=$seeds"); fi
     if [[ -n $lr_sweep ]]; then words+=("trainer.optimizer.lr=$lr_sweep"); fi
     if [[ -n $launcher ]]; then words+=("hydra/launcher=$launcher"); fi
-    words+=("output_root=$out" "${own_words[@]}")
+    words+=("$(path_word output_root "$out")" "${own_words[@]}")
     folders=$("$python" -m mlsuperb folders "${words[@]}") || exit 2
     run_starts+=("${#runs[@]}")
     mapfile -t -O "${#runs[@]}" runs <<<"$folders"
@@ -381,7 +390,7 @@ of_pretraining() {
         label_words+=(+data/preparation=mhubert_147) data_only+=(+data/preparation=mhubert_147)
     fi
     # shellcheck disable=SC2034  # read by the recipes
-    shared=("output_root=$out" "seed=${seeds:-0}")
+    shared=("$(path_word output_root "$out")" "seed=${seeds:-0}")
 }
 
 # Runs that build upon each other. `plan NAME WORDS...` says what one is told; there `targets.run=@NAME` is the folder of another.

@@ -56,9 +56,9 @@ all="data.languages=$(list "${option[new]},${option[old]}")"
 units="clustering.num_units=${option[units]}"
 base=(upstream="${option[base]}") # as job=labels takes it
 if [[ -d ${option[base]}/huggingface ]]; then
-    base=(upstream=pretrained upstream.run="${option[base]}")
+    base=(upstream=pretrained "$(path_word upstream.run "${option[base]}")")
 elif [[ ${option[base]} == */* || -d ${option[base]} ]]; then
-    base=(upstream=hf upstream.checkpoint="${option[base]}")
+    base=(upstream=hf "$(path_word upstream.checkpoint "${option[base]}")")
 fi
 
 labels() { # of name $1, with the words that follow
@@ -90,7 +90,7 @@ judged() {
     [[ -n ${option[exp]} ]] || return 0
     local words=("${base[@]}")
     if [[ $1 != base ]]; then words=(upstream=pretrained "upstream.run=@$1"); fi
-    if [[ -n ${option[exp-data-root]} ]]; then words+=("data.root=${option[exp-data-root]}"); fi
+    if [[ -n ${option[exp-data-root]} ]]; then words+=("$(path_word data.root "${option[exp-data-root]}")"); fi
     local settings
     read -ra settings <<<"${option[exp-settings]}"
     plan "head-$1" "+exp=${option[exp]}" "$all" "${words[@]}" "run_name=head-$1" "${shared[@]}" "${settings[@]}"
@@ -116,7 +116,7 @@ for system in one two combined full full_combined ewc; do # the last three have 
         full_combined)
             expansion full_combined full units-pooled "+loading/sampling@loading.sampling=replay" "${old_speech[@]}" "${whole[@]}"
             ;;
-        ewc) expansion ewc ewc units-layer "preservation.run=${option[base-labels]}" "${whole[@]}" ;;
+        ewc) expansion ewc ewc units-layer "$(path_word preservation.run "${option[base-labels]}")" "${whole[@]}" ;;
     esac
 done
 for system in base "${systems[@]}"; do judged "$system"; done

@@ -43,8 +43,8 @@ for number in "${!names[@]}"; do
     said=$(bash "$(dirname "${BASH_SOURCE[0]}")/pretrain.sh" "${passed[@]}" "${own[@]}" | tee >(cat >&2)) || exit $?
     model=$(sed -n 's/^The last model: upstream=pretrained upstream.run=//p' <<<"$said")
     for seed in ${seeds//,/ }; do
-        call=("+exp=${option[exp]}" upstream=pretrained "upstream.run=$model" "seed=$seed" "run_name=$compare-${names[number]}-s$seed" "output_root=${option[out]}")
-        if [[ -n ${option[exp-data-root]} ]]; then call+=("data.root=${option[exp-data-root]}"); fi
+        call=("+exp=${option[exp]}" upstream=pretrained "$(path_word upstream.run "$model")" "seed=$seed" "run_name=$compare-${names[number]}-s$seed" "$(path_word output_root "${option[out]}")")
+        if [[ -n ${option[exp-data-root]} ]]; then call+=("$(path_word data.root "${option[exp-data-root]}")"); fi
         run "$python" -m mlsuperb.run "${call[@]}"
         runs+=("$("$python" -m mlsuperb folders "${call[@]}")")
     done

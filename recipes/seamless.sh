@@ -81,8 +81,8 @@ corpus() {
 
 run_of() { # of name $1, by the experiment $2, with the words that follow
     local start=()
-    if [[ -n ${option[start]} && " $* " != *" start.run="* ]]; then start=(start=run "start.run=${option[start]}"); fi
-    plan "$1.$seed" "+exp=seamless/$2" "model=${option[model]}" "${speech[@]}" "${start[@]}" "${@:3}" "run_name=$1" "output_root=$out" \
+    if [[ -n ${option[start]} && " $* " != *" start.run="* ]]; then start=(start=run "$(path_word start.run "${option[start]}")"); fi
+    plan "$1.$seed" "+exp=seamless/$2" "model=${option[model]}" "${speech[@]}" "${start[@]}" "${@:3}" "run_name=$1" "$(path_word output_root "$out")" \
         "seed=$seed" "${of_runs[@]}"
 }
 

@@ -31,14 +31,18 @@ from scripts.parity.decoding import decoding_checks
 from scripts.parity.decoding_joint import joint_checks
 from scripts.parity.heads import batch_checks, head_checks
 from scripts.parity.imports import import_checks
+from scripts.parity.learning import learning_checks
 from scripts.parity.owsm import fbank_checks, owsm_checks
-from scripts.parity.report import Check
+from scripts.parity.report import Check, report
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--num-posteriors", type=int, default=200, help="posterior matrices to decode (default 200)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads for both sides (default 1)")
+    parser.add_argument(
+        "--data-root", type=Path, help="a tree of speech in the ML-SUPERB layout to learn from (default: noise)"
+    )
     parser.add_argument("--parts", nargs="+", help="compare these parts only")
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], Iterator[Check]]] = {
@@ -49,20 +53,14 @@ def main() -> int:
         "decoding": partial(decoding_checks, arguments.num_posteriors),
         "imports": import_checks,
         "decoding_joint": joint_checks,
+        "learning": partial(learning_checks, arguments.data_root),
     }
     if unknown := [name for name in arguments.parts or [] if name not in parts]:
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(parts)}")
     torch.set_num_threads(arguments.threads)
     logging.getLogger("espnet").setLevel(logging.ERROR)
     torch.manual_seed(0)
-    failed = 0
-    for name in arguments.parts or parts:
-        for check in parts[name]():
-            verdict = {True: "ok  ", False: "FAIL", None: "    "}[check.passed]
-            print(f"{verdict} {check.name:62} {check.found}", flush=True)
-            failed += check.passed is False
-    print(f"{failed} checks failed" if failed else "all checks passed")
-    return 1 if failed else 0
+    return 1 if report({name: parts[name] for name in arguments.parts or parts}) else 0
 
 
 if __name__ == "__main__":

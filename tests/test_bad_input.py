@@ -14,6 +14,7 @@ message, or a count.
 | null audio in a Parquet file | data/test_ml_superb_hf.py::test_null_audio_is_counted_as_a_null_text_is |
 | hypotheses in another encoding | runs/test_hypotheses.py::test_another_encoding_is_named_with_its_line |
 | unreadable audio to transcribe | test_run.py::test_transcribe_reads_any_file |
+| one bad file among those to transcribe | runs/test_transcribe_files.py::test_one_bad_file_does_not_take_the_others_along |
 | another sampling rate, resample=false, in a corpus | data/test_manifest.py::test_errors |
 | another sampling rate, resample=false, when it is read | data/test_audio.py::test_resampling_keeps_a_tone |
 | empty transcript | data/test_manifest.py::test_what_cannot_be_used_is_counted_by_reason_and_split |
@@ -60,6 +61,13 @@ message, or a count.
 | several problems in one configuration | config/test_settings.py::test_all_problems_are_listed_at_once |
 | several problems, as a user meets them | test_bad_input.py::test_a_command_with_several_problems_lists_them_all |
 | hypotheses that are none | runs/test_hypotheses.py::test_what_is_wrong_is_named_with_file_and_line |
+| hypotheses that were removed | runs/test_finished_runs.py::test_removed_hypotheses_are_decoded_again_from_the_weights |
+| data of an evaluation that changed | runs/test_finished_runs.py::test_an_evaluation_of_changed_data_is_made_anew |
+| output folder that cannot be written | runs/test_finished_runs.py::test_the_output_folder_must_be_one_that_can_be_written |
+| terminal that is not UTF-8 | runs/test_finished_runs.py::test_a_terminal_without_unicode_gets_what_it_can_show |
+| paths with signs of Hydra's grammar | config/test_values.py::test_paths_are_taken_as_they_are |
+| names with markup, control characters, formulas | scoring/test_escaping.py::test_a_terminal_shows_names_as_they_are |
+| links in the folder of somebody else | runtime/test_whole_folder.py::test_nothing_is_written_through_a_link |
 | decoding that was cut off within a letter | benchmark/test_recogniser.py::test_a_line_may_be_cut_within_a_letter |
 """
 
@@ -74,7 +82,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -181,13 +190,28 @@ def test_audio_too_short_for_its_text_is_counted_in_the_result(
     assert "4 times a training example had fewer frames than tokens" in " ".join(capsys.readouterr().out.split())
 
 
+@contextmanager
+def full_disk_for(name: str) -> Iterator[None]:
+    """Inside, nothing can be written to the temporary file that is to become `name`."""
+    open_file = Path.open
+
+    def open_full(self: Path, mode: str = "r", *rest: Any, **settings: Any) -> Any:
+        full = self.name.startswith(f".{name}.") and mode == "wb"
+        return open_file(Path("/dev/full") if full else self, mode, *rest, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", open_full)
+        yield
+
+
 @needs_dev_full
 def test_a_full_disk_for_the_result_costs_nothing_but_another_start(corpus: Callable[..., dict[str, Any]]) -> None:
     config = corpus(["a b", "b a"])
     folder = folder_of(config)
-    folder.mkdir(parents=True)
-    (folder / ".result.json.tmp").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"could not write .*result\.json: No space left.*start the same command again"):
+    with (
+        full_disk_for("result.json"),
+        pytest.raises(OSError, match=r"could not write .*result\.json: No space left.*start the same command again"),
+    ):
         run_experiment(config)
     assert json.loads((folder / "status.json").read_text(encoding="utf-8"))["state"] == "failed"
     assert not (folder / "result.json").exists()
@@ -201,22 +225,21 @@ def test_a_full_disk_for_the_result_costs_nothing_but_another_start(corpus: Call
 def test_a_full_disk_does_not_hide_what_went_wrong(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = {"run_id": "r", "output_root": str(tmp_path), "seed": 0}
     run = Run(config)
+    full = ExitStack()
 
     def fail() -> None:
-        (run.folder / "run.log").symlink_to("/dev/full")
-        (run.folder / ".status.json.tmp").symlink_to("/dev/full")
+        full.enter_context(full_disk_for("status.json"))
         raise ValueError("no audio")
 
-    with pytest.raises(ValueError, match="no audio"), run:
+    with full, pytest.raises(ValueError, match="no audio"), run:
         fail()
     assert "No space left" in caplog.text
-    (run.folder / ".status.json.tmp").unlink()
-    other = Run(config)
     with (
+        full,
         pytest.raises(OSError, match=r"could not write .*status\.json: No space left.*free some space") as raised,
-        other,
+        Run(config),
     ):
-        (run.folder / ".status.json.tmp").symlink_to("/dev/full")
+        full.enter_context(full_disk_for("status.json"))
     assert raised.value.errno == errno.ENOSPC
 
 

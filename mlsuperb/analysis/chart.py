@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mlsuperb.runtime.files import write_atomic
+from mlsuperb.scoring.escaping import csv
 from mlsuperb.scoring.table import Cells
 
 if TYPE_CHECKING:
@@ -147,8 +148,8 @@ class Chart:
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{self.name}.{suffix}" for suffix in ("svg", "png", "csv")]
         for path in paths[:2]:
-            path.write_bytes(self._rendered(path.suffix[1:]))
-        write_atomic(paths[2], [self.data.to_csv(index=False)])
+            write_atomic(path, [self._rendered(path.suffix[1:])])
+        write_atomic(paths[2], [csv(self.data)])
         return paths
 
     def _rendered(self, form: str) -> bytes:

@@ -16,6 +16,7 @@ from mlsuperb.analysis.chart import GREY, TWENTY, Chart, Outcome, colours, legen
 from mlsuperb.analysis.projection import WRONG
 from mlsuperb.data.languages import language_name
 from mlsuperb.runs.environment import now
+from mlsuperb.scoring.escaping import from_csv
 from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.table import Cells, percent
 
@@ -67,7 +68,8 @@ def stored(folder: Path) -> Stages | None:
 def read_table(path: Path) -> pd.DataFrame:
     """A table that one of these charts has saved. `nan` is Min Nan Chinese, no missing value."""
     texts = dict.fromkeys(("stage", "id", "language", "predicted", "correct"), str)
-    return pd.read_csv(path, keep_default_na=False, na_values={"accuracy_other_speakers": [""]}, dtype=texts)
+    table = pd.read_csv(path, keep_default_na=False, na_values={"accuracy_other_speakers": [""]}, dtype=texts)
+    return table.assign(**{name: table[name].map(from_csv) for name in texts if name in table})
 
 
 def tsne(run: Path, result: BenchmarkResult, *, out: Path, device: str = "auto", **settings: Any) -> Outcome:

@@ -21,6 +21,7 @@ from mlsuperb.runs.store import EVALUATIONS, RESULT_FILE
 from mlsuperb.scoring.comparison.bootstrap import rate_interval
 from mlsuperb.scoring.comparison.comparable import same_scoring
 from mlsuperb.scoring.counts import Counts, total
+from mlsuperb.scoring.escaping import code_block, csv, markdown
 from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.table import Cells, percent
 from mlsuperb.scoring.utterances import compared_texts
@@ -94,7 +95,7 @@ def transfer(runs: Mapping[Path, BenchmarkResult], *, by: By = "language", split
         charts=[matrix_chart(table, by=by, unit=unit), bars_chart(table, by=by, unit=unit)],
         table=_summary(table, by=by, unit=unit),
         texts={
-            "transfer_samples.csv": samples.to_csv(index=False),
+            "transfer_samples.csv": csv(samples),
             "transfer_samples.md": _samples_markdown(samples, unit=unit),
         },
         remarks=remarks,
@@ -194,10 +195,10 @@ def _samples_markdown(samples: pd.DataFrame, *, unit: str) -> str:
     lines = ["# Samples of what was not in the training data", ""]
     lines += ["A quarter, half and three quarters of the way from best to worst.", ""]
     for (trained, tested), group in samples.groupby(["trained_on", "tested_on"], sort=False):
-        lines += [f"## Trained on {trained}, tested on {tested}", ""]
+        lines += [f"## Trained on {markdown(str(trained))}, tested on {markdown(str(tested))}", ""]
         for row in group.itertuples():
-            lines += [f"{row.id}, number {row.place}: {unit} {row.error_rate:.1f} %", ""]
-            lines += ["```text", f"reference   {row.reference}", f"hypothesis  {row.hypothesis}", "```", ""]
+            lines += [f"{markdown(str(row.id))}, number {row.place}: {unit} {row.error_rate:.1f} %", ""]
+            lines += [code_block(f"reference   {row.reference}\nhypothesis  {row.hypothesis}"), ""]
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from mlsuperb.analysis.chart import Chart
+from mlsuperb.scoring.escaping import csv
 from mlsuperb.scoring.table import ABSENT, ARROWS, Cells, table_console, tell
 from mlsuperb.units.abx import AbxError, mean_error
 from mlsuperb.units.labels import LABELS
@@ -169,11 +170,7 @@ def show(
     console = table_console()
     remarks = [*remarks, *(str(path) for chart in (charts() if out else ()) for path in chart.save(out or Path()))]
     if form in ("csv", "json"):
-        text = (
-            pd.DataFrame(records).to_csv(index=False)
-            if form == "csv"
-            else json.dumps(records, indent=2, ensure_ascii=False)
-        )
+        text = csv(pd.DataFrame(records)) if form == "csv" else json.dumps(records, indent=2, ensure_ascii=False)
         tell(console, text.rstrip("\n"))
         log.info("%s", "\n".join(remarks))
         return

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from mlsuperb.data.audio import load_audio
-from mlsuperb.runtime.files import write_atomic
+from mlsuperb.runtime.files import made, write_atomic
 from mlsuperb.scoring.counts import Counts
+from mlsuperb.scoring.escaping import csv, from_csv
 from mlsuperb.scoring.utterances import compared_texts, language_tokens
 from mlsuperb.types import SAMPLE_RATE_HZ, Hypothesis, TaskFacts
 
@@ -107,8 +108,8 @@ def add_sound(
         audio_problem=[one.problem for one in sounds],
     )
     if cache is not None:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(cache, [full.to_csv(index=False)])
+        made(cache.parent)
+        write_atomic(cache, [csv(full)])
     return full
 
 
@@ -118,6 +119,7 @@ def _cached(path: Path | None) -> dict[tuple[Any, ...], Sound]:
         return {}
     try:
         rows = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys((*WHERE[:3], "audio_problem"), str))
+        rows = rows.assign(**{name: rows[name].map(from_csv) for name in WHERE[:3]})
         values = rows[list(MEASURED)].apply(pd.to_numeric, errors="coerce")
         keys = list(rows[list(WHERE)].itertuples(index=False, name=None))
         problems = list(rows["audio_problem"])

@@ -13,6 +13,7 @@ from mlsuperb.data.languages import BENCHMARK_LABELS, language_name
 from mlsuperb.runs.store import EVALUATIONS, RESULT_FILE, read
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.scoring.comparison.run_facts import overlap
+from mlsuperb.scoring.escaping import markdown, page
 from mlsuperb.scoring.protocols import described
 from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.table import SYNTHETIC, protocol_tables
@@ -67,6 +68,7 @@ def model_card(result: BenchmarkResult, *, run: str, training: BenchmarkResult |
             where the model was trained elsewhere.
     """
     from huggingface_hub import ModelCard, ModelCardData
+    from markupsafe import Markup
 
     scores, dataset, task = eval_results(result), hub_dataset(result), result.task
     data = ModelCardData(
@@ -81,14 +83,17 @@ def model_card(result: BenchmarkResult, *, run: str, training: BenchmarkResult |
         model_name=result.run_id,
         eval_results=scores or None,
     )
-    card = ModelCard.from_template(
-        data, template_path=str(TEMPLATE), run=run, result=result, training=training, **_words(result, training)
-    )
-    return f"{card.content.rstrip()}\n"
+    text = page(
+        TEMPLATE.read_text(encoding="utf-8"),
+        card_data=Markup(data.to_yaml()), run=run, result=result, training=training, **_words(result, training),
+    )  # fmt: skip
+    return f"{ModelCard(text).content.rstrip()}\n"
 
 
 def _words(result: BenchmarkResult, training: BenchmarkResult | None) -> dict[str, Any]:
     """What the template shows beside the result's own values, and the functions that it calls."""
+    from markupsafe import Markup
+
     task, config = result.task, (training or result).config
     does = ["names the language of speech"] * task.has_language
     does += ["transcribes it" if does else "transcribes speech"] * task.has_text
@@ -99,8 +104,8 @@ def _words(result: BenchmarkResult, training: BenchmarkResult | None) -> dict[st
         "does": " and ".join(does),
         "others": ", and ".join(others),
         "overlap": overlap(result),
-        "tables": "\n".join(cells.to_markdown() for cells in protocol_tables(result.protocols)).rstrip(),
-        "parts": {name: _settings(config[name]) for name in PARTS if name in config},
+        "tables": Markup("\n".join(cells.to_markdown() for cells in protocol_tables(result.protocols)).rstrip()),
+        "parts": {name: Markup(_settings(config[name])) for name in PARTS if name in config},
         "language_name": language_name,
         "file_name": lambda path: PurePath(path).name,  # where a folder lay on some machine helps nobody
         "described": described,
@@ -177,7 +182,7 @@ def eval_results(result: BenchmarkResult) -> list[EvalResult]:
 
 def _settings(node: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in _flat(node))
-    return f"`{node['name']}`{' with ' + settings if settings else ''}"
+    return f"`{markdown(node['name'])}`{' with ' + markdown(settings) if settings else ''}"
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from mlsuperb.benchmark.recogniser import Recogniser
+    from mlsuperb.runs.decoding import Decoding
     from mlsuperb.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -59,6 +62,13 @@ class Benchmark:
             environment=run.environment,
         )
 
+    @classmethod
+    def leaves(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """See `mlsuperb.runs.job.Job`."""
+        return (
+            "config.yaml", "tokens.txt", "model.safetensors", "training.json", "upstream.json", "hypotheses.jsonl",
+        )  # fmt: skip
+
     def load(self, folder: Path, *, device: str) -> Recogniser:
         """The trained recogniser of a run.
 
@@ -81,11 +91,7 @@ class Benchmark:
     def evaluate(self, run: Path, config: Mapping[str, Any], folder: Path, *, language: str | None) -> None:
         """See `mlsuperb.runs.job.Evaluates`."""
         from mlsuperb.benchmark import build, result
-        from mlsuperb.data.text import codes_of_tokens
-        from mlsuperb.runs.corpus import test_rows
-        from mlsuperb.runs.decoding import decode
         from mlsuperb.runs.environment import environment
-        from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
         from mlsuperb.runtime.files import held
         from mlsuperb.training.progress import PROGRESS_FILE, Progress
 
@@ -93,22 +99,59 @@ class Benchmark:
         if language is not None:
             recogniser.write_in(language)
         manifest, record = build.read_data(config)
-        corpus = build.build_corpus(config)
-        test = test_rows(corpus, manifest, name=config["data"]["name"])
-        unknown = sorted(set(test["language"]) - set(codes_of_tokens(recogniser.vocabulary.tokens)))
-        if recogniser.task.has_language and unknown:
-            log.warning("not in the training data, so never recognised: %s", ", ".join(unknown))
         with held(folder):
-            dataset = recogniser.loading.dataset(test, encode=None, resample=corpus.resample)
-            with build.features_kept(config, recogniser, dataset) as (speech,):
-                decoded = decode(speech, folder / HYPOTHESES_FILE, recogniser)
             result.save_result(
-                config, folder, record=record, model=recogniser.model, decoded=decoded,
+                config, folder, record=record, model=recogniser.model, decoded=_decoded(recogniser, manifest, config, folder),
                 progress=Progress.load(run / PROGRESS_FILE), environment=environment(),
             )  # fmt: skip
+
+    def data_splits(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        """See `mlsuperb.runs.job.Evaluates`."""
+        from mlsuperb.benchmark import build
+
+        splits: Mapping[str, Mapping[str, Any]] = build.read_data(config)[1]["splits"]
+        return splits
+
+    def decode_again(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """See `mlsuperb.runs.job.Evaluates`."""
+        from mlsuperb.benchmark import build
+        from mlsuperb.runs.finished import refuse_other_data
+
+        manifest, record = build.read_data(config)
+        refuse_other_data(folder, record["splits"])
+        trained = {**build.load_config(folder), "trainer": config["trainer"]}  # the device may be another one
+        _decoded(build.load_recogniser(folder, trained), manifest, config, folder)
+
+    def score_again(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """See `mlsuperb.runs.job.Evaluates`."""
+        from mlsuperb.benchmark.result import save_card
+        from mlsuperb.config.build import instantiate
+        from mlsuperb.scoring import scored_run
+        from mlsuperb.scoring.result import BenchmarkResult
+
+        scored_run.score_again(folder, config, instantiate(config["scoring"]), kind=BenchmarkResult)
+        save_card(folder)
 
     def show(self, folder: Path) -> None:
         """Scores by language and dataset, three utterances with their differences marked, the path."""
         from mlsuperb.scoring.scored_run import show
 
         show(folder)
+
+
+def _decoded(recogniser: Recogniser, manifest: DataFrame, config: Mapping[str, Any], folder: Path) -> Decoding:
+    """The test utterances of a manifest, decoded by a trained recogniser into the file of a folder."""
+    from mlsuperb.benchmark import build
+    from mlsuperb.data.text import codes_of_tokens
+    from mlsuperb.runs.corpus import test_rows
+    from mlsuperb.runs.decoding import decode
+    from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
+
+    corpus = build.build_corpus(config)
+    test = test_rows(corpus, manifest, name=config["data"]["name"])
+    unknown = sorted(set(test["language"]) - set(codes_of_tokens(recogniser.vocabulary.tokens)))
+    if recogniser.task.has_language and unknown:
+        log.warning("not in the training data, so never recognised: %s", ", ".join(unknown))
+    dataset = recogniser.loading.dataset(test, encode=None, resample=corpus.resample)
+    with build.features_kept(config, recogniser, dataset) as (speech,):
+        return decode(speech, folder / HYPOTHESES_FILE, recogniser)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mlsuperb.benchmark.misfits import BENCHMARK, CONVENTIONS
 from mlsuperb.config.compose import compose
 from mlsuperb.runs.identity import science
 from mlsuperb.scoring.boards.entries import shown_deviations
@@ -12,23 +13,28 @@ from mlsuperb.scoring.boards.entries import shown_deviations
 # What may differ without a deviation: ML-SUPERB 1.0 leaves upstream and learning rate to the user (README of ESPnet's
 # egs2/ml_superb/asr1); a seed and the place of the data are no settings of an experiment.
 FREE = ("upstream", "trainer.optimizer.lr", "seed", "data.root", "data.audio_folder")
-FREE_CACHES = ("bf16", "fp32", "off")  # the default one, and what rounds less: a choice among them is no deviation
+# How features are kept, the coarsest first; null and fp32 do not round. Finer than the experiment asks for is no deviation.
+CACHES = ("int8", "bf16", "int16", "fp32", None)
+CACHE = "cache.dtype"
 FOLLOWED = ("size", "mono")  # settings of the data that an experiment is published for several values of
 # Experiments that were published with several adaptations (tables 2 and 3 of the PEFT study); others fix theirs.
 ADAPTATIONS = {"peft_study": ("frozen", "lora_peft_study", "qlora_peft_study")}
 
 
-def describe(config: Mapping[str, Any]) -> dict[str, Any] | None:
+def describe(config: Mapping[str, Any], *, conventions: str | None = None) -> dict[str, Any] | None:
     """`benchmark` of a result: the node of the configuration, and `deviations`: setting -> [published, here].
 
     The published experiment is composed with the same corpus option, size and monolingual run, so that what follows from
     them (phonemes for jpn, iterations for 1h) is no deviation. Where another option was chosen for a group, the group
     stands with both names beside its settings. `upstream`: the same of the upstream's settings against its option; no
     deviation, but with another checkpoint it is another model than its name says.
+
+    Args:
+        conventions: under which the upstream is run (`mlsuperb.upstreams.conventions`); None where it has none.
     """
-    node = config.get("benchmark")
-    if not node:
+    if not config.get("benchmark"):
         return None
+    node = {key: config["benchmark"].get(key) for key in BENCHMARK}
     overrides = _published_overrides(config)
     try:
         published = compose(overrides)
@@ -38,13 +44,31 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any] | None:
     chosen = {
         group: [published[group]["name"], config[group]["name"]]
         for group in published
-        if isinstance(published[group], Mapping) and group not in FREE and "_target_" in published[group]
+        if isinstance(published[group], Mapping)
+        and group not in FREE
+        and "_target_" in published[group]
+        and group in config
         if published[group]["_target_"] != config[group]["_target_"]
     }
     ours, theirs = science(config), science(published)
-    leaves = dict(_differences(theirs, ours))
+    leaves = {path: values for path, values in _differences(theirs, ours) if path != CACHE or _coarser(*values)}
     changed = dict(_differences(theirs["upstream"], ours["upstream"]))
-    return {**node, "deviations": {**chosen, **leaves}, "upstream": changed}
+    run_as = _conventions(published, conventions)
+    return {**node, "deviations": {**chosen, **leaves, **run_as}, "upstream": changed}
+
+
+def _coarser(published: str | None, here: str | None) -> bool:
+    """Whether features are rounded more than in the published experiment."""
+    return CACHES.index(here) < CACHES.index(published)
+
+
+def _conventions(published: Mapping[str, Any], here: str | None) -> dict[str, list[Any]]:
+    """The deviation of an upstream that is not run as those of the published rows; none where it has no conventions. Of an
+    option that says nothing of it (`upstream=s3prl`, a user's own) either of s3prl's is right."""
+    wanted = published["upstream"].get(CONVENTIONS)
+    if published["benchmark"].get(CONVENTIONS) != "s3prl" or here is None or here == wanted:
+        return {}
+    return {} if wanted is None and here != "checkpoint" else {f"upstream.{CONVENTIONS}": [wanted or "s3prl", here]}
 
 
 def _published_overrides(config: Mapping[str, Any]) -> list[str]:
@@ -53,8 +77,6 @@ def _published_overrides(config: Mapping[str, Any]) -> list[str]:
     found = [f"+exp={node['experiment']}", f"data={data['name']}", f"upstream={config['upstream']['name']}"]
     found += [f"data.{key}={data[key]}" for key in FOLLOWED if data.get(key) is not None]
     found += [f"benchmark.run={node['run']}"] if node["run"] else []
-    if "cache" in config and config["cache"]["name"] in FREE_CACHES:
-        found.append(f"cache={config['cache']['name']}")
     several = ADAPTATIONS.get(node["experiment"].split("/")[0], ())
     return [*found, f"adaptation={adaptation}"] if adaptation in several else found
 

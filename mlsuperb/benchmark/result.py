@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from mlsuperb.runs.decoding import Decoding
 from mlsuperb.runs.result import what_ran
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import describe_device
+from mlsuperb.runtime.messages import reported
 from mlsuperb.runtime.speed import Speed, peak_memory_gb
 from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.scored_run import part, standing, what_was_scored
 from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
-
-log = logging.getLogger(__name__)
 
 
 def save_result(
@@ -46,7 +44,7 @@ def save_result(
     """
     if not ranks.is_main():
         return
-    benchmark = describe(config)
+    benchmark = describe(config, conventions=_conventions(model))
     content = {
         **what_ran(config, environment, job=BenchmarkResult.kind),
         **what_was_scored(
@@ -69,7 +67,7 @@ def what_was_trained(config: Mapping[str, Any], model: SpeechModel) -> dict[str,
     """The parts of the model, and how large they are."""
     trained, weights = count_trained(model), model.featurizer.weights
     return {
-        "upstream": part(config["upstream"]) | {"loaded": model.upstream.record()},
+        "upstream": part(config["upstream"]) | {"loaded": model.upstream.record(), "conventions": _conventions(model)},
         "adaptation": part(config["adaptation"]) | {"trained": trained},  # by part of the model
         "head": part(config["head"]),
         "featurizer": {
@@ -80,6 +78,12 @@ def what_was_trained(config: Mapping[str, Any], model: SpeechModel) -> dict[str,
         "num_trainable": sum(trained.values()),
         "num_total": num_parameters(model.parameters()),
     }
+
+
+def _conventions(model: SpeechModel) -> str | None:
+    """Under which the upstream is run; None for one that has none, such as log-mels."""
+    found: str | None = getattr(model.upstream, "conventions", None)
+    return found
 
 
 def _cost(progress: Progress, decoding: Speed, model: SpeechModel) -> dict[str, Any]:
@@ -103,7 +107,5 @@ def _cost(progress: Progress, decoding: Speed, model: SpeechModel) -> dict[str, 
 def save_card(folder: Path) -> None:
     """Write the model card of a result. Where that fails the run has ended all the same: it is reported, and
     `mlsuperb export card` writes the card another time."""
-    try:
+    with reported("no model card"):
         write_card(folder)
-    except OSError as error:
-        log.warning("no model card: %s", error)

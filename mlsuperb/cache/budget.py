@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mlsuperb.runtime import locks
+from mlsuperb.runtime.files import no_link
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Budget:
         root.mkdir(parents=True, exist_ok=True)
         with self.alone():  # or another process, short of room, could drop the folder between two lines
             own.mkdir(exist_ok=True)
-            self._in_use: IO[str] | None = (own / IN_USE).open("a")
+            self._in_use: IO[str] | None = open(own / IN_USE, "a", opener=no_link)  # noqa: SIM115
             locks.lock(self._in_use, shared=True)
             os.utime(own / IN_USE)
             for leftover in root.glob(f"{DROPPED}*"):  # of a process that was killed while it made room
@@ -76,7 +77,7 @@ class Budget:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """For one process at a time, of all that use `root`."""
-        with (self.root / LOCK).open("w") as lock:
+        with open(self.root / LOCK, "a", opener=no_link) as lock:
             locks.lock(lock)
             try:
                 yield
@@ -85,7 +86,7 @@ class Budget:
 
     def _number(self) -> IO[str]:
         """The file with the number of bytes."""
-        return open(os.open(self.root / SIZE, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")
+        return open(no_link(self.root / SIZE, os.O_RDWR | os.O_CREAT), "r+", encoding="utf-8")
 
     @contextmanager
     def _counted(self) -> Iterator[IO[str]]:
@@ -97,7 +98,7 @@ class Budget:
         """Remove the folder of another upstream, unless it is in use; returns its bytes."""
         others = [path.parent for path in self.root.glob(f"*/{IN_USE}") if path.parent != self.own]
         for folder in sorted(others, key=lambda one: (one / IN_USE).stat().st_mtime):
-            with (folder / IN_USE).open("a") as file:
+            with open(folder / IN_USE, "a", opener=no_link) as file:
                 if not locks.lock(file, wait=False, unknown=False):  # of a folder that may be in use, nothing is taken
                     continue
                 freed = _size_of(folder)

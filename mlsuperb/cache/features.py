@@ -178,8 +178,7 @@ def pad(kept: Sequence[Kept]) -> Kept:
             block[:, row, tensor.shape[1] :] = 0
         return block
 
-    scales = [one.scales for one in kept if one.scales is not None]
-    return Kept(stack([one.values for one in kept]), stack(scales) if scales else None)
+    return Kept(**{name: stack([one.tensors[name] for one in kept]) for name in kept[0].tensors})
 
 
 class FeatureCache:
@@ -253,7 +252,8 @@ class FeatureCache:
             features = frozen_features(self.upstream, wave_MT, lengths_M)
         layers = features.layers
         stack = layers if isinstance(layers, Tensor) else torch.stack(layers)
-        return _Block(part.missing, features.lengths_B.tolist(), encode(stack, self.dtype))
+        frames = features.lengths_B.tolist()
+        return _Block(part.missing, frames, encode(stack, self.dtype, frames))
 
     def _keep(self, block: _Block, dataset: CachedSpeech, part: PartBatch) -> None:
         """Remember single utterances of a block: on the device if there is room, and on disk if they are new."""
@@ -274,7 +274,7 @@ class FeatureCache:
         frames = dict(sorted((row, n) for block in blocks for row, n in zip(block.rows, block.frames, strict=True)))
         lengths_B = torch.tensor(list(frames.values())).to(self.device, non_blocking=True)
         if len(blocks) == 1:  # its rows are in order
-            return Features(decode(blocks[0].kept), lengths_B, self.upstream.frame_rate_hz)
+            return Features(decode(blocks[0].kept, blocks[0].frames), lengths_B, self.upstream.frame_rate_hz)
         whole = empty(
             num_layers=self.upstream.num_layers,
             num_rows=num_rows,
@@ -287,4 +287,4 @@ class FeatureCache:
             for column, row in enumerate(block.rows):  # slices: an index would have to be sent to the device
                 for name, tensor in block.kept.tensors.items():
                     whole.tensors[name][:, row, : tensor.shape[2]] = tensor[:, column]
-        return Features(decode(whole), lengths_B, self.upstream.frame_rate_hz)
+        return Features(decode(whole, list(frames.values())), lengths_B, self.upstream.frame_rate_hz)

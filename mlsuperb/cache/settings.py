@@ -38,7 +38,8 @@ class Cache:
     """Where the features of a frozen upstream are kept.
 
     Args:
-        dtype: bf16, fp32, or int8 with one scale per frame; null computes them each time.
+        dtype: fp32, int16 (in steps of each feature's own range), bf16, or int8 with one scale per frame; null computes them each
+            time (`mlsuperb.cache.codec`).
         folder: of the files, shared by all runs and processes that name it.
         max_gb: files take no more than this (10^9 bytes), nor the last 2 GB of the disk; 0 for no files. Features that find no
             room are computed each time, with the same numbers.

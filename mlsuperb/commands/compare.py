@@ -24,6 +24,7 @@ from mlsuperb.scoring.comparison.paired import (
     verdict,
 )
 from mlsuperb.scoring.comparison.runs import differences
+from mlsuperb.scoring.escaping import code_block, markdown
 from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console, tell
 from mlsuperb.scoring.utterances import language_tokens
 
@@ -119,12 +120,12 @@ def compare_runs(
     )
 
 
-def markdown(found: Comparison) -> str:
+def as_markdown(found: Comparison) -> str:
     """Everything, for a file."""
     head = [f"**{SYNTHETIC}**", ""] if found.first.synthetic else []
-    body = [*(f"- {line}" for line in found.legend), "", found.cells.to_markdown(), f"\\{found.verdict}"]
+    body = [*(f"- {markdown(line)}" for line in found.legend), "", found.cells.to_markdown(), f"\\{found.verdict}"]
     shown = found.examples
-    blocks = [*shown[:1], *(f"```text\n{block}\n```" for block in shown[1:])]
+    blocks = [*shown[:1], *map(code_block, shown[1:])]
     return "\n".join([*head, *body, *(f"\n{block}" for block in blocks)]) + "\n"
 
 
@@ -176,6 +177,6 @@ def main(arguments: Sequence[str]) -> None:
     )
     show(found)
     if options.out:
-        write_atomic(options.out, [markdown(found)])
+        write_atomic(options.out, [as_markdown(found)])
     if options.json:
         write_atomic(options.json, [as_json(found, name=str(options.json))])

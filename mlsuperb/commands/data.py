@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlsuperb.commands.errors import for_user
 from mlsuperb.commands.settings import configured
+from mlsuperb.runtime.messages import printable
+from mlsuperb.scoring.table import shown, tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         show(corpus, folder, what="json" if options.json else options.command, split=options.split, console=console)
     except (ValueError, OSError) as error:  # not 1, which says that a copy is not whole
-        sys.stderr.write(f"{for_user(error)}\n")
+        sys.stderr.write(f"{printable(str(for_user(error)))}\n")
         return 2
     return 0
 
@@ -109,11 +111,11 @@ def show(corpus: Corpus, folder: Path, *, what: str, split: str | None, console:
     console.print(_table(title, ("split", "utterances", "hours", "languages", "datasets"), rows))
     if what == "describe":
         console.print(_minutes([cell for cell in sizes["cells"] if split in (None, cell["split"])], split=split))
-    console.print(f"skipped: {SkipReport(prepared.skipped)}", markup=False)
+    tell(console, f"skipped: {SkipReport(prepared.skipped)}")
     if hours := _hours(prepared.skipped):
         console.print(hours)
     if what == "prepare":
-        console.print(f"written: {folder / 'manifest.parquet'} and skipped.json", markup=False, soft_wrap=True)
+        tell(console, f"written: {folder / 'manifest.parquet'} and skipped.json")
 
 
 def list_unwanted(corpus: Corpus, folder: Path | None, *, measure: Measure, part: str, console: Console) -> None:
@@ -128,14 +130,12 @@ def list_unwanted(corpus: Corpus, folder: Path | None, *, measure: Measure, part
         raise ValueError("mlsuperb data filter needs --out FOLDER, where it keeps what it measures and writes the list")
     found = filter_corpus(corpus, folder, measure=measure, part=_part(part))
     if found is None:
-        console.print(
-            f"this part is done, others are not: the last of them writes {folder / DROP_LIST}", soft_wrap=True
-        )
+        tell(console, f"this part is done, others are not: the last of them writes {folder / DROP_LIST}")
         return
     if hours := _hours(found):
         console.print(hours)
     total = sum(entry["count"] for entry in found.values())
-    console.print(f"written: {folder / DROP_LIST} with {total:,} utterances", markup=False, soft_wrap=True)
+    tell(console, f"written: {folder / DROP_LIST} with {total:,} utterances")
 
 
 def shard(corpus: Corpus, manifests: Path, options: argparse.Namespace, *, console: Console) -> None:
@@ -159,9 +159,9 @@ def shard(corpus: Corpus, manifests: Path, options: argparse.Namespace, *, conso
         skip_bad=corpus.on_bad == "skip", part=part,
     )  # fmt: skip
     if missing:
-        console.print(f"this part is done; {missing} shards are missing, which other parts have to write")
+        tell(console, f"this part is done; {missing} shards are missing, which other parts have to write")
     else:
-        console.print(f"written: {options.out}; use it with data=shar data.root={options.out}", soft_wrap=True)
+        tell(console, f"written: {options.out}; use it with data=shar data.root={options.out}")
 
 
 def _units(run: Path) -> Units:
@@ -203,20 +203,20 @@ def is_whole(corpus: Corpus, *, console: Console, as_json: bool) -> bool:
         console.print_json(data={"whole": whole, "release": release and release.to_dict(), "skipped": skipped})
         return whole
     if release is not None:
-        console.print(_release_text(release), markup=False)
-    console.print(f"skipped: {SkipReport(skipped)}", markup=False)
-    console.print("whole" if whole else "NOT WHOLE: results on this copy are not comparable with published ones")
+        tell(console, _release_text(release))
+    tell(console, f"skipped: {SkipReport(skipped)}")
+    tell(console, "whole" if whole else "NOT WHOLE: results on this copy are not comparable with published ones")
     return whole
 
 
 def _table(title: str | None, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     from rich.table import Table
 
-    table = Table(headings[0], title=title)
-    for heading in headings[1:]:
-        table.add_column(heading, justify="right")
+    table = Table(title=None if title is None else shown(title, style="table.title"))
+    for number, heading in enumerate(headings):
+        table.add_column(shown(heading), justify="right" if number else "left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(shown, row))
     return table
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlsuperb.commands.settings import add_config_dir, bring_own
 from mlsuperb.config.options import refuse_unknown
+
+if TYPE_CHECKING:
+    from mlsuperb.runs.job import Evaluates
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,8 @@ def evaluate(
     config_dirs: Sequence[Path] = (),
 ) -> Path:  # fmt: skip
     """Decode every split of the given data that is neither `train` nor `dev`, score it, and return the folder of the
-    result: `<run>/evaluations/<data>-<signature of what was given>`. What was evaluated before is not decoded again.
+    result: `<run>/evaluations/<data>-<signature of what was given>`. What was evaluated before is not decoded again, unless the
+    data hold other utterances now.
 
     Args:
         language: ISO 639-3 code of what is written, whatever the data name, for a model that is told it (job=translation).
@@ -39,7 +43,7 @@ def evaluate(
     from mlsuperb.runs import store
     from mlsuperb.runs.identity import signature
     from mlsuperb.runs.job import Evaluates
-    from mlsuperb.scoring.result import SCORED
+    from mlsuperb.runtime.files import made
 
     stored = store.config_to_build(run)
     job = job_of(stored)
@@ -53,13 +57,34 @@ def evaluate(
     check(config)
     chosen = {name: config[name] for name in changeable} | ({} if language is None else {"language": language})
     folder = run / "evaluations" / f"{config['data']['name']}-{signature(chosen)}"
-    done = store.why_unfinished(folder) is None
-    # protocols are no part of the folder's name
-    if done and store.read(folder, *SCORED).config["scoring"] == config["scoring"]:
-        log.info("evaluated before; here is its result (remove %s to do it again)", folder)
-        return folder
-    job.evaluate(run, config | {"trainer": config["trainer"] | {"device": device}}, folder, language=language)
+    if not _stands(job, config, folder):
+        made(folder.parent)
+        job.evaluate(run, config | {"trainer": config["trainer"] | {"device": device}}, folder, language=language)
     return folder
+
+
+def _stands(job: Evaluates, config: Mapping[str, Any], folder: Path) -> bool:
+    """Whether a folder holds the evaluation of these data; it is scored again where other protocols are asked for, which are no
+    part of the folder's name."""
+    from mlsuperb.runs import store
+    from mlsuperb.runs.finished import changed_data
+    from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
+    from mlsuperb.runtime.files import held
+    from mlsuperb.scoring.result import SCORED
+
+    if store.why_unfinished(folder) is not None or not (folder / HYPOTHESES_FILE).is_file():
+        return False
+    if changed := changed_data(folder, job.data_splits(config)):
+        log.warning(
+            "the data have changed since they were evaluated in %s (%s): decoding anew", folder, ", ".join(changed)
+        )
+        return False
+    if store.read(folder, *SCORED).config["scoring"] == config["scoring"]:
+        log.info("evaluated before; here is its result (remove %s to do it again)", folder)
+    else:
+        with held(folder):
+            job.score_again(folder, config)
+    return True
 
 
 def _changes(
@@ -103,6 +128,7 @@ def main(arguments: Sequence[str]) -> None:
         options.run, options.overrides, device=options.device, language=options.language, config_dirs=options.config_dir
     )
     from mlsuperb.config.build import job_of
+    from mlsuperb.runs.finished import show
     from mlsuperb.runs.store import config_to_build
 
-    job_of(config_to_build(options.run)).show(folder)
+    show(job_of(config_to_build(options.run)), folder)

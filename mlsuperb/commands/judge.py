@@ -75,6 +75,7 @@ def _judge(systems: list[System], references: References, options: argparse.Name
     from mlsuperb.analysis.unit_tables import show
     from mlsuperb.runtime.device import choose_device, prepare_process
     from mlsuperb.runtime.files import write_atomic, write_json
+    from mlsuperb.scoring.escaping import csv
 
     out: Path | None = options.out
     if out:
@@ -90,7 +91,7 @@ def _judge(systems: list[System], references: References, options: argparse.Name
     if out:
         record = judge_record(rows, asr=asr.record, baseline=options.baseline)
         write_json(out / RESULT, record | {"remarks": said})
-        write_atomic(out / UTTERANCES, [utterance_table(judged).to_csv(index=False)])
+        write_atomic(out / UTTERANCES, [csv(utterance_table(judged))])
         from mlsuperb.analysis.judging.page import judge_page
         from mlsuperb.analysis.report.page import write_page
 

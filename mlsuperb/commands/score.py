@@ -21,7 +21,7 @@ from mlsuperb.scoring import protocols
 from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.score import Scoring
-from mlsuperb.scoring.table import SYNTHETIC, protocol_tables
+from mlsuperb.scoring.table import SYNTHETIC, protocol_tables, tell
 from mlsuperb.scoring.utterances import language_tokens
 from mlsuperb.types import Hypothesis, TaskFacts
 
@@ -107,17 +107,17 @@ def main(arguments: Sequence[str]) -> None:
     used = {"task": facts.name, "normaliser": facts.normaliser, "units": facts.units}
     console = Console()
     settings = ", ".join(f"{name} {value}" for name, value in used.items())
-    console.print(f"{path}: {len(hypotheses):,} hypotheses; {settings}", markup=False)
+    tell(console, f"{path}: {len(hypotheses):,} hypotheses; {settings}")
     if remark := above_cap(num_trained):
-        console.print(f"trained parameters{remark}, the limit of ML-SUPERB 2.0", markup=False)
+        tell(console, f"trained parameters{remark}, the limit of ML-SUPERB 2.0")
     if remark := _unknown_tokens(hypotheses):
-        console.print(remark, markup=False)
+        tell(console, remark)
     if synthetic:
         console.print(SYNTHETIC, style="bold yellow")
     for cells in protocol_tables(scored):
         console.print(cells.to_rich())
     for name, reason in scored.not_applicable.items():
-        console.print(f"Protocol {name} was left out: {reason}.")
+        tell(console, f"Protocol {name} was left out: {reason}.")
     if options.examples:
         colour = console.is_terminal and not console.no_color
         console.print(show_examples(hypotheses, facts, options.examples, colour=colour), soft_wrap=True)

@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -26,10 +25,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsuperb.commands.errors import for_user
 from mlsuperb.commands.table import show_runs
-from mlsuperb.config.compose import register_resolvers, search_first
+from mlsuperb.config.compose import as_texts, register_resolvers, search_first
 from mlsuperb.config.options import conf_dir
+from mlsuperb.runtime.messages import reported
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +43,11 @@ class SweepTable(Callback):
         """Begin the list."""
         name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         path = Path(config.output_root).resolve() / "sweeps" / f"{name}-{os.getpid()}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        except OSError as error:  # Hydra would turn an exception into a warning, and end in a traceback of its own
+            sys.exit(f"output_root={config.output_root} cannot be written ({error.strerror}): give a folder that can")
         os.environ[SWEEP] = str(path)
         atexit.register(end_sweep)  # where a run failed or was interrupted, Hydra does not call `on_multirun_end`
 
@@ -65,28 +67,6 @@ class SweepTable(Callback):
         end_sweep()
 
 
-class WritableFolder(Callback):
-    """Ends the program with one message where the folder of a run or sweep cannot be written: Hydra opens a log file there
-    before any of our code is called, and would show a traceback (`hydra.callbacks` of conf/config.yaml)."""
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Make the folder of the run, as Hydra is about to."""
-        _check_writable(Path(config.hydra.run.dir))
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Make the folder of all runs."""
-        _check_writable(Path(config.hydra.sweep.dir))
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        sys.exit(f"\n{for_user(error)}")
-
-
 def end_sweep() -> None:
     """Show the table of what has finished, if a sweep was begun and has not shown it."""
     name = os.environ.pop(SWEEP, None)
@@ -94,10 +74,8 @@ def end_sweep() -> None:
         return
     path = Path(name)
     folders = [Path(line) for line in dict.fromkeys(path.read_text(encoding="utf-8").splitlines())]
-    try:
+    with reported("no table"):
         show_runs(folders, file=path.with_suffix(".md"), seeds="each_and_mean")
-    except ValueError as error:
-        log.warning("no table: %s", error)
 
 
 def run_folders(overrides: Sequence[str], *, config_dirs: Sequence[Path] = (), multirun: bool = False) -> list[Path]:
@@ -114,7 +92,7 @@ def run_folders(overrides: Sequence[str], *, config_dirs: Sequence[Path] = (), m
     for folder in config_dirs:
         if not folder.is_dir():
             raise FileNotFoundError(f"--config-dir {folder}: there is no such folder")
-    overrides = [one for one in overrides if not re.match(r"\+*hydra[/.]launcher", one)]
+    overrides = [one for one in as_texts(overrides) if not re.match(r"\+*hydra[/.]launcher", one)]
     register_resolvers()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):

@@ -17,6 +17,7 @@ from mlsuperb.scoring.comparison.language_facts import GROUPINGS, By
 from mlsuperb.scoring.comparison.run_facts import FACTS, chosen_facts
 from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.comparison.selection import LEARNING_RATE, choose_on_dev, dev_figure, value_of
+from mlsuperb.scoring.escaping import markdown
 from mlsuperb.scoring.table import SYNTHETIC, Cells, rates, table_console, tell
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def show_runs(
     console = table_console()
     pages = [_show(console, cells, warning=warning) for cells, warning in tables]
     if file is not None:
-        write_atomic(file, ["\n".join([*pages, *(f"- {note}" for note in notes)])])
+        write_atomic(file, ["\n".join([*pages, *(f"- {markdown(note)}" for note in notes)])])
         notes.append(f"Written to {file}")
     tell(console, *notes)
 

@@ -6,20 +6,27 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlsuperb.commands.settings import add_config_dir, bring_own
+from mlsuperb.runtime.messages import printable
 from mlsuperb.types import Hypothesis
 
 
 def transcribe(
-    run: Path, files: Sequence[Path], *, device: str = "auto", language: str | None = None
+    run: Path,
+    files: Sequence[Path],
+    *,
+    device: str = "auto",
+    language: str | None = None,
+    on_bad: Callable[[str], None] | None = None,
 ) -> list[Hypothesis]:
     """Decode whole files with the model of a run folder.
 
     Args:
         language: ISO 639-3 code of what is written, for a model that is told it (job=translation).
+        on_bad: called with a sentence for each file that cannot be read, which is left out; None: such a file is an error.
 
     Raises:
         ValueError: `run` holds no trained model, a file cannot be read, all such files being named, or the model is told no
@@ -35,11 +42,11 @@ def transcribe(
             transcriber.write_in(language)
         return transcriber
 
-    return transcribe_files(files, load)
+    return transcribe_files(files, load, on_bad=on_bad)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Command line."""
+    """Transcribe what can be read, then name what cannot (exit status 1)."""
     parser = argparse.ArgumentParser(prog="mlsuperb transcribe", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
     parser.add_argument("files", type=Path, nargs="+", help="audio files, any format and rate that libsndfile reads")
@@ -50,12 +57,17 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     bring_own(options)
     logging.basicConfig(level=logging.WARNING)
-    for one in transcribe(options.run, options.files, device=options.device, language=options.language):
+    bad: list[str] = []
+    given = {"device": options.device, "language": options.language, "on_bad": bad.append}
+    for one in transcribe(options.run, options.files, **given):
         text = one.hypothesis.removeprefix(f"[{one.predicted_language}]").strip()
         if options.json:
             line = json.dumps(
                 {"audio": one.audio, "language": one.predicted_language, "text": text}, ensure_ascii=False
             )
         else:
-            line = f"{one.audio}\t{one.predicted_language or '-'}\t{text}"
+            cells = (one.audio, one.predicted_language or "-", text)
+            line = "\t".join(printable(cell, but="") for cell in cells)
         sys.stdout.write(line + "\n")
+    if bad:
+        raise ValueError("; ".join(bad))

@@ -46,6 +46,15 @@ def check(config: Mapping[str, Any], groups: Sequence[str] | None = None) -> Non
         raise ValueError(f"this configuration cannot run:\n{listed}")
 
 
+def check_finished(config: Mapping[str, Any]) -> None:
+    """The same of what still counts once a run has finished: how it is scored. The data it was made from may be gone.
+
+    Raises:
+        ValueError: lists everything that is wrong with it.
+    """
+    check(config, [group for group in ("task", "scoring") if group in job_class(config).groups])
+
+
 def check_stored(config: Mapping[str, Any], groups: Sequence[str], *, place: Path) -> None:
     """Refuse a configuration that was read from the folder of a run, of which parts of `groups` will be built for its trained
     model; of the trainer only device and precision are looked at.

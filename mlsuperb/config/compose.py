@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,16 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mlsuperb.config.options import conf_dir
 from mlsuperb.runs.classes import bring, named_in
-from mlsuperb.runs.identity import present, signature
+from mlsuperb.runs.identity import present, signature, without_later
+
+_READ_AS_IT_IS = re.compile(r"[\w./:@%+-]*", re.ASCII)  # values that are plain text to Hydra, without asking it
 
 
 def register_resolvers() -> None:
@@ -33,7 +38,7 @@ def _run_signature(*, _root_: DictConfig) -> str:
     resolved = OmegaConf.to_container(kept, resolve=True)
     assert isinstance(resolved, dict)
     _bring_all(resolved)
-    return signature(resolved)  # type: ignore[arg-type]
+    return signature(without_later(resolved))  # type: ignore[arg-type]
 
 
 def _num_gpus() -> int:
@@ -59,7 +64,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ValueError(f"the configuration cannot be resolved: {error}") from error
     assert isinstance(container, dict)
-    config = present(container)  # type: ignore[arg-type]
+    config = present(without_later(container))  # type: ignore[arg-type]
     _bring_all(config)
     return config
 
@@ -75,14 +80,50 @@ def compose(overrides: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> di
         ValueError: there is no such choice or setting.
     """
     register_resolvers()
+    overrides = as_texts(overrides)
     try:
         if GlobalHydra.instance().is_initialized():  # inside a run
-            return plain(hydra_compose("config", overrides=list(overrides)))
+            return plain(hydra_compose("config", overrides=overrides))
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             search_first(config_dirs)
-            return plain(hydra_compose("config", overrides=list(overrides)))
+            return plain(hydra_compose("config", overrides=overrides))
     except HydraException as error:
         raise ValueError(str(error)) from error
+
+
+def as_texts(overrides: Sequence[str]) -> list[str]:
+    """Overrides with quotes around the values that Hydra's grammar cannot read: a path with `=`, `(`, `#`, an apostrophe or an é
+    is taken as it is.
+
+    Raises:
+        ValueError: a value may have been meant as a list or a sweep; says how it is quoted.
+    """
+    return [_as_text(override) for override in overrides]
+
+
+def _as_text(override: str) -> str:
+    match = re.match(r"(\+{0,2}[\w/.@][\w/.@-]*=)(.*)", override, flags=re.DOTALL)
+    if match is None or _READ_AS_IT_IS.fullmatch(match[2]):
+        return override
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        key, value = match.groups()
+        quoted = key + _quoted(value)
+        if "," in value or value[0] in "[{'\"":
+            why, plainly = str(error).splitlines()[0], not re.search(r'["$`\\!]', quoted)
+            raise ValueError(
+                f"{override} cannot be read ({why}). If it is one text, such as a path, quote it for Hydra and for the shell: "
+                + (f'"{quoted}"' if plainly else shlex.quote(quoted))
+            ) from error
+        return quoted
+    return override
+
+
+def _quoted(value: str) -> str:
+    """For Hydra's grammar, in which a backslash escapes quotes, and itself before them."""
+    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
+    return f"'{escaped}'"
 
 
 def search_first(config_dirs: Iterable[Path]) -> None:

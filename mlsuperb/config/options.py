@@ -16,6 +16,7 @@ import yaml
 
 from mlsuperb.runtime.conf import conf_dir as conf_dir
 from mlsuperb.runtime.ranks import launched
+from mlsuperb.runtime.refusals import check_address_space
 
 # What the files in conf/hydra/launcher/ build on, a package each and our name for it; Hydra's own message names neither.
 LAUNCHERS = {
@@ -143,7 +144,7 @@ def answer(arguments: Sequence[str]) -> None:
     """Answer what needs nothing loaded: print the help for `--help` and end the program.
 
     Raises:
-        ValueError: nothing was chosen, or names do not exist.
+        ValueError: nothing was chosen, names do not exist, or the libraries could not be loaded here.
     """
     if not arguments:
         raise ValueError("nothing was chosen: give an experiment, such as +exp=demo, or look at --help")
@@ -151,6 +152,7 @@ def answer(arguments: Sequence[str]) -> None:
     if {"--help", "-h"} & set(arguments):
         sys.stdout.write(f"{help_text(arguments)}\n")
         sys.exit()
+    check_address_space()
 
 
 def refuse_unknown(arguments: Sequence[str]) -> None:

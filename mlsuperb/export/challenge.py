@@ -26,6 +26,8 @@ from mlsuperb.runs.classes import class_named
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runtime.conf import conf_dir
 from mlsuperb.runtime.files import write_atomic, write_json
+from mlsuperb.runtime.messages import printable
+from mlsuperb.scoring.escaping import page
 from mlsuperb.scoring.table import SYNTHETIC
 
 TEMPLATE = Path(__file__).with_name("submission")  # README.md.jinja, and the service in `app`
@@ -84,11 +86,8 @@ def submission_readme(about: Mapping[str, Any], *, name: str, splits: Mapping[st
         name: of the folder.
         splits: lines of each file of hypotheses.
     """
-    from jinja2 import Environment, StrictUndefined
-
     text = (TEMPLATE / "README.md.jinja").read_text(encoding="utf-8")
-    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False).from_string(text)
-    return template.render(about=about, name=name, splits=splits, synthetic_warning=SYNTHETIC)
+    return page(text, about=about, name=name, splits=splits, synthetic_warning=SYNTHETIC).rstrip() + "\n"
 
 
 def _copy_run(run: Path, folder: Path, config: dict[str, Any], recogniser: Recogniser) -> None:
@@ -154,7 +153,9 @@ def _write_hypotheses(run: Path, folder: Path) -> dict[str, int]:
         return {}
     lines: dict[str, list[str]] = {}
     for one in read_hypotheses(run / HYPOTHESES_FILE):
-        lines.setdefault(one.split, []).append(f"{one.id} {' '.join(one.hypothesis.split())}\n")
+        if Path(one.split).name != one.split:
+            raise ValueError(f"{run / HYPOTHESES_FILE} has a split {one.split!r}, which cannot be the name of a file")
+        lines.setdefault(one.split, []).append(f"{printable(one.id, but='')} {' '.join(one.hypothesis.split())}\n")
     folder.mkdir()
     for split, found in lines.items():
         write_atomic(folder / f"{split}.txt", found)

@@ -52,10 +52,10 @@ def export_upstream(run: Path, folder: Path) -> Exported:
     merge_lora(upstream.model)
     about = origin(run, config, what="upstream")
     with new_folder(folder, about) as unfinished:
-        save_folder(upstream, unfinished, normalise=upstream.normalise if isinstance(upstream, S3prl) else None)
+        save_folder(upstream, unfinished)
         about["sha256"] = hash_files(unfinished, "model*.safetensors")
-        settings = {"kind": config["upstream"]["kind"]} if isinstance(upstream, S3prl) else {}
-        reloaded: Any = S3prl if settings else HuggingFace
+        reloaded: Any = S3prl if isinstance(upstream, S3prl) else HuggingFace
+        settings = {key: config["upstream"][key] for key in ("kind", "conventions") if key in config["upstream"]}
         after = layers_of_noise(reloaded(checkpoint=str(unfinished.resolve()), **settings))
         difference = largest_difference(before, after)
         if not difference < TOLERANCE:
@@ -63,8 +63,9 @@ def export_upstream(run: Path, folder: Path) -> Exported:
                 f"the exported upstream of {run} gives other layers (relative difference {difference:.1e}), so it was not "
                 f"kept. This is a fault of mlsuperb or of its versions: please report it with {run / 'environment.json'}"
             )
-    option = f"s3prl upstream.kind={settings['kind']}" if settings else "hf"
-    overrides = f"upstream={option} upstream.checkpoint={folder.resolve()}"
+    settings |= {"checkpoint": folder.resolve()}
+    option = "s3prl" if reloaded is S3prl else "hf"
+    overrides = " ".join([f"upstream={option}", *(f"upstream.{key}={value}" for key, value in settings.items())])
     return Exported(folder=folder, overrides=overrides, difference=difference)
 
 

@@ -10,6 +10,7 @@ from mlsuperb.data.languages import BENCHMARK_LABELS
 from mlsuperb.pretraining.records import PretrainingResult
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.runtime.records import json_object
+from mlsuperb.scoring.escaping import page
 from mlsuperb.types import SAMPLE_RATE_HZ
 from mlsuperb.units.usage import BIT
 
@@ -32,6 +33,7 @@ def write_card(result: PretrainingResult, folder: Path) -> Path:
 def model_card(result: PretrainingResult, folder: Path) -> str:
     """YAML metadata between two lines of dashes, then Markdown."""
     from huggingface_hub import ModelCard, ModelCardData
+    from markupsafe import Markup
 
     config, preprocessor = (_json(folder / name) for name in ("config.json", "preprocessor_config.json"))
     labels = result.data["languages"].get("train", [])
@@ -42,14 +44,15 @@ def model_card(result: PretrainingResult, folder: Path) -> str:
         tags=["mlsuperb", config["model_type"], "speech", "pre-training"] + ["synthetic-data"] * bool(result.data["synthetic"]),
         model_name=result.run_id,
     )  # fmt: skip
-    card = ModelCard.from_template(
-        data, template_path=str(TEMPLATE), result=result, languages=languages, licence=licence,
+    text = page(
+        TEMPLATE.read_text(encoding="utf-8"), card_data=Markup(data.to_yaml()), result=result, languages=languages,
+        licence=licence,
         hours=result.data["splits"]["train"]["duration_s"] / 3600, seen_h=result.cost["audio_s"] / 3600,
         bit=BIT, family=FAMILIES[config["model_type"]], normalise=preprocessor["do_normalize"],
         num_layers=config["num_hidden_layers"] + 1, size=config["hidden_size"],
         rate_hz=SAMPLE_RATE_HZ / math.prod(config["conv_stride"]), group_norm=config["feat_extract_norm"] == "group",
     )  # fmt: skip
-    return f"{card.content.rstrip()}\n"
+    return f"{ModelCard(text).content.rstrip()}\n"
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -45,6 +45,11 @@ class Pretraining:
         progress = build.train(config, parts, run=run)
         result.save_result(config, run, parts=parts, progress=progress)
 
+    @classmethod
+    def leaves(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """See `mlsuperb.runs.job.Job`."""
+        return ("config.yaml", "huggingface")
+
     def load(self, folder: Path, *, device: str) -> Transcriber:
         """Nothing: a pre-trained model knows no text.
 

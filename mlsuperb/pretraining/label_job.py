@@ -37,6 +37,11 @@ class Labelling:
         speed = labels_build.write_labels(config, speech, codebook, run=run)
         labels_result.save_result(config, run, speech=speech, codebook=codebook, speed=speed)
 
+    @classmethod
+    def leaves(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """See `mlsuperb.runs.job.Job`."""
+        return ("config.yaml", "labels")
+
     def load(self, folder: Path, *, device: str) -> Transcriber:
         """Nothing: labels are no text.
 

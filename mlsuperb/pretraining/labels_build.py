@@ -127,7 +127,7 @@ def _weights(features: Mapping[str, Any], other: Mapping[str, Any]) -> Any:
     """What tells the weights that features are of from others, of a record of them, as far as an `other` record says it, too; the
     upstream's name where it has none."""
     loaded = features.get("upstream", {})
-    names = ["weights", "seed", "num_parameters", "commit", "sha256", "adapter", "do_normalize"]
+    names = ["weights", "seed", "num_parameters", "commit", "sha256", "adapter", "do_normalize", "conventions"]
     names += [name for name in NEWER if name in other.get("upstream", {})]
     return {name: loaded[name] for name in names if loaded.get(name) is not None} or features.get("name")
 

@@ -17,6 +17,7 @@ from mlsuperb.runs import store
 from mlsuperb.runs.result import what_ran
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
+from mlsuperb.runtime.messages import printable
 from mlsuperb.runtime.speed import Speed
 from mlsuperb.units.codebook import Codebook
 from mlsuperb.units.labels import LABELS, Labels
@@ -74,4 +75,4 @@ def show(folder: Path) -> None:
         f"  {units['active']} units in use, perplexity {units['perplexity']:.0f}, {1000 * units['mean_segment_s']:.0f} ms each",
         f"  labels: {folder / LABELS}",
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(printable("\n".join(lines)) + "\n")

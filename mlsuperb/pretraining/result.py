@@ -17,7 +17,9 @@ from mlsuperb.runs import store
 from mlsuperb.runs.result import what_ran
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
+from mlsuperb.runtime.messages import reported
 from mlsuperb.runtime.speed import peak_memory_gb
+from mlsuperb.scoring.table import shown
 from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.units.usage import BIT
@@ -60,8 +62,9 @@ def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: 
         "cost": _cost(parts, progress),
     }
     result = store.validated(content, PretrainingResult, place=f"result of {run.id}")
-    write_card(result, run.folder / RUN_FOLDER)
     store.write(run.folder, result)
+    with reported("no model card"):
+        write_card(result, run.folder / RUN_FOLDER)
 
 
 def _cost(parts: Parts, progress: Progress) -> dict[str, Any]:
@@ -90,14 +93,14 @@ def show(folder: Path) -> None:
     from rich.table import Table
 
     result, console = store.read(folder, PretrainingResult), Console()
-    table = Table(title=f"{result.run_id}: masked prediction of {result.targets['labels']['num_units']} units")
+    table = Table(title=shown(f"{result.run_id}: masked prediction of {result.targets['labels']['num_units']} units"))
     headings = ("", "loss (bits)", "masked acc. %", "unmasked acc. %", "units predicted (perplexity)", "in the labels")
     for heading in headings:
         table.add_column(heading, justify="right" if heading else "left")
     for name, one in {"all": result.scores["all"], **result.scores["languages"]}.items():
         accuracies = (f"{100 * one[key]:.1f}" for key in ("masked_accuracy", "unmasked_accuracy"))
         perplexities = (f"{one[key]:.0f}" for key in ("code_perplexity", "label_perplexity"))
-        table.add_row(name, f"{one['loss'] / BIT:.3f}", *accuracies, *perplexities)
+        table.add_row(shown(name), f"{one['loss'] / BIT:.3f}", *accuracies, *perplexities)
     console.print(table)
     cost = result.cost
     sys.stdout.write(

@@ -19,12 +19,14 @@ from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loader, Loading
 from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
 from mlsuperb.runtime import ranks
-from mlsuperb.runtime.files import disk_errors_named, drop_cut_line
+from mlsuperb.runtime.files import disk_errors_named, drop_cut_line, no_link
 from mlsuperb.runtime.speed import Speed
 from mlsuperb.types import Batch, Hypothesis, Utterance
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
+# A file as a row of a manifest.
+_FILE = {"text": "", "language": "", "dataset": "", "split": "files", "speaker": "", "start_s": 0.0}
 
 
 class Transcriber(Protocol):
@@ -92,45 +94,76 @@ def decode(dataset: Speech, path: Path, transcriber: Transcriber) -> Decoding:
     return Decoding(hypotheses=ordered, speed=speed)
 
 
-def transcribe_files(paths: Sequence[Path], load: Callable[[], Transcriber]) -> list[Hypothesis]:
+def transcribe_files(
+    paths: Sequence[Path], load: Callable[[], Transcriber], *, on_bad: Callable[[str], None] | None = None
+) -> list[Hypothesis]:
     """Decode whole audio files of any sampling rate, in their order; the path is the id.
 
     Args:
-        load: gives the model; called once all files are known to be readable.
+        load: gives the model; called once it is known which files can be read.
+        on_bad: called with a sentence for each file that cannot be read or taken by the model, which is left out; None: such a
+            file is an error.
 
     Raises:
         ValueError: a file cannot be read, all such files being named, or the model cannot take one.
     """
-    rows, problems = [], []
-    said = {"text": "", "language": "", "dataset": "", "split": "files", "speaker": ""}  # what a manifest says beside
-    for path in paths:
-        try:
-            duration_s = audio_info(path).duration_s
-        except ValueError:
-            what = "no audio that can be read; convert it to WAV, FLAC or Ogg"
-            if not path.is_file():
-                what = f"a folder; give {path}/*" if path.exists() else "there is no such file"
-            problems.append(f"{path}: {what}")
-        else:
-            rows.append({**said, "id": str(path), "audio": str(path), "start_s": 0.0, "duration_s": duration_s})
-    if problems:
+    problems: list[str] = []
+    durations = {path: _whole_s(path, problems) for path in dict.fromkeys(paths)}
+    if problems and on_bad is None:
         raise ValueError("; ".join(problems))
-    transcriber = load()
-    manifest = pd.DataFrame(rows)
+    rows = [_FILE | {"id": str(path), "audio": str(path), "duration_s": durations[path]} for path in paths]
+    manifest = pd.DataFrame([row for row in rows if row["duration_s"] is not None])
+    transcriber = None if manifest.empty else load()
+    if on_bad is not None:
+        if transcriber is not None:
+            taken = [_takes(transcriber, manifest[row : row + 1], problems) for row in range(len(manifest))]
+            manifest = manifest[taken]
+        for problem in problems:
+            on_bad(problem)
+    if transcriber is None or manifest.empty:
+        return []
     transcriber.check(manifest)
     dataset = transcriber.loading.dataset(manifest, encode=None, resample=True)
     with tempfile.TemporaryDirectory() as folder:
         return decode(dataset, Path(folder) / "hypotheses.jsonl", transcriber).hypotheses
 
 
+def _whole_s(path: Path, problems: list[str]) -> float | None:
+    """The seconds of a file that can be read to its end; of another one, None, and one more of the `problems`."""
+    try:
+        duration_s = audio_info(path).duration_s
+    except ValueError:
+        what = "no audio that can be read; convert it to WAV, FLAC or Ogg"
+        if not path.is_file():
+            what = f"a folder; give {path}/*" if path.exists() else "there is no such file"
+        problems.append(f"{path}: {what}")
+        return None
+    try:
+        audio_info(path, decode=True)  # a header says nothing of what follows it
+    except ValueError as error:
+        problems.append(str(error))
+        return None
+    return duration_s
+
+
+def _takes(transcriber: Transcriber, row: pd.DataFrame, problems: list[str]) -> bool:
+    """Whether a model takes a file; if not, that is one more of the `problems`."""
+    try:
+        transcriber.check(row)
+    except ValueError as error:
+        problems.append(str(error))
+        return False
+    return True
+
+
 def _decode_rest(
     dataset: Speech, path: Path, transcriber: Transcriber
 ) -> tuple[dict[tuple[str, str], Hypothesis], Speed]:
     """All hypotheses by (split, id): those that an earlier start decoded, and the rest."""
-    done, speed = ranks.from_main(lambda: _collect_partials(path)), Speed()
+    done, speed = ranks.from_main(lambda: _decoded_before(path, dataset)), Speed()
     plan = batches_of_rank(dataset, transcriber.loading, done=done)
     partial = _partial(path, ranks.rank())
-    with disk_errors_named(partial), partial.open("a", encoding="utf-8") as file:
+    with disk_errors_named(partial), open(partial, "a", encoding="utf-8", opener=no_link) as file:
         for hypotheses in _decode_batches(plan, transcriber, speed):
             # a batch of which a line was lost is decoded whole, but its other lines stand there already
             new = {key: one for one in hypotheses if (key := (one.split, one.id)) not in done}
@@ -191,9 +224,10 @@ def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
     yield from waiting
 
 
-def _spoken(one: Utterance | Hypothesis) -> tuple[str, ...]:
+def _spoken(one: Utterance | Hypothesis) -> tuple[str | float, ...]:
     """What tells an utterance from another, and a changed corpus from what it was."""
-    return one.split, one.id, one.audio, one.language, one.reference if isinstance(one, Hypothesis) else one.text
+    text = one.reference if isinstance(one, Hypothesis) else one.text
+    return one.split, one.id, one.audio, one.start_s, one.duration_s, one.language, one.dataset, text
 
 
 def _partial(path: Path, rank: int) -> Path:
@@ -204,9 +238,16 @@ def _partials(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.name}.partial*"))
 
 
-def _collect_partials(path: Path) -> dict[tuple[str, str], Hypothesis]:
-    """What an interrupted decoding left, on however many ranks."""
-    return {(one.split, one.id): one for partial in _partials(path) for one in _read_partial(partial)}
+def _decoded_before(path: Path, dataset: Speech) -> dict[tuple[str, str], Hypothesis]:
+    """What an interrupted decoding left, on however many ranks; nothing where it was of other utterances under these names."""
+    found = {(one.split, one.id): one for partial in _partials(path) for one in _read_partial(partial)}
+    rows = (dataset.utterance(index) for index in range(len(dataset)))
+    if found and not {_spoken(one) for one in found.values()} <= set(map(_spoken, rows)):
+        log.warning("the data have changed since %s was begun: everything is decoded anew", path)
+        for partial in _partials(path):
+            partial.unlink()
+        return {}
+    return found
 
 
 def _read_partial(path: Path) -> list[Hypothesis]:

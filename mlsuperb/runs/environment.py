@@ -18,6 +18,8 @@ from mlsuperb.runtime.variables import recorded
 
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "hydra-core", "soundfile", "numpy", "rapidfuzz")
 
+CODE = ("mlsuperb", "conf", "pyproject.toml")  # what of a checkout makes results
+
 
 def environment() -> dict[str, Any]:
     """Versions, machine, code and command of this process, and the variables that can change numbers."""
@@ -53,7 +55,8 @@ def _code_state() -> dict[str, Any]:
     try:
         if not (root / "pyproject.toml").is_file():
             return {"commit": None, "dirty": None}
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+        changed = git("status", "--porcelain", "--", *CODE)  # notes and reports beside it change no result
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
 

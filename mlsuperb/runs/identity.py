@@ -35,6 +35,10 @@ NOT_SCIENCE_BEFORE = (
 # configurations with the first address still work.
 MOVED = {"mlsuperb.featurizer": "mlsuperb.heads.featurizer", "mlsuperb.specaug": "mlsuperb.heads.specaug"}
 
+# Settings that came after runs were made, with the value that those had: at it they are left out of a configuration, which so
+# stays what it was, its id and its comparison with earlier runs included.
+LATER = {("upstream", "conventions"): "checkpoint"}
+
 
 def not_science(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Paths of the settings of `config` that do not count, such as `trainer.device`. Imports the parts; one that cannot or may
@@ -79,6 +83,16 @@ def without(node: Any, left_out: Collection[str], *, prefix: str = "") -> Any:
 
 def _run_name(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) else value
+
+
+def without_later(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` without the settings of `LATER` that stand at the value of earlier runs."""
+    found = dict(config)
+    for (group, name), before in LATER.items():
+        node = found.get(group)
+        if isinstance(node, Mapping) and node.get(name) == before:
+            found[group] = {key: value for key, value in node.items() if key != name}
+    return found
 
 
 def present(config: Mapping[str, Any]) -> dict[str, Any]:

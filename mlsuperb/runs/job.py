@@ -35,6 +35,11 @@ class Job(Protocol):
         """Do the work in the run's folder, from wherever an earlier start left it, and end by writing the result."""
         ...
 
+    @classmethod
+    def leaves(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """Names of the files and folders of a finished run that something is done with later, its result apart."""
+        ...
+
     def load(self, folder: Path, *, device: str) -> Transcriber:
         """What a finished run has trained, for `evaluate` and `transcribe`.
 
@@ -70,5 +75,25 @@ class Evaluates(Job, Protocol):
 
         Raises:
             ValueError: the model does not take the data or the language.
+        """
+        ...
+
+    def data_splits(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        """Split -> its hash and size in the data that `config` chooses, as they are now (`Result.data.splits`)."""
+        ...
+
+    def decode_again(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """Write the hypotheses of a finished run, which somebody has removed, once more.
+
+        Raises:
+            ValueError: the data or the weights are not what they were.
+        """
+        ...
+
+    def score_again(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """Score the hypotheses of a run or an evaluation as `config` says, and put that into its result.
+
+        Raises:
+            ValueError: there are no hypotheses.
         """
         ...

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import operator
 import os
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,16 +19,21 @@ from mlsuperb.runs.environment import environment, now, set_seed
 from mlsuperb.runs.identity import science
 from mlsuperb.runs.store import RESULT_FILE, parsed_config
 from mlsuperb.runtime import ranks
-from mlsuperb.runtime.files import held, write_atomic, write_json
+from mlsuperb.runtime.files import held, no_link, write_atomic, write_json
+from mlsuperb.runtime.logfile import LogFile
+from mlsuperb.runtime.messages import one_line
 
 log = logging.getLogger(__name__)
+
+LOG_FILE = "run.log"
 
 
 class Run:
     """A run's folder, held by one job at a time; rank 0 of the job writes.
 
     Used as a context: the status file says `running`, then `finished` or `failed`, and what failed stands in the log.
-    The folder holds `config.yaml`, `environment.json` (of every start), `status.json`, `run.log` and what the run makes.
+    What goes wrong once there is a result is told, and neither fails the run nor is raised. The folder holds `config.yaml`,
+    `environment.json` (of every start), `status.json`, `run.log` and what the run makes.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -43,39 +49,53 @@ class Run:
         return (self.folder / RESULT_FILE).is_file()
 
     def __enter__(self) -> Run:
-        with ExitStack() as stack:
-            if ranks.is_main():
-                stack.enter_context(held(self.folder))
-            self._was_finished = ranks.from_main(lambda: self.finished)
-            self._held = stack.pop_all()
-        if self._was_finished:
-            log.info("this run has ended before; here is its result (remove %s to run it again)", self.folder)
-        else:
-            self.status()
+        try:
+            with ExitStack() as stack:
+                if ranks.is_main():
+                    stack.enter_context(held(self.folder))
+                    stack.enter_context(_logged(self.folder / LOG_FILE))
+                self.status()
+                ranks.wait()  # the others begin once the folder is there and held
+                self._held = stack.pop_all()
+        except OSError as error:
+            if error.errno == errno.ENOSPC:  # has its own sentence
+                raise
+            why = error.strerror or error
+            raise OSError(
+                error.errno,
+                f"the run's folder {self.folder} cannot be written ({why}): give output_root=..., a folder that can",
+            ) from error
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        failure = ranks.first_failure(error) if error else None
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        late = isinstance(error, Exception) and self.finished and ranks.world() == 1
         try:
-            if ranks.is_main() and not self._was_finished:
+            failure = ranks.first_failure(error) if error else None
+            if late:
+                log.warning(
+                    "the result is whole, but something went wrong after it: %s", one_line(error or ValueError())
+                )
+            if ranks.is_main():
                 self._record_end(failure)
-        except OSError as failure:
-            if error is None:
+        except OSError as unwritten:
+            if error is None and not self.finished:
                 raise
-            log.warning("the failure could not be recorded: %s", failure)  # it must not take the place of its cause
+            log.warning("how the run ended could not be recorded: %s", unwritten)  # must not take the place of an error
         finally:
             self._held.close()
+        return late
 
     def _record_end(self, failure: ranks.Failure | None) -> None:
-        if failure is None:
+        if failure is None or self.finished:
             self.state = "finished"
         else:
             self.state = "interrupted" if failure.interrupted else "failed"
             where = f" (on rank {failure.rank})" if failure.rank > 0 else ""
             self._progress["error"] = f"{failure.error}{where}"
-        if failure is not None and self.state == "failed":
-            with (self.folder / "run.log").open("a", encoding="utf-8") as file:  # Hydra shows an error but logs none
+        if failure is not None and not failure.interrupted:
+            with open(self.folder / LOG_FILE, "a", encoding="utf-8", opener=no_link) as file:
                 file.write(failure.traceback)
+            log.info("the traceback is in %s", self.folder / LOG_FILE)
         self.status()
 
     def begin(self) -> None:
@@ -127,6 +147,18 @@ class Run:
             self.folder / "status.json",
             {"run_id": self.id, "state": self.state, "pid": os.getpid(), "updated": now(), **self._progress},
         )
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Inside, what is logged stands in a file, too."""
+    handler = LogFile(path)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
 
 
 def _content(path: Path) -> Any:

@@ -18,6 +18,7 @@ from typing import IO
 import torch
 
 from mlsuperb.runtime import locks, ranks
+from mlsuperb.runtime.files import no_link
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ def _free_gpu() -> int:
     that are started by hand, do not meet on one GPU while another is idle."""
     for index in range(torch.cuda.device_count()):
         name = f"mlsuperb-{os.getuid()}-{torch.cuda.get_device_properties(index).uuid}.lock"
-        lock = (Path(tempfile.gettempdir()) / name).open("w")
+        lock = open(Path(tempfile.gettempdir()) / name, "a", opener=no_link)  # noqa: SIM115
         if not locks.lock(lock, wait=False):
             lock.close()
             continue

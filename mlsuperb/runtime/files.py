@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,29 +18,23 @@ from safetensors import SafetensorError
 from mlsuperb.runtime import locks, refusals
 
 
-def write_atomic(path: Path, pieces: Iterable[str]) -> None:
-    """Write `pieces` one after the other to a temporary name beside `path`, then give it its name.
+def write_atomic(path: Path, pieces: Iterable[str | bytes]) -> None:
+    """Write `pieces`, all text or all bytes, one after the other to a temporary name beside `path`, then give it its name.
 
     Raises:
         OSError: the disk is full, the folder cannot be written, ...; an earlier file at `path` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.writelines(pieces)
+        with replaced(path) as temporary, temporary.open("wb") as file:
+            file.writelines(piece.encode("utf-8") if isinstance(piece, str) else piece for piece in pieces)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OSError(
             error.errno,
             f"could not write {path}: {error.strerror}. An earlier file of that name is untouched; free some space or "
             "write elsewhere, then start the same command again",
         ) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -52,27 +48,55 @@ def write_json(path: Path, value: Any) -> None:
 
 def drop_cut_line(path: Path) -> int:
     """Take off a last line that a kill cut short, of a file that is written line by line; returns the bytes that are left."""
-    whole = path.read_bytes().rfind(b"\n") + 1  # bytes: the cut may go through a letter
-    os.truncate(path, whole)
+    with open(path, "r+b", opener=no_link) as file:
+        whole = file.read().rfind(b"\n") + 1  # bytes: the cut may go through a letter
+        file.truncate(whole)
     return whole
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; when the block ends without an error, the file there becomes `path`. No other process has
-    that name, on whichever machine: several nodes may write to one folder, and their process ids are often the same."""
+    """A temporary file to write to; when the block ends without an error, it becomes `path`, with the mode that the umask
+    gives, also where a library (safetensors) makes files that their owner alone may read. A symbolic link at `path` is replaced,
+    not followed. Nobody can guess the temporary name, so no link waits there, and no other process has it, on whichever machine:
+    several nodes may write to one folder, and their process ids are often the same."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
     try:
         yield temporary
-        _as_readable_as_its_folder(temporary)
+        temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _as_readable_as_its_folder(path: Path) -> None:
-    """safetensors makes files that their owner alone may read; runs and models are shared."""
-    path.chmod(path.stat().st_mode | path.parent.stat().st_mode & 0o444)
+def made(folder: Path) -> Path:
+    """A folder inside of one that may be somebody else's, made if need be.
+
+    Raises:
+        OSError: it cannot be made, or is a symbolic link, so that what is written there would go elsewhere.
+    """
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, f"{folder} is a symbolic link, which is not written through; remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def no_link(path: str | os.PathLike[str], flags: int) -> int:
+    """An `opener` for `open` of files that are written in place (locks, lines that are added): in the folder of somebody else
+    a name may be a symbolic link to any file of ours.
+
+    Raises:
+        OSError: `path` is a symbolic link.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(error.errno, f"{path} is a symbolic link, which is not written through; remove it") from error
 
 
 def written_before(path: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -95,16 +119,18 @@ def written_before(path: Path, about: Mapping[str, Any]) -> dict[str, Any] | Non
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill; when the block ends without an error, it becomes `folder` and replaces what was there."""
+    """An empty folder to fill; when the block ends without an error, it becomes `folder` and replaces what was there. Its files
+    have the mode that the umask gives, whoever makes them."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
         yield unfinished
+        readable = unfinished.stat().st_mode & 0o666  # the folder is new: what the umask leaves
         for path in unfinished.rglob("*"):
             if path.is_file():
-                _as_readable_as_its_folder(path)
+                path.chmod(path.stat().st_mode | readable)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(unfinished, folder)
@@ -120,7 +146,7 @@ def held(folder: Path) -> Iterator[None]:
         ValueError: another process is at work in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with open(folder / ".lock", "a", opener=no_link) as lock:
         if not locks.lock(lock, wait=False):
             raise ValueError(f"another process is at work in {folder}; wait for it, or change the settings")
         yield

@@ -1,13 +1,37 @@
-"""Parts of messages: errors of others in one line, long lists cut short."""
+"""Parts of messages: errors of others in one line, long lists cut short, what a terminal may show."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+log = logging.getLogger(__name__)
+
+_CONTROL = ("Cc", "Zl", "Zp", "Cs")  # control characters, separators of lines and paragraphs, halves of surrogate pairs
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The error's message without line breaks."""
     return " ".join(str(error).split())
+
+
+def printable(text: str, *, but: str = "\n\t") -> str:
+    """`text` with its control characters as they are written in Python (`\\x1b`): a name from somebody's data must not colour,
+    clear or title a terminal, nor break a line of a table. `but`: those that stay."""
+    if text.isprintable():
+        return text
+    return "".join(repr(one)[1:-1] if unicodedata.category(one) in _CONTROL and one not in but else one for one in text)
+
+
+@contextmanager
+def reported(what: str) -> Iterator[None]:
+    """Around what follows finished work (its table, its card): a failure of it is logged, after `what`, and the work stands."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (rich exits where nobody reads its output any more)
+        log.warning("%s: %s", what, one_line(error))
 
 
 def some(names: Sequence[str], *, at_most: int = 5) -> str:

@@ -8,6 +8,7 @@ from rapidfuzz.distance import Levenshtein
 from rich.text import Text
 
 from mlsuperb.data.text import LanguageTokens
+from mlsuperb.runtime.messages import printable
 from mlsuperb.scoring.marking import joined, marked
 from mlsuperb.scoring.utterances import compared_units, language_tokens
 from mlsuperb.types import Hypothesis, TaskFacts
@@ -35,11 +36,13 @@ def show_examples(hypotheses: Sequence[Hypothesis], facts: TaskFacts, n: int = 3
     shown = Text()
     for place in places:
         rate, _, _, one, reference, output = ranked[place]
-        shown.append(f"{one.id}: number {place + 1} of {len(ranked)} from best to worst, {100 * rate:.0f} % errors\n")
+        shown.append(
+            f"{printable(one.id)}: number {place + 1} of {len(ranked)} from best to worst, {100 * rate:.0f} % errors\n"
+        )
         lines = [Text("  reference   "), Text("  hypothesis  ")]
         if facts.has_text and facts.has_language:
             predicted = tokens.first(one.hypothesis) or "none"
-            lines[0].append(f"[{one.language}] ")
+            lines[0].append(f"[{printable(one.language)}] ")
             lines[1].append(f"[{predicted}]", style=_WRONG if colour and predicted != one.language else "").append(" ")
         _append(lines, reference, output, colour=colour)
         shown.append(Text("\n").join([*lines, Text("")]))
@@ -58,7 +61,7 @@ def _append(lines: Sequence[Text], reference: Sequence[str], output: Sequence[st
         for line, units, style in ((lines[0], piece.reference, _MISSED), (lines[1], piece.hypothesis, _WRONG)):
             if not units:
                 continue
-            text = joined(units)
+            text = printable(joined(units))
             wrong = piece.kind != "equal"
             line.append(f"{{{text}}}" if wrong and not colour else text, style=style if wrong and colour else "")
             line.append(between)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
@@ -88,13 +88,14 @@ class Scorer(Record):
 
 
 class Part(Record):
-    """A part of the model: its name, facts (card) and settings. An upstream says what was `loaded`, an adaptation how many
-    parameters of each part of the model it `trained`."""
+    """A part of the model: its name, facts (card) and settings. An upstream says what was `loaded` and under which `conventions`
+    it is run (`mlsuperb.upstreams.conventions`), an adaptation how many parameters of each part of the model it `trained`."""
 
     name: str = ""
     card: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     loaded: dict[str, Any] = Field(default_factory=dict)
+    conventions: str | None = None
     trained: dict[str, int] = Field(default_factory=dict)
 
 
@@ -207,11 +208,47 @@ class BenchmarkResult(Result):
     protocols: Protocols
     hypotheses: HypothesesRecord
 
+    @model_validator(mode="before")
+    @classmethod
+    def _deviations_of_older_results(cls, content: Any) -> Any:
+        """What results of 1.0 did not yet name: upstreams that were not run as those of the published rows, and features in
+        bf16. A result that says under which conventions its upstream is run has named them."""
+        parts = ("benchmark", "upstream", "config", "cost")
+        if not isinstance(content, Mapping) or not all(isinstance(content.get(part), Mapping) for part in parts):
+            return content
+        benchmark = content["benchmark"]
+        if not str(benchmark.get("experiment")).startswith("v1/") or "conventions" in content["upstream"]:
+            return content
+        found = dict(_unnamed(content))
+        if not found:
+            return content
+        reason = f"not as +exp={benchmark['experiment']}: " + "; ".join(
+            f"{path} {a} -> {b}" for path, (a, b) in found.items()
+        )
+        return {
+            **content,
+            "official": False,
+            "not_official_because": [*content.get("not_official_because", []), reason],
+            "benchmark": {**benchmark, "deviations": {**benchmark.get("deviations", {}), **found}},
+        }
+
     @property
     def facts(self) -> TaskFacts:
         """How its texts are compared."""
         named = {name: getattr(self.task, name) for name in TaskRecord.model_fields}
         return TaskFacts(**named, normaliser=self.normaliser.name)
+
+
+def _unnamed(content: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    upstream, config = content["upstream"], content["config"]
+    loaded, node = upstream.get("loaded", {}), config.get("upstream", {})
+    reads_waves = "do_normalize" in loaded and "log-mels" not in str(loaded.get("do_normalize_source"))
+    if reads_waves and not str(node.get("_target_")).endswith(".S3prl"):
+        yield "upstream.conventions", ["s3prl", "checkpoint"]
+    # features were kept of frozen models; log-mels and the like, of which nothing is loaded, are computed each time
+    kept = loaded and content.get("adaptation", {}).get("name") == "frozen" and not node.get("dropout_while_frozen")
+    if kept and config.get("cache", {}).get("dtype") == "bf16":
+        yield "cache.dtype", ["int16", "bf16"]
 
 
 class TranslationResult(BenchmarkResult):

@@ -52,6 +52,30 @@ def what_was_scored(
     }
 
 
+def score_again(folder: Path, config: Mapping[str, Any], scoring: Scoring, *, kind: type[BenchmarkResult]) -> None:
+    """Put other scores of the same hypotheses into the result of a folder.
+
+    Args:
+        config: its group `scoring` becomes the result's.
+        scoring: what that group builds.
+        kind: of the result.
+
+    Raises:
+        ValueError: there is no result, there are no hypotheses, or no protocol has anything to say of them.
+        OSError: the result cannot be written.
+    """
+    result = store.read(folder, kind)
+    if reason := scoring.why_nothing(result.facts):
+        raise ValueError(
+            f"scoring.protocols={scoring.protocols} have nothing to say of task {result.task.name}: {reason}"
+        )
+    hypotheses = read_hypotheses(folder / result.hypotheses.path)
+    content = result.model_dump(exclude_unset=True)
+    content |= what_was_scored(folder, hypotheses, facts=result.facts, scoring=scoring)
+    content["config"] = {**result.config, "scoring": config["scoring"]}
+    store.write(folder, store.validated(content, kind, place=f"result of {result.run_id}"))
+
+
 def part(node: Mapping[str, Any]) -> dict[str, Any]:
     """Name, facts and settings of a part, for tables."""
     settings = {key: value for key, value in node.items() if key not in ("name", "card", "_target_")}
@@ -88,12 +112,16 @@ def show(folder: Path, console: Console | None = None, *, kind: type[BenchmarkRe
         return
     console = console or Console()
     result = store.read(folder, kind)
-    hypotheses = read_hypotheses(folder / result.hypotheses.path)
+    path = folder / result.hypotheses.path
+    hypotheses = read_hypotheses(path) if path.is_file() else []  # the scores stand without them
     first, *others = result.protocols.sections.values()  # one at least: checked before the run
     for cells in section_tables(first):
         console.print(cells.to_rich())
     colour = console.is_terminal and not console.no_color
-    console.print(show_examples(hypotheses, result.facts, colour=colour), soft_wrap=True)
+    if hypotheses:
+        console.print(show_examples(hypotheses, result.facts, colour=colour), soft_wrap=True)
+    else:
+        tell(console, f"{path} is not there any more: no examples can be shown.")
     trained = describe_trained(result.adaptation.trained)
     tell(console, f"{trained}{above_cap(result.num_trainable)}", *_remarks(result, hypotheses))
     if result.synthetic:

@@ -8,10 +8,12 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from mlsuperb.runtime.messages import printable
 from mlsuperb.scoring.counts import Counts, Rate, total
+from mlsuperb.scoring.escaping import markdown
 from mlsuperb.types import TaskFacts
 
 if TYPE_CHECKING:
@@ -29,10 +31,16 @@ def table_console() -> Console:
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
-def tell(console: Console, *lines: object) -> None:
-    """Print lines as they are: without markup, colours of numbers and breaks of our own."""
+def shown(text: str, *, but: str = "", style: str = "") -> Text:
+    """Text for a terminal as it is: brackets and colons in it are no markup and no emoji, and control characters except `but`
+    are written out."""
+    return Text(printable(text, but=but), style=style)
+
+
+def tell(console: Console, *lines: object, style: str = "") -> None:
+    """Print lines as they are (`shown`), without colours of numbers and breaks of our own."""
     for line in lines:
-        console.print(str(line), markup=False, highlight=False, soft_wrap=True)
+        console.print(shown(str(line), but="\n\t", style=style), soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -52,23 +60,23 @@ class Cells:
         return column < self.num_names or (self.last_is_name and column == len(self.columns) - 1)
 
     def to_rich(self) -> Table:
-        """For `rich.print`. Brackets in the cells are text, not markup."""
-        table = Table(title=escape(self.title), title_justify="left")
+        """For `rich.print`. What stands in the cells is text, not markup."""
+        table = Table(title=shown(self.title, style="table.title"), title_justify="left")
         for number, column in enumerate(self.columns):
             # folded, since a narrow terminal would cut names of runs
-            table.add_column(escape(column), justify="left" if self.is_name(number) else "right", overflow="fold")
+            table.add_column(shown(column), justify="left" if self.is_name(number) else "right", overflow="fold")
         for number, row in enumerate(self.rows):
-            table.add_row(*map(escape, row), style="bold" if number in self.bold or row[0] == "total" else None)
+            table.add_row(*map(shown, row), style="bold" if number in self.bold or row[0] == "total" else None)
         return table
 
     def to_markdown(self) -> str:
         """With the title as a line of its own."""
-        return f"**{self.title}**\n\n{self.markdown_rows()}\n"
+        return f"**{markdown(self.title)}**\n\n{self.markdown_rows()}\n"
 
-    def markdown_rows(self, escaped: Callable[[str], str] = lambda cell: cell.replace("|", "\\|")) -> str:
-        """The table without its title; `escaped` is applied to every cell."""
+    def markdown_rows(self) -> str:
+        """The table without its title."""
         rule = ["---" if self.is_name(number) else "---:" for number in range(len(self.columns))]
-        rows = [[escaped(cell) for cell in row] for row in (self.columns, *self.rows)]
+        rows = [[markdown(cell) for cell in row] for row in (self.columns, *self.rows)]
         for number in self.bold:
             rows[number + 1] = [f"**{cell}**" if cell else "" for cell in rows[number + 1]]
         return "\n".join("| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:]))

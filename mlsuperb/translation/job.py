@@ -55,6 +55,11 @@ class Translation:
             environment=run.environment, of_text=of_text,
         )  # fmt: skip
 
+    @classmethod
+    def leaves(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """See `mlsuperb.runs.job.Job`."""
+        return ["config.yaml", "model.json", "hypotheses.jsonl", *(["model.safetensors"] if config["train_on"] else [])]
+
     def load(self, folder: Path, *, device: str) -> Transcriber:
         """The adapted model of a run.
 
@@ -97,6 +102,33 @@ class Translation:
                 config, folder, model=recogniser.model, data=given, decoded=decoded, progress=progress, figures={},
                 environment=environment(), language=language,
             )  # fmt: skip
+
+    def data_splits(self, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        """See `mlsuperb.runs.job.Evaluates`."""
+        from mlsuperb.translation import data
+
+        splits: Mapping[str, Mapping[str, Any]] = data.data_to_decode(config).record["splits"]
+        return splits
+
+    def decode_again(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """See `mlsuperb.runs.job.Evaluates`."""
+        from mlsuperb.runs.decoding import decode
+        from mlsuperb.runs.finished import refuse_other_data
+        from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
+        from mlsuperb.translation import build, data
+
+        given = data.data_to_decode(config)
+        refuse_other_data(folder, given.record["splits"])
+        recogniser = build.load_recogniser(folder, config)
+        decode(data.test_dataset(given, recogniser.loading), folder / HYPOTHESES_FILE, recogniser)
+
+    def score_again(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """See `mlsuperb.runs.job.Evaluates`."""
+        from mlsuperb.config.build import instantiate
+        from mlsuperb.scoring import scored_run
+        from mlsuperb.scoring.result import TranslationResult
+
+        scored_run.score_again(folder, config, instantiate(config["scoring"]), kind=TranslationResult)
 
     def show(self, folder: Path) -> None:
         """Scores by language, examples, the path."""

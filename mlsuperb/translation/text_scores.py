@@ -25,7 +25,7 @@ import numpy as np
 
 from mlsuperb.data.loading import Loader
 from mlsuperb.runtime import ranks
-from mlsuperb.runtime.files import disk_errors_named, drop_cut_line, write_atomic
+from mlsuperb.runtime.files import disk_errors_named, drop_cut_line, no_link, write_atomic
 from mlsuperb.scoring.comparison.bootstrap import ratio_interval
 from mlsuperb.scoring.counts import grouped
 from mlsuperb.scoring.protocols.wer_cer import without_words
@@ -102,7 +102,7 @@ def translate(recogniser: TranslationRecogniser, text: ScoredText, path: Path) -
     batches = _deal(loader, lambda rows: any(asked[row]["id"] not in done for row in rows))
     partial = path.with_name(f"{path.name}.partial{ranks.rank() or ''}")
     if batches:
-        with disk_errors_named(partial), partial.open("a", encoding="utf-8") as file:
+        with disk_errors_named(partial), open(partial, "a", encoding="utf-8", opener=no_link) as file:
             for rows, batch in zip(batches, loader, strict=True):
                 texts = zip((asked[row] for row in rows), recogniser.translations(batch), strict=True)
                 new = [{**one, "hypothesis": hypothesis} for one, hypothesis in texts if one["id"] not in done]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.upstreams.base import Regularisation
+from mlsuperb.upstreams.conventions import Conventions
 from mlsuperb.upstreams.huggingface import HuggingFace
 
 
@@ -30,15 +31,23 @@ class Bundled(HuggingFace):
         revision: of its weights (`revision_of`), so that runs of weights that were replaced since are other runs.
         dropout_while_frozen: see `Upstream`.
         regularisation: see `SelfSupervised`.
+        conventions: see `HuggingFace`.
     """
 
     def __init__(
-        self, *, model: str, revision: str, dropout_while_frozen: bool = False, regularisation: Regularisation = "off"
+        self,
+        *,
+        model: str,
+        revision: str,
+        dropout_while_frozen: bool = False,
+        regularisation: Regularisation = "off",
+        conventions: Conventions = "checkpoint",
     ) -> None:
         super().__init__(
             checkpoint=str(models_folder() / model),
             dropout_while_frozen=dropout_while_frozen,
             regularisation=regularisation,
+            conventions=conventions,
         )
 
     @classmethod

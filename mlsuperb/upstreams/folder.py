@@ -12,13 +12,12 @@ from mlsuperb.upstreams.selfsupervised import SelfSupervised
 PREPROCESSOR = "preprocessor_config.json"
 
 
-def save_folder(upstream: SelfSupervised, folder: Path, *, normalise: bool | None = None, **config: Any) -> None:
+def save_folder(upstream: SelfSupervised, folder: Path, **config: Any) -> None:
     """Write config.json, model.safetensors and preprocessor_config.json into a folder.
 
     Args:
         upstream: its model is written as it is.
         folder: there already.
-        normalise: whether waves are brought to zero mean and unit variance; None: as the upstream does it.
         config: values of config.json that differ from the model's own.
     """
     own = {name: getattr(upstream.model.config, name) for name in config}
@@ -29,10 +28,10 @@ def save_folder(upstream: SelfSupervised, folder: Path, *, normalise: bool | Non
     finally:
         for name, value in own.items():
             setattr(upstream.model.config, name, value)
-    write_json(folder / PREPROCESSOR, preprocessor(upstream, normalise))
+    write_json(folder / PREPROCESSOR, preprocessor(upstream))
 
 
-def preprocessor(upstream: SelfSupervised, normalise: bool | None = None) -> dict[str, Any]:
+def preprocessor(upstream: SelfSupervised) -> dict[str, Any]:
     """The content of preprocessor_config.json, so that other programs prepare waves as the run did."""
     from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
 
@@ -40,7 +39,7 @@ def preprocessor(upstream: SelfSupervised, normalise: bool | None = None) -> dic
     if config.model_type == "wav2vec2-bert":
         return dict(SeamlessM4TFeatureExtractor().to_dict())
     extractor = Wav2Vec2FeatureExtractor(
-        do_normalize=bool(getattr(upstream.input, "normalise", False) if normalise is None else normalise),
+        do_normalize=upstream.normalise,
         sampling_rate=SAMPLE_RATE_HZ,
         return_attention_mask=config.feat_extract_norm == "layer",  # as the published models of either kind
     )

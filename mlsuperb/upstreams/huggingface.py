@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from torch import Tensor
+
+from mlsuperb.types import Features
 from mlsuperb.upstreams.adapter import Adapter, merge_lora
-from mlsuperb.upstreams.base import Regularisation, size_and_type
+from mlsuperb.upstreams.base import Front, Regularisation, Upstream, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, Loaded, load
+from mlsuperb.upstreams.conventions import Conventions, S3prlConventions
+from mlsuperb.upstreams.inputs import WaveInput
 from mlsuperb.upstreams.published import Published
 from mlsuperb.upstreams.selfsupervised import MODEL_CLASSES, SelfSupervised, config_problems, features
 from mlsuperb.upstreams.sources import local_folder, read_json
@@ -30,9 +36,12 @@ KIND = Kind(
 class HuggingFace(Published, SelfSupervised):
     """HuBERT, wav2vec 2.0 (XLS-R and MMS included), WavLM or w2v-BERT 2.0 with published weights.
 
-    Waves are brought to zero mean and unit variance where the checkpoint's preprocessor_config.json, or `feature_extractor` of
-    its processor_config.json, says `do_normalize`. `record` also has that and, for a folder that `mlsuperb export` wrote,
-    `exported_from`: the run and the speech that its weights are from. With an `adapter`, `record` has its name and hashes, too.
+    `record` also says whether waves are normalised (`do_normalize`), `conventions` unless they are the checkpoint's own and, for
+    a folder that `mlsuperb export` wrote, `exported_from`: the run and the speech that its weights are from. With an
+    `adapter`, `record` has its name and hashes, too.
+
+    Attributes:
+        conventions: under which it is run; None where the model reads no waves.   s3prl: these, where they are s3prl's.
 
     Args:
         checkpoint: an id on the hub (`facebook/hubert-base-ls960`) or a folder written by `save_pretrained`. A
@@ -42,6 +51,12 @@ class HuggingFace(Published, SelfSupervised):
         regularisation: see `SelfSupervised`.
         adapter: folder of a LoRA adapter that was trained on this checkpoint, or of the run that trained it; its updates are
             added to the weights in memory.
+        conventions: `checkpoint`: frames as the convolutions give them, and waves are brought to zero mean and unit variance
+            where preprocessor_config.json says `do_normalize`. `s3prl`: as s3prl runs a model that it has itself (`hubert`,
+            `xls_r_300m`, ...): a frame for every 320 samples begun, waves normalised where the convolutions have layer
+            norms, as fairseq trained it, with 1e-5 added to their variance (`F.layer_norm`). `s3prl_hf`: as it runs one that it
+            takes from transformers (`hf_wav2vec2_custom`, ...): the same frames, waves normalised as
+            preprocessor_config.json says, with 1e-7 (`Wav2Vec2FeatureExtractor`). See `S3prlConventions`.
     """
 
     kind = KIND
@@ -54,6 +69,7 @@ class HuggingFace(Published, SelfSupervised):
         dropout_while_frozen: bool = False,
         regularisation: Regularisation = "off",
         adapter: str | None = None,
+        conventions: Conventions = "checkpoint",
     ) -> None:
         loaded = load(checkpoint, revision=revision, kind=KIND)
         added = _add(adapter, loaded) if adapter is not None else {}
@@ -73,14 +89,75 @@ class HuggingFace(Published, SelfSupervised):
             **_origin(checkpoint),
             **added,
         }
+        self.conventions = conventions if isinstance(self.input, WaveInput) else None
+        self.s3prl = None if conventions == "checkpoint" else self._as_s3prl(conventions, checkpoint)
+
+    def _as_s3prl(self, conventions: Literal["s3prl", "s3prl_hf"], checkpoint: str) -> S3prlConventions:
+        """Leave what is done to waves to s3prl's conventions, and say so in the record."""
+        if not isinstance(self.input, WaveInput):
+            raise ValueError(_NO_WAVES.format(checkpoint))
+        own = conventions == "s3prl"
+        found = S3prlConventions(
+            normalise=self.model.config.feat_extract_norm == "layer" if own else self.input.normalise,
+            source="s3prl's own model" if own else str(self._record["do_normalize_source"]),
+            eps=1e-5 if own else 1e-7,
+            hop_length=math.prod(stride for _, stride in self.input.convolutions),
+        )
+        self.input.normalise = False
+        effective = {"do_normalize": found.normalise, "do_normalize_source": found.source}
+        self._record = {**self._record, **effective, "conventions": conventions}
+        return found
+
+    @property
+    def normalise(self) -> bool:
+        return super().normalise if self.s3prl is None else self.s3prl.normalise
+
+    def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
+        """See `Upstream.forward`."""
+        if self.s3prl is None:
+            return super().forward(wave_BT, lengths_B)
+        front = super().run_front(*self.s3prl.prepare(wave_BT, lengths_B))
+        layers, frames_B = self.run_blocks(front.hidden_BFD, front.lengths_B), self.num_frames(lengths_B)
+        layers = self.s3prl.repeat_last(layers, front.lengths_B, frames_B, num_samples=wave_BT.shape[1])
+        return Features(layers, frames_B, self.frame_rate_hz)
+
+    def run_front(self, wave_BT: Tensor, lengths_B: Tensor) -> Front:
+        """See `Upstream.run_front`. Refused under s3prl's conventions: frames are repeated behind the blocks."""
+        if self.s3prl is None:
+            return super().run_front(wave_BT, lengths_B)
+        return Upstream.run_front(self, wave_BT, lengths_B)
+
+    def num_frames(self, lengths_B: Tensor) -> Tensor:
+        return super().num_frames(lengths_B) if self.s3prl is None else self.s3prl.num_frames(lengths_B)
 
     @classmethod
     def problems(  # type: ignore[override]
-        cls, *, checkpoint: str, revision: str = "main", adapter: str | None = None, **_others: object
+        cls,
+        *,
+        checkpoint: str,
+        revision: str = "main",
+        adapter: str | None = None,
+        conventions: Conventions = "checkpoint",
+        **_others: object,
     ) -> list[str]:
         """What can be said against the checkpoint and the adapter without network or weights."""
         found = super().problems(checkpoint=checkpoint, revision=revision)
+        if not found and conventions != "checkpoint" and _reads_mels(checkpoint):
+            found = [_NO_WAVES.format(checkpoint)]
         return [*found, *adapter_problems(adapter)]
+
+
+_NO_WAVES = (
+    "upstream.checkpoint={} reads no waves, so s3prl has no such model; use upstream=hf upstream.conventions=checkpoint"
+)
+
+
+def _reads_mels(checkpoint: str) -> bool:
+    """Whether it is the folder of a w2v-BERT 2.0 model."""
+    folder = local_folder(checkpoint)
+    if folder is None:
+        return False
+    return bool(read_json(folder / "config.json")["model_type"] == "wav2vec2-bert")
 
 
 def adapter_problems(adapter: str | None) -> list[str]:

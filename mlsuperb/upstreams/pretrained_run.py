@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.upstreams.base import Regularisation
+from mlsuperb.upstreams.conventions import Conventions
 from mlsuperb.upstreams.huggingface import RUN_FOLDER, HuggingFace, adapter_problems
 
 
@@ -17,7 +18,7 @@ class PretrainedRun(HuggingFace):
         run: folder of a finished run of job=pretrain.
         dropout_while_frozen: see `Upstream`.
         regularisation: see `SelfSupervised`.
-        adapter: see `HuggingFace`.
+        adapter, conventions: see `HuggingFace`.
     """
 
     def __init__(
@@ -27,12 +28,14 @@ class PretrainedRun(HuggingFace):
         dropout_while_frozen: bool = False,
         regularisation: Regularisation = "off",
         adapter: str | None = None,
+        conventions: Conventions = "checkpoint",
     ) -> None:
         super().__init__(
             checkpoint=str(Path(run) / RUN_FOLDER),
             dropout_while_frozen=dropout_while_frozen,
             regularisation=regularisation,
             adapter=adapter,
+            conventions=conventions,
         )
 
     @classmethod

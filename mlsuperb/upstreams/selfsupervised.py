@@ -111,6 +111,11 @@ class SelfSupervised(Upstream):
         """What a masked frame is replaced by in pre-training; None with `regularisation="off"`."""
         return getattr(self.model, "masked_spec_embed", None)
 
+    @property
+    def normalise(self) -> bool:
+        """Whether waves are brought to zero mean and unit variance."""
+        return bool(getattr(self.input, "normalise", False))
+
     def run_front(self, wave_BT: Tensor, lengths_B: Tensor) -> Front:
         with torch.autocast(wave_BT.device.type, enabled=False):
             inputs, input_lengths_B = self.input(wave_BT.float(), lengths_B)

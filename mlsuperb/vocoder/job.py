@@ -33,6 +33,11 @@ class Vocoding:
         progress = build.train(config, parts, run=run)
         result.save_result(config, run, parts=parts, progress=progress)
 
+    @classmethod
+    def leaves(cls, config: Mapping[str, Any]) -> Sequence[str]:
+        """See `mlsuperb.runs.job.Job`."""
+        return ("config.yaml", "vocoder")
+
     def load(self, folder: Path, *, device: str) -> Transcriber:
         """Nothing: a vocoder transcribes nothing.
 

@@ -11,6 +11,7 @@ from mlsuperb.runs import store
 from mlsuperb.runs.result import what_ran
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
+from mlsuperb.runtime.messages import printable
 from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.training.progress import Progress
 from mlsuperb.vocoder.build import Parts, validate
@@ -60,13 +61,15 @@ def show(folder: Path) -> None:
     """Distances of dev utterances to their copies, in all and by language; where the vocoder is."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     result, console = store.read(folder, VocoderResult), Console()
-    table = Table(title=f"{result.run_id}: speech of {result.targets['labels']['num_units']} units")
+    title = f"{result.run_id}: speech of {result.targets['labels']['num_units']} units"
+    table = Table(title=Text(printable(title)))
     for heading in ("", "log-mel L1", "squared error of log(1 + frames)"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, one in {"all": result.scores["all"], **result.scores["languages"]}.items():
-        table.add_row(name, f"{one['mel_l1']:.3f}", f"{one['duration_error']:.3f}")
+        table.add_row(Text(printable(name)), f"{one['mel_l1']:.3f}", f"{one['duration_error']:.3f}")
     console.print(table)
     millions = {name: f"{number / 1e6:.2f} M" for name, number in result.num_parameters.items()}
     cost = result.cost

@@ -15,7 +15,7 @@ from mlsuperb.layers.transformer_decoder import TransformerDecoder
 from mlsuperb.objectives.ctc_attention import CTCAttention
 from mlsuperb.types import Encoded
 from scripts.parity.decoding import espnet_beam_search, tokens_of
-from scripts.parity.report import Check, close, relatively_close, same_size
+from scripts.parity.report import Check, doubled, in_double, no_worse, relatively_close, same_size
 
 SIZE = 64
 SETTINGS = {"num_heads": 4, "ffn_size": 128}
@@ -60,7 +60,9 @@ def decoder_checks() -> Iterator[Check]:
         frames_BFH, tokens_BS = torch.randn(2, num_frames, 256), torch.randint(0, 500, (2, num_tokens))
         lengths_B, num_B = torch.full((2,), num_frames), torch.full((2,), num_tokens)
         ours, (expected, _) = decoder(tokens_BS, frames_BFH, lengths_B), theirs(frames_BFH, lengths_B, tokens_BS, num_B)
-        yield close(f"decoder, {num_frames} frames, {num_tokens} tokens", ours, expected)
+        with doubled():
+            exact, _ = in_double(theirs)(frames_BFH.double(), lengths_B, tokens_BS, num_B)
+        yield no_worse(f"decoder, {num_frames} frames, {num_tokens} tokens", ours, expected, exact)
 
 
 def loss_checks() -> Iterator[Check]:

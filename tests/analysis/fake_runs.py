@@ -83,6 +83,7 @@ def make_run(
     tokens = ["<blank>", "<unk>", "<space>", *characters, "<sos/eos>"]
     (folder / "tokens.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
     result = _result(hypotheses, task=task, seed=seed, setting=setting, same_data=same_data)
+    result["config"] |= {"data": {"name": "fake", "root": str(folder.parent / "audio")}}
     write_built(folder, result | (changes or {}))
     return folder
 

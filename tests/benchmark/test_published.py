@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hydra.utils import get_object
 
+from mlsuperb.benchmark.build import build_model
 from mlsuperb.benchmark.misfits import TRACKS
-from mlsuperb.benchmark.published import against_official, describe
+from mlsuperb.benchmark.published import _coarser, _conventions, against_official, describe
+from mlsuperb.benchmark.result import what_was_trained
 from mlsuperb.commands import evaluate
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
@@ -118,6 +122,71 @@ def test_another_checkpoint_under_the_name_of_an_option_is_told() -> None:
     assert node is not None
     assert node["deviations"] == {}
     assert node["upstream"] == {"checkpoint": ["facebook/hubert-base-ls960", "some/other"]}
+
+
+def test_an_upstream_that_is_not_run_as_the_published_rows_deviates() -> None:
+    config = compose(["+exp=v1/lid", "upstream=hubert_base", "data.root=.", "upstream.conventions=checkpoint"])
+    described = describe(config, conventions="checkpoint")
+    assert described is not None
+    assert described["deviations"] == {"upstream.conventions": ["s3prl", "checkpoint"]}
+    assert shown_deviations(described["deviations"]) == ["upstream.conventions s3prl -> checkpoint"]
+
+
+def test_a_result_says_under_which_conventions_its_upstream_is_run() -> None:
+    config = compose(["+exp=v1/lid", "upstream=mhubert_tiny", "data.root=."])
+    found = what_was_trained(config, build_model(config, vocab_size=9))["upstream"]
+    assert found["conventions"] == found["settings"]["conventions"] == found["loaded"]["conventions"] == "s3prl_hf"
+    config = compose(["upstream=mhubert_tiny"])
+    found = what_was_trained(config, build_model(config, vocab_size=9))["upstream"]
+    assert found["conventions"] == "checkpoint"
+    assert "conventions" not in found["settings"] | found["loaded"], "as in results from before"
+    config = compose(["+exp=v1/lid", "data.root=."])
+    assert what_was_trained(config, build_model(config, vocab_size=9))["upstream"]["conventions"] is None
+
+
+@pytest.mark.parametrize(
+    ("experiment", "option", "here", "expected"),
+    [
+        ("s3prl", "s3prl", "s3prl", None),
+        ("s3prl", "s3prl", "checkpoint", ["s3prl", "checkpoint"]),
+        ("s3prl", "s3prl", "s3prl_hf", ["s3prl", "s3prl_hf"]),
+        ("s3prl", "s3prl_hf", "s3prl_hf", None),
+        ("s3prl", None, "s3prl", None),  # upstream=s3prl, with either kind, or a user's own option
+        ("s3prl", None, "s3prl_hf", None),
+        ("s3prl", None, "checkpoint", ["s3prl", "checkpoint"]),
+        ("s3prl", None, None, None),  # log-mels, Whisper, w2v-BERT 2.0
+        (None, None, "checkpoint", None),
+        ("checkpoint", None, "checkpoint", None),
+    ],
+)
+def test_which_conventions_deviate(
+    experiment: str | None, option: str | None, here: str | None, expected: list[str] | None
+) -> None:
+    published = {"benchmark": {"conventions": experiment}, "upstream": {"conventions": option}}
+    assert _conventions(published, here) == ({"upstream.conventions": expected} if expected else {})
+
+
+def test_a_cache_that_rounds_more_than_the_experiment_asks_for_is_a_deviation() -> None:
+    v1 = ["+exp=v1/lid", "upstream=tiny", "data.root=."]
+    assert compose(v1)["cache"]["dtype"] == "int16"
+    assert deviations(*v1, "cache=off") == {}
+    assert deviations(*v1, "cache=bf16") == {"cache.dtype": ["int16", "bf16"]}
+    assert [_coarser("int16", here) for here in ("int8", "bf16", "int16", "fp32", None)] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert [_coarser("bf16", here) for here in ("int8", "bf16", "int16", "fp32", None)] == [True, *[False] * 4]
+
+
+def test_log_mels_are_never_kept_and_keep_their_ids() -> None:
+    for option in options("upstream", [conf_dir()]):
+        settings = yaml.safe_load((conf_dir() / "upstream" / f"{option}.yaml").read_text(encoding="utf-8"))
+        target = settings.get("_target_", "mlsuperb.upstreams.fbank.Fbank" if option == "fbank_10ms" else "")
+        if get_object(target).cheap if target else False:
+            assert compose([f"upstream={option}", "cache=int16"])["cache"]["dtype"] == "bf16", option
 
 
 def test_the_study_was_published_with_three_adaptations_and_seven_runs() -> None:

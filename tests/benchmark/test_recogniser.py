@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -332,14 +333,19 @@ def test_a_full_disk_while_decoding_names_the_file(
     manifest: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, path = recogniser(), tmp_path / "hypotheses.jsonl"
-    open_file = Path.open
+    open_file, opened = Path.open, os.open
 
     def open_full(self: Path, mode: str = "r", **settings: Any) -> Any:
-        name = {"a": "hypotheses.jsonl.partial", "w": ".hypotheses.jsonl.tmp"}.get(mode)
-        return open_file(Path("/dev/full") if self.name == name == full else self, mode, **settings)
+        is_full = full and mode == "wb" and self.name.startswith(full)
+        return open_file(Path("/dev/full") if is_full else self, mode, **settings)
+
+    def os_open_full(name: Any, flags: int, *rest: Any, **settings: Any) -> int:
+        is_full = full and Path(name).name == full
+        return opened("/dev/full", os.O_WRONLY) if is_full else opened(name, flags, *rest, **settings)
 
     monkeypatch.setattr(Path, "open", open_full)
-    for full in ("hypotheses.jsonl.partial", ".hypotheses.jsonl.tmp"):  # noqa: B007 (read by `open_full`)
+    monkeypatch.setattr(os, "open", os_open_full)
+    for full in ("hypotheses.jsonl.partial", ".hypotheses.jsonl."):  # noqa: B007 (read by `open_full`)
         with pytest.raises(OSError, match=r"hypotheses\.jsonl.*free some space") as raised:
             decode(dataset(manifest, one), path, one)
         assert raised.value.errno == errno.ENOSPC

@@ -130,7 +130,7 @@ def test_features_are_computed_once_and_stay_the_same(
             check_same(batch, wanted, upstream)
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+@pytest.mark.parametrize("dtype", ["int16", "bf16", "int8"])
 def test_a_hit_and_a_miss_give_the_same_rounded_numbers(
     upstream: Counting, speech: SpeechDataset, tmp_path: Path, dtype: str
 ) -> None:
@@ -143,6 +143,11 @@ def test_a_hit_and_a_miss_give_the_same_rounded_numbers(
         assert all(map(torch.equal, layers_of(miss), layers_of(hit)))
         if dtype == "bf16":
             check_same(miss, wanted, upstream, dtype=torch.bfloat16)
+        if dtype == "int16":
+            features = upstream(wanted.wave_BT, wanted.lengths_B)
+            for got, expected in zip(layers_of(miss), features.layers, strict=True):
+                torch.testing.assert_close(got, expected, rtol=0, atol=2e-4 * float(expected.detach().abs().max()))
+                assert all((one[length:] == 0).all() for one, length in zip(got, features.lengths_B, strict=True))
 
 
 def test_a_partial_cache_computes_the_rest_alone(upstream: Counting, speech: SpeechDataset, tmp_path: Path) -> None:

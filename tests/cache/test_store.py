@@ -34,7 +34,7 @@ def store(root: Path, *, name: str = "tiny", revision: int = 0, max_bytes: float
     return Store(root, name=name, identity={"revision": revision}, max_bytes=max_bytes)
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("dtype", ["fp32", "int16", "bf16", "int8"])
 def test_what_was_written_is_read_by_another_process_to_the_bit(tmp_path: Path, dtype: str) -> None:
     kept = encode(LAYERS, dtype)  # type: ignore[arg-type]
     store(tmp_path).write(KEY, kept)
@@ -54,6 +54,26 @@ def test_rounding_is_that_of_the_dtype() -> None:
     assert ((exact - LAYERS).abs() <= 1.001 * half_a_step).all()
     assert (decode(kept).float() - exact).abs().max() <= 2**-6 * LAYERS.abs().max()
     assert torch.equal(decode(encode(torch.zeros(1, 2, 4), "int8")), torch.zeros(1, 2, 4).bfloat16())
+
+
+def test_int16_takes_the_steps_of_each_features_own_range() -> None:
+    """Whatever the constant part of a feature; and padding stays zero, whatever stands beside an utterance."""
+    layers = torch.stack([LAYERS, 100 * LAYERS + 5000, torch.full_like(LAYERS, 3.0)], dim=1)  # (L, B, F, D)
+    frames = [5, 4, 1]
+    for row, length in enumerate(frames):
+        layers[:, row, length:] = 0
+    together = decode(encode(layers, "int16", frames), frames)
+    for row, length in enumerate(frames):
+        alone = layers[:, row, :length]
+        kept = encode(alone, "int16")
+        assert torch.equal(decode(kept), together[:, row, :length])
+        assert (together[:, row, length:] == 0).all()
+        half_a_step = (alone.amax(1, keepdim=True) - alone.amin(1, keepdim=True)) / 65_534 / 2
+        rounding = 2**-23 * alone.abs().amax()  # of fp32
+        assert ((decode(kept) - alone).abs() <= 1.01 * half_a_step + rounding).all()
+        assert kept.num_bytes == alone.nbytes // 2 + 2 * 4 * alone[:, 0].numel()
+    assert torch.equal(together[:, 2, :1], layers[:, 2, :1]), "one frame is exact"
+    assert decode(encode(LAYERS * torch.inf, "int16")).isnan().all(), "what is not finite is not hidden"
 
 
 def test_the_key_is_of_the_sound_alone() -> None:

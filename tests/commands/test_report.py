@@ -16,6 +16,7 @@ from fake_runs import make_run
 
 from mlsuperb.analysis.chart import Chart
 from mlsuperb.analysis.report import page as pages
+from mlsuperb.analysis.report.sound import audio_roots
 from mlsuperb.analysis.runs import short_names
 from mlsuperb.commands import report
 from mlsuperb.commands.report import main
@@ -223,3 +224,60 @@ def test_mistakes_are_explained(runs, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"--max-audio is -1; give 0"):
         main([str(runs[0]), "--max-audio", "-1"])
     assert report.MAX_AUDIO == 20
+
+
+def test_sound_comes_from_the_runs_own_data_or_from_where_the_reader_says(tmp_path, no_figures, capsys) -> None:
+    """The page is made to be passed on; a run of somebody else may name any file of the reader."""
+    run = make_run(tmp_path / "run", languages=("eng", "fra"))
+    private = tmp_path / "private"
+    (tmp_path / "audio").rename(private)
+    link = tmp_path / "audio"
+    link.mkdir()
+    path = run / "hypotheses.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for number, row in enumerate(rows):
+        own = Path(row["audio"])
+        (link / own.name).symlink_to(private / own.name)  # below the data by its name alone
+        row["audio"] = [str(private / own.name), str(own), f'pieces:[["{private / own.name}", 0.0, 1.0]]'][number % 3]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    page = read(write_report([run]))
+    text = " ".join(page.text.split())
+    assert not [tag for tag, _ in page.tags if tag == "audio"]
+    assert "0 utterances with audio" in text
+    assert "8 whose audio lies outside of the run's data" in text
+    main([str(run), "--audio-root", str(private)])
+    page = read(run / "report.html")
+    assert sum(tag == "audio" for tag, _ in page.tags) == 8
+    assert f"their sound came from {private} (8)" in " ".join(page.text.split())
+
+
+def test_a_root_that_holds_everything_is_none(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home" / "me"))
+    wide = {"root": "/", "audio_folder": str(tmp_path / "home"), "audio_root": str(tmp_path / "home" / "me")}
+    assert audio_roots(wide) == []
+    tables = {"train": "t/train.tsv", "dev": None, "test": "t/test.tsv", "audio_root": "."}
+    assert audio_roots(tables) == [Path("t")]
+    parts = {"corpora": {"a": {"root": "A", "train": "train"}, "b": {"root": "B"}}}
+    assert audio_roots(parts) == [Path("A"), Path("B")]
+
+
+def test_pages_of_several_runs_go_to_their_folder(runs, tmp_path, monkeypatch, no_figures) -> None:
+    """Untracked files beside the code would make every later run of a checkout unofficial."""
+    monkeypatch.chdir(tmp_path)
+    assert write_report(runs[:2], max_audio=0) == Path("exp/reports/report.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["exp"]
+
+
+def test_a_report_writes_through_no_link(tmp_path) -> None:
+    run = make_run(tmp_path / "run", languages=("eng", "fra"), audio=False)
+    precious = tmp_path / "precious.txt"
+    precious.write_text("precious")
+    (run / "figures").mkdir()
+    (run / "analysis").mkdir(exist_ok=True)
+    links = (".report.html.tmp", "report.html", "figures/curve_losses.svg", "figures/.curve_losses.csv.tmp")
+    for name in (*links, "analysis/utterances.csv"):
+        (run / name).symlink_to(precious)
+    write_report([run])
+    assert precious.read_text() == "precious"
+    assert (run / "report.html").is_file()
+    assert not (run / "report.html").is_symlink()

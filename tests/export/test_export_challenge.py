@@ -14,6 +14,7 @@ from trained_runs import add_result, trained_run
 
 from mlsuperb.commands.export import main
 from mlsuperb.commands.transcribe import transcribe
+from mlsuperb.export import challenge
 from mlsuperb.export.challenge import SERVER_PACKAGES, export_challenge
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.types import Hypothesis
@@ -145,3 +146,12 @@ def test_an_upstream_without_a_checkpoint_comes_along_as_settings(tmp_path: Path
     main(["challenge", str(run), str(tmp_path / "export")])
     assert not (tmp_path / "export/app/resources/run/upstream").exists()
     assert not (tmp_path / "export/hypotheses").exists()
+
+
+def test_a_split_of_somebodys_hypotheses_names_no_file_elsewhere(tmp_path: Path, utterance: Any) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    write_hypotheses(run / "hypotheses.jsonl", [utterance("eng", "a", "a", split="../../elsewhere")])
+    with pytest.raises(ValueError, match=r"has a split '\.\./\.\./elsewhere', which cannot be the name of a file"):
+        challenge._write_hypotheses(run, tmp_path / "a" / "hypotheses")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

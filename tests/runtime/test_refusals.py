@@ -16,8 +16,6 @@ import torch
 from safetensors import SafetensorError
 
 from mlsuperb.commands.errors import for_user
-from mlsuperb.commands.sweep import WritableFolder
-from mlsuperb.config.compose import compose
 from mlsuperb.runtime.files import disk_errors_named
 from mlsuperb.runtime.refusals import check_address_space, number_of, sentence
 from mlsuperb.training.checkpoint import CheckpointFolder, save_weights
@@ -127,37 +125,6 @@ def test_a_checkpoint_that_may_not_become_so_large_is_told_and_leaves_the_one_be
         assert "What was saved before is whole: raise the limit (ulimit -f unlimited)" in told
     assert folder.latest() == tmp_path / "checkpoints" / "00000001-0000"
     assert not (tmp_path / "model.safetensors").exists()
-
-
-def test_a_folder_that_cannot_be_made_ends_the_run_before_hydra_opens_a_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from omegaconf import OmegaConf
-
-    (tmp_path / "file").write_text("")
-    folders = OmegaConf.create({"hydra": {"run": {"dir": f"{tmp_path}/file/a"}, "sweep": {"dir": f"{tmp_path}/file"}}})
-    for start in (WritableFolder().on_run_start, WritableFolder().on_multirun_start):
-        with pytest.raises(SystemExit, match="file"):
-            start(folders)
-
-    def refuse(*_: object, **__: object) -> None:
-        raise system_error(errno.EROFS, "exp/run")
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(SystemExit, match=r"exp/run: the file system is read-only .*output_root=DIR"):
-        WritableFolder().on_run_start(folders)
-
-
-def test_the_folder_is_looked_at_in_every_run() -> None:
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-
-    from mlsuperb.config.options import conf_dir
-
-    compose(["trainer=debug"])
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = hydra_compose("config", overrides=["trainer=debug"], return_hydra_config=True)
-    assert config.hydra.callbacks.folder["_target_"] == f"{WritableFolder.__module__}.{WritableFolder.__qualname__}"
 
 
 def test_python_without_docstrings_is_refused() -> None:

@@ -99,6 +99,8 @@ SUPERVISED = {
 # Every upstream that reads a checkpoint: the checkpoint's family, its class, further settings.
 READERS = {
     **{family: (family, HuggingFace, {}) for family in FAMILIES},
+    "hubert_base_as_s3prl": ("hubert_base", HuggingFace, {"conventions": "s3prl"}),
+    "mms_as_s3prl_hf": ("mms", HuggingFace, {"conventions": "s3prl_hf"}),
     "whisper": ("whisper", Whisper, {}),
     "whisper_pieces": ("whisper_pieces", Whisper, {}),
     "whisper_padded": ("whisper_pieces", Whisper, {"pad_to_30s": True}),

@@ -13,7 +13,7 @@ import numpy as np
 
 from mlsuperb.analysis.judging.asr import Recogniser
 from mlsuperb.analysis.judging.inputs import Clip
-from mlsuperb.runtime.files import write_atomic
+from mlsuperb.runtime.files import no_link, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Transcripts:
         """
         self._texts.update(texts)
         if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
+            with open(self._path, "a", encoding="utf-8", opener=no_link) as file:
                 file.writelines(
                     json.dumps({"key": key, "text": text}, ensure_ascii=False) + "\n" for key, text in texts.items()
                 )

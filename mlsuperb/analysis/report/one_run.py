@@ -29,8 +29,8 @@ COSTS = {
 }
 
 
-def one_run_page(run: LoadedRun, *, max_audio: int) -> Page:
-    """Everything that the run's folder tells."""
+def one_run_page(run: LoadedRun, *, sounds: SoundBox) -> Page:
+    """Everything that the run's folder tells, and as much sound as `sounds` takes."""
     result = run.result
     sections = [
         summary.headline(run),
@@ -43,7 +43,7 @@ def one_run_page(run: LoadedRun, *, max_audio: int) -> Page:
         *([pictures.confusion(run)] if result.task.has_language else []),
         pictures.layers({result.upstream.name: result}),
         _embeddings(run),
-        utterances.examples(run, sounds=SoundBox(max_num=max_audio)),
+        utterances.examples(run, sounds=sounds),
         Section(id="data", title="Data and what was skipped", blocks=tuple(data_blocks(result.data))),
         _settings(result.config),
         _cost(result),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from mlsuperb.analysis.report.blocks import Page
 from mlsuperb.analysis.report.one_run import one_run_page
 from mlsuperb.analysis.report.pretraining import pretraining_page
 from mlsuperb.analysis.report.several import several_runs_page
+from mlsuperb.analysis.report.sound import SoundBox, audio_roots
 from mlsuperb.analysis.runs import load_run
 from mlsuperb.runs.result import Result
-from mlsuperb.runtime.files import write_atomic
+from mlsuperb.runtime.files import made, write_atomic
 from mlsuperb.scoring.result import BenchmarkResult
 
 REPORT, FIGURES = "report.html", "figures"
+SEVERAL = Path("exp/reports")  # for pages of several runs
 
 
 def write_report(
@@ -27,14 +29,16 @@ def write_report(
     out: Path | None = None,
     split: str = "test",
     max_audio: int = 20,
+    audio_from: Sequence[Path] = (),
     progress: Callable[[Any, int], Any] = lambda rows, number: rows,
 ) -> Path:
     """Write the page and, in a folder beside it (`figures_folder`), every figure as SVG, PNG and CSV.
 
     Args:
-        out: the page (default: `report.html` in the folder of the run; of several runs, in the current folder).
+        out: the page (default: `report.html` in the folder of the run; of several runs, in `exp/reports`).
         split: whose utterances.
         max_audio: number of utterances with audio.
+        audio_from: folders from which audio may come, beside those of the runs' own data.
         progress: wraps measurements of audio as they come, given their number.
 
     Raises:
@@ -48,8 +52,10 @@ def write_report(
         load_run(folder, split=split, result=result, with_sound=single, progress=progress)
         for folder, result in runs.items()
     ]
-    page = one_run_page(loaded[0], max_audio=max_audio) if single else several_runs_page(loaded, max_audio=max_audio)
-    return write_page(page, out or (loaded[0].folder / REPORT if single else Path(REPORT)))
+    own = [root for run in loaded for root in audio_roots(run.result.config.get("data", {}))]
+    sounds = SoundBox(max_num=max_audio, roots=[*own, *audio_from])
+    page = one_run_page(loaded[0], sounds=sounds) if single else several_runs_page(loaded, sounds=sounds)
+    return write_page(page, out or (loaded[0].folder / REPORT if single else SEVERAL / REPORT))
 
 
 def write_pretraining_report(runs: Mapping[Path, Result], *, out: Path | None = None) -> Path:
@@ -58,7 +64,7 @@ def write_pretraining_report(runs: Mapping[Path, Result], *, out: Path | None = 
     Raises:
         OSError: something cannot be written.
     """
-    default = next(iter(runs)) / REPORT if len(runs) == 1 else Path(REPORT)
+    default = next(iter(runs)) / REPORT if len(runs) == 1 else SEVERAL / REPORT
     return write_page(pretraining_page(runs), out or default)
 
 
@@ -69,7 +75,7 @@ def write_page(page: Page, out: Path) -> Path:
         OSError: something cannot be written.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    figures = figures_folder(out)
+    figures = made(figures_folder(out)) if page.charts else figures_folder(out)
     for chart in page.charts:
         chart.save(figures)
     write_atomic(out, [render(page, figures=figures.name)])

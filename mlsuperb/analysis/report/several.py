@@ -55,7 +55,7 @@ class _Side:
     rows: Mapping[str, PairedRow] = field(default_factory=dict)
 
 
-def several_runs_page(runs: Sequence[LoadedRun], *, max_audio: int) -> Page:
+def several_runs_page(runs: Sequence[LoadedRun], *, sounds: SoundBox) -> Page:
     """Runs that may not be compared with the first are in no table of scores; the page says why."""
     named = dict(zip(short_names([run.result.run_id for run in runs]), runs, strict=True))
     sides, reasons = _comparable_sides(named)
@@ -66,7 +66,7 @@ def several_runs_page(runs: Sequence[LoadedRun], *, max_audio: int) -> Page:
         _languages(sides),
         pictures.training(histories),
         pictures.layers({name: run.result for name, run in named.items()}),
-        *([_utterances(sides, sounds=SoundBox(max_num=max_audio))] if len(sides) > 1 else []),
+        *([_utterances(sides, sounds=sounds)] if len(sides) > 1 else []),
     ]
     return Page(
         title=f"{len(runs)} runs side by side",

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import soundfile
 
-from mlsuperb.data.audio import load_audio
+from mlsuperb.data.audio import files_of, load_audio
 from mlsuperb.types import SAMPLE_RATE_HZ
 
 MAX_S = 20.0  # of one utterance
@@ -19,17 +23,29 @@ MAX_BYTES = 6_000_000  # of one page, before base64 adds a third
 
 
 class SoundBox:
-    """Encodes utterances until `max_num` of them or `MAX_BYTES` are in the page; says of each other one why it is not."""
+    """Encodes utterances until `max_num` of them or `MAX_BYTES` are in the page; says of each other one why it is not.
 
-    def __init__(self, *, max_num: int) -> None:
+    Args:
+        max_num: utterances, at most.
+        roots: folders from which sound may come. A page is made to be passed on, and the hypotheses of somebody else may name
+            any file of the reader. None: from anywhere, where the reader named the files.
+    """
+
+    def __init__(self, *, max_num: int, roots: Sequence[Path] | None = None) -> None:
         self.max_num = max_num
-        self.num, self.num_bytes, self.num_refused, self.num_gone, self.num_cut = 0, 0, 0, 0, 0
+        self.roots = None if roots is None else {root: Path(os.path.realpath(root)) for root in roots}
+        self.sources: dict[str, int] = {}  # root -> utterances from there
+        self.num, self.num_bytes, self.num_refused, self.num_gone, self.num_cut, self.num_outside = 0, 0, 0, 0, 0, 0
 
     def add(self, audio: str, *, start_s: float, duration_s: float) -> tuple[str, str]:
         """A data URI and a remark; without the first, the second says why."""
         if self.num >= self.max_num or self.num_bytes >= MAX_BYTES:
             self.num_refused += 1
             return "", "No audio: the page has reached its limit."
+        found = None if self.roots is None else _root_of(audio, self.roots)
+        if self.roots is not None and found is None:
+            self.num_outside += 1
+            return "", "No audio: the file lies outside of the run's data."
         try:
             wave_T = load_audio(audio, start_s=start_s, duration_s=min(duration_s, MAX_S))
         except (ValueError, OSError):
@@ -39,6 +55,8 @@ class SoundBox:
         soundfile.write(buffer, wave_T, SAMPLE_RATE_HZ, format="MP3", subtype="MPEG_LAYER_III")
         data = buffer.getvalue()
         self.num, self.num_bytes = self.num + 1, self.num_bytes + len(data)
+        if found is not None:
+            self.sources[str(found)] = self.sources.get(str(found), 0) + 1
         cut = duration_s > MAX_S
         self.num_cut += cut
         remark = f"The first {MAX_S:.0f} of {duration_s:.0f} s." if cut else ""
@@ -54,4 +72,37 @@ class SoundBox:
             parts.append(f"{self.num_gone} whose audio is gone or cannot be read")
         if self.num_cut:
             parts.append(f"{self.num_cut} cut to {MAX_S:.0f} s")
+        if self.num_outside:
+            parts.append(
+                f"{self.num_outside} whose audio lies outside of the run's data, of which nothing is taken unasked (--audio-root "
+                "DIR names a folder from which it may come)"
+            )
+        if self.sources:
+            parts.append("their sound came from " + ", ".join(f"{root} ({num})" for root, num in self.sources.items()))
         return "; ".join(parts) + "."
+
+
+def audio_roots(data: Mapping[str, Any]) -> list[Path]:
+    """The folders in which the corpus of a configuration (`data`) has its audio: its `root` and the like, or those of its tables.
+    Folders that hold everything that somebody has are none: `/`, the home folder and those above it."""
+    home = Path.home()
+    return [root for root in dict.fromkeys(_named_roots(data)) if not home.is_relative_to(os.path.realpath(root))]
+
+
+def _named_roots(data: Mapping[str, Any]) -> Iterator[Path]:
+    for name, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _named_roots(value)
+        elif name in ("root", "audio_folder", "audio_root") and isinstance(value, str) and value not in ("", "."):
+            yield Path(value)
+        elif name in ("train", "dev", "test") and isinstance(value, str) and "root" not in data:
+            yield Path(value).parent
+
+
+def _root_of(audio: str, roots: Mapping[Path, Path]) -> Path | None:
+    """The root that all files of an utterance's audio lie in, wherever links lead; None where there is none."""
+    try:
+        files = [os.path.realpath(file) for file in files_of(audio)]
+    except (ValueError, TypeError, LookupError):
+        return None
+    return next((root for root, real in roots.items() if all(Path(file).is_relative_to(real) for file in files)), None)

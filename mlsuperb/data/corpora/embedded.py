@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.data.parquet import check_columns, parquet_rows
-from mlsuperb.runtime.files import replaced
+from mlsuperb.runtime.files import replaced, write_atomic
 
 Row = Mapping[str, Any]
 Name = Callable[[Row], str | None]
@@ -67,7 +67,7 @@ def write_audio(shard: Path, folder: Path, *, columns: Sequence[str], name: Name
         elif not target.is_file() or target.stat().st_size != len(content):
             with replaced(target) as scratch:
                 scratch.write_bytes(content)
-    marker.write_text(stamp)
+    write_atomic(marker, [stamp])
 
 
 def path_of(row: Row) -> str | None:

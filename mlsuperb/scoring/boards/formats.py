@@ -2,52 +2,41 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.resources import files
 
 from rich.console import Console
-from rich.markup import escape
 
 from mlsuperb.scoring.boards.leaderboard import Leaderboard
+from mlsuperb.scoring.escaping import csv, latex, line, markdown
 from mlsuperb.scoring.table import SYNTHETIC, Cells, tell
-
-_LATEX = str.maketrans({
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "±": r"$\pm$",
-    "<": r"\textless{}", ">": r"\textgreater{}",
-})  # fmt: skip
 
 
 def show(found: Leaderboard, console: Console) -> None:
     """Print a leaderboard on a terminal."""
-    console.print(f"[bold]{escape(found.title)}[/]")
+    tell(console, found.title, style="bold")
     tell(console, *found.about)
     for block in found.blocks:
         console.print()
         console.print(block.cells.to_rich())
         for note in block.notes:
-            style = "bold yellow" if note == SYNTHETIC else None
-            console.print(f"  {escape(note)}", style=style, highlight=False, soft_wrap=True)
+            style = "bold yellow" if note == SYNTHETIC else ""
+            tell(console, f"  {note}", style=style)
     for title, lines in found.lists.items():
-        console.print(f"\n[bold]{escape(title)}[/]")
+        tell(console, f"\n{title}", style="bold")
         tell(console, *(f"  {line}" for line in lines))
 
 
-def to_markdown(found: Leaderboard) -> str:
+def tomarkdown(found: Leaderboard) -> str:
     """GitHub's tables; our rows are bold."""
-    parts = [f"# {_markdown(found.title)}", *map(_markdown, found.about)]
+    parts = [f"# {markdown(found.title)}", *map(markdown, found.about)]
     for block in found.blocks:
-        parts += [f"## {_markdown(block.cells.title)}", block.cells.markdown_rows(_markdown)]
-        parts += map(_markdown, block.notes)
+        parts += [f"## {markdown(block.cells.title)}", block.cells.markdown_rows()]
+        parts += map(markdown, block.notes)
     for title, lines in found.lists.items():
-        items = "\n".join(f"  `{line.strip()}`" if _is_command(line) else f"- {_markdown(line)}" for line in lines)
-        parts += [f"## {_markdown(title)}", items]
+        items = "\n".join(f"  `{one.strip()}`" if _is_command(one) else f"- {markdown(one)}" for one in lines)
+        parts += [f"## {markdown(title)}", items]
     return "\n\n".join(parts) + "\n"
-
-
-def _markdown(text: str) -> str:
-    return re.sub(r"([\\`*|<\[\]])", r"\\\1", text)
 
 
 def to_csv(found: Leaderboard) -> str:
@@ -55,26 +44,25 @@ def to_csv(found: Leaderboard) -> str:
     import pandas as pd
 
     records = [record for block in found.blocks for record in block.records]
-    text: str = pd.DataFrame(records).to_csv(index=False, lineterminator="\n")
-    return text
+    return csv(pd.DataFrame(records))
 
 
 def to_latex(found: Leaderboard) -> str:
     r"""Tables for a document with `\usepackage{booktabs}`; the text around them becomes comments and captions."""
-    lines = [f"% {line}" for line in (found.title, *found.about)]
+    lines = [f"% {line(one)}" for one in (found.title, *found.about)]
     for block in found.blocks:
         lines += _latex_table(block.cells, caption=" ".join([f"{block.cells.title}.", *block.notes]))
-    lines += [f"% {line}" for title, lines in found.lists.items() for line in (f"{title}:", *lines)]
+    lines += [f"% {line(one)}" for title, listed in found.lists.items() for one in (f"{title}:", *listed)]
     return "\n".join([*lines, ""])
 
 
 def _latex_table(cells: Cells, *, caption: str) -> Iterator[str]:
     def row(values: Iterable[str], *, bold: bool = False) -> str:
-        escaped = (value.translate(_LATEX) for value in values)
+        escaped = (latex(value) for value in values)
         return " & ".join(rf"\textbf{{{value}}}" if bold and value else value for value in escaped) + r" \\"
 
     layout = "".join("l" if cells.is_name(number) else "r" for number in range(len(cells.columns)))
-    yield from (r"\begin{table}", rf"\caption{{{caption.translate(_LATEX)}}}", rf"\begin{{tabular}}{{{layout}}}")
+    yield from (r"\begin{table}", rf"\caption{{{latex(caption)}}}", rf"\begin{{tabular}}{{{layout}}}")
     yield from (r"\toprule", row(cells.columns), r"\midrule")
     yield from (row(values, bold=number in cells.bold) for number, values in enumerate(cells.rows))
     yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}")
@@ -91,12 +79,12 @@ def to_html(found: Leaderboard) -> str:
     return environment.from_string(template).render(board=found, is_command=_is_command, synthetic=SYNTHETIC)
 
 
-def _is_command(line: str) -> bool:
-    return line.startswith("  python ")
+def _is_command(text: str) -> bool:
+    return text.startswith("  python ")
 
 
 FORMATS: Mapping[str, Callable[[Leaderboard], str]] = {
-    "md": to_markdown,
+    "md": tomarkdown,
     "csv": to_csv,
     "latex": to_latex,
     "html": to_html,

@@ -87,3 +87,38 @@ def test_the_featurizer_is_a_key_that_older_results_have_not(result):
     assert BenchmarkResult.model_validate(whole).featurizer.layer_weights == [0.25, 0.75]
     with pytest.raises(ValueError, match="layer_weights"):
         BenchmarkResult.model_validate(content(result, "featurizer", to={"name": "weighted_sum"}))
+
+
+HUBERT = {"_target_": "mlsuperb.upstreams.huggingface.HuggingFace", "checkpoint": "facebook/hubert-base-ls960"}
+S3PRL = {"_target_": "mlsuperb.upstreams.s3prl.S3prl"}
+WAVES = {"do_normalize": True, "do_normalize_source": "preprocessor_config.json"}
+MELS = {"do_normalize": False, "do_normalize_source": "the model reads normalised log-mels"}
+CONVENTIONS, BF16 = {"upstream.conventions": ["s3prl", "checkpoint"]}, {"cache.dtype": ["int16", "bf16"]}
+
+
+@pytest.mark.parametrize(
+    ("upstream", "loaded", "cache", "adaptation", "expected"),
+    [
+        (HUBERT, WAVES, "bf16", "frozen", CONVENTIONS | BF16),
+        (HUBERT, WAVES, "fp32", "frozen", CONVENTIONS),
+        (HUBERT, WAVES, "bf16", "lora", CONVENTIONS),
+        (HUBERT, MELS, "bf16", "frozen", BF16),
+        (S3PRL, WAVES, "fp32", "frozen", {}),
+        ({"_target_": "mlsuperb.upstreams.fbank.Fbank"}, {}, "bf16", "frozen", {}),
+    ],
+)
+def test_results_of_1_0_from_before_they_named_it_deviate(result, upstream, loaded, cache, adaptation, expected):
+    benchmark = {"experiment": "v1/lid", "track": "lid", "deviations": {}}
+    older = content(result, "benchmark", to=benchmark) | {
+        "config": {"upstream": upstream, "cache": {"dtype": cache}},
+        "upstream": {"name": "u", "loaded": loaded},
+        "adaptation": {"name": adaptation},
+    }
+    found = BenchmarkResult.model_validate(older)
+    assert found.benchmark.deviations == expected
+    assert found.official is (not expected)
+    assert [one.startswith("not as +exp=v1/lid: ") for one in found.not_official_because] == [True] * bool(expected)
+    newer = older | {"upstream": older["upstream"] | {"conventions": None}}
+    assert BenchmarkResult.model_validate(newer).benchmark.deviations == {}
+    other = older | {"benchmark": benchmark | {"experiment": "v2/frozen"}}
+    assert BenchmarkResult.model_validate(other).official
