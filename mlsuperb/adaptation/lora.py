@@ -15,7 +15,8 @@ from torch import nn
 
 from mlsuperb.adaptation.base import BlockAdaptation
 from mlsuperb.adaptation.layers import Layers
-from mlsuperb.runtime.files import replaced
+from mlsuperb.runtime.files import disk_errors_named, replaced
+from mlsuperb.runtime.tensor_files import save_tensors
 from mlsuperb.upstreams.adapter import HEADER, PEFT_FOLDER, PEFT_PREFIX, WEIGHTS_FILE, merge_lora, silence_bitsandbytes
 from mlsuperb.upstreams.base import Stack, Stacked
 from mlsuperb.upstreams.probe import MERGED_TOLERANCE, largest_difference, layers_of_noise
@@ -101,7 +102,6 @@ class LoRA(BlockAdaptation):
         """Writes `<folder>/peft_adapter`, which `peft.PeftModel.from_pretrained(base, ...)` opens; `base` is the transformers
         model in `model`. The header of its weights has `base_record`, by which the base is known again."""
         from peft import get_peft_model_state_dict
-        from safetensors.torch import save_file
 
         base: Any = split(model, self.find(model))[0]
         config = base.peft_config[self.stack]
@@ -115,8 +115,9 @@ class LoRA(BlockAdaptation):
             save_embedding_layers=False,  # else it asks the hub
         )
         named = {f"{PEFT_PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with replaced(folder / PEFT_FOLDER / WEIGHTS_FILE) as temporary:
-            save_file(named, temporary, metadata={"format": "pt", HEADER: json.dumps(self.base_record(model))})
+        path = folder / PEFT_FOLDER / WEIGHTS_FILE
+        with disk_errors_named(path), replaced(path) as temporary:
+            save_tensors(named, temporary, metadata={"format": "pt", HEADER: json.dumps(self.base_record(model))})
 
     def base_record(self, model: Stacked) -> dict[str, Any]:
         """What the updates were trained beside (`Adapter.base`)."""

@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,28 @@ VOLATILE = {
     "README.md",
 }  # the last: a card that shows hours
 VOLATILE_FOLDERS = {"checkpoints", "curves", "best", "figures"}
-# keys of JSON that say when, where, how fast, or in how many starts
-TIMES = {"cost", "date", "env", "code", "environment", "output_root", "manifests", "folder"}
+# keys of JSON that say when, where, how fast, in how many starts, or of a checkout that someone works in
+TIMES = {
+    "cost",
+    "date",
+    "env",
+    "code",
+    "official",
+    "not_official_because",
+    "environment",
+    "output_root",
+    "manifests",
+    "folder",
+}
 TIMES |= {"wall_s", "timed_s", "timed_audio_s", "memory_gb", "created", "updated", "pid"}
+
+LOADED = (
+    "accelerate", "hydra", "peft", "pyarrow.parquet", "sacrebleu", "torch._dynamo", "torch.utils.tensorboard",
+    "torchaudio.functional", "transformers.models.hubert.modeling_hubert", "transformers.models.wavlm.modeling_wavlm",
+    "transformers.models.seamless_m4t.modeling_seamless_m4t", "mlsuperb.benchmark.job", "mlsuperb.benchmark.result",
+    "mlsuperb.commands.sweep", "mlsuperb.config.check", "mlsuperb.pretraining.labels_build", "mlsuperb.run",
+    "mlsuperb.scoring.scored_run", "mlsuperb.translation.build", "mlsuperb.vocoder.build",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,20 +78,9 @@ def warm_up() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["TQDM_MININTERVAL"] = "0"
     sys.path.insert(0, str(ROOT))
-    import accelerate  # noqa: F401
-    import hydra  # noqa: F401
+    for name in LOADED:
+        import_module(name)
     import torch
-    import torch._dynamo  # optimisers load it
-    import torch.utils.tensorboard
-    import torchaudio.functional  # noqa: F401
-    import transformers.models.hubert.modeling_hubert  # noqa: F401
-
-    import mlsuperb.benchmark.build
-    import mlsuperb.benchmark.result
-    import mlsuperb.config.check
-    import mlsuperb.pretraining.build
-    import mlsuperb.run
-    import mlsuperb.scoring.scored_run  # noqa: F401
 
     torch.set_num_threads(1)
 
