@@ -68,6 +68,20 @@ def test_s3prls_features_stay_s3prls(tmp_path: Path) -> None:
     assert json.loads((done.folder / "preprocessor_config.json").read_text())["do_normalize"] is True
 
 
+def test_the_conventions_of_a_run_stay_with_what_it_exports(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", "xls_r")
+    run = trained_run(
+        tmp_path / "run",
+        "upstream=hf",
+        f"upstream.checkpoint={checkpoint}",
+        "upstream.conventions=s3prl_hf",
+        "adaptation=full",
+    )
+    done = export_upstream(run, tmp_path / "export")
+    assert done.overrides.startswith("upstream=hf upstream.conventions=s3prl_hf upstream.checkpoint=/")
+    assert json.loads((done.folder / "preprocessor_config.json").read_text())["do_normalize"] is True
+
+
 def test_a_run_on_it_knows_where_it_is_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make(tmp_path, "adaptation=full", None)
     add_result(run, languages={"train": ["deu", "spa"]}, splits={"train": {"sha256": "1:ab"}})

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from finished_runs import facts, scored
 
+from mlsuperb.runs import classes
 from mlsuperb.scoring.counts import Counts, total
 from mlsuperb.scoring.protocols import get, names
 from mlsuperb.scoring.score import Scoring
@@ -71,11 +72,13 @@ def test_nothing_to_score():
     ("name", "message"),
     [
         ("v3", "there is no protocol 'v3'; nearest: v2, v1, challenge.*given by its address"),
-        ("nowhere.wer", "protocol 'nowhere.wer' cannot be imported: No module named 'nowhere'"),
+        ("nowhere.wer", "protocol 'nowhere.wer' cannot be used: nowhere.wer cannot be imported: No module named 'nowhere'"),
         ("json.dumps", "json.dumps is no protocol: it lacks name, version"),
+        ("json.loads", "protocol 'json.loads' cannot be used: 'json.loads' is no part of mlsuperb, and the user has not"),
     ],
 )
-def test_wrong_names(utterance, name, message):
+def test_wrong_names(utterance, name, message, monkeypatch):
+    monkeypatch.setattr(classes, "_brought", {"nowhere.wer", "json.dumps"})  # as on a command line of the user
     with pytest.raises(ValueError, match=message):
         Scoring(protocols=["v1", name]).score([utterance("eng", "a", "A")], facts("asr"))
     (problem,) = Scoring.problems(protocols=["v1", name])

@@ -90,7 +90,7 @@ def get(name: str) -> ScoringProtocol:
     try:
         found: ScoringProtocol = class_named(name) if "." in name else import_module(f"{__name__}.{name}").protocol
     except ValueError as error:
-        raise ValueError(f"protocol {name!r} cannot be imported: {error}") from error
+        raise ValueError(f"protocol {name!r} cannot be used: {error}") from error
     if missing := [one for one in (*ScoringProtocol.__annotations__, "why_not", "score") if not hasattr(found, one)]:
         raise ValueError(
             f"{name} is no protocol: it lacks {', '.join(missing)} (mlsuperb.scoring.protocols.ScoringProtocol)"
