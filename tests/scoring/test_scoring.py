@@ -72,9 +72,15 @@ def test_nothing_to_score():
     ("name", "message"),
     [
         ("v3", "there is no protocol 'v3'; nearest: v2, v1, challenge.*given by its address"),
-        ("nowhere.wer", "protocol 'nowhere.wer' cannot be used: nowhere.wer cannot be imported: No module named 'nowhere'"),
+        (
+            "nowhere.wer",
+            "protocol 'nowhere.wer' cannot be used: nowhere.wer cannot be imported: No module named 'nowhere'",
+        ),
         ("json.dumps", "json.dumps is no protocol: it lacks name, version"),
-        ("json.loads", "protocol 'json.loads' cannot be used: 'json.loads' is no part of mlsuperb, and the user has not"),
+        (
+            "json.loads",
+            "protocol 'json.loads' cannot be used: 'json.loads' is no part of mlsuperb, and the user has not",
+        ),
     ],
 )
 def test_wrong_names(utterance, name, message, monkeypatch):
