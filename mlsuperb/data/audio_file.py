@@ -260,5 +260,6 @@ def _unreadable(path: str | os.PathLike[str], error: Exception) -> str:
         return f"{path}: these bytes are no audio that can be read ({error}). {DAMAGED_SHARD}"
     return (
         f"{path}: this is no audio that can be read ({error}). Get the file again, or convert it to WAV, FLAC or Ogg; "
-        "with data.on_bad=skip, preparing the data again (mlsuperb data prepare) counts it and goes on."
+        "with data.on_bad=skip (and data.decode; both are the default), preparing the data again (mlsuperb data prepare) counts "
+        "it and goes on."
     )

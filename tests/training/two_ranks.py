@@ -63,7 +63,7 @@ def run(
     except ValueError as error:
         if not poison:
             raise
-        print(f"rank {ranks.rank()} says: {error}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"\nrank {ranks.rank()} says: {error}\n")  # at once: two ranks write to one terminal
     finally:
         Loop.run, Greedy.__call__ = plain_run, plain_greedy  # type: ignore[method-assign]
 
