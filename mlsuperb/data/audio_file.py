@@ -67,7 +67,7 @@ class AudioInfo:
     def cut_short(self) -> str:
         """A sentence where something is missing."""
         more = f" ({self.missing_s:.1f} s are missing)" if math.isfinite(self.missing_s) else ""
-        return f"the file ends before its audio does{more}. Get it again, or take it out."
+        return f"the file ends before its audio does{more}."
 
 
 class AudioError(ValueError):

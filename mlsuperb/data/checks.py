@@ -130,7 +130,9 @@ def _look(path: str, *, decode: bool) -> _Look:
     except AudioError as error:
         return _Look(error.fault, str(error), 0, error.readable_s)
     if info.missing_s > END_TOLERANCE_S:
-        return _Look(CUT_AUDIO, f"{path}: {info.cut_short}", info.rate_hz, info.duration_s)
+        return _Look(
+            CUT_AUDIO, f"{path}: {info.cut_short} Get it again, or take it out.", info.rate_hz, info.duration_s
+        )
     return _Look("", "", info.rate_hz, info.duration_s)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from mlsuperb.data.audio_file import audio_info
+from mlsuperb.data.audio_file import END_TOLERANCE_S, UNREADABLE_AUDIO, AudioError, audio_info
 from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loader, Loading
 from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
@@ -131,19 +131,18 @@ def transcribe_files(
 def _whole_s(path: Path, problems: list[str]) -> float | None:
     """The seconds of a file that can be read to its end; of another one, None, and one more of the `problems`."""
     try:
-        duration_s = audio_info(path).duration_s
-    except ValueError:
-        what = "no audio that can be read; convert it to WAV, FLAC or Ogg"
+        info = audio_info(path, decode=True)  # a header says nothing of what follows it
+    except AudioError as error:
+        what = str(error)
         if not path.is_file():
-            what = f"a folder; give {path}/*" if path.exists() else "there is no such file"
-        problems.append(f"{path}: {what}")
+            what = f"{path}: " + (f"a folder; give {path}/*" if path.exists() else "there is no such file")
+        elif error.fault == UNREADABLE_AUDIO:
+            what = f"{path}: no audio that can be read; convert it to WAV, FLAC or Ogg"
+        problems.append(what)
         return None
-    try:
-        audio_info(path, decode=True)  # a header says nothing of what follows it
-    except ValueError as error:
-        problems.append(str(error))
-        return None
-    return duration_s
+    if info.missing_s > END_TOLERANCE_S:
+        log.warning("%s: %s What there is of it is transcribed.", path, info.cut_short)
+    return info.duration_s
 
 
 def _takes(transcriber: Transcriber, row: pd.DataFrame, problems: list[str]) -> bool:

@@ -55,3 +55,13 @@ def test_one_bad_file_does_not_take_the_others_along(tmp_path: Path, monkeypatch
     with pytest.raises(ValueError, match=r"cut\.flac"):
         transcribe_files([tmp_path / "good.wav", tmp_path / "cut.flac"], no_model)
     assert transcribe_files([tmp_path / "cut.flac"], no_model, on_bad=bad.append) == []
+
+
+def test_of_a_file_that_was_cut_short_what_is_there_is_transcribed_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    soundfile.write(tmp_path / "cut.wav", np.full(16_000, 0.1), 16_000)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:16_044])  # of 32,044: half a second is left
+    monkeypatch.setattr(decoding, "decode", lambda rows, *_: SimpleNamespace(hypotheses=list(rows["duration_s"])))
+    assert transcribe_files([tmp_path / "cut.wav"], Taker) == [0.5]
+    assert "cut.wav: the file ends before its audio does (0.5 s are missing)" in caplog.text
