@@ -150,6 +150,10 @@ def read_samples(
 
 
 def refuse_beyond_scale(path: str | os.PathLike[str], samples_TC: np.ndarray) -> None:
+    """
+    Raises:
+        AudioError: samples are not finite, or louder than `LOUDEST`.
+    """
     loudest = float(np.abs(samples_TC).max())
     if not math.isfinite(loudest):
         raise AudioError(
@@ -178,12 +182,14 @@ def open_audio(path: str | os.PathLike[str]) -> soundfile.SoundFile:
         content = _content(path)
         stream = containers.mpeg_stream(content)
         assert stream is not None, "looked at before"
+        file.close()
         file = _sound_file(path, io.BytesIO(containers.mpeg_with_length(content, stream)))
     elif file.frames >= _UNKNOWN_LENGTH:
         content = _content(path)
         num_samples = containers.flac_num_samples(content) if file.format == "FLAC" else None
         if num_samples is None:
             raise AudioError(_unreadable(path, ValueError("its length is unknown")), UNREADABLE_AUDIO)
+        file.close()
         file = _sound_file(path, io.BytesIO(containers.flac_with_length(content, num_samples)))
     return file
 
@@ -202,8 +208,9 @@ def _sound_file(path: str | os.PathLike[str], source: str | io.BytesIO) -> sound
 @lru_cache(maxsize=2**16)
 def _is_misjudged(path: str, _changed_ns: int) -> bool:
     """Whether libsndfile takes an MP3 for longer or shorter than its frames are, by more than one of them."""
-    stream = containers.mpeg_stream(_content(path))
-    with _sound_file(path, io.BytesIO(_content(path))) as file:
+    content = _content(path)
+    stream = containers.mpeg_stream(content)
+    with _sound_file(path, io.BytesIO(content)) as file:
         return stream is not None and abs(stream.num_samples - file.frames) > stream.sound[0].num_samples
 
 
@@ -245,7 +252,7 @@ def _bytes_of(path: str) -> bytes:
     file = _archive(found["archive"], os.stat(found["archive"]).st_mtime_ns)
     content = os.pread(file.fileno(), size, int(found["offset"]))
     if len(content) < size:
-        raise ValueError(f"{path}: the archive ends {size - len(content):,} bytes too early. {DAMAGED_SHARD}")
+        raise AudioError(f"{path}: the archive ends {size - len(content):,} bytes too early. {DAMAGED_SHARD}")
     return content
 
 

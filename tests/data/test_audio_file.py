@@ -21,6 +21,7 @@ from mlsuperb.data.audio_file import (
     WRONG_LEVEL,
     AudioError,
     audio_info,
+    member,
     open_audio,
     read_samples,
 )
@@ -210,3 +211,12 @@ def test_what_is_no_rate_of_a_recording_is_refused(tmp_path, rate_hz):
     with pytest.raises(AudioError, match=r"samples a second are not the rate of a recording"):
         audio_info(path)
     assert fault_of(path) == UNREADABLE_AUDIO
+
+
+def test_a_member_beyond_the_end_of_its_archive_is_counted(tmp_path):
+    content = encoded("wav", seconds=1.0)
+    archive = written(tmp_path / "a.tar", content)
+    rows = [utterance(member(archive, offset=0, size=len(content) + extra), id=f"u{extra}") for extra in (0, 7)]
+    prepared = prepare(ListCorpus(given=rows, files=[]), folder=None)
+    assert list(prepared.manifest["id"]) == ["u0"]
+    assert prepared.skipped[UNREADABLE_AUDIO]["examples"] == ["u7"]
