@@ -25,6 +25,12 @@ def on_two_ranks(script: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def check_parted() -> None:
+    """Check that a job's group is gone with its threads: one that lives on may abort its process at the end (SIGABRT)."""
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]  # none outside Linux
+    assert not [name for name in names if "gloo" in name], names
+
+
 def _done(*words: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}

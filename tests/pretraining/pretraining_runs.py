@@ -126,6 +126,7 @@ def main(moment: str, overrides: list[str]) -> None:
         setattr(owner, name, _dies(getattr(owner, name), calls))
     with without_chance() if moment == "without chance" else nullcontext():
         run(overrides)
+    run_processes.check_parted()
 
 
 if __name__ == "__main__":

@@ -111,6 +111,7 @@ def main(way: str, overrides: list[str]) -> None:
         _die_in_the_fifth_step()
     with run_processes.without_dropout() if way == "undropped" else nullcontext():
         run(overrides)
+    run_processes.check_parted()
 
 
 if __name__ == "__main__":
