@@ -15,6 +15,7 @@ from mlsuperb.scoring.protocols.v1 import RESERVED_LANGUAGES
 BASE = ("--data-root", "no/data", "--upstream", "tiny", "--out", "no/runs", "--head", "linear")
 OWN_FLAGS = {
     "all_v1.sh": ("--size", "1h", "--check", "--tolerance", "2"),
+    "evidence.sh": ("--beside", "tiny", "--mono-root", "no/data"),
     "fleurs.sh": ("--task", "both", "--languages", "deu,nan"),
     "layer_sweep.sh": ("--num-blocks", "24"),
     "peft_study.sh": ("--adaptation", "frozen", "--languages", "eng,fra,deu,rus,swa,swe,xty"),

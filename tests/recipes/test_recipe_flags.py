@@ -16,7 +16,7 @@ from mlsuperb.commands.sweep import run_folders
 
 
 def test_recipes_are_valid_bash() -> None:
-    assert len(OF_BENCHMARK) == 11
+    assert len(OF_BENCHMARK) == 12
     for path in SHELL_FILES:
         assert call("-n", str(path)).returncode == 0
         assert (path.name == "common.sh") != os.access(path, os.X_OK)

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# What a few hours of real speech say of upstreams, heads, adaptations and layers, in about eight hours on 2 CPU cores (docs/results.md).
+#   recipes/evidence.sh --data-root DIR --checkpoint WHISPER_BASE_DIR --mono-root DIR --seeds 0,1,2
+#   recipes/evidence.sh --data-root DIR --parts heads,tracks
+# Stages: 1 check the data, 2 train, decode and score, 3 test every language's model on all, 4 tables and figures.
+# Own flags:
+#   --parts a,b           some of upstreams,heads,tracks,mono,layers,adaptations,transfer (all of them)
+#   --checkpoint DIR      weights of the main upstream, where the hub is out of reach
+#   --beside a,b          upstreams beside the main one, which is --upstream (fbank,mhubert_tiny beside whisper_base)
+#   --num-layers N        layers of the main upstream, the input of its first block among them (7)
+#   --mono-root DIR       a tree of one language, in the same layout, for the part mono
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+parts=upstreams,heads,tracks,mono,layers,adaptations,transfer
+option=([parts]="$parts" [checkpoint]="" [beside]="fbank,mhubert_tiny" [num-layers]=7 [mono-root]="")
+stage_names=("" data train tests figures)
+parse "$@"
+refuse adaptation lr-sweep
+for part in ${option[parts]//,/ }; do
+    [[ ,$parts, == *,"$part",* ]] || die "--parts $part: there are ${parts//,/, }"
+done
+[[ ${option[num-layers]} =~ ^[1-9][0-9]*$ ]] || die "--num-layers ${option[num-layers]}: give a whole number, such as 7"
+: "${seeds:=0}"
+main=("upstream=${upstream:-whisper_base}") beside=${option[beside]} upstream=""
+if [[ -n ${option[checkpoint]} ]]; then main+=("$(path_word upstream.checkpoint "${option[checkpoint]}")"); fi
+declare -A part_of=()
+
+# The training set of what follows.
+sized() {
+    case $data in
+        ml_superb*) data_words[0]="data=ml_superb_$1" ;;
+        synthetic) data_words[1]="data.size=$1" ;;
+        *) die "--data $data: there is no training set of $1" ;;
+    esac
+}
+
+# A sweep of a part, if that part was asked for.
+part() {
+    if [[ ,${option[parts]}, != *,"$1",* ]]; then return; fi
+    part_of[$1]+=" ${#run_starts[@]}"
+    experiment "${@:2}"
+}
+
+# The runs of a part that have a result, in `some`.
+of_part() {
+    local number all=()
+    for number in ${part_of[$1]:-}; do
+        if finished "$number"; then all+=("${some[@]}"); fi
+    done
+    some=("${all[@]}")
+    ((${#some[@]}))
+}
+
+frozen=+exp=evidence/frozen heads="head=transformer_light,conformer_small,e_branchformer_small"
+sized 1h
+part upstreams "$frozen" "upstream=$beside"
+part upstreams "$frozen" "${main[@]}"
+sized 10min
+part upstreams "$frozen" "upstream=$beside"
+part upstreams "$frozen" "${main[@]}"
+part heads "$frozen" "$heads" "${main[@]}"
+part heads +exp=evidence/attention "$heads" "${main[@]}"
+part tracks "$frozen" task=asr,lid "${main[@]}"
+part tracks "$frozen" task=asr,lid "upstream=$beside"
+if [[ -n ${option[mono-root]} ]]; then
+    whole=("${data_words[@]}")
+    data_words=("${data_words[0]}" "$(path_word data.root "${option[mono-root]}")")
+    part mono "$frozen" task=asr "upstream=$beside"
+    part mono "$frozen" task=asr "${main[@]}"
+    data_words=("${whole[@]}")
+fi
+part layers "$frozen" featurizer=one_layer "featurizer.layer=range(${option[num-layers]})" "${main[@]}"
+part adaptations +exp=evidence/adapted adaptation=frozen,full,partial_bottom,partial_middle,partial_top,houlsby,lora,qlora "${main[@]}"
+: "${languages:=deu,eng,fas,fra,rus,spa,twi,ukr,wol}"
+all=(${language_words[@]+"${language_words[@]}"}) language_words=("data.languages=$(lists "$languages")")
+part transfer "$frozen" task=asr trainer.iterations_per_epoch=100 "${main[@]}"
+language_words=("${all[@]}")
+
+if stage 1; then check_data; fi
+if stage 2; then train; fi
+if stage 3 && [[ -n ${part_of[transfer]:-} ]] && of_part transfer; then
+    for folder in "${some[@]}"; do
+        run "$python" -m mlsuperb evaluate "$folder" "${data_words[@]}" "data.languages=$(list "$languages")" "${own_data_words[@]}" \
+            "manifests=$out/manifests" || true
+    done
+fi
+if stage 4; then
+    table
+    if [[ -n ${part_of[transfer]:-} ]] && of_part transfer; then analyse transfer "${some[@]}" --out "$(report_folder evidence-transfer)"; fi
+    if [[ -n ${part_of[layers]:-} ]] && of_part layers; then analyse layer_sweep "${some[@]}" --out "$(report_folder evidence-layers)"; fi
+    if [[ -n ${part_of[upstreams]:-} ]] && of_part upstreams; then
+        analyse layer_weights "${some[@]}" --out "$(report_folder evidence-layer_weights)"
+    fi
+fi
+finish
