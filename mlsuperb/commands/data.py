@@ -1,5 +1,6 @@
-"""`mlsuperb data prepare|describe|check|filter|shard SETTINGS`: the corpus that a run would train on.
+"""`mlsuperb data new|prepare|describe|check|filter|shard`: the corpus that a run would train on.
 
+mlsuperb data new      PATH       what lies there, and the command line that reads it; --out DIR writes a YAML file of it
 mlsuperb data prepare  data=...   read a corpus and write its manifest
 mlsuperb data describe data=...   hours per split, minutes per language and dataset, what was skipped, hours of each reason
 mlsuperb data check    data=...   whether the copy is whole; exit status 1 if it is not, 2 if it cannot be read
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
     try:
+        if options.command == "new":
+            from mlsuperb.commands.data_new import new
+
+            return 0 if new(options.overrides, options.out, console=console) else 1
         config, corpus = configured(options.overrides, "data")
         from mlsuperb.runs.corpus import manifest_folder
 
@@ -64,14 +69,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mlsuperb data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=("prepare", "describe", "check", "filter", "shard"))
-    parser.add_argument("overrides", nargs="*", metavar="setting=value", help="as for a run: data=kaldi data.root=DIR")
+    parser.add_argument("command", choices=("new", "prepare", "describe", "check", "filter", "shard"))
+    parser.add_argument(
+        "overrides", nargs="*", metavar="setting=value", help="data=kaldi data.root=DIR; of new, a path"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--decode", action="store_true", help="check: decode all audio, also where data.decode is false"
     )
     parser.add_argument("--split", help="describe: the minutes of this split only")
-    parser.add_argument("--out", type=Path, help="filter: the folder for measurements and list; shard: for the shards")
+    parser.add_argument("--out", type=Path, help="folder for what filter, shard or new writes")
     parser.add_argument(
         "--measure", choices=("ina", "energy"), default="ina", help="filter: energy needs no extra package"
     )

@@ -26,6 +26,10 @@ _ADDED_SINCE = {
     "decode": True,
     "hours_seed": None,
     "keep_quality": None,
+    "path": None,
+    "codes": None,
+    "map_codes": True,
+    "held_out": None,
 }  # settings that old manifests lack: with these values they change nothing
 MANY_ROWS = 100_000  # the files of so many are looked at in a second or two, at every start of a run
 

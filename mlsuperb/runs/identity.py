@@ -37,7 +37,13 @@ MOVED = {"mlsuperb.featurizer": "mlsuperb.heads.featurizer", "mlsuperb.specaug":
 
 # Settings that came after runs were made, with the value that those had: at it they are left out of a configuration, which so
 # stays what it was, its id and its comparison with earlier runs included.
-LATER = {("upstream", "conventions"): "checkpoint"}
+LATER: dict[tuple[str, ...], Any] = {
+    ("upstream", "conventions"): "checkpoint",
+    ("data", "path"): None,
+    ("data", "codes"): None,
+    ("data", "held_out"): None,
+    ("data", "columns", "split"): "split",
+}
 
 
 def not_science(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -88,11 +94,16 @@ def _run_name(value: Any) -> Any:
 def without_later(config: Mapping[str, Any]) -> dict[str, Any]:
     """`config` without the settings of `LATER` that stand at the value of earlier runs."""
     found = dict(config)
-    for (group, name), before in LATER.items():
-        node = found.get(group)
-        if isinstance(node, Mapping) and node.get(name) == before:
-            found[group] = {key: value for key, value in node.items() if key != name}
+    for path, before in LATER.items():
+        found = _without_one(found, path, before)
     return found
+
+
+def _without_one(node: Mapping[str, Any], path: tuple[str, ...], before: Any) -> dict[str, Any]:
+    name, *inner = path
+    if inner and isinstance(node.get(name), Mapping):
+        return {**node, name: _without_one(node[name], tuple(inner), before)}
+    return {key: value for key, value in node.items() if inner or key != name or value != before}
 
 
 def present(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,18 @@ from mlsuperb.data.parquet import check_columns, parquet_rows
 from mlsuperb.runtime.files import replaced, write_atomic
 
 Row = Mapping[str, Any]
-Name = Callable[[Row], str | None]
+Name = Callable[[int, Row], str | None]  # of the number of a row and the row
 
 
 def rows_with_audio(
-    shard: Path, folder: Path, *, texts: Sequence[str], name: Name, named_by: Sequence[str] = ()
+    shard: Path,
+    folder: Path,
+    *,
+    texts: Sequence[str],
+    name: Name,
+    named_by: Sequence[str] = (),
+    numbers: Sequence[str] = (),
+    column: str = "audio",
 ) -> Iterator[tuple[int, dict[str, Any], str]]:
     """(number, row without its audio's bytes, path of its audio) of every row of a Parquet file, whose audio is written into
     `folder` before.
@@ -28,21 +35,24 @@ def rows_with_audio(
         texts: the columns of text in a row.
         name: the file name of a row's audio; None: it has none, and its path is empty.
         named_by: those of `texts` that `name` needs.
+        numbers: columns in a row that hold text or numbers.
+        column: of the audio; in rows it is called `audio`.
 
     Raises:
         ValueError: it is no Parquet file that can be read, or lacks a column.
     """
-    check_columns(shard, texts=texts)
-    write_audio(shard, folder, columns=(*named_by, "audio"), name=name)
+    check_columns(shard, texts=texts, numbers=numbers, audio=column)
+    write_audio(shard, folder, columns=named_by, name=name, column=column)
     written = set(os.listdir(folder))
-    for number, row in parquet_rows(shard, [*texts, "audio.path"]):
-        file = name(row)
+    for number, row in parquet_rows(shard, [*texts, *numbers, f"{column}.path"]):
+        row["audio"] = row[column]
+        file = name(number, row)
         beside = os.path.join(os.path.abspath(shard.parent), path) if (path := path_of(row)) else ""
         audio = os.path.join(folder, file) if file else ""
         yield number, row, beside if file not in written and os.path.isfile(beside) else audio
 
 
-def write_audio(shard: Path, folder: Path, *, columns: Sequence[str], name: Name) -> None:
+def write_audio(shard: Path, folder: Path, *, columns: Sequence[str], name: Name, column: str = "audio") -> None:
     """Write the audio of a Parquet file into `folder`, unless that is done; a killed run goes on where it was. What is there of
     an earlier file under the name of a row without bytes is removed.
 
@@ -54,9 +64,10 @@ def write_audio(shard: Path, folder: Path, *, columns: Sequence[str], name: Name
     if marker.is_file() and marker.read_text() == stamp:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    for number, row in parquet_rows(shard, columns):
+    for number, row in parquet_rows(shard, [*columns, column]):
+        row["audio"] = row[column]
         try:
-            file = name(row)
+            file = name(number, row)
         except ValueError as error:
             raise ValueError(f"{shard}, row {number}: {error}") from error
         if file is None:

@@ -81,7 +81,7 @@ class Fleurs(Corpus):
     def sources(self) -> list[Path]:
         folders = [folder for folder, _ in self._folders()]
         tables = [folder / f"{split}.tsv" for folder in folders for split in SPLITS]
-        audio = [folder / "audio" / split for folder in folders for split in SPLITS]
+        audio = [place / split for folder in folders for place in (folder / "audio", folder) for split in SPLITS]
         shards = [shard for folder in folders for split in SPLITS for shard in _shards(folder, split)]
         written = [Path(self.audio_folder, shard.relative_to(_base(Path(self.root))).parts[0]) for shard in shards]
         return [_base(Path(self.root)), *tables, *audio, *shards, *sorted(set(written))]
@@ -130,6 +130,8 @@ class Fleurs(Corpus):
 
     def _table(self, folder: Path, split: str) -> Iterator[tuple[str, str, str]]:
         table, audio = folder / f"{split}.tsv", folder / "audio" / split
+        if not audio.is_dir() and (folder / split).is_dir():  # some unpack the archives beside the tables
+            audio = folder / split
         if not audio.is_dir() and (packed := audio.with_name(f"{split}.tar.gz")).is_file():
             raise ValueError(
                 f"{packed} is not unpacked. Unpack this and the others: for one in {folder.parent}/*/audio/*.tar.gz; do "
@@ -150,7 +152,7 @@ class Fleurs(Corpus):
         text = "raw_transcription" if self.transcript == "raw" else "transcription"
         folder = Path(os.path.abspath(self.audio_folder), shard.relative_to(_base(Path(self.root))).parts[0], split)
         for number, row, audio in rows_with_audio(shard, folder, texts=(text,), name=_audio_name):
-            if (name := _audio_name(row)) is None:
+            if (name := _audio_name(number, row)) is None:
                 skipped.add(MISSING_AUDIO, f"{shard.name}, row {number}", split=split)
             else:
                 yield name, audio, (row[text] or "").strip()
@@ -172,7 +174,7 @@ def _shards(folder: Path, split: str) -> list[Path]:
     return found
 
 
-def _audio_name(row: Row) -> str | None:
+def _audio_name(_: int, row: Row) -> str | None:
     """The file name of a row of a Parquet file; None where it has no audio.
 
     Raises:

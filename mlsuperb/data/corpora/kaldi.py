@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlsuperb.data.corpora.base import TO_THE_END_S, Corpus, folder_problems
+from mlsuperb.data.corpora.base import TO_THE_END_S, folder_problems
+from mlsuperb.data.corpora.own import OwnCorpus
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.runtime.lines import read_lines, read_pairs, unique
 from mlsuperb.types import Utterance
@@ -30,7 +31,7 @@ _ARCHIVE = re.compile(r"\.ark(:\d+)?(\[[\d:,]*\])?$")
 
 
 @dataclass(kw_only=True)
-class Kaldi(Corpus):
+class Kaldi(OwnCorpus):
     """Reader of Kaldi data folders.
 
     Args:
@@ -66,7 +67,7 @@ class Kaldi(Corpus):
     def sources(self) -> list[Path]:
         return [folder / name for _, folder in self._folders() for name in FILES]
 
-    def rows(self, skipped: SkipReport) -> Iterator[Utterance]:
+    def _rows(self, skipped: SkipReport) -> Iterator[Utterance]:
         for split, folder in self._folders():
             yield from self._split(split, folder, skipped)
 

@@ -153,7 +153,7 @@ def mend_label(label: str, *, split: str, utterance_id: str, labels: Labels) -> 
     return RENAMED[labels].get(label, label)
 
 
-def _audio_name(row: Row) -> str:
+def _audio_name(_: int, row: Row) -> str:
     """File name of an utterance's audio.
 
     Raises:

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt
 
 from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages, some
 from mlsuperb.data.corpora.base import Codes, Reader
-from mlsuperb.data.corpora.tables import chosen_columns, table_problems, to_numbers
+from mlsuperb.data.corpora.table_columns import chosen_columns, table_problems, to_numbers
 from mlsuperb.data.languages import extra_problems, language_problems, nearest
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.runtime.lines import read_lines
