@@ -80,7 +80,8 @@ def _size(found: SplitSample) -> str:
     number = f"{found.num_rows:,} utterances" if found.is_all else f"more than {found.num_rows:,} utterances"
     if not found.num_heard:
         return f"{number}, none of whose audio can be read ({found.fault})" if found.fault else number
-    return f"{number}, about {found.hours:.2f} h (by {found.num_heard} of them)"
+    length = f"{found.hours:.1f} h" if found.hours >= 1 else f"{found.hours * 60:.1f} min"
+    return f"{number}, about {length} (by {found.num_heard} of them)"
 
 
 def _for_hydra(value: str) -> str:

@@ -67,9 +67,9 @@ def write_saved(folder: Path, rows: Rows = ROWS) -> Path:
     for split, listed in rows.items():
         table = hub_table(folder.parent / "made", listed)
         (folder / split).mkdir(parents=True)
-        with pa.OSFile(str(folder / split / "data-00000-of-00001.arrow"), "wb") as sink:
-            with pa.ipc.new_stream(sink, table.schema) as writer:
-                writer.write_table(table, max_chunksize=2)
+        path = str(folder / split / "data-00000-of-00001.arrow")
+        with pa.OSFile(path, "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=2)
         (folder / split / "state.json").write_text("{}")
         (folder / split / "cache-0011.arrow").write_bytes(b"of a map")
     (folder / "dataset_dict.json").write_text(json.dumps({"splits": list(rows)}))
@@ -149,7 +149,14 @@ def cut_of(audio: Path, row: tuple[str, str, str, str], **changes: Any) -> dict[
         "id": name, "recording_id": name, "start": 0.0, "duration": DURATION_S, "channel": 0, "text": text, "language": label,
         "speaker": speaker,
     }  # fmt: skip
-    cut = {"id": name, "start": 0.0, "duration": DURATION_S, "channel": 0, "supervisions": [said], "recording": recording}
+    cut = {
+        "id": name,
+        "start": 0.0,
+        "duration": DURATION_S,
+        "channel": 0,
+        "supervisions": [said],
+        "recording": recording,
+    }
     return {**cut, "features": {"type": "kaldifeat-fbank", "storage_path": "none"}, "type": "MonoCut", **changes}
 
 

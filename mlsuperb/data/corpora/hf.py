@@ -180,10 +180,9 @@ class HubData(OwnCorpus):
 
     def _given(self, config: str) -> dict[str, Any]:
         """What the settings say about the columns of the files of a configuration."""
-        name = (
-            Path(self.path).name if self.dataset is None and not (self.columns or {}).get("dataset") else self.dataset
-        )
-        given = {"columns": self.columns or {}, "dataset": name}
+        name = os.path.basename(os.path.abspath(self.path)).removesuffix(".parquet")
+        has_column = "dataset" in (self.columns or {})
+        given = {"columns": self.columns or {}, "dataset": self.dataset or (None if has_column else name)}
         language = self.language or (config if config in (self.codes or {}) else None)
         by_name = None if config == DEFAULT or not self._names_language(config) else config
         if isinstance(self.config, list):

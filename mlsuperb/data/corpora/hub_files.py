@@ -11,6 +11,7 @@ train/data-00000-of-00001.arrow                a folder that `datasets` saved (`
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ CONVERTED = "refs/convert/parquet"
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 CARD = "README.md"
 
+_log = logging.getLogger(__name__)
 _SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}")
 _HEAD = re.compile(r"\A---\s*\n(.*?)^---\s*$", re.MULTILINE | re.DOTALL)
 _PARTIAL = "partial-"  # of a split of which the hub has converted no more than the first 5 GB
@@ -73,8 +75,10 @@ def chosen_configs(files: Sequence[DataFile], asked: Sequence[str], *, place: st
     there = list(dict.fromkeys(file.config for file in files))
     if unknown := [name for name in asked if name not in there]:
         raise ValueError(f"data.config: {place} has no {', '.join(unknown)}; its configurations are {some(there)}.")
-    if asked or len(there) == 1 or DEFAULT in there:
-        return list(asked) or (there if len(there) == 1 else [DEFAULT])
+    if asked:
+        return list(asked)
+    if len(there) == 1 or DEFAULT in there:
+        return there if len(there) == 1 else [DEFAULT]
     raise ValueError(
         f"{place} has {len(there)} configurations: {some(there)}. Choose with data.config=NAME, or several as languages with "
         f"'data.config=[{','.join(there[:2])}]'."
@@ -97,13 +101,11 @@ def fetch(repo: str, *, revision: str | None, configs: Sequence[str]) -> tuple[P
     Raises:
         ValueError: the hub does not give them, or there are none.
     """
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
     try:
         for branch in (revision,) if revision is not None else (None, CONVERTED):
             if found := _fetch_branch(repo, branch, configs):
                 return found
-    except (OfflineModeIsEnabled, LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+    except _hub_errors() as error:
         if (cached := _cached(repo, revision)) is not None:
             return cached
         raise ValueError(
@@ -145,16 +147,30 @@ def _fetch_branch(repo: str, branch: str | None, configs: Sequence[str]) -> tupl
 def _cached(repo: str, revision: str | None) -> tuple[Path, list[str]] | None:
     """What an earlier download has left, without the network."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     for branch in (revision,) if revision is not None else (None, CONVERTED):
-        try:
-            folder = Path(snapshot_download(repo, repo_type="dataset", revision=branch, local_files_only=True))
-        except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError):
+        try:  # the pattern keeps it from missing files of other configurations
+            found = snapshot_download(
+                repo, repo_type="dataset", revision=branch, allow_patterns=[CARD], local_files_only=True
+            )
+        except _hub_errors():
             continue
-        if paths := local_paths(folder):
-            return folder, paths
+        if paths := local_paths(Path(found)):
+            _log.warning(
+                "the hub does not answer: %s is read as an earlier download left it, %d files", repo, len(paths)
+            )
+            return Path(found), paths
     return None
+
+
+def _hub_errors() -> tuple[type[Exception], ...]:
+    """What the hub's client raises where it does not get what it asks for; its HTTP client has been another in other versions."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    of_client = (
+        kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError" and issubclass(kind, Exception)
+    )
+    return (LocalEntryNotFoundError, HFValidationError, OSError, *of_client)
 
 
 def _with_audio(path: str) -> list[str]:
