@@ -41,6 +41,7 @@ NEEDED = {  # what has no default, and a stand-in
     "data=ml_superb_10min": ["data.root=."],
     "data=ml_superb_1h": ["data.root=."],
     "data=kaldi": ["data.root=.", "+data.language=eng"],
+    "data=hf": ["data.path=some/words"],
     **{
         f"upstream={kind}": ["upstream.checkpoint=some/model"]
         for kind in ("hf", "s3prl", "owsm", "seamless_m4t", "whisper")

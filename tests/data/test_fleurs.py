@@ -73,6 +73,10 @@ def test_tables_as_they_are_downloaded(root: Path) -> None:
         NO_SPLIT: ["yue_hant_hk/dev"],
     }
     assert found(Fleurs(root=str(root), languages=["yue"])) == EXPECTED[4:]
+    moved = root / "data" / "af_za"
+    for split in ("train", "dev", "test"):  # unpacked beside the tables
+        (moved / "audio" / split).rename(moved / split)
+    assert found(Fleurs(root=str(root))) == EXPECTED
     raw = found(Fleurs(root=str(root), transcript="raw"))
     assert [text for *_, text in raw] == ['Dit is "nuus".', 'Dit is "nuus".', "Ja!", "Nee.", "一二。", "三。"]
     optional = prepare(Fleurs(root=str(root), text="optional"), folder=None)

@@ -120,7 +120,7 @@ def test_bare_quotation_marks_of_a_tsv_are_text(folder, text):
 def test_parquet_columns_that_hold_no_text(folder):
     audio = [{"bytes": b"RIFF", "path": "a.wav"}]
     cases = {
-        r"the column 'path' holds the audio itself \(struct<bytes: binary, path: string>\).*Write the bytes": {
+        r"the column 'path' holds the audio itself \(struct<bytes: binary, path: string>\).*read by data=hf data\.path=": {
             "path": audio
         },
         r"the column 'sentence' holds list<.*string>, neither": {"path": ["a.wav"], "sentence": [["a", "b"]]},

@@ -92,7 +92,9 @@ class OwnCorpus(Corpus):
 def _code(label: str, *, extra: tuple[str, ...], find: bool) -> str:
     if is_language(label, extra) or not (find and label.strip()):
         return label
-    return nearest(label) or label
+    return (
+        nearest(label) or nearest(f"{label} (macrolanguage)") or label
+    )  # how ISO 639-3 calls Swahili, Malay, Nepali, ...
 
 
 def hold_out(rows: Sequence[Utterance], *, share: float, skipped: SkipReport) -> list[Utterance]:

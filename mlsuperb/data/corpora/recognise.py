@@ -144,7 +144,9 @@ def _common_voice(path: Path) -> Form | None:
 def _fleurs(path: Path) -> Form | None:
     base = path / "data" if (path / "data").is_dir() else path
     folders = [base / name for name in fleurs.languages() if (base / name).is_dir()]
-    if any((folder / "train.tsv").is_file() or any(folder.rglob("*.parquet")) for folder in folders):
+    shards = next((path for folder in folders for path in folder.rglob("*.parquet")), None)
+    has_shards = shards is not None and {"transcription", "raw_transcription"} <= set(parquet_schema(shards).names)
+    if has_shards or any((folder / "train.tsv").is_file() for folder in folders):
         return Form("FLEURS", "fleurs", _root(path))
     return None
 
