@@ -42,7 +42,9 @@ def new(words: Sequence[str], out: Path | None, *, console: Console) -> bool:
     settings = [one for one in settings if one.partition("=")[0] not in overridden] + given
     line = shlex.join([f"data={form.reader}", *settings])
     tell(console, f"{path}: {form.what}, which data={form.reader} reads.")
-    sound = _describe([f"data={form.reader}", *settings], console=console)
+    if not _describe([f"data={form.reader}", *settings], console=console):
+        tell(console, f"Then add the setting here: mlsuperb data new {shlex.quote(str(path))} data.SETTING=...")
+        return False
     if out is not None:
         name = _write(form, settings, out, path)
         line = f"--config-dir {shlex.quote(str(out))} data={name}"
@@ -52,7 +54,7 @@ def new(words: Sequence[str], out: Path | None, *, console: Console) -> bool:
         console,
         f"try it in a minute: mlsuperb run {line} {FIRST_TRY}{' task=lid' if form.reader == 'voxlingua107' else ''}",
     )
-    return sound
+    return True
 
 
 def _describe(overrides: Sequence[str], *, console: Console) -> bool:

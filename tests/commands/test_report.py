@@ -257,6 +257,15 @@ def test_a_root_that_holds_everything_is_none(monkeypatch, tmp_path) -> None:
     assert audio_roots(wide) == []
     tables = {"train": "t/train.tsv", "dev": None, "test": "t/test.tsv", "audio_root": "."}
     assert audio_roots(tables) == [Path("t")]
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "t.csv").write_text("x")
+    names = {"train": "train", "dev": "validation", "test": "test"}  # of splits, no paths
+    assert audio_roots({"path": str(tmp_path / "words"), **names, "audio_folder": "written"}) == [
+        tmp_path / "words",
+        Path("written"),
+    ]
+    assert audio_roots({"path": "google/fleurs", **names, "audio_folder": "written"}) == [Path("written")]
+    assert audio_roots({"path": str(tmp_path / "words" / "t.csv"), "train": None}) == [tmp_path / "words"]
     parts = {"corpora": {"a": {"root": "A", "train": "train"}, "b": {"root": "B"}}}
     assert audio_roots(parts) == [Path("A"), Path("B")]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,9 +15,12 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Revi
 from own_forms import ROWS, hub_table, wave, write_audiofolder, write_hub, write_saved, write_table
 
 from mlsuperb.data import parquet
+from mlsuperb.data.audio import load_audio
 from mlsuperb.data.corpora.hf import NO_SPLIT, PARTIAL, HubData
 from mlsuperb.data.corpora.hub_files import CONVERTED, DataFile, card_of, data_files, of_split
+from mlsuperb.data.corpora.shar import Shar
 from mlsuperb.data.manifest import Prepared, prepare, records
+from mlsuperb.data.shard_writing import Sharding, write_shards
 from mlsuperb.types import Utterance
 
 
@@ -418,3 +422,17 @@ def test_metadata_whose_audio_is_not_named(tmp_path: Path) -> None:
     write_table(tmp_path / "w" / "metadata.csv", [{"text": "a", "language": "deu"}])
     with pytest.raises(ValueError, match=r"metadata\.csv has no column for audio; it has text, language"):
         prepare(corpus_of(tmp_path / "w", tmp_path), folder=None)
+
+
+def test_it_can_be_written_into_shards(tmp_path: Path) -> None:
+    pytest.importorskip("lhotse")
+    manifest = prepare(corpus_of(write_hub(tmp_path / "words"), tmp_path), folder=None).manifest
+    assert write_shards(manifest, tmp_path / "shards", sharding=Sharding()) == 0
+    rows = prepare(Shar(root=str(tmp_path / "shards")), folder=None).manifest
+    columns = ["split", "id", "language", "text", "speaker", "duration_s"]
+    assert (
+        rows.sort_values(columns)[columns].to_numpy().tolist()
+        == manifest.sort_values(columns)[columns].to_numpy().tolist()
+    )
+    waves = [load_audio(frame.set_index("id").loc["dev_000002", "audio"]) for frame in (rows, manifest)]
+    assert np.array_equal(*waves)

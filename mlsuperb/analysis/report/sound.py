@@ -95,7 +95,11 @@ def _named_roots(data: Mapping[str, Any]) -> Iterator[Path]:
             yield from _named_roots(value)
         elif name in ("root", "audio_folder", "audio_root") and isinstance(value, str) and value not in ("", "."):
             yield Path(value)
-        elif name in ("train", "dev", "test") and isinstance(value, str) and "root" not in data:
+        elif name == "path" and isinstance(value, str) and os.path.exists(value):  # else it is a data set of the hub
+            yield Path(value) if os.path.isdir(value) else Path(value).parent
+        elif (
+            name in ("train", "dev", "test") and isinstance(value, str) and "root" not in data and not data.get("path")
+        ):
             yield Path(value).parent
 
 
