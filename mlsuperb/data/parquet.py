@@ -30,7 +30,7 @@ def parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict
 
 
 def _parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:  # which would hold the whole file
         yield from file.iter_batches(_at_a_time(file.schema_arrow, columns), columns=list(columns))
 
 

@@ -99,6 +99,17 @@ def test_few_rows_with_audio_are_held_at_a_time(tmp_path: Path, monkeypatch: pyt
     assert set(prepared.manifest["dataset"]) == {"t"}
 
 
+def test_a_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    """20 MB in 20 row groups: a few of them are there at a time."""
+    rng = np.random.default_rng(0)
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    audio = [{"bytes": rng.bytes(2**16), "path": None} for _ in range(16 * 20)]
+    pq.write_table(pa.table({"audio": pa.array(audio, kind)}), tmp_path / "t.parquet", row_group_size=16)
+    before = pa.total_allocated_bytes()
+    most = max(pa.total_allocated_bytes() for _ in parquet.parquet_rows(tmp_path / "t.parquet", ["audio"]))
+    assert most - before < 12e6
+
+
 def test_configurations_as_languages(tmp_path: Path) -> None:
     root = write_configs(tmp_path / "words")
     prepared = prepare(corpus_of(root, tmp_path, config=["de_de", "sw_ke"]), folder=None)
