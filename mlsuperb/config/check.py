@@ -80,6 +80,13 @@ def find_problems(config: Mapping[str, Any], groups: Sequence[str] | None = None
     seed = config.get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         problems.append(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1")
+    for name in ("run_name", "run_id"):
+        if "/" in (value := str(config.get(name, ""))):
+            problems.append(
+                f"{name}={value} has a '/', so that its folder would lie in another one, where no table finds it: give "
+                "output_root=FOLDER run_name=NAME"
+            )
+            break
     chosen = job.groups if groups is None else groups
     problems += _group_problems(config, chosen, job)
     return problems or list(job.misfits(config, chosen))
@@ -144,7 +151,7 @@ def _nested(path: str, value: Any) -> dict[str, Mapping[str, Any]]:
 def _own_problems(target: Any, settings: Mapping[str, Any]) -> list[str]:
     """What a part sees for itself. A check inherited by a class whose constructor takes other settings does not apply."""
     if not hasattr(target, "problems"):
-        return []
+        return _optimizer_problems(target, settings)
     try:
         inspect.signature(target.problems).bind(**settings)
     except TypeError:
@@ -153,6 +160,19 @@ def _own_problems(target: Any, settings: Mapping[str, Any]) -> list[str]:
         return []
     found: list[str] = target.problems(**settings)
     return found
+
+
+def _optimizer_problems(target: Any, settings: Mapping[str, Any]) -> list[str]:
+    """What an optimiser of torch refuses, which it says when it is made."""
+    from torch import nn, optim, zeros
+
+    if not (inspect.isclass(target) and issubclass(target, optim.Optimizer)):
+        return []
+    try:
+        target([nn.Parameter(zeros(1))], **settings)
+    except (ValueError, TypeError) as error:
+        return [f"{target.__name__}: {error}"]
+    return []
 
 
 def _value_problem(path: str, value: Any, hint: Any) -> str | None:
