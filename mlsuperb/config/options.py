@@ -145,7 +145,8 @@ def answer(arguments: Sequence[str]) -> None:
     """Answer what needs nothing loaded: print the help for `--help`, the version for `--version`, and end the program.
 
     Raises:
-        ValueError: nothing was chosen, Hydra's shell completion was asked for, names do not exist, or the libraries could not be loaded here.
+        ValueError: nothing was chosen, names do not exist, Hydra's own completion was asked for, or the libraries could not be
+            loaded here.
     """
     if not arguments:
         raise ValueError("nothing was chosen: give an experiment, such as +exp=demo, or look at --help")
