@@ -35,7 +35,7 @@ from mlsuperb.data.corpora.kaldi import Kaldi
 from mlsuperb.data.corpora.ml_superb import MLSuperb
 from mlsuperb.data.corpora.parallel import PairTable
 from mlsuperb.data.corpora.table import Table
-from mlsuperb.data.manifest import prepare
+from mlsuperb.data.prepared import prepare
 from mlsuperb.runs.hypotheses import read_hypotheses
 
 NUM_ROWS = 6

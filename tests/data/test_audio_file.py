@@ -26,7 +26,7 @@ from mlsuperb.data.audio_file import (
     read_samples,
 )
 from mlsuperb.data.checks import BEYOND_END
-from mlsuperb.data.manifest import prepare
+from mlsuperb.data.prepared import prepare
 
 FILES = Path(__file__).parent / "files"
 CODINGS = {

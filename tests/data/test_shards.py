@@ -22,7 +22,8 @@ from shar_folders import row, wave_of, write_shar
 from mlsuperb.data.audio import load_audio
 from mlsuperb.data.audio_file import audio_info
 from mlsuperb.data.corpora.shar import Shar
-from mlsuperb.data.manifest import Prepared, prepare, records, split_hash, to_frame
+from mlsuperb.data.manifest import records, split_hash, to_frame
+from mlsuperb.data.prepared import Prepared, prepare
 from mlsuperb.data.shard_writing import Sharding, Units, planned, write_shards
 from mlsuperb.data.shards import in_shards, read_index
 from mlsuperb.types import Utterance

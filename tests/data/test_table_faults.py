@@ -14,7 +14,7 @@ from corpus_trees import write_wave
 from mlsuperb.data.corpora.parallel import PairTable
 from mlsuperb.data.corpora.table import Table
 from mlsuperb.data.corpora.tables import read_columns, read_table
-from mlsuperb.data.manifest import prepare
+from mlsuperb.data.prepared import prepare
 
 COLUMNS = {"audio": "path", "text": "sentence"}
 
