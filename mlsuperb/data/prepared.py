@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlsuperb.data.corpora.base import Reader, Usable
+from mlsuperb.data.corpora.base import Reader, Texts, Usable
 from mlsuperb.data.fingerprint import fingerprint
 from mlsuperb.data.looks import changed, read_looks, write_looks
 from mlsuperb.data.manifest import FINGERPRINT, read_manifest, validate, write_manifest
@@ -31,7 +30,7 @@ class Prepared:
 
     manifest: pd.DataFrame
     skipped: dict[str, dict[str, Any]]
-    texts: Sequence[tuple[str, str, str]] = ()
+    texts: Texts = ()
 
 
 def prepare(corpus: Reader, *, folder: Path | None, look_at_audio: bool = False) -> Prepared:

@@ -22,6 +22,7 @@ from mlsuperb.types import Utterance
 
 # YAML makes a truth value of `no` and a number of `nan`; `problems` explains that better than a type check
 Codes = list[Any]
+Texts = Sequence[tuple[str, str, str]]  # (language, dataset, text)
 TO_THE_END_S = float("nan")  # a raw row's duration where only the audio file knows it
 
 EMPTY_TEXT = "empty text"
@@ -37,12 +38,12 @@ class Usable(NamedTuple):
     Attributes:
         manifest: its rows, with their durations filled in.
         looks: at its audio files (`mlsuperb.data.looks`), also at those that cannot be used.
-        texts: (language, dataset, text) of training utterances that are not trained on, but whose texts are of the vocabulary.
+        texts: of training utterances that are not trained on, but whose texts are of the vocabulary.
     """
 
     manifest: pd.DataFrame
     looks: pd.DataFrame = NO_LOOKS
-    texts: Sequence[tuple[str, str, str]] = ()
+    texts: Texts = ()
 
 
 @dataclass(kw_only=True)
@@ -157,9 +158,7 @@ class Corpus(Reader):
         if self.text == "required":
             frame = skipped.drop(frame, frame["text"].str.strip() == "", EMPTY_TEXT)
         frame, looks = self._with_durations(frame, skipped, known=known)
-        texts: list[tuple[str, str, str]] = []
-        if self.preparation is None:
-            frame, texts = self._within_limits(frame, skipped)
+        frame, texts = (frame, ()) if self.preparation else self._within_limits(frame, skipped)
         if self.max_train_hours is not None:
             train = frame[frame["split"] == "train"]
             if self.hours_seed is not None:
@@ -168,20 +167,15 @@ class Corpus(Reader):
             frame = skipped.drop(frame, frame.index.isin(hours.index[hours > self.max_train_hours]), BEYOND_HOURS)
         return Usable(self._prepared(frame, skipped), looks, texts)
 
-    def _within_limits(
-        self, frame: pd.DataFrame, skipped: SkipReport
-    ) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
+    def _within_limits(self, frame: pd.DataFrame, skipped: SkipReport) -> tuple[pd.DataFrame, Texts]:
         """The rows of a length that is trained on, and those of the other splits; `Usable.texts`."""
-        texts: list[tuple[str, str, str]] = []
         duration_s, filtered = frame["duration_s"], frame["split"].isin(FILTERED_SPLITS)
         at_limits = {AS_LONG: duration_s == self.max_duration_s, TOO_SHORT: duration_s <= self.min_duration_s}
-        if self.text == "required" and self.max_train_hours is None:  # which hours are taken is not known yet
-            unused = frame[at_limits[AS_LONG] | at_limits[TOO_SHORT]]
-            rows = unused[unused["split"] == "train"][["language", "dataset", "text"]]
-            texts = list(rows.itertuples(index=False, name=None))
+        counts = self.text == "required" and self.max_train_hours is None  # else the hours are not drawn yet
+        unused = frame[(at_limits[AS_LONG] | at_limits[TOO_SHORT]) & (frame["split"] == "train") & counts]
         for reason, mask in ({TOO_LONG: duration_s > self.max_duration_s} | at_limits).items():
             frame = skipped.drop(frame, (filtered & mask)[frame.index], reason)
-        return frame, texts
+        return frame, list(unused[["language", "dataset", "text"]].itertuples(index=False, name=None))
 
     def _with_durations(
         self, frame: pd.DataFrame, skipped: SkipReport, *, known: pd.DataFrame
