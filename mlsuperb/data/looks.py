@@ -70,7 +70,8 @@ def look_at(paths: Sequence[str], *, decode: bool, known: pd.DataFrame) -> pd.Da
     """
     known = known[(known["decoded"] == decode) & known.index.isin(paths)]
     known = known[~changed(known)]
-    rest = [path for path in paths if path not in known.index]
+    unchanged = set(known.index)
+    rest = [path for path in paths if path not in unchanged]
     with ThreadPoolExecutor(_NUM_READERS) as pool:
         looks = pool.map(lambda path: _look(path, decode=decode), rest)
         doing = "decode audio" if decode else "audio headers"
