@@ -158,7 +158,7 @@ def read_cuts(cuts: Path, *, split: str, language: str | None, dataset: str) -> 
             if not (
                 math.isfinite(row.duration_s) and all(map(is_text, (row.text, row.language, row.dataset, row.speaker)))
             ):
-                raise ValueError("a text or the duration is none")
+                raise ValueError("its duration is not finite, or a text of it is not Unicode")
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             raise ValueError(
                 f"{cuts}, line {number}: this is no cut of lhotse ({error}). Copy the shard again"

@@ -11,7 +11,8 @@ import pandas as pd
 
 from mlsuperb.data.checks import FILTERED_SPLITS
 from mlsuperb.data.corpora.base import Corpus
-from mlsuperb.data.manifest import Prepared, prepare, split_hash
+from mlsuperb.data.manifest import split_hash
+from mlsuperb.data.prepared import Prepared, prepare
 from mlsuperb.runs.identity import signature
 from mlsuperb.runtime import ranks
 

@@ -99,6 +99,15 @@ def no_link(path: str | os.PathLike[str], flags: int) -> int:
         raise OSError(error.errno, f"{path} is a symbolic link, which is not written through; remove it") from error
 
 
+def stamp(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Size (bytes) and time of the last change (ns) of a file, by which a change is seen; -1 where it is not there."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # ValueError: no file has such a name
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
 def written_before(path: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
     """Write to `path` what its folder holds, or compare it with what an earlier process wrote there.
 
