@@ -150,6 +150,7 @@ def test_a_sweep_with_a_failed_run_ends_with_the_table_of_the_others(corpus: lis
     done = run("-m", *TINY, *corpus, *layers, f"output_root={tmp_path}", good=False)
     assert done.returncode != 0
     assert "adaptation.layers is 9, but this upstream has 3" in done.stderr
+    assert "Traceback" not in done.stderr
     (written,) = (tmp_path / "sweeps").glob("*.md")
     assert "1 run on synthetic" in written.read_text()
     assert "not in the table: " in done.stdout
