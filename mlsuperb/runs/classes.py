@@ -89,13 +89,14 @@ def refuse_strangers(config: Mapping[str, Any], place: Path) -> None:
         )
 
 
-def class_named(name: str) -> Any:
+def class_named(name: Any) -> Any:
     """The class, or other object, at an address.
 
     Raises:
         ValueError: it may not be built, or is not there.
     """
-    module, _, attribute = str(name).rpartition(".")
+    name = str(name)  # a setting may be anything
+    module, _, attribute = name.rpartition(".")
     if not may_be_built(name):
         raise ValueError(
             f"{name!r} is no part of mlsuperb, and the user has not given it (on the command line of mlsuperb run, or in a YAML "
@@ -103,5 +104,5 @@ def class_named(name: str) -> Any:
         )
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ValueError(f"{name} cannot be imported: {error}") from error

@@ -56,7 +56,7 @@ def _declared(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
 
 def _class(target: Any) -> Any:
     try:
-        return class_named(str(target)) if target else None
+        return class_named(target) if target else None
     except ValueError:  # a user's own, in a folder that is not given now
         return None
 

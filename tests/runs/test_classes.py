@@ -17,6 +17,7 @@ import yaml
 
 from mlsuperb.commands import evaluate, export, score, transcribe
 from mlsuperb.config.build import instantiate
+from mlsuperb.config.check import check
 from mlsuperb.config.compose import compose
 from mlsuperb.runs import classes, store
 from mlsuperb.runs.identity import not_science, science
@@ -156,6 +157,9 @@ def test_what_the_package_and_the_user_name_may_be_built(tmp_path: Path, monkeyp
     compose(["upstream._target_=own_classes.Other"])
     with pytest.raises(ValueError, match=r"own_classes\.Other cannot be imported: module .* has no attribute"):
         classes.class_named("own_classes.Other")
+    for given in ("[own_classes.Mine]", ".own.Mine", "5"):
+        with pytest.raises(ValueError, match=r"head\._target_: .* cannot be imported"):
+            check(compose([f"head._target_={given}"]))
 
 
 def test_folders_of_the_users_that_cannot_be_read(tmp_path: Path) -> None:
