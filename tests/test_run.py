@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_a_run_leaves_everything_behind(finished: tuple[Path, list[str], str]) -
         "result.json",
         "run.log",
         "status.json",
+        "tokens.json",
         "tokens.txt",
         "training.json",
     }
@@ -241,6 +243,18 @@ def test_files_of_a_run_that_are_damaged_are_named(
     audio = json.loads((folder / "hypotheses.jsonl").read_text().splitlines()[0])["audio"]
     with pytest.raises(ValueError, match=re.escape(message)):
         transcribe.main([str(tmp_path), audio, "--device", "cpu"])
+
+
+def test_a_list_of_tokens_in_another_order_is_refused(finished: tuple[Path, list[str], str], tmp_path: Path) -> None:
+    folder, _, _ = finished
+    run = shutil.copytree(folder, tmp_path / folder.name)
+    first, *rest, last = (run / "tokens.txt").read_text().splitlines()
+    (run / "tokens.txt").write_text("\n".join([first, *reversed(rest), last, ""]))
+    audio = json.loads((folder / "hypotheses.jsonl").read_text().splitlines()[0])["audio"]
+    with pytest.raises(ValueError, match=r"tokens\.txt is not the list that the model was trained with"):
+        transcribe.main([str(run), audio, "--device", "cpu"])
+    (run / "tokens.json").unlink()  # of a run from before it was written
+    transcribe.main([str(run), audio, "--device", "cpu"])
 
 
 @pytest.mark.parametrize(
