@@ -11,10 +11,7 @@ from mlsuperb.config.options import answer, conf_dir
 
 def main(cfg: Any) -> None:
     """Run the experiment of a Hydra configuration. A second start with the same settings resumes, or shows the result."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import CompactHydraException
-    from hydra.types import RunMode
-
+    from mlsuperb.commands.sweep import refusal
     from mlsuperb.config.compose import plain
 
     prepare_terminal()  # a launcher may have started this process
@@ -26,10 +23,7 @@ def main(cfg: Any) -> None:
         message = for_user(error)
         if message is None:
             raise  # a bug, which shows its traceback
-    # out here the error and all that it holds are gone, worker processes too
-    if HydraConfig.get().mode is RunMode.MULTIRUN:
-        raise CompactHydraException(message)  # shown without a traceback, after the sweep's other jobs
-    sys.exit(f"\n{message}")
+    raise refusal(message)  # out here the error and all that it holds are gone, worker processes too
 
 
 def run_experiment(config: dict[str, Any]) -> None:
