@@ -230,6 +230,8 @@ def test_a_configuration_that_was_edited_is_one_sentence(
         ("tokens.txt", b"<blank>\n<unk>\na\n", "does not belong to this model"),
         ("upstream.json", b"[]", "upstream.json holds no JSON object"),
         ("upstream.json", b"{", "upstream.json is not JSON"),
+        ("upstream.json", b'{"commit": 1, "commit": 2}', "'commit' occurs twice"),
+        ("upstream.json", b"[" * 100_000, "nested too deeply"),
         ("model.safetensors", b"", "cannot be read as safetensors weights"),
     ],
 )

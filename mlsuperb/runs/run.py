@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import operator
 import os
@@ -22,6 +21,7 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.files import held, no_link, write_atomic, write_json
 from mlsuperb.runtime.logfile import LogFile
 from mlsuperb.runtime.messages import one_line
+from mlsuperb.runtime.records import load_json
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +167,6 @@ def _content(path: Path) -> Any:
         ValueError: a file that a start of the run wrote is damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return load_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); restore it, or start anew with run_name=...") from error

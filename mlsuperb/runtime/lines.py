@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mlsuperb.runtime.files import load_json
+from mlsuperb.runtime.records import load_json
 
 HALF_A_CHARACTER = "a half of a surrogate pair stands alone, as of an emoji that was cut: write the whole character"
 _KINDS = {list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
