@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import operator
 import os
@@ -22,6 +21,7 @@ from mlsuperb.runtime.files import held, no_link, write_atomic, write_json
 from mlsuperb.runtime.logfile import LogFile
 from mlsuperb.runtime.messages import one_line
 from mlsuperb.runtime.records import load_json
+from mlsuperb.runtime.refusals import FULL
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Run:
                 ranks.wait()  # the others begin once the folder is there and held
                 self._held = stack.pop_all()
         except OSError as error:
-            if error.errno == errno.ENOSPC:  # has its own sentence
+            if error.errno in FULL:  # has its own sentence
                 raise
             why = error.strerror or error
             raise OSError(
@@ -71,10 +71,8 @@ class Run:
         late = isinstance(error, Exception) and self.finished and ranks.world() == 1
         try:
             failure = ranks.first_failure(error) if error else None
-            if late:
-                log.warning(
-                    "the result is whole, but something went wrong after it: %s", one_line(error or ValueError())
-                )
+            if error and late:
+                log.warning("the result is whole, but something went wrong after it: %s", one_line(error))
             if ranks.is_main():
                 self._record_end(failure)
         except OSError as unwritten:
