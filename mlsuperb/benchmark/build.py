@@ -178,7 +178,8 @@ def load_config(folder: Path) -> dict[str, Any]:
             "`python -m mlsuperb.run` printed, after its training has ended"
         )
     config = config_to_build(folder)
-    if (folder / UPSTREAM).is_dir():  # an imported run brings its upstream along, wherever it was moved
+    if (folder / UPSTREAM).is_dir() and isinstance(config.get("upstream"), dict):
+        # an imported run brings its upstream along, wherever it was moved
         config["upstream"] = {**config["upstream"], "checkpoint": str(folder / UPSTREAM)}
     return config
 
@@ -189,10 +190,8 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
     Raises:
         ValueError: the folder has other weights than its settings describe, or upstream or tokens are not what they were.
     """
-    vocabulary, pinned = (
-        Vocabulary.load(folder / TOKENS_FILE),
-        folder / f"{TOKENS}.json",
-    )  # which earlier runs do not have
+    vocabulary = Vocabulary.load(folder / TOKENS_FILE)
+    pinned = folder / f"{TOKENS}.json"  # which earlier runs do not have
     if pinned.is_file() and json_object(pinned, remedy="Restore a copy of the run") != vocabulary.record():
         raise ValueError(
             f"{folder / TOKENS_FILE} is not the list that the model was trained with ({pinned.name}). Restore a copy of the run"

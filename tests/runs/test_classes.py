@@ -187,3 +187,13 @@ def test_evaluation_finds_the_users_own_data(tmp_path: Path) -> None:
     config = compose(["data=few"], config_dirs=[tmp_path])
     assert (config["data"]["name"], config["data"]["root"]) == ("few", "own_classes.Other")
     assert config["data"]["_target_"] == "mlsuperb.data.corpora.synthetic.Synthetic"
+
+
+def test_an_imported_run_of_which_the_upstream_was_taken_out_is_one_sentence(run: Path, tmp_path: Path) -> None:
+    (run / "upstream").mkdir()
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    del config["upstream"]
+    write(run, config)
+    soundfile.write(tmp_path / "a.wav", np.full(1600, 0.1), 16000)
+    with pytest.raises(ValueError, match=r"config\.yaml was edited and cannot be used: upstream has no _target_"):
+        transcribe.main([str(run), str(tmp_path / "a.wav")])
