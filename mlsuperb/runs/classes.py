@@ -64,7 +64,7 @@ def named_in_files(folder: Path) -> set[str]:
 
 @cache
 def _offered() -> frozenset[str]:
-    # found by their form: to parse all files takes a second. What lies beside the groups is Hydra's
+    # by a pattern, since parsing all files takes a second; conf/hydra and the files beside the groups are for Hydra alone
     files = (
         path for path in conf_dir().rglob("*.yaml") if path.relative_to(conf_dir()).parts[0] not in ("hydra", path.name)
     )

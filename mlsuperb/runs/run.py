@@ -32,8 +32,8 @@ class Run:
     """A run's folder, held by one job at a time; rank 0 of the job writes.
 
     Used as a context: the status file says `running`, then `finished` or `failed`, and what failed stands in the log.
-    What goes wrong once there is a result is told, and neither fails the run nor is raised. The folder holds `config.yaml`,
-    `environment.json` (of every start), `status.json`, `run.log` and what the run makes.
+    Once there is a result the run has finished: a later error is logged, and raised only where other ranks wait for this one. The
+    folder holds `config.yaml`, `environment.json` (of every start), `status.json`, `run.log` and what the run makes.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
