@@ -31,7 +31,7 @@ def bring(names: Iterable[str]) -> None:
 
 
 def named_in(config: Any) -> Iterator[tuple[str, str]]:
-    """What a configuration would have imported, and by which setting: `("head._target_", "mlsuperb.heads.linear.LinearHead")`."""
+    """Settings that name something to import, and its address: `("head._target_", "mlsuperb.heads.linear.LinearHead")`."""
     if isinstance(config, Mapping):
         for key, value in config.items():
             if key == TARGET:
@@ -46,7 +46,7 @@ def named_in(config: Any) -> Iterator[tuple[str, str]]:
 
 
 def named_in_files(folder: Path) -> set[str]:
-    """What the YAML files below a folder of the user's name.
+    """The addresses that are named by the YAML files below a folder of the user.
 
     Raises:
         ValueError: there is no such folder, or a file in it is no YAML.

@@ -149,7 +149,7 @@ class Run:
 
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Inside, what is logged stands in a file, too."""
+    """Write what is logged inside of the block to a file, too."""
     handler = LogFile(path)
     logging.getLogger().addHandler(handler)
     try:
@@ -160,9 +160,10 @@ def _logged(path: Path) -> Iterator[None]:
 
 
 def _content(path: Path) -> Any:
-    """
+    """What a start of the run wrote to a JSON file.
+
     Raises:
-        ValueError: a file that a start of the run wrote is damaged.
+        ValueError: it is damaged.
     """
     try:
         return load_json(path.read_text(encoding="utf-8"))

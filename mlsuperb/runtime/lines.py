@@ -25,7 +25,7 @@ def read_lines(path: Path, *, newline: str | None = None) -> Iterator[tuple[int,
 
 
 def raw_lines(path: Path, *, newline: str | None = None) -> Iterator[tuple[int, str]]:
-    """The same, not stripped.
+    """(number, text) of every line as it stands, line break included; otherwise as `read_lines`.
 
     Raises:
         ValueError: as `read_lines`.

@@ -90,7 +90,7 @@ def optional_json(source: str | Path, name: str, revision: str) -> dict[str, Any
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A file of a checkpoint.
+    """The JSON object in a file of a checkpoint.
 
     Raises:
         ValueError: it holds no JSON object.
