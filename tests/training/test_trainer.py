@@ -448,6 +448,19 @@ def test_an_older_whole_checkpoint_is_taken(name: str, tmp_path: Path, caplog: p
         assert torch.equal(tensor, found.state_dict()[key]), key
 
 
+def test_a_state_with_another_byte_is_never_gone_on_from(tmp_path: Path) -> None:
+    newest = _interrupted(tmp_path)
+    content = (newest / "state.pt").read_bytes()
+    name, key = b"data.pkl", b"train_loss"
+    for place in (content.index(key) + 2, len(content) // 2, content.index(name) + len(name) + 80):
+        spoilt = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        (newest / "state.pt").write_bytes(spoilt)
+        with pytest.raises(ValueError, match=rf"{newest / 'state.pt'} cannot be read \("):
+            fit(tmp_path)
+    (newest / "state.pt").write_bytes(content)
+    fit(tmp_path)
+
+
 @pytest.mark.parametrize("content", [[1], {"progress": {}}, torch.zeros(3)])
 def test_a_state_that_is_none_is_one_sentence(content: object, tmp_path: Path) -> None:
     newest = _interrupted(tmp_path)
