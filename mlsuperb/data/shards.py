@@ -35,8 +35,8 @@ import pandas as pd
 from mlsuperb.data.arrow import same_rows
 from mlsuperb.data.audio_file import member
 from mlsuperb.data.manifest import columns, read_columns
-from mlsuperb.runtime.files import load_json
 from mlsuperb.runtime.lines import is_text
+from mlsuperb.runtime.records import load_json
 from mlsuperb.types import Utterance
 
 log = logging.getLogger(__name__)
