@@ -277,8 +277,12 @@ def test_the_tutorial_on_own_methods_trains(tmp_path: Path) -> None:
     small = [FEW_LANGUAGES, "data.minutes=0.3", "data.test_minutes=0.1", "upstream=tiny", "trainer=debug"]
     done = subprocess.run(
         [sys.executable, "-m", "mlsuperb", command, *arguments, *small],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     (path,) = tmp_path.glob("exp/*/result.json")
     assert check_result(path)["head"]["_target_"] == "my_heads.MyHead"
