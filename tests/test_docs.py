@@ -381,6 +381,13 @@ done && make lint && python -m mlsuperb table RUN"""
     assert calls_of_ours(found) == [described, ("table", ["RUN"])]
 
 
+def test_forms_and_workflows_are_yaml() -> None:
+    found = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in ROOT.glob(".github/**/*.yml")}
+    assert {"ci.yml", "bug.yml", "result.yml", "config.yml"} <= found.keys()
+    assert all("jobs" in found[name] for name in found if name == "ci.yml")
+    assert all(one["type"] == "textarea" for name in ("bug.yml", "result.yml") for one in found[name]["body"])
+
+
 def test_the_version_is_the_same_everywhere() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == mlsuperb.__version__
