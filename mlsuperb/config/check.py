@@ -47,7 +47,7 @@ def check(config: Mapping[str, Any], groups: Sequence[str] | None = None) -> Non
 
 
 def check_finished(config: Mapping[str, Any]) -> None:
-    """The same of what still counts once a run has finished: how it is scored. The data it was made from may be gone.
+    """Refuse settings of a finished run that cannot be used, of those that still count: how it is scored. Its data may be gone.
 
     Raises:
         ValueError: lists everything that is wrong with it.
@@ -80,6 +80,13 @@ def find_problems(config: Mapping[str, Any], groups: Sequence[str] | None = None
     seed = config.get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         problems.append(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1")
+    for name in ("run_name", "run_id"):
+        if "/" in (value := str(config.get(name, ""))):
+            problems.append(
+                f"{name}={value} has a '/', so that its folder would lie in another one, where no table finds it: give "
+                "output_root=FOLDER run_name=NAME"
+            )
+            break
     chosen = job.groups if groups is None else groups
     problems += _group_problems(config, chosen, job)
     return problems or list(job.misfits(config, chosen))
@@ -112,7 +119,8 @@ def _node_problems(path: str, node: Mapping[str, Any], runtime: Collection[str])
         if key in runtime:
             yield f"{path}.{key} is known from the other parts; remove it"
         elif key not in parameters:
-            yield f"nothing reads the setting '{path}.{key}'{_hint(key, parameters, path)}; remove it"
+            hint = f"{_hint(key, parameters, path)}; remove it (~{path}.{key}, where an experiment gives it)"
+            yield f"nothing reads the setting '{path}.{key}'{hint}"
         elif nested := _nested(f"{path}.{key}", value):
             for place, inner in nested.items():
                 for found in _node_problems(place, inner, ()):
@@ -144,7 +152,7 @@ def _nested(path: str, value: Any) -> dict[str, Mapping[str, Any]]:
 def _own_problems(target: Any, settings: Mapping[str, Any]) -> list[str]:
     """What a part sees for itself. A check inherited by a class whose constructor takes other settings does not apply."""
     if not hasattr(target, "problems"):
-        return []
+        return _optimizer_problems(target, settings)
     try:
         inspect.signature(target.problems).bind(**settings)
     except TypeError:
@@ -153,6 +161,19 @@ def _own_problems(target: Any, settings: Mapping[str, Any]) -> list[str]:
         return []
     found: list[str] = target.problems(**settings)
     return found
+
+
+def _optimizer_problems(target: Any, settings: Mapping[str, Any]) -> list[str]:
+    """What an optimiser of torch refuses, which it says when it is made."""
+    from torch import nn, optim, zeros
+
+    if not (inspect.isclass(target) and issubclass(target, optim.Optimizer)):
+        return []
+    try:
+        target([nn.Parameter(zeros(1))], **settings)
+    except (ValueError, TypeError) as error:
+        return [f"{target.__name__}: {error}"]
+    return []
 
 
 def _value_problem(path: str, value: Any, hint: Any) -> str | None:

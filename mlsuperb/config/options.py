@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from mlsuperb import __version__
 from mlsuperb.runtime.conf import conf_dir as conf_dir
 from mlsuperb.runtime.ranks import launched
 from mlsuperb.runtime.refusals import check_address_space
@@ -141,13 +142,21 @@ def nearest(name: str, known: Iterable[str], number: int = 3) -> list[str]:
 
 
 def answer(arguments: Sequence[str]) -> None:
-    """Answer what needs nothing loaded: print the help for `--help` and end the program.
+    """Answer what needs nothing loaded: print the help for `--help`, the version for `--version`, and end the program.
 
     Raises:
-        ValueError: nothing was chosen, names do not exist, or the libraries could not be loaded here.
+        ValueError: nothing was chosen, names do not exist, Hydra's own completion was asked for, or the libraries could not be
+            loaded here.
     """
     if not arguments:
         raise ValueError("nothing was chosen: give an experiment, such as +exp=demo, or look at --help")
+    if not {"-sc", "--shell-completion", "--shell_completion"}.isdisjoint(arguments):
+        raise ValueError(
+            "completion comes from `mlsuperb completion bash` (zsh, fish), which knows more than Hydra's own"
+        )
+    if "--version" in arguments:
+        sys.stdout.write(f"mlsuperb {__version__}\n")
+        sys.exit()
     refuse_unknown(arguments)
     if {"--help", "-h"} & set(arguments):
         sys.stdout.write(f"{help_text(arguments)}\n")

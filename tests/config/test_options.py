@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mlsuperb import __version__
 from mlsuperb.config import options as module
 from mlsuperb.config.options import check_overrides, completions, conf_dir, options
 
@@ -94,6 +95,18 @@ print("torch" in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "upstream has no option 'hubrt'; nearest: " in done.stdout
     assert done.stdout.rstrip().endswith("False")
+
+
+@pytest.mark.parametrize("flag", ["-sc", "--shell-completion", "--shell_completion"])
+def test_hydras_completion_is_answered_with_ours(flag: str) -> None:
+    with pytest.raises(ValueError, match="completion comes from `mlsuperb completion bash`"):
+        module.answer([flag, "install=bash"])
+
+
+def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        module.answer(["--version"])
+    assert capsys.readouterr().out == f"mlsuperb {__version__}\n"
 
 
 def test_launchers_without_their_plugin_are_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -435,6 +435,20 @@ def test_a_missing_value_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.optimizer.lr=-1", "AdamW: Invalid learning rate: -1"),
+        ("+trainer.optimizer.betas=[2,0.9]", "AdamW: Invalid beta parameter at index 0: 2"),
+        ("run_name=a/b", "run_name=a/b has a '/'"),
+        ("run_id=a/b", "run_id=a/b has a '/'"),
+    ],
+)
+def test_what_would_fail_late_or_get_lost_is_found_at_once(override: str, message: str) -> None:
+    (problem,) = find_problems(compose([override]))
+    assert message in problem
+
+
+@pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["objective=classifier", "task=asr_lid", "decoding=argmax"], "has text; use task=lid"),

@@ -19,7 +19,8 @@ from mlsuperb.data.audio import load_audio
 from mlsuperb.data.corpora.hf import NO_SPLIT, PARTIAL, HubData
 from mlsuperb.data.corpora.hub_files import CONVERTED, DataFile, card_of, data_files, of_split
 from mlsuperb.data.corpora.shar import Shar
-from mlsuperb.data.manifest import Prepared, prepare, records
+from mlsuperb.data.manifest import records
+from mlsuperb.data.prepared import Prepared, prepare
 from mlsuperb.data.shard_writing import Sharding, write_shards
 from mlsuperb.types import Utterance
 

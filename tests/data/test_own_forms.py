@@ -10,7 +10,8 @@ from own_forms import DURATION_S, FORMS, ROWS, settings_of
 
 from mlsuperb.commands.settings import configured
 from mlsuperb.data.corpora.hf import HubData
-from mlsuperb.data.manifest import prepare, records
+from mlsuperb.data.manifest import records
+from mlsuperb.data.prepared import prepare
 from mlsuperb.types import Utterance
 
 CODES = {"de": "deu", "sw": "swa"}

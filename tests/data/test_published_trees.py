@@ -11,7 +11,8 @@ from own_forms import wave, write_common_voice
 from mlsuperb.data.corpora.common_voice import HELD_BACK, NO_TABLE, CommonVoice
 from mlsuperb.data.corpora.librispeech import NO_PART, LibriSpeech
 from mlsuperb.data.corpora.voxlingua import VoxLingua
-from mlsuperb.data.manifest import prepare, records
+from mlsuperb.data.manifest import records
+from mlsuperb.data.prepared import prepare
 from mlsuperb.types import Utterance
 
 

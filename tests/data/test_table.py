@@ -10,7 +10,8 @@ from corpus_trees import write_wave
 from mlsuperb.config.compose import compose
 from mlsuperb.data.corpora.table import OTHER_SPLIT, Table
 from mlsuperb.data.corpora.tables import read_table
-from mlsuperb.data.manifest import prepare, records
+from mlsuperb.data.manifest import records
+from mlsuperb.data.prepared import prepare
 from mlsuperb.types import Utterance
 
 ROWS = [

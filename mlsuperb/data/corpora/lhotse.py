@@ -21,8 +21,8 @@ from mlsuperb.data.corpora.base import folder_problems
 from mlsuperb.data.corpora.own import OwnCorpus
 from mlsuperb.data.corpora.usual_names import split_in
 from mlsuperb.data.skips import SkipReport
-from mlsuperb.runtime.files import load_json
 from mlsuperb.runtime.lines import is_text
+from mlsuperb.runtime.records import load_json
 from mlsuperb.types import Utterance
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -148,7 +148,7 @@ class Lhotse(OwnCorpus):
             speaker=said[0].get("speaker") or "",
         )
         if not (math.isfinite(row.start_s + row.duration_s) and all(map(is_text, (row.id, row.text, row.language)))):
-            raise ValueError("a time or a text is none")
+            raise ValueError("its times are not finite, or a text of it is not Unicode")
         return row
 
     def _places(self, supervisions: Path) -> dict[str, _Place]:

@@ -38,6 +38,7 @@ class OwnCorpus(Corpus):
             names alone. Null: nothing is held out.
     """
 
+    split_remedy: ClassVar[str] = "; data.held_out=0.1 takes a missing dev and test set from train"
     special_codes: ClassVar[Mapping[str, str]] = {}  # of labels that mean something else in this corpus than elsewhere
 
     codes: dict[str, str] | None = None
