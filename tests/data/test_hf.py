@@ -133,6 +133,14 @@ def test_configurations_as_languages(tmp_path: Path) -> None:
         prepare(corpus_of(root, tmp_path, config="fr_fr"), folder=None)
 
 
+def test_configurations_may_name_their_splits_otherwise(tmp_path: Path) -> None:
+    root = write_configs(tmp_path / "words")
+    (root / "sw_ke" / "validation").rename(root / "sw_ke" / "dev")
+    prepared = prepare(corpus_of(root, tmp_path, config=["de_de", "sw_ke"]), folder=None)
+    assert set(prepared.manifest["language"][prepared.manifest["split"] == "dev"]) == {"deu", "swa"}
+    assert prepared.skipped == {}
+
+
 def test_names_of_configurations_that_are_no_language(tmp_path: Path) -> None:
     """`all` is a code of ISO 639-3, too: a column of languages counts for more, unless a list was given."""
     table = hub_table(tmp_path / "made", ROWS["train"])
@@ -177,6 +185,11 @@ def test_a_split_that_is_missing_is_counted_or_held_out(tmp_path: Path) -> None:
             r"the column 'sentence' holds list<.*>, neither text nor numbers",
         ),
         (lambda table: table.drop_columns("audio"), {}, r"no column for audio; it has sentence"),
+        (
+            lambda table: table.set_column(0, "audio", pa.array([[0.1, 0.2]] * len(table))),
+            {},
+            r"the column 'audio' holds list<.*>, neither audio files \(struct<bytes, path>\) nor paths of them",
+        ),
     ],
 )  # fmt: skip
 def test_columns_that_cannot_be_told(

@@ -80,6 +80,23 @@ def test_whole_speakers_are_held_out() -> None:
     )
 
 
+def test_the_loudest_speaker_is_not_held_out() -> None:
+    """Whoever has more rows than are to be held out is trained on."""
+    speakers = [f"s{number}" if number < 20 else "loud" for number in range(100)]
+    rows = [utterance(f"u{number:03d}.wav", speaker=speaker) for number, speaker in enumerate(speakers)]
+    found = held_out(rows, 0.1)[0]
+    assert Counter(row.split for row in found) == {"train": 80, "dev": 10, "test": 10}
+    assert {row.split for row in found if row.speaker == "loud"} == {"train"}
+
+
+def test_something_is_left_to_train_on() -> None:
+    splits = [
+        sorted(row.split for row in held_out([utterance(f"{one}.wav") for one in range(number)], 0.1)[0])
+        for number in (1, 2, 3)
+    ]
+    assert splits == [["train"], ["test", "train"], ["dev", "test", "train"]]
+
+
 def test_utterances_are_held_out_where_few_speakers_are_known() -> None:
     rows = [utterance(f"u{number:03d}.wav", speaker=f"s{number % (NUM_SPEAKERS - 1)}") for number in range(100)]
     assert Counter(row.split for row in held_out(rows, 0.05)[0]) == {"train": 90, "dev": 5, "test": 5}

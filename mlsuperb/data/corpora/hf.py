@@ -109,18 +109,18 @@ class HubData(OwnCorpus):
         root, files = self._files()
         configs = chosen_configs(files, self._asked(), place=self.path)
         splits = {split: str(name) for split, name in self._split_paths()}
-        asked = {split: of_split(files, name) for split, name in splits.items()}
-        if not any(asked.values()):
+        found = [
+            (split, config, of_split([file for file in files if file.config == config], name))
+            for config in configs
+            for split, name in splits.items()
+        ]
+        if not any(part for _, _, part in found):
             names = ", ".join(dict.fromkeys(file.split for file in files))
             raise ValueError(
                 f"{self.path} has no split {' or '.join(splits.values())}; it has {names}. Name one with data.train=NAME "
                 "(likewise data.dev, data.test)."
             )
-        return root, [
-            (split, config, [file for file in found if file.config == config])
-            for config in configs
-            for split, found in asked.items()
-        ]
+        return root, found
 
     def _asked(self) -> list[str]:
         return [self.config] if isinstance(self.config, str) else self.config or []

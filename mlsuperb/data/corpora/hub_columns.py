@@ -18,7 +18,7 @@ from mlsuperb.data.audio_file import EXTENSIONS
 from mlsuperb.data.corpora.embedded import Row, path_of, rows_with_audio
 from mlsuperb.data.corpora.tables import FORMATS, column_names, read_columns
 from mlsuperb.data.corpora.usual_names import usual_columns
-from mlsuperb.data.parquet import holds_audio, num_rows, parquet_rows, parquet_schema
+from mlsuperb.data.parquet import holds_audio, is_words, num_rows, parquet_rows, parquet_schema
 
 _TABLES = tuple(suffix for suffix in FORMATS if suffix != ".parquet")
 
@@ -100,15 +100,14 @@ def read_rows(path: Path, folder: Path, columns: Columns) -> Iterator[tuple[int,
         yield number, texts, audio
 
 
-def first_rows(path: Path, columns: Columns, number: int) -> tuple[list[tuple[str, str, float]], int]:
-    """(label of the language, path of the audio, seconds) of the first rows of a file, and how many it has. Of audio inside it
-    nothing is written: the path is empty, and the seconds are those of the bytes; NaN where these are no audio, or not there."""
+def first_rows(path: Path, columns: Columns, number: int) -> list[tuple[str, str, float]]:
+    """(label of the language, path of the audio, seconds) of the first rows of a file. Of audio inside it nothing is written: the
+    path is empty, and the seconds are those of the bytes; NaN where these are no audio, or not there."""
+    wanted = list(dict.fromkeys([*columns.plain.values(), columns.audio]))
     if path.suffix in _TABLES:
-        table = read_columns(path, list({*columns.plain.values(), columns.audio}))[0]
-        rows, total = [dict(row) for _, row in table.head(number).iterrows()], len(table)
+        rows: list[dict[str, Any]] = read_columns(path, wanted)[0].head(number).to_dict("records")  # type: ignore[assignment]
     else:
-        wanted = list(dict.fromkeys([*columns.plain.values(), columns.audio]))
-        rows, total = [row for _, row in islice(parquet_rows(path, wanted), number)], num_rows(path)
+        rows = [row for _, row in islice(parquet_rows(path, wanted), number)]
     found = []
     for row in rows:
         named, audio = columns.plain.get("language"), row[columns.audio]
@@ -116,13 +115,19 @@ def first_rows(path: Path, columns: Columns, number: int) -> tuple[list[tuple[st
         if isinstance(audio, str):
             found.append((label, os.path.join(os.path.abspath(path.parent), audio), math.nan))
         else:
-            found.append((label, "", _seconds((audio or {}).get("bytes") or b"")))
-    return found, total
+            found.append((label, "", _seconds(audio)))
+    return found
 
 
-def _seconds(content: bytes) -> float:
+def rows_in(path: Path) -> int:
+    """How many rows a file has."""
+    return len(read_columns(path, ())[0]) if path.suffix in _TABLES else num_rows(path)
+
+
+def _seconds(audio: Any) -> float:
+    content = audio.get("bytes") if isinstance(audio, dict) else None
     try:
-        info = soundfile.info(io.BytesIO(content))
+        info = soundfile.info(io.BytesIO(content or b""))
     except soundfile.LibsndfileError:
         return math.nan
     return float(info.frames / info.samplerate)
@@ -135,11 +140,18 @@ def _raw_rows(path: Path, folder: Path, columns: Columns) -> Iterator[tuple[int,
         for number, cells in enumerate(table.itertuples(index=False, name=None), 1):
             row = dict(zip(table.columns, cells, strict=True))
             yield number, row, os.path.join(root, row[columns.audio]) if row[columns.audio] else ""
-    elif holds_audio(parquet_schema(path).field(columns.audio).type):
+        return
+    kind = parquet_schema(path).field(columns.audio).type
+    if holds_audio(kind):
         yield from rows_with_audio(path, folder, texts=(), numbers=plain, name=_audio_name, column=columns.audio)
-    else:
-        for number, row in parquet_rows(path, [*plain, columns.audio]):
-            yield number, row, os.path.join(root, row[columns.audio]) if row[columns.audio] else ""
+        return
+    if not is_words(kind):
+        raise ValueError(
+            f"{path}: the column {columns.audio!r} holds {kind}, neither audio files (struct<bytes, path>) nor paths of them. "
+            "Name another column with 'data.columns={audio: ITS_NAME}'."
+        )
+    for number, row in parquet_rows(path, list(dict.fromkeys([*plain, columns.audio]))):
+        yield number, row, os.path.join(root, row[columns.audio]) if row[columns.audio] else ""
 
 
 def _described(path: Path) -> tuple[list[str], list[str], dict[str, list[str]]]:

@@ -109,11 +109,11 @@ def hold_out(rows: Sequence[Utterance], *, share: float, skipped: SkipReport) ->
             pairs.setdefault((row.language, row.dataset), []).append(place)
     found = list(rows)
     for pair, places in pairs.items():
-        left = _in_groups([rows[place] for place in places], places)
+        left = _in_groups([rows[place] for place in places], places, most=share * len(places))
         for split in ("test", "dev"):
             if split not in splits[pair]:
                 taken: list[int] = []
-                while left and len(taken) < share * len(places):
+                while len(left) > 1 and len(taken) < share * len(places):
                     taken += left.pop()
                 for place in taken:
                     found[place] = replace(rows[place], split=split)
@@ -122,11 +122,13 @@ def hold_out(rows: Sequence[Utterance], *, share: float, skipped: SkipReport) ->
     return found
 
 
-def _in_groups(rows: Sequence[Utterance], places: Sequence[int]) -> list[list[int]]:
-    """The places of rows by speaker, or one by one, in an order that looks random."""
+def _in_groups(rows: Sequence[Utterance], places: Sequence[int], *, most: float) -> list[list[int]]:
+    """The places of rows by speaker, or one by one, in an order that looks random; those of speakers with more than `most` rows
+    come first, so that they are taken last."""
     speakers = {row.speaker for row in rows}
     by_speaker = "" not in speakers and len(speakers) >= NUM_SPEAKERS
     groups: dict[str, list[int]] = {}
     for row, place in zip(rows, places, strict=True):
         groups.setdefault(row.speaker if by_speaker else row.id, []).append(place)
-    return [groups[name] for name in sorted(groups, key=lambda name: (zlib.crc32(name.encode()), name))]
+    order = sorted(groups, key=lambda name: (len(groups[name]) <= max(1, most), zlib.crc32(name.encode()), name))
+    return [groups[name] for name in order]

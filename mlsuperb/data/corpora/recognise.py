@@ -16,6 +16,7 @@ from mlsuperb.data.corpora.usual_names import COLUMNS, split_in
 from mlsuperb.data.languages import is_language, nearest
 from mlsuperb.data.parquet import holds_audio, parquet_schema
 from mlsuperb.data.shards import is_folder_of_shards
+from mlsuperb.runtime.lines import read_objects
 
 HELD_OUT = {"held_out": "0.1"}
 FORMS = (
@@ -48,7 +49,9 @@ def recognise(path: Path) -> Form | None:
         ValueError: there is nothing; or its form is known, and something is wrong with it.
     """
     if not path.exists():
-        raise ValueError(f"{path}: there is no such file or folder.")
+        raise ValueError(
+            f"{path}: there is no such file or folder. A data set of the hub needs none: data=hf data.path=OWNER/NAME."
+        )
     tests: tuple[Callable[[Path], Form | None], ...] = (_lhotse_file, _table_file)
     if path.is_dir():
         tests = (
@@ -86,14 +89,11 @@ def _has_audio(folder: Path) -> bool:
 def _lhotse_file(path: Path) -> Form | None:
     if not path.name.endswith(lhotse.SUFFIXES):
         return None
-    item = next(iter(lhotse.objects(path)), (0, {}))[1] if path.suffix == ".gz" or _is_lhotse(path) else {}
-    if "supervisions" in item or "tracks" in item or "recording_id" in item:
+    lines = lhotse.objects(path) if path.suffix == ".gz" else read_objects(path)
+    item = next((item for _, item in lines), {})
+    if {"supervisions", "tracks", "recording_id"} & item.keys():
         return Form("a manifest of lhotse", "lhotse", {"train": str(path), **HELD_OUT})
     return None
-
-
-def _is_lhotse(path: Path) -> bool:
-    return any(word in path.name for word in ("cuts", "supervisions"))
 
 
 def _table_file(path: Path) -> Form | None:

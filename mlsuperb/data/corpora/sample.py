@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mlsuperb.data.audio_file import AudioError, audio_info
 from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.corpora.hf import HubData
-from mlsuperb.data.corpora.hub_columns import first_rows
+from mlsuperb.data.corpora.hub_columns import first_rows, rows_in
 from mlsuperb.data.manifest import SPLITS
 from mlsuperb.data.skips import SkipReport
 
@@ -86,12 +86,12 @@ def _collect(rows: Iterable[_Row], *, is_all: bool) -> dict[str, SplitSample]:
 
 
 def _hub_rows(corpus: HubData) -> Iterator[_Row]:
-    """The first rows of each file, the last of which stands for all others."""
+    """The first rows of each split and configuration, the last of which stands for all others."""
     root, parts = corpus.parts()
     for split, _, files in parts:
-        for file in files:
-            columns = corpus.columns_of(root, file)
-            shown, number = first_rows(root / file.path, columns, NUM_OPENED)
-            for place, (label, audio, seconds) in enumerate(shown, 1):
-                stands_for = number - place + 1 if place == len(shown) else 1
-                yield _Row(split, corpus.code(label), audio, seconds, stands_for)
+        if not files:
+            continue
+        shown = first_rows(root / files[0].path, corpus.columns_of(root, files[0]), NUM_OPENED)
+        others = sum(rows_in(root / file.path) for file in files) - len(shown)
+        for place, (label, audio, seconds) in enumerate(shown, 1):
+            yield _Row(split, corpus.code(label), audio, seconds, 1 + (others if place == len(shown) else 0))
