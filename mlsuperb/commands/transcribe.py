@@ -104,13 +104,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, metavar="DIR", help="write a file per input there, and print nothing")
     shape.add_argument("--json", action="store_true", help="one JSON object per file: audio, language, text")
     parser.add_argument("--language", help="code (ISO 639-3) of the language to write, for runs of job=translation")
+    add_windowing(parser)
+    add_config_dir(parser)
+    return parser
+
+
+def add_windowing(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told how long recordings are cut (`mlsuperb.runs.windows.Windowing`)."""
     parser.add_argument(
         "--window", type=float, metavar="SECONDS",
         help="cut longer recordings into overlapping windows of this length (default: 30, or what the model was trained on)",
     )  # fmt: skip
     parser.add_argument("--overlap", type=float, metavar="SECONDS", help="of windows, at least (default: a sixth)")
-    add_config_dir(parser)
-    return parser
 
 
 def _written(options: argparse.Namespace, on_bad: Callable[[str], None]) -> Iterator[str]:

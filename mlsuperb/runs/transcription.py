@@ -138,7 +138,7 @@ def _transcribed(jobs: dict[int, _Job], transcriber: Transcriber) -> Iterator[tu
     dataset = SpeechDataset(pd.DataFrame(rows))
     missing = {place: len(job.windows) for place, job in jobs.items()}
     pieces: dict[tuple[int, int], Piece] = {}
-    total_s = sum(job.recording.duration_s for job in jobs.values()) + 1e-6  # the sum of the parts may round up
+    total_s = sum(job.recording.duration_s for job in jobs.values())
     bar_format = "{l_bar}{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}]"
     with tqdm(
         total=total_s, desc="transcribe", bar_format=bar_format, dynamic_ncols=True, disable=not ranks.is_main()
@@ -148,7 +148,9 @@ def _transcribed(jobs: dict[int, _Job], transcriber: Transcriber) -> Iterator[tu
             job = jobs[place]
             pieces[place, number] = piece
             missing[place] -= 1
-            bar.update(job.windows[number].to_s - job.windows[number].from_s)
+            bar.update(
+                min(job.windows[number].to_s - job.windows[number].from_s, total_s - bar.n)
+            )  # their sum is rounded
             if not missing[place]:
                 parts = [pieces.pop((place, number)) for number in range(len(job.windows))]
                 yield place, transcript(job.recording.name, job.windows, parts)
