@@ -17,6 +17,7 @@ COMMANDS = {
     },
     "Use a trained run": {
         "transcribe": "transcribe audio files and identify their language",
+        "demo": "open a page that transcribes a file or what is said into the microphone",
         "evaluate": "decode and score other data",
         "score": "score hypotheses again, without torch",
         "export": "write the upstream, a challenge submission, a model card or a fairseq checkpoint",

@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "vocoder": {"config", "data", "layers", "runs", "runtime", "training", "units"},
     # what is made of finished runs
     "analysis": {"benchmark", "config", "data", "layers", "pretraining", "runs", "runtime", "scoring", "units", "upstreams"},
+    "demo": {"data", "runs"},
     "export": {"adaptation", "benchmark", "config", "pretraining", "runs", "runtime", "scoring", "upstreams"},
 }  # fmt: skip
 DOORS = {"run", "__main__", "commands", "__init__"}  # may import everything
