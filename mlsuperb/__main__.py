@@ -32,6 +32,7 @@ COMMANDS = {
         "compare": "show where two runs differ, with bootstrap intervals",
         "report": "write one page about a run, or about several",
         "analyse": "draw layer weights, t-SNE, transfer matrices, layer sweeps",
+        "results": "pack finished runs into one small file, and merge such files",
     },
     "Units": {
         "units": "measure, draw and extract discrete units",

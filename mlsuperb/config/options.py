@@ -151,7 +151,9 @@ def answer(arguments: Sequence[str]) -> None:
     if not arguments:
         raise ValueError("nothing was chosen: give an experiment, such as +exp=demo, or look at --help")
     if not {"-sc", "--shell-completion", "--shell_completion"}.isdisjoint(arguments):
-        raise ValueError("completion comes from `mlsuperb completion bash` (zsh, fish), which knows more than Hydra's own")
+        raise ValueError(
+            "completion comes from `mlsuperb completion bash` (zsh, fish), which knows more than Hydra's own"
+        )
     if "--version" in arguments:
         sys.stdout.write(f"mlsuperb {__version__}\n")
         sys.exit()
