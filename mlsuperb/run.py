@@ -11,8 +11,7 @@ from mlsuperb.config.options import answer, conf_dir
 
 def main(cfg: Any) -> None:
     """Run the experiment of a Hydra configuration. A second start with the same settings resumes, or shows the result."""
-    from hydra.core.hydra_config import HydraConfig
-
+    from mlsuperb.commands.sweep import refusal
     from mlsuperb.config.compose import plain
 
     prepare_terminal()  # a launcher may have started this process
@@ -22,9 +21,9 @@ def main(cfg: Any) -> None:
         sys.exit("\ninterrupted: give the same command again, it goes on from the last checkpoint")
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         message = for_user(error)
-        if message is None or str(HydraConfig.get().mode) == "RunMode.MULTIRUN":
-            raise  # ours, which shows its traceback; a sweep goes on with its next job
-    sys.exit(f"\n{message}")  # out here the error and all that it holds are gone, worker processes too
+        if message is None:
+            raise  # a bug, which shows its traceback
+    raise refusal(message)  # out here the error and all that it holds are gone, worker processes too
 
 
 def run_experiment(config: dict[str, Any]) -> None:

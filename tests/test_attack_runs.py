@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from scripts.attack import faults, harness, kills  # noqa: E402
-from scripts.attack.kills import Chain, Whole  # noqa: E402
+from scripts.attack.harness import Whole  # noqa: E402
+from scripts.attack.kills import Chain  # noqa: E402
 
 
 def forked(work: Any, log: Path) -> tuple[int, str]:
@@ -107,10 +108,10 @@ def test_outcomes_differ_by_numbers_and_not_by_time_and_place(tmp_path: Path) ->
         harness.Ended(status=0, seconds=1, said=""),
         harness.Ended(status=1, seconds=1, said="train: 5it/s\nno room"),
     )
-    assert kills.problem_of(good, whole, other) is None
-    assert kills.problem_of(good, whole, one) == "other than the run that was left alone: model.safetensors"
-    assert kills.problem_of(killed, whole, other) == "ended with 1: no room"
-    assert kills.problem_of(good, whole, tmp_path / "nothing") == "ended with 0: "
+    assert harness.problem_of(good, whole, other) is None
+    assert harness.problem_of(good, whole, one) == "other than the run that was left alone: model.safetensors"
+    assert harness.problem_of(killed, whole, other) == "ended with 1: no room"
+    assert harness.problem_of(good, whole, tmp_path / "nothing") == "ended with 0: "
 
 
 def test_where_a_run_was_killed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_a_run_leaves_everything_behind(finished: tuple[Path, list[str], str]) -
         "result.json",
         "run.log",
         "status.json",
+        "tokens.json",
         "tokens.txt",
         "training.json",
     }
@@ -150,6 +152,7 @@ def test_a_sweep_with_a_failed_run_ends_with_the_table_of_the_others(corpus: lis
     done = run("-m", *TINY, *corpus, *layers, f"output_root={tmp_path}", good=False)
     assert done.returncode != 0
     assert "adaptation.layers is 9, but this upstream has 3" in done.stderr
+    assert "Traceback" not in done.stderr
     (written,) = (tmp_path / "sweeps").glob("*.md")
     assert "1 run on synthetic" in written.read_text()
     assert "not in the table: " in done.stdout
@@ -227,6 +230,8 @@ def test_a_configuration_that_was_edited_is_one_sentence(
         ("tokens.txt", b"<blank>\n<unk>\na\n", "does not belong to this model"),
         ("upstream.json", b"[]", "upstream.json holds no JSON object"),
         ("upstream.json", b"{", "upstream.json is not JSON"),
+        ("upstream.json", b'{"commit": 1, "commit": 2}', "'commit' occurs twice"),
+        ("upstream.json", b"[" * 100_000, "nested too deeply"),
         ("model.safetensors", b"", "cannot be read as safetensors weights"),
     ],
 )
@@ -240,6 +245,18 @@ def test_files_of_a_run_that_are_damaged_are_named(
     audio = json.loads((folder / "hypotheses.jsonl").read_text().splitlines()[0])["audio"]
     with pytest.raises(ValueError, match=re.escape(message)):
         transcribe.main([str(tmp_path), audio, "--device", "cpu"])
+
+
+def test_a_list_of_tokens_in_another_order_is_refused(finished: tuple[Path, list[str], str], tmp_path: Path) -> None:
+    folder, _, _ = finished
+    run = shutil.copytree(folder, tmp_path / folder.name)
+    first, *rest, last = (run / "tokens.txt").read_text().splitlines()
+    (run / "tokens.txt").write_text("\n".join([first, *reversed(rest), last, ""]))
+    audio = json.loads((folder / "hypotheses.jsonl").read_text().splitlines()[0])["audio"]
+    with pytest.raises(ValueError, match=r"tokens\.txt is not the list that the model was trained with"):
+        transcribe.main([str(run), audio, "--device", "cpu"])
+    (run / "tokens.json").unlink()  # of a run from before it was written
+    transcribe.main([str(run), audio, "--device", "cpu"])
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def _watched(recogniser: Recogniser, add: Callable[[str, Encoded], None], *, all
     lengths: dict[str, Tensor] = {}
 
     def featurizer(_module: nn.Module, inputs: tuple[Features], output: Tensor) -> None:
-        """What it reads is of the whole batch; a frozen upstream is called for each utterance."""
+        """Takes the upstream's layers from here, where they are of the whole batch: a frozen one is called per utterance."""
         (features,) = inputs
         lengths["head"] = model.head.num_frames(features.lengths_B)
         last = len(features.layers) - 1

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from mlsuperb.data.audio import load_audio
-from mlsuperb.runtime.files import made, write_atomic
+from mlsuperb.data.audio_file import file_of
+from mlsuperb.runtime.files import made, stamp, write_atomic
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.scoring.escaping import csv, from_csv
 from mlsuperb.scoring.utterances import compared_texts, language_tokens
@@ -34,7 +35,9 @@ SNR_TEXT = (
     "noise"
 )
 BANDWIDTH_TEXT = f"the frequency below which {100 * BANDWIDTH_SHARE:.0f} % of the energy lies, of 16 kHz audio"
-WHERE = ("split", "id", "audio", "start_s", "duration_s")  # what a cached measurement is of
+SEGMENT = ("audio", "start_s", "duration_s")
+# What a cached measurement is of: an utterance, and a file of some size and time (`stamp`)
+MEASURED_IN = ("split", "id", *SEGMENT, "size", "time_ns")
 MEASURED = ("snr_db", "bandwidth_hz")
 
 
@@ -66,7 +69,7 @@ def text_facts(
         wrong = count.lid_total - count.lid_correct
         rows.append(
             {
-                **{name: getattr(one, name) for name in ("split", "id", "language", "dataset", *WHERE[2:])},
+                **{name: getattr(one, name) for name in ("split", "id", "language", "dataset", *SEGMENT)},
                 "errors": count.errors if facts.has_text else wrong,
                 "length": count.reference_length if facts.has_text else count.lid_total,
                 "score": count.error_rate if facts.has_text else 100.0 * wrong,
@@ -84,18 +87,21 @@ def add_sound(
     cache: Path | None = None,
     progress: Callable[[Any, int], Any] = lambda rows, number: rows,
 ) -> pd.DataFrame:
-    """`table` (`text_facts`) with `snr_db`, `bandwidth_hz` and `audio_problem` measured in the audio.
+    """`table` (`text_facts`) with `snr_db`, `bandwidth_hz` and `audio_problem` measured in the audio, and `size` and `time_ns` of
+    its file.
 
     Args:
-        cache: a file with an earlier table of the same utterances: what is measured there is not measured again, and the
-            new table is written to it.
+        cache: a file with an earlier table of the same utterances: what is measured there, in files that have not changed, is not
+            measured again, and the new table is written to it.
         progress: wraps the measurements as they come, given their number.
 
     Raises:
         OSError: the cache cannot be written.
     """
     old = _cached(cache)
-    keys = list(table[list(WHERE)].itertuples(index=False, name=None))
+    stamps = [stamp(file_of(audio)) for audio in table["audio"]]
+    table = table.assign(size=[size for size, _ in stamps], time_ns=[time_ns for _, time_ns in stamps])
+    keys = list(table[list(MEASURED_IN)].itertuples(index=False, name=None))
     missing = [key for key in keys if key not in old]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # reading and FFT both leave the interpreter to others
         found = progress(
@@ -118,10 +124,10 @@ def _cached(path: Path | None) -> dict[tuple[Any, ...], Sound]:
     if path is None or not path.is_file():
         return {}
     try:
-        rows = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys((*WHERE[:3], "audio_problem"), str))
-        rows = rows.assign(**{name: rows[name].map(from_csv) for name in WHERE[:3]})
+        rows = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys((*MEASURED_IN[:3], "audio_problem"), str))
+        rows = rows.assign(**{name: rows[name].map(from_csv) for name in MEASURED_IN[:3]})
         values = rows[list(MEASURED)].apply(pd.to_numeric, errors="coerce")
-        keys = list(rows[list(WHERE)].itertuples(index=False, name=None))
+        keys = list(rows[list(MEASURED_IN)].itertuples(index=False, name=None))
         problems = list(rows["audio_problem"])
     except (KeyError, ValueError):  # cut off, or written by another version: measured anew
         return {}

@@ -46,7 +46,7 @@ from mlsuperb.upstreams.base import Upstream, same_record
 log = logging.getLogger(__name__)
 
 TRAIN, DEV = "train", "dev"
-TOKENS_FILE = "tokens.txt"
+TOKENS, TOKENS_FILE = "tokens", "tokens.txt"  # the record of a vocabulary in a run's folder, and the vocabulary
 # the groups that a trained model is built of
 BUILT = ("upstream", "adaptation", "featurizer", "specaug", "head", "objective", "task", "decoding", "loading")
 EMPTY_AFTER = "empty text after normalisation"
@@ -101,6 +101,7 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
         parts[name] = SkipReport(record["skipped"]).drop(parts[name], empty, EMPTY_AFTER)
     specials = class_named(config["objective"]["_target_"]).specials
     vocabulary = Vocabulary.build(_targets(parts[TRAIN], prepared.texts, task), specials=specials)
+    run.pin(TOKENS, vocabulary.record())
     if ranks.is_main():
         vocabulary.save(run.folder / TOKENS_FILE)
     encode = partial(_token_indices, task=task, vocabulary=vocabulary)
@@ -177,7 +178,8 @@ def load_config(folder: Path) -> dict[str, Any]:
             "`python -m mlsuperb.run` printed, after its training has ended"
         )
     config = config_to_build(folder)
-    if (folder / UPSTREAM).is_dir():  # an imported run brings its upstream along, wherever it was moved
+    if (folder / UPSTREAM).is_dir() and isinstance(config.get("upstream"), dict):
+        # an imported run brings its upstream along, wherever it was moved
         config["upstream"] = {**config["upstream"], "checkpoint": str(folder / UPSTREAM)}
     return config
 
@@ -186,9 +188,15 @@ def load_recogniser(folder: Path, config: Mapping[str, Any]) -> Recogniser:
     """The trained recogniser of a run folder; `config` is `load_config(folder)`, perhaps with another decoder or device.
 
     Raises:
-        ValueError: the folder has other weights than its settings describe, or the upstream is not what it was.
+        ValueError: the folder has other weights than its settings describe, or upstream or tokens are not what they were.
     """
-    recogniser = build_recogniser(config, vocabulary=Vocabulary.load(folder / TOKENS_FILE))
+    vocabulary = Vocabulary.load(folder / TOKENS_FILE)
+    pinned = folder / f"{TOKENS}.json"  # which earlier runs do not have
+    if pinned.is_file() and json_object(pinned, remedy="Restore a copy of the run") != vocabulary.record():
+        raise ValueError(
+            f"{folder / TOKENS_FILE} is not the list that the model was trained with ({pinned.name}). Restore a copy of the run"
+        )
+    recogniser = build_recogniser(config, vocabulary=vocabulary)
     trained_on = json_object(folder / f"{UPSTREAM}.json", remedy="Restore a copy of the run")
     loaded = upstream_record(recogniser)
     if not same_record(trained_on, loaded):

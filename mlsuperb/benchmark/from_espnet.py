@@ -163,6 +163,7 @@ def _fill_folder(
     fill(recogniser.model, tensors, encoder=translation.encoder)
     save_weights(trained_tensors(recogniser.model), folder / MODEL_FILE)
     vocabulary.save(folder / build.TOKENS_FILE)
+    write_json(folder / f"{build.TOKENS}.json", vocabulary.record())
     write_json(folder / f"{build.UPSTREAM}.json", build.upstream_record(recogniser))
     Progress().save(folder / PROGRESS_FILE)  # none of ours
     write_atomic(folder / "config.yaml", [yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False)])

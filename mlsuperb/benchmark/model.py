@@ -78,7 +78,7 @@ class SpeechModel(Trainable):
         return encoded
 
     def _features(self, batch: Batch) -> Features:
-        """Where nothing is trained, to the bit what a cache of them in fp32 brings; a cheap upstream has no cache."""
+        """Features of the upstream. Where it is frozen they equal to the bit what a cache in fp32 gives; a cheap one has none."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             if self.frozen and not self.upstream.cheap:
                 return frozen_features(self.upstream, batch.wave_BT, batch.lengths_B)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlsuperb.runs.hypotheses import hypotheses_of_split
-from mlsuperb.runtime.files import strict_json, write_atomic
+from mlsuperb.runtime.files import write_atomic
+from mlsuperb.runtime.records import strict_json
 from mlsuperb.scoring.comparison.comparable import comparable
 from mlsuperb.scoring.comparison.language_facts import GROUPINGS, By
 from mlsuperb.scoring.comparison.paired import (

@@ -92,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
 def show(corpus: Corpus, folder: Path, *, what: str, split: str | None, console: Console) -> None:
     """Prepare a corpus in `folder` and print its sizes and what was skipped: as JSON (`json`), with the minutes per language and
     dataset of one split or of all (`describe`), or without them (`prepare`)."""
-    from mlsuperb.data.manifest import prepare, summary
+    from mlsuperb.data.manifest import summary
+    from mlsuperb.data.prepared import prepare
     from mlsuperb.data.skips import SkipReport
 
     prepared = prepare(corpus, folder=folder, look_at_audio=what == "prepare")
@@ -144,7 +145,7 @@ def shard(corpus: Corpus, manifests: Path, options: argparse.Namespace, *, conso
     Raises:
         ValueError: the options are wrong, or lhotse is not installed.
     """
-    from mlsuperb.data.manifest import prepare
+    from mlsuperb.data.prepared import prepare
     from mlsuperb.data.shard_writing import Sharding, write_shards
 
     if options.out is None or options.hours_per_shard <= 0:
@@ -192,7 +193,7 @@ def is_whole(corpus: Corpus, *, console: Console, as_json: bool) -> bool:
     from mlsuperb.data.checks import AUDIO_FAULTS
     from mlsuperb.data.corpora.ml_superb import MLSuperb
     from mlsuperb.data.corpora.ml_superb_release import check_release
-    from mlsuperb.data.manifest import prepare
+    from mlsuperb.data.prepared import prepare
     from mlsuperb.data.skips import SkipReport
 
     skipped = prepare(corpus, folder=None).skipped

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlsuperb.commands.settings import named_folders, named_path
-from mlsuperb.runtime.files import strict_json, write_atomic
+from mlsuperb.runtime.files import write_atomic
+from mlsuperb.runtime.records import strict_json
 
 if TYPE_CHECKING:
     from mlsuperb.scoring.table import Cells

@@ -16,7 +16,8 @@ from mlsuperb.commands.settings import add_config_dir, bring_own
 from mlsuperb.data.text import NORMALISERS
 from mlsuperb.runs.classes import bring, class_named
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
-from mlsuperb.runtime.files import strict_json, write_atomic
+from mlsuperb.runtime.files import write_atomic
+from mlsuperb.runtime.records import strict_json
 from mlsuperb.scoring import protocols
 from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples

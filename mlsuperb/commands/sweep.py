@@ -17,9 +17,10 @@ from typing import Any
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.errors import HydraException
+from hydra.errors import CompactHydraException, HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -65,6 +66,11 @@ class SweepTable(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Every run has finished."""
         end_sweep()
+
+
+def refusal(message: str) -> BaseException:
+    """What ends a run with a message: the program, or one job of a sweep, whose message Hydra shows after the last job."""
+    return CompactHydraException(message) if HydraConfig.get().mode is RunMode.MULTIRUN else SystemExit(f"\n{message}")
 
 
 def end_sweep() -> None:

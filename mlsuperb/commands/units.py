@@ -84,7 +84,7 @@ def phones(options: argparse.Namespace) -> None:
     """Write phones.tsv beside the transcripts of the built-in corpus."""
     _, corpus = configured(options.overrides, "data")
     from mlsuperb.data.corpora.synthetic import Synthetic
-    from mlsuperb.data.manifest import prepare
+    from mlsuperb.data.prepared import prepare
 
     if not isinstance(corpus, Synthetic):
         raise ValueError(

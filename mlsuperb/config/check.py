@@ -47,7 +47,7 @@ def check(config: Mapping[str, Any], groups: Sequence[str] | None = None) -> Non
 
 
 def check_finished(config: Mapping[str, Any]) -> None:
-    """The same of what still counts once a run has finished: how it is scored. The data it was made from may be gone.
+    """Refuse settings of a finished run that cannot be used, of those that still count: how it is scored. Its data may be gone.
 
     Raises:
         ValueError: lists everything that is wrong with it.

@@ -14,6 +14,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -226,6 +227,14 @@ def _missing_s(path: str | os.PathLike[str], file: soundfile.SoundFile) -> float
             raise _joined_file(path)
         return math.inf if containers.ogg_is_cut(content) else 0.0
     claims = [(int(claimed), int(there)) for claimed, there in _CLAIM.findall(file.extra_info)]
+    if file.format in ("NIST", "RF64", "W64", "AU", "CAF"):
+        with _bytes(path) as opened:
+            head, length = opened.read(containers.HEAD), opened.seek(0, os.SEEK_END)
+            if end := containers.declared_end(head):
+                claims.append((end, length))
+                opened.seek(min(end, length))
+                if opened.read(4) == head[:4]:
+                    raise _joined_file(path)
     beyond = [claimed / there - 1 for claimed, there in claims if 0 < there < claimed < _PLACEHOLDER]
     return max(beyond, default=0.0) * file.frames / file.samplerate
 
@@ -239,10 +248,12 @@ def _joined_file(path: str | os.PathLike[str]) -> AudioError:
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:
-    if file_of(path) != os.fspath(path):
-        return _bytes_of(os.fspath(path))
-    with open(path, "rb") as file:
+    with _bytes(path) as file:
         return file.read()
+
+
+def _bytes(path: str | os.PathLike[str]) -> BinaryIO:
+    return open(path, "rb") if file_of(path) == os.fspath(path) else io.BytesIO(_bytes_of(os.fspath(path)))
 
 
 def _bytes_of(path: str) -> bytes:

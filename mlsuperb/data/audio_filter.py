@@ -32,8 +32,8 @@ from tqdm import tqdm
 from mlsuperb.data.arrow import sorted_rows_digest, text_array
 from mlsuperb.data.audio import load_audio
 from mlsuperb.data.corpora.base import Corpus
-from mlsuperb.data.manifest import prepare
 from mlsuperb.data.preparation import Preparation
+from mlsuperb.data.prepared import prepare
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.runtime.files import disk_errors_named, replaced, written_before
 from mlsuperb.types import SAMPLE_RATE_HZ

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from mlsuperb.data.arrow import repeated
 from mlsuperb.data.audio import wrong_rate
@@ -21,14 +17,12 @@ from mlsuperb.data.audio_file import (
     MISSING_AUDIO,
     UNREADABLE_AUDIO,
     WRONG_LEVEL,
-    AudioError,
-    audio_info,
 )
 from mlsuperb.data.languages import language_problems
-from mlsuperb.data.skips import NUM_EXAMPLES, SkipReport
+from mlsuperb.data.looks import look_at
+from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import SAMPLE_RATE_HZ
 
-NUM_READERS = 16  # threads that wait for files, or decode
 FILTERED_SPLITS = ("train", "dev")
 
 NO_DURATION = "zero duration"
@@ -36,17 +30,6 @@ BEYOND_END = "segment beyond the end of its file"
 AUDIO_FAULTS = (  # a whole corpus has none of these
     MISSING_AUDIO, UNREADABLE_AUDIO, CUT_AUDIO, JOINED_AUDIO, DAMAGED_AUDIO, WRONG_LEVEL, NO_DURATION, BEYOND_END,
 )  # fmt: skip
-_log = logging.getLogger(__name__)
-
-
-class _Look(NamedTuple):
-    """What was found in a file: a fault and a sentence about it, both empty where there is none; its rate (0: not known), and its
-    seconds (up to the fault)."""
-
-    fault: str
-    why: str
-    rate_hz: int
-    readable_s: float
 
 
 def refuse_unknown_languages(frame: pd.DataFrame, column: str, *, extra: Collection[str], group: str) -> None:
@@ -80,18 +63,21 @@ def refuse_duplicates(frame: pd.DataFrame, *, place: Sequence[str], remedy: str)
 
 
 def with_durations(
-    frame: pd.DataFrame, skipped: SkipReport, *, resample: bool, refuse_bad: bool, decode: bool
-) -> pd.DataFrame:
-    """Open every file, fill in the duration of rows that last to the end of their file, and drop rows whose audio cannot be used.
+    frame: pd.DataFrame, skipped: SkipReport, *, known: pd.DataFrame, resample: bool, refuse_bad: bool, decode: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Look at every file, fill in the duration of rows that last to its end, and drop rows whose audio cannot be used.
 
     Args:
+        known: looks at these or other files (`mlsuperb.data.looks`).
         decode: decode the files in which damage can hide.
+
+    Returns:
+        The rows that are left, and the looks at the files of all rows.
 
     Raises:
         ValueError: audio is bad and `refuse_bad` is set; a file has to be resampled and `resample` is not set.
     """
-    paths = frame["audio"].unique().tolist()
-    looks = pd.DataFrame(_looks(paths, decode=decode), index=paths, columns=list(_Look._fields))
+    looks = look_at(frame["audio"].unique().tolist(), decode=decode, known=known)
     look = looks.loc[frame["audio"]].set_axis(frame.index)
     rest_s = look["readable_s"].astype(float) - frame["start_s"]
     given_s = frame["duration_s"].fillna(rest_s)
@@ -108,32 +94,8 @@ def with_durations(
         raise ValueError(f"{first} ({refused.nunique()} files of this corpus have another rate.)")
     frame = frame.assign(duration_s=np.minimum(given_s, rest_s))
     for reason in AUDIO_FAULTS:
-        frame = skipped.drop(frame, fault[frame.index] == reason, reason, by_audio=True)
-    return frame
-
-
-def _looks(paths: Sequence[str], *, decode: bool) -> list[_Look]:
-    """What is found in every file; the first of each fault are told."""
-    with ThreadPoolExecutor(NUM_READERS) as pool:
-        looks = pool.map(lambda path: _look(path, decode=decode), paths)
-        doing = "decode audio" if decode else "audio headers"
-        found = list(tqdm(looks, total=len(paths), desc=doing, unit="file", disable=None))
-    for fault in AUDIO_FAULTS:
-        for one in [look for look in found if look.fault == fault][:NUM_EXAMPLES]:
-            _log.warning("%s: %s", fault, one.why)
-    return found
-
-
-def _look(path: str, *, decode: bool) -> _Look:
-    try:
-        info = audio_info(path, decode=decode)
-    except AudioError as error:
-        return _Look(error.fault, str(error), 0, error.readable_s)
-    if info.missing_s > END_TOLERANCE_S:
-        return _Look(
-            CUT_AUDIO, f"{path}: {info.cut_short} Get it again, or take it out.", info.rate_hz, info.duration_s
-        )
-    return _Look("", "", info.rate_hz, info.duration_s)
+        frame = skipped.drop(frame, fault[frame.index] == reason, reason)
+    return frame, looks
 
 
 def _refuse_bad(frame: pd.DataFrame, fault: pd.Series, *, why: pd.Series) -> None:

@@ -1,8 +1,9 @@
-"""What the bytes of a compressed file say of its length, found without decoding: libsndfile believes what an MP3's first frame
-makes likely, and takes an Ogg file that was cut short for a whole one."""
+"""What the bytes of a file say of its length, found without decoding: libsndfile believes what an MP3's first frame makes likely,
+and takes an Ogg or NIST file that was cut short for a whole one."""
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ _SAME = 0xFFFE0C00  # bits of a header that all frames of a stream share: sync, 
 _SYNC = re.compile(rb"\xff[\xe2-\xff]")
 _FEWEST = 3  # frames that must follow one another: two bytes of a cover picture look like one
 _PAGE = b"OggS"
+_NIST = re.compile(rb"(channel_count|sample_n_bytes|sample_count) -i (\d+)")
+HEAD = 2**13  # bytes: libsndfile leaves 4 kB free before the samples of CAF
 _LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes: header, lengths of the segments, segments
 
 
@@ -184,6 +187,27 @@ def _tag(content: bytes, frame: _Frame) -> tuple[int, int] | None:
         return announced, (delays >> 12) + (delays & 0xFFF)
     if content[frame.at + 36 : frame.at + 40] == b"VBRI":
         return int.from_bytes(content[frame.at + 50 : frame.at + 54], "big"), 0
+    return None
+
+
+def declared_end(head: bytes) -> int | None:
+    """Where the recording ends that a file of NIST, RF64, W64, AU or CAF begins with, in bytes from its start, by the first
+    `HEAD` bytes; None where they do not say."""
+    if head.startswith(b"NIST_1A"):
+        factors = dict(_NIST.findall(head))
+        return int(head[8:16]) + math.prod(map(int, factors.values())) if len(factors) == 3 else None
+    if head.startswith(b"RF64"):
+        return 8 + int.from_bytes(head[20:28], "little")
+    if head.startswith(b"riff"):
+        return int.from_bytes(head[16:24], "little")
+    if head.startswith(b".snd"):
+        return int.from_bytes(head[4:8], "big") + int.from_bytes(head[8:12], "big")
+    at = 8 if head.startswith(b"caff") else len(head)
+    while at + 12 <= len(head):
+        kind, size = head[at : at + 4], int.from_bytes(head[at + 4 : at + 12], "big")
+        at += 12 + size
+        if kind == b"data":
+            return at
     return None
 
 

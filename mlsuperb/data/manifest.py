@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -19,10 +16,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlsuperb.data.arrow import repeated, sorted_rows_digest, text_array
-from mlsuperb.data.audio import files_of
-from mlsuperb.data.corpora.base import Reader
-from mlsuperb.data.fingerprint import MANY_ROWS, audio_digest, file_stamps, fingerprint, stamped_file
-from mlsuperb.data.skips import SkipReport
 from mlsuperb.runtime.files import replaced
 from mlsuperb.types import Utterance
 
@@ -31,8 +24,7 @@ SPLIT_HASH_VERSION = 1
 
 _ROW_GROUP = 2**20  # rows written at a time: text of 2 GB and more has no `pa.string` array
 _PIECE = 2**16  # rows that exist as records at a time
-_FINGERPRINT = b"mlsuperb.fingerprint"
-_log = logging.getLogger(__name__)
+FINGERPRINT = b"mlsuperb.fingerprint"  # key of the metadata: what a stored manifest depends on
 
 
 class RowType(Protocol):
@@ -54,44 +46,6 @@ def columns(record: type[RowType]) -> tuple[str, ...]:
 def number_columns(record: type[RowType]) -> tuple[str, ...]:
     """Those that hold numbers; the others hold text."""
     return tuple(field.name for field in fields(record) if field.type in (float, "float"))
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A corpus, ready to use: `manifest` with the columns of the corpus' record (`Utterance`, `TextPair`), what was skipped on
-    the way (`SkipReport.to_dict()`), and texts of the vocabulary that are not in the manifest (`SkipReport.texts`)."""
-
-    manifest: pd.DataFrame
-    skipped: dict[str, dict[str, Any]]
-    texts: Sequence[tuple[str, str, str]] = ()
-
-
-def prepare(corpus: Reader, *, folder: Path | None, look_at_audio: bool = False) -> Prepared:
-    """Read a corpus into a manifest.
-
-    With a `folder`, the outcome is stored there (`manifest.parquet`, `skipped.json`) and used again as long as the
-    settings, the corpus' `sources()` and the sizes and times of its audio files stay as they are. Of manifests with more than
-    `MANY_ROWS` rows, only the audio that could not be used is looked at again.
-
-    Args:
-        look_at_audio: look at the audio of however many rows.
-
-    Raises:
-        ValueError: the settings or the corpus need the user's attention.
-    """
-    settings = {field.name: getattr(corpus, field.name) for field in fields(corpus)}
-    if problems := corpus.problems(**settings):
-        raise ValueError(" ".join(problems))
-    if folder is not None and (stored := _stored(Path(folder), corpus, look_at_audio=look_at_audio)):
-        return stored
-    began_ns, skipped = time.time_ns(), SkipReport()
-    frame = corpus.usable(to_frame(corpus.rows(skipped), corpus.record), skipped)
-    validate(frame, corpus.record)
-    _log.info("%d rows; %s", len(frame), skipped)
-    if folder is not None:
-        # The fingerprint of now, not of before: some readers write audio files, which are sources, while they read.
-        _store(frame, skipped, Path(folder), corpus, began_ns=began_ns)
-    return Prepared(frame, skipped.to_dict(), skipped.texts)
 
 
 def to_frame(rows: Iterable[RowType], record: type[RowType] = Utterance) -> pd.DataFrame:
@@ -147,7 +101,7 @@ def write_manifest(
     validate(frame, record)
     numbers = number_columns(record)
     plain = pa.schema([(name, pa.float64() if name in numbers else pa.string()) for name in columns(record)])
-    schema = plain.with_metadata({_FINGERPRINT: fingerprint.encode()})
+    schema = plain.with_metadata({FINGERPRINT: fingerprint.encode()})
     with replaced(Path(path)) as scratch, pq.ParquetWriter(scratch, schema) as writer:
         for first in range(0, max(1, len(frame)), _ROW_GROUP):
             rows = frame[plain.names].iloc[first : first + _ROW_GROUP]
@@ -235,42 +189,3 @@ def summary(frame: pd.DataFrame) -> dict[str, Any]:
     )
     cells["minutes"] = cells["minutes"] / 60
     return {"splits": splits, "cells": cells.to_dict("records")}
-
-
-def _stored(folder: Path, corpus: Reader, *, look_at_audio: bool) -> Prepared | None:
-    """What an earlier call left in `folder`, if it is whole and nothing has changed since."""
-    manifest, report = folder / "manifest.parquet", folder / "skipped.json"
-    if not (manifest.is_file() and report.is_file()):
-        return None
-    try:
-        metadata = pq.read_schema(manifest).metadata or {}
-        stored = dict(json.loads(report.read_text(encoding="utf-8")))
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
-        _log.warning("%s: the stored manifest cannot be read and is made again (%s)", folder, error)
-        return None
-    known = fingerprint(corpus)
-    if metadata.get(_FINGERPRINT, b"").decode() != known or stored.get("fingerprint") != known or "audio" not in stored:
-        return None
-    dropped, frame = stored["audio"]["dropped"], read_manifest(manifest, corpus.record)
-    looked_at = "audio" in frame and (look_at_audio or len(frame) <= MANY_ROWS)
-    if file_stamps(map(stamped_file, dropped)) != dropped or (
-        looked_at and audio_digest(frame["audio"]) != stored["audio"]["kept"]
-    ):
-        _log.info("audio files have changed since %s was written, which is made again", manifest)
-        return None
-    _log.info("%s is up to date", manifest)
-    return Prepared(frame, stored["skipped"], [*map(tuple, stored["texts"])])
-
-
-def _store(frame: pd.DataFrame, skipped: SkipReport, folder: Path, corpus: Reader, *, began_ns: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    known = fingerprint(corpus)
-    write_manifest(frame, folder / "manifest.parquet", fingerprint=known, record=corpus.record)
-    files = {file for one in skipped.audio for file in files_of(one)}
-    audio = {
-        "dropped": file_stamps(files, before_ns=began_ns),
-        "kept": audio_digest(frame["audio"]) if "audio" in frame else None,
-    }
-    content = {"fingerprint": known, "skipped": skipped.to_dict(), "texts": skipped.texts, "audio": audio}
-    with replaced(folder / "skipped.json") as scratch:
-        scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

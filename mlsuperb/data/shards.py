@@ -35,8 +35,8 @@ import pandas as pd
 from mlsuperb.data.arrow import same_rows
 from mlsuperb.data.audio_file import member
 from mlsuperb.data.manifest import columns, read_columns
-from mlsuperb.runtime.files import load_json
 from mlsuperb.runtime.lines import is_text
+from mlsuperb.runtime.records import load_json
 from mlsuperb.types import Utterance
 
 log = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ def read_cuts(cuts: Path, *, split: str, language: str | None, dataset: str) -> 
             if not (
                 math.isfinite(row.duration_s) and all(map(is_text, (row.text, row.language, row.dataset, row.speaker)))
             ):
-                raise ValueError("a text or the duration is none")
+                raise ValueError("its duration is not finite, or a text of it is not Unicode")
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             raise ValueError(
                 f"{cuts}, line {number}: this is no cut of lhotse ({error}). Copy the shard again"

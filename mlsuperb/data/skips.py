@@ -17,29 +17,18 @@ class SkipReport:
 
     Args:
         reasons: an earlier report (`to_dict()`), which is added to.
-
-    Attributes:
-        audio: of rows that may be of use once it is another (`drop`).
-        texts: (language, dataset, text) of training utterances that are not trained on, but whose texts are of the vocabulary.
     """
 
     def __init__(self, reasons: dict[str, dict[str, Any]] | None = None) -> None:
         self._reasons = {} if reasons is None else reasons
-        self.audio: list[str] = []
-        self.texts: list[tuple[str, str, str]] = []
 
     def add(self, reason: str, name: str, *, split: str = "") -> None:
         """Count one item called `name`; `split` is empty where it belongs to none."""
         self._extend(reason, [name], [split])
 
-    def drop(
-        self, frame: pd.DataFrame, mask: pd.Series | np.ndarray, reason: str, *, by_audio: bool = False
-    ) -> pd.DataFrame:
-        """The rows of a manifest that `mask` does not mark; those that it marks are counted. `by_audio`: the reason lies in the
-        audio, which is therefore added to `audio`."""
+    def drop(self, frame: pd.DataFrame, mask: pd.Series | np.ndarray, reason: str) -> pd.DataFrame:
+        """The rows of a manifest that `mask` does not mark; those that it marks are counted."""
         self.count(frame[mask], reason)
-        if by_audio:
-            self.audio += frame["audio"][mask].tolist()
         return frame[~mask]
 
     def count(self, rows: pd.DataFrame, reason: str, *, kept: bool = False) -> None:
@@ -56,8 +45,6 @@ class SkipReport:
 
     def include(self, other: SkipReport, *, part: str) -> None:
         """Add the report on a part of a corpus, under the part's name."""
-        self.audio += other.audio
-        self.texts += other.texts
         for reason, entry in other.to_dict().items():
             total = self._reasons.setdefault(reason, {"count": 0, "splits": {}, "examples": []})
             for name in ("splits", "seconds"):

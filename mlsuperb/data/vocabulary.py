@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +52,10 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def record(self) -> dict[str, Any]:
+        """Their number, and a hash of the tokens in the order of their indices."""
+        return {"num_tokens": len(self), "sha256": hashlib.sha256("\n".join(self.tokens).encode()).hexdigest()}
 
     def encode(self, tokens: Iterable[str]) -> np.ndarray:
         """Indices of `tokens`, int64; what is not listed becomes `<unk>`, or `IGNORED` where there is no such token."""

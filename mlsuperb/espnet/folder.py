@@ -52,7 +52,7 @@ def _packed(folder: Path) -> tuple[Path, list[Path]]:
     files, configs = (found if isinstance(found := listed.get(name), dict) else {} for name in ("files", "yaml_files"))
     key = next((key for key in map(str, files) if key.endswith("_model_file")), "_model_file")
     names = configs.get(key.replace("_model_file", "_train_config")), files.get(key)
-    paths = [path for name in names if name and (path := inside(folder, str(name)))]
+    paths = [path for name in names if name and (path := inside(folder, folder / str(name)))]
     if len(paths) < 2 or not all(path.is_file() for path in paths):
         raise ValueError(
             f"{folder / PACKED} names {names[0]} as configuration and {names[1]} as weights, which are not both there: "
@@ -61,10 +61,10 @@ def _packed(folder: Path) -> tuple[Path, list[Path]]:
     return paths[0], paths[1:]
 
 
-def inside(folder: Path, name: str) -> Path | None:
-    """The file that a model's own file names, if that is in the model's folder: others are none of a stranger's business."""
-    path = Path(os.path.normpath(folder / name))
-    return path if path.is_relative_to(os.path.normpath(folder)) else None
+def inside(folder: Path, path: Path) -> Path | None:
+    """A path that a model's own file names, if it is in the model's folder: others are none of a stranger's business."""
+    path = Path(os.path.abspath(path))
+    return path if path.is_relative_to(os.path.abspath(folder)) else None
 
 
 def _loose(folder: Path) -> tuple[Path, list[Path]]:
@@ -130,7 +130,7 @@ def read_tokens(espnet: EspnetFolder) -> list[str]:
     if isinstance(listed, list) and listed and all(isinstance(token, str) for token in listed):
         return listed
     names = (listed, Path(listed).name) if isinstance(listed, str) else ()
-    found = (inside(espnet.folder, str(root / name)) for root in (espnet.folder, beside) for name in names)
+    found = (inside(espnet.folder, root / name) for root in (espnet.folder, beside) for name in names)
     for path in (*found, beside / "tokens.txt"):
         if path and path.is_file():
             return _lines(path)

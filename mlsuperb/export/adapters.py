@@ -18,13 +18,13 @@ from mlsuperb.runs.environment import now
 from mlsuperb.runs.result import Result
 from mlsuperb.runtime.files import write_json
 from mlsuperb.scoring.table import ABSENT, Cells
-from mlsuperb.upstreams.adapter import CONFIG_FILE, PEFT_FOLDER, Adapter, described, merge_lora, same_weights
+from mlsuperb.upstreams.adapter import PEFT_FOLDER, Adapter, described, merge_lora, same_weights
 from mlsuperb.upstreams.bundled import models_folder
 from mlsuperb.upstreams.checkpoint import checkpoint_problems, load
-from mlsuperb.upstreams.folder import PREPROCESSOR, preprocessor
+from mlsuperb.upstreams.folder import preprocessor
 from mlsuperb.upstreams.huggingface import KIND, RUN_FOLDER, HuggingFace
 from mlsuperb.upstreams.probe import MERGED_TOLERANCE, largest_difference, layers_of_noise
-from mlsuperb.upstreams.sources import hash_files, local_folder
+from mlsuperb.upstreams.sources import ADAPTER, PREPROCESSOR, hash_files, local_folder
 
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 
@@ -72,7 +72,7 @@ def find_adapters(folders: Iterable[Path]) -> list[Adapter]:
     """
     found: dict[Path, Adapter] = {}
     for folder in folders:
-        places = sorted(path.parent for path in folder.rglob(CONFIG_FILE))
+        places = sorted(path.parent for path in folder.rglob(ADAPTER))
         # a hidden folder is one that is still being written
         inside = [one for one in places if not any(part.startswith(".") for part in one.relative_to(folder).parts)]
         if not inside:

@@ -101,6 +101,7 @@ def _copy_run(run: Path, folder: Path, config: dict[str, Any], recogniser: Recog
         _copy_checkpoint(recogniser, folder / build.UPSTREAM, name=config["upstream"]["name"])
         moved["upstream"] = config["upstream"] | {"checkpoint": build.UPSTREAM, "revision": "main"}
     write_atomic(folder / "config.yaml", [yaml.safe_dump(moved, allow_unicode=True, sort_keys=False)])
+    write_json(folder / f"{build.TOKENS}.json", recogniser.vocabulary.record())
     write_json(folder / f"{build.UPSTREAM}.json", {})  # for load_config; of another place, so it cannot be the run's
     here = build.load_config(folder)
     here["trainer"]["device"] = "cpu"

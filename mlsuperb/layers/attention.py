@@ -82,9 +82,8 @@ class RelativeAttention(_Projections):
         step = num if num <= AT_ONCE else PIECE
         parts = []
         for first in range(0, num, step):
-            near_1NRK = codes_1NRK[
-                :, :, max(num - first - step, 0) : 2 * num - 1 - first
-            ]  # of the distances to these queries
+            # of the distances to these queries
+            near_1NRK = codes_1NRK[:, :, max(num - first - step, 0) : 2 * num - 1 - first]
             parts.append(self._look(query_BNFK[:, :, first : first + step], key_BNFK, value_BNFK, near_1NRK, mask))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 

@@ -29,10 +29,9 @@ from mlsuperb.runs.environment import now
 from mlsuperb.runtime.files import whole_folder, write_json
 from mlsuperb.runtime.messages import listed, some
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ, Upstream
-from mlsuperb.upstreams.folder import PREPROCESSOR
 from mlsuperb.upstreams.huggingface import EXPORT_FILE, HuggingFace
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
-from mlsuperb.upstreams.sources import hash_files, sha256
+from mlsuperb.upstreams.sources import PREPROCESSOR, hash_files, sha256
 
 _HEAD = ("final_proj.weight", "final_proj.bias", "label_embs_concat")
 _ONLY_PRETRAINING = ("final_proj.", "label_embs_concat", "target_glu.")

@@ -31,7 +31,7 @@ def bring(names: Iterable[str]) -> None:
 
 
 def named_in(config: Any) -> Iterator[tuple[str, str]]:
-    """What a configuration would have imported, and by which setting: `("head._target_", "mlsuperb.heads.linear.LinearHead")`."""
+    """Settings that name something to import, and its address: `("head._target_", "mlsuperb.heads.linear.LinearHead")`."""
     if isinstance(config, Mapping):
         for key, value in config.items():
             if key == TARGET:
@@ -46,7 +46,7 @@ def named_in(config: Any) -> Iterator[tuple[str, str]]:
 
 
 def named_in_files(folder: Path) -> set[str]:
-    """What the YAML files below a folder of the user's name.
+    """The addresses that are named by the YAML files below a folder of the user.
 
     Raises:
         ValueError: there is no such folder, or a file in it is no YAML.
@@ -64,7 +64,7 @@ def named_in_files(folder: Path) -> set[str]:
 
 @cache
 def _offered() -> frozenset[str]:
-    # found by their form: to parse all files takes a second. What lies beside the groups is Hydra's
+    # by a pattern, since parsing all files takes a second; conf/hydra and the files beside the groups are for Hydra alone
     files = (
         path for path in conf_dir().rglob("*.yaml") if path.relative_to(conf_dir()).parts[0] not in ("hydra", path.name)
     )
@@ -89,13 +89,14 @@ def refuse_strangers(config: Mapping[str, Any], place: Path) -> None:
         )
 
 
-def class_named(name: str) -> Any:
+def class_named(name: Any) -> Any:
     """The class, or other object, at an address.
 
     Raises:
         ValueError: it may not be built, or is not there.
     """
-    module, _, attribute = str(name).rpartition(".")
+    name = str(name)  # a setting may be anything
+    module, _, attribute = name.rpartition(".")
     if not may_be_built(name):
         raise ValueError(
             f"{name!r} is no part of mlsuperb, and the user has not given it (on the command line of mlsuperb run, or in a YAML "
@@ -103,5 +104,5 @@ def class_named(name: str) -> Any:
         )
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ValueError(f"{name} cannot be imported: {error}") from error

@@ -11,7 +11,8 @@ import pandas as pd
 
 from mlsuperb.data.checks import FILTERED_SPLITS
 from mlsuperb.data.corpora.base import Corpus
-from mlsuperb.data.manifest import Prepared, prepare, split_hash
+from mlsuperb.data.manifest import split_hash
+from mlsuperb.data.prepared import Prepared, prepare
 from mlsuperb.runs.identity import signature
 from mlsuperb.runtime import ranks
 
@@ -50,8 +51,8 @@ def prepared_corpus(corpus: Corpus, config: Mapping[str, Any]) -> tuple[Prepared
 
 
 def same_training_data(corpus: Corpus) -> Callable[[Mapping[str, Any], Mapping[str, Any]], bool]:
-    """Whether two records of splits are of the same data, but for those that nothing is trained on or chosen by: a run can end
-    on another test set than it began with, such as one from which a file that cannot be read was taken. That is told."""
+    """A comparison of two records of splits, for `Run.pin`, that leaves out the splits on which nothing is trained or chosen: a
+    run may end on another test set than it began with, as when a file cannot be read any more. A warning names what changed."""
     tested = [split for split in corpus.evaluation_splits() if split not in FILTERED_SPLITS]
 
     def same(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

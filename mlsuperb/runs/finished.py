@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 
 def revisit(job: Job, config: Mapping[str, Any], folder: Path) -> None:
-    """Bring a finished run up to what is asked of it now: hypotheses that were removed are decoded again, other protocols are
-    scored. Of what else was removed the log tells. The result stands, whatever of this fails."""
+    """Bring a finished run up to what is asked of it now: decode hypotheses that were removed, score by other protocols. A
+    warning names what else was removed. The result stays as it was where any of this fails."""
     log.info("this run has ended before; here is its result (remove %s to run it again)", folder)
     leaves = getattr(job, "leaves", lambda _: ())(config)  # a user's own job may not say
     lost = [name for name in leaves if not (folder / name).exists()]

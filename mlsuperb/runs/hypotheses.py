@@ -8,8 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from mlsuperb.data.languages import can_be_token
-from mlsuperb.runtime.files import load_strict_json, strict_json, write_atomic
+from mlsuperb.runtime.files import write_atomic
 from mlsuperb.runtime.lines import HALF_A_CHARACTER, is_text, read_lines
+from mlsuperb.runtime.records import load_strict_json, strict_json
 from mlsuperb.types import Hypothesis
 
 HYPOTHESES_FILE = "hypotheses.jsonl"

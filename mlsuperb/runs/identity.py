@@ -35,8 +35,8 @@ NOT_SCIENCE_BEFORE = (
 # configurations with the first address still work.
 MOVED = {"mlsuperb.featurizer": "mlsuperb.heads.featurizer", "mlsuperb.specaug": "mlsuperb.heads.specaug"}
 
-# Settings that came after runs were made, with the value that those had: at it they are left out of a configuration, which so
-# stays what it was, its id and its comparison with earlier runs included.
+# Settings that are newer than existing runs, with the value that those runs had. At this value a setting is left out of the
+# configuration, so that a run keeps its id and stays comparable with earlier ones.
 LATER = {("upstream", "conventions"): "checkpoint"}
 
 
@@ -56,7 +56,7 @@ def _declared(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
 
 def _class(target: Any) -> Any:
     try:
-        return class_named(str(target)) if target else None
+        return class_named(target) if target else None
     except ValueError:  # a user's own, in a folder that is not given now
         return None
 

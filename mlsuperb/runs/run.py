@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import logging
 import operator
 import os
@@ -22,6 +20,8 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.files import held, no_link, write_atomic, write_json
 from mlsuperb.runtime.logfile import LogFile
 from mlsuperb.runtime.messages import one_line
+from mlsuperb.runtime.records import load_json
+from mlsuperb.runtime.refusals import FULL
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ class Run:
     """A run's folder, held by one job at a time; rank 0 of the job writes.
 
     Used as a context: the status file says `running`, then `finished` or `failed`, and what failed stands in the log.
-    What goes wrong once there is a result is told, and neither fails the run nor is raised. The folder holds `config.yaml`,
-    `environment.json` (of every start), `status.json`, `run.log` and what the run makes.
+    Once there is a result the run has finished: a later error is logged, and raised only where other ranks wait for this one. The
+    folder holds `config.yaml`, `environment.json` (of every start), `status.json`, `run.log` and what the run makes.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ class Run:
                 ranks.wait()  # the others begin once the folder is there and held
                 self._held = stack.pop_all()
         except OSError as error:
-            if error.errno == errno.ENOSPC:  # has its own sentence
+            if error.errno in FULL:  # has its own sentence
                 raise
             why = error.strerror or error
             raise OSError(
@@ -71,10 +71,8 @@ class Run:
         late = isinstance(error, Exception) and self.finished and ranks.world() == 1
         try:
             failure = ranks.first_failure(error) if error else None
-            if late:
-                log.warning(
-                    "the result is whole, but something went wrong after it: %s", one_line(error or ValueError())
-                )
+            if error and late:
+                log.warning("the result is whole, but something went wrong after it: %s", one_line(error))
             if ranks.is_main():
                 self._record_end(failure)
         except OSError as unwritten:
@@ -151,7 +149,7 @@ class Run:
 
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Inside, what is logged stands in a file, too."""
+    """Write what is logged inside of the block to a file, too."""
     handler = LogFile(path)
     logging.getLogger().addHandler(handler)
     try:
@@ -162,11 +160,12 @@ def _logged(path: Path) -> Iterator[None]:
 
 
 def _content(path: Path) -> Any:
-    """
+    """What a start of the run wrote to a JSON file.
+
     Raises:
-        ValueError: a file that a start of the run wrote is damaged.
+        ValueError: it is damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return load_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); restore it, or start anew with run_name=...") from error

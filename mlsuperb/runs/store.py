@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from mlsuperb.runs.classes import refuse_strangers
 from mlsuperb.runs.identity import present
 from mlsuperb.runs.result import SCHEMA_VERSION, Kind, Result
-from mlsuperb.runtime.files import load_strict_json, strict_json, write_atomic
+from mlsuperb.runtime.files import write_atomic
 from mlsuperb.runtime.messages import one_line
+from mlsuperb.runtime.records import load_strict_json, strict_json
 
 RESULT_FILE, CONFIG_FILE, STATUS_FILE = "result.json", "config.yaml", "status.json"
 EVALUATIONS = "evaluations"  # in a run's folder

@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,15 @@ def no_link(path: str | os.PathLike[str], flags: int) -> int:
         raise OSError(error.errno, f"{path} is a symbolic link, which is not written through; remove it") from error
 
 
+def stamp(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Size (bytes) and time of the last change (ns) of a file, by which a change is seen; -1 where it is not there."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # ValueError: no file has such a name
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
 def written_before(path: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
     """Write to `path` what its folder holds, or compare it with what an earlier process wrote there.
 
@@ -168,51 +177,3 @@ def disk_errors_named(path: Path) -> Iterator[None]:
             f"{what} while writing {path}. What was saved before is whole: {remedy} and give the same command again, it "
             "resumes from there",
         ) from error
-
-
-def strict_json(value: Any, *, name: str, indent: int | None = None) -> str:
-    """`value` as JSON that any reader takes: no NaN, no infinity.
-
-    Raises:
-        ValueError: it holds one, or something that is not JSON; `name` says what was to be written.
-    """
-    try:
-        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} cannot be written as JSON: {error}. An undefined number must be null") from error
-
-
-def load_strict_json(text: str) -> Any:
-    """Parse JSON in which NaN and infinity are errors.
-
-    Raises:
-        ValueError: `text` is no such JSON.
-    """
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON; if it stands for the language `nan`, quote it")
-
-    return load_json(text, parse_constant=refuse)
-
-
-def load_json(text: str, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
-    """Parse JSON in which no object has a name twice: Python would keep the last of them.
-
-    Args:
-        parse_constant: makes a value of `NaN`, `Infinity` and `-Infinity`; None: they are numbers.
-
-    Raises:
-        ValueError: `text` is no such JSON.
-    """
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} occurs twice in an object")
-        return found
-
-    try:
-        return json.loads(text, parse_constant=parse_constant, object_pairs_hook=once)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None

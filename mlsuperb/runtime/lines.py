@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mlsuperb.runtime.files import load_json
+from mlsuperb.runtime.records import load_json
 
 HALF_A_CHARACTER = "a half of a surrogate pair stands alone, as of an emoji that was cut: write the whole character"
 _KINDS = {list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
@@ -25,7 +25,7 @@ def read_lines(path: Path, *, newline: str | None = None) -> Iterator[tuple[int,
 
 
 def raw_lines(path: Path, *, newline: str | None = None) -> Iterator[tuple[int, str]]:
-    """The same, not stripped.
+    """(number, text) of every line as it stands, line break included; otherwise as `read_lines`.
 
     Raises:
         ValueError: as `read_lines`.

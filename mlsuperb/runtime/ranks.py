@@ -113,7 +113,7 @@ def joined() -> Iterator[None]:
 def _join() -> _Group:
     import torch
     import torch.distributed as dist
-    import torch.distributed.nn  # its defaults keep a group that is there when it is imported, gloo's threads for ever with it
+    import torch.distributed.nn  # imported later, its default arguments would keep the group, and gloo's threads, for ever
     from torch.distributed.rendezvous import rendezvous
 
     store, number, size = next(iter(rendezvous("env://", timeout=PATIENCE)))

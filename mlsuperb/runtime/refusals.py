@@ -85,11 +85,11 @@ def number_of(error: BaseException) -> int | None:
 
 def sentence(error: BaseException) -> str | None:
     """What was refused and what to do, of an error as the system or a library raised it; None where it is another error, or
-    was explained where it arose."""
+    was explained where it arose, as a `ValueError` was that came from an error of the system by its number."""
     if isinstance(error, OSError) and error.strerror and error.strerror != os.strerror(error.errno or 0):
         return None
     text = "; ".join(str(one) for one in _chain(error))
-    known = _REFUSED.get(number_of(error) or 0)
+    known = None if isinstance(error, ValueError) else _REFUSED.get(number_of(error) or 0)
     if isinstance(error, MemoryError):
         known = _REFUSED[errno.ENOMEM]
     elif not isinstance(error, OSError) or known is None:
@@ -102,8 +102,8 @@ def sentence(error: BaseException) -> str | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from."""
+    """An error and what it came from, as a traceback would show it."""
     one: BaseException | None = error
     while one is not None:
         yield one
-        one = one.__cause__ or one.__context__
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)

@@ -21,9 +21,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: Mapping
     from safetensors.torch import save_file
 
     save_file(dict(tensors), path, metadata=dict(metadata))
-    with path.open(
-        "r+b"
-    ) as file:  # https://github.com/huggingface/safetensors#format: length of the header, header, tensors
+    # https://github.com/huggingface/safetensors#format: length of the header, header, tensors
+    with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
         header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

@@ -73,9 +73,8 @@ def _folded_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> 
     reference, output = map(_lower_ascii, compared_texts(one, facts, tokens))
     if facts.units == "char":
         return reference.replace(_NOTHING, ""), output.replace(_NOTHING, "")
-    return [unit for unit in reference.split() if unit != _NOTHING], [
-        unit for unit in output.split() if unit != _NOTHING
-    ]
+    words, spoken = ([unit for unit in text.split() if unit != _NOTHING] for text in (reference, output))
+    return words, spoken
 
 
 def compared_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[Units, Units]:

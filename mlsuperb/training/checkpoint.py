@@ -10,7 +10,6 @@ import shutil
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -180,10 +179,14 @@ class CheckpointFolder:
         """
         load_trained(model, checkpoint / WEIGHTS)
         try:
+            with zipfile.ZipFile(checkpoint / STATE) as parts:
+                # torch compares no checksum: it would go on with other numbers
+                if bad := parts.testzip():
+                    raise ValueError(f"{bad} in it is damaged")
             state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
             if not isinstance(state, dict) or not {"progress", "rng"} <= state.keys():
                 raise ValueError("it holds no state of a training")
-        except (ValueError, OSError, EOFError, RuntimeError, UnpicklingError, AttributeError) as error:
+        except Exception as error:  # damaged bytes can make torch raise anything
             raise ValueError(
                 f"{checkpoint / STATE} cannot be read ({one_line(error)[:90]}). Remove {self.folder} to train anew, or restore a "
                 "copy"

@@ -14,7 +14,7 @@ import pandas as pd
 from mlsuperb.config.build import instantiate
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.loading import Loading
-from mlsuperb.data.manifest import prepare
+from mlsuperb.data.prepared import prepare
 from mlsuperb.data.sampling import Replay
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.text_dataset import TextDataset

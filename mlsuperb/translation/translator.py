@@ -206,9 +206,8 @@ def load_tokenizer(loaded: Loaded) -> Any:
     folder = local_folder(loaded.checkpoint)
     try:
         if folder and not any((folder / name).is_file() for name in TOKENIZER_FILES):
-            raise ValueError(
-                f"it has none of the files {', '.join(TOKENIZER_FILES)}"
-            )  # transformers would make an empty one
+            # transformers would make an empty one
+            raise ValueError(f"it has none of the files {', '.join(TOKENIZER_FILES)}")
         tokenizer: Any = AutoTokenizer.from_pretrained(
             loaded.checkpoint, revision=loaded.commit or loaded.revision, trust_remote_code=False
         )

@@ -20,9 +20,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlsuperb.runtime.files import disk_errors_named, load_json, whole_folder, write_json
+from mlsuperb.runtime.files import disk_errors_named, whole_folder, write_json
 from mlsuperb.runtime.lines import read_lines
 from mlsuperb.runtime.messages import some
+from mlsuperb.runtime.records import from_json, load_json
 from mlsuperb.units.codebook import Codebook
 from mlsuperb.units.labels import MANIFEST_FILE, Labels
 from mlsuperb.units.usage import bitrate, run_starts
@@ -156,12 +157,7 @@ def read_units(folder: Path) -> tuple[UnitsAbout, Iterator[UnitUtterance]]:
             raise ValueError(
                 f"{folder} holds no units ({name} is missing). Write them: mlsuperb units extract RUN --out DIR"
             )
-    try:
-        about = UnitsAbout(**json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{folder / ABOUT_FILE} does not say what the units are ({error}). Extract them again: mlsuperb units extract"
-        ) from error
+    about = from_json(UnitsAbout, folder / ABOUT_FILE, remedy="Extract them again: mlsuperb units extract")
     return about, _read_lines(folder / UNITS_FILE, num_units=about.num_units)
 
 

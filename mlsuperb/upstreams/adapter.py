@@ -18,11 +18,11 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from mlsuperb.runtime.records import json_object
-from mlsuperb.upstreams.sources import sha256
+from mlsuperb.upstreams.sources import ADAPTER, sha256
 
 PEFT_FOLDER = "peft_adapter"  # in the folder of a run
 PEFT_PREFIX = "base_model.model."  # before every name in a peft adapter file
-CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS_FILE = "adapter_model.safetensors"
 HEADER = "mlsuperb"  # key in the header of the weights: the record of the upstream that they were trained on
 # of `init_lora_weights`: those by which peft leaves the base as it is (it would take parts of the weights out for others)
 _INITS = (True, False, None, "gaussian", "eva")
@@ -59,15 +59,15 @@ class Adapter:
         Raises:
             ValueError: there is none, it is damaged, or it is no LoRA adapter.
         """
-        place = folder / PEFT_FOLDER if (folder / PEFT_FOLDER / CONFIG_FILE).is_file() else folder
-        for name in (CONFIG_FILE, WEIGHTS_FILE):
+        place = folder / PEFT_FOLDER if (folder / PEFT_FOLDER / ADAPTER).is_file() else folder
+        for name in (ADAPTER, WEIGHTS_FILE):
             if not (place / name).is_file():
                 raise ValueError(
                     f"{folder} holds no adapter ({name} is missing). Give the folder of a finished run with adaptation=lora, or "
                     "one that peft's save_pretrained wrote"
                 )
         try:
-            settings = json_object(place / CONFIG_FILE, remedy="Restore a copy")
+            settings = json_object(place / ADAPTER, remedy="Restore a copy")
             with safe_open(place / WEIGHTS_FILE, "pt") as file:
                 base = json.loads((file.metadata() or {}).get(HEADER, "{}"))
                 shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
@@ -95,12 +95,12 @@ class Adapter:
             if [len(shape) for shape in there] != [2, 2]:
                 yield f"{stem} has no whole update"
         if not isinstance(self.settings.get("r"), int):
-            yield f"{CONFIG_FILE} says r={self.settings.get('r')!r}, which is no rank"
+            yield f"{ADAPTER} says r={self.settings.get('r')!r}, which is no rank"
         if (start := self.settings.get("init_lora_weights", True)) not in _INITS:
             yield f"it was trained on a base that was changed first (init_lora_weights={start!r})"
         for setting in _CHANGES_MORE:
             if self.settings.get(setting):
-                yield f"it changes more than linear layers ({setting} in {CONFIG_FILE})"
+                yield f"it changes more than linear layers ({setting} in {ADAPTER})"
 
     @property
     def name(self) -> str:
@@ -121,7 +121,7 @@ class Adapter:
 
     def record(self) -> dict[str, Any]:
         """What the record of an upstream with this adapter says of it; no path, since adapters are copied."""
-        return {"sha256": {name: sha256(self.folder / name) for name in (CONFIG_FILE, WEIGHTS_FILE)}}
+        return {"sha256": {name: sha256(self.folder / name) for name in (ADAPTER, WEIGHTS_FILE)}}
 
     def check(self, model: nn.Module, *records: Mapping[str, Any], given: str) -> None:
         """Check that it was trained on these weights, as far as both sides say it, and that all of it has a place in the model.

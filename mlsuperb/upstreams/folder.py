@@ -8,8 +8,7 @@ from typing import Any
 from mlsuperb.runtime.files import write_json
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
-
-PREPROCESSOR = "preprocessor_config.json"
+from mlsuperb.upstreams.sources import PREPROCESSOR
 
 
 def save_folder(upstream: SelfSupervised, folder: Path, **config: Any) -> None:

@@ -17,7 +17,7 @@ from mlsuperb.upstreams.conventions import Conventions, S3prlConventions
 from mlsuperb.upstreams.inputs import WaveInput
 from mlsuperb.upstreams.published import Published
 from mlsuperb.upstreams.selfsupervised import MODEL_CLASSES, SelfSupervised, config_problems, features
-from mlsuperb.upstreams.sources import local_folder, read_json
+from mlsuperb.upstreams.sources import CONFIG, local_folder, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ class HuggingFace(Published, SelfSupervised):
     `adapter`, `record` has its name and hashes, too.
 
     Attributes:
-        conventions: under which it is run; None where the model reads no waves.   s3prl: these, where they are s3prl's.
+        conventions: under which it is run; None where the model reads no waves.
+        s3prl: what these conventions do, where they are s3prl's; else None.
 
     Args:
         checkpoint: an id on the hub (`facebook/hubert-base-ls960`) or a folder written by `save_pretrained`. A
@@ -157,7 +158,7 @@ def _reads_mels(checkpoint: str) -> bool:
     folder = local_folder(checkpoint)
     if folder is None:
         return False
-    return bool(read_json(folder / "config.json")["model_type"] == "wav2vec2-bert")
+    return bool(read_json(folder / CONFIG)["model_type"] == "wav2vec2-bert")
 
 
 def adapter_problems(adapter: str | None) -> list[str]:

@@ -115,7 +115,7 @@ class StackedMelInput(nn.Module):
         return centred_BFM * torch.rsqrt(variance_B1M + 1e-7)
 
 
-# Of preprocessor_config.json, how `WaveInput` and `StackedMelInput` prepare audio
+# How `WaveInput` and `StackedMelInput` prepare audio, by the names in preprocessor_config.json
 WAVE_FEATURES = {"feature_size": 1}
 MEL_FEATURES = {
     "feature_size": StackedMelInput.num_mels,

@@ -115,7 +115,7 @@ def _download(checkpoint: str, revision: str) -> Path:
 
 def _stats(folder: Path, config: Mapping[str, Any]) -> Path:
     name = MVN.read(config.get("normalize_conf"), group="normalize_conf")[0]["stats_file"]
-    if isinstance(name, str) and (path := inside(folder, name)) and path.is_file():
+    if isinstance(name, str) and (path := inside(folder, folder / name)) and path.is_file():
         return path
     return only(sorted(folder.rglob(STATS)), folder, what=f"means and variances ({STATS})")
 

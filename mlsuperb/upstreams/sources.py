@@ -17,12 +17,8 @@ REMEDY = (
     "without network, fetch it elsewhere with `hf download <owner/name>`, and either set HF_HOME to that cache or give "
     "the downloaded folder as the checkpoint."
 )
-CONFIG, PREPROCESSOR, PROCESSOR, ADAPTER = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "adapter_config.json",
-)
+CONFIG, ADAPTER = "config.json", "adapter_config.json"
+PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 # of config.json, what changes no number: names, versions, and types, since everything is read as fp32
 _IDLE = (
     "architectures",
@@ -94,7 +90,7 @@ def optional_json(source: str | Path, name: str, revision: str) -> dict[str, Any
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A file of a checkpoint.
+    """The JSON object in a file of a checkpoint.
 
     Raises:
         ValueError: it holds no JSON object.

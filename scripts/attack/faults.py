@@ -30,7 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scripts.attack import harness, jobs
-from scripts.attack.kills import Whole, left_alone, problem_of
+from scripts.attack.harness import Whole
 
 SMALLEST, LARGEST = 200, 300_000  # bytes that a file may have; the files of these runs have up to 300 kB
 FILES = (1, 16)  # that may be opened beside those that are open
@@ -124,7 +124,7 @@ def suffer(
     for path in [root, *root.rglob("*")]:
         if path.is_dir():
             path.chmod(0o755)
-    if problem := problem_of(harness.start(command, folder / "log"), whole, root):
+    if problem := harness.problem_of(harness.start(command, folder / "log"), whole, root):
         tally.problems.append(f"{job.name}, on a sound machine: {problem}")
     else:
         tally.equal += 1
@@ -135,7 +135,7 @@ def attack(folder: Path, *, seed: int, minutes: float, only: Sequence[str] = ())
     began, rng = time.monotonic(), random.Random(seed)
     jobs.write_data(folder / "data")
     every = jobs.all_jobs(folder / "data")
-    wholes, labels = left_alone(every, folder)
+    wholes, labels = harness.left_alone(every, folder)
     tallies = {name: Tally() for name in FAULTS if not only or name in only}
     while time.monotonic() < began + 60 * minutes:
         for name, tally in tallies.items():

@@ -20,6 +20,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from scripts.attack import jobs
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 240.0  # for one start
 VOLATILE = {
@@ -32,18 +34,9 @@ VOLATILE = {
 VOLATILE_FOLDERS = {"checkpoints", "curves", "best", "figures"}
 # keys of JSON that say when, where, how fast, in how many starts, or of a checkout that someone works in
 TIMES = {
-    "cost",
-    "date",
-    "env",
-    "code",
-    "official",
-    "not_official_because",
-    "environment",
-    "output_root",
-    "manifests",
-    "folder",
-}
-TIMES |= {"wall_s", "timed_s", "timed_audio_s", "memory_gb", "created", "updated", "pid"}
+    "cost", "date", "env", "code", "official", "not_official_because", "environment", "output_root", "manifests", "folder",
+    "wall_s", "timed_s", "timed_audio_s", "memory_gb", "created", "updated", "pid",
+}  # fmt: skip
 
 LOADED = (
     "accelerate", "hydra", "peft", "pyarrow.parquet", "sacrebleu", "torch._dynamo", "torch.utils.tensorboard",
@@ -71,6 +64,14 @@ class Ended:
         """The end of what it printed, without bars of progress."""
         lines = [one for one in self.said.replace("\r", "\n").splitlines() if one.strip() and "it/s" not in one]
         return " | ".join(lines[-3:])[-400:]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """A run that was left alone: how long it worked, what it left."""
+
+    seconds: float
+    left: dict[str, str]
 
 
 def warm_up() -> None:
@@ -198,3 +199,31 @@ def timeless(value: Any) -> Any:
 def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
     """Files that two outcomes do not have in common."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def left_alone(every: Sequence[jobs.Job], folder: Path) -> tuple[dict[str, Whole], Path]:
+    """A run of each job without a kill, and the run of labels.
+
+    Raises:
+        RuntimeError: one did not end well.
+    """
+    found, labels = {}, None
+    for job in every:
+        root = folder / "whole" / job.name.replace(" ", "_")
+        ended = start(job.command(root, labels=labels), folder / "whole.log")
+        run = run_in(root)
+        if ended.status or run is None:
+            raise RuntimeError(f"{job.name} fails without any kill: {ended.last}")
+        found[job.name] = Whole(seconds=ended.seconds, left=outcome(run, root=root))
+        labels = run if job.name == jobs.LABELS else labels
+    assert labels is not None, "the jobs begin with labels"
+    return found, labels
+
+
+def problem_of(ended: Ended, whole: Whole, root: Path) -> str | None:
+    """What is wrong with the end of a run below `root`; None where it left what `whole` did."""
+    run = run_in(root)
+    if ended.status or run is None:
+        return f"ended with {ended.status}: {ended.last}"
+    other = differences(outcome(run, root=root), whole.left)
+    return f"other than the run that was left alone: {', '.join(other)}" if other else None

@@ -25,7 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scripts.attack import harness, jobs
-from scripts.attack.harness import Ended
+from scripts.attack.harness import Whole
 
 KILLS = (2, 8)  # of one run, at least and at most, before it is left to end
 BEFORE_WORK = 0.1  # share of kills while settings are read
@@ -33,14 +33,6 @@ STAGES = {  # what the bar of progress of a run says -> where it is
     "sample": "features", "label": "labelling", "train": "training", "validate": "validation", "decode": "decoding",
 }  # fmt: skip
 BAR = re.compile(rf"\b({'|'.join(STAGES)}):? +\d+%")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Whole:
-    """A run that was left alone: how long it worked, what it left."""
-
-    seconds: float
-    left: dict[str, str]
 
 
 @dataclass(kw_only=True)
@@ -66,25 +58,6 @@ def stage(run: Path | None, said: str, *, since: float = 0.0) -> str:
     return STAGES[bars[-1]] if bars else "preparation"
 
 
-def left_alone(every: Sequence[jobs.Job], folder: Path) -> tuple[dict[str, Whole], Path]:
-    """A run of each job without a kill, and the run of labels.
-
-    Raises:
-        RuntimeError: one did not end well.
-    """
-    found, labels = {}, None
-    for job in every:
-        root = folder / "whole" / job.name.replace(" ", "_")
-        ended = harness.start(job.command(root, labels=labels), folder / "whole.log")
-        run = harness.run_in(root)
-        if ended.status or run is None:
-            raise RuntimeError(f"{job.name} fails without any kill: {ended.last}")
-        found[job.name] = Whole(seconds=ended.seconds, left=harness.outcome(run, root=root))
-        labels = run if job.name == jobs.LABELS else labels
-    assert labels is not None, "the jobs begin with labels"
-    return found, labels
-
-
 def chain(job: jobs.Job, whole: Whole, labels: Path, folder: Path, *, rng: random.Random) -> Chain:
     """Start a run, kill it some times, let it end, and compare."""
     root, found = folder / "run", Chain(job=job.name)
@@ -99,16 +72,8 @@ def chain(job: jobs.Job, whole: Whole, labels: Path, folder: Path, *, rng: rando
         if ended.status != -9 or kill_after_s is None:
             break
         found.stages.append(stage(harness.run_in(root), ended.said, since=since))
-    found.problem = problem_of(ended, whole, root)
+    found.problem = harness.problem_of(ended, whole, root)
     return found
-
-
-def problem_of(ended: Ended, whole: Whole, root: Path) -> str | None:
-    run = harness.run_in(root)
-    if ended.status or run is None:
-        return f"ended with {ended.status}: {ended.last}"
-    other = harness.differences(harness.outcome(run, root=root), whole.left)
-    return f"other than the run that was left alone: {', '.join(other)}" if other else None
 
 
 def lane(
@@ -135,7 +100,7 @@ def attack(folder: Path, *, seed: int, minutes: float, lanes: int, only: Sequenc
     until, began = time.monotonic() + 60 * minutes, time.monotonic()
     jobs.write_data(folder / "data")
     every = [job for job in jobs.all_jobs(folder / "data") if not only or job.name in (*only, jobs.LABELS)]
-    wholes, labels = left_alone(every, folder)
+    wholes, labels = harness.left_alone(every, folder)
     logs = [folder / f"lane{number}.jsonl" for number in range(lanes)]
     started = [
         harness.fork(

@@ -15,7 +15,8 @@ import pandas as pd
 from mlsuperb.data.batching import BucketedBatches, InferenceBatches, SortedBatches, TrainingBatches
 from mlsuperb.data.corpora.table import Table
 from mlsuperb.data.dataset import SpeechDataset
-from mlsuperb.data.manifest import prepare, read_manifest, records, split_hash, summary, validate, write_manifest
+from mlsuperb.data.manifest import read_manifest, records, split_hash, summary, validate, write_manifest
+from mlsuperb.data.prepared import prepare
 from mlsuperb.data.sampling import Draw, Temperature
 from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.runs import store

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +109,16 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path, monkeypatch: py
     columns = ["snr_db", "bandwidth_hz"]
     pd.testing.assert_frame_equal(second[columns][1:], first[columns][1:])
     assert pd.read_csv(cache, keep_default_na=False)["language"].tolist() == ["nan"] * 4 + ["eng"] * 4
+
+    asked.clear()
+    wave_T, rate_hz = soundfile.read(lost)
+    soundfile.write(lost, 0.5 * wave_T + 0.1, rate_hz)  # in place: as long as before
+    os.utime(lost, ns=(1, 1))
+    third = add_sound(table, cache=cache)
+    assert asked == [str(lost)]
+    assert (
+        third["snr_db"][0] == measure(str(lost), start_s=table["start_s"][0], duration_s=table["duration_s"][0]).snr_db
+    )
 
     cache.write_text("cut o")
     assert add_sound(table, cache=cache)["snr_db"].notna().all()

@@ -27,6 +27,7 @@ from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.commands import import_espnet as command
 from mlsuperb.commands.evaluate import evaluate
 from mlsuperb.commands.transcribe import transcribe
+from mlsuperb.espnet.folder import open_folder, read_tokens
 from mlsuperb.espnet.keys import CTC_LAYER, DECODER, HEADS, EncoderKind
 from mlsuperb.espnet.translate import translate
 from mlsuperb.heads.base import Head
@@ -554,6 +555,26 @@ def test_tokens_must_be_those_of_the_weights(fbank_folder: Path) -> None:
         imported(fbank_folder)
     (fbank_folder / "tokens.txt").write_text("\n".join(TOKENS) + "\n")
     assert build.load_config(imported(fbank_folder))["task"]["name"] == "asr_lid"
+
+
+def test_a_list_of_tokens_is_found_in_a_relative_folder_and_never_outside(
+    fbank_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, listed = fbank_folder.name, "\n".join(TOKENS) + "\n"
+    tensors = torch.load(fbank_folder / "valid.loss.ave.pth")
+    write(fbank_folder, tensors, token_list="lists/chars")
+    (fbank_folder / "lists").mkdir()
+    (fbank_folder / "lists" / "chars").write_text(listed)
+    (fbank_folder.parent / "secret").write_text(listed)
+    places = ((fbank_folder.parent, name), (fbank_folder, "."))
+    for here, given in places:
+        monkeypatch.chdir(here)
+        assert read_tokens(open_folder(Path(given))) == TOKENS
+    write(fbank_folder, tensors, token_list="../secret")
+    for here, given in places:
+        monkeypatch.chdir(here)
+        with pytest.raises(ValueError, match="holds no list of tokens"):
+            read_tokens(open_folder(Path(given)))
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from mlsuperb.commands.data import main
 from mlsuperb.data import audio_filter
 from mlsuperb.data.audio_filter import Rule, filter_corpus, no_energy_s, smoothed
 from mlsuperb.data.corpora.several import Several
-from mlsuperb.data.manifest import prepare
 from mlsuperb.data.preparation import Preparation
+from mlsuperb.data.prepared import prepare
 
 
 def viterbi(active_F: np.ndarray) -> np.ndarray:

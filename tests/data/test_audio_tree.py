@@ -9,7 +9,8 @@ from corpus_trees import write_wave
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
 from mlsuperb.data.corpora.audio_tree import MISPLACED, NO_AUDIO, NOT_UTF8, AudioTree
-from mlsuperb.data.manifest import prepare, records
+from mlsuperb.data.manifest import records
+from mlsuperb.data.prepared import prepare
 from mlsuperb.types import Utterance
 
 

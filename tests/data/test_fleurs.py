@@ -15,7 +15,8 @@ from mlsuperb.config.compose import compose
 from mlsuperb.data.corpora.fleurs import NO_SPLIT, NO_TEXT, REPEATED, STRAY, Fleurs, languages
 from mlsuperb.data.corpora.ml_superb_release import published_pairs
 from mlsuperb.data.languages import is_language
-from mlsuperb.data.manifest import prepare, records
+from mlsuperb.data.manifest import records
+from mlsuperb.data.prepared import prepare
 from mlsuperb.types import Utterance
 
 # (sentence, file, raw, normalised)

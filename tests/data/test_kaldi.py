@@ -4,7 +4,8 @@ import pytest
 from corpus_trees import write_wave
 
 from mlsuperb.data.corpora.kaldi import Kaldi
-from mlsuperb.data.manifest import prepare, records
+from mlsuperb.data.manifest import records
+from mlsuperb.data.prepared import prepare
 from mlsuperb.types import Utterance
 
 

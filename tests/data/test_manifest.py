@@ -17,7 +17,6 @@ from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.fingerprint import MANIFEST_VERSION, fingerprint
 from mlsuperb.data.manifest import (
     each_record,
-    prepare,
     read_columns,
     read_manifest,
     read_split,
@@ -28,6 +27,7 @@ from mlsuperb.data.manifest import (
     validate,
     write_manifest,
 )
+from mlsuperb.data.prepared import prepare
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.runtime.files import replaced
 from mlsuperb.types import Utterance
@@ -366,7 +366,7 @@ def test_a_stored_manifest_is_used_until_something_changes(tmp_path, monkeypatch
     row = utterance(write_wave(tmp_path / "a.wav"))
     opened = []
     original = Corpus.usable
-    monkeypatch.setattr(Corpus, "usable", lambda *args: opened.append(1) or original(*args))
+    monkeypatch.setattr(Corpus, "usable", lambda *args, **given: opened.append(1) or original(*args, **given))
 
     def again(*rows, **settings):
         opened.clear()
@@ -389,7 +389,8 @@ def test_a_stored_manifest_is_used_until_something_changes(tmp_path, monkeypatch
     (tmp_path / "m" / "skipped.json").write_text("{")
     assert again(row, utterance(tmp_path / "gone.wav"), max_duration_s=5.0)[1], "a damaged store"
     assert not again(row, utterance(tmp_path / "gone.wav"), max_duration_s=5.0)[1]
-    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["manifest.parquet", "skipped.json"]
+    files = sorted(path.name for path in (tmp_path / "m").iterdir())
+    assert files == ["audio.parquet", "manifest.parquet", "skipped.json"]
 
 
 def test_skip_report():

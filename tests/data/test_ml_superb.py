@@ -13,7 +13,8 @@ from mlsuperb.data.corpora.ml_superb_release import (
     mono_settings,
     published_pairs,
 )
-from mlsuperb.data.manifest import prepare, records
+from mlsuperb.data.manifest import records
+from mlsuperb.data.prepared import prepare
 from mlsuperb.types import Utterance
 
 

@@ -10,7 +10,8 @@ from corpus_trees import write_wave
 
 from mlsuperb.data.corpora import ml_superb_hf
 from mlsuperb.data.corpora.ml_superb_hf import MLSuperbHF, mend_label
-from mlsuperb.data.manifest import prepare, records
+from mlsuperb.data.manifest import records
+from mlsuperb.data.prepared import prepare
 from mlsuperb.types import Utterance
 
 SHARDS = {

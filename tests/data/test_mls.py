@@ -6,7 +6,8 @@ import pytest
 from corpus_trees import write_wave
 
 from mlsuperb.data.corpora.mls import MLS, NO_TEXT, NO_TRANSCRIPTS, STRAY
-from mlsuperb.data.manifest import prepare, records
+from mlsuperb.data.manifest import records
+from mlsuperb.data.prepared import prepare
 from mlsuperb.types import Utterance
 
 LINES = {"german": ["1_2_000001\tein wort", "1_2_000002\t"], "dutch": ["3_4_000001\teen woord"]}

@@ -18,7 +18,8 @@ from mlsuperb.config.build import instantiate
 from mlsuperb.config.compose import compose
 from mlsuperb.config.options import conf_dir, options
 from mlsuperb.data.corpora.parallel import PairTable, TextCorpus, TwoFiles
-from mlsuperb.data.manifest import prepare, read_manifest, records, split_hash, to_frame, validate
+from mlsuperb.data.manifest import read_manifest, records, split_hash, to_frame, validate
+from mlsuperb.data.prepared import prepare
 from mlsuperb.data.rows import Rows
 from mlsuperb.types import TextPair
 

@@ -19,8 +19,9 @@ from mlsuperb.data.audio import load_audio
 from mlsuperb.data.corpora.ml_superb import MLSuperb
 from mlsuperb.data.corpora.several import Several
 from mlsuperb.data.dataset import SpeechDataset
-from mlsuperb.data.manifest import prepare, records, to_frame, validate
+from mlsuperb.data.manifest import records, to_frame, validate
 from mlsuperb.data.preparation import CUT, IN_DROP_LIST, JOINED, TOO_LONG, TOO_SHORT, VALIDATION, Preparation
+from mlsuperb.data.prepared import prepare
 from mlsuperb.data.sampling import Draw
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance

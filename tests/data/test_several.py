@@ -16,7 +16,7 @@ from mlsuperb.data.corpora.audio_tree import AudioTree
 from mlsuperb.data.corpora.ml_superb import MLSuperb
 from mlsuperb.data.corpora.several import Several
 from mlsuperb.data.corpora.synthetic import Synthetic
-from mlsuperb.data.manifest import prepare
+from mlsuperb.data.prepared import prepare
 from mlsuperb.data.skips import SkipReport
 
 

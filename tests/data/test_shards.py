@@ -22,7 +22,8 @@ from shar_folders import row, wave_of, write_shar
 from mlsuperb.data.audio import load_audio
 from mlsuperb.data.audio_file import audio_info
 from mlsuperb.data.corpora.shar import Shar
-from mlsuperb.data.manifest import Prepared, prepare, records, split_hash, to_frame
+from mlsuperb.data.manifest import records, split_hash, to_frame
+from mlsuperb.data.prepared import Prepared, prepare
 from mlsuperb.data.shard_writing import Sharding, Units, planned, write_shards
 from mlsuperb.data.shards import in_shards, read_index
 from mlsuperb.types import Utterance
@@ -324,7 +325,10 @@ def test_the_language_of_cuts_that_name_none_has_to_be_given(tmp_path: Path) -> 
         (lambda content: gzip.compress(b"[1]\n"), r"no cuts .*line 1 is no object with an id"),
         (lambda content: gzip.compress(b"{\n"), r"000001\.jsonl\.gz: these are no cuts"),
         (lambda content: changed_cut(content, duration="soon"), r"000001\.jsonl\.gz, line 2: this is no cut .*'soon'"),
-        (lambda content: changed_cut(content, duration=float("nan")), r"line 2: this is no cut .*duration is none"),
+        (
+            lambda content: changed_cut(content, duration=float("nan")),
+            r"line 2: this is no cut .*duration is not finite",
+        ),
         (
             lambda content: changed_cut(content, supervisions=[{"text": ["a"], "language": "deu"}]),
             r"line 2: this is no cut",

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from corpus_trees import ListCorpus, utterance, write_pair, write_wave
 
-from mlsuperb.data import fingerprint, manifest
+from mlsuperb.data import looks
+from mlsuperb.data.audio_file import audio_info
 from mlsuperb.data.checks import with_durations
 from mlsuperb.data.corpora import base
 from mlsuperb.data.corpora.base import Corpus
@@ -17,7 +18,8 @@ from mlsuperb.data.corpora.ml_superb import MLSuperb
 from mlsuperb.data.corpora.mls import MLS
 from mlsuperb.data.corpora.several import Several
 from mlsuperb.data.corpora.table import Table
-from mlsuperb.data.manifest import prepare
+from mlsuperb.data.prepared import prepare
+from mlsuperb.runtime.files import stamp
 
 
 def table(root: Path) -> Table:
@@ -60,7 +62,7 @@ def usable_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with each manifest that is made."""
     calls: list[int] = []
     original = Corpus.usable
-    monkeypatch.setattr(Corpus, "usable", lambda *args: calls.append(1) or original(*args))
+    monkeypatch.setattr(Corpus, "usable", lambda *args, **given: calls.append(1) or original(*args, **given))
     return calls
 
 
@@ -103,6 +105,35 @@ def test_durations_follow_a_file_that_changed_in_place(tmp_path: Path) -> None:
     assert prepare(corpus, folder=tmp_path / "m").manifest["duration_s"].tolist() == [1.0, 3.0]
 
 
+def test_only_files_that_changed_are_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        looks, "audio_info", lambda path, **given: asked.append(Path(path).name) or audio_info(path, **given)
+    )
+    rows = [utterance(tmp_path / f"{name}.wav") for name in "abcd"]
+    for name in "abc":
+        write_wave(tmp_path / f"{name}.wav", duration_s=1.0)
+    (tmp_path / "c.wav").write_text("no audio")
+    several = Several(corpora={"one": ListCorpus(given=rows[:2], files=[]), "other": ListCorpus(given=rows, files=[])})
+    for corpus, folder in ((ListCorpus(given=rows, files=[]), tmp_path / "m"), (several, tmp_path / "s")):
+        write_wave(tmp_path / "b.wav", duration_s=1.0)
+        first = prepare(corpus, folder=folder)
+        assert {"a.wav", "b.wav", "c.wav", "d.wav"} == set(asked)
+        asked.clear()
+        write_wave(tmp_path / "b.wav", duration_s=2.0)
+        again = prepare(corpus, folder=folder)
+        assert set(asked) == {"b.wav"}
+        asked.clear()
+        assert again.skipped == first.skipped
+        lasting = first.manifest["duration_s"].mask(first.manifest["audio"] == str(tmp_path / "b.wav"), 2.0)
+        assert again.manifest.equals(first.manifest.assign(duration_s=lasting))
+        assert prepare(corpus, folder=None).manifest.equals(again.manifest)
+        assert set(asked) == {"a.wav", "b.wav", "c.wav", "d.wav"}, "without a folder all are looked at"
+        asked.clear()
+    prepare(ListCorpus(given=rows, files=[], decode=False), folder=tmp_path / "m")
+    assert len(asked) == 4, "a look without decoding is another look"
+
+
 def test_a_file_that_arrives_while_headers_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = table(tmp_path)
     write_wave(tmp_path / "a.wav")
@@ -115,13 +146,10 @@ def test_a_file_that_arrives_while_headers_are_read(tmp_path: Path, monkeypatch:
     assert len(prepare(corpus, folder=tmp_path / "m").manifest) == 2
 
 
-def test_of_many_rows_all_audio_is_looked_at_on_demand_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "MANY_ROWS", 1)
+def test_of_many_files_all_audio_is_looked_at_on_demand_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "MANY_FILES", 1)
     asked: list[str] = []
-    original = fingerprint._stamp
-    monkeypatch.setattr(
-        fingerprint, "_stamp", lambda path, *then: asked.append(Path(path).name) or original(path, *then)
-    )
+    monkeypatch.setattr(looks, "stamp", lambda path: asked.append(Path(path).name) or stamp(path))
     rows = [utterance(tmp_path / f"{name}.wav") for name in "abc"]
     for name in "ab":
         write_wave(tmp_path / f"{name}.wav")

@@ -13,7 +13,7 @@ pytest.importorskip("babel")
 from mlsuperb.data.corpora import synthetic
 from mlsuperb.data.corpora.ml_superb_release import mono_settings
 from mlsuperb.data.corpora.synthetic import Synthetic
-from mlsuperb.data.manifest import prepare
+from mlsuperb.data.prepared import prepare
 from mlsuperb.data.synthesis import espeak
 from mlsuperb.data.synthesis import tree as tree_module
 from mlsuperb.data.synthesis.tree import TreeSettings, make_tree

@@ -15,7 +15,8 @@ from mlsuperb.config.build import instantiate
 from mlsuperb.config.compose import compose
 from mlsuperb.data.corpora import synthetic_pairs
 from mlsuperb.data.corpora.synthetic_pairs import SyntheticPairs
-from mlsuperb.data.manifest import prepare, records
+from mlsuperb.data.manifest import records
+from mlsuperb.data.prepared import prepare
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.synthesis import espeak
 from mlsuperb.data.synthesis.espeak import Synthesiser

@@ -12,7 +12,7 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("babel")
 
 from mlsuperb.data.corpora.synthetic import Synthetic
-from mlsuperb.data.manifest import prepare
+from mlsuperb.data.prepared import prepare
 from mlsuperb.data.synthesis.espeak import Synthesiser
 from mlsuperb.data.synthesis.languages import LANGUAGES
 from mlsuperb.data.synthesis.phones import PAUSE

@@ -9,7 +9,8 @@ from corpus_trees import write_wave
 
 from mlsuperb.data.corpora.table import Table
 from mlsuperb.data.corpora.tables import read_table
-from mlsuperb.data.manifest import prepare, records
+from mlsuperb.data.manifest import records
+from mlsuperb.data.prepared import prepare
 from mlsuperb.types import Utterance
 
 ROWS = [

@@ -14,7 +14,7 @@ from corpus_trees import write_wave
 from mlsuperb.data.corpora.parallel import PairTable
 from mlsuperb.data.corpora.table import Table
 from mlsuperb.data.corpora.tables import read_columns, read_table
-from mlsuperb.data.manifest import prepare
+from mlsuperb.data.prepared import prepare
 
 COLUMNS = {"audio": "path", "text": "sentence"}
 
@@ -125,7 +125,7 @@ def test_parquet_columns_that_hold_no_text(folder):
         },
         r"the column 'sentence' holds list<.*string>, neither": {"path": ["a.wav"], "sentence": [["a", "b"]]},
         r"the column 'sentence' holds binary, neither": {"path": ["a.wav"], "sentence": [b"a"]},
-        r"line|row 1: 'nan' in start_s": {"path": ["a.wav"], "sentence": ["a"], "start_s": ["nan"]},
+        r"row 1: 'nan' in start_s": {"path": ["a.wav"], "sentence": ["a"], "start_s": ["nan"]},
     }
     for message, columns in cases.items():
         pq.write_table(pa.table({"sentence": ["a"], **columns}), folder / "t.parquet")

@@ -17,7 +17,8 @@ from mlsuperb.data.batching import BucketedBatches, DealtBatches, TrainingBatche
 from mlsuperb.data.corpora.shar import Shar
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.loading import Loading
-from mlsuperb.data.manifest import prepare, to_frame
+from mlsuperb.data.manifest import to_frame
+from mlsuperb.data.prepared import prepare
 from mlsuperb.data.sampling import Crops, Draw, TwoLevel
 from mlsuperb.data.windows import ReadAhead, ShardWindows
 

@@ -17,6 +17,7 @@ import yaml
 
 from mlsuperb.commands import evaluate, export, score, transcribe
 from mlsuperb.config.build import instantiate
+from mlsuperb.config.check import check
 from mlsuperb.config.compose import compose
 from mlsuperb.runs import classes, store
 from mlsuperb.runs.identity import not_science, science
@@ -156,6 +157,9 @@ def test_what_the_package_and_the_user_name_may_be_built(tmp_path: Path, monkeyp
     compose(["upstream._target_=own_classes.Other"])
     with pytest.raises(ValueError, match=r"own_classes\.Other cannot be imported: module .* has no attribute"):
         classes.class_named("own_classes.Other")
+    for given in ("[own_classes.Mine]", ".own.Mine", "5"):
+        with pytest.raises(ValueError, match=r"head\._target_: .* cannot be imported"):
+            check(compose([f"head._target_={given}"]))
 
 
 def test_folders_of_the_users_that_cannot_be_read(tmp_path: Path) -> None:
@@ -183,3 +187,13 @@ def test_evaluation_finds_the_users_own_data(tmp_path: Path) -> None:
     config = compose(["data=few"], config_dirs=[tmp_path])
     assert (config["data"]["name"], config["data"]["root"]) == ("few", "own_classes.Other")
     assert config["data"]["_target_"] == "mlsuperb.data.corpora.synthetic.Synthetic"
+
+
+def test_an_imported_run_of_which_the_upstream_was_taken_out_is_one_sentence(run: Path, tmp_path: Path) -> None:
+    (run / "upstream").mkdir()
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    del config["upstream"]
+    write(run, config)
+    soundfile.write(tmp_path / "a.wav", np.full(1600, 0.1), 16000)
+    with pytest.raises(ValueError, match=r"config\.yaml was edited and cannot be used: upstream has no _target_"):
+        transcribe.main([str(run), str(tmp_path / "a.wav")])

@@ -4,34 +4,50 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-import mlsuperb
 from mlsuperb.runs.environment import _code_state
 
 
-def test_the_checkout_is_looked_at_and_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`git status` refreshes the index under a lock, which a killed run would leave behind."""
-    (tmp_path / "mlsuperb").mkdir()
-    file = tmp_path / "mlsuperb" / "__init__.py"
-    for path in (file, tmp_path / "pyproject.toml"):
-        path.write_text("one = 1\n")
+@pytest.fixture
+def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Calls git in a checkout of the package whose files are committed."""
 
-    def git(*words: str) -> None:
+    def call(*words: str) -> None:
         names = ("-c", "user.name=x", "-c", "user.email=x@x")
         subprocess.run(["git", *names, "-C", str(tmp_path), *words], check=True, capture_output=True)
 
-    git("init")
-    git("add", ".")
-    git("commit", "-m", "x", "--no-gpg-sign")
-    monkeypatch.setattr(mlsuperb, "__file__", str(file))
-    os.utime(file, (0, 0))  # the index knows another time, and would be written anew
+    for name in ("mlsuperb/__init__.py", "conf/config.yaml", "pyproject.toml", "README.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("", encoding="utf-8")
+    call("init")
+    call("add", ".")
+    call("commit", "-m", "x", "--no-gpg-sign")
+    monkeypatch.setattr("mlsuperb.__file__", str(tmp_path / "mlsuperb" / "__init__.py"))
+    return call
+
+
+def test_the_checkout_is_looked_at_and_not_touched(git: Callable[..., None], tmp_path: Path) -> None:
+    """`git status` refreshes the index under a lock, which a killed run would leave behind."""
+    os.utime(tmp_path / "mlsuperb" / "__init__.py", (0, 0))  # the index knows another time, and would be written anew
     before = (tmp_path / ".git" / "index").read_bytes()
     state = _code_state()
     assert len(state["commit"]) == 40
     assert not state["dirty"]
     assert (tmp_path / ".git" / "index").read_bytes() == before
-    file.write_text("two = 2\n")
-    assert _code_state()["dirty"]
+
+
+def test_code_is_changed_by_code_alone(git: Callable[..., None], tmp_path: Path) -> None:
+    """A report, a note or wandb's folder in a checkout made every later run unofficial."""
+    for name in ("report.html", "wandb/x", "README.md", "my_upstreams.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    assert _code_state()["dirty"] is False
+    for name in ("mlsuperb/new.py", "conf/config.yaml"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+        assert _code_state()["dirty"] is True
+        git("add", ".")
+        git("commit", "-m", "x", "--no-gpg-sign")

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlsuperb.runs import environment
 from mlsuperb.runs.identity import not_science, science, signature
 from mlsuperb.runs.run import Run
 from mlsuperb.training.trainer import Trainer
@@ -83,27 +81,3 @@ def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
         Run(config(tmp_path)),
     ):
         raise AssertionError("the second run must not start")
-
-
-def test_code_is_changed_by_code_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report, a note or wandb's folder in a checkout made every later run unofficial."""
-
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x", *words], check=True)
-
-    for name in ("mlsuperb/__init__.py", "conf/config.yaml", "pyproject.toml", "README.md"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("", encoding="utf-8")
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-qm", "x")
-    monkeypatch.setattr("mlsuperb.__file__", str(tmp_path / "mlsuperb" / "__init__.py"))
-    for name in ("report.html", "wandb/x", "README.md", "my_upstreams.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x", encoding="utf-8")
-    assert environment._code_state()["dirty"] is False
-    for name in ("mlsuperb/new.py", "conf/config.yaml"):
-        (tmp_path / name).write_text("x", encoding="utf-8")
-        assert environment._code_state()["dirty"] is True
-        git("add", ".")
-        git("commit", "-qm", "x")

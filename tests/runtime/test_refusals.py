@@ -69,6 +69,10 @@ def test_what_was_explained_where_it_arose_and_what_is_a_bug_stay_as_they_are() 
     assert for_user(explained) == str(explained)
     assert for_user(ValueError("head.size is 3")) == "head.size is 3"
     assert for_user(FileNotFoundError(errno.ENOENT, "No such file or directory", "a.wav")) is not None
+    for number in (errno.EACCES, errno.ENOTDIR):
+        ours = ValueError("head.checkpoint=a cannot be read. Give another")
+        ours.__cause__ = system_error(number, "a")
+        assert for_user(ours) == str(ours)
     for bug in (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), KeyError("x"), RuntimeError()):
         assert for_user(bug) is None
 
@@ -85,6 +89,8 @@ def test_the_cause_of_an_error_counts() -> None:
     with pytest.raises(RuntimeError) as raised:
         fail()
     assert number_of(raised.value) == errno.EDQUOT
+    raised.value.__suppress_context__ = True  # raise ... from None
+    assert number_of(raised.value) is None
     with (
         pytest.raises(OSError, match="the disk quota is used up while writing a/state") as named,
         disk_errors_named(Path("a/state")),

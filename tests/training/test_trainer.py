@@ -405,8 +405,8 @@ def test_a_validation_that_is_not_finite_ends_the_training_at_once(figure: str, 
     assert not (tmp_path / MODEL_FILE).exists()
 
 
-def _interrupted(folder: Path, *, after: int = 14) -> list[Path]:
-    """The checkpoints of a training that was killed, the newest first; an older one beside it, as a kill can leave it."""
+def _interrupted(folder: Path, *, after: int = 14) -> Path:
+    """The checkpoint of a training that was killed at an iteration."""
 
     def dying_stream(start: int) -> Iterator[Batch]:
         yield from islice(stream(start), after - start)
@@ -414,14 +414,14 @@ def _interrupted(folder: Path, *, after: int = 14) -> list[Path]:
 
     with pytest.raises(Killed):
         fit(folder, batches=partial(dying_stream))
-    (newest,) = (folder / "checkpoints").iterdir()
-    return [newest]
+    (checkpoint,) = (folder / "checkpoints").iterdir()
+    return checkpoint
 
 
 @pytest.mark.parametrize("name", ["state.pt", "weights.safetensors"])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_checkpoint_that_was_cut_is_one_sentence(name: str, share: float, tmp_path: Path) -> None:
-    (newest,) = _interrupted(tmp_path)
+    newest = _interrupted(tmp_path)
     content = (newest / name).read_bytes()
     (newest / name).write_bytes(content[: round(len(content) * share)])
     message = rf"the checkpoint {newest} is damaged \({name}.*\), and there is no older one.*remove {newest.parent}"
@@ -435,9 +435,9 @@ def test_a_checkpoint_that_was_cut_is_one_sentence(name: str, share: float, tmp_
 @pytest.mark.parametrize("name", ["state.pt", "weights.safetensors"])
 def test_an_older_whole_checkpoint_is_taken(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole, expected = fit(tmp_path / "whole")
-    (older,) = _interrupted(tmp_path / "killed", after=7)
+    older = _interrupted(tmp_path / "killed", after=7)
     kept = Path(shutil.copytree(older, tmp_path / "kept"))
-    (newest,) = _interrupted(tmp_path / "killed")
+    newest = _interrupted(tmp_path / "killed")
     shutil.copytree(kept, older)
     (newest / name).write_bytes((newest / name).read_bytes()[:100])
     found, progress = fit(tmp_path / "killed")
@@ -448,9 +448,22 @@ def test_an_older_whole_checkpoint_is_taken(name: str, tmp_path: Path, caplog: p
         assert torch.equal(tensor, found.state_dict()[key]), key
 
 
+def test_a_state_with_another_byte_is_never_gone_on_from(tmp_path: Path) -> None:
+    newest = _interrupted(tmp_path)
+    content = (newest / "state.pt").read_bytes()
+    name, key = b"data.pkl", b"train_loss"
+    for place in (content.index(key) + 2, len(content) // 2, content.index(name) + len(name) + 80):
+        spoilt = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        (newest / "state.pt").write_bytes(spoilt)
+        with pytest.raises(ValueError, match=rf"{newest / 'state.pt'} cannot be read \("):
+            fit(tmp_path)
+    (newest / "state.pt").write_bytes(content)
+    fit(tmp_path)
+
+
 @pytest.mark.parametrize("content", [[1], {"progress": {}}, torch.zeros(3)])
 def test_a_state_that_is_none_is_one_sentence(content: object, tmp_path: Path) -> None:
-    (newest,) = _interrupted(tmp_path)
+    newest = _interrupted(tmp_path)
     torch.save(content, newest / "state.pt")
     with pytest.raises(ValueError, match=rf"{newest / 'state.pt'} cannot be read \(it holds no state of a training\)"):
         fit(tmp_path)

@@ -87,11 +87,8 @@ def _read(checkpoint: str, **given: Any) -> tuple[Any, Any, Any, Any]:
         raise _UnfitError(
             f"--asr {checkpoint} is a model of type {config.model_type!r}; a judge can be one of {_SUPPORTED}."
         )
-    if getattr(config, "_attn_implementation", None) not in (
-        None,
-        "eager",
-        "sdpa",
-    ):  # others are packages, or code of a hub
+    # others are packages, or code of a hub
+    if getattr(config, "_attn_implementation", None) not in (None, "eager", "sdpa"):
         given["attn_implementation"] = "eager"
     model = _model(given, whisper=config.model_type == "whisper")
     given.pop("attn_implementation", None)

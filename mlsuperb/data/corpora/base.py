@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,15 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages, some, with_durations
 from mlsuperb.data.languages import extra_problems, language_problems
+from mlsuperb.data.looks import NO_LOOKS
+from mlsuperb.data.manifest import to_frame
 from mlsuperb.data.preparation import Preparation
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
 
 # YAML makes a truth value of `no` and a number of `nan`; `problems` explains that better than a type check
 Codes = list[Any]
+Texts = Sequence[tuple[str, str, str]]  # (language, dataset, text)
 TO_THE_END_S = float("nan")  # a raw row's duration where only the audio file knows it
 
 EMPTY_TEXT = "empty text"
@@ -27,6 +30,20 @@ TOO_LONG = "longer than max_duration_s"
 AS_LONG = "as long as max_duration_s"
 TOO_SHORT = "not longer than min_duration_s"
 BEYOND_HOURS = "beyond max_train_hours"
+
+
+class Usable(NamedTuple):
+    """What can be used of a corpus.
+
+    Attributes:
+        manifest: its rows, with their durations filled in.
+        looks: at its audio files (`mlsuperb.data.looks`), also at those that cannot be used.
+        texts: of training utterances that are not trained on, but whose texts are of the vocabulary.
+    """
+
+    manifest: pd.DataFrame
+    looks: pd.DataFrame = NO_LOOKS
+    texts: Texts = ()
 
 
 @dataclass(kw_only=True)
@@ -45,13 +62,23 @@ class Reader(ABC):
             ValueError: a file of the corpus breaks its format.
         """
 
-    @abstractmethod
-    def usable(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
-        """The rows of `frame` that can be used; what is dropped is counted in `skipped`.
+    def read(self, skipped: SkipReport, *, known: pd.DataFrame, splits: Collection[str] | None = None) -> Usable:
+        """All that can be used of the corpus; what is skipped is counted in `skipped`.
+
+        Args:
+            known: earlier looks at audio files, which hold for those that have not changed.
+            splits: of these alone; None: of all.
 
         Raises:
             ValueError: something needs the user's attention.
         """
+        frame = to_frame(self.rows(skipped), self.record)
+        frame = frame if splits is None else frame[frame["split"].isin(splits)]
+        return self.usable(frame, skipped, known=known)
+
+    @abstractmethod
+    def usable(self, frame: pd.DataFrame, skipped: SkipReport, *, known: pd.DataFrame) -> Usable:
+        """What can be used of these rows, which the index of `frame` numbers; otherwise as `read`."""
 
     @abstractmethod
     def sources(self) -> list[Path]:
@@ -115,8 +142,8 @@ class Corpus(Reader):
     text: Literal["required", "optional"] = "required"
     preparation: Preparation | None = None
 
-    def usable(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
-        """The rows of `frame` that can be used, with their durations filled in.
+    def usable(self, frame: pd.DataFrame, skipped: SkipReport, *, known: pd.DataFrame) -> Usable:
+        """What can be used of the rows of `frame`.
 
         Raises:
             ValueError: an id occurs twice in a split; a language is unknown; a rate is refused; audio is bad and `on_bad`
@@ -130,33 +157,32 @@ class Corpus(Reader):
         refuse_duplicates(frame, place=("dataset", "language"), remedy=remedy)
         if self.text == "required":
             frame = skipped.drop(frame, frame["text"].str.strip() == "", EMPTY_TEXT)
-        frame = self._with_durations(frame, skipped)
-        if self.preparation is None:
-            frame = self._within_limits(frame, skipped)
+        frame, looks = self._with_durations(frame, skipped, known=known)
+        frame, texts = (frame, ()) if self.preparation else self._within_limits(frame, skipped)
         if self.max_train_hours is not None:
             train = frame[frame["split"] == "train"]
             if self.hours_seed is not None:
                 train = train.sample(frac=1, random_state=self.hours_seed)
             hours = train.groupby(["language", "dataset"])["duration_s"].cumsum() / 3600
             frame = skipped.drop(frame, frame.index.isin(hours.index[hours > self.max_train_hours]), BEYOND_HOURS)
-        return self._prepared(frame, skipped)
+        return Usable(self._prepared(frame, skipped), looks, texts)
 
-    def _within_limits(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
-        """The rows of a length that is trained on, and those of the other splits."""
+    def _within_limits(self, frame: pd.DataFrame, skipped: SkipReport) -> tuple[pd.DataFrame, Texts]:
+        """The rows of a length that is trained on, and those of the other splits; `Usable.texts`."""
         duration_s, filtered = frame["duration_s"], frame["split"].isin(FILTERED_SPLITS)
         at_limits = {AS_LONG: duration_s == self.max_duration_s, TOO_SHORT: duration_s <= self.min_duration_s}
-        if self.text == "required" and self.max_train_hours is None:  # which hours are taken is not known yet
-            unused = frame[at_limits[AS_LONG] | at_limits[TOO_SHORT]]
-            rows = unused[unused["split"] == "train"][["language", "dataset", "text"]]
-            skipped.texts += rows.itertuples(index=False, name=None)
+        counts = self.text == "required" and self.max_train_hours is None  # else the hours are not drawn yet
+        unused = frame[(at_limits[AS_LONG] | at_limits[TOO_SHORT]) & (frame["split"] == "train") & counts]
         for reason, mask in ({TOO_LONG: duration_s > self.max_duration_s} | at_limits).items():
-            frame = skipped.drop(frame, (filtered & mask)[frame.index], reason, by_audio=True)
-        return frame
+            frame = skipped.drop(frame, (filtered & mask)[frame.index], reason)
+        return frame, list(unused[["language", "dataset", "text"]].itertuples(index=False, name=None))
 
-    def _with_durations(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
-        """The rows whose audio can be used, with their durations filled in, by a look at all files."""
+    def _with_durations(
+        self, frame: pd.DataFrame, skipped: SkipReport, *, known: pd.DataFrame
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The rows whose audio can be used, with their durations filled in, and the looks at all files."""
         return with_durations(
-            frame, skipped, resample=self.resample, refuse_bad=self.on_bad == "error", decode=self.decode
+            frame, skipped, known=known, resample=self.resample, refuse_bad=self.on_bad == "error", decode=self.decode
         )
 
     def _prepared(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field, PositiveInt
 
 from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unknown_languages, some
-from mlsuperb.data.corpora.base import Codes, Reader
+from mlsuperb.data.corpora.base import Codes, Reader, Usable
 from mlsuperb.data.corpora.tables import chosen_columns, table_problems, to_numbers
 from mlsuperb.data.languages import extra_problems, language_problems, nearest
 from mlsuperb.data.skips import SkipReport
@@ -70,7 +70,7 @@ class TextCorpus(Reader):
             )
         return found
 
-    def usable(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
+    def usable(self, frame: pd.DataFrame, skipped: SkipReport, *, known: pd.DataFrame) -> Usable:
         if frame.empty:
             raise ValueError(
                 f"{' and '.join(map(str, self.sources()))}: no pair of sentences. Give files that have some."
@@ -91,7 +91,7 @@ class TextCorpus(Reader):
             raise ValueError(
                 f"nothing can be used of this corpus. Of what it has: {skipped}. Correct the text.* settings."
             )
-        return frame.reset_index(drop=True)
+        return Usable(frame.reset_index(drop=True))
 
 
 def _repetitions(frame: pd.DataFrame) -> dict[str, pd.Series]:
@@ -156,10 +156,10 @@ class PairTable(TextCorpus):
             for row in table.itertuples(index=False, name=None):
                 yield TextPair(**dict(zip(KNOWN, row, strict=True)), split=split)
 
-    def usable(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
+    def usable(self, frame: pd.DataFrame, skipped: SkipReport, *, known: pd.DataFrame) -> Usable:
         if self.keep_quality is not None:
             frame = skipped.drop(frame, (frame["quality"] == 0) & (frame["split"] == "train"), OTHER_QUALITY)
-        return super().usable(frame, skipped)
+        return super().usable(frame, skipped, known=known)
 
     def _kept(self, path: Path, labels: pd.Series, *, split: str) -> pd.Series:
         """Whether each label is to be kept.

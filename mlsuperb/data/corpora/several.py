@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -12,9 +12,8 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from mlsuperb.data.corpora.base import Codes, Corpus
+from mlsuperb.data.corpora.base import Codes, Corpus, Usable
 from mlsuperb.data.languages import extra_problems
-from mlsuperb.data.manifest import each_record, to_frame
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
 
@@ -90,39 +89,33 @@ class Several(Corpus):
         return [path for _, part in self._parts() for path in part.sources()]
 
     def rows(self, skipped: SkipReport) -> Iterator[Utterance]:
-        """The rows that the parts find usable: durations are filled in already."""
-        frames = {name: self._frame(name, part, skipped) for name, part in self._parts()}
-        ids = pd.concat([frame["id"].drop_duplicates() for frame in frames.values()])
+        for _, part in self._parts():
+            yield from part.rows(skipped)
+
+    def read(self, skipped: SkipReport, *, known: pd.DataFrame, splits: Collection[str] | None = None) -> Usable:
+        found: dict[str, Usable] = {}
+        for name, part in self._parts():
+            own = SkipReport()
+            chosen = [set(one) for one in ((self.splits or {}).get(name), splits) if one is not None]
+            if self.preparation is not None:
+                part = replace(part, max_duration_s=math.inf, min_duration_s=0.0)
+            with _errors_named(name):
+                found[name] = part.read(own, known=known, splits=set.intersection(*chosen) if chosen else None)
+            skipped.include(own, part=name)
+        ids = pd.concat([one.manifest["id"].drop_duplicates() for one in found.values()])
         shared = set(ids[ids.duplicated()])
-        for name, frame in frames.items():
-            frame["id"] = frame["id"].mask(frame["id"].isin(shared), f"{name}/" + frame["id"])
-            yield from each_record(frame, Utterance)
-
-    def usable(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
-        """The rows of `frame` that the restrictions of the whole let through.
-
-        Raises:
-            ValueError: nothing is left of something that was asked for by name.
-        """
-        return self._prepared(self._restricted(frame), skipped)
+        frames = []
+        for name, one in found.items():
+            given = one.manifest["id"]
+            frames.append(one.manifest.assign(id=given.mask(given.isin(shared), f"{name}/" + given)))
+        frame = self._prepared(self._restricted(pd.concat(frames, ignore_index=True)), skipped)
+        looks = pd.concat([one.looks for one in found.values()])
+        texts = [text for one in found.values() for text in one.texts if self.wants(*text[:2])]
+        return Usable(frame, looks[~looks.index.duplicated()], texts)
 
     def _parts(self) -> list[tuple[str, Corpus]]:
         """By name: the order in a configuration does not count for a run's identity."""
         return sorted(self.corpora.items())
-
-    def _frame(self, name: str, part: Corpus, skipped: SkipReport) -> pd.DataFrame:
-        """The usable rows of a part, of the splits that are taken; what it skipped is added to `skipped`."""
-        own = SkipReport()
-        if self.preparation is not None:
-            part = replace(part, max_duration_s=math.inf, min_duration_s=0.0)
-        with _errors_named(name):
-            frame = to_frame(part.rows(own))
-            if self.splits and name in self.splits:
-                frame = frame[frame["split"].isin(self.splits[name])]
-            frame = part.usable(frame, own)
-        own.texts = [text for text in own.texts if self.wants(*text[:2])]
-        skipped.include(own, part=name)
-        return frame
 
 
 def _setting(part: Corpus | Mapping[str, Any], name: str) -> Any:

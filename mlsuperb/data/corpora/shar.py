@@ -24,6 +24,7 @@ from mlsuperb.data.arrow import text_array
 from mlsuperb.data.audio_file import DAMAGED_SHARD, MEMBER
 from mlsuperb.data.checks import MISSING_AUDIO, some
 from mlsuperb.data.corpora.base import Corpus, folder_problems
+from mlsuperb.data.looks import NO_LOOKS
 from mlsuperb.data.manifest import SPLITS, each_record
 from mlsuperb.data.shards import ABOUT_FILE, is_folder_of_shards, read_cuts, read_index
 from mlsuperb.data.skips import SkipReport
@@ -64,14 +65,12 @@ class Shar(Corpus):
             yield from ((split, path) for path in sorted(Path(root, split).glob("cuts*.jsonl*")))
 
     def sources(self) -> list[Path]:
-        """The folders, whose times change with the files in them, and the files of cuts and of the index, which may change in
-        place."""
+        """The folders, whose times change with the files in them, and the files of cuts, of audio and of the index, which may
+        change in place."""
         named = [Path(self.root, name) for name in (ABOUT_FILE, "index", *SPLITS)]
-        return [
-            *named,
-            *(path for _, path in self._cuts(self.root)),
-            *sorted(Path(self.root, "index").glob("*.parquet")),
-        ]
+        archives = [path for split in SPLITS for path in sorted(Path(self.root, split).glob("recording*.tar"))]
+        index = sorted(Path(self.root, "index").glob("*.parquet"))
+        return [*named, *(path for _, path in self._cuts(self.root)), *archives, *index]
 
     def rows(self, skipped: SkipReport) -> Iterator[Utterance]:
         if not is_folder_of_shards(Path(self.root)):
@@ -80,8 +79,10 @@ class Shar(Corpus):
             return
         yield from each_record(read_index(Path(self.root)), Utterance)
 
-    def _with_durations(self, frame: pd.DataFrame, skipped: SkipReport) -> pd.DataFrame:
-        """The rows with audio, as they are.
+    def _with_durations(
+        self, frame: pd.DataFrame, skipped: SkipReport, *, known: pd.DataFrame
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The rows with audio, as they are, without a look at it.
 
         Raises:
             ValueError: an archive is missing or cut short, or a cut has no audio and `on_bad` is `error`.
@@ -101,4 +102,4 @@ class Shar(Corpus):
             if length < end:
                 what = "is missing" if length < 0 else f"has {length:,} bytes, but at least {end:,} belong to it"
                 raise ValueError(f"{archive} {what}. {DAMAGED_SHARD}")
-        return frame
+        return frame, NO_LOOKS

@@ -27,7 +27,7 @@ def show(found: Leaderboard, console: Console) -> None:
         tell(console, *(f"  {line}" for line in lines))
 
 
-def tomarkdown(found: Leaderboard) -> str:
+def to_markdown(found: Leaderboard) -> str:
     """GitHub's tables; our rows are bold."""
     parts = [f"# {markdown(found.title)}", *map(markdown, found.about)]
     for block in found.blocks:
@@ -84,7 +84,7 @@ def _is_command(text: str) -> bool:
 
 
 FORMATS: Mapping[str, Callable[[Leaderboard], str]] = {
-    "md": tomarkdown,
+    "md": to_markdown,
     "csv": to_csv,
     "latex": to_latex,
     "html": to_html,

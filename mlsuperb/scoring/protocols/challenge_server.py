@@ -36,9 +36,7 @@ class ChallengeServer(Challenge):
 
         predicted, _, text = one.hypothesis.partition(" ")
         reference = reference_of(one, known.tokens)
-        if (
-            one.split == DIALECT_SPLIT
-        ):  # as the data have it, with the language in front and every white-space character
+        if one.split == DIALECT_SPLIT:  # as it stands in the data, with the language in front
             reference = f"[{language}]{'' if reference != one.reference else ' '}{reference}".strip()
         else:
             reference = " ".join(reference.split())
