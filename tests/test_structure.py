@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "analysis": {"benchmark", "config", "data", "layers", "pretraining", "runs", "runtime", "scoring", "units", "upstreams"},
     "export": {"adaptation", "benchmark", "config", "pretraining", "runs", "runtime", "scoring", "upstreams"},
 }  # fmt: skip
-DOORS = {"run", "__main__", "commands", "__init__"}  # may import everything
+DOORS = {"run", "__main__", "commands", "api", "__init__"}  # may import everything
 HYDRA = {"run", "config.compose", "commands.sweep"}
 
 

@@ -23,8 +23,9 @@ from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
 from mlsuperb.runs.places import audio_without_place, roots_of, without_places
 from mlsuperb.runs.result import Result
 from mlsuperb.runs.store import CONFIG_FILE, EVALUATIONS, RESULT_FILE, STATUS_FILE, find, read, validated
-from mlsuperb.runtime.files import load_strict_json, made, replaced, strict_json, whole_folder
+from mlsuperb.runtime.files import made, replaced, whole_folder
 from mlsuperb.runtime.lines import read_objects
+from mlsuperb.runtime.records import load_strict_json, strict_json
 
 MANIFEST, KIND, VERSION = "manifest.json", "mlsuperb results", 1
 TRAINING = "training.json"
