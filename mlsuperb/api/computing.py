@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from mlsuperb.api.models import Layers, Posteriors
+from mlsuperb.api.records import Layers, Posteriors
 from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.data.audio_file import AudioError, audio_info
 from mlsuperb.data.dataset import Speech, SpeechDataset

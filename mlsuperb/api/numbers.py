@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mlsuperb.scoring.result import BenchmarkResult
+    from mlsuperb.types import Hypothesis
 
 _SPLIT = "test"  # of what is no part of a run
 
@@ -75,14 +76,9 @@ def score(
     references: Sequence[str],
     hypotheses: Sequence[str],
     languages: Sequence[str],
-    *,
-    predicted_languages: Sequence[str | None] | None = None,
-    datasets: Sequence[str] | None = None,
-    protocols: Sequence[str] | None = None,
-    task: str | None = None,
-    normaliser: str = "v1",
-    units: str = "char",
-) -> dict[str, Any]:
+    *, predicted_languages: Sequence[str | None] | None = None, datasets: Sequence[str] | None = None,
+    protocols: Sequence[str] | None = None, task: str | None = None, normaliser: str = "v1", units: str = "char",
+) -> dict[str, Any]:  # fmt: skip
     """Score texts, as `mlsuperb score` does; no run and no torch are needed.
 
     Args:
@@ -103,25 +99,32 @@ def score(
     Raises:
         ValueError: the lists have other lengths, something in them is no text, or a name is unknown.
     """
-    from mlsuperb import tasks
-    from mlsuperb.commands.score import infer_task, overruled
-    from mlsuperb.runs.hypotheses import hypothesis_of_others
-    from mlsuperb.scoring.score import Scoring
+    rows: dict[str, Sequence[Any]] = {"reference": references, "hypothesis": hypotheses, "language": languages}
+    rows |= {} if predicted_languages is None else {"predicted_language": predicted_languages}
+    rows |= {} if datasets is None else {"dataset": datasets}
+    return _scores(_hypotheses(rows), protocols, {"task": task, "normaliser": normaliser, "units": units})
 
-    columns: dict[str, Sequence[Any]] = {"reference": references, "hypothesis": hypotheses, "language": languages}
-    columns |= {} if predicted_languages is None else {"predicted_language": predicted_languages}
-    columns |= {} if datasets is None else {"dataset": datasets}
+
+def _hypotheses(columns: Mapping[str, Sequence[Any]]) -> list[Hypothesis]:
+    from mlsuperb.runs.hypotheses import hypothesis_of_others
+
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{number} of {name}" for name, number in lengths.items())
         raise ValueError(f"the lists do not have the same length: {told}")
     rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
-    ones = [hypothesis_of_others({"id": str(at), **row}, place=f"utterance {at}") for at, row in enumerate(rows)]
-    if task is not None and task not in tasks.names():
-        raise ValueError(f"there is no task {task!r}; known: {', '.join(tasks.names())}")
-    asked = {"task": task, "normaliser": normaliser, "units": units}
-    facts = overruled(infer_task(ones), asked)
-    found = Scoring(**({} if protocols is None else {"protocols": list(protocols)})).score(ones, facts)
+    return [hypothesis_of_others({"id": str(at), **row}, place=f"utterance {at}") for at, row in enumerate(rows)]
+
+
+def _scores(ones: Sequence[Hypothesis], protocols: Sequence[str] | None, asked: Mapping[str, Any]) -> dict[str, Any]:
+    from mlsuperb import tasks
+    from mlsuperb.commands.score import infer_task, overruled
+    from mlsuperb.scoring.score import Scoring
+
+    if asked["task"] is not None and asked["task"] not in tasks.names():
+        raise ValueError(f"there is no task {asked['task']!r}; known: {', '.join(tasks.names())}")
+    scoring = Scoring(**({} if protocols is None else {"protocols": list(protocols)}))
+    found = scoring.score(ones, overruled(infer_task(ones), asked))
     return {
         name: {
             "metrics": {metric: one.value for metric, one in section.metrics[_SPLIT].items()},

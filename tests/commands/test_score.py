@@ -152,6 +152,6 @@ def test_what_is_wrong_in_the_output_of_another_program_is_named(tmp_path, chang
         command.main([str(others(tmp_path / "theirs.jsonl", row | change))])
     del row["language"]
     with pytest.raises(
-        ValueError, match="line 1: missing language; a hypothesis has the fields id, language, reference, hypothesis$"
+        ValueError, match=r"line 1: missing language; .* the fields id, language, reference, hypothesis$"
     ):
         command.main([str(others(tmp_path / "theirs.jsonl", row))])
