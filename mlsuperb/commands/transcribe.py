@@ -15,14 +15,14 @@ from mlsuperb.types import Hypothesis
 
 
 def transcribe(
-    run: Path,
+    run: Path | str,
     files: Sequence[Path],
     *,
     device: str = "auto",
     language: str | None = None,
     on_bad: Callable[[str], None] | None = None,
 ) -> list[Hypothesis]:
-    """Decode whole files with the model of a run folder.
+    """Decode whole files with the model of a run folder, or of a run on the Hugging Face hub by its id.
 
     Args:
         language: ISO 639-3 code of what is written, for a model that is told it (job=translation).
@@ -34,10 +34,12 @@ def transcribe(
     """
     from mlsuperb.config.build import job_of
     from mlsuperb.runs.decoding import Transcriber, transcribe_files
+    from mlsuperb.runs.hub import run_folder
     from mlsuperb.runs.store import config_to_build
 
     def load() -> Transcriber:
-        transcriber = job_of(config_to_build(run)).load(run, device=device)
+        folder = run_folder(run)
+        transcriber = job_of(config_to_build(folder)).load(folder, device=device)
         if language is not None:
             transcriber.write_in(language)
         return transcriber
@@ -48,7 +50,9 @@ def transcribe(
 def main(arguments: Sequence[str]) -> None:
     """Transcribe what can be read, then name what cannot (exit status 1)."""
     parser = argparse.ArgumentParser(prog="mlsuperb transcribe", description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
+    parser.add_argument(
+        "run", help="folder of a trained run, e.g. exp/demo-1a2b3c4d, or a run on the hub: OWNER/NAME[@REVISION]"
+    )
     parser.add_argument("files", type=Path, nargs="+", help="audio files, any format and rate that libsndfile reads")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     parser.add_argument("--json", action="store_true", help="one JSON object per file instead of columns")

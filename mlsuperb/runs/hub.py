@@ -51,12 +51,11 @@ def results_folder(name: str | Path, run: Path) -> Path:
 
 
 def _download(repo: str, revision: str | None) -> Path:
-    import httpx
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(PATTERNS)))
-    except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
+    except (OSError, ValueError) as error:
         at = f" at {revision}" if revision else ""
         raise ValueError(
             f"there is no folder {repo}, and no run{at} by this id can be had from the hub: {one_line(error)[:200]}. Without a "
