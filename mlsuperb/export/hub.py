@@ -31,8 +31,6 @@ from mlsuperb.runtime.files import write_atomic, write_json
 from mlsuperb.runtime.records import json_object
 from mlsuperb.runtime.tensor_files import save_tensors
 from mlsuperb.scoring.result import BenchmarkResult
-from mlsuperb.training.loop import MODEL_FILE
-from mlsuperb.training.progress import PROGRESS_FILE
 from mlsuperb.types import SAMPLE_RATE_HZ
 from mlsuperb.upstreams.adapter import PEFT_FOLDER, WEIGHTS_FILE
 from mlsuperb.upstreams.huggingface import RUN_FOLDER
@@ -113,9 +111,9 @@ def _copy_run(run: Path, folder: Path, config: Mapping[str, Any]) -> None:
     """Settings, tokens, weights and results."""
     written = without_places(config)
     write_atomic(folder / CONFIG_FILE, [yaml.safe_dump(written, allow_unicode=True, sort_keys=False)])
-    for name in (build.TOKENS_FILE, MODEL_FILE):
+    for name in (build.TOKENS_FILE, build.MODEL_FILE):
         shutil.copyfile(run / name, folder / name)
-    names = (RESULT_FILE, PROGRESS_FILE, f"{build.UPSTREAM}.json", f"{build.TOKENS}.json")
+    names = (RESULT_FILE, build.PROGRESS_FILE, f"{build.UPSTREAM}.json", f"{build.TOKENS}.json")
     for name in names:
         if (run / name).is_file():  # earlier runs have no tokens.json
             write_json(folder / name, without_places(json_object(run / name, remedy=_RESTORE)))
