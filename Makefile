@@ -4,7 +4,7 @@ CONSTRAINTS ?= -c constraints.txt
 EXTRAS ?= synthetic,dev
 BIN := .venv/bin
 
-.PHONY: demo check-recipes attack test test-browser lint format parity constraints clean
+.PHONY: demo check-recipes attack test test-browser docs lint format parity constraints clean
 
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -29,6 +29,10 @@ test-browser: .venv/.ready  ## open reports in the system's Chromium; screenshot
 	  $(BIN)/pip install --quiet $(CONSTRAINTS) -e '.[$(EXTRAS),browser]' && $(BIN)/python -m pytest tests/browser -rs; \
 	else echo "test-browser skipped: no Chromium here (Debian: apt install chromium)"; fi
 
+docs: .venv/.ready  ## the documentation site, in site/; links are checked, nothing is fetched when it is read
+	$(BIN)/pip install --quiet $(CONSTRAINTS) -e '.[$(EXTRAS),docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 lint: .venv/.ready  ## style, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,9 +54,9 @@ parity: .venv-espnet/.ready  ## compare heads, decoding, imported models and lea
 
 constraints:  ## write constraints.txt anew from the newest releases that pyproject.toml allows
 	$(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/pip install --quiet -e '.[$(EXTRAS)]'
+	.venv-constraints/bin/pip install --quiet -e '.[$(EXTRAS),docs]'
 	.venv-constraints/bin/pip freeze --exclude-editable | sed -e 's/$$/ ; python_version >= "3.11"/' -e '1i # Written by `make constraints`: what `make demo` and `make test` install.' > constraints.txt
 	rm -rf .venv-constraints
 
 clean:  ## remove environments, runs and caches
-	rm -rf .venv .venv-espnet .venv-constraints exp build dist .screenshots .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv-espnet .venv-constraints exp build dist site .screenshots .pytest_cache .ruff_cache .mypy_cache

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlsuperb.commands.errors import end, for_user, prepare_terminal
 from mlsuperb.config.options import answer, conf_dir
+from mlsuperb.runtime.ending import ended_by
 
 
 def main(cfg: Any) -> None:
@@ -17,8 +18,8 @@ def main(cfg: Any) -> None:
     prepare_terminal()  # a launcher may have started this process
     try:
         return run_experiment(plain(cfg))
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted: give the same command again, it goes on from the last checkpoint")
+    except KeyboardInterrupt as ended:
+        ended_by(ended, "interrupted: give the same command again, it goes on from the last checkpoint")
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         message = for_user(error)
         if message is None:

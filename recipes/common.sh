@@ -23,6 +23,7 @@ COMMON_FLAGS="Common flags:
   --config-dir DIR      your own YAML files
   --out DIR             where runs go (exp)
   --stage N --stop-stage N
+  --ngpu N --nj N       as in ESPnet: 0 is the CPU, several GPUs take a run each; worker processes that load audio
   --dry-run             print the commands, run nothing
   --GROUP VALUE, --GROUP.SETTING VALUE, setting=value    anything else that mlsuperb.run takes
 Given again, finished runs are shown and interrupted ones carried on."
@@ -156,7 +157,26 @@ take() {
         stage) first_stage=$2 ;;
         stop-stage) last_stage=$2 ;;
         config-dir) config_dir=(--config-dir "$2") ;;
+        stop_stage | data_root | config_dir) unset "given[$1]" && take "${1//_/-}" "$2" ;; # ESPnet's spelling
+        nj) alias_of "--nj $2" "loading.num_workers=$2" ;;
+        ngpu) of_gpus "$2" ;;
         *) if [[ -v option[$1] ]]; then option[$1]=$2; else word "$1=$2"; fi ;;
+    esac
+}
+
+# A flag of ESPnet's recipes, as the settings that it stands for here.
+alias_of() {
+    local setting
+    printf '%s: %s\n' "$1" "${*:2}" >&2
+    for setting in "${@:2}"; do word "$setting"; done
+}
+
+of_gpus() {
+    case $1 in
+        0) alias_of "--ngpu 0" trainer.device=cpu ;;
+        1) alias_of "--ngpu 1" trainer.device=cuda ;;
+        [2-9] | [1-9][0-9]) alias_of "--ngpu $1" hydra/launcher=local "hydra.launcher.n_jobs=$1" ;; # so many runs at a time
+        *) die "--ngpu $1: give a number; one run on several GPUs is torchrun's (docs/scaling.md)" ;;
     esac
 }
 

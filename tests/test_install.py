@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -98,6 +99,17 @@ def test_the_wheel_holds_every_yaml_the_licence_and_nothing_else(wheel: Path) ->
     assert "mlsuperb/models/mhubert_tiny/model.safetensors" in models
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"mlsuperb"}, "one package, no stray folder"
+
+
+def test_the_index_page_has_links_that_lead_somewhere(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    text = archive.read(metadata).decode()
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert len(links) >= 15
+    assert all(link.startswith("https://") for link in links), links
+    assert "https://github.com/mlsuperb/mlsuperb/blob/main/docs/benchmark.md" in links
+    assert "Project-URL: Documentation, https://" in text
 
 
 def test_a_wheel_runs_from_an_empty_folder(unpacked: Path, tmp_path: Path) -> None:

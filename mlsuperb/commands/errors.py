@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from mlsuperb.runtime.ending import status_of
 from mlsuperb.runtime.messages import printable
 
-INTERRUPTED, PIPE_CLOSED = 130, 141  # exit statuses, as shells give them: 128 + the signal
+PIPE_CLOSED = 141  # exit status, as shells give it: 128 + the signal
 
 
 def _check_interpreter() -> None:
@@ -33,8 +34,8 @@ def end(call: Callable[[], str | int | None]) -> NoReturn:
         except SystemExit as asked:
             status = asked.code
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        status = INTERRUPTED
+    except KeyboardInterrupt as ended:
+        status = status_of(ended)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
         status = PIPE_CLOSED

@@ -119,7 +119,8 @@ def _node_problems(path: str, node: Mapping[str, Any], runtime: Collection[str])
         if key in runtime:
             yield f"{path}.{key} is known from the other parts; remove it"
         elif key not in parameters:
-            yield f"nothing reads the setting '{path}.{key}'{_hint(key, parameters, path)}; remove it"
+            hint = f"{_hint(key, parameters, path)}; remove it (~{path}.{key}, where an experiment gives it)"
+            yield f"nothing reads the setting '{path}.{key}'{hint}"
         elif nested := _nested(f"{path}.{key}", value):
             for place, inner in nested.items():
                 for found in _node_problems(place, inner, ()):

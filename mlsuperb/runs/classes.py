@@ -8,6 +8,7 @@ brought it: on the command line of `mlsuperb run`, or in the YAML files of a `--
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -102,6 +103,10 @@ def class_named(name: Any) -> Any:
             f"{name!r} is no part of mlsuperb, and the user has not given it (on the command line of mlsuperb run, or in a YAML "
             "file of --config-dir)"
         )
+    if (
+        name not in _offered() and "" not in sys.path
+    ):  # a console script does not look in the current folder; python -m does
+        sys.path.append("")
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:

@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mlsuperb.runtime.ending import take_sigterm
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -86,9 +88,7 @@ def joined() -> Iterator[None]:
     """Inside, the processes that were started together are one job. If one fails, all end, and the one that was first
     raises what went wrong; the others leave without a word. Told to end (SIGTERM), they end as after Ctrl-C."""
     global _group
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # submitit has a handler of its own
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    take_sigterm()
     _ask_slurm()
     if launched() == 1:
         yield

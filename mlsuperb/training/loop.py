@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tqdm.auto import tqdm
 
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, prepare_process
+from mlsuperb.runtime.ending import finished_first, saved_if_ended
 from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.runtime.variables import take_out_accelerates
 from mlsuperb.training.checkpoint import (
@@ -134,7 +136,9 @@ class Loop:
             if progress.iteration == (progress.epoch + 1) * settings.iterations_per_epoch:
                 self._end_epoch(bar)
             else:
-                amount = self._update(stream, bar)
+                # several ranks are told to end at different iterations, where they cannot save together
+                with finished_first(self._checkpoint) if ranks.world() == 1 else nullcontext():
+                    amount = self._update(stream, bar)
                 if estimate.is_warm:
                     progress.timed_audio_s += amount
                     progress.timed_s += time.perf_counter() - started
@@ -232,7 +236,7 @@ class Loop:
         self._read()
         bar.set_description("validate")
         self.model.eval()
-        with whole(self.model):
+        with whole(self.model), saved_if_ended(self._checkpoint) if ranks.world() == 1 else nullcontext():
             figures = self.validate()
         self.model.train()
         bar.set_description("train")
@@ -245,13 +249,8 @@ class Loop:
         self._keep(epoch)
         self.accelerator.log({f"valid/{k.removeprefix('valid_')}": v for k, v in figures.items()}, progress.iteration)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in progress.history[-1].items() if name != "epoch")
-        log.info(
-            "epoch %d/%d: %s%s",
-            epoch,
-            settings.max_epochs,
-            shown,
-            "  (best)" if progress.ranked(settings.select_by)[0] == epoch else "",
-        )
+        best = "  (best)" if progress.ranked(settings.select_by)[0] == epoch else ""
+        log.info("epoch %d/%d: %s%s", epoch, settings.max_epochs, shown, best)
         self._tell()
 
     def _keep(self, epoch: int) -> None:

@@ -50,6 +50,8 @@ FLAGS = [  # several in one call, for speed
     ),
     ("--lr-sweep --size 10min", f"{LR_SWEEP} data=ml_superb_10min"),
     ("--lr-sweep 3e-3,1e-4 --launcher slurm", "trainer.optimizer.lr=3e-3,1e-4 hydra/launcher=slurm"),
+    ("--ngpu 0 --nj 3 --data_root there --stop_stage 2", "trainer.device=cpu loading.num_workers=3 data.root=there"),  # ESPnet's
+    ("--ngpu 4", "hydra/launcher=local hydra.launcher.n_jobs=4"),
     ("--lr-sweep head=linear --data.pairs [[deu,mls]]", f"{LR_SWEEP} head=linear 'data.pairs=[[deu,mls]]'"),
 ]  # fmt: skip
 
@@ -101,6 +103,7 @@ def test_stages_choose_what_is_done() -> None:
         (["--seeds", "0,1,"], "--seeds 0,1,: give whole numbers"),
         (["--lr-sweep", "1e-2,big"], "--lr-sweep 1e-2,big: give numbers"),
         (["-x"], "there is no flag -x"),
+        (["--ngpu", "all"], "--ngpu all: give a number"),
         (["hubert_base"], "'hubert_base' is neither a flag nor setting=value"),
     ],
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -18,9 +20,10 @@ from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from mlsuperb.runtime.ending import Terminated, status_of, take_sigterm
 from mlsuperb.training import checkpoint as checkpoint_module
 from mlsuperb.training.loop import MODEL_FILE
-from mlsuperb.training.progress import Progress
+from mlsuperb.training.progress import PROGRESS_FILE, Progress
 from mlsuperb.training.schedules import LinearDecay, OneCycle
 from mlsuperb.training.trainable import Trainable
 from mlsuperb.training.trainer import Trainer
@@ -132,6 +135,61 @@ def test_killed_in_a_validation(tmp_path: Path) -> None:
     _, progress = fit(tmp_path / "killed", validate=lambda: {"valid_loss": 1.0})
     assert progress.epoch == 4
     assert progress.best == [1, 2], "a tie goes to the earlier epoch"
+
+
+@pytest.mark.parametrize(("told", "by"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_told_to_end_the_update_is_completed_and_saved(told: int, by: type[BaseException], tmp_path: Path) -> None:
+    """No checkpoint was due: without it the training would begin anew."""
+    rare = toy_trainer(checkpoint_every=1000)
+    whole, whole_progress = fit(tmp_path / "whole", rare)
+
+    def told_stream(start: int) -> Iterator[Batch]:
+        for number, batch in enumerate(stream(start)):
+            if number == 2:  # the first iteration of the second update
+                os.kill(os.getpid(), told)
+            yield batch
+
+    before = signal.getsignal(told)
+    take_sigterm()
+    try:
+        with pytest.raises(by) as ended:
+            fit(tmp_path / "told", rare, batches=told_stream)
+        assert type(ended.value) is by
+        assert status_of(ended.value) == 128 + told
+        assert [path.name for path in (tmp_path / "told/checkpoints").iterdir()] == ["00000004-0000"]
+        resumed, progress = fit(tmp_path / "told", rare)
+    finally:
+        signal.signal(told, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert torch.equal(whole.linear.weight, resumed.linear.weight)
+    assert whole_progress.history == progress.history
+
+
+def test_told_twice_it_ends_at_once(tmp_path: Path) -> None:
+    def told_stream(start: int) -> Iterator[Batch]:
+        for number, batch in enumerate(stream(start)):
+            if number == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+            yield batch
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, toy_trainer(checkpoint_every=1000), batches=told_stream)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_told_to_end_in_a_validation_what_was_trained_is_saved(tmp_path: Path) -> None:
+    rare = toy_trainer(checkpoint_every=1000)
+    whole, _ = fit(tmp_path / "whole", rare)
+
+    def told() -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "told", rare, validate=told)
+    resumed, _ = fit(tmp_path / "told", rare)
+    assert torch.equal(whole.linear.weight, resumed.linear.weight)
+    assert json.loads((tmp_path / "told" / PROGRESS_FILE).read_text())["num_utterances"] == 24 * 6
 
 
 def test_killed_while_the_checkpoint_of_an_epochs_end_replaces_one_of_the_same_iteration(

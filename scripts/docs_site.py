@@ -1,0 +1,145 @@
+"""Hooks of mkdocs (mkdocs.yml): pages that are written elsewhere, reference pages from YAML files and `--help`, links.
+
+A page of the site and the same file on a repository's page both have working links: a link to a file that is no page of the
+site leads to the repository.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import os
+import posixpath
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+# Documents outside docs/ that are pages of the site.
+ELSEWHERE = {
+    "data/README.md": "data.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
+    "README.md": "index.md",
+}
+# What a browser would fetch from another place while it shows a page.
+FETCHED = re.compile(
+    r"""<(?:script|img|iframe|audio|link rel="?(?:stylesheet|preload|icon))[^>]*(?:src|href)=["']?(https?:)?//"""
+)
+LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are not in docs/."""
+    pages = {
+        page: (ROOT / source).read_text(encoding="utf-8") for source, page in ELSEWHERE.items() if page != "index.md"
+    }
+    for page, text in {**pages, **reference()}.items():
+        files.append(File.generated(config, page, content=text))
+    for path in [*ROOT.glob("docs/*.yaml"), *ROOT.glob("docs/results/*")]:  # material of the pages, no part of the site
+        if file := files.get_file_from_path(path.relative_to(ROOT / "docs").as_posix()):
+            files.remove(file)
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Turn links between files of the repository into links between pages of the site, or to the repository."""
+    here = page.file.src_uri
+    source = next((path for path, place in ELSEWHERE.items() if place == here and here != "index.md"), f"docs/{here}")
+
+    def led(match: re.Match[str]) -> str:
+        target = match[2]
+        if re.match(r"\w+:", target):
+            return match[0]
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+        place = ELSEWHERE.get(path, path.removeprefix("docs/"))
+        if files.get_file_from_path(place):
+            led_to = posixpath.relpath(place, posixpath.dirname(here) or ".")
+        else:
+            kind = "tree" if (ROOT / path).is_dir() else "blob"
+            led_to = f"{config.repo_url}/{kind}/main/{path}"
+        return f"{match[1]}{led_to}{match[3] or ''}{match[4]}"
+
+    pieces, end = [], 0
+    for fence in [*FENCE.finditer(markdown), None]:
+        pieces.append(LINK.sub(led, markdown[end : fence.start() if fence else None]))
+        if fence:
+            pieces.append(fence[0])
+            end = fence.end()
+    return "".join(pieces)
+
+
+def on_post_build(config: Any) -> None:
+    """Refuse pages that need a network."""
+    pages = Path(config.site_dir).rglob("*.html")
+    if bad := [str(page) for page in pages if FETCHED.search(page.read_text(encoding="utf-8"))]:
+        raise PluginError(f"these pages fetch something from elsewhere: {', '.join(bad)}")
+
+
+@cache
+def reference() -> dict[str, str]:
+    """The generated pages: path in the site -> markdown."""
+    return {
+        "reference/commands.md": "\n\n".join(_commands()),
+        "reference/experiments.md": "\n\n".join(_yaml_files("Experiments", ["exp"], level=2)),
+        "reference/settings.md": "\n\n".join(_yaml_files("Settings", _groups(), level=3)),
+    }
+
+
+def _commands() -> Iterator[str]:
+    from mlsuperb.__main__ import COMMANDS
+
+    os.environ["COLUMNS"] = "110"
+    yield "# Commands\n\nWhat `mlsuperb COMMAND --help` prints."
+    for title, commands in COMMANDS.items():
+        yield f"## {title}"
+        for name, line in commands.items():
+            yield f"### {name}\n\n{line[:1].upper()}{line[1:]}.\n\n```text\n{_help(name).strip()}\n```"
+
+
+def _help(name: str) -> str:
+    if name == "run":
+        from mlsuperb.config.options import help_text
+
+        return help_text([])
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        import_module(f"mlsuperb.commands.{name}").main(["--help"])
+    return printed.getvalue()
+
+
+def _groups() -> list[str]:
+    from mlsuperb.config.options import conf_dir, groups_in
+
+    return [group for group in groups_in([conf_dir()]) if group != "exp"]
+
+
+def _yaml_files(title: str, groups: list[str], *, level: int) -> Iterator[str]:
+    """The head comment and the settings of every option."""
+    yield f"# {title}"
+    folder = ROOT / "conf"
+    for group in groups:
+        if level > 2:
+            yield f"## {group}="
+        for path in sorted((folder / group).rglob("*.yaml")):
+            name = path.relative_to(folder / group).with_suffix("").as_posix()
+            content = path.read_text(encoding="utf-8")
+            head = list(itertools.takewhile(lambda line: line.startswith("#"), content.splitlines()))
+            text, shell = [], []
+            for line in head:
+                if line != "# @package _global_":
+                    (shell if line.startswith("#   ") else text).append(line.removeprefix("#").strip())
+            yield f"{'#' * level} {name}\n\n{' '.join(text)}"
+            if shell:
+                yield "```bash\n" + "\n".join(shell) + "\n```"
+            yield "```yaml\n" + "\n".join(content.splitlines()[len(head) :]) + "\n```"
