@@ -19,7 +19,7 @@ COMMANDS = {
         "transcribe": "transcribe audio files and identify their language",
         "evaluate": "decode and score other data",
         "score": "score hypotheses again, without torch",
-        "export": "write the upstream, a challenge submission, a model card or a fairseq checkpoint",
+        "export": "write a hub folder, the upstream, a submission, a card or a fairseq checkpoint",
         "adapters": "list LoRA adapters, merge them into their base, or use one unmerged",
         "import_espnet": "turn a model trained with ESPnet into a run",
         "import_fairseq": "turn a HuBERT pre-trained with fairseq into a checkpoint of transformers",
