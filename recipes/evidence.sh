@@ -37,7 +37,7 @@ sized() {
 # A sweep of a part, if that part was asked for.
 part() {
     if [[ ,${option[parts]}, != *,"$1",* ]]; then return; fi
-    part_of[$1]+=" ${#run_starts[@]}"
+    part_of[$1]+=" ${#starts[@]}"
     experiment "${@:2}"
 }
 
@@ -65,15 +65,19 @@ part tracks "$frozen" task=asr,lid "upstream=$beside"
 if [[ -n ${option[mono-root]} ]]; then
     whole=("${data_words[@]}")
     data_words=("${data_words[0]}" "$(path_word data.root "${option[mono-root]}")")
-    part mono "$frozen" task=asr "upstream=$beside"
-    part mono "$frozen" task=asr "${main[@]}"
+    # shellcheck disable=SC2016  # Hydra fills these in
+    name='run_name=evidence-mono-${upstream.name}-s${seed}'
+    part mono "$frozen" task=asr "$name" "upstream=$beside"
+    part mono "$frozen" task=asr "$name" "${main[@]}"
     data_words=("${whole[@]}")
 fi
 part layers "$frozen" featurizer=one_layer "featurizer.layer=range(${option[num-layers]})" "${main[@]}"
 part adaptations +exp=evidence/adapted adaptation=frozen,full,partial_bottom,partial_middle,partial_top,houlsby,lora,qlora "${main[@]}"
 : "${languages:=deu,eng,fas,fra,rus,spa,twi,ukr,wol}"
 all=(${language_words[@]+"${language_words[@]}"}) language_words=("data.languages=$(lists "$languages")")
-part transfer "$frozen" task=asr trainer.iterations_per_epoch=100 "${main[@]}"
+# shellcheck disable=SC2016
+name='run_name=evidence-transfer-${upstream.name}-${data.languages.0}-s${seed}'
+part transfer "$frozen" task=asr "$name" trainer.iterations_per_epoch=100 "${main[@]}"
 language_words=("${all[@]}")
 
 if stage 1; then check_data; fi
