@@ -54,7 +54,7 @@ parity: .venv-espnet/.ready  ## compare heads, decoding, imported models and lea
 
 constraints:  ## write constraints.txt anew from the newest releases that pyproject.toml allows
 	$(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/pip install --quiet -e '.[$(EXTRAS),docs]'
+	.venv-constraints/bin/pip install --quiet -e '.[$(EXTRAS),docs,browser,demo]'
 	.venv-constraints/bin/pip freeze --exclude-editable | sed -e 's/$$/ ; python_version >= "3.11"/' -e '1i # Written by `make constraints`: what `make demo` and `make test` install.' > constraints.txt
 	rm -rf .venv-constraints
 

@@ -88,7 +88,8 @@ def tables() -> list[Table]:
     ]
     adapted = [System(name=name, runs=f"evidence-adapted-whisper_base-{one}-*") for one, name in ADAPTATIONS.items()]
     mono = [System(name=name, runs=f"evidence-mono-{one}-*") for one, name in UPSTREAMS.items()]
-    layers = [System(name=f"layer {layer}", runs=_name(), layer=layer) for layer in range(NUM_LAYERS)]
+    layers = [System(name="all, weighted", runs=_name())]
+    layers += [System(name=f"layer {layer}", runs=_name(), layer=layer) for layer in range(NUM_LAYERS)]
     return [
         Table(title="Upstreams, 10min", systems=upstreams()),
         Table(title="Upstreams, 1h", systems=upstreams(size="1h")),
@@ -97,7 +98,7 @@ def tables() -> list[Table]:
         Table(title="One voice, 10 minutes of read Russian", systems=mono),
         Table(title="Heads and losses", systems=heads, note="Over a frozen Whisper base; two blocks each, of about equal size."),
         Table(title="What is trained inside", systems=adapted, note="Whisper base, 600 updates of 8 utterances, in bf16."),
-        Table(title="Layers", systems=[System(name="all, weighted", runs=_name()), *layers], note="Layer 0 is the input of the first block."),
+        Table(title="Layers", systems=layers, note="Layer 0 is the input of the first block."),
     ]  # fmt: skip
 
 

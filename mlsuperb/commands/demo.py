@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mlsuperb.commands.settings import add_config_dir, bring_own
-from mlsuperb.commands.transcribe import add_windowing, loader
+from mlsuperb.commands.transcribe import add_run, add_windowing, loader
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> None:
         ValueError: Gradio is not installed, or `run` holds no trained model.
     """
     parser = argparse.ArgumentParser(prog="mlsuperb demo", description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
+    add_run(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     parser.add_argument("--language", help="code (ISO 639-3) of the language to write, for runs of job=translation")
     parser.add_argument(
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
 
     windowing = Windowing(length_s=options.window, overlap_s=options.overlap)
     transcriber = loader(options.run, device=options.device, language=options.language)()
-    page = build(transcriber, windowing, title=f"Transcribe with {options.run.resolve().name}")
+    page = build(transcriber, windowing, title=f"Transcribe with {Path(options.run).resolve().name}")
     address = serve(page, host=options.host, port=options.port, max_mb=options.max_mb)
     sys.stdout.write(f"{address} is open until Ctrl-C\n")
     sys.stdout.flush()

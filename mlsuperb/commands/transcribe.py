@@ -21,9 +21,9 @@ FORMATS = ("text", "json", "srt", "ctm", "tsv")
 
 
 def loader(
-    run: Path, *, device: str = "auto", language: str | None = None, times: str = ""
+    run: Path | str, *, device: str = "auto", language: str | None = None, times: str = ""
 ) -> Callable[[], Transcriber]:
-    """What loads the model of a run folder.
+    """What loads the model of a run folder, or of a run on the Hugging Face hub by its id.
 
     Args:
         language: ISO 639-3 code of what is written, for a model that is told it (job=translation).
@@ -36,9 +36,11 @@ def loader(
 
     def load() -> Transcriber:
         from mlsuperb.config.build import job_of
+        from mlsuperb.runs.hub import run_folder
         from mlsuperb.runs.store import config_to_build
 
-        transcriber = job_of(config_to_build(run)).load(run, device=device)
+        folder = run_folder(run)
+        transcriber = job_of(config_to_build(folder)).load(folder, device=device)
         if times and not transcriber.aligns:
             raise ValueError(
                 f"--format {times} needs the time of each word, which this model does not give: a CTC model that writes text "
@@ -52,7 +54,7 @@ def loader(
 
 
 def transcribe(
-    run: Path,
+    run: Path | str,
     files: Sequence[Path],
     *,
     device: str = "auto",
@@ -60,7 +62,7 @@ def transcribe(
     windowing: Windowing | None = None,
     on_bad: Callable[[str], None] | None = None,
 ) -> list[Transcript]:
-    """Transcribe audio files, those in folders and standard input (`-`) with the model of a run folder.
+    """Transcribe audio files, those in folders and standard input (`-`) with the model of a run folder, or of a run on the hub.
 
     Args:
         language: ISO 639-3 code of what is written, for a model that is told it (job=translation).
@@ -91,7 +93,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mlsuperb transcribe", description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
+    add_run(parser)
     parser.add_argument(
         "files", type=Path, nargs="+",
         help="audio files of any format and rate; folders: all audio in them; -: an audio file from standard input",
@@ -107,6 +109,13 @@ def _parser() -> argparse.ArgumentParser:
     add_windowing(parser)
     add_config_dir(parser)
     return parser
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told whose model is used."""
+    parser.add_argument(
+        "run", help="folder of a trained run, e.g. exp/demo-1a2b3c4d, or a run on the hub: OWNER/NAME[@REVISION]"
+    )
 
 
 def add_windowing(parser: argparse.ArgumentParser) -> None:
