@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from claims_runs import Run, find_runs, select  # noqa: E402
+from claims_runs import PACKED, Run, find_runs, select, unpacked  # noqa: E402
 from jinja2 import Environment, StrictUndefined  # noqa: E402
 
 from mlsuperb.data.languages import language_name  # noqa: E402
@@ -29,7 +29,7 @@ from mlsuperb.runtime.files import write_atomic  # noqa: E402
 from mlsuperb.scoring.comparison.bootstrap import difference_interval, rate_interval  # noqa: E402
 from mlsuperb.scoring.counts import Counts, Rate  # noqa: E402
 
-PACKED, PAGE = ROOT / "docs" / "results", ROOT / "docs" / "results.md"
+PAGE = ROOT / "docs" / "results.md"
 TEMPLATE = ROOT / "scripts" / "results.md.jinja"
 UPSTREAMS = {"fbank": "log-mels", "mhubert_tiny": "mhubert_tiny", "whisper_base": "Whisper base"}
 HEADS = {"transformer_light": "Transformer", "conformer_small": "Conformer", "e_branchformer_small": "E-Branchformer"}
@@ -43,17 +43,14 @@ RATES: tuple[Rate, ...] = ("error_rate", "lid_accuracy")
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """Runs that differ in their seeds alone: those of a name, a pattern as of file names. `layer`: the one layer of the
-    upstream that they use; None: a weighted sum of all."""
+    """Runs that differ in their seeds alone: those of a name, a pattern as of file names."""
 
     name: str
     runs: str
-    layer: int | None = None
 
     def of(self, found: Sequence[Run]) -> list[Run]:
         """Its runs, one per seed."""
-        chosen = [run for run in select(found, {"run_name": self.runs}) if run.folder.parent.name != EVALUATIONS]
-        return [run for run in chosen if run.result.config["featurizer"].get("layer") == self.layer]
+        return [run for run in select(found, {"run_name": self.runs}) if run.folder.parent.name != EVALUATIONS]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +86,9 @@ def tables() -> list[Table]:
     adapted = [System(name=name, runs=f"evidence-adapted-whisper_base-{one}-*") for one, name in ADAPTATIONS.items()]
     mono = [System(name=name, runs=f"evidence-mono-{one}-*") for one, name in UPSTREAMS.items()]
     layers = [System(name="all, weighted", runs=_name())]
-    layers += [System(name=f"layer {layer}", runs=_name(), layer=layer) for layer in range(NUM_LAYERS)]
+    layers += [
+        System(name=f"layer {layer}", runs=f"evidence-layer{layer}-whisper_base-*") for layer in range(NUM_LAYERS)
+    ]
     return [
         Table(title="Upstreams, 10min", systems=upstreams()),
         Table(title="Upstreams, 1h", systems=upstreams(size="1h")),
@@ -179,14 +178,6 @@ def _figures() -> Mapping[str, str]:
     return {f"results/{path.name}": path.stem.replace("_", " ") for path in sorted(PACKED.glob("*.svg"))}
 
 
-def unpacked(into: Path) -> Path:
-    """The folder of the packed runs."""
-    from mlsuperb.runs.bundle import merge
-
-    merge(sorted(PACKED.glob("*.tar.xz")), into)
-    return into
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -195,8 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, default=PAGE, help="default: docs/results.md")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        runs, _, _ = find_runs(options.runs or [unpacked(Path(folder))])
+    with nullcontext(find_runs(options.runs)[0]) if options.runs else unpacked() as runs:
         write_atomic(options.out, [page(runs)])
     print(f"{options.out}: {len(runs)} results")
 
