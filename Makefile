@@ -24,9 +24,9 @@ attack: .venv/.ready  ## kills, faults and damaged inputs, all seeded, for ten m
 test: .venv/.ready  ## all tests, on the CPU, without a network
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-browser: .venv/.ready  ## open reports in the system's Chromium; screenshots in .screenshots
+test-browser: .venv/.ready  ## open reports and the demo in the system's Chromium; screenshots in .screenshots
 	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then \
-	  $(BIN)/pip install --quiet $(CONSTRAINTS) -e '.[$(EXTRAS),browser]' && $(BIN)/python -m pytest tests/browser -rs; \
+	  $(BIN)/pip install --quiet $(CONSTRAINTS) -e '.[$(EXTRAS),browser,demo]' && $(BIN)/python -m pytest tests/browser -rs; \
 	else echo "test-browser skipped: no Chromium here (Debian: apt install chromium)"; fi
 
 docs: .venv/.ready  ## the documentation site, in site/; links are checked, nothing is fetched when it is read
@@ -54,7 +54,7 @@ parity: .venv-espnet/.ready  ## compare heads, decoding, imported models and lea
 
 constraints:  ## write constraints.txt anew from the newest releases that pyproject.toml allows
 	$(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/pip install --quiet -e '.[$(EXTRAS),docs]'
+	.venv-constraints/bin/pip install --quiet -e '.[$(EXTRAS),docs,browser,demo]'
 	.venv-constraints/bin/pip freeze --exclude-editable | sed -e 's/$$/ ; python_version >= "3.11"/' -e '1i # Written by `make constraints`: what `make demo` and `make test` install.' > constraints.txt
 	rm -rf .venv-constraints
 

@@ -17,9 +17,10 @@ COMMANDS = {
     },
     "Use a trained run": {
         "transcribe": "transcribe audio files and identify their language",
+        "demo": "open a page that transcribes a file or what is said into the microphone",
         "evaluate": "decode and score other data",
         "score": "score hypotheses again, without torch",
-        "export": "write the upstream, a challenge submission, a model card or a fairseq checkpoint",
+        "export": "write a hub folder, the upstream, a submission, a card or a fairseq checkpoint",
         "adapters": "list LoRA adapters, merge them into their base, or use one unmerged",
         "import_espnet": "turn a model trained with ESPnet into a run",
         "import_fairseq": "turn a HuBERT pre-trained with fairseq into a checkpoint of transformers",
@@ -32,6 +33,7 @@ COMMANDS = {
         "compare": "show where two runs differ, with bootstrap intervals",
         "report": "write one page about a run, or about several",
         "analyse": "draw layer weights, t-SNE, transfer matrices, layer sweeps",
+        "results": "pack finished runs into one small file, and merge such files",
     },
     "Units": {
         "units": "measure, draw and extract discrete units",

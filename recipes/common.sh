@@ -33,7 +33,7 @@ Given again, finished runs are shown and interrupted ones carried on."
 {
     python=${PYTHON:-python}
     data=ml_superb data_root="" size=10min out=exp languages="" datasets="" seeds="" lr_sweep="" upstream="" launcher=""
-    first_stage=1 last_stage=4 dry_run=false failed=false
+    first_stage=1 last_stage=4 dry_run=false failed=false looked_up=false
     run_starts=() run_counts=() some=() own_words=() config_dir=() data_words=() language_words=() dataset_words=()
     own_data_words=() runs=() commands=() starts=() lengths=() board_flags=()
     label_words=() train_words=() data_only=() shared=() planned=() # of pre-training
@@ -244,23 +244,37 @@ stages() {
 
 # Whether a stage was asked for, with its title.
 stage() {
+    look_up
     if ((first_stage > $1 || $1 > last_stage)); then return 1; fi
     printf '== Stage %s: %s\n' "$1" "${stage_names[$1]}"
 }
 
-# A sweep of mlsuperb.run: its words, then what the flags say. Unknown names end the recipe before anything has begun.
+# A sweep of mlsuperb.run: its words, then what the flags say.
 experiment() {
-    local words=("${config_dir[@]}" -m "$@" "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}") folders
+    local words=("${config_dir[@]}" -m "$@" "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}")
     if [[ -n $upstream ]]; then words+=("upstream=$upstream"); fi
     if [[ -n $seeds ]]; then words+=("seed=$seeds"); fi
     if [[ -n $lr_sweep ]]; then words+=("trainer.optimizer.lr=$lr_sweep"); fi
     if [[ -n $launcher ]]; then words+=("hydra/launcher=$launcher"); fi
     words+=("$(path_word output_root "$out")" "${own_words[@]}")
-    folders=$("$python" -m mlsuperb folders "${words[@]}") || exit 2
-    run_starts+=("${#runs[@]}")
-    mapfile -t -O "${#runs[@]}" runs <<<"$folders"
-    run_counts+=($((${#runs[@]} - run_starts[-1])))
     starts+=("${#commands[@]}") lengths+=("${#words[@]}") commands+=("${words[@]}")
+}
+
+# The folders of all sweeps, in `runs`. Unknown names end the recipe, before anything has begun.
+look_up() {
+    local number first lines folder
+    if $looked_up || ((${#starts[@]} == 0)); then return; fi
+    looked_up=true
+    lines=$(for number in "${!starts[@]}"; do
+        first=$((starts[number] + ${#config_dir[@]} + 1))
+        (IFS=$'\t' && printf '%s\n' "${commands[*]:first:starts[number] + lengths[number] - first}")
+    done | "$python" -m mlsuperb folders --sweeps "${config_dir[@]}") || exit 2
+    run_starts=(0)
+    while read -r folder; do
+        if [[ -n $folder ]]; then runs+=("$folder") && continue; fi
+        run_counts+=($((${#runs[@]} - run_starts[-1])))
+        run_starts+=("${#runs[@]}")
+    done <<<"$lines"$'\n'
 }
 
 all_finished() {

@@ -2,7 +2,7 @@
 # What a few hours of real speech say of upstreams, heads, adaptations and layers, in about eight hours on 2 CPU cores (docs/results.md).
 #   recipes/evidence.sh --data-root DIR --checkpoint WHISPER_BASE_DIR --mono-root DIR --seeds 0,1,2
 #   recipes/evidence.sh --data-root DIR --parts heads,tracks
-# Stages: 1 check the data, 2 train, decode and score, 3 test every language's model on all, 4 tables and figures.
+# Stages: 1 check the data, 2 train, decode and score, 3 test every language's model on all, 4 tables and figures, 5 packed results.
 # Own flags:
 #   --parts a,b           some of upstreams,heads,tracks,mono,layers,adaptations,transfer (all of them)
 #   --checkpoint DIR      weights of the main upstream, where the hub is out of reach
@@ -13,7 +13,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 parts=upstreams,heads,tracks,mono,layers,adaptations,transfer
 option=([parts]="$parts" [checkpoint]="" [beside]="fbank,mhubert_tiny" [num-layers]=7 [mono-root]="")
-stage_names=("" data train tests figures)
+stage_names=("" data train tests figures pack)
+last_stage=5
 parse "$@"
 refuse adaptation lr-sweep
 for part in ${option[parts]//,/ }; do
@@ -37,7 +38,7 @@ sized() {
 # A sweep of a part, if that part was asked for.
 part() {
     if [[ ,${option[parts]}, != *,"$1",* ]]; then return; fi
-    part_of[$1]+=" ${#run_starts[@]}"
+    part_of[$1]+=" ${#starts[@]}"
     experiment "${@:2}"
 }
 
@@ -59,21 +60,28 @@ sized 10min
 part upstreams "$frozen" "upstream=$beside"
 part upstreams "$frozen" "${main[@]}"
 part heads "$frozen" "$heads" "${main[@]}"
+part heads "$frozen" "$heads" "upstream=${beside##*,}"
 part heads +exp=evidence/attention "$heads" "${main[@]}"
 part tracks "$frozen" task=asr,lid "${main[@]}"
 part tracks "$frozen" task=asr,lid "upstream=$beside"
 if [[ -n ${option[mono-root]} ]]; then
     whole=("${data_words[@]}")
     data_words=("${data_words[0]}" "$(path_word data.root "${option[mono-root]}")")
-    part mono "$frozen" task=asr "upstream=$beside"
-    part mono "$frozen" task=asr "${main[@]}"
+    # shellcheck disable=SC2016  # Hydra fills these in
+    name='run_name=evidence-mono-${upstream.name}-s${seed}'
+    part mono "$frozen" task=asr "$name" "upstream=$beside"
+    part mono "$frozen" task=asr "$name" "${main[@]}"
     data_words=("${whole[@]}")
 fi
-part layers "$frozen" featurizer=one_layer "featurizer.layer=range(${option[num-layers]})" "${main[@]}"
+# shellcheck disable=SC2016
+name='run_name=evidence-layer${featurizer.layer}-${upstream.name}-s${seed}'
+part layers "$frozen" "$name" featurizer=one_layer "featurizer.layer=range(${option[num-layers]})" "${main[@]}"
 part adaptations +exp=evidence/adapted adaptation=frozen,full,partial_bottom,partial_middle,partial_top,houlsby,lora,qlora "${main[@]}"
 : "${languages:=deu,eng,fas,fra,rus,spa,twi,ukr,wol}"
 all=(${language_words[@]+"${language_words[@]}"}) language_words=("data.languages=$(lists "$languages")")
-part transfer "$frozen" task=asr trainer.iterations_per_epoch=100 "${main[@]}"
+# shellcheck disable=SC2016
+name='run_name=evidence-transfer-${upstream.name}-${data.languages.0}-s${seed}'
+part transfer "$frozen" task=asr "$name" trainer.iterations_per_epoch=100 "${main[@]}"
 language_words=("${all[@]}")
 
 if stage 1; then check_data; fi
@@ -92,4 +100,5 @@ if stage 4; then
         analyse layer_weights "${some[@]}" --out "$(report_folder evidence-layer_weights)"
     fi
 fi
+if stage 5 && finished all; then run "$python" -m mlsuperb results pack "${some[@]}" --out "$(report_folder)/evidence.tar.xz" || true; fi
 finish

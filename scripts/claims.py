@@ -21,7 +21,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from claims_runs import Run, find_runs  # noqa: E402
+from claims_runs import Run, find_runs, unpacked  # noqa: E402
 from claims_tests import KINDS, NOT_RUN, Verdict, settings_of  # noqa: E402
 from jinja2 import Environment, StrictUndefined  # noqa: E402
 
@@ -43,7 +43,7 @@ def read_claims(path: Path) -> list[dict[str, Any]]:
         place = f"{path.name}, {claim.get('id', 'a claim without id')}"
         if missing := sorted(NEEDED - claim.keys()):
             raise ValueError(f"{place}: missing {', '.join(missing)}")
-        for test in claim["tests"]:
+        for test in [*claim["tests"], *claim.get("here", ())]:
             if test.get("kind") not in KINDS:
                 raise ValueError(f"{place}: no test is of kind {test.get('kind')!r}; there are {', '.join(KINDS)}")
             settings = {"says": True, "kind": True, **settings_of(test["kind"])}
@@ -65,11 +65,13 @@ def overall(verdicts: Sequence[Verdict]) -> str:
     return "mixed" if len(outcomes) > 1 else next(iter(outcomes), NOT_RUN)
 
 
-def page(groups: Sequence[Mapping[str, Any]], runs: Sequence[Run], *, num_synthetic: int) -> str:
-    """docs/claims.md."""
+def page(groups: Sequence[Mapping[str, Any]], runs: Sequence[Run], *, here: Sequence[Run], num_synthetic: int) -> str:
+    """docs/claims.md. `here`: the runs of docs/results.md."""
     claims = [claim for group in groups for claim in group["claims"]]
     judged = {claim["id"]: [(test, judge(test, runs)) for test in claim["tests"]] for claim in claims}
+    beside = {claim["id"]: [(test, judge(test, here)) for test in claim.get("here", ())] for claim in claims}
     outcomes = {name: overall([verdict for _, verdict in both]) for name, both in judged.items()}
+    outcomes_here = {name: overall([verdict for _, verdict in both]) if both else "" for name, both in beside.items()}
     found = f"{len(runs)} run{'' if len(runs) == 1 else 's'} of real speech" if runs else "No run of real speech"
     found += f", {num_synthetic} of synthetic speech left out" if num_synthetic else ""
     total = ", ".join(f"{number} {outcome}" for outcome, number in sorted(Counter(outcomes.values()).items()))
@@ -78,7 +80,8 @@ def page(groups: Sequence[Mapping[str, Any]], runs: Sequence[Run], *, num_synthe
     )
     environment.filters["cell"] = lambda text: text.replace("|", "\\|") or "-"
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(groups=groups, judged=judged, outcomes=outcomes, found=found, total=total)
+    given = {"groups": groups, "judged": judged, "outcomes": outcomes, "beside": beside, "outcomes_here": outcomes_here}
+    return template.render(given, found=found, total=total)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -91,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         groups = read_claims(options.claims)
         runs, num_synthetic, left_out = find_runs(options.runs)
-        write_atomic(options.out, [page(groups, runs, num_synthetic=num_synthetic)])
+        with unpacked() as here:
+            write_atomic(options.out, [page(groups, runs, here=here, num_synthetic=num_synthetic)])
     except (ValueError, OSError) as error:
         sys.exit(str(error))
     for line in left_out:

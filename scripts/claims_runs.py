@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mlsuperb.runs.bundle import merge
 from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.runs.store import EVALUATIONS, RESULT_FILE, find, read
 from mlsuperb.scoring.comparison.paired import pair_utterances
@@ -18,6 +21,7 @@ from mlsuperb.scoring.result import SCORED, BenchmarkResult
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis
 
+PACKED = Path(__file__).resolve().parents[1] / "docs" / "results"
 PARTS = ("upstream", "adaptation", "head", "objective")
 SELECTORS = ("experiment", "track", "size", "run", "task", *PARTS, "run_name", "trained_on")
 # Two runs of a pair differ in what the test names, in their settings of it, and in nothing of these
@@ -86,6 +90,14 @@ def find_runs(places: Sequence[Path]) -> tuple[list[Run], int, list[str]]:
     unread = {**found.left_out, **inside.left_out}
     left_out = [f"{folder}: {reason}" for folder, reason in unread.items() if folder not in results]
     return real, len(runs) - len(real), left_out
+
+
+@contextmanager
+def unpacked() -> Iterator[list[Run]]:
+    """The runs that are packed in docs/results/; their files are there as long as one is inside."""
+    with tempfile.TemporaryDirectory() as folder:
+        merge(sorted(PACKED.glob("*.tar.xz")), Path(folder))
+        yield find_runs([Path(folder)])[0]
 
 
 def _training(folder: Path, result: BenchmarkResult) -> BenchmarkResult:

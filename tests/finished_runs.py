@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -108,18 +109,24 @@ def finished_run(
     split: str = "test",
     lr: float = 0.1,
     loss: float = 1.0,
+    root: str = "",
     **options: Any,
 ) -> Path:
-    """A run of twelve utterances, of which the first `wrong` say X only. `options`: of `result_of`."""
+    """A run of twelve utterances, of which the first `wrong` say X only. `root`: before the names of their audio;
+    `options`: of `result_of`."""
     folder.mkdir(parents=True)
     ones = [
         Hypothesis(
-            id=f"u{n}", dataset="mls", language=language, split=split, audio=f"{n}.wav", start_s=0.0, duration_s=1.0,
+            id=f"u{n}", dataset="mls", language=language, split=split, audio=f"{root}{n}.wav", start_s=0.0, duration_s=1.0,
             reference=text, hypothesis="[eng] X" if n < wrong else f"[{language}] {text.upper()}", predicted_language=None,
         )
         for n, (language, text) in enumerate(TEXTS)
     ]  # fmt: skip
-    write_hypotheses(folder / "hypotheses.jsonl", ones)
+    path = folder / "hypotheses.jsonl"
+    write_hypotheses(path, ones)
+    options.setdefault("hypotheses", {
+        "path": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "num_utterances": {split: 12},
+    })  # fmt: skip
     result = result_of(
         ones,
         run_id=folder.name,

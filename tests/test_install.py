@@ -97,6 +97,7 @@ def test_the_wheel_holds_every_yaml_the_licence_and_nothing_else(wheel: Path) ->
     }
     assert {name for name in names if name.startswith("mlsuperb/models/")} == models
     assert "mlsuperb/models/mhubert_tiny/model.safetensors" in models
+    assert {"mlsuperb/py.typed", "mlsuperb/__init__.pyi"} <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"mlsuperb"}, "one package, no stray folder"
 

@@ -173,6 +173,38 @@ def test_transcribe_reads_any_file(
         transcribe.main([str(folder), str(tmp_path / "broken.wav"), str(tmp_path / "missing.wav")])
 
 
+def test_transcribe_writes_a_file_of_words_for_each_input(
+    finished: tuple[Path, list[str], str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The times of windows of half a second lie within the recording, in order, and spell its text."""
+    folder, _, _ = finished
+    rows = [json.loads(line) for line in (folder / "hypotheses.jsonl").read_text().splitlines()[:2]]
+    audio = tmp_path / "audio" / "sub"
+    audio.mkdir(parents=True)
+    for number, row in enumerate(rows):
+        (audio / f"{number}.wav").write_bytes(Path(row["audio"]).read_bytes())
+    options = ["--device", "cpu", "--format", "json", "--window", "1.5", "--overlap", "0.5"]
+    transcribe.main([str(folder), str(tmp_path / "audio"), "--out", str(tmp_path / "out"), *options])
+    assert capsys.readouterr().out == ""
+    assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in tmp_path.rglob("*.json")) == [
+        "sub/0.json", "sub/1.json",
+    ]  # fmt: skip
+    for number, row in enumerate(rows):
+        found = json.loads((tmp_path / "out" / "sub" / f"{number}.json").read_text())
+        assert found["duration_s"] == pytest.approx(row["duration_s"], abs=0.001)
+        assert found["languages"].keys() == {"deu", "swa"}
+        assert max(found["languages"], key=found["languages"].get) == found["language"]
+        assert "".join(word["word"] for word in found["words"]) == found["text"].replace(" ", "")
+        ends = [
+            0.0,
+            *(time for word in found["words"] for time in (word["start_s"], word["end_s"])),
+            found["duration_s"],
+        ]
+        assert ends == sorted(ends)
+    with pytest.raises(ValueError, match=r"there already. Remove what was written before"):
+        transcribe.main([str(folder), str(tmp_path / "audio"), "--out", str(tmp_path / "out"), *options])
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"not the folder of a run: config.yaml missing"):
         evaluate.evaluate(tmp_path, CORPUS)

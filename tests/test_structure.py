@@ -45,9 +45,10 @@ ALLOWED: dict[str, set[str]] = {
     "vocoder": {"config", "data", "layers", "runs", "runtime", "training", "units"},
     # what is made of finished runs
     "analysis": {"benchmark", "config", "data", "layers", "pretraining", "runs", "runtime", "scoring", "units", "upstreams"},
-    "export": {"adaptation", "benchmark", "config", "pretraining", "runs", "runtime", "scoring", "upstreams"},
+    "demo": {"data", "runs"},
+    "export": {"adaptation", "benchmark", "config", "data", "pretraining", "runs", "runtime", "scoring", "upstreams"},
 }  # fmt: skip
-DOORS = {"run", "__main__", "commands", "__init__"}  # may import everything
+DOORS = {"run", "__main__", "commands", "api", "__init__"}  # may import everything
 HYDRA = {"run", "config.compose", "commands.sweep"}
 
 

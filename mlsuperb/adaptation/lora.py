@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import nn
 
 from mlsuperb.adaptation.base import BlockAdaptation
 from mlsuperb.adaptation.layers import Layers
-from mlsuperb.runtime.files import disk_errors_named, replaced
+from mlsuperb.runtime.files import disk_errors_named, replaced, write_atomic
 from mlsuperb.runtime.tensor_files import save_tensors
 from mlsuperb.upstreams.adapter import HEADER, PEFT_FOLDER, PEFT_PREFIX, WEIGHTS_FILE, merge_lora, silence_bitsandbytes
 from mlsuperb.upstreams.base import Stack, Stacked
@@ -23,6 +24,24 @@ from mlsuperb.upstreams.probe import MERGED_TOLERANCE, largest_difference, layer
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 
 Projection = Literal["q", "k", "v", "out"]
+_CARD = """---
+{about}
+---
+
+# LoRA adapter of {base}
+
+Updates of rank {rank} (alpha {alpha}) of linear layers in the {stack} of `{base}`, trained with mlsuperb. The folder of its run
+has the head that was trained with it, its settings and its scores.
+
+```python
+from peft import PeftModel
+from transformers import AutoModel
+
+model = PeftModel.from_pretrained(AutoModel.from_pretrained("{base}"), "FOLDER")  # this folder
+```
+
+In mlsuperb: `mlsuperb adapters merge FOLDER --base BASE --out DIR`, or `+upstream.adapter=FOLDER`.
+"""
 PROJECTIONS = ("q", "k", "v", "out")  # the order of `Stack.attention_linears`
 
 
@@ -118,6 +137,19 @@ class LoRA(BlockAdaptation):
         path = folder / PEFT_FOLDER / WEIGHTS_FILE
         with disk_errors_named(path), replaced(path) as temporary:
             save_tensors(named, temporary, metadata={"format": "pt", HEADER: json.dumps(self.base_record(model))})
+        with disk_errors_named(path):
+            write_atomic(folder / PEFT_FOLDER / "README.md", [self._card(model.record())])
+
+    def _card(self, base: Mapping[str, Any]) -> str:
+        """The model card of the adapter, in the hub's format; `base`: record of the model that it was trained on."""
+        checkpoint = str(base.get("checkpoint") or "unknown")
+        published = not base.get("sha256") and checkpoint.count("/") == 1
+        about: dict[str, Any] = {"library_name": "peft", "tags": ["mlsuperb", "lora", "speech"]}
+        about |= {"base_model": checkpoint} if published else {}
+        name = checkpoint if published else Path(checkpoint).name
+        return _CARD.format(
+            about=yaml.safe_dump(about).strip(), base=name, rank=self.rank, alpha=f"{self.alpha:g}", stack=self.stack
+        )
 
     def base_record(self, model: Stacked) -> dict[str, Any]:
         """What the updates were trained beside (`Adapter.base`)."""

@@ -30,6 +30,7 @@ from mlsuperb.runs.classes import class_named
 from mlsuperb.runs.corpus import prepared_corpus, same_training_data, test_rows
 from mlsuperb.runs.run import Run
 from mlsuperb.runs.store import config_to_build
+from mlsuperb.runs.windows import whole_s
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import choose_device, describe_device, prepare_process
 from mlsuperb.runtime.messages import describe_trained
@@ -162,6 +163,7 @@ def build_recogniser(config: Mapping[str, Any], *, vocabulary: Vocabulary) -> Re
         loading=instantiate(config["loading"]),
         device=device,
         precision=config["trainer"]["precision"],
+        whole_s=whole_s((config.get("data") or {}).get("max_duration_s")),
     )
 
 

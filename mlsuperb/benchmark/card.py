@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from mlsuperb.data.languages import BENCHMARK_LABELS, language_name
+from mlsuperb.data.languages import BENCHMARK_LABELS, hub_languages, language_name
 from mlsuperb.runs.store import EVALUATIONS, RESULT_FILE, read
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.scoring.comparison.run_facts import overlap
@@ -72,7 +72,7 @@ def model_card(result: BenchmarkResult, *, run: str, training: BenchmarkResult |
 
     scores, dataset, task = eval_results(result), hub_dataset(result), result.task
     data = ModelCardData(
-        language=_languages(training or result) or None,
+        language=hub_languages(languages(training or result)) or None,
         library_name="mlsuperb",
         pipeline_tag=_pipeline(result),
         tags=["mlsuperb", "ML-SUPERB", task.name, result.upstream.name, result.adaptation.name]
@@ -123,7 +123,7 @@ def _pipeline(result: BenchmarkResult) -> str:
     return "automatic-speech-recognition" if result.task.has_text else "audio-classification"
 
 
-def _languages(result: BenchmarkResult) -> list[str]:
+def languages(result: BenchmarkResult) -> list[str]:
     """ISO 639-3 codes of the languages trained on, or tested on where that is not known; `org_jpn` is jpn."""
     labels = result.data.languages.get("train") or [
         language

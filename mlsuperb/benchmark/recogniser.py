@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
 from rapidfuzz.distance import Levenshtein
+from torch import Tensor
 
 from mlsuperb.benchmark.model import SpeechModel
+from mlsuperb.benchmark.pieces import cut, language_probabilities, timed
 from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.text import LanguageTokens, codes_of_tokens
 from mlsuperb.data.vocabulary import IGNORED, Vocabulary
-from mlsuperb.decoding.base import Decoder
+from mlsuperb.decoding.base import Decoded, Decoder
 from mlsuperb.runs.decoding import batches_of_rank
+from mlsuperb.runs.transcripts import Piece, Timed
+from mlsuperb.runs.windows import Window
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import autocast
 from mlsuperb.tasks.base import Task
@@ -26,9 +32,10 @@ from mlsuperb.types import AttentionDecoder, Batch, Encoded, figure_names
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """What the model makes of a batch before it is searched: posteriors and attention decoder; `ready`: on a GPU, the event
-    after which they are there."""
+    """What the model makes of a batch before it is searched: the head's output, posteriors and attention decoder; `ready`: on a
+    GPU, the event after which they are there."""
 
+    encoded: Encoded
     posteriors: Encoded
     attention: AttentionDecoder | None
     ready: torch.cuda.Event | None
@@ -36,7 +43,11 @@ class Encoding:
 
 @dataclass(kw_only=True)
 class Recogniser:
-    """A model with all it takes to turn audio into text and language."""
+    """A model with all it takes to turn audio into text and language.
+
+    Args:
+        whole_s: see `Transcriber`.
+    """
 
     model: SpeechModel
     task: Task
@@ -45,9 +56,12 @@ class Recogniser:
     loading: Loading
     device: torch.device
     precision: str
+    whole_s: float = 30.0
 
     def __post_init__(self) -> None:
-        self._languages = LanguageTokens(codes_of_tokens(self.vocabulary.tokens))
+        codes = codes_of_tokens(self.vocabulary.tokens)
+        self._languages = LanguageTokens(codes)
+        self._language_of = {self.vocabulary.tokens.index(f"[{code}]"): code for code in codes}
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     @property
@@ -120,19 +134,65 @@ class Recogniser:
             posteriors = self.model.objective.log_probs(encoded)
         attention = self.model.objective.attention(encoded)
         ready = torch.cuda.current_stream(self.device).record_event() if self.device.type == "cuda" else None
-        return Encoding(posteriors=posteriors, attention=attention, ready=ready)
+        return Encoding(encoded=encoded, posteriors=posteriors, attention=attention, ready=ready)
 
     def texts(self, encoded: Encoding) -> list[tuple[str, str | None]]:
-        """Search for the raw output of each utterance; on a GPU in a stream of its own, beside the model's work on the next
-        batch. Beside each stands the language that it names."""
+        """Search for the raw output of each utterance, beside the model's work on the next batch. With each comes the language
+        that it names."""
+        with self._beside(encoded):
+            decoded = self.decoder(encoded.posteriors.values, encoded.posteriors.lengths_B, encoded.attention)
+        return [self._said(one) for one in decoded]
+
+    @contextmanager
+    def _beside(self, encoded: Encoding) -> Iterator[None]:
+        """On a GPU, work in a stream of its own, once a batch is encoded."""
         with torch.cuda.stream(self._stream):  # None: nothing changes
             if self._stream is not None and encoded.ready is not None:
                 self._stream.wait_event(encoded.ready)
-            decoded = self.decoder(encoded.posteriors.values, encoded.posteriors.lengths_B, encoded.attention)
+            yield
             if self._stream is not None:
                 self._stream.synchronize()  # the model's stream may reuse the posteriors' memory once they are let go
-        texts = (self.task.text(self.vocabulary.decode(one.tokens)) for one in decoded)
-        return [(text, self.task.language(text, self._languages)) for text in texts]
+
+    def _said(self, decoded: Decoded) -> tuple[str, str | None]:
+        text = self.task.text(self.vocabulary.decode(decoded.tokens))
+        return text, self.task.language(text, self._languages)
+
+    @property
+    def aligns(self) -> bool:
+        """See `Transcriber`."""
+        return self.task.has_text and not self.model.objective.utterance_level
+
+    def pieces(self, encoded: Encoding, windows: Sequence[Window]) -> list[Piece]:
+        """See `Transcriber`."""
+        with self._beside(encoded):
+            languages: list[dict[str, float]] = [{} for _ in windows]
+            if self.task.has_language and self._language_of:
+                languages = language_probabilities(encoded.posteriors, self._language_of)
+            kept, attention = encoded.posteriors, encoded.attention
+            if not self.model.objective.utterance_level:
+                kept = cut(encoded.posteriors, windows)
+            if kept is not encoded.posteriors:
+                attention = self.model.objective.attention(cut(encoded.encoded, windows))
+            decoded = self.decoder(kept.values, kept.lengths_B, attention)
+            found = []
+            for row, one in enumerate(decoded):
+                num_frames = int(encoded.posteriors.lengths_B[row])
+                log_probs_FV = kept.values[row, : int(kept.lengths_B[row])]
+                tokens = self._timed(one, log_probs_FV, windows[row], num_frames) if self.aligns else None
+                text, language = self._said(one)
+                found.append(Piece(text=text, language=language, languages=languages[row], tokens=tokens))
+            return found
+
+    def _timed(self, decoded: Decoded, log_probs_FV: Tensor, window: Window, num_frames: int) -> tuple[Timed, ...]:
+        texts = [self._text_of(index) for index in decoded.tokens]
+        return tuple(timed(log_probs_FV, decoded.tokens, texts, window, num_frames))
+
+    def _text_of(self, index: int) -> str:
+        """What a token adds to a text (`Piece.tokens`)."""
+        if self.task.has_language and index in self._language_of:
+            return " "
+        text = self.task.text([self.vocabulary.tokens[index]])
+        return f" {text}" if self.task.units == "phoneme" else text
 
 
 def _not_finite(batch: Batch, posteriors: Encoded) -> list[str]:

@@ -25,7 +25,7 @@ CHANGEABLE = ("data", "decoding", "search", "scoring", "loading")  # as far as t
 
 def evaluate(
     run: Path, overrides: Sequence[str], *, device: str = "auto", language: str | None = None,
-    config_dirs: Sequence[Path] = (),
+    config_dirs: Sequence[Path] = (), into: Path | None = None,
 ) -> Path:  # fmt: skip
     """Decode every split of the given data that is neither `train` nor `dev`, score it, and return the folder of the
     result: `<run>/evaluations/<data>-<signature of what was given>`. What was evaluated before is not decoded again, unless the
@@ -34,6 +34,7 @@ def evaluate(
     Args:
         language: ISO 639-3 code of what is written, whatever the data name, for a model that is told it (job=translation).
         config_dirs: folders with the user's own YAML files, for `overrides`.
+        into: folder that takes the place of `<run>` in that of the result.
 
     Raises:
         ValueError: the run holds no trained model, the data cannot be read, or the model does not take them.
@@ -56,7 +57,7 @@ def evaluate(
         config["benchmark"] = None  # it was of the run's own data
     check(config)
     chosen = {name: config[name] for name in changeable} | ({} if language is None else {"language": language})
-    folder = run / "evaluations" / f"{config['data']['name']}-{signature(chosen)}"
+    folder = (into or run) / "evaluations" / f"{config['data']['name']}-{signature(chosen)}"
     if not _stands(job, config, folder):
         made(folder.parent)
         job.evaluate(run, config | {"trainer": config["trainer"] | {"device": device}}, folder, language=language)
@@ -115,7 +116,9 @@ def _changes(
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="mlsuperb evaluate", description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of a trained run, e.g. exp/demo-1a2b3c4d")
+    parser.add_argument(
+        "run", help="folder of a trained run, e.g. exp/demo-1a2b3c4d, or a run on the hub: OWNER/NAME[@REVISION]"
+    )
     parser.add_argument("overrides", nargs="+", metavar="data=...", help="the data, as in mlsuperb.run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     parser.add_argument("--language", help="code (ISO 639-3) of the language to write, for runs of job=translation")
@@ -124,11 +127,14 @@ def main(arguments: Sequence[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     refuse_unknown([*options.overrides, *(f"--config-dir={folder}" for folder in options.config_dir)])
     bring_own(options)
-    folder = evaluate(
-        options.run, options.overrides, device=options.device, language=options.language, config_dirs=options.config_dir
-    )
     from mlsuperb.config.build import job_of
     from mlsuperb.runs.finished import show
+    from mlsuperb.runs.hub import results_folder, run_folder
     from mlsuperb.runs.store import config_to_build
 
-    show(job_of(config_to_build(options.run)), folder)
+    run = run_folder(options.run)
+    folder = evaluate(
+        run, options.overrides, device=options.device, language=options.language, config_dirs=options.config_dir,
+        into=results_folder(options.run, run),
+    )  # fmt: skip
+    show(job_of(config_to_build(run)), folder)

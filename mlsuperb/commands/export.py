@@ -1,5 +1,6 @@
-"""`mlsuperb export upstream|challenge|card|fairseq ...`: turn what was trained into something that others can use.
+"""`mlsuperb export hub|upstream|challenge|card|fairseq ...`: turn what was trained into something that others can use.
 
+mlsuperb export hub RUN DIR          a folder for the Hugging Face hub (--push OWNER/NAME uploads it), for transcribe and evaluate
 mlsuperb export upstream RUN DIR     the trained upstream as a Hugging Face folder, for upstream=hf
 mlsuperb export challenge RUN DIR    a submission folder of the ML-SUPERB 2.0 challenge
 mlsuperb export card RUN             RUN/README.md, the model card, written again
@@ -15,6 +16,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlsuperb.commands.settings import add_config_dir, bring_own
+
+
+def hub(options: argparse.Namespace) -> str:
+    """Write a folder for the Hugging Face hub: weights, settings, tokens, scores, model card."""
+    from mlsuperb.export.hub import export_hub, push
+
+    folder = export_hub(options.run, options.folder, name=options.push)
+    if options.push is None:
+        return f"{folder} can be uploaded: hf upload OWNER/NAME {folder}. Choose a licence in its README.md before"
+    url = push(folder, options.push)
+    return f"{folder} is at {url}, which is private. Choose a licence in its README.md before you make it public"
 
 
 def upstream(options: argparse.Namespace) -> str:
@@ -53,12 +65,18 @@ def fairseq(options: argparse.Namespace) -> str:
     return f"{options.file} is the checkpoint, {head}"
 
 
-COMMANDS = {"upstream": upstream, "challenge": challenge, "card": card, "fairseq": fairseq}
+COMMANDS = {"hub": hub, "upstream": upstream, "challenge": challenge, "card": card, "fairseq": fairseq}
 RUN = ("run", "RUN", "folder of a trained run, e.g. exp/demo-1a2b3c4d")
 DIR = ("folder", "DIR", "folder to make")
 MODEL = ("folder", "FOLDER", "folder with config.json and model.safetensors, e.g. of mlsuperb import_fairseq")
 FILE = ("file", "FILE", "file to make, e.g. checkpoint.pt")
-ARGUMENTS = {"upstream": (RUN, DIR), "challenge": (RUN, DIR), "card": (RUN,), "fairseq": (MODEL, FILE)}
+ARGUMENTS = {
+    "hub": (RUN, DIR),
+    "upstream": (RUN, DIR),
+    "challenge": (RUN, DIR),
+    "card": (RUN,),
+    "fairseq": (MODEL, FILE),
+}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -70,6 +88,8 @@ def main(arguments: Sequence[str]) -> None:
         one = commands.add_parser(name, help=command.__doc__)
         for argument, metavar, explained in ARGUMENTS[name]:
             one.add_argument(argument, type=Path, metavar=metavar, help=explained)
+        if name == "hub":
+            one.add_argument("--push", metavar="OWNER/NAME", help="upload it as a private repository of this name")
         add_config_dir(one)
     options = parser.parse_args(arguments)
     bring_own(options)

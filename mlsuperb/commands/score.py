@@ -1,4 +1,8 @@
-"""`mlsuperb score RUN_OR_JSONL`: score hypotheses again, in seconds, without torch."""
+"""`mlsuperb score RUN_OR_JSONL`: score hypotheses again, in seconds, without torch.
+
+The output of any program can be scored: one JSON object per line with "id", "language" (the right one), "reference" and
+"hypothesis"; where languages were recognised, "predicted_language", too.
+"""
 
 from __future__ import annotations
 
@@ -49,11 +53,16 @@ def facts_of(folder: Path, hypotheses: Sequence[Hypothesis], asked: Mapping[str,
         config = store.read_config(folder)
         synthetic = config.get("data", {}).get("name") == "synthetic"
         facts = _configured(config.get("task"), folder) if None in asked.values() else facts
+    return overruled(facts, asked), synthetic, num_trained
+
+
+def overruled(facts: TaskFacts, asked: Mapping[str, Any]) -> TaskFacts:
+    """Facts of a task with what was `asked` for instead (`facts_of`)."""
     given = {name: value for name, value in asked.items() if name != "task" and value is not None}
     task = tasks.known().get(asked["task"] or facts.name)
     if task is not None and (asked["task"] or given):
         facts = task(**{"normaliser": facts.normaliser, "units": facts.units} | given).facts
-    return replace(facts, **given), synthetic, num_trained
+    return replace(facts, **given)
 
 
 def infer_task(hypotheses: Sequence[Hypothesis]) -> TaskFacts:
@@ -100,7 +109,7 @@ def main(arguments: Sequence[str]) -> None:
     bring(options.protocol or ())
     source: Path = options.source
     path = source / HYPOTHESES_FILE if source.is_dir() else source
-    hypotheses = read_hypotheses(path)
+    hypotheses = read_hypotheses(path, of_others=not source.is_dir())
     whole_run = source.is_dir() or source.name == HYPOTHESES_FILE
     asked = {name: getattr(options, name) for name in ("task", "normaliser", "units")}
     facts, synthetic, num_trained = facts_of(path.parent if whole_run else path, hypotheses, asked)
@@ -134,8 +143,10 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mlsuperb score", description=__doc__)
-    parser.add_argument("source", type=Path, metavar="RUN_OR_JSONL", help="folder of a run, or its hypotheses.jsonl")
+    parser = argparse.ArgumentParser(
+        prog="mlsuperb score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, metavar="RUN_OR_JSONL", help="folder of a run, or a file of hypotheses")
     protocol: Any = parser.add_argument(
         "--protocol",
         action="append",

@@ -41,11 +41,14 @@ def joined(pieces: Sequence[tuple[str, float, float]]) -> str:
     return _PIECES + json.dumps(pieces, ensure_ascii=False, separators=(",", ":"))
 
 
+def pieces_of(audio: str) -> list[tuple[str, float, float]]:
+    """What was given to `joined`; empty where the audio of an utterance is one path."""
+    return [tuple(one) for one in json.loads(audio.removeprefix(_PIECES))] if audio.startswith(_PIECES) else []
+
+
 def files_of(audio: str) -> list[str]:
     """The files on disk that the audio of an utterance is read from: several where it is `joined`."""
-    if not audio.startswith(_PIECES):
-        return [file_of(audio)]
-    return [file_of(path) for path, *_ in json.loads(audio.removeprefix(_PIECES))]
+    return [file_of(path) for path, *_ in pieces_of(audio)] or [file_of(audio)]
 
 
 def load_audio(

@@ -51,6 +51,15 @@ def nearest(code: str) -> str | None:
         return None
 
 
+def hub_languages(codes: Iterable[str]) -> list[str]:
+    """The languages as the filters of the Hugging Face hub know them: the code of ISO 639-1 (`de`), or that of 639-3 where there
+    is none (`wol` is `wo`, `kea` stays); codes of neither are left out."""
+    from pycountry import languages
+
+    found = (languages.get(alpha_3=code.split("_")[-1] if code in BENCHMARK_LABELS else code) for code in codes)
+    return sorted({getattr(one, "alpha_2", one.alpha_3) for one in found if one})
+
+
 def looks_like_code(text: str) -> bool:
     """Whether a text has the form of ML-SUPERB's codes (`eng`, `org_jpn`), or begins as the code of a language does (`en`,
     `zh-CN`), in small letters."""

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import mlsuperb
+from mlsuperb.data.languages import hub_languages
 from mlsuperb.runs.environment import now
 from mlsuperb.runs.store import RESULT_FILE, read
-from mlsuperb.runtime.files import whole_folder, write_json
+from mlsuperb.runtime.files import whole_folder, write_atomic, write_json
+from mlsuperb.scoring.escaping import page
 from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.upstreams.huggingface import EXPORT_FILE
+from mlsuperb.upstreams.sources import local_folder
+
+CARD_FILE = "README.md"
+TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
 
 @contextmanager
 def new_folder(folder: Path, about: Mapping[str, Any]) -> Iterator[Path]:
-    """An empty folder to fill; it becomes `folder`, whole or not at all, and replaces an earlier export there.
+    """An empty folder to fill; it becomes `folder`, whole or not at all, and replaces an earlier export there. It gets a
+    model card (`card`), unless one was written.
 
     Args:
         about: what `mlsuperb_export.json` will say (`origin`), as it is when the folder is filled.
@@ -34,6 +41,36 @@ def new_folder(folder: Path, about: Mapping[str, Any]) -> Iterator[Path]:
     with whole_folder(folder) as unfinished:
         yield unfinished
         write_json(unfinished / EXPORT_FILE, about)
+        if not (unfinished / CARD_FILE).exists():
+            write_atomic(unfinished / CARD_FILE, [card(about)])
+
+
+def card(about: Mapping[str, Any]) -> str:
+    """The model card of a checkpoint of transformers that an export wrote, in the hub's format.
+
+    Args:
+        about: content of `mlsuperb_export.json`.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+    from markupsafe import Markup
+
+    checkpoint = about["upstream"].get("checkpoint")
+    data = about.get("data") or {}
+    data = data if isinstance(data, Mapping) else data.model_dump()
+    languages = data.get("languages") or []
+    languages = languages.get("train", []) if isinstance(languages, Mapping) else languages
+    metadata = ModelCardData(
+        language=hub_languages(languages) or None,
+        library_name="transformers",
+        pipeline_tag="feature-extraction",
+        tags=["mlsuperb", "speech"],
+        base_model=str(checkpoint) if checkpoint and local_folder(str(checkpoint)) is None else None,
+    )
+    text = page(
+        TEMPLATE.read_text(encoding="utf-8"), card_data=Markup(metadata.to_yaml()), about=about, data=data, languages=languages,
+        start=PurePath(str(checkpoint)).name if checkpoint else about["upstream"].get("name"),
+    )  # fmt: skip
+    return f"{ModelCard(text).content.rstrip()}\n"
 
 
 def origin(run: Path, config: Mapping[str, Any], *, what: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ import numpy as np
 import soundfile
 
 from mlsuperb.config.build import job_of
-from mlsuperb.runs.decoding import transcribe_files
 from mlsuperb.runs.store import config_to_build
+from mlsuperb.runs.transcription import transcribe_files
+from mlsuperb.runs.windows import Windowing
 
 MIN_DURATION_S = 0.1  # shorter audio is followed by silence; the heads' front ends need some frames
 UNKNOWN = "[unk]"  # where the model names no language: never right, as it should be
@@ -43,7 +45,9 @@ class Server:
                 wave_T = np.pad(wave_T, (0, max(0, round(MIN_DURATION_S * rate_hz) - len(wave_T))))
                 paths.append(Path(place) / f"{number:06d}.wav")
                 soundfile.write(paths[-1], wave_T, rate_hz, subtype="FLOAT")
-            hypotheses = transcribe_files(paths, lambda: self.transcriber)
+            # whole, as test sets are decoded
+            whole = Windowing(length_s=math.inf)
+            hypotheses = transcribe_files(paths, lambda: self.transcriber, windowing=whole)
         return [_answer(one.hypothesis, one.predicted_language) for one in hypotheses]
 
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mlsuperb.data.languages import BENCHMARK_LABELS
+from mlsuperb.data.languages import BENCHMARK_LABELS, hub_languages
 from mlsuperb.pretraining.records import PretrainingResult
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.runtime.records import json_object
@@ -40,7 +40,7 @@ def model_card(result: PretrainingResult, folder: Path) -> str:
     languages = sorted({label.split("_")[-1] if label in BENCHMARK_LABELS else label for label in labels})
     licence = result.config["upstream"].get("card", {}).get("licence")
     data = ModelCardData(
-        language=languages or None, library_name="transformers", pipeline_tag="feature-extraction", license=licence,
+        language=hub_languages(labels) or None, library_name="transformers", pipeline_tag="feature-extraction", license=licence,
         tags=["mlsuperb", config["model_type"], "speech", "pre-training"] + ["synthetic-data"] * bool(result.data["synthetic"]),
         model_name=result.run_id,
     )  # fmt: skip

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -14,10 +13,11 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from mlsuperb.data.audio_file import END_TOLERANCE_S, UNREADABLE_AUDIO, AudioError, audio_info
 from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loader, Loading
 from mlsuperb.runs.hypotheses import read_hypotheses, write_hypotheses
+from mlsuperb.runs.transcripts import Piece
+from mlsuperb.runs.windows import Window
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.files import disk_errors_named, drop_cut_line, no_link
 from mlsuperb.runtime.speed import Speed
@@ -25,14 +25,23 @@ from mlsuperb.types import Batch, Hypothesis, Utterance
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
-# A file as a row of a manifest.
-_FILE = {"text": "", "language": "", "dataset": "", "split": "files", "speaker": "", "start_s": 0.0}
 
 
 class Transcriber(Protocol):
-    """A model with all it takes to turn audio into text and language."""
+    """A model with all it takes to turn audio into text and language.
+
+    Attributes:
+        whole_s: seconds of speech, those of the longest recording that it decodes in one piece.
+        aligns: whether it says when each word is said.
+    """
 
     loading: Loading
+
+    @property
+    def whole_s(self) -> float: ...
+
+    @property
+    def aligns(self) -> bool: ...
 
     def write_in(self, language: str) -> None:
         """Write all texts in a language (ISO 639-3) from now on, whatever the data name.
@@ -56,6 +65,10 @@ class Transcriber(Protocol):
 
     def texts(self, encoded: Any) -> list[tuple[str, str | None]]:
         """The raw output of each utterance of a batch, and the language it names (None where it names none)."""
+        ...
+
+    def pieces(self, encoded: Any, windows: Sequence[Window]) -> list[Piece]:
+        """The same for the part that is kept of each window of a batch, with more that the model says."""
         ...
 
 
@@ -94,67 +107,6 @@ def decode(dataset: Speech, path: Path, transcriber: Transcriber) -> Decoding:
     return Decoding(hypotheses=ordered, speed=speed)
 
 
-def transcribe_files(
-    paths: Sequence[Path], load: Callable[[], Transcriber], *, on_bad: Callable[[str], None] | None = None
-) -> list[Hypothesis]:
-    """Decode whole audio files of any sampling rate, in their order; the path is the id.
-
-    Args:
-        load: gives the model; called once it is known which files can be read.
-        on_bad: called with a sentence for each file that cannot be read or taken by the model, which is left out; None: such a
-            file is an error.
-
-    Raises:
-        ValueError: a file cannot be read, all such files being named, or the model cannot take one.
-    """
-    problems: list[str] = []
-    durations = {path: _whole_s(path, problems) for path in dict.fromkeys(paths)}
-    if problems and on_bad is None:
-        raise ValueError("; ".join(problems))
-    rows = [_FILE | {"id": str(path), "audio": str(path), "duration_s": durations[path]} for path in paths]
-    manifest = pd.DataFrame([row for row in rows if row["duration_s"] is not None])
-    transcriber = None if manifest.empty else load()
-    if on_bad is not None:
-        if transcriber is not None:
-            taken = [_takes(transcriber, manifest[row : row + 1], problems) for row in range(len(manifest))]
-            manifest = manifest[taken]
-        for problem in problems:
-            on_bad(problem)
-    if transcriber is None or manifest.empty:
-        return []
-    transcriber.check(manifest)
-    dataset = transcriber.loading.dataset(manifest, encode=None, resample=True)
-    with tempfile.TemporaryDirectory() as folder:
-        return decode(dataset, Path(folder) / "hypotheses.jsonl", transcriber).hypotheses
-
-
-def _whole_s(path: Path, problems: list[str]) -> float | None:
-    """The seconds of a file that can be read to its end; of another one, None, and one more of the `problems`."""
-    try:
-        info = audio_info(path, decode=True)  # a header says nothing of what follows it
-    except AudioError as error:
-        what = str(error)
-        if not path.is_file():
-            what = f"{path}: " + (f"a folder; give {path}/*" if path.exists() else "there is no such file")
-        elif error.fault == UNREADABLE_AUDIO:
-            what = f"{path}: no audio that can be read; convert it to WAV, FLAC or Ogg"
-        problems.append(what)
-        return None
-    if info.missing_s > END_TOLERANCE_S:
-        log.warning("%s: %s What there is of it is transcribed.", path, info.cut_short)
-    return info.duration_s
-
-
-def _takes(transcriber: Transcriber, row: pd.DataFrame, problems: list[str]) -> bool:
-    """Whether a model takes a file; if not, that is one more of the `problems`."""
-    try:
-        transcriber.check(row)
-    except ValueError as error:
-        problems.append(str(error))
-        return False
-    return True
-
-
 def _decode_rest(
     dataset: Speech, path: Path, transcriber: Transcriber
 ) -> tuple[dict[tuple[str, str], Hypothesis], Speed]:
@@ -191,7 +143,7 @@ def _decode_batches(plan: Plan, transcriber: Transcriber, speed: Speed) -> Itera
     with tqdm(total=total, desc="decode", unit="utt", dynamic_ncols=True, disable=not ranks.is_main()) as bar:
         # the model goes one batch ahead of search, texts and file, so that on a GPU neither waits for the other
         encoded = ((batch.audio_s, batch.cached_s, transcriber.encode(batch)) for batch in plan.loader)
-        for rows, (audio_s, cached_s, one) in zip(plan.rows, _one_ahead(encoded), strict=True):
+        for rows, (audio_s, cached_s, one) in zip(plan.rows, one_ahead(encoded), strict=True):
             texts = transcriber.texts(one)
             speed.add(audio_s=audio_s, cached_s=cached_s)
             yield [_hypothesis(row, text, language) for row, (text, language) in zip(rows, texts, strict=True)]
@@ -213,7 +165,7 @@ def _hypothesis(row: Utterance, text: str, language: str | None) -> Hypothesis:
     )
 
 
-def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
+def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
     """Each item once the next one is there."""
     waiting: list[Item] = []
     for item in items:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from mlsuperb.data.languages import can_be_token
 from mlsuperb.runtime.files import write_atomic
@@ -16,6 +17,10 @@ from mlsuperb.types import Hypothesis
 HYPOTHESES_FILE = "hypotheses.jsonl"
 _FIELDS = {field.name: field.type for field in fields(Hypothesis)}  # types as text: `str`, `float`, `str | None`
 _ACCEPTED: dict[str, tuple[type, ...]] = {"str": (str,), "float": (float, int), "str | None": (str, type(None))}
+# What the outputs of other programs need not say
+OF_OTHERS: Mapping[str, Any] = {
+    "dataset": "unknown", "split": "test", "audio": "", "start_s": 0.0, "duration_s": 0.0, "predicted_language": None,
+}  # fmt: skip
 
 
 def write_hypotheses(path: Path, hypotheses: Iterable[Hypothesis]) -> None:
@@ -28,8 +33,11 @@ def write_hypotheses(path: Path, hypotheses: Iterable[Hypothesis]) -> None:
     write_atomic(path, (strict_json(vars(one), name=f"hypothesis {one.id!r}") + "\n" for one in hypotheses))
 
 
-def read_hypotheses(path: Path) -> list[Hypothesis]:
+def read_hypotheses(path: Path, *, of_others: bool = False) -> list[Hypothesis]:
     """All hypotheses of a file, in its order.
+
+    Args:
+        of_others: the file may be the output of another program: see `hypothesis_of_others`.
 
     Raises:
         ValueError: no such file, no line, a line that is not a hypothesis, or the same (split, id) twice; the message
@@ -42,7 +50,7 @@ def read_hypotheses(path: Path) -> list[Hypothesis]:
     for number, line in read_lines(path):
         if not line:
             continue
-        one = _parse(line, place=f"{path}, line {number}")
+        one = _parse(line, place=f"{path}, line {number}", of_others=of_others)
         earlier = first_line.setdefault((one.split, one.id), number)
         if earlier != number:
             raise ValueError(
@@ -73,15 +81,36 @@ def hypotheses_of_split(folder: Path, split: str) -> list[Hypothesis]:
     return found
 
 
-def _parse(line: str, *, place: str) -> Hypothesis:
+def hypothesis_of_others(row: Mapping[str, Any], *, place: str) -> Hypothesis:
+    """The hypothesis of a row that need not say more than id, language, reference and hypothesis. Where it names a predicted
+    language, that stands as a token before its text, as it does in our own output.
+
+    Args:
+        place: of the row, for errors.
+
+    Raises:
+        ValueError: a value is missing or is none.
+    """
+    one = _checked({**OF_OTHERS, **row}, place=place, needed=[name for name in _FIELDS if name not in OF_OTHERS])
+    token = f"[{one.predicted_language}]"
+    if _FIELDS.keys() <= row.keys() or one.predicted_language is None or one.hypothesis.startswith(token):
+        return one
+    return replace(one, hypothesis=f"{token} {one.hypothesis}".rstrip())
+
+
+def _parse(line: str, *, place: str, of_others: bool) -> Hypothesis:
     try:
         row = load_strict_json(line)
     except ValueError as error:
         raise ValueError(f"{place}: not a JSON object ({error}); was the file cut off or edited?") from error
     if not isinstance(row, dict):
         raise ValueError(f"{place}: not a JSON object; a hypothesis has the fields {', '.join(_FIELDS)}")
-    if missing := [name for name in _FIELDS if name not in row]:
-        raise ValueError(f"{place}: missing {', '.join(missing)}; a hypothesis has the fields {', '.join(_FIELDS)}")
+    return hypothesis_of_others(row, place=place) if of_others else _checked(row, place=place, needed=list(_FIELDS))
+
+
+def _checked(row: Mapping[str, Any], *, place: str, needed: Sequence[str]) -> Hypothesis:
+    if missing := [name for name in needed if name not in row]:
+        raise ValueError(f"{place}: missing {', '.join(missing)}; a hypothesis has the fields {', '.join(needed)}")
     if unknown := [name for name in row if name not in _FIELDS]:
         raise ValueError(f"{place}: unknown {', '.join(unknown)}; a hypothesis has the fields {', '.join(_FIELDS)}")
     for name, expected in _FIELDS.items():

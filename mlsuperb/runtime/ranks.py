@@ -145,7 +145,7 @@ def first_failure(error: BaseException) -> Failure:
     """What went wrong first in this job. `error` is what this process ran into, perhaps only because another one is gone."""
     own = Failure(
         rank=rank(),
-        error=f"{type(error).__name__}: {error}",
+        error=": ".join(filter(None, [type(error).__name__, str(error)])),
         traceback="".join(traceback.format_exception(error)),
         interrupted=isinstance(error, (KeyboardInterrupt, SystemExit)),  # SystemExit: a queue wants its machine back
     )

@@ -18,7 +18,8 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.messages import describe_trained
 from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
-from mlsuperb.scoring.result import SCORER_VERSION, BenchmarkResult
+from mlsuperb.scoring.protocols import known
+from mlsuperb.scoring.result import SCORED, SCORER_VERSION, BenchmarkResult, Section
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables, tell
 from mlsuperb.types import Hypothesis, TaskFacts
@@ -74,6 +75,64 @@ def score_again(folder: Path, config: Mapping[str, Any], scoring: Scoring, *, ki
     content |= what_was_scored(folder, hypotheses, facts=result.facts, scoring=scoring)
     content["config"] = {**result.config, "scoring": config["scoring"]}
     store.write(folder, store.validated(content, kind, place=f"result of {result.run_id}"))
+
+
+def scorer_versions() -> dict[str, Any]:
+    """Of the scoring code here."""
+    return {"version": SCORER_VERSION, "protocols": {name: one.version for name, one in known().items()}}
+
+
+def score_afresh(folder: Path) -> list[str]:
+    """Score the hypotheses of a finished run or evaluation again, by the protocols of its result. Where that gives other numbers,
+    they become the result's.
+
+    Returns:
+        What differs, a sentence each; nothing where the run has no hypotheses.
+
+    Raises:
+        ValueError: the result or its hypotheses are damaged.
+    """
+    if store.read(folder, store.Result).job not in {kind.kind for kind in SCORED}:
+        return []
+    result = store.read(folder, *SCORED)
+    recorded = result.protocols.sections
+    names = [name for name in recorded if name in known()]
+    hypotheses = read_hypotheses(folder / result.hypotheses.path)
+    found = what_was_scored(folder, hypotheses, facts=result.facts, scoring=Scoring(protocols=names))
+    today = found["protocols"].sections
+    lines = [line for name in names for line in _differences(recorded[name], today.get(name))]
+    if lines:
+        content = result.model_dump(exclude_unset=True)
+        found["protocols"] = content["protocols"] | found["protocols"].model_dump(exclude_unset=True)
+        store.write(folder, store.validated(content | found, type(result), place=f"result of {result.run_id}"))
+    return lines + [
+        f"{name} is no protocol of this version, so its scores stand" for name in recorded if name not in names
+    ]
+
+
+def _differences(recorded: Section, today: Section | None) -> Iterator[str]:
+    """In which counts and metrics two sections of one protocol differ."""
+    if today is None:
+        yield f"{recorded.protocol} does not apply to this task"
+        return
+    numbers = [
+        {f"{split} {dataset} {language}": counts for split, dataset, language, counts in _cells(one)}
+        | {split: {name: metric.value for name, metric in metrics.items()} for split, metrics in one.metrics.items()}
+        for one in (recorded, today)
+    ]
+    for place in dict.fromkeys([*numbers[0], *numbers[1]]):
+        then, now = (one.get(place, {}) for one in numbers)
+        changed = [name for name in dict.fromkeys([*then, *now]) if then.get(name) != now.get(name)]
+        if changed:
+            told = ", ".join(f"{name} {then.get(name)} recorded, {now.get(name)} today" for name in changed)
+            yield f"{recorded.protocol}, {place}: {told}"
+
+
+def _cells(section: Section) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    for split, datasets in section.counts.items():
+        for dataset, languages in datasets.items():
+            for language, counts in languages.items():
+                yield split, dataset, language, counts
 
 
 def part(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.text_dataset import TextBatch
+from mlsuperb.runs.transcripts import Piece
+from mlsuperb.runs.windows import WHOLE_S, Window
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import autocast
 from mlsuperb.training.losses import refuse_not_finite
@@ -116,6 +118,17 @@ class TranslationRecogniser:
         if not self.names_language:
             return list(zip(texts, codes, strict=True))
         return [(f"[{code}] {text}", code) for text, code in zip(texts, codes, strict=True)]
+
+    @property
+    def whole_s(self) -> float:
+        """See `Transcriber`."""
+        return min(self.model.translator.max_speech_s, WHOLE_S)
+
+    aligns = False
+
+    def pieces(self, encoded: Encoded, windows: Sequence[Window]) -> list[Piece]:
+        """See `Transcriber`; windows are decoded whole."""
+        return [Piece(text=text, language=code, languages={}, tokens=None) for text, code in self.texts(encoded)]
 
     @torch.inference_mode()
     def nats(self, batch: TextBatch) -> list[float]:

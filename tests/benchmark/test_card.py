@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import hub_rules
 import pytest
 import yaml
 from finished_runs import built, scored, write_built
@@ -105,7 +106,8 @@ def result(tmp_path: Path) -> dict[str, Any]:
 def test_the_card_parses_back_as_the_hub_reads_it(result: dict[str, Any], tmp_path: Path) -> None:
     path = write_card(tmp_path)
     read = ModelCard(path.read_text(encoding="utf-8"))
-    assert read.data.language == ["dan", "eng", "jpn"]
+    assert hub_rules.problems(path.read_text(encoding="utf-8")) == []
+    assert read.data.language == ["da", "en", "ja"]
     assert read.data.library_name == "mlsuperb"
     assert read.data.pipeline_tag == "automatic-speech-recognition"
     assert read.data.base_model == "facebook/hubert-base-ls960"

@@ -1,5 +1,4 @@
-"""What a trained model says, on a model whose output can be worked out by hand: every 10 ms of constant level k / 10 is the
-token k."""
+"""What a trained model says, on a model whose output can be worked out by hand (`levels`)."""
 
 from __future__ import annotations
 
@@ -15,16 +14,14 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from torch import Tensor, nn
+from levels import FRAME, TOKENS, Levels, recogniser
+from torch import Tensor
 
 from mlsuperb.benchmark import build
 from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.config.compose import compose
-from mlsuperb.data.batching import SortedBatches
 from mlsuperb.data.dataset import SpeechDataset
-from mlsuperb.data.loading import Loading
 from mlsuperb.data.manifest import to_frame
-from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.base import Decoded
 from mlsuperb.decoding.greedy import Greedy
@@ -32,40 +29,8 @@ from mlsuperb.runs import decoding
 from mlsuperb.runs.decoding import decode
 from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.tasks.asr import ASR
-from mlsuperb.tasks.asr_lid import ASRLID
 from mlsuperb.tasks.lid import LID
 from mlsuperb.types import Batch, Encoded, Loss, Utterance
-
-TOKENS = ["<blank>", "<unk>", "<space>", "[deu]", "[eng]", "A", "B", "C", "<sos/eos>"]
-FRAME = 160
-
-
-class Levels(nn.Module):
-    """Encoder and objective in one; the loss of an utterance is the number of its tokens."""
-
-    rates = ("silly",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.objective = self
-
-    def encode(self, batch: Batch) -> Encoded:
-        wave_BT, lengths_B = batch.wave_BT, batch.lengths_B
-        num_frames = wave_BT.shape[1] // FRAME
-        frames_BFT = wave_BT[:, : num_frames * FRAME].reshape(len(wave_BT), num_frames, FRAME)
-        return Encoded((10 * frames_BFT.mean(-1)).round().long(), lengths_B // FRAME)
-
-    def forward(self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor) -> Loss:
-        counts = {"num_silly_errors": len(targets_BS), "num_silly_tokens": target_lengths_B.sum()}
-        return Loss(target_lengths_B.float().mean(), counts)
-
-    def attention(self, encoded: Encoded) -> None:
-        return None
-
-    def log_probs(self, encoded: Encoded) -> Encoded:
-        posteriors = nn.functional.one_hot(encoded.values, len(TOKENS)).float()
-        return Encoded((9 * posteriors).log_softmax(-1), encoded.lengths_B)
-
 
 # what is written, what is said, its language, frames a token
 SPOKEN = [
@@ -100,20 +65,6 @@ def manifest(tmp_path: Path) -> pd.DataFrame:
             )
         )
     return to_frame(rows)
-
-
-def recogniser(
-    *, task: Any = None, tokens: list[str] = TOKENS, decoder: Any = None, batch_s: float = 0.5
-) -> Recogniser:
-    return Recogniser(
-        model=Levels(),  # type: ignore[arg-type]
-        task=task or ASRLID(),
-        vocabulary=Vocabulary(tokens),
-        decoder=decoder or Greedy(),
-        loading=Loading(train=SortedBatches(batch_size=2), eval_batch_s=batch_s, num_workers=0),
-        device=torch.device("cpu"),
-        precision="fp32",
-    )
 
 
 def test_languages_are_those_of_the_vocabulary(manifest: pd.DataFrame, tmp_path: Path) -> None:

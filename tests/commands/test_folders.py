@@ -34,6 +34,19 @@ def test_a_sweep_in_the_order_of_its_runs() -> None:
     ]
 
 
+def test_several_sweeps_from_the_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = "+exp=v1/lid\tseed=0,1\n+exp=v1/asr_lid\thydra/launcher=slurm\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    assert folders.main(["--sweeps"]) == 0
+    first, second = (folder_of("+exp=v1/lid", f"seed={seed}") for seed in (0, 1))
+    assert capsys.readouterr().out.splitlines() == [str(first), str(second), "", str(folder_of("+exp=v1/asr_lid")), ""]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("+exp=v1/ldi\n"))
+    with pytest.raises(ValueError, match="exp has no option 'v1/ldi'"):
+        folders.main(["--sweeps"])
+
+
 def test_an_experiment_that_is_a_sweep_by_itself() -> None:
     overrides = ["+exp=v2/sweep/lora_rank", "data.root=x"]
     assert run_folders(overrides) == [folder_of(*overrides, f"adaptation.rank={rank}") for rank in (4, 8, 16, 32, 64)]

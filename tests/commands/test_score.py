@@ -113,3 +113,45 @@ def test_mistakes_are_one_sentence_and_no_traceback(tmp_path, jsonl):
             command.main([str(tmp_path)])
     with pytest.raises(ValueError, match="there is no protocol 'v3'"):
         command.main([str(jsonl), "--task", "asr", "--normaliser", "v1", "--units", "char", "--protocol", "v3"])
+
+
+def others(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_the_output_of_another_program_needs_four_fields(tmp_path, capsys):
+    rows = [
+        {"id": "a", "language": "eng", "reference": "Abcd.", "hypothesis": "ABCX"},
+        {"id": "b", "language": "deu", "reference": "ef", "hypothesis": "EF"},
+    ]
+    out = tmp_path / "scores.json"
+    command.main([str(others(tmp_path / "theirs.jsonl", *rows)), "--json", str(out)])
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["task"] == "asr"
+    assert found["protocols"]["v1"]["metrics"]["test"]["all_cer"]["value"] == pytest.approx(100 / 6)
+    assert found["protocols"]["v1"]["counts"]["test"]["unknown"]["eng"]["substitutions"] == 1
+    named = [row | {"predicted_language": language} for row, language in zip(rows, ("eng", None), strict=True)]
+    command.main([str(others(tmp_path / "theirs.jsonl", *named)), "--json", str(out)])
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["task"] == "asr_lid"
+    assert found["protocols"]["v1"]["metrics"]["test"]["all_lid_accuracy"]["value"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hypothesis": None}, "line 1: hypothesis is None, expected str"),
+        ({"wer": 3}, "line 1: unknown wer; a hypothesis has the fields id, dataset"),
+        ({"predicted_language": 3}, "line 1: predicted_language is 3, expected str . null"),
+    ],
+)
+def test_what_is_wrong_in_the_output_of_another_program_is_named(tmp_path, change, message):
+    row = {"id": "a", "language": "eng", "reference": "a", "hypothesis": "A"}
+    with pytest.raises(ValueError, match=message):
+        command.main([str(others(tmp_path / "theirs.jsonl", row | change))])
+    del row["language"]
+    with pytest.raises(
+        ValueError, match=r"line 1: missing language; .* the fields id, language, reference, hypothesis$"
+    ):
+        command.main([str(others(tmp_path / "theirs.jsonl", row))])

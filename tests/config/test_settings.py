@@ -437,8 +437,8 @@ def test_a_missing_value_is_named() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("trainer.optimizer.lr=-1", "AdamW: Invalid learning rate: -1"),
-        ("+trainer.optimizer.betas=[2,0.9]", "AdamW: Invalid beta parameter at index 0: 2"),
+        ("trainer.optimizer.lr=-1", "AdamW: lr=-1 is negative"),
+        ("+trainer.optimizer.betas=[2,0.9]", "AdamW: betas=[2, 0.9] must be from 0 to below 1"),
         ("run_name=a/b", "run_name=a/b has a '/'"),
         ("run_id=a/b", "run_id=a/b has a '/'"),
     ],

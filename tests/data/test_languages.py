@@ -5,6 +5,7 @@ import pytest
 from mlsuperb.data.corpora.ml_superb_release import published_pairs
 from mlsuperb.data.languages import (
     extra_problems,
+    hub_languages,
     is_language,
     iso_639_3,
     language_name,
@@ -82,3 +83,8 @@ def test_problems_explain_the_traps(code, message):
     (problem,) = language_problems(["eng", code, "nan"], setting="data.languages")
     with pytest.raises(ValueError, match=message):
         raise ValueError(problem)
+
+
+def test_the_hub_knows_languages_by_two_letters() -> None:
+    codes = ["deu", "org_jpn", "jpn", "kea", "nor", "xty", "eng1", "wol"]
+    assert hub_languages(codes) == ["de", "ja", "kea", "no", "wo", "xty"]

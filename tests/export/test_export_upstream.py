@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import hub_rules
 import pytest
 import torch
 from tiny_checkpoints import write_checkpoint
@@ -42,7 +43,10 @@ def test_the_exported_upstream_gives_the_layers_of_the_run(overrides: str, famil
     run = make(tmp_path, overrides, family)
     done = export_upstream(run, tmp_path / "export")
     names = {path.name for path in done.folder.iterdir()}
-    assert names == {"config.json", "model.safetensors", "preprocessor_config.json", EXPORT_FILE}
+    assert names == {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", EXPORT_FILE}
+    card = (done.folder / "README.md").read_text()
+    assert hub_rules.problems(card) == []
+    assert str(tmp_path) not in card
     trained = layers(build.load_recogniser(run, build.load_config(run)).model.upstream)
     exported = layers(HuggingFace(checkpoint=str(done.folder)))
     assert len(exported) == len(trained) >= 4

@@ -127,7 +127,7 @@ def test_a_result_says_what_was_learnt_and_from_which_run(pretrained: Path, labe
 def test_the_model_has_a_card(pretrained: Path) -> None:
     card = ModelCard.load(pretrained / "huggingface" / "README.md")
     assert card.data.library_name == "transformers"
-    assert card.data.language == ["deu", "swa"]
+    assert card.data.language == ["de", "sw"]
     assert "8 units of kaldi_mfcc, layer 0, 100 per second" in card.text
     assert "| updates | 8 |" in card.text
     assert f"torch {torch.__version__.partition('+')[0]}" in card.text

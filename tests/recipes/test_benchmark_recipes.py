@@ -22,7 +22,7 @@ OWN_FLAGS = {
     "transfer.sh": ("--languages", "deu,nan", "--datasets", "fleurs"),
     "v2.sh": ("--experiments", "frozen,first/middle_against_full,lora"),
 }
-MODULES = {"analyse", "data", "evaluate", "export", "leaderboard", "report", "run", "score", "table"}
+MODULES = {"analyse", "data", "evaluate", "export", "leaderboard", "report", "results", "run", "score", "table"}
 
 
 def commands_of(recipe: str) -> list[list[str]]:

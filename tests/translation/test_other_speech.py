@@ -15,6 +15,7 @@ from tiny_translators import write_seamless, write_whisper
 from mlsuperb.commands import evaluate, transcribe
 from mlsuperb.runs.hypotheses import read_hypotheses
 from mlsuperb.runs.store import read
+from mlsuperb.runs.windows import Windowing
 from mlsuperb.scoring.result import TranslationResult
 
 FEW = ("trainer.iterations_per_epoch=2", "trainer.max_epochs=1", "search.num_beams=1")
@@ -112,9 +113,17 @@ def test_files_are_written_in_the_language_that_is_given(
 def test_what_is_too_long_is_named(whisper: Path, place: Path) -> None:
     files = [place / "a.wav", place / "long.wav"]
     with pytest.raises(ValueError, match=r"1 of 2 .* window of 2 s \(model.window_s.*long.wav \(3.0 s\). Cut them"):
-        transcribe.transcribe(whisper, files, device="cpu", language="deu")
+        transcribe.transcribe(whisper, files, device="cpu", language="deu", windowing=Windowing(length_s=5.0))
     assert len(transcribe.transcribe(whisper, files[:1], device="cpu", language="deu")) == 1
     evaluate.evaluate(whisper, words(place, "deu"), device="cpu")
+
+
+def test_what_is_too_long_is_cut_into_windows(whisper: Path, place: Path) -> None:
+    """A translator gives no times: the texts of its windows are joined."""
+    (long,) = transcribe.transcribe(whisper, [place / "long.wav"], device="cpu", language="deu")
+    assert (long.duration_s, long.words, long.languages) == (3.0, None, {})
+    with pytest.raises(ValueError, match="--format srt needs the time of each word, which this model does not give"):
+        transcribe.main([str(whisper), str(place / "a.wav"), "--language", "deu", "--device", "cpu", "--format", "srt"])
 
 
 def test_an_output_longer_than_the_decoder_is_refused(whisper: Path, place: Path) -> None:

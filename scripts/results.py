@@ -1,0 +1,195 @@
+"""Writes docs/results.md: what came out on real speech, from results that `mlsuperb results pack` put into docs/results/.
+
+    python scripts/results.py                    # of the packed runs
+    python scripts/results.py exp/evidence       # of runs that are not packed yet, to look
+
+The runs are those of recipes/evidence.sh. No number on the page is typed; a system without a run is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from claims_runs import PACKED, Run, find_runs, select, unpacked  # noqa: E402
+from jinja2 import Environment, StrictUndefined  # noqa: E402
+
+from mlsuperb.data.languages import language_name  # noqa: E402
+from mlsuperb.runs.store import EVALUATIONS  # noqa: E402
+from mlsuperb.runtime.files import write_atomic  # noqa: E402
+from mlsuperb.scoring.comparison.bootstrap import difference_interval, rate_interval  # noqa: E402
+from mlsuperb.scoring.counts import Counts, Rate  # noqa: E402
+
+PAGE = ROOT / "docs" / "results.md"
+TEMPLATE = ROOT / "scripts" / "results.md.jinja"
+UPSTREAMS = {"fbank": "log-mels", "mhubert_tiny": "mhubert_tiny", "whisper_base": "Whisper base"}
+HEADS = {"transformer_light": "Transformer", "conformer_small": "Conformer", "e_branchformer_small": "E-Branchformer"}
+ADAPTATIONS = {
+    "frozen": "frozen", "full": "full", "partial_bottom": "bottom layers", "partial_middle": "middle layers",
+    "partial_top": "top layers", "houlsby": "adapters", "lora": "LoRA", "qlora": "QLoRA",
+}  # fmt: skip
+NUM_LAYERS = 7
+RATES: tuple[Rate, ...] = ("error_rate", "lid_accuracy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """Runs that differ in their seeds alone: those of a name, a pattern as of file names."""
+
+    name: str
+    runs: str
+
+    def of(self, found: Sequence[Run]) -> list[Run]:
+        """Its runs, one per seed."""
+        return [run for run in select(found, {"run_name": self.runs}) if run.folder.parent.name != EVALUATIONS]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Systems, beside the first of them that has runs."""
+
+    title: str
+    systems: Sequence[System]
+    note: str = ""
+
+
+def _name(
+    upstream: str = "whisper_base",
+    head: str = "transformer_light",
+    loss: str = "ctc",
+    task: str = "asr_lid",
+    *,
+    size: str = "10min",
+) -> str:
+    return f"evidence-{upstream}-{head}-{loss}-{task}-ml_superb_{size}-s*"
+
+
+def tables() -> list[Table]:
+    """The tables of the page."""
+
+    def upstreams(task: str = "asr_lid", *, size: str = "10min") -> list[System]:
+        return [System(name=name, runs=_name(one, task=task, size=size)) for one, name in UPSTREAMS.items()]
+
+    heads = [System(name=name, runs=_name(head=one)) for one, name in HEADS.items()]
+    heads += [
+        System(name=f"{name}, CTC-attention", runs=_name(head=one, loss="ctc_attention")) for one, name in HEADS.items()
+    ]
+    adapted = [System(name=name, runs=f"evidence-adapted-whisper_base-{one}-*") for one, name in ADAPTATIONS.items()]
+    mono = [System(name=name, runs=f"evidence-mono-{one}-*") for one, name in UPSTREAMS.items()]
+    layers = [System(name="all, weighted", runs=_name())]
+    layers += [
+        System(name=f"layer {layer}", runs=f"evidence-layer{layer}-whisper_base-*") for layer in range(NUM_LAYERS)
+    ]
+    return [
+        Table(title="Upstreams, 10min", systems=upstreams()),
+        Table(title="Upstreams, 1h", systems=upstreams(size="1h")),
+        Table(title="Text alone, 10min", systems=upstreams("asr"), note="Without the language before the text."),
+        Table(title="Language alone, 10min", systems=upstreams("lid")),
+        Table(title="One voice, 10 minutes of read Russian", systems=mono),
+        Table(title="Heads and losses", systems=heads, note="Over a frozen Whisper base; two blocks each, of about equal size."),
+        Table(title="What is trained inside", systems=adapted, note="Whisper base, 600 updates of 8 utterances, in bf16."),
+        Table(title="Layers", systems=layers, note="Layer 0 is the input of the first block."),
+    ]  # fmt: skip
+
+
+def cells_of(table: Table, found: Sequence[Run]) -> list[list[str]]:
+    """The rows of a table: system, seeds, each rate with its interval and the points by which the system is better than the
+    first one. Empty where fewer than two systems have runs."""
+    present = [(system, runs) for system in table.systems if (runs := system.of(found))]
+    if len(present) < 2:
+        return []
+    first = present[0][1]
+    return [
+        [system.name, str(len({run.result.seed for run in runs})), *_rates(runs, first if runs is not first else [])]
+        for system, runs in present
+    ]
+
+
+def _rates(runs: Sequence[Run], first: Sequence[Run]) -> Iterator[str]:
+    seeds = {run.result.seed for run in runs} & {run.result.seed for run in first}
+    ours, theirs = (_counts([run for run in side if run.result.seed in seeds]) for side in (runs, first))
+    everywhere = _counts(runs)
+    for of in RATES:
+        interval = rate_interval(list(everywhere.values()), of=of)
+        if interval is None:
+            yield from ("", "")
+            continue
+        each = [one.value for run in runs if (one := rate_interval([c for _, c in run.counts()], of=of))]
+        spread = f" ± {statistics.stdev(each):.1f}" if len(each) > 1 else ""
+        yield f"{interval.value:.1f} [{interval.low:.1f}, {interval.high:.1f}]{spread}"
+        both = [key for key in ours if key in theirs]
+        sides = [[side[key] for key in both] for side in ((ours, theirs) if of == "error_rate" else (theirs, ours))]
+        change = difference_interval(*sides, of=of) if both else None
+        yield "" if change is None else change.as_change()
+
+
+def _counts(runs: Sequence[Run]) -> dict[tuple[str, str], Counts]:
+    """By utterance, added up over seeds, so that one that was decoded by three models is not taken for three."""
+    sums: dict[tuple[str, str], Counts] = {}
+    for run in runs:
+        for one, counts in run.counts():
+            sums[one.split, one.id] = sums.get((one.split, one.id), Counts()) + counts
+    return sums
+
+
+def transfer(found: Sequence[Run]) -> list[list[str]]:
+    """CER of models that were trained on one language, on the test utterances of each: a row per language of training."""
+    tests = [run for run in select(found, {"run_name": "evidence-transfer-*"}) if run.folder.parent.name == EVALUATIONS]
+    by_language: dict[str, list[Run]] = {}
+    for run in tests:
+        (trained_on,) = run.facts["trained_on"]
+        by_language.setdefault(trained_on, []).append(run)
+    codes = sorted(by_language)
+    return [[language_name(one), *(_cell(by_language[one], other) for other in codes)] for one in codes]
+
+
+def _cell(runs: Sequence[Run], language: str) -> str:
+    counts = [one for run in runs for said, one in run.counts() if said.language == language]
+    interval = rate_interval(counts)
+    return "" if interval is None else f"{interval.value:.0f}"
+
+
+def page(found: Sequence[Run]) -> str:
+    """docs/results.md."""
+    shown = [(table, cells) for table in tables() if (cells := cells_of(table, found))]
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    given: dict[str, Any] = {
+        "tables": shown,
+        "transfer": transfer(found),
+        "num_runs": len(found),
+        "figures": _figures(),
+    }
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(given)
+
+
+def _figures() -> Mapping[str, str]:
+    """Pictures beside the packed results: file -> title."""
+    return {f"results/{path.name}": path.stem.replace("_", " ") for path in sorted(PACKED.glob("*.svg"))}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "runs", nargs="*", type=Path, metavar="RUNS", help="folders of runs; default: docs/results/, packed"
+    )
+    parser.add_argument("--out", type=Path, default=PAGE, help="default: docs/results.md")
+    options = parser.parse_args(arguments)
+    with nullcontext(find_runs(options.runs)[0]) if options.runs else unpacked() as runs:
+        write_atomic(options.out, [page(runs)])
+    print(f"{options.out}: {len(runs)} results")
+
+
+if __name__ == "__main__":
+    main()
