@@ -11,6 +11,13 @@ message, or a count.
 | audio gone bad since it was prepared, in a run | test_bad_input.py::test_audio_that_went_bad_stops_a_run_by_its_name |
 | audio that has come or changed since it was prepared | data/test_stored_manifest.py::test_changed_audio_is_looked_at_again |
 | table of rows, columns or cells that are none | data/test_table_faults.py::test_refused_with_file_line_and_remedy |
+| columns of which none, or more than one, may be the text | data/test_hf.py::test_columns_that_cannot_be_told |
+| data set of the hub that is not there, or a hub that does not answer | data/test_hf.py::test_a_hub_that_does_not_answer |
+| split that a data set of the hub does not have | data/test_hf.py::test_a_split_that_is_missing_is_counted_or_held_out |
+| manifest of lhotse with broken lines | data/test_lhotse.py::test_broken_cuts_are_named |
+| cuts that are no part of one file | data/test_lhotse.py::test_cuts_that_are_no_part_of_one_file_are_counted |
+| label of a language that is no code | data/test_own.py::test_what_the_user_gave_counts_for_more |
+| folder in no known form | commands/test_data_new.py::test_unknown_forms_are_told_what_is_known |
 | null audio in a Parquet file | data/test_ml_superb_hf.py::test_null_audio_is_counted_as_a_null_text_is |
 | hypotheses in another encoding | runs/test_hypotheses.py::test_another_encoding_is_named_with_its_line |
 | unreadable audio to transcribe | test_run.py::test_transcribe_reads_any_file |
