@@ -8,12 +8,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from mlsuperb.runtime.messages import printable
 from mlsuperb.scoring.counts import Counts, Rate, total
 from mlsuperb.scoring.escaping import markdown
+from mlsuperb.scoring.fitted import Column, FittedTable, shown
 from mlsuperb.types import TaskFacts
 
 if TYPE_CHECKING:
@@ -29,12 +27,6 @@ def table_console() -> Console:
     """A console as wide as the terminal; in a pipe or a file, wide enough for tables."""
     console = Console()
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
-
-
-def shown(text: str, *, but: str = "", style: str = "") -> Text:
-    """Text for a terminal as it is: brackets and colons in it are no markup and no emoji, and control characters except `but`
-    are written out."""
-    return Text(printable(text, but=but), style=style)
 
 
 def tell(console: Console, *lines: object, style: str = "") -> None:
@@ -59,15 +51,14 @@ class Cells:
         """Whether a column holds names, which are aligned to the left, and no numbers."""
         return column < self.num_names or (self.last_is_name and column == len(self.columns) - 1)
 
-    def to_rich(self) -> Table:
-        """For `rich.print`. What stands in the cells is text, not markup."""
-        table = Table(title=shown(self.title, style="table.title"), title_justify="left")
-        for number, column in enumerate(self.columns):
-            # folded, since a narrow terminal would cut names of runs
-            table.add_column(shown(column), justify="left" if self.is_name(number) else "right", overflow="fold")
-        for number, row in enumerate(self.rows):
-            table.add_row(*map(shown, row), style="bold" if number in self.bold or row[0] == "total" else None)
-        return table
+    def to_rich(self) -> FittedTable:
+        """For `rich.print`: fits the terminal. What stands in the cells is text, not markup."""
+        cells = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.columns)
+        columns = [
+            Column(title, tuple(texts), self.is_name(number))
+            for number, (title, texts) in enumerate(zip(self.columns, cells, strict=True))
+        ]
+        return FittedTable(self.title, tuple(columns), self.bold)
 
     def to_markdown(self) -> str:
         """With the title as a line of its own."""
@@ -97,7 +88,7 @@ def metrics_table(section: Section) -> Cells:
     """Every metric of a section; a missing value says why. Neighbours missing for the same reason share a row."""
     rows = tuple((split, *row) for split, metrics in section.metrics.items() for row in _metric_rows(metrics))
     title = f"Protocol {section.protocol} (version {section.version})"
-    return Cells(title, ("split", "metric", "%", "over"), rows, num_names=2)
+    return Cells(title, ("split", "metric", "%", "over"), rows, num_names=2, last_is_name=True)
 
 
 def rates(facts: TaskFacts) -> list[tuple[Rate, str, str]]:
