@@ -12,6 +12,7 @@ from rich.console import Console
 from mlsuperb.scoring.counts import Counts, Rate, total
 from mlsuperb.scoring.escaping import markdown
 from mlsuperb.scoring.fitted import Column, FittedTable, shown
+from mlsuperb.scoring.protocols.challenge import NUM_WORST
 from mlsuperb.types import TaskFacts
 
 if TYPE_CHECKING:
@@ -113,13 +114,20 @@ def _metric_rows(metrics: Mapping[str, Metric]) -> Iterator[tuple[str, str, str]
             yield f"{key[0]}_*", ABSENT, key[1]
             continue
         for name, entry in entries.items():
-            yield f"{name} {ARROWS[entry.better]}", percent(entry.value), taken_over(entry)
+            yield f"{name} {ARROWS[entry.better]}", percent(shown_value(entry)), taken_over(entry)
+
+
+def shown_value(metric: Metric) -> float | None:
+    """The value of a metric; None where the original sums up fewer rates than it divides by, which makes it too low."""
+    return None if metric.num_summed is not None and metric.num_summed < NUM_WORST else metric.value
 
 
 def taken_over(metric: Metric) -> str:
-    """What a metric was taken over, or why there is none."""
+    """What a metric was taken over, or why there is none to be shown."""
     if metric.value is None:
         return metric.reason
+    if shown_value(metric) is None:
+        return f"needs {NUM_WORST} languages, there are {metric.num_summed} (as the original calculates it: {metric.value:.1f})"
     if isinstance(metric.languages, Mapping):
         return "; ".join(f"{name}: {at['lowest']} to {at['highest']}" for name, at in metric.languages.items())
     if metric.languages:

@@ -10,24 +10,11 @@ from mlsuperb.analysis.pretraining_curves import by_epoch, by_update, has_logs
 from mlsuperb.analysis.pretraining_runs import Runs, named_runs
 from mlsuperb.analysis.pretraining_table import SYNTHETIC, num_updates, pretraining_table, source
 from mlsuperb.analysis.report import pretraining_parts as parts
-from mlsuperb.analysis.report.blocks import (
-    Block,
-    Cell,
-    Fact,
-    Facts,
-    Figures,
-    Note,
-    Page,
-    Pairs,
-    Section,
-    Table,
-    bounded,
-    from_cells,
-    number,
-)  # fmt: skip
+from mlsuperb.analysis.report.blocks import Fact, Facts, Figures, Page, Pairs, Section, bounded, from_cells
 from mlsuperb.data.languages import language_name
 from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
 from mlsuperb.runs.result import Result
+from mlsuperb.scoring.page.blocks import Block, Cell, Note, Table, number
 from mlsuperb.units.labels import LABELS
 from mlsuperb.units.usage import BIT
 

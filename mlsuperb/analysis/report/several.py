@@ -6,23 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlsuperb.analysis.report import pictures, summary
-from mlsuperb.analysis.report.blocks import (
-    Block,
-    Cell,
-    Examples,
-    Note,
-    Page,
-    Pairs,
-    Section,
-    Table,
-    Tone,
-    Warnings,
-    bar,
-    bounded,
-    from_cells,
-    interval_cells,
-    number,
-)  # fmt: skip
+from mlsuperb.analysis.report.blocks import Examples, Page, Pairs, Section, bounded, from_cells, interval_cells
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.report.utterances import KEY, aligned_output, example, rate_text
 from mlsuperb.analysis.runs import LoadedRun, short_names
@@ -31,6 +15,7 @@ from mlsuperb.scoring.comparison.bootstrap import Interval
 from mlsuperb.scoring.comparison.comparable import comparable
 from mlsuperb.scoring.comparison.paired import PairedRow, PairedUtterance, most_different, pair_utterances, paired_rows
 from mlsuperb.scoring.comparison.runs import runs_table
+from mlsuperb.scoring.page.blocks import Block, Cell, Note, Table, Tone, Warnings, bar, number
 from mlsuperb.scoring.table import SYNTHETIC, rates
 
 MOST_RUNS = 6  # side by side in the table of languages and under an utterance
