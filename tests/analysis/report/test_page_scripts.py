@@ -18,6 +18,24 @@ from mlsuperb.runs.store import find
 from mlsuperb.scoring.result import BenchmarkResult
 
 VOID = ("meta", "link", "input", "br", "hr", "img")
+BROWSER = """
+    const box = document.querySelector(".browser");
+    const list = box.querySelector("ol");
+    const more = box.querySelector("button.plain");
+    const told = () => box.querySelector(".shown").textContent;
+    const dirOf = (one) => one.querySelector(".words").getAttribute("dir");
+    const options = box.querySelectorAll("[name=language] option");
+    const valueOf = (text) => options.find((one) => one.textContent.startsWith(text)).value;
+    const pick = (name, value) => {
+      const one = box.querySelector(`[name=${name}]`);
+      one.value = value;
+      one.fire("input");
+    };
+"""
+TABLE = """
+    const box = document.querySelector("#table-languages").closest(".table");
+    const button = box.querySelector("button.plain");
+"""
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 
 
@@ -75,21 +93,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_utterances_are_listed_filtered_and_sorted(pages) -> None:
-    box = "const box = document.querySelector('.browser'); const list = box.querySelector('ol');"
-    choose = "const pick = (name, value) => {{ const one = box.querySelector(`[name={0}]`); one.value = {1}; one.fire('input'); }};"
-    first, shown, more, status, one, spoken, texts = opened(
+    first, rates, more, status, one, spoken, texts = opened(
         pages["one"],
-        box + "return [box.hidden, list.children.length, box.querySelector('.shown').textContent];",
-        box + "return list.children.map((one) => parseInt(one.querySelector('strong').textContent));",
-        box + "const more = box.querySelector('button.plain'); more.fire('click'); return [list.children.length, Node_.focused === list.children[20]];",
-        box + choose.format("language", "[...box.querySelectorAll('[name=language] option')].find((one) => one.textContent.startsWith('ara')).value")
-        + "pick(); return [list.children.length, box.querySelector('.shown').textContent, box.querySelector('button.plain').hidden];",
-        box + "const line = list.children[0]; return [line.querySelector('.words').getAttribute('dir'), line.querySelectorAll('.joined').length > 0];",
-        box + choose.format("language", "''") + "pick(); return list.children.filter((one) => one.querySelector('audio')).length;",
-        box + "return list.children[0].querySelectorAll('.caption').map((one) => one.textContent);",
-    )  # fmt: skip
+        BROWSER + "return [box.hidden, list.children.length, told()];",
+        BROWSER + "return list.children.map((one) => parseInt(one.querySelector('strong').textContent));",
+        BROWSER + "more.fire('click'); return [list.children.length, Node_.focused === list.children[20]];",
+        BROWSER + "pick('language', valueOf('ara')); return [list.children.length, told(), more.hidden];",
+        BROWSER + "return [dirOf(list.children[0]), list.children[0].querySelectorAll('.joined').length > 0];",
+        BROWSER + "pick('language', ''); return list.children.filter((one) => one.querySelector('audio')).length;",
+        BROWSER + "return list.children[0].querySelectorAll('.caption').map((one) => one.textContent);",
+    )
     assert first == [False, 20, "120 utterances, 20 shown"]
-    assert shown == sorted(shown, reverse=True)
+    assert rates == sorted(rates, reverse=True)
     assert more == [40, True], "the keyboard goes on where the new ones begin"
     assert status == [4, "4 of 120 utterances, 4 shown", True]
     assert one == ["rtl", True]
@@ -98,13 +113,12 @@ def test_utterances_are_listed_filtered_and_sorted(pages) -> None:
 
 
 def test_long_tables_are_folded_and_found_in_full(pages) -> None:
-    box = "const box = document.querySelector('#table-languages').closest('.table'); const button = box.querySelector('button.plain');"
     rows = "[...box.querySelector('tbody').rows].filter((one) => !one.hidden).length"
     before, after, found = opened(
         pages["one"],
-        box + "return [box.classList.contains('folded'), button.textContent, button.getAttribute('aria-expanded')];",
-        box + "button.fire('click'); return [box.classList.contains('folded'), button.textContent];",
-        box + "const input = box.querySelector('.filter input'); input.value = 'min nan'; input.fire('input');"
+        TABLE + "return [box.classList.contains('folded'), button.textContent, button.getAttribute('aria-expanded')];",
+        TABLE + "button.fire('click'); return [box.classList.contains('folded'), button.textContent];",
+        TABLE + "const input = box.querySelector('.filter input'); input.value = 'min nan'; input.fire('input');"
         f"return [{rows}, box.classList.contains('filtered'), box.querySelector('.shown').textContent];",
     )
     assert before == [True, "Show all 30 languages", "false"]
@@ -128,3 +142,22 @@ def test_columns_sort_and_the_contents_say_where_one_is(pages) -> None:
     assert len(rates[1]) == 30
     assert here == ["#languages"]
     assert sound
+
+
+def test_another_run_can_be_compared_with(pages) -> None:
+    shown = (
+        "const shown = () => document.querySelectorAll('.choice .option').filter((one) => !one.hidden)"
+        ".map((one) => one.getAttribute('data-option'));"
+    )
+    before, after, tables = opened(
+        pages["three"],
+        shown + "return shown();",
+        shown + "const one = document.querySelectorAll('.choice select')[1]; one.value = '2'; one.fire('change');"
+        "return [shown(), document.querySelectorAll('.choice select').map((one) => one.value)];",
+        "return document.querySelectorAll('.choice h3').map((one) => one.textContent);",
+    )
+    assert before == ["0", "0", "0"]
+    assert after == [["2", "2", "2"], ["2", "2", "2"]]
+    assert [f"Differences to {name}, all utterances" in tables for name in ("a-s0", "b-s1", "c-s2")] == [True] * 3
+    assert "a-s0 and c-s2 differ most" in tables
+    assert "c-s2 and a-s0 differ most" in tables
