@@ -39,7 +39,7 @@ def tell(console: Console, *lines: object, style: str = "") -> None:
 @dataclass(frozen=True)
 class Cells:
     """A table: column titles, rows of text, how many columns on the left are names and whether the last one is; `bold`: numbers
-    of the rows that stand out."""
+    of the rows that stand out; `best`: (row, column) of the best values."""
 
     title: str
     columns: tuple[str, ...]
@@ -47,6 +47,7 @@ class Cells:
     num_names: int
     last_is_name: bool = False
     bold: frozenset[int] = frozenset()
+    best: frozenset[tuple[int, int]] = frozenset()
 
     def is_name(self, column: int) -> bool:
         """Whether a column holds names, which are aligned to the left, and no numbers."""
