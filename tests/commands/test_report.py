@@ -86,7 +86,7 @@ def test_a_run_gets_a_page_and_figures(runs, single) -> None:
     titles = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
     assert titles == [
         *("summary", "signatures", "scores", "languages", "datasets", "training", "influences", "confusion"),
-        *("layers", "embeddings", "utterances", "data", "settings", "cost"),
+        *("layers", "embeddings", "utterances", "find", "data", "settings", "cost"),
     ]
     assert "Synthetic data: these numbers say nothing about real speech." in page.text
     assert "mlsuperb analyse tsne" in page.text

@@ -102,7 +102,7 @@ class Examples(Block):
 @dataclass(frozen=True, kw_only=True)
 class Browser(Block):
     """Many utterances to filter and to sort; `browser.js` draws those that are asked for from `data` (JSON, as
-    `mlsuperb.analysis.report.browser` makes it). Without scripts it is not there.
+    `mlsuperb.analysis.report.browser` makes it). Without scripts there is a sentence in its place.
 
     Args:
         rate: what an utterance's score is called; `rated`: whether it has one to sort by.

@@ -2,6 +2,7 @@
 (() => {
   const STEP = 20; // utterances at a time
   const PIECE = 12; // characters that stay on one line
+  const MOST_JOINED = 80; // the same where a cut changes the shape of letters
   const fold = (text) => text.normalize("NFKD").replace(/\p{Mn}/gu, "").toLowerCase();
   const clusters = (text) => text.match(/\P{M}\p{M}*|\p{M}+/gu) ?? [];
 
@@ -41,13 +42,14 @@
   };
 
   // Pieces [reference, hypothesis, mark, left out] by word: a word ends after a space that both sides have, or when it is long.
-  const words = (texts) => {
+  const words = (texts, joined = false) => {
+    const most = joined ? MOST_JOINED : PIECE;
     const found = [[]];
     let length = 0;
     const put = (piece, size, ends) => {
       found.at(-1).push(piece);
       length += size;
-      if (!ends && length < PIECE) return;
+      if (!ends && length < most) return;
       found.push([]);
       length = 0;
     };
@@ -55,9 +57,9 @@
       if (typeof one === "string") {
         for (const word of one.match(/\S+\s*|\s+/gu) ?? []) {
           const units = clusters(word);
-          for (let place = 0; place < units.length; place += PIECE) {
-            const part = units.slice(place, place + PIECE).join("");
-            put([part, part, "equal", 0], Math.min(PIECE, units.length - place), /\s$/u.test(part));
+          for (let place = 0; place < units.length; place += most) {
+            const part = units.slice(place, place + most).join("");
+            put([part, part, "equal", 0], Math.min(most, units.length - place), /\s$/u.test(part));
           }
         }
         continue;
@@ -65,10 +67,10 @@
       const [reference, hypothesis] = [clusters(one[0]), clusters(one[1])];
       const mark = !reference.length ? "inserted" : !hypothesis.length ? "deleted" : "substituted";
       const size = Math.max(reference.length, hypothesis.length);
-      for (let place = 0; place < size; place += PIECE) {
-        const part = (units) => units.slice(place, place + PIECE).join("");
-        const last = place + PIECE >= size;
-        put([part(reference), part(hypothesis), mark, last ? one[2] ?? 0 : 0], Math.min(PIECE, size - place), false);
+      for (let place = 0; place < size; place += most) {
+        const part = (units) => units.slice(place, place + most).join("");
+        const last = place + most >= size;
+        put([part(reference), part(hypothesis), mark, last ? one[2] ?? 0 : 0], Math.min(most, size - place), false);
       }
     }
     return found.filter((word) => word.length);
@@ -86,7 +88,7 @@
     return element;
   };
   const bdi = (text, attributes = {}) => make("bdi", attributes, text);
-  const spaces = (text, mark) => (mark === "equal" ? text.replace(/\s/gu, "\u00a0") : text.replace(/\s/gu, "\u2423"));
+  const spaces = (text, mark) => text.replace(/\s(?!\p{M})/gu, mark === "equal" ? "\u00a0" : "\u2423"); // a space may bear a mark
   const leftOut = (number) => (number ? [bdi(`… +${number} characters`, { class: "more", dir: "ltr" })] : []);
 
   const joinedWord = (word) => {
@@ -104,7 +106,7 @@
     ]));
   const aligned = (row) => {
     const [reference, hypothesis] = sides(row[7]);
-    const drawn = words(row[7]).map(row[6] & 2 ? joinedWord : columnWord);
+    const drawn = words(row[7], (row[6] & 2) > 0).map(row[6] & 2 ? joinedWord : columnWord);
     const names = make("span", { class: "names", dir: "ltr" }, make("i"), make("i"));
     return make("div", { class: "pair" },
       make("p", { class: "unseen" }, "Reference: ", bdi(reference, { dir: "auto" })),
@@ -150,7 +152,8 @@
       list.append(...found.slice(first, first + STEP).map((row) => item(row, data)));
       more.hidden = list.children.length >= found.length;
       more.textContent = `Show ${Math.min(STEP, found.length - list.children.length)} more`;
-      const count = found.length === data.rows.length ? `${found.length}` : `${found.length} of ${data.rows.length}`;
+      const [num, all] = [found.length, data.rows.length].map((one) => one.toLocaleString("en"));
+      const count = num === all ? num : `${num} of ${all}`;
       shown.textContent = `${count} utterances, ${list.children.length} shown`;
     };
     const renew = () => {

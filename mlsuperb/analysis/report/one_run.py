@@ -9,6 +9,7 @@ from typing import Any
 from mlsuperb.analysis.languages import language_bars
 from mlsuperb.analysis.report import pictures, summary, utterances
 from mlsuperb.analysis.report.blocks import Figures, Page, Pairs, Section, spoken_date
+from mlsuperb.analysis.report.browser import browser
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.runs import ANALYSIS, LoadedRun
 from mlsuperb.analysis.stages import stored
@@ -46,6 +47,7 @@ def one_run_page(run: LoadedRun, *, sounds: SoundBox) -> Page:
         pictures.layers({result.upstream.name: result}),
         _embeddings(run),
         utterances.examples(run, sounds=sounds),
+        Section(id="find", title="All utterances", blocks=(browser(run, sounds=sounds),)),
         Section(id="data", title="Data and what was skipped", blocks=tuple(data_blocks(result.data))),
         _settings(result.config),
         _cost(result),

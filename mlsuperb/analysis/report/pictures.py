@@ -67,7 +67,7 @@ def datasets(run: LoadedRun) -> Section:
     missing = Note(text="No language has error rates in more than one dataset, so there is no range to show.")
     block: Block = Figures(charts=(chart,), wide=True) if chart else missing
     if chart and len(set(chart.data["language"])) > MANY:
-        block = Fold(title=f"{chart.title}, {len(set(chart.data['language']))} languages", blocks=(block,))
+        block = Fold(title=f"Show the figure of {len(set(chart.data['language']))} languages", blocks=(block,))
     return Section(id="datasets", title="Datasets of a language", blocks=(block,))
 
 

@@ -189,7 +189,7 @@ def _metrics(name: str, section: ProtocolSection) -> Table:
             arrow = next((ARROWS[entry.better] for entry in entries if entry), "")
             title = Cell(text=f"{TITLES.get(kind, kind)} {arrow}".strip(), sub=about.meanings.get(kind, ""))
             rows.append((title, *([] if one else [Cell(text=split)]), *map(_metric_cell, entries)))
-    notes = [about.title, *([f"Split {next(iter(section.metrics))}"] if one else [])]
+    notes = [about.title[:1].upper() + about.title[1:], *([f"Split {next(iter(section.metrics))}"] if one else [])]
     notes += [
         f"No figures of {SUBSETS[subset]} languages: {why}" for subset, why in empty.items() if subset not in kept
     ]

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from mlsuperb.analysis.report.alignment import align
 from mlsuperb.analysis.report.blocks import Aligned, Example, Examples, Section
-from mlsuperb.analysis.report.browser import browser
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.runs import LoadedRun
 from mlsuperb.data.text import LanguageTokens
@@ -45,7 +44,7 @@ def _ranked(run: LoadedRun) -> list[int]:
 
 
 def examples(run: LoadedRun, *, sounds: SoundBox) -> Section:
-    """The worst and the median utterances (of a task without text: some with the wrong language), and all to choose from."""
+    """The worst and the median utterances (of a task without text: some with the wrong language)."""
     ranked = _ranked(run)
     blocks: list[Block] = [Note(text=KEY)]
     if not run.result.task.has_text:
@@ -61,7 +60,7 @@ def examples(run: LoadedRun, *, sounds: SoundBox) -> Section:
         blocks.append(_list(run, median, title="Around the median", sounds=sounds))
     if unscored := len(run.table) - len(ranked):
         blocks.append(Note(text=f"{unscored:,} utterances without reference text are in neither list."))
-    blocks += [Note(text=sounds.summary()), browser(run, sounds=sounds)]
+    blocks.append(Note(text=sounds.summary()))
     return Section(id="utterances", title="Utterances", blocks=tuple(blocks))
 
 

@@ -112,37 +112,34 @@ def to_html(found: Leaderboard) -> str:
 
 
 def _html_table(block: Block, name: str) -> Table:
-    """Sortable; the column that ranks has bars."""
+    """Sortable; whose a row is and its adaptation stand below the system; the column that ranks has bars."""
     cells = block.cells
     ranking = _ranking_column(block)
     full = max((row[ranking] or 0.0 for row in block.values), default=0.0)
-    rows = [
-        (
-            Cell(text=block.ranks[number], value=float(block.ranks[number]) if block.ranks[number] else None),
-            *(
-                _html_cell(text, value, best=(number, column) in cells.best, full=full if column == ranking else 0.0)
-                for column, (text, value) in enumerate(zip(texts, block.values[number], strict=True))
-            ),
-        )
-        for number, texts in enumerate(cells.rows)
-    ]
-    titles = [column or "whose" for column in cells.columns]
+    rows = []
+    for number, (whose, system, adaptation, *texts) in enumerate(cells.rows):
+        rank = block.ranks[number]
+        row = [Cell(text=rank, value=float(rank) if rank else None), Cell(text=system, sub=f"{adaptation}, {whose}")]
+        for column, text in enumerate(texts, start=cells.num_names):
+            value = block.values[number][column]
+            share = (
+                min(100.0, max(0.0, 100 * value / full))
+                if column == ranking and value is not None and full > 0
+                else None
+            )
+            row.append(Cell(text=text, value=value, share=share, tone="best" if (number, column) in cells.best else ""))
+        rows.append(tuple(row))
+    titles = cells.columns[cells.num_names :]
     return Table(
         name=name,
         title=cells.title,
-        columns=("rank", *titles),
+        columns=("rank", "system", *titles),
         rows=tuple(rows),
-        texts=tuple(title for number, title in enumerate(titles) if cells.is_name(number)),
+        texts=("system", *(titles[-1:] if cells.last_is_name else ())),
         sortable=True,
         label="systems",
         marked=cells.bold if len(cells.bold) < len(cells.rows) else frozenset(),
     )
-
-
-def _html_cell(text: str, value: float | None, *, best: bool, full: float) -> Cell:
-    """With a bar where something fills the cell (`full`)."""
-    share = min(100.0, max(0.0, 100 * value / full)) if value is not None and full > 0 else None
-    return Cell(text=text, value=value, share=share, tone="best" if best else "")
 
 
 def _ranking_column(block: Block) -> int:

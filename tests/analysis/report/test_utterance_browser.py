@@ -103,6 +103,8 @@ def test_the_script_keeps_words_whole_and_lines_short() -> None:
     assert "".join(piece[1] for word in words for piece in word) == "THE NORH VVIND" + "X" * 30
     assert [piece[2] for piece in words[1]] == ["equal", "substituted", "equal"]
     assert max(len(piece[1]) for word in words for piece in word) <= 12
+    whole = in_node(f"module.exports.words({json.dumps(texts)}, true)")
+    assert max(len(piece[1]) for word in whole for piece in word) == 30, "letters that join are not parted"
 
 
 def test_the_scripts_are_sound() -> None:
