@@ -85,6 +85,7 @@ class FittedTable:
             return
         for group in _groups(others, room):
             yield self._narrow([*names, *group], width)
+            yield ""
 
     def _wide(self) -> Table:
         table = Table(title=shown(self.title, style="table.title"), title_justify="left")
