@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mlsuperb.commands import evaluate, transcribe
 from mlsuperb.runs.hypotheses import read_hypotheses
@@ -87,6 +88,16 @@ def test_a_run_leaves_everything_behind(finished: tuple[Path, list[str], str]) -
     assert "reference" in shown
     assert f"Everything is in {folder}" in shown.replace("\n", "")
     assert "Synthetic data" in shown
+
+
+def test_its_curves_show_layer_weights_settings_and_texts(finished: tuple[Path, list[str], str]) -> None:
+    events = EventAccumulator(str(finished[0] / "curves")).Reload()
+    assert {"layer_weights/00", "train/speed", "train/gradient_norm", "valid/loss"} <= set(events.Tags()["scalars"])
+    texts = [one.tensor_proto.string_val[0].decode() for one in events.Tensors("valid/texts/text_summary")]
+    assert len(texts) == 2, "one for each epoch"
+    assert 1 <= texts[0].count("\n      ref  [") <= 5
+    assert texts[0].count("ref  ") == texts[0].count("hyp  ")
+    assert b"upstream.name" in events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
 
 
 def test_a_second_start_shows_the_result_and_trains_nothing(finished: tuple[Path, list[str], str]) -> None:

@@ -132,6 +132,11 @@ class Chart:
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
 
+    @property
+    def width_px(self) -> float:
+        """The width at which its text has the size of a page's (96 px to an inch)."""
+        return 96 * float(self.figure.get_size_inches()[0])
+
     def svg(self) -> str:
         """The picture for the inside of an HTML page: without prologue, with ids that no other chart of the page has, one
         image named by the title for screen readers."""

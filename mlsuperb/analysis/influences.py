@@ -130,7 +130,7 @@ def _chart(known: pd.DataFrame, column: str, *, rate: str) -> Chart:
     if len(drawn) < len(known):
         note += f" {len(drawn):,} of {len(known):,} utterances are drawn."
     if outside:
-        note += f" {outside} points lie above the frame."
+        note += f" {outside} point{' lies' if outside == 1 else 's lie'} above the frame."
     return Chart(
         name=f"error_by_{column}",
         title=f"Error rate by {name}",

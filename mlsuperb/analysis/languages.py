@@ -11,6 +11,8 @@ from mlsuperb.analysis.chart import EIGHT, Chart, new_figure
 from mlsuperb.types import TaskFacts
 
 NUM_BARS = 150  # languages in a figure
+MOST_CODES = 75  # beside each other in a strip
+MANY = 40  # rows from which on a figure has its scale above, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,29 @@ def language_bars(scores: Sequence[LanguageScore], *, rate: str) -> Chart | None
     )
 
 
+def language_strip(scores: Sequence[LanguageScore], *, rate: str) -> Chart | None:
+    """All languages in one low picture, a thin bar each, best to worst; None with fewer than three."""
+    has_text = any(one.rate is not None for one in scores)
+    values = {one.code: one.rate if has_text else one.lid_accuracy for one in scores}
+    known = sorted(((value, code) for code, value in values.items() if value is not None), reverse=not has_text)
+    if len(known) < 3:
+        return None
+    figure, (axes,) = new_figure(width_in=9.0, height_in=1.9)
+    axes.bar(range(len(known)), [value for value, _ in known], color=EIGHT[0], width=0.85)
+    every = -(-len(known) // MOST_CODES)
+    places = range(0, len(known), every)
+    axes.set_xticks(places, [known[place][1] for place in places], fontsize=7, rotation=90)
+    axes.set(ylabel=rate if has_text else "LID %", xlim=(-0.6, len(known) - 0.4), ylim=(0, None))
+    axes.grid(visible=False, axis="x")
+    return Chart(
+        name="language_strip",
+        title=f"{'Error rate' if has_text else 'Language accuracy'} of {len(known)} languages, best to worst",
+        note="All utterances of a language pooled." + (f" One code in {every} is written." if every > 1 else ""),
+        figure=figure,
+        data=pd.DataFrame({"language": code, "value": value} for value, code in known),
+    )
+
+
 def dataset_ranges(scores: Sequence[LanguageScore], *, rate: str) -> Chart | None:
     """A line from the best to the worst dataset of each language that has several, widest on top; None without one."""
     several = sorted((one for one in scores if one.spread is not None), key=lambda one: one.spread or 0.0)[-NUM_BARS:]
@@ -92,6 +117,7 @@ def dataset_ranges(scores: Sequence[LanguageScore], *, rate: str) -> Chart | Non
     axes.set_yticks(range(len(several)), [one.code for one in several], fontsize=8)
     highest = max(100.0, *(value for one in several for value in one.datasets.values()))  # or any gap would look wide
     axes.set(xlabel=rate, xlim=(0, 1.02 * highest), ylim=(-0.7, len(several) - 0.3))
+    axes.tick_params(labeltop=len(several) > MANY)
     return Chart(
         name="dataset_range",
         title="Range over the datasets of a language",

@@ -43,11 +43,13 @@ MEASURED = ("snr_db", "bandwidth_hz")
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """Measurements of one wave; None where it is too short or silent. `problem` says why nothing was measured."""
+    """Measurements of one wave; None where it is too short or silent. `problem` says why nothing was measured, `fault` of what
+    kind that is."""
 
     snr_db: float | None = None
     bandwidth_hz: float | None = None
     problem: str = ""
+    fault: str = ""
 
 
 def text_facts(
@@ -87,8 +89,8 @@ def add_sound(
     cache: Path | None = None,
     progress: Callable[[Any, int], Any] = lambda rows, number: rows,
 ) -> pd.DataFrame:
-    """`table` (`text_facts`) with `snr_db`, `bandwidth_hz` and `audio_problem` measured in the audio, and `size` and `time_ns` of
-    its file.
+    """`table` (`text_facts`) with `snr_db`, `bandwidth_hz`, `audio_problem` and `audio_fault` (its kind) measured in the audio,
+    and `size` and `time_ns` of its file.
 
     Args:
         cache: a file with an earlier table of the same utterances: what is measured there, in files that have not changed, is not
@@ -112,6 +114,7 @@ def add_sound(
     full = table.assign(
         **{name: np.array([getattr(one, name) for one in sounds], dtype=float) for name in MEASURED},
         audio_problem=[one.problem for one in sounds],
+        audio_fault=[one.fault for one in sounds],
     )
     if cache is not None:
         made(cache.parent)
@@ -140,8 +143,11 @@ def measure(audio: str, *, start_s: float, duration_s: float) -> Sound:
     try:
         wave_T = load_audio(audio, start_s=start_s, duration_s=duration_s)
     except (ValueError, OSError) as error:
-        gone = not os.path.isfile(audio)
-        return Sound(problem="there is no such file" if gone else f"cannot be read: {error}".splitlines()[0])
+        if not os.path.isfile(audio):
+            return Sound(problem="there is no such file", fault="there is no such file")
+        return Sound(
+            problem=f"cannot be read: {error}".splitlines()[0], fault=getattr(error, "fault", "cannot be read")
+        )
     return Sound(snr_db=snr_db(wave_T), bandwidth_hz=bandwidth_hz(wave_T))
 
 

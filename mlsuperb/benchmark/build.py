@@ -237,6 +237,8 @@ def train(config: Mapping[str, Any], recogniser: Recogniser, *, train: Speech, d
         validate=lambda: recogniser.validate(dev, quick_decoder=quick),
         folder=run.folder,
         on_progress=run.status,
+        config=config,
+        samples=lambda: recogniser.samples,
     )
     if ranks.is_main():
         instantiate(config["adaptation"]).export(recogniser.model.upstream, run.folder)

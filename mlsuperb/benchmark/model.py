@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.featurizer import Featurizer
 from mlsuperb.objectives.base import Objective
+from mlsuperb.training.distributed import full
 from mlsuperb.training.trainable import Advice, Trainable
 from mlsuperb.types import Batch, Encoded, Features, Loss
 from mlsuperb.upstreams.base import Upstream
@@ -84,6 +85,11 @@ class SpeechModel(Trainable):
                 return frozen_features(self.upstream, batch.wave_BT, batch.lengths_B)
             features: Features = self.upstream(batch.wave_BT, batch.lengths_B)
             return features
+
+    def curves(self) -> Mapping[str, float]:
+        """The learned share of each layer."""
+        weights = full(self.featurizer.weights)
+        return {} if weights is None else {f"layer_weights/{layer:02}": float(one) for layer, one in enumerate(weights)}
 
     def blocks(self) -> Iterable[nn.Module]:
         """The Transformer blocks of the upstream."""

@@ -27,7 +27,10 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import autocast
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.losses import refuse_not_finite
+from mlsuperb.training.trackers import Sample
 from mlsuperb.types import AttentionDecoder, Batch, Encoded, figure_names
+
+NUM_SAMPLES = 5  # texts of a validation that trackers show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class Recogniser:
         codes = codes_of_tokens(self.vocabulary.tokens)
         self._languages = LanguageTokens(codes)
         self._language_of = {self.vocabulary.tokens.index(f"[{code}]"): code for code in codes}
+        self.samples: Sequence[Sample] = ()  # of the last validation, of this rank: one from each of a few batches
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     @property
@@ -80,6 +84,7 @@ class Recogniser:
         """
         sums: Counter[str] = Counter()
         not_finite: list[str] = []
+        first: list[tuple[str, list[int], list[int]]] = []
         for batch in batches_of_rank(dataset, self.loading).loader:
             moved = batch.to(self.device)
             with autocast(self.device, self.precision):
@@ -92,13 +97,20 @@ class Recogniser:
             sums.update({name: int(number) for name, number in result.counts.items()})
             targets = zip(batch.targets_BS.tolist(), batch.target_lengths_B.tolist(), strict=True)
             decoded = quick_decoder(posteriors.values, posteriors.lengths_B)
+            first.append((batch.ids[0], batch.targets_BS[0, : batch.target_lengths_B[0]].tolist(), decoded[0].tokens))
             for (padded, length), hypothesis in zip(targets, decoded, strict=True):
                 target = padded[:length]  # may be empty: a transcript of punctuation alone
                 sums["errors"] += Levenshtein.distance(target, hypothesis.tokens)
                 sums["tokens"] += length
                 sums["wrong_languages"] += hypothesis.tokens[:1] != target[:1] or target[:1] == [IGNORED]
+        self.samples = [self._sample(*one) for one in first[:: -(-len(first) // NUM_SAMPLES) or 1]]
         refuse_not_finite(not_finite)
         return self._rates(ranks.gather(sums), num=len(dataset))
+
+    def _sample(self, name: str, target: Sequence[int], tokens: Sequence[int]) -> Sample:
+        known = [token for token in target if token != IGNORED]
+        reference, hypothesis = (self.task.text(self.vocabulary.decode(one)) for one in (known, tokens))
+        return Sample(name, reference, hypothesis)
 
     def _rates(self, sums_of_ranks: list[Counter[str]], *, num: int) -> dict[str, float]:
         sums: Counter[str] = Counter()

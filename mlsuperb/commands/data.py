@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from mlsuperb.commands.errors import for_user
 from mlsuperb.commands.settings import configured
 from mlsuperb.runtime.messages import printable
-from mlsuperb.scoring.table import shown, tell
+from mlsuperb.scoring.fitted import shown
+from mlsuperb.scoring.table import tell
 
 if TYPE_CHECKING:
     from rich.console import Console

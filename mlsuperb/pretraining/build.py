@@ -120,6 +120,7 @@ def train(config: Mapping[str, Any], parts: Parts, *, run: Run) -> Progress:
         },
         folder=run.folder,
         on_progress=run.status,
+        config=config,
     )
 
 

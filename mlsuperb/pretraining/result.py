@@ -19,7 +19,7 @@ from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.messages import reported
 from mlsuperb.runtime.speed import peak_memory_gb
-from mlsuperb.scoring.table import shown
+from mlsuperb.scoring.fitted import shown
 from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
 from mlsuperb.units.usage import BIT

@@ -8,12 +8,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from mlsuperb.runtime.messages import printable
 from mlsuperb.scoring.counts import Counts, Rate, total
 from mlsuperb.scoring.escaping import markdown
+from mlsuperb.scoring.fitted import Column, FittedTable, shown
+from mlsuperb.scoring.protocols.challenge import NUM_WORST
 from mlsuperb.types import TaskFacts
 
 if TYPE_CHECKING:
@@ -31,12 +30,6 @@ def table_console() -> Console:
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
-def shown(text: str, *, but: str = "", style: str = "") -> Text:
-    """Text for a terminal as it is: brackets and colons in it are no markup and no emoji, and control characters except `but`
-    are written out."""
-    return Text(printable(text, but=but), style=style)
-
-
 def tell(console: Console, *lines: object, style: str = "") -> None:
     """Print lines as they are (`shown`), without colours of numbers and breaks of our own."""
     for line in lines:
@@ -46,7 +39,7 @@ def tell(console: Console, *lines: object, style: str = "") -> None:
 @dataclass(frozen=True)
 class Cells:
     """A table: column titles, rows of text, how many columns on the left are names and whether the last one is; `bold`: numbers
-    of the rows that stand out."""
+    of the rows that stand out; `best`: (row, column) of the best values."""
 
     title: str
     columns: tuple[str, ...]
@@ -54,20 +47,20 @@ class Cells:
     num_names: int
     last_is_name: bool = False
     bold: frozenset[int] = frozenset()
+    best: frozenset[tuple[int, int]] = frozenset()
 
     def is_name(self, column: int) -> bool:
         """Whether a column holds names, which are aligned to the left, and no numbers."""
         return column < self.num_names or (self.last_is_name and column == len(self.columns) - 1)
 
-    def to_rich(self) -> Table:
-        """For `rich.print`. What stands in the cells is text, not markup."""
-        table = Table(title=shown(self.title, style="table.title"), title_justify="left")
-        for number, column in enumerate(self.columns):
-            # folded, since a narrow terminal would cut names of runs
-            table.add_column(shown(column), justify="left" if self.is_name(number) else "right", overflow="fold")
-        for number, row in enumerate(self.rows):
-            table.add_row(*map(shown, row), style="bold" if number in self.bold or row[0] == "total" else None)
-        return table
+    def to_rich(self) -> FittedTable:
+        """For `rich.print`: fits the terminal. What stands in the cells is text, not markup."""
+        cells = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.columns)
+        columns = [
+            Column(title, tuple(texts), self.is_name(number))
+            for number, (title, texts) in enumerate(zip(self.columns, cells, strict=True))
+        ]
+        return FittedTable(self.title, tuple(columns), self.bold)
 
     def to_markdown(self) -> str:
         """With the title as a line of its own."""
@@ -97,7 +90,7 @@ def metrics_table(section: Section) -> Cells:
     """Every metric of a section; a missing value says why. Neighbours missing for the same reason share a row."""
     rows = tuple((split, *row) for split, metrics in section.metrics.items() for row in _metric_rows(metrics))
     title = f"Protocol {section.protocol} (version {section.version})"
-    return Cells(title, ("split", "metric", "%", "over"), rows, num_names=2)
+    return Cells(title, ("split", "metric", "%", "over"), rows, num_names=2, last_is_name=True)
 
 
 def rates(facts: TaskFacts) -> list[tuple[Rate, str, str]]:
@@ -122,13 +115,20 @@ def _metric_rows(metrics: Mapping[str, Metric]) -> Iterator[tuple[str, str, str]
             yield f"{key[0]}_*", ABSENT, key[1]
             continue
         for name, entry in entries.items():
-            yield f"{name} {ARROWS[entry.better]}", percent(entry.value), taken_over(entry)
+            yield f"{name} {ARROWS[entry.better]}", percent(shown_value(entry)), taken_over(entry)
+
+
+def shown_value(metric: Metric) -> float | None:
+    """The value of a metric; None where the original sums up fewer rates than it divides by, which makes it too low."""
+    return None if metric.num_summed is not None and metric.num_summed < NUM_WORST else metric.value
 
 
 def taken_over(metric: Metric) -> str:
-    """What a metric was taken over, or why there is none."""
+    """What a metric was taken over, or why there is none to be shown."""
     if metric.value is None:
         return metric.reason
+    if shown_value(metric) is None:
+        return f"needs {NUM_WORST} languages, there are {metric.num_summed} (as the original calculates it: {metric.value:.1f})"
     if isinstance(metric.languages, Mapping):
         return "; ".join(f"{name}: {at['lowest']} to {at['highest']}" for name, at in metric.languages.items())
     if metric.languages:

@@ -43,6 +43,7 @@ from mlsuperb.training.parameters import (
 )
 from mlsuperb.training.progress import PROGRESS_FILE, Estimate, Progress
 from mlsuperb.training.settings import TrainingSettings
+from mlsuperb.training.trackers import Trackers
 from mlsuperb.training.trainable import Batch, Trainable, compile_blocks
 from mlsuperb.training.turns import Turn, make_turn
 from mlsuperb.types import Loss
@@ -64,9 +65,10 @@ class Loop:
         validate: Callable[[], dict[str, float]],
         folder: Path,
         on_progress: Callable[..., None],
+        trackers: Trackers,
     ) -> None:
         self.settings, self.model, self.validate, self.folder = settings, model, validate, folder
-        self.on_progress = on_progress
+        self.on_progress, self.trackers = on_progress, trackers
         self.device = prepare_process(choose_device(settings.device))
         self.progress = Progress()
         self.checkpoints, self.kept = CheckpointFolder(folder / "checkpoints"), KeptEpochs(folder / "best")
@@ -82,8 +84,6 @@ class Loop:
         self.accelerator = Accelerator(  # joins the ranks that are there
             cpu=self.device.type == "cpu",
             mixed_precision="bf16" if settings.precision == "bf16" else "no",
-            log_with=list(settings.trackers) or None,
-            project_dir=self.folder,
         )
         if settings.compile:
             compile_blocks(self.model.blocks())
@@ -116,16 +116,17 @@ class Loop:
     def run(self, batches: Batches) -> None:
         settings, progress = self.settings, self.progress
         self._resume()
-        # purge_step drops the points that a killed run wrote after its last checkpoint
-        purge = {"tensorboard": {"purge_step": progress.iteration + 1}} if progress.iteration else {}
-        self.accelerator.init_trackers("curves", init_kwargs=purge)
+        self.trackers.start(progress)
         total, done = settings.num_iterations, progress.iteration
         log.info("%s iterations in %d epochs, %s done", f"{total:,}", settings.max_epochs, f"{done:,}")
         log.info(disk_forecast(self.model, self.folder, keep_best=settings.num_kept))
         self.model.train()
         shown: dict[str, Any] = {"desc": "train", "unit": "it", "dynamic_ncols": True, "disable": not ranks.is_main()}
-        with tqdm(total=total, initial=done, **shown) as bar:
-            self._train(batches(done), bar)
+        try:
+            with tqdm(total=total, initial=done, **shown) as bar:
+                self._train(batches(done), bar)
+        finally:
+            self.trackers.finish()
         self._finish()
 
     def _train(self, stream: Iterator[Batch], bar: tqdm[Any]) -> None:
@@ -216,7 +217,7 @@ class Loop:
         bar.set_postfix(epoch=progress.epoch + 1, **losses)
         for turn in self.turns:
             curves |= turn.learning_rates()
-        self.accelerator.log(curves, progress.iteration)
+        self.trackers.log(curves, progress)
         self._tell()
 
     def _read(self) -> dict[str, float]:
@@ -237,7 +238,7 @@ class Loop:
         bar.set_description("validate")
         self.model.eval()
         with whole(self.model), saved_if_ended(self._checkpoint) if ranks.world() == 1 else nullcontext():
-            figures = self.validate()
+            figures, learned = self.validate(), self.model.curves()
         self.model.train()
         bar.set_description("train")
         if settings.select_by not in figures:
@@ -247,7 +248,8 @@ class Loop:
         trained = {name: value for turn in self.turns for name, value in turn.end_epoch().items()}
         progress.history.append({"epoch": epoch, **trained, **figures})
         self._keep(epoch)
-        self.accelerator.log({f"valid/{k.removeprefix('valid_')}": v for k, v in figures.items()}, progress.iteration)
+        curves = {f"valid/{name.removeprefix('valid_')}": value for name, value in figures.items()}
+        self.trackers.validated({**curves, **learned}, progress)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in progress.history[-1].items() if name != "epoch")
         best = "  (best)" if progress.ranked(settings.select_by)[0] == epoch else ""
         log.info("epoch %d/%d: %s%s", epoch, settings.max_epochs, shown, best)
@@ -294,6 +296,4 @@ class Loop:
         load_trained(self.model, self.folder / MODEL_FILE)
         put_together(self.model)
         self.model.eval()
-        for tracker in self.accelerator.trackers:  # `end_training` would part the ranks, who have to decode yet
-            tracker.finish()
         log.info("ends with the weights of epochs %s; peak memory %.1f GB", progress.best, peak_memory_gb(self.device))

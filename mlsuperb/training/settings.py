@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from mlsuperb.runtime.device import compile_problem, device_problem
 from mlsuperb.training.distributed import Parallel
 from mlsuperb.training.schedules import Constant, Schedule
+from mlsuperb.training.trackers import PROJECT
 
 
 @dataclass(kw_only=True)
@@ -50,11 +51,13 @@ class TrainingSettings:
         patience: stop after so many epochs without a better one; None for never.
         checkpoint_every: iterations between checkpoints inside an epoch (there is one at the end of each besides).
         log_every: iterations between points of the training curve.
-        trackers: where curves go: tensorboard, wandb.
+        trackers: where curves go, with settings and a few texts: tensorboard, wandb.
+        project: of wandb.
     """
 
     not_science: ClassVar = (
         "device", "parallel", "compile", "optimizer.fused", "max_trainable_params", "log_every", "checkpoint_every", "trackers",
+        "project",
     )  # fmt: skip
 
     optimizer: Callable[..., Optimizer]
@@ -78,6 +81,7 @@ class TrainingSettings:
     checkpoint_every: PositiveInt = 1000
     log_every: PositiveInt = 20
     trackers: list[Literal["tensorboard", "wandb"]] = field(default_factory=lambda: ["tensorboard"])
+    project: str = PROJECT
 
     @classmethod
     def problems(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -80,6 +80,10 @@ class Trainable(nn.Module, ABC):
     def trained(self, turn: str = "") -> Iterable[tuple[str, nn.Parameter]]:
         """Names and parameters that a turn moves: all that require a gradient."""
         return ((name, one) for name, one in self.named_parameters() if one.requires_grad)
+
+    def curves(self) -> Mapping[str, float]:
+        """What else trackers draw after each validation, by name: learned weights of layers. All ranks call it."""
+        return {}
 
     def blocks(self) -> Iterable[nn.Module]:
         """The repeated modules, each called by its `forward`, that `trainer.parallel=fsdp` shards and `trainer.compile=true`

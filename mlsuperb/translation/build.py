@@ -81,7 +81,7 @@ def train(config: Mapping[str, Any], recogniser: TranslationRecogniser, data: Da
         )
     progress = trainer.fit(
         recogniser.model, batches=batches_of(data, seed=config["seed"]), validate=lambda: validate(recogniser, data),
-        folder=run.folder, on_progress=run.status,
+        folder=run.folder, on_progress=run.status, config=config,
     )  # fmt: skip
     if ranks.is_main():
         instantiate(config["adaptation"]).export(recogniser.model.translator, run.folder)

@@ -110,18 +110,18 @@ def test_languages_sort_by_button_and_keyboard(opened) -> None:
 
 def test_languages_are_filtered(opened) -> None:
     page = opened("three").page
-    box = page.get_by_label("Filter")
+    box = page.locator("#filter-languages")
     box.fill("min nan")
     assert column(page, "languages", 0) == ["nan"]
-    assert page.get_by_role("status").inner_text() == "1 of 30 languages"
+    assert page.locator("#filter-languages ~ .shown").inner_text() == "1 of 30 languages"
     box.fill("")
     assert len(column(page, "languages", 0)) == 30
 
 
 def test_audio_plays(opened) -> None:
     page = opened("one").page
-    sounds = page.locator("audio")
-    assert sounds.count() == 20
+    embedded = "new Set([...document.querySelectorAll('audio')].map((one) => one.src)).size"
+    assert page.evaluate(embedded) == 20
     played = page.evaluate(
         "async () => { const [a, b] = document.querySelectorAll('audio'); a.muted = b.muted = true; await a.play();"
         " await b.play(); return [a.paused, b.paused, b.readyState, b.duration, b.error]; }"
@@ -131,6 +131,50 @@ def test_audio_plays(opened) -> None:
     assert played[2] >= 2
     assert played[3] > 0.5
     assert played[4] is None
+
+
+def test_utterances_are_found(opened) -> None:
+    page = opened("one").page
+    items = page.locator(".browser ol > li")
+    assert items.count() == 20
+    page.get_by_label("Sorted by").select_option("best")
+    rates = [int(text.split()[0]) for text in page.locator(".browser .head strong").all_inner_texts()]
+    assert rates == sorted(rates)
+    page.locator("#browser-words").fill("wind")
+    page.locator(".browser .shown", has_text=" of 120 utterances").wait_for()
+    assert 0 < items.count() < 20
+    page.locator("#browser-words").fill("")
+    page.get_by_role("button", name="Show 20 more").click()
+    assert items.count() == 40
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('.browser ol > li') !== null")
+
+
+def test_long_tables_are_folded_and_print_in_full(opened) -> None:
+    page = opened("one").page
+    rows = page.locator("#table-languages tbody tr")
+    assert sum(row.is_visible() for row in rows.all()) == 15
+    page.get_by_role("button", name="Show all 30 languages").click()
+    assert sum(row.is_visible() for row in rows.all()) == 30
+    page.get_by_role("button", name="Show fewer").click()
+    page.emulate_media(media="print")
+    assert sum(row.is_visible() for row in rows.all()) == 30
+
+
+def test_the_contents_say_where_one_is(opened) -> None:
+    page = opened("one").page
+    page.locator("#training").scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('#training').scrollIntoView()")
+    page.locator("nav a[aria-current]", has_text="Training").wait_for()
+    assert page.locator("nav a[aria-current]").count() == 1
+
+
+def test_runs_are_compared_with_any_of_them(opened) -> None:
+    page = opened("three").page
+    page.get_by_label("Compare with").first.select_option(label="lora-s1")
+    assert page.locator("#title-differences-2").is_visible()
+    assert not page.locator("#title-differences").is_visible()
+    assert page.locator("#table-languages-2").is_visible()
 
 
 def test_scripts_are_shown_properly(opened) -> None:

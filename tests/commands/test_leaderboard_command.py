@@ -135,8 +135,49 @@ def test_html_is_one_well_formed_page_and_escaped(tmp_path, capsys) -> None:
     reader = _Reader()
     reader.feed(text)
     assert reader.tags == []
-    assert "script" not in reader.seen
+    assert reader.seen.count("script") == 1, "the page's own, which its policy names"
+    assert "<script>alert" not in text
+    assert "default-src 'none'" in text
     assert reader.seen.count("table") == 2
+
+
+def cells_of(text: str, system: str) -> list[str]:
+    """The opening tags and texts of a row's cells."""
+    (row,) = (one for one in re.findall(r"<tr.*?</tr>", text, re.S) if f"<bdi>{system}</bdi>" in one)
+    return re.findall(r"<t[hd] [^>]*>\s*<bdi>[^<]*", row)
+
+
+def test_html_ranks_marks_the_best_and_sorts(exp, capsys) -> None:
+    text = shown(capsys, exp, "--format", "html")
+    first, ours = cells_of(text, "MMS-1B"), cells_of(text, "hubert_base")
+    assert first[0].endswith("<bdi>1")
+    assert ours[0].endswith("<bdi>10")
+    best = [cell.rpartition(">")[2] for cell in first if " best" in cell or '"best' in cell]
+    assert {"33.3", "21.3", "30.2", "983.5"} <= set(best)
+    assert "84.8" not in best, "another system names more languages"
+    assert text.count('class="bar"') == 11, "a bar a row, in the column that ranks"
+    assert text.count('<div class="table" data-sortable') == 1
+    assert len(re.findall(r'<tr class="ours">', text)) == 1
+    assert text.index("<table") < text.index("SOTA: Mono CER"), "the table comes first"
+
+
+def test_latex_has_a_label_and_the_best_in_bold(exp, capsys) -> None:
+    text = shown(capsys, exp, "--format", "latex")
+    assert r"\label{tab:ml-superb-1-0-board-of-2024-10min-1}" in text
+    (best,) = (line for line in text.splitlines() if "MMS-1B &" in line)
+    assert r"\textbf{33.3} & \textbf{21.3} & \textbf{30.2} & 84.8" in best
+    (ours,) = (line for line in text.splitlines() if "hubert" in line)
+    assert ours.count(r"\textbf") == 3, "its names"
+
+
+def test_json_has_numbers(exp, capsys) -> None:
+    text = shown(capsys, exp, "--json")
+    found = json.loads(text)
+    assert text == shown(capsys, exp, "--format", "json")
+    (ours,) = [row for row in found["rows"] if row["row"].startswith("ours")]
+    assert (ours["rank"], ours["multi_cer"], ours["multi_cer_difference"], ours["mono_cer_sd"]) == (10, 40.0, 0.2, None)
+    assert found["title"] == "ML-SUPERB 1.0, board of 2024: 10min"
+    assert len(found["rows"]) == 10 + 1
 
 
 def test_a_file_is_written_in_the_format_asked_for(exp, tmp_path, capsys) -> None:

@@ -105,8 +105,8 @@ def test_each_turn_moves_its_own_and_has_curves_of_its_own(tmp_path: Path) -> No
     assert 0 < progress.history[0]["train_found_discriminator"] < 1
     found = curves(tmp_path)
     expected = {f"train/{one}/{turn}" for one in ("loss", "gradient_norm", "lr") for turn in Watched.turns}
-    assert set(found) == {*expected, "train/found/discriminator", "valid/loss"}
-    assert all(len(values) == 3 for name, values in found.items() if name != "valid/loss")
+    assert set(found) == {*expected, "train/found/discriminator", "train/speed", "valid/loss"}
+    assert all(len(values) == 3 for name, values in found.items() if name not in ("valid/loss", "train/speed"))
     assert all(value > 0 for value in found["train/gradient_norm/generator"])
 
 

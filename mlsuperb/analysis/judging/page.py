@@ -10,10 +10,11 @@ from mlsuperb.analysis.judging.inputs import by_language
 from mlsuperb.analysis.judging.scores import Judged, JudgeRow
 from mlsuperb.analysis.judging.table import judge_table
 from mlsuperb.analysis.report.alignment import align
-from mlsuperb.analysis.report.blocks import Block, Example, Examples, Note, Page, Section, Warnings, from_cells
+from mlsuperb.analysis.report.blocks import Example, Examples, Page, Section, from_cells
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.report.utterances import KEY
 from mlsuperb.data.languages import language_name
+from mlsuperb.scoring.page.blocks import Block, Note, Warnings
 from mlsuperb.scoring.table import percent
 
 NUM_SHOWN = 4  # utterances of each language

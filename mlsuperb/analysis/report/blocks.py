@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from mlsuperb.analysis.chart import Chart
 from mlsuperb.scoring.marking import Kind
+from mlsuperb.scoring.page.blocks import Block, Cell, Table, Tone
 from mlsuperb.scoring.table import Cells
 
-Tone = Literal["", "good", "bad", "weak"]
+MONTHS = (  # whatever language the machine speaks
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
 MAX_ROWS = 400  # of a table: more languages than ML-SUPERB 2.0 has
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """`value` sorts (else the text does); `share` of the full width (0 to 100) draws a bar; `sub` is a second, smaller
-    line."""
-
-    text: str
-    value: float | None = None
-    share: float | None = None
-    sub: str = ""
-    tone: Tone = ""
-
-
-class Block:
-    """A part of a section. The template draws it by the macro with the name of its class, in small letters."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Note(Block):
-    """A sentence or two; a `warning` stands in a box."""
-
-    text: str
-    tone: Literal["plain", "warning"] = "plain"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Warnings(Block):
-    """What to know before believing a number, in one box."""
-
-    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,36 +30,10 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts(Block):
-    """Headline numbers."""
+    """Headline numbers; `small` ones are less tall."""
 
     facts: tuple[Fact, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table(Block):
-    """Rows of cells.
-
-    Args:
-        texts: titles of the columns that are aligned left (by default the first one); the others hold numbers.
-        label: what a row is, for the filter.
-        left_out: number of further rows, which are not shown.
-    """
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    texts: tuple[str, ...] = ()
-    sortable: bool = False
-    filterable: bool = False
-    label: str = "rows"
-    note: str = ""
-    left_out: int = 0
-
-    @property
-    def numeric(self) -> tuple[bool, ...]:
-        """Whether each column is aligned right."""
-        return tuple(column not in (self.texts or self.columns[:1]) for column in self.columns)
+    small: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +55,13 @@ class Pairs(Block):
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A stretch of an alignment: its reference, its hypothesis, and how they differ."""
+    """A stretch of an alignment: its reference, its hypothesis, and how they differ. `left_out`: characters of the hypothesis
+    after it that are not shown."""
 
     reference: str
     hypothesis: str
     mark: Kind
+    left_out: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +80,7 @@ class Aligned:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One utterance: `sound` is a data URI; `silence` says why there is none, or that it is cut."""
+    """One utterance: `sound` is a data URI; `silence` says why there is none and where it lies, or that it is cut."""
 
     id: str
     heading: str
@@ -143,10 +92,46 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Examples(Block):
-    """Utterances to read and to listen to."""
+    """Utterances to read and to listen to, beside each other where there is room (`beside`) or below."""
 
     title: str
     examples: tuple[Example, ...]
+    beside: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Browser(Block):
+    """Many utterances to filter and to sort; `browser.js` draws those that are asked for from `data` (JSON, as
+    `mlsuperb.analysis.report.browser` makes it). Without scripts there is a sentence in its place.
+
+    Args:
+        rate: what an utterance's score is called; `rated`: whether it has one to sort by.
+        named: whether a language was named.
+    """
+
+    title: str
+    note: str
+    data: str
+    rate: str
+    rated: bool
+    named: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold(Block):
+    """Blocks behind a button that opens them."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice(Block):
+    """Blocks of which one set is shown at a time. All choices of a page move together. Without scripts all sets are shown."""
+
+    name: str
+    label: str
+    options: tuple[tuple[str, tuple[Block, ...]], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,20 +157,28 @@ class Page:
     @property
     def charts(self) -> list[Chart]:
         """All figures, in their order."""
-        blocks = [block for section in self.sections for block in section.blocks]
+        blocks = [inner for section in self.sections for block in section.blocks for inner in _within(block)]
         return [*self.more, *(chart for block in blocks if isinstance(block, Figures) for chart in block.charts)]
 
 
-def number(value: float | None, *, digits: int = 1) -> Cell:
-    """A number as a cell that sorts."""
-    return Cell(text="n.a.") if value is None else Cell(text=f"{value:,.{digits}f}", value=value)
+def _within(block: Block) -> Iterator[Block]:
+    """The block, or those that it holds."""
+    inside = block.blocks if isinstance(block, Fold) else ()
+    if isinstance(block, Choice):
+        inside = tuple(one for _, blocks in block.options for one in blocks)
+    yield block
+    for one in inside:
+        yield from _within(one)
 
 
-def bar(value: float | None, *, full: float) -> Cell:
-    """A rate in % with a bar; `full` is what fills the cell."""
-    if value is None:
-        return Cell(text="n.a.")
-    return Cell(text=f"{value:.1f}", value=value, share=min(100.0, 100 * value / full) if full else 0.0)
+def spoken_date(text: str) -> str:
+    """`28 November 2026, 19:57 UTC` of an ISO date; what is none stays as it is."""
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    time = f", {date:%H:%M} {date.tzname() or ''}".rstrip() if "T" in text else ""
+    return f"{date.day} {MONTHS[date.month - 1]} {date.year}{time}"
 
 
 def from_cells(cells: Cells, *, name: str, note: str = "") -> Table:

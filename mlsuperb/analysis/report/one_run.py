@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlsuperb.analysis.languages import language_bars
 from mlsuperb.analysis.report import pictures, summary, utterances
-from mlsuperb.analysis.report.blocks import Block, Cell, Figures, Note, Page, Pairs, Section, Table, number
+from mlsuperb.analysis.report.blocks import Figures, Page, Pairs, Section, spoken_date
+from mlsuperb.analysis.report.browser import browser
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.runs import ANALYSIS, LoadedRun
 from mlsuperb.analysis.stages import stored
+from mlsuperb.scoring.page.blocks import Block, Cell, Note, Table, number
 from mlsuperb.scoring.result import BenchmarkResult, DataRecord
 from mlsuperb.scoring.table import SYNTHETIC
 
@@ -33,7 +36,7 @@ def one_run_page(run: LoadedRun, *, sounds: SoundBox) -> Page:
     """Everything that the run's folder tells, and as much sound as `sounds` takes."""
     result = run.result
     sections = [
-        summary.headline(run),
+        summary.headline(run, sounds=sounds),
         summary.signatures(run),
         summary.scores(run),
         pictures.languages(run),
@@ -44,6 +47,7 @@ def one_run_page(run: LoadedRun, *, sounds: SoundBox) -> Page:
         pictures.layers({result.upstream.name: result}),
         _embeddings(run),
         utterances.examples(run, sounds=sounds),
+        Section(id="find", title="All utterances", blocks=(browser(run, sounds=sounds),)),
         Section(id="data", title="Data and what was skipped", blocks=tuple(data_blocks(result.data))),
         _settings(result.config),
         _cost(result),
@@ -51,7 +55,7 @@ def one_run_page(run: LoadedRun, *, sounds: SoundBox) -> Page:
     bars = language_bars(run.languages, rate=run.rate)
     return Page(
         title=result.run_id,
-        subtitle=f"{result.upstream.name}, {result.adaptation.name}, {result.task.name}, {result.date}",
+        subtitle=f"{result.upstream.name}, {result.adaptation.name}, {result.task.name}, {spoken_date(result.date)}",
         sections=tuple(sections),
         banner=SYNTHETIC if result.synthetic else "",
         more=(bars,) if bars else (),
@@ -145,7 +149,7 @@ def _cost(result: BenchmarkResult) -> Section:
     cost.pop("macs_per_s", None)
     cost |= {f"macs_per_s.{part}": number for part, number in macs.items()}
     shown = [
-        (COSTS.get(name, name), f"{value:,}" if isinstance(value, (int, float)) else _shown(value))
+        (COSTS.get(name, name), rounded(value) if isinstance(value, (int, float)) else _shown(value))
         for name, value in cost.items()
     ]
     trained = tuple((name, f"{num:,}") for name, num in result.adaptation.trained.items())
@@ -156,6 +160,14 @@ def _cost(result: BenchmarkResult) -> Section:
         Pairs(title="Environment", pairs=tuple(flat(environment))),
     )
     return Section(id="cost", title="Cost and environment", blocks=blocks)
+
+
+def rounded(value: float) -> str:
+    """Three digits that count, all of a whole number: `65.1`, `0.00123`, `8,070,000,000`."""
+    if isinstance(value, int) or value.is_integer() or not math.isfinite(value):
+        return f"{value:,.0f}" if math.isfinite(value) else str(value)
+    places = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"
 
 
 def flat(node: Mapping[str, Any], *, inside: str = "") -> Iterator[tuple[str, str]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from mlsuperb.analysis.chart import Chart
 from mlsuperb.analysis.report.blocks import Page
 from mlsuperb.analysis.report.one_run import one_run_page
 from mlsuperb.analysis.report.pretraining import pretraining_page
@@ -17,6 +15,7 @@ from mlsuperb.analysis.report.sound import SoundBox, audio_roots
 from mlsuperb.analysis.runs import load_run
 from mlsuperb.runs.result import Result
 from mlsuperb.runtime.files import made, write_atomic
+from mlsuperb.scoring.page import html
 from mlsuperb.scoring.result import BenchmarkResult
 
 REPORT, FIGURES = "report.html", "figures"
@@ -88,18 +87,6 @@ def figures_folder(out: Path) -> Path:
 
 
 def render(page: Page, *, figures: str) -> str:
-    """The whole page: no link, font, picture or script from anywhere else, and a policy that forbids them. All text is
-    escaped; figures are the only markup that comes from outside the template. `figures`: name of the folder with their files."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    folder = files("mlsuperb.analysis.report")
-    style, script, template = (
-        (folder / name).read_text(encoding="utf-8") for name in ("style.css", "script.js", "report.html.jinja")
-    )
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["svg"] = lambda chart: Markup(chart.svg())
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    return environment.from_string(template).render(
-        page=page, folder=figures, style=Markup(style), script=Markup(script), script_hash=digest
-    )
+    """The whole page (`mlsuperb.scoring.page.html.render`). `figures`: name of the folder with the files of its figures."""
+    markup = {"svg": Chart.svg, "quiet": lambda text: text.replace("&", "&amp;").replace("<", "&lt;")}  # quotes stay
+    return html.render("report.jinja", rooms=["mlsuperb.analysis.report"], markup=markup, page=page, folder=figures)

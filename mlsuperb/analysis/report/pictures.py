@@ -8,23 +8,15 @@ from typing import Any
 from mlsuperb.analysis.confusion import confusions
 from mlsuperb.analysis.curves import training_curves
 from mlsuperb.analysis.influences import Correlation, Influence, influences
-from mlsuperb.analysis.languages import LanguageScore, dataset_ranges
+from mlsuperb.analysis.languages import MANY, LanguageScore, dataset_ranges
 from mlsuperb.analysis.layer_weights import layer_weights_chart, why_no_weights
-from mlsuperb.analysis.report.blocks import (
-    Block,
-    Cell,
-    Figures,
-    Note,
-    Section,
-    Table,
-    bar,
-    bounded,
-    interval_cells,
-    number,
-)
+from mlsuperb.analysis.report.blocks import Figures, Fold, Section, bounded, interval_cells
 from mlsuperb.analysis.runs import LoadedRun
 from mlsuperb.data.languages import language_name
+from mlsuperb.scoring.page.blocks import Block, Cell, Note, Table, Warnings, bar, number, plural
 from mlsuperb.scoring.result import BenchmarkResult
+
+NUM_EXAMPLES = 3  # utterances that are named for a kind of problem
 
 
 def languages(run: LoadedRun) -> Section:
@@ -73,7 +65,9 @@ def datasets(run: LoadedRun) -> Section:
     """How far the datasets of one language lie apart."""
     chart = dataset_ranges(run.languages, rate=run.rate)
     missing = Note(text="No language has error rates in more than one dataset, so there is no range to show.")
-    block = Figures(charts=(chart,), wide=True) if chart else missing
+    block: Block = Figures(charts=(chart,), wide=True) if chart else missing
+    if chart and len(set(chart.data["language"])) > MANY:
+        block = Fold(title=f"Show the figure of {len(set(chart.data['language']))} languages", blocks=(block,))
     return Section(id="datasets", title="Datasets of a language", blocks=(block,))
 
 
@@ -106,9 +100,17 @@ def reasons(run: LoadedRun) -> Section:
     blocks: list[Block] = [table]
     if charts := tuple(one.chart for one in found if one.chart is not None):
         blocks.append(Figures(charts=charts))
-    for text, num in run.table["audio_problem"][run.table["audio_problem"] != ""].value_counts().items():
-        blocks.append(Note(text=f"The audio of {num:,} utterances was not measured: {text}.", tone="warning"))
+    blocks.append(Warnings(texts=tuple(_unmeasured(run))))
     return Section(id="influences", title="What errors go with", blocks=tuple(blocks))
+
+
+def _unmeasured(run: LoadedRun) -> Iterator[str]:
+    """A sentence per kind of audio problem, the most frequent first; `analysis/utterances.csv` has every one of them."""
+    faulty = run.table[run.table["audio_fault"] != ""]
+    for fault, num in faulty["audio_fault"].value_counts().items():
+        ids = faulty["id"][faulty["audio_fault"] == fault]
+        such = f"Such as: {', '.join(ids[:NUM_EXAMPLES])}." if num > NUM_EXAMPLES else f"{', '.join(ids)}."
+        yield f"The audio of {plural(int(num), 'utterance')} was not measured: {fault}. {such}"
 
 
 def _influence_row(one: Influence) -> tuple[Cell, ...]:

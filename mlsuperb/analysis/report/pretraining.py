@@ -10,24 +10,11 @@ from mlsuperb.analysis.pretraining_curves import by_epoch, by_update, has_logs
 from mlsuperb.analysis.pretraining_runs import Runs, named_runs
 from mlsuperb.analysis.pretraining_table import SYNTHETIC, num_updates, pretraining_table, source
 from mlsuperb.analysis.report import pretraining_parts as parts
-from mlsuperb.analysis.report.blocks import (
-    Block,
-    Cell,
-    Fact,
-    Facts,
-    Figures,
-    Note,
-    Page,
-    Pairs,
-    Section,
-    Table,
-    bounded,
-    from_cells,
-    number,
-)  # fmt: skip
+from mlsuperb.analysis.report.blocks import Fact, Facts, Figures, Page, Pairs, Section, bounded, from_cells, spoken_date
 from mlsuperb.data.languages import language_name
 from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
 from mlsuperb.runs.result import Result
+from mlsuperb.scoring.page.blocks import Block, Cell, Note, Table, number
 from mlsuperb.units.labels import LABELS
 from mlsuperb.units.usage import BIT
 
@@ -60,7 +47,7 @@ def pretraining_page(given: Mapping[Path, Result]) -> Page:
     first = next(iter(given.values()))
     return Page(
         title=first.run_id if len(given) == 1 else f"Pre-training: {len(given)} runs",
-        subtitle=first.date if len(given) == 1 else ", ".join(runs.all),
+        subtitle=spoken_date(first.date) if len(given) == 1 else ", ".join(runs.all),
         sections=sections,
         banner=SYNTHETIC if any(data.synthetic for data in parts.corpora(runs)) else "",
         files="result.json, labels and curves",
@@ -86,7 +73,7 @@ def _summary(runs: Runs) -> Section:
     else:
         _, (_, labelled) = list(runs.labels.items())[-1]
         blocks.append(Facts(facts=tuple(_label_facts(labelled))))
-    ids = tuple((name, f"{result.run_id}, {result.date}") for name, (_, result) in runs.all.items())
+    ids = tuple((name, f"{result.run_id}, {spoken_date(result.date)}") for name, (_, result) in runs.all.items())
     blocks.append(Pairs(title="Names on this page", pairs=ids, closed=False))
     for name, (_, result) in runs.trainings.items():
         if runs.labels_of(result) is None:

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 
 from mlsuperb.analysis.pretraining_runs import Runs
 from mlsuperb.analysis.pretraining_table import source
-from mlsuperb.analysis.report.blocks import Block, Cell, Note, Pairs, Section, Table, bounded, number
+from mlsuperb.analysis.report.blocks import Pairs, Section, bounded
 from mlsuperb.analysis.report.one_run import data_blocks, flat
 from mlsuperb.data.languages import language_name
 from mlsuperb.data.manifest import SPLITS
+from mlsuperb.scoring.page.blocks import Block, Cell, Note, Table, number
 from mlsuperb.scoring.result import DataRecord
 from mlsuperb.units.labels import LABELS, MANIFEST_FILE
 

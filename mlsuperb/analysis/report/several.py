@@ -1,28 +1,12 @@
-"""The report of several runs side by side. Every difference is to the first."""
+"""The report of several runs side by side. Differences are to one of them, which the reader chooses: at first to the first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlsuperb.analysis.report import pictures, summary
-from mlsuperb.analysis.report.blocks import (
-    Block,
-    Cell,
-    Examples,
-    Note,
-    Page,
-    Pairs,
-    Section,
-    Table,
-    Tone,
-    Warnings,
-    bar,
-    bounded,
-    from_cells,
-    interval_cells,
-    number,
-)  # fmt: skip
+from mlsuperb.analysis.report.blocks import Choice, Examples, Page, Pairs, Section, bounded, from_cells, interval_cells
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.report.utterances import KEY, aligned_output, example, rate_text
 from mlsuperb.analysis.runs import LoadedRun, short_names
@@ -31,13 +15,14 @@ from mlsuperb.scoring.comparison.bootstrap import Interval
 from mlsuperb.scoring.comparison.comparable import comparable
 from mlsuperb.scoring.comparison.paired import PairedRow, PairedUtterance, most_different, pair_utterances, paired_rows
 from mlsuperb.scoring.comparison.runs import runs_table
+from mlsuperb.scoring.page.blocks import Block, Cell, Note, Table, Tone, Warnings, bar, number
 from mlsuperb.scoring.table import SYNTHETIC, rates
 
 MOST_RUNS = 6  # side by side in the table of languages and under an utterance
 NUM_UTTERANCES = 12
 DIFFERENCES_NOTE = (
-    "Points of the pooled rate, the run minus the first. Paired bootstrap over utterances (1,000 draws): how far the difference "
-    "would move with other test utterances of the same kind. It does not cover other seeds."
+    "Points of the pooled rate, the run minus that it is compared with. Paired bootstrap over utterances (1,000 draws): how far "
+    "the difference would move with other test utterances of the same kind. It does not cover other seeds."
 )
 LANGUAGES_NOTE = (
     " Differences in points with 95 % intervals (paired bootstrap over the language's utterances); of many languages, one in "
@@ -58,29 +43,57 @@ class _Side:
 def several_runs_page(runs: Sequence[LoadedRun], *, sounds: SoundBox) -> Page:
     """Runs that may not be compared with the first are in no table of scores; the page says why."""
     named = dict(zip(short_names([run.result.run_id for run in runs]), runs, strict=True))
-    sides, reasons = _comparable_sides(named)
+    views = {base: _comparable_sides(named, base) for base in list(named)[:MOST_RUNS]}
+    first, *others = views
+    views = {base: views[base] for base in (first, *(base for base in others if len(views[base][0]) > 1))}
+    sides, reasons = views[first]
     histories = {name: run.result.training.get("history", []) for name, run in named.items()}
+    drawn = {base: list(_view(found, number, sounds=sounds)) for number, (base, (found, _)) in enumerate(views.items())}
+    differences, languages, utterances = (
+        _choice(kind, {base: blocks[place] for base, blocks in drawn.items()})
+        for place, kind in enumerate(("differences", "languages", "utterances"))
+    )
     sections = [
         _runs(named, sides, reasons),
-        *([_differences(sides)] if len(sides) > 1 else []),
-        _languages(sides),
+        Section(id="differences", title="Differences", blocks=differences),
+        Section(id="languages", title="Languages", blocks=languages),
         pictures.training(histories),
         pictures.layers({name: run.result for name, run in named.items()}),
-        *([_utterances(sides, sounds=sounds)] if len(sides) > 1 else []),
+        Section(id="utterances", title="Utterances that differ most", blocks=_explained(utterances, sounds)),
     ]
     return Page(
         title=f"{len(runs)} runs side by side",
-        subtitle=f"{', '.join(named)}; split {runs[0].split}; differences are to {sides[0].name}",
+        subtitle=f"{', '.join(named)}; split {runs[0].split}; differences are to {first} unless another is chosen",
         sections=tuple(section for section in sections if section.blocks),
         banner=SYNTHETIC if any(run.result.synthetic for run in runs) else "",
     )
 
 
-def _comparable_sides(named: Mapping[str, LoadedRun]) -> tuple[list[_Side], dict[str, list[str]]]:
-    """The first run and those that compare with it, and why the others do not."""
-    (name, first), *others = named.items()
-    sides, reasons = [_Side(name, first)], {}
-    for name, run in others:
+def _view(sides: Sequence[_Side], number: int, *, sounds: SoundBox) -> Iterator[tuple[Block, ...]]:
+    """Differences, languages and utterances beside one run, the first of `sides`. `number`: of the view, for names of tables."""
+    several = len(sides) > 1
+    alone = Note(text=f"No other run here may be compared with {sides[0].name}.")
+    yield (_differences(sides, number),) if several else (alone,)
+    yield (_languages(sides, number),)
+    yield tuple(_utterances(sides, sounds=sounds)) if several else (alone,)
+
+
+def _choice(kind: str, views: Mapping[str, tuple[Block, ...]]) -> tuple[Block, ...]:
+    """A choice among the views, if there is more than one that says something."""
+    if not any(isinstance(block, (Table, Examples)) for blocks in views.values() for block in blocks):
+        return ()
+    return (Choice(name=kind, label="Compare with", options=tuple(views.items())),)
+
+
+def _explained(blocks: tuple[Block, ...], sounds: SoundBox) -> tuple[Block, ...]:
+    return (Note(text=KEY), *blocks, Note(text=sounds.summary())) if blocks else ()
+
+
+def _comparable_sides(named: Mapping[str, LoadedRun], base: str) -> tuple[list[_Side], dict[str, list[str]]]:
+    """The run `base` and those that compare with it, and why the others do not."""
+    first = named[base]
+    sides, reasons = [_Side(base, first)], {}
+    for name, run in ((name, run) for name, run in named.items() if name != base):
         why = comparable(first.result, run.result)
         if not why:
             try:
@@ -99,8 +112,6 @@ def _runs(named: Mapping[str, LoadedRun], sides: Sequence[_Side], reasons: Mappi
     for name, why in reasons.items():
         text = f"{name} may not be compared with {sides[0].name} and is in no table of scores: {'; '.join(why)}."
         blocks.append(Note(text=text, tone="warning"))
-    if reasons:
-        blocks.append(Note(text="Differences are to the first run given; give another first for the other runs."))
     texts: dict[str, list[str]] = {}
     for side in sides:
         for text in summary.warnings(side.run):
@@ -111,7 +122,7 @@ def _runs(named: Mapping[str, LoadedRun], sides: Sequence[_Side], reasons: Mappi
     return Section(id="runs", title="Runs", blocks=tuple(blocks))
 
 
-def _differences(sides: Sequence[_Side]) -> Section:
+def _differences(sides: Sequence[_Side], number_of_view: int) -> Table:
     """Differences over all utterances together."""
     first = sides[0]
     measures = rates(first.run.result.facts)
@@ -125,14 +136,17 @@ def _differences(sides: Sequence[_Side]) -> Section:
             cells += [number(getattr(whole.first, rate)), number(getattr(whole.second, rate))]
             cells += _difference(getattr(whole, rate), lower_is_better=rate == "error_rate")
         rows.append(tuple(cells))
-    table = Table(
-        name="differences",
+    return Table(
+        name=_named("differences", number_of_view),
         title=f"Differences to {first.name}, all utterances",
         columns=tuple(columns),
         rows=tuple(rows),
         note=DIFFERENCES_NOTE,
     )
-    return Section(id="differences", title="Differences", blocks=(table,))
+
+
+def _named(table: str, number_of_view: int) -> str:
+    return f"{table}-{number_of_view + 1}" if number_of_view else table
 
 
 def _difference(found: Interval | None, *, lower_is_better: bool) -> tuple[Cell, Cell]:
@@ -145,7 +159,7 @@ def _difference(found: Interval | None, *, lower_is_better: bool) -> tuple[Cell,
     return interval_cells(found.value, found.low, found.high, digits=1, tone=tone, sub=word)
 
 
-def _languages(sides: Sequence[_Side]) -> Section:
+def _languages(sides: Sequence[_Side], number_of_view: int) -> Table:
     """One row per language: bars of every run, differences to the first."""
     shown = sides[:MOST_RUNS]
     has_text = sides[0].run.result.task.has_text
@@ -162,8 +176,8 @@ def _languages(sides: Sequence[_Side]) -> Section:
     kept, left_out = bounded(rows)
     names = [side.name for side in shown]
     more = f" {len(sides) - len(shown)} more runs are left out." if len(sides) > len(shown) else ""
-    table = Table(
-        name="languages",
+    return Table(
+        name=_named("languages", number_of_view),
         title=f"{sides[0].run.rate if has_text else 'LID %'} by language",
         columns=("language", *names, *(f"{name} − {names[0]}" for name in names[1:]), "utterances"),
         rows=kept,
@@ -173,7 +187,6 @@ def _languages(sides: Sequence[_Side]) -> Section:
         left_out=left_out,
         note=f"A full bar is {full:.0f} %.{LANGUAGES_NOTE if len(shown) > 1 else ''}{more}",
     )
-    return Section(id="languages", title="Languages", blocks=(table,))
 
 
 def _paired_cell(paired: PairedRow | None, *, has_text: bool) -> Cell:
@@ -182,7 +195,7 @@ def _paired_cell(paired: PairedRow | None, *, has_text: bool) -> Cell:
     return Cell(text=change.text, value=change.value, sub=interval.text, tone=change.tone)
 
 
-def _utterances(sides: Sequence[_Side], *, sounds: SoundBox) -> Section:
+def _utterances(sides: Sequence[_Side], *, sounds: SoundBox) -> Iterator[Block]:
     """Where the runs differ most from the first, all runs under the reference."""
     facts, shown_sides = sides[0].run.result.facts, sides[:MOST_RUNS]
     outputs = [
@@ -190,7 +203,6 @@ def _utterances(sides: Sequence[_Side], *, sounds: SoundBox) -> Section:
         for side in shown_sides
     ]
     share = max(1, NUM_UTTERANCES // (len(sides) - 1))
-    blocks: list[Block] = [Note(text=KEY)]
     shown: set[str] = set()
     for side in shown_sides[1:]:
         new = [pair for pair in most_different(side.pairs, n=NUM_UTTERANCES) if pair.first.id not in shown][:share]
@@ -207,6 +219,4 @@ def _utterances(sides: Sequence[_Side], *, sounds: SoundBox) -> Section:
             made.append(example(pair.first, heading=heading, aligned=aligned, sounds=sounds))
         title = f"{side.name} and {sides[0].name} differ most"
         found = Examples(title=title, examples=tuple(made))
-        blocks.append(found if made else Note(text=f"{title}: none besides those above."))
-    blocks.append(Note(text=sounds.summary()))
-    return Section(id="utterances", title="Utterances that differ most", blocks=tuple(blocks))
+        yield found if made else Note(text=f"{title}: none besides those above.")

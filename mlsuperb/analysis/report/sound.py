@@ -34,26 +34,35 @@ class SoundBox:
     def __init__(self, *, max_num: int, roots: Sequence[Path] | None = None) -> None:
         self.max_num = max_num
         self.roots = None if roots is None else {root: Path(os.path.realpath(root)) for root in roots}
+        self.inside: set[tuple[str, float, float]] = set()  # what is in the page
+        self.outside: set[tuple[str, float, float]] = set()  # what is counted as not in it
         self.sources: dict[str, int] = {}  # root -> utterances from there
         self.num, self.num_bytes, self.num_refused, self.num_gone, self.num_cut, self.num_outside = 0, 0, 0, 0, 0, 0
 
     def add(self, audio: str, *, start_s: float, duration_s: float) -> tuple[str, str]:
-        """A data URI and a remark; without the first, the second says why."""
+        """A data URI and a remark; without the first, the second says why, and where the audio lies."""
+        if (key := (audio, start_s, duration_s)) in self.inside:
+            return "", "Its audio stands with this utterance elsewhere on the page."
+        new = key not in self.outside
+        self.outside.add(key)
         if self.num >= self.max_num or self.num_bytes >= MAX_BYTES:
-            self.num_refused += 1
-            return "", "No audio: the page has reached its limit."
+            self.num_refused += new
+            where = f"{self.file(audio)}, {start_s:.2f} to {start_s + duration_s:.2f} s"
+            return "", f"Not in the page, to keep it small; the audio: {where}."
         found = None if self.roots is None else _root_of(audio, self.roots)
         if self.roots is not None and found is None:
-            self.num_outside += 1
+            self.num_outside += new
             return "", "No audio: the file lies outside of the run's data."
         try:
             wave_T = load_audio(audio, start_s=start_s, duration_s=min(duration_s, MAX_S))
         except (ValueError, OSError):
-            self.num_gone += 1
+            self.num_gone += new
             return "", "No audio: the file is gone or cannot be read."
         buffer = io.BytesIO()
         soundfile.write(buffer, wave_T, SAMPLE_RATE_HZ, format="MP3", subtype="MPEG_LAYER_III")
         data = buffer.getvalue()
+        self.inside.add(key)
+        self.inside.add(key)
         self.num, self.num_bytes = self.num + 1, self.num_bytes + len(data)
         if found is not None:
             self.sources[str(found)] = self.sources.get(str(found), 0) + 1
@@ -61,6 +70,16 @@ class SoundBox:
         self.num_cut += cut
         remark = f"The first {MAX_S:.0f} of {duration_s:.0f} s." if cut else ""
         return f"data:audio/mpeg;base64,{base64.b64encode(data).decode('ascii')}", remark
+
+    def file(self, audio: str) -> str:
+        """The file of some audio for people: below the folder of data that it lies in, or else its bare name."""
+        try:
+            first, *others = files_of(audio)
+        except (ValueError, TypeError, LookupError):
+            return "not known"
+        root = next((root for root in self.roots or () if Path(first).is_relative_to(root)), None)
+        path = Path(first).relative_to(root).as_posix() if root else Path(first).name
+        return path + (f" and {len(others)} more" if others else "")
 
     def summary(self) -> str:
         """How much audio is in the page, and how much is not and why."""

@@ -5,24 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mlsuperb.analysis.failures import Signature, failure_signatures
-from mlsuperb.analysis.report.blocks import Block, Cell, Fact, Facts, Note, Pairs, Section, Table, Warnings
+from mlsuperb.analysis.languages import language_strip
+from mlsuperb.analysis.report import utterances
+from mlsuperb.analysis.report.blocks import Fact, Facts, Figures, Pairs, Section, spoken_date
+from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.runs import LoadedRun
 from mlsuperb.benchmark.card import unaligned
+from mlsuperb.scoring.boards.place import place
 from mlsuperb.scoring.comparison.bootstrap import Interval, rate_interval
 from mlsuperb.scoring.comparison.run_facts import above_cap, trained_params
+from mlsuperb.scoring.metrics import TITLES
+from mlsuperb.scoring.page.blocks import Block, Cell, Note, Table, Warnings, bar, number
 from mlsuperb.scoring.protocols import described
 from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
-from mlsuperb.scoring.result import Metric
+from mlsuperb.scoring.result import BenchmarkResult, Metric
 from mlsuperb.scoring.result import Section as ProtocolSection
-from mlsuperb.scoring.table import ARROWS, taken_over
+from mlsuperb.scoring.table import ARROWS, shown_value, taken_over
 
 SUBSETS = {"trained": "trained", "reserved": "few-shot", "all": "all"}
 SIGNS = {"shows": "▲", "does not show": "○", "cannot be told": "–"}
 POOLED = ("cer", "per", "lid_accuracy")  # metrics over all utterances of a subset at once
 
 
-def headline(run: LoadedRun) -> Section:
-    """The main scores, what the run is, and every reason not to take them at face value."""
+def headline(run: LoadedRun, *, sounds: SoundBox) -> Section:
+    """The main scores, every reason not to take them at face value, two utterances to listen to, the languages in one picture,
+    and what the run is."""
     result, published = run.result, run.result.benchmark  # deviations from the published stand among the warnings
     named = [one for one in (published.experiment, published.size, published.run) if one] if published else ["none"]
     facts = (
@@ -36,28 +43,36 @@ def headline(run: LoadedRun) -> Section:
         ("Trained parameters", trained_params(result.num_trainable)),
         ("All parameters", f"{result.num_total / 1e6:,.2f} M"),
         ("Seed", str(result.seed)),
-        ("Date", result.date),
+        ("Date", spoken_date(result.date)),
     )
     what = Pairs(title="What was run", pairs=facts, closed=False)
-    blocks: tuple[Block, ...] = (Facts(facts=tuple(_headline_facts(run))), Warnings(texts=warnings(run)), what)
-    return Section(id="summary", title="Summary", blocks=blocks)
+    first, *others = [facts for facts in map(tuple, _headline_facts(run)) if facts] or [()]
+    blocks: list[Block] = [Facts(facts=first), Warnings(texts=warnings(run)), utterances.samples(run, sounds=sounds)]
+    if chart := language_strip(run.languages, rate=run.rate):
+        blocks.append(Figures(charts=(chart,), wide=True))
+    if others:
+        blocks.append(Facts(facts=tuple(fact for facts in others for fact in facts), small=True))
+    return Section(id="summary", title="Summary", blocks=(*blocks, what))
 
 
-def _headline_facts(run: LoadedRun) -> Iterator[Fact]:
+def _headline_facts(run: LoadedRun) -> Iterator[Iterator[Fact]]:
     """The main scores of each protocol; those that are pooled, with their intervals."""
-    for protocol, section in run.result.protocols.sections.items():
-        metrics, about = section.metrics.get(run.split, {}), described(protocol)
-        for name, label in about.summary.items():
-            if name not in metrics or metrics[name].value is None:
-                continue
-            subset, kind = _parts(name)
-            interval = _interval(run, subset, kind) if kind in POOLED else None
-            certain = f"95 % interval {interval.low:.1f} to {interval.high:.1f}. " if interval else ""
-            languages = metrics[name].languages
-            which = f", {', '.join(languages)}" if isinstance(languages, list) else ""
-            meaning = about.meanings[kind]
-            meaning = f"{certain}{meaning[:1].upper()}{meaning[1:]}{which} ({protocol})."
-            yield Fact(label=label, value=f"{metrics[name].value:.1f}", unit="%", meaning=meaning)
+    return (_facts(run, protocol, section) for protocol, section in run.result.protocols.sections.items())
+
+
+def _facts(run: LoadedRun, protocol: str, section: ProtocolSection) -> Iterator[Fact]:
+    metrics, about = section.metrics.get(run.split, {}), described(protocol)
+    for name, label in about.summary.items():
+        if name not in metrics or metrics[name].value is None:
+            continue
+        subset, kind = _parts(name)
+        interval = _interval(run, subset, kind) if kind in POOLED else None
+        certain = f"95 % interval {interval.low:.1f} to {interval.high:.1f}. " if interval else ""
+        languages = metrics[name].languages
+        which = f", {', '.join(languages)}" if isinstance(languages, list) else ""
+        meaning = about.meanings[kind]
+        meaning = f"{certain}{meaning[:1].upper()}{meaning[1:]}{which} ({protocol})."
+        yield Fact(label=label, value=f"{metrics[name].value:.1f}", unit="%", meaning=meaning)
 
 
 def _interval(run: LoadedRun, subset: str, kind: str) -> Interval | None:
@@ -120,34 +135,81 @@ def _signature_row(one: Signature) -> tuple[Cell, ...]:
 
 
 def scores(run: LoadedRun) -> Section:
-    """Every metric of every protocol, and why the others are not there."""
+    """The place among the published rows, every metric of every protocol, and why the others are not there."""
     found = run.result.protocols
-    blocks: list[Block] = [_metrics(name, section) for name, section in found.sections.items()]
+    blocks: list[Block] = [_place(run.result), *(_metrics(name, section) for name, section in found.sections.items())]
     blocks += [Note(text=f"{name} does not apply: {reason}.") for name, reason in found.not_applicable.items()]
     return Section(id="scores", title="Scores of every protocol", blocks=tuple(blocks))
 
 
+def _place(result: BenchmarkResult) -> Table | Note:
+    """The run among the published rows, or a sentence on why it is not there."""
+    found = place(result)
+    if isinstance(found, str):
+        return Note(text=f"Not among the published rows: {found}.")
+    rows = []
+    for rank, row in enumerate(found.rows, start=1):
+        values = [row.scores.get(column.name) for column in found.columns]
+        source = f"{row.title}{'' if row.verified else ', unverified'}" if row.title else "this run"
+        rows.append(
+            (
+                Cell(text=str(rank), value=rank),
+                Cell(text=row.system, sub=row.adaptation),
+                bar(values[0], full=100.0),
+                *(number(value) for value in values[1:]),
+                Cell(text=source),
+            )
+        )
+    return Table(
+        name="published",
+        title=f"Among the published rows: place {found.rank} of {len(rows)} in {found.columns[0].title}",
+        columns=("rank", "system", *(column.heading for column in found.columns), "from"),
+        rows=tuple(rows),
+        texts=("system", "from"),
+        sortable=True,
+        label="systems",
+        marked=frozenset({found.rank - 1}),
+        note=f"Board {found.board.name}, {found.size}: {found.board.title}. A whole row, with SUPERB_s, takes all runs of the "
+        "board: mlsuperb leaderboard.",
+    )
+
+
 def _metrics(name: str, section: ProtocolSection) -> Table:
-    """One row per metric and split, one column per subset of languages (one in all where the protocol has no subsets)."""
+    """One row per metric and split, one column per subset of languages (one in all where the protocol has no subsets). A subset
+    without any number has a sentence instead."""
     about = described(name)
     subsets = dict.fromkeys(_parts(metric)[0] for metrics in section.metrics.values() for metric in metrics)
+    empty = {subset: why for subset in subsets if len(subsets) > 1 and (why := _why_empty(section, subset))}
+    kept = [subset for subset in subsets if subset not in empty] or list(subsets)
     one = len(section.metrics) == 1
     rows = []
     for split, metrics in section.metrics.items():
         for kind in dict.fromkeys(_parts(metric)[1] for metric in metrics):
-            entries = [metrics.get(f"{subset}_{kind}" if subset else kind) for subset in subsets]
-            arrow = next(ARROWS[entry.better] for entry in entries if entry)
-            title = Cell(text=f"{kind} {arrow}", sub=about.meanings.get(kind, ""))
+            entries = [metrics.get(f"{subset}_{kind}" if subset else kind) for subset in kept]
+            arrow = next((ARROWS[entry.better] for entry in entries if entry), "")
+            title = Cell(text=f"{TITLES.get(kind, kind)} {arrow}".strip(), sub=about.meanings.get(kind, ""))
             rows.append((title, *([] if one else [Cell(text=split)]), *map(_metric_cell, entries)))
-    splits = f" Split {next(iter(section.metrics))}." if one else ""
+    notes = [about.title[:1].upper() + about.title[1:], *([f"Split {next(iter(section.metrics))}"] if one else [])]
+    notes += [
+        f"No figures of {SUBSETS[subset]} languages: {why}" for subset, why in empty.items() if subset not in kept
+    ]
     return Table(
         name=f"scores-{name}",
         title=f"Protocol {name} (version {section.version})",
-        note=f"{about.title}.{splits}",
-        columns=(*(["metric"] if one else ["metric", "split"]), *(f"{SUBSETS[s]} %" if s else "%" for s in subsets)),
+        note=" ".join(f"{note}." for note in notes if note),
+        columns=(*(["metric"] if one else ["metric", "split"]), *(f"{SUBSETS[s]} %" if s else "%" for s in kept)),
         rows=tuple(rows),
         texts=("metric", "split"),
     )
+
+
+def _why_empty(section: ProtocolSection, subset: str) -> str:
+    """The one reason for which all metrics of a subset have no value; an empty string where one has a value."""
+    of_subset = [
+        one for metrics in section.metrics.values() for name, one in metrics.items() if _parts(name)[0] == subset
+    ]
+    reasons = {one.reason for one in of_subset}
+    return reasons.pop() if len(reasons) == 1 and all(one.value is None for one in of_subset) else ""
 
 
 def _parts(metric: str) -> tuple[str, str]:
@@ -159,6 +221,6 @@ def _parts(metric: str) -> tuple[str, str]:
 def _metric_cell(entry: Metric | None) -> Cell:
     if entry is None:
         return Cell(text="")
-    if entry.value is None:
+    if shown_value(entry) is None:
         return Cell(text="n.a.", sub=taken_over(entry), tone="weak")
     return Cell(text=f"{entry.value:.1f}", value=entry.value, sub=taken_over(entry))

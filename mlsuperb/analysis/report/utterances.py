@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mlsuperb.analysis.report.alignment import align
-from mlsuperb.analysis.report.blocks import Aligned, Block, Example, Examples, Note, Section
+from mlsuperb.analysis.report.blocks import Aligned, Example, Examples, Section
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.runs import LoadedRun
 from mlsuperb.data.text import LanguageTokens
 from mlsuperb.scoring.counts import Counts
+from mlsuperb.scoring.page.blocks import Block, Note
 from mlsuperb.scoring.utterances import compared_texts
 from mlsuperb.types import Hypothesis, TaskFacts
 
@@ -24,9 +26,26 @@ KEY = (
 )
 
 
+def samples(run: LoadedRun, *, sounds: SoundBox) -> Examples | Note:
+    """The first things to listen to: the median utterance and one that only a tenth are worse than."""
+    found = _list(
+        run, _sampled(_ranked(run)), title="Two utterances: the median, and the worst but for a tenth", sounds=sounds
+    )
+    return replace(found, beside=True) if isinstance(found, Examples) else found
+
+
+def _sampled(ranked: Sequence[int]) -> list[int]:
+    return list(dict.fromkeys([ranked[len(ranked) // 2], ranked[len(ranked) * 9 // 10]])) if ranked else []
+
+
+def _ranked(run: LoadedRun) -> list[int]:
+    """The utterances with a score, the best first."""
+    return [index for index in run.table.sort_values("score", kind="stable").index if run.table["score"][index] >= 0]
+
+
 def examples(run: LoadedRun, *, sounds: SoundBox) -> Section:
     """The worst and the median utterances (of a task without text: some with the wrong language)."""
-    ranked = [index for index in run.table.sort_values("score", kind="stable").index if run.table["score"][index] >= 0]
+    ranked = _ranked(run)
     blocks: list[Block] = [Note(text=KEY)]
     if not run.result.task.has_text:
         wrong = [index for index in ranked if run.table["score"][index] > 0][::-1]
@@ -34,7 +53,8 @@ def examples(run: LoadedRun, *, sounds: SoundBox) -> Section:
     else:
         worst = _varied(run, ranked[::-1])
         start = max(0, min(len(ranked) - NUM_SHOWN, len(ranked) // 2 - NUM_SHOWN // 2))
-        median = [index for index in ranked[start : start + NUM_SHOWN] if index not in worst]
+        others = {*worst, *_sampled(ranked)}  # those stand elsewhere
+        median = [index for index in ranked[start : start + NUM_SHOWN] if index not in others]
         most = f"at most {MOST_OF_A_LANGUAGE} per language" if len(run.languages) > 1 else "first"
         blocks.append(_list(run, worst, title=f"The worst utterances ({most})", sounds=sounds))
         blocks.append(_list(run, median, title="Around the median", sounds=sounds))

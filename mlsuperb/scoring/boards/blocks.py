@@ -11,9 +11,10 @@ from mlsuperb.scoring.boards.published import PublishedRow, published_rows
 from mlsuperb.scoring.boards.rows import SCORE, Row, Statistic, differences
 from mlsuperb.scoring.boards.superb_s import Board, superb_s
 from mlsuperb.scoring.counts import grouped
-from mlsuperb.scoring.table import ABSENT, SYNTHETIC, Cells
+from mlsuperb.scoring.table import ABSENT, ARROWS, SYNTHETIC, Cells
 
 OURS, PUBLISHED, ORIGIN = "ours", "published", "from"
+NAMES = ("", "system", "adaptation")  # columns before the scores
 BESIDE, OTHER_DATA = "Published rows, and ours beside them", "Ours, on other data than the rows above"
 APART = "Ours, not comparable with published rows"
 DEVIATING = "Ours, with settings that were not published (published -> here)"
@@ -23,11 +24,14 @@ Facts = Callable[[Row], dict[str, str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A table with its notes. `records` are its rows as plain values, numbers in columns of their own."""
+    """A table with its notes. `records` are its rows as plain values, numbers in columns of their own; `ranks` the places of the
+    rows; `values`: the number of each cell, for those that hold one."""
 
     cells: Cells
     notes: tuple[str, ...]
     records: tuple[dict[str, str], ...]
+    ranks: tuple[str, ...]
+    values: tuple[tuple[float | None, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,16 +84,37 @@ class BlockMaker:
         lines.sort(key=self._order)
         facts = list(dict.fromkeys(name for line in lines for name in line.facts))
         origin = [ORIGIN] if title == BESIDE else []
-        columns = ("", "system", "adaptation", *self.headings.values(), *facts, *origin)
+        columns = (*NAMES, *self.headings.values(), *facts, *origin)
+        ranks = self._ranks(lines)
         cells = Cells(
             f"{title} (board {self.board.name}, {self.size})",
             columns,
             tuple(self._cells(line, facts)[: len(columns)] for line in lines),
-            num_names=3,
+            num_names=len(NAMES),
             bold=frozenset(number for number, line in enumerate(lines) if line.whose.startswith(OURS)),
             last_is_name=bool(origin),
+            best=frozenset(self._best(lines)),
         )
-        return Block(cells=cells, notes=notes, records=tuple(self._record(title, line) for line in lines))
+        records = ({**self._record(title, line), "rank": rank} for rank, line in zip(ranks, lines, strict=True))
+        values = (self._values(line, num=len(columns)) for line in lines)
+        return Block(cells=cells, notes=notes, records=tuple(records), ranks=tuple(ranks), values=tuple(values))
+
+    def _ranks(self, lines: Sequence[_Line]) -> list[str]:
+        """The place of each line by what they are sorted by, from 1; equal ones share it, those without a value have none."""
+        keys = [self._order(line)[:2] for line in lines]
+        return ["" if absent else str(1 + keys.index((absent, value))) for absent, value in keys]
+
+    def _best(self, lines: Sequence[_Line]) -> Iterator[tuple[int, int]]:
+        """Row and column of the best value of each column of scores, where there are several; all of equal ones."""
+        for place, (name, heading) in enumerate(self.headings.items(), start=len(NAMES)):
+            means = {row: line.scores[name].mean for row, line in enumerate(lines) if name in line.scores}
+            shown = {row: round(mean, self.board.decimals) for row, mean in means.items()}
+            best = (max if heading.endswith(ARROWS["higher"]) else min)(shown.values(), default=None)
+            yield from ((row, place) for row, value in shown.items() if value == best and len(shown) > 1)
+
+    def _values(self, line: _Line, *, num: int) -> tuple[float | None, ...]:
+        scores = [line.scores[name].mean if name in line.scores else None for name in self.headings]
+        return (*[None] * len(NAMES), *scores, *[None] * (num - len(NAMES) - len(scores)))
 
     def _published_rows(self, rows: Sequence[Row]) -> list[PublishedRow]:
         """The board's own rows, and complete rows of other boards that are of a system among `rows`."""

@@ -101,8 +101,8 @@ class Challenge:
             "too low)"
         ),
         "std_cer": "standard deviation of the languages' character error rates (n - 1)",
-        "dialect_cer": "the same as standard_cer, on the dialect data",
-        "dialect_lid_accuracy": "the same as standard_lid_accuracy, on the dialect data",
+        "dialect_cer": "mean of the languages' mean utterance error rates, on the dialect data",
+        "dialect_lid_accuracy": "mean of the languages' accuracies, on the dialect data",
     }
     leave_out_unscored = False  # languages without a reference, of the means
 

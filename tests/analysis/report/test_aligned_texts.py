@@ -29,6 +29,15 @@ def test_a_mark_stays_with_its_base() -> None:
     assert graphemes("👩‍🏫x") == ["👩‍🏫", "x"]
 
 
+def test_burmese_vowels_and_stacked_consonants_stay_with_their_base() -> None:
+    assert graphemes("စာသား") == ["စာ", "သား"]  # U+102C, which UAX #29 lets stand alone
+    assert graphemes("ပေါင်း")[0] == "ပေါ"  # U+102B
+    assert graphemes("ဒဏ္ဍာရီ") == ["ဒ", "ဏ္ဍာ", "ရီ"]
+    assert graphemes("ភ្នំ") == ["ភ្នំ"]  # Khmer
+    assert marks("စာ", "စိ") == "s"
+    assert graphemes(" ာ") == [" ", "ာ"], "what the model wrote alone stands alone"
+
+
 def test_nothing_of_the_texts_is_lost() -> None:
     generator = random.Random(0)
     seen = 0
@@ -50,6 +59,17 @@ def test_joined_scripts_are_not_pulled_apart() -> None:
     hebrew = align("רוח", "רוח")
     assert hebrew.direction == "rtl"
     assert not hebrew.joined
+
+
+def test_long_insertions_of_joined_scripts_are_cut() -> None:
+    aligned = align("باد شمال", "باد " + "شمال خورشید " * 17 + "شمال")
+    pieces = [piece for word in aligned.words for piece in word]
+    [inserted] = [piece for piece in pieces if piece.mark == "inserted"]
+    assert len(inserted.hypothesis) + inserted.left_out == 17 * 12
+    assert inserted.left_out == 184
+    assert "".join(piece.reference for piece in pieces) == aligned.reference == "باد شمال"
+    assert aligned.hypothesis.endswith("خورشید شمال"), "read aloud, the whole hypothesis is there"
+    assert not any(piece.left_out for word in align("ab", "ab" + "c" * 99).words for piece in word)
 
 
 def test_words_fit_a_phone() -> None:

@@ -1,0 +1,1 @@
+"""What every page has in common: blocks of text and numbers, style, script and frame."""
