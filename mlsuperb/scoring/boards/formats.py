@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from rich.console import Console
 
-from mlsuperb.runtime.files import strict_json
+from mlsuperb.runtime.records import strict_json
 from mlsuperb.scoring.boards.blocks import Block
 from mlsuperb.scoring.boards.leaderboard import Leaderboard
 from mlsuperb.scoring.escaping import csv, latex, line, markdown
