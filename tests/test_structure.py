@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -148,6 +149,13 @@ def test_functions_stay_short() -> None:
     assert len(lengths) > 1000
     assert {name: length for name, length in lengths.items() if length > 40 and name not in LONG_FUNCTIONS} == {}
     assert len(LONG_FUNCTIONS) <= 3
+
+
+def test_every_file_of_tests_has_a_name_of_its_own() -> None:
+    """pytest refuses the second of two files of one name, and leaves its tests out."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    assert len(names) > 200
+    assert [name for name, number in names.items() if number > 1] == []
 
 
 def test_files_stay_small() -> None:

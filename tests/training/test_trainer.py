@@ -137,6 +137,19 @@ def test_killed_in_a_validation(tmp_path: Path) -> None:
     assert progress.best == [1, 2], "a tie goes to the earlier epoch"
 
 
+@pytest.fixture
+def _own_signals() -> Iterator[None]:
+    """As a program has them; pytest's worker processes ignore Ctrl-C."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    take_sigterm()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_own_signals")
 @pytest.mark.parametrize(("told", "by"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
 def test_told_to_end_the_update_is_completed_and_saved(told: int, by: type[BaseException], tmp_path: Path) -> None:
     """No checkpoint was due: without it the training would begin anew."""
@@ -149,22 +162,17 @@ def test_told_to_end_the_update_is_completed_and_saved(told: int, by: type[BaseE
                 os.kill(os.getpid(), told)
             yield batch
 
-    before = signal.getsignal(told)
-    take_sigterm()
-    try:
-        with pytest.raises(by) as ended:
-            fit(tmp_path / "told", rare, batches=told_stream)
-        assert type(ended.value) is by
-        assert status_of(ended.value) == 128 + told
-        assert [path.name for path in (tmp_path / "told/checkpoints").iterdir()] == ["00000004-0000"]
-        resumed, progress = fit(tmp_path / "told", rare)
-    finally:
-        signal.signal(told, before)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with pytest.raises(by) as ended:
+        fit(tmp_path / "told", rare, batches=told_stream)
+    assert type(ended.value) is by
+    assert status_of(ended.value) == 128 + told
+    assert [path.name for path in (tmp_path / "told/checkpoints").iterdir()] == ["00000004-0000"]
+    resumed, progress = fit(tmp_path / "told", rare)
     assert torch.equal(whole.linear.weight, resumed.linear.weight)
     assert whole_progress.history == progress.history
 
 
+@pytest.mark.usefixtures("_own_signals")
 def test_told_twice_it_ends_at_once(tmp_path: Path) -> None:
     def told_stream(start: int) -> Iterator[Batch]:
         for number, batch in enumerate(stream(start)):
