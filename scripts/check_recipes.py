@@ -109,6 +109,13 @@ CHAINS = (
         ),
     ),
     (Recipe(name="layer_sweep", flags=[*TWO, "--num-blocks", "3"], num_runs=7, shows=("7 runs on synthetic",)),),
+    (
+        Recipe(
+            name="evidence", num_runs=6,
+            flags=[*TWO, "--parts", "upstreams,transfer", "--beside", "fbank", "--head.frontend", "conv1d4"],
+            shows=("6 runs on synthetic", "evidence.tar.xz holds 6 runs and 2 evaluations"),
+        ),
+    ),
     (Recipe(name="fleurs", flags=[*TWO, "--head", "transformer"], num_runs=3, shows=("3 runs on synthetic",)),),
     (Recipe(name="challenge", flags=TWO, num_runs=1, shows=("Protocol challenge",)),),
     (Recipe(name="transfer", flags=["--languages", "spa,fra"], num_runs=2, shows=("2 runs on synthetic",)),),

@@ -92,8 +92,9 @@ def reference() -> dict[str, str]:
     """The generated pages: path in the site -> markdown."""
     return {
         "reference/commands.md": "\n\n".join(_commands()),
-        "reference/experiments.md": "\n\n".join(_yaml_files("Experiments", ["exp"], level=2)),
-        "reference/settings.md": "\n\n".join(_yaml_files("Settings", _groups(), level=3)),
+        "reference/experiments.md": "\n\n".join(_yaml_files("Experiments", "exp")),
+        "reference/settings.md": _settings(),
+        **{f"reference/settings/{group}.md": "\n\n".join(_yaml_files(f"{group}=", group)) for group in _groups()},
     }
 
 
@@ -124,22 +125,28 @@ def _groups() -> list[str]:
     return [group for group in groups_in([conf_dir()]) if group != "exp"]
 
 
-def _yaml_files(title: str, groups: list[str], *, level: int) -> Iterator[str]:
+def _settings() -> str:
+    """A list of the groups and their options."""
+    from mlsuperb.config.options import conf_dir, options
+
+    head = "# Settings\n\n`GROUP=OPTION` chooses, `GROUP.SETTING=VALUE` changes.\n\n| group | options |\n|---|---|"
+    rows = [f"| [{group}](settings/{group}.md) | {', '.join(options(group, [conf_dir()]))} |" for group in _groups()]
+    return "\n".join([head, *rows])
+
+
+def _yaml_files(title: str, group: str) -> Iterator[str]:
     """The head comment and the settings of every option."""
     yield f"# {title}"
-    folder = ROOT / "conf"
-    for group in groups:
-        if level > 2:
-            yield f"## {group}="
-        for path in sorted((folder / group).rglob("*.yaml")):
-            name = path.relative_to(folder / group).with_suffix("").as_posix()
-            content = path.read_text(encoding="utf-8")
-            head = list(itertools.takewhile(lambda line: line.startswith("#"), content.splitlines()))
-            text, shell = [], []
-            for line in head:
-                if line != "# @package _global_":
-                    (shell if line.startswith("#   ") else text).append(line.removeprefix("#").strip())
-            yield f"{'#' * level} {name}\n\n{' '.join(text)}"
-            if shell:
-                yield "```bash\n" + "\n".join(shell) + "\n```"
-            yield "```yaml\n" + "\n".join(content.splitlines()[len(head) :]) + "\n```"
+    folder = ROOT / "conf" / group
+    for path in sorted(folder.rglob("*.yaml")):
+        content = path.read_text(encoding="utf-8")
+        head = list(itertools.takewhile(lambda line: line.startswith("#"), content.splitlines()))
+        text: list[str] = []
+        shell: list[str] = []
+        for line in head:
+            if line != "# @package _global_":
+                (shell if line.startswith("#   ") else text).append(line.removeprefix("#").strip())
+        yield f"## {path.relative_to(folder).with_suffix('').as_posix()}\n\n{' '.join(text)}"
+        if shell:
+            yield "```bash\n" + "\n".join(shell) + "\n```"
+        yield "```yaml\n" + "\n".join(content.splitlines()[len(head) :]) + "\n```"

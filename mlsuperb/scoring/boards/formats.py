@@ -138,6 +138,7 @@ def _html_table(block: Block, name: str) -> Table:
         texts=("system", *(titles[-1:] if cells.last_is_name else ())),
         sortable=True,
         label="systems",
+        level=2,
         marked=cells.bold if len(cells.bold) < len(cells.rows) else frozenset(),
     )
 

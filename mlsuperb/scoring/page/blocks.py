@@ -49,6 +49,7 @@ class Table(Block):
         label: what a row is, for the filter.
         left_out: number of further rows, which are not shown.
         marked: numbers of rows that stand out.
+        level: of the title among the page's headings.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Table(Block):
     note: str = ""
     left_out: int = 0
     marked: frozenset[int] = frozenset()
+    level: int = 3
     folded: ClassVar[int] = FOLDED
 
     @property
