@@ -1,4 +1,5 @@
-"""Writes docs/results.md: what came out on real speech, from results that `mlsuperb results pack` put into docs/results/.
+"""Writes docs/results.md, and its lines in README.md: what came out on real speech, from what `mlsuperb results pack` put into
+docs/results/.
 
     python scripts/results.py                    # of the packed runs
     python scripts/results.py exp/evidence       # of runs that are not packed yet, to look
@@ -29,7 +30,7 @@ from mlsuperb.runtime.files import write_atomic  # noqa: E402
 from mlsuperb.scoring.comparison.bootstrap import difference_interval, rate_interval  # noqa: E402
 from mlsuperb.scoring.counts import Counts, Rate  # noqa: E402
 
-PAGE = ROOT / "docs" / "results.md"
+PAGE, README = ROOT / "docs" / "results.md", ROOT / "README.md"
 TEMPLATE = ROOT / "scripts" / "results.md.jinja"
 UPSTREAMS = {"fbank": "log-mels", "mhubert_tiny": "mhubert_tiny", "whisper_base": "Whisper base"}
 HEADS = {"transformer_light": "Transformer", "conformer_small": "Conformer", "e_branchformer_small": "E-Branchformer"}
@@ -173,6 +174,22 @@ def page(found: Sequence[Run]) -> str:
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(given)
 
 
+def summary(found: Sequence[Run]) -> str:
+    """The lines of README.md: upstreams with an hour per language."""
+    [table] = (one for one in tables() if one.title == "Upstreams, 1h")
+    rows = [f"| {name} | {cer} | {lid} |" for name, _, cer, _, lid, _ in cells_of(table, found)]
+    return "\n".join(["| frozen, an hour per language | CER % | LID % |", "|---|---:|---:|", *rows])
+
+
+def with_summary(readme: str, found: Sequence[Run]) -> str:
+    """README.md with these lines between its marks."""
+    before, mark, rest = readme.partition("<!-- results: scripts/results.py -->\n")
+    _, end, after = rest.partition("<!-- end of results -->")
+    assert mark, "README.md has no place for results"
+    assert end, "README.md has no end of results"
+    return f"{before}{mark}{summary(found)}\n{end}{after}"
+
+
 def _figures() -> Mapping[str, str]:
     """Pictures beside the packed results: file -> title."""
     return {f"results/{path.name}": path.stem.replace("_", " ") for path in sorted(PACKED.glob("*.svg"))}
@@ -188,6 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with nullcontext(find_runs(options.runs)[0]) if options.runs else unpacked() as runs:
         write_atomic(options.out, [page(runs)])
+        if options.out == PAGE:
+            write_atomic(README, [with_summary(README.read_text(encoding="utf-8"), runs)])
     print(f"{options.out}: {len(runs)} results")
 
 

@@ -1,0 +1,46 @@
+"""docs/results.md is what the packed results say, and its intervals are those of the scoring package."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean
+from types import ModuleType
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+
+
+@pytest.fixture(scope="module")
+def results() -> Iterator[ModuleType]:
+    spec = importlib.util.spec_from_file_location("results", SCRIPTS / "results.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["results"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["results"]
+
+
+def test_the_committed_page_is_what_the_packed_results_say(results: ModuleType) -> None:
+    readme = results.README.read_text(encoding="utf-8")
+    with results.unpacked() as runs:
+        assert results.page(runs) == results.PAGE.read_text(encoding="utf-8"), "run python scripts/results.py"
+        assert results.with_summary(readme, runs) == readme, "run python scripts/results.py"
+        pooled = [run for run in runs if run.facts["upstream"] == "mhubert_tiny" and "_1h-" in run.folder.name]
+        each = [run.result.protocols.sections["v1"].metrics["test"]["all_cer"].value for run in pooled]
+        table = next(one for one in results.tables() if one.title == "Upstreams, 1h")
+        row = next(cells for cells in results.cells_of(table, runs) if cells[0] == "mhubert_tiny")
+    assert float(row[2].split()[0]) == pytest.approx(mean(each), abs=0.051)  # the same references for every seed
+    assert row[1] == str(len(each))
+
+
+def test_a_table_of_one_system_is_left_out(results: ModuleType) -> None:
+    with results.unpacked() as runs:
+        alone = [run for run in runs if run.facts["upstream"] == "fbank"]
+    assert alone
+    assert all(results.cells_of(table, alone) == [] for table in results.tables())
