@@ -7,6 +7,7 @@ site leads to the repository.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import itertools
 import os
@@ -93,6 +94,7 @@ def reference() -> dict[str, str]:
     return {
         "reference/commands.md": "\n\n".join(_commands()),
         "reference/experiments.md": "\n\n".join(_yaml_files("Experiments", "exp")),
+        "reference/python.md": "\n\n".join(_python()),
         "reference/settings.md": _settings(),
         **{f"reference/settings/{group}.md": "\n\n".join(_yaml_files(f"{group}=", group)) for group in _groups()},
     }
@@ -117,6 +119,27 @@ def _help(name: str) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
         import_module(f"mlsuperb.commands.{name}").main(["--help"])
     return printed.getvalue()
+
+
+def _python() -> Iterator[str]:
+    """The public functions, and what they return, by their docstrings."""
+    import mlsuperb
+    from mlsuperb.api import models, records
+
+    yield "# Python\n\n[How to use it](../api.md), with examples. Letters: L layers, F frames, D feature size, V tokens."
+    for name in mlsuperb.__all__:
+        one = getattr(mlsuperb, name)
+        if callable(one):
+            yield _documented(f"mlsuperb.{name}", one, level=2)
+    for kind in (models.Model, models.FrozenUpstream, records.Layers, records.Posteriors, records.Transcript):
+        yield f"## {kind.__name__}\n\n```text\n{inspect.getdoc(kind)}\n```"
+        methods = inspect.getmembers(kind, lambda one: inspect.isfunction(one) and not one.__name__.startswith("_"))
+        yield from (_documented(f"{kind.__name__}.{name}", one, level=3) for name, one in methods)
+
+
+def _documented(name: str, function: Any, *, level: int) -> str:
+    signature = str(inspect.signature(function)).replace("'", "")
+    return f"{'#' * level} {name}\n\n```text\n{name}{signature}\n\n{inspect.getdoc(function)}\n```"
 
 
 def _groups() -> list[str]:
