@@ -81,7 +81,7 @@ part adaptations +exp=evidence/adapted adaptation=frozen,full,partial_bottom,par
 all=(${language_words[@]+"${language_words[@]}"}) language_words=("data.languages=$(lists "$languages")")
 # shellcheck disable=SC2016
 name='run_name=evidence-transfer-${upstream.name}-${data.languages.0}-s${seed}'
-part transfer "$frozen" task=asr "$name" trainer.iterations_per_epoch=100 "${main[@]}"
+part transfer "$frozen" task=asr "$name" "${main[@]}"
 language_words=("${all[@]}")
 
 if stage 1; then check_data; fi
