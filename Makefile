@@ -7,6 +7,7 @@ BIN := .venv/bin
 .PHONY: demo check-recipes attack test test-browser docs lint format parity constraints clean
 
 .venv/.ready: pyproject.toml constraints.txt
+	@echo "setting up .venv: 1 to 3 minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $(CONSTRAINTS) -e '.[$(EXTRAS)]'
 	@touch $@
@@ -32,6 +33,7 @@ test-browser: .venv/.ready  ## open reports and the demo in the system's Chromiu
 docs: .venv/.ready  ## the documentation site, in site/; links are checked, nothing is fetched when it is read
 	$(BIN)/pip install --quiet $(CONSTRAINTS) -e '.[$(EXTRAS),docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html; with its search: $(BIN)/python -m http.server -d site"
 
 lint: .venv/.ready  ## style, types
 	$(BIN)/ruff check .

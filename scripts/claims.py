@@ -72,7 +72,11 @@ def page(groups: Sequence[Mapping[str, Any]], runs: Sequence[Run], *, here: Sequ
     beside = {claim["id"]: [(test, judge(test, here)) for test in claim.get("here", ())] for claim in claims}
     outcomes = {name: overall([verdict for _, verdict in both]) for name, both in judged.items()}
     outcomes_here = {name: overall([verdict for _, verdict in both]) if both else "" for name, both in beside.items()}
-    found = f"{len(runs)} run{'' if len(runs) == 1 else 's'} of real speech" if runs else "No run of real speech"
+    found = (
+        f"{len(runs)} run{'' if len(runs) == 1 else 's'} of real speech"
+        if runs
+        else "No run of real speech on the published data"
+    )
     found += f", {num_synthetic} of synthetic speech left out" if num_synthetic else ""
     total = ", ".join(f"{number} {outcome}" for outcome, number in sorted(Counter(outcomes.values()).items()))
     environment = Environment(

@@ -95,7 +95,7 @@ def verdict(claims: ModuleType, test: dict[str, Any], place: Path) -> Any:
 def test_the_committed_page_is_what_the_script_writes(claims: ModuleType, tmp_path: Path) -> None:
     claims.main(["--out", str(tmp_path / "claims.md")])
     assert (tmp_path / "claims.md").read_text() == claims.PAGE.read_text(), "run python scripts/claims.py"
-    assert "No run of real speech. 22 claims: 22 not run." in claims.PAGE.read_text()
+    assert "No run of real speech on the published data. 22 claims: 22 not run." in claims.PAGE.read_text()
 
 
 def test_every_claim_names_what_there_is(claims: ModuleType) -> None:
@@ -150,7 +150,10 @@ def test_synthetic_speech_tests_nothing(claims: ModuleType, made: Callable[..., 
     made("second", 5, upstream="b", synthetic=True)
     assert verdict(claims, BETTER, tmp_path).outcome == "not run"
     claims.main([str(tmp_path / "exp"), "--out", str(tmp_path / "page.md")])
-    assert "No run of real speech, 2 of synthetic speech left out" in (tmp_path / "page.md").read_text()
+    assert (
+        "No run of real speech on the published data, 2 of synthetic speech left out"
+        in (tmp_path / "page.md").read_text()
+    )
 
 
 @pytest.mark.parametrize("change", [{"data": "1"}, {"seed": 1}, {"head": "conformer"}, {"adaptation": "full"}])

@@ -214,8 +214,16 @@ def is_whole(corpus: Corpus, *, console: Console, as_json: bool) -> bool:
     if release is not None:
         tell(console, _release_text(release))
     tell(console, f"skipped: {SkipReport(skipped)}")
-    tell(console, "whole" if whole else "NOT WHOLE: results on this copy are not comparable with published ones")
+    tell(console, _verdict(whole, published=release is not None))
     return whole
+
+
+def _verdict(whole: bool, *, published: bool) -> str:
+    if whole:
+        return "whole"
+    return "NOT WHOLE: " + (
+        "results on this copy are not comparable with published ones" if published else "some audio is left out"
+    )
 
 
 def _table(title: str | None, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

@@ -50,10 +50,9 @@ def new(words: Sequence[str], out: Path | None, *, console: Console) -> bool:
         line = f"--config-dir {shlex.quote(str(out))} data={name}"
         tell(console, f"written: {out / 'data' / name}.yaml")
     tell(console, f"look at all of it:  mlsuperb data describe {shlex.join([f'data={form.reader}', *settings])}")
-    tell(
-        console,
-        f"try it in a minute: mlsuperb run {line} {FIRST_TRY}{' task=lid' if form.reader == 'voxlingua107' else ''}",
-    )
+    lid = " task=lid" if form.reader == "voxlingua107" else ""
+    tell(console, f"see it run (four updates, so its numbers mean nothing): mlsuperb run {line} {FIRST_TRY}{lid}")
+    tell(console, f"train on it: mlsuperb run +exp=real_speech {line} upstream=fbank{lid}")
     return True
 
 

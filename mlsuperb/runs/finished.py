@@ -33,6 +33,7 @@ def revisit(job: Job, config: Mapping[str, Any], folder: Path) -> None:
         )
     if not isinstance(job, Evaluates):
         return
+    _tell_of_other_data(job, config, folder)
     decode = HYPOTHESES_FILE in lost and not others
     try:
         other_scores = HYPOTHESES_FILE not in lost and _other_scoring(folder, config)
@@ -48,6 +49,25 @@ def revisit(job: Job, config: Mapping[str, Any], folder: Path) -> None:
         if ranks.world() > 1:  # the others wait
             raise
         log.warning("the result stands as it was: %s", one_line(error))
+
+
+def _tell_of_other_data(job: Evaluates, config: Mapping[str, Any], folder: Path) -> None:
+    """Warn where the data of a finished run are others now, which its result does not show."""
+    result = store.read(folder, store.Result).model_dump()
+    if ranks.world() > 1 or result.get("synthetic"):  # synthetic data would be made where they were removed
+        return
+    try:
+        now = job.data_splits(config)
+    except (ValueError, OSError) as error:
+        log.info("its data cannot be looked at any more: %s", one_line(error))
+        return
+    then = result["data"]["splits"]
+    if changed := [name for name in {**then, **now} if _hash(then, name) != _hash(now, name)]:
+        log.warning(
+            "its data have changed since (%s), and its scores are of those of then: run_name=... trains and scores with what is "
+            "there now",
+            ", ".join(changed),
+        )
 
 
 def refuse_other_data(folder: Path, splits: Mapping[str, Any]) -> None:

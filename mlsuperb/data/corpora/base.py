@@ -121,6 +121,7 @@ class Corpus(Reader):
             for pre-training), and then no file or column of transcripts is needed.
         preparation: what is done to the usable utterances before pre-training (`+data/preparation=mhubert_147`). Its limits
             stand in the place of `max_duration_s` and `min_duration_s`.
+        few_shot: `all`; ML-SUPERB's readers have a choice. Here so that an experiment that names it takes any corpus.
     """
 
     record: ClassVar = Utterance
@@ -141,6 +142,7 @@ class Corpus(Reader):
     decode: bool = True
     text: Literal["required", "optional"] = "required"
     preparation: Preparation | None = None
+    few_shot: Literal["all"] = "all"
 
     def usable(self, frame: pd.DataFrame, skipped: SkipReport, *, known: pd.DataFrame) -> Usable:
         """What can be used of the rows of `frame`.
@@ -273,9 +275,7 @@ class Corpus(Reader):
         if not bad_pairs:
             found += language_problems([pair[0] for pair in pairs], setting="data.pairs", extra=extra)
         if settings.get("hours_seed") is not None and settings.get("max_train_hours") is None:
-            found.append(
-                "data.hours_seed draws the utterances of data.max_train_hours, which is not set. Set both, or none."
-            )
+            found.append("data.hours_seed draws what data.max_train_hours takes, which is not set. Set both, or none.")
         if settings.get("preparation") is not None:
             found += cls.unread_limits(settings)
         if settings.get("language") is not None:  # a reader's setting: of all its rows

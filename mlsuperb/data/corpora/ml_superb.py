@@ -57,7 +57,7 @@ class MLSuperb(Corpus):
 
     root: str
     size: Literal["10min", "1h"]
-    few_shot: Literal["official", "all"] = "official"
+    few_shot: Literal["official", "all"] = "official"  # type: ignore[assignment]
     train_datasets: list[str] | None = None
     mono: Mono | None = None
 

@@ -56,7 +56,7 @@ class Synthetic(Corpus):
     size: Literal["10min", "1h"] = "10min"
     minutes: PositiveFloat | None = None
     test_minutes: PositiveFloat = 3.0
-    few_shot: Literal["official", "all"] = "official"
+    few_shot: Literal["official", "all"] = "official"  # type: ignore[assignment]
     train_datasets: list[str] | None = None
     mono: Mono | None = None
     seed: int = 0
@@ -84,6 +84,7 @@ class Synthetic(Corpus):
             found.append(
                 f"data.minutes={settings['minutes']}: the 10min list holds {SMALL_MINUTES:g} minutes. Add data.size=1h."
             )
+        found += _root_problems(Path(settings.get("root", cls.root)))
         return found + missing_packages("data=synthetic")
 
     def stand_ins(self) -> dict[str, tuple[str, str]]:
@@ -145,7 +146,8 @@ class Synthetic(Corpus):
         )
 
 
-_CHOICES = ("languages", "datasets", "pairs")
+_CHOICES = ("languages", "datasets", "pairs", "few_shot")
+_OF_A_CORPUS = ("*/*/transcript_*.txt", "*.csv", "*.tsv", "*.parquet", "wav.scp", "*/wav.scp")  # by its lists
 
 
 @dataclass(kw_only=True)
@@ -165,6 +167,17 @@ def mono_pair(name: Mono) -> Pair:
     language = mono_settings()[name][0]
     runs = [other for other, (code, _) in mono_settings().items() if code == language]
     return language, list(CONDITIONS)[runs.index(name)]
+
+
+def _root_problems(root: Path) -> list[str]:
+    """Whether a corpus lies where speech would be written."""
+    found = next((path for pattern in _OF_A_CORPUS for path in root.glob(pattern) if root.is_dir()), None)
+    if found is None:
+        return []
+    return [
+        f"data.root={root} holds a corpus ({found.relative_to(root)}), and data=synthetic would write its speech there. To read "
+        "it, name its reader, such as data=ml_superb_10min (mlsuperb data new FOLDER finds it); else give another folder."
+    ]
 
 
 def _few_shot(tree: Path, pairs: Iterable[Pair], size: str) -> dict[str, frozenset[str]]:
