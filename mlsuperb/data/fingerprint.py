@@ -25,6 +25,7 @@ _ADDED_SINCE = {
     "codes": None,
     "map_codes": True,
     "held_out": None,
+    "few_shot": "all",
 }  # settings that old manifests lack: with these values they change nothing
 
 

@@ -354,9 +354,7 @@ def test_hours_are_drawn_by_a_seed(tmp_path):
     assert few < more
     assert drawn(10, hours_seed=0) == few != drawn(10, hours_seed=1)
     assert drawn(10) == {f"train{number}" for number in range(10)} != few
-    with pytest.raises(
-        ValueError, match=r"data\.hours_seed draws the utterances of data\.max_train_hours, which is not set"
-    ):
+    with pytest.raises(ValueError, match=r"data\.hours_seed draws what data\.max_train_hours takes, which is not set"):
         prepare(corpus_of(*rows, hours_seed=0), folder=None)
 
 

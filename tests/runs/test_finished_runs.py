@@ -78,6 +78,23 @@ def content(folder: Path) -> dict[str, Any]:
     return found
 
 
+def test_it_is_told_where_the_data_have_changed_since(
+    again: Callable[..., Path], data: tuple[str, ...], finished: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (table,) = (Path(word.partition("=")[2]) for word in data if word.startswith("data.test="))
+    before = table.read_text(encoding="utf-8")
+    caplog.set_level(logging.INFO)
+    again()
+    assert "have changed" not in caplog.text
+    table.write_text("".join(before.splitlines(keepends=True)[:-1]), encoding="utf-8")
+    try:
+        folder = again()
+    finally:
+        table.write_text(before, encoding="utf-8")
+    assert "its data have changed since (test), and its scores are of those of then: run_name=..." in caplog.text
+    assert content(folder) == content(finished)
+
+
 def test_removed_hypotheses_are_decoded_again_from_the_weights(
     again: Callable[..., Path], finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
