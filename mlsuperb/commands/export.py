@@ -36,7 +36,7 @@ def upstream(options: argparse.Namespace) -> str:
     done = export_upstream(options.run, options.folder)
     return (
         f"{done.folder} holds the trained upstream of {options.run} (loaded again, its layers differ by {done.difference:.1e} "
-        f"at most). Use it: python -m mlsuperb.run {done.overrides} ..."
+        f"at most). Use it: mlsuperb run {done.overrides} ..."
     )
 
 

@@ -1,4 +1,4 @@
-"""`mlsuperb folders OVERRIDES`: the folders of the runs that `python -m mlsuperb.run OVERRIDES` would make.
+"""`mlsuperb folders OVERRIDES`: the folders of the runs that `mlsuperb run OVERRIDES` would make.
 
 Prints one per line, in the order in which they would run; nothing is made or read. With `--unfinished`, prints only those that
 have no result, each with the reason; the exit status is 1 if there is one.

@@ -26,5 +26,5 @@ def main(arguments: Sequence[str]) -> None:
     head = "with its prediction head" if done.no_head is None else f"without its prediction head ({done.no_head})"
     sys.stdout.write(
         f"{done.folder} holds the HuBERT of {options.file}{trained}, {head}; loaded again, all its layers are the same. Use it: "
-        f"python -m mlsuperb.run upstream=hf upstream.checkpoint={done.folder.resolve()} ...\n"
+        f"mlsuperb run upstream=hf upstream.checkpoint={done.folder.resolve()} ...\n"
     )

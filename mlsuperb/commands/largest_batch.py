@@ -1,4 +1,4 @@
-"""`mlsuperb largest_batch OVERRIDES`: how many seconds of audio a batch of `python -m mlsuperb.run OVERRIDES` may hold.
+"""`mlsuperb largest_batch OVERRIDES`: how many seconds of audio a batch of `mlsuperb run OVERRIDES` may hold.
 
 Trains the real model on the longest utterances of the corpus, in batches of growing size, and measures time and memory. Stops
 before the memory is full, of which a tenth stays free, or where larger batches are no faster, and prints the setting to use.

@@ -50,7 +50,7 @@ def finished_first(save: Callable[[], None]) -> Iterator[None]:
         if noted:
             ours[signal.Signals(number)](number, frame)
         noted.append(number)
-        log.warning("told to end: saving what was trained (once more ends at once)")
+        log.warning("told to end: saving what was trained (a second signal ends it at once)")
 
     if threading.current_thread() is not threading.main_thread():
         yield

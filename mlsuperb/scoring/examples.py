@@ -46,6 +46,8 @@ def show_examples(hypotheses: Sequence[Hypothesis], facts: TaskFacts, n: int = 3
             lines[1].append(f"[{predicted}]", style=_WRONG if colour and predicted != one.language else "").append(" ")
         _append(lines, reference, output, colour=colour)
         shown.append(Text("\n").join([*lines, Text("")]))
+    if facts.has_text and not colour:
+        shown.append("{braces}: missed in the reference, wrong or added in the hypothesis\n")
     return shown
 
 

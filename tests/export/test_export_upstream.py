@@ -91,7 +91,7 @@ def test_a_run_on_it_knows_where_it_is_from(tmp_path: Path, capsys: pytest.Captu
     add_result(run, languages={"train": ["deu", "spa"]}, splits={"train": {"sha256": "1:ab"}})
     main(["upstream", str(run), str(tmp_path / "export")])
     said = capsys.readouterr().out
-    assert "Use it: python -m mlsuperb.run upstream=hf upstream.checkpoint=" in said
+    assert "Use it: mlsuperb run upstream=hf upstream.checkpoint=" in said
     record = HuggingFace(checkpoint=str(tmp_path / "export")).record()
     assert record["exported_from"]["run_id"] == "run"
     assert record["exported_from"]["data"] == {

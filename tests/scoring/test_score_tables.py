@@ -92,6 +92,7 @@ def test_examples_are_marked(ones):
         "d: number 4 of 4 from best to worst, 100 % errors\n"
         "  reference   [dan] {GOD}\n"
         "  hypothesis  [eng] \n"
+        "{braces}: missed in the reference, wrong or added in the hypothesis\n"
     )
     assert show_examples(list(reversed(ones)), facts()).plain == shown
     coloured = show_examples(ones, facts(), colour=True)

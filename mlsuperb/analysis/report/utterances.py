@@ -29,7 +29,7 @@ KEY = (
 def samples(run: LoadedRun, *, sounds: SoundBox) -> Examples | Note:
     """The first things to listen to: the median utterance and one that only a tenth are worse than."""
     found = _list(
-        run, _sampled(_ranked(run)), title="Two utterances: the median, and the worst but for a tenth", sounds=sounds
+        run, _sampled(_ranked(run)), title="Two utterances: the median, and one worse than nine tenths", sounds=sounds
     )
     return replace(found, beside=True) if isinstance(found, Examples) else found
 
