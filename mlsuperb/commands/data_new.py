@@ -50,10 +50,21 @@ def new(words: Sequence[str], out: Path | None, *, console: Console) -> bool:
         line = f"--config-dir {shlex.quote(str(out))} data={name}"
         tell(console, f"written: {out / 'data' / name}.yaml")
     tell(console, f"look at all of it:  mlsuperb data describe {shlex.join([f'data={form.reader}', *settings])}")
-    lid = " task=lid" if form.reader == "voxlingua107" else ""
-    tell(console, f"see it run (four updates, so its numbers mean nothing): mlsuperb run {line} {FIRST_TRY}{lid}")
-    tell(console, f"train on it: mlsuperb run +exp=real_speech {line} upstream=fbank{lid}")
+    tell(console, *_first_commands(form, line))
     return True
+
+
+def _first_commands(form: Form, line: str) -> list[str]:
+    """What can be done with such data, whose settings are `line`."""
+    if form.reader == "audio_tree":  # no transcripts
+        return [
+            f"make units of it, to pre-train on (docs/pretraining.md): mlsuperb run job=labels {line} clustering.num_units=100"
+        ]
+    lid = " task=lid" if form.reader == "voxlingua107" else ""
+    return [
+        f"see it run (four updates, so its numbers mean nothing): mlsuperb run {line} {FIRST_TRY}{lid}",
+        f"train on it: mlsuperb run +exp=real_speech {line} upstream=fbank{lid}",
+    ]
 
 
 def _describe(overrides: Sequence[str], *, console: Console) -> bool:

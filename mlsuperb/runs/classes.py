@@ -105,7 +105,7 @@ def class_named(name: Any) -> Any:
         )
     if (
         name not in _offered() and "" not in sys.path
-    ):  # a console script does not look in the current folder; python -m does
+    ):  # python -m looks in the current folder, a console script does not
         sys.path.append("")
     try:
         return getattr(import_module(module), attribute)

@@ -17,6 +17,7 @@ from shar_folders import row, write_shar
 
 from mlsuperb.commands import data as cli
 from mlsuperb.commands.settings import configured
+from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
 from mlsuperb.data.corpora.recognise import recognise
 from mlsuperb.data.skips import SkipReport
@@ -123,6 +124,21 @@ def test_published_trees_are_recognised(
     assert config["data"]["name"] == reader
     assert {name: config["data"][name] for name in settings} == settings
     assert {line.strip().partition(":")[0] for line in output.splitlines() if " utterances, about" in line} == splits
+
+
+@pytest.mark.parametrize("form", ["tables", "tree"])
+def test_every_command_that_is_proposed_can_be_given(form: str, tmp_path: Path, new: Call) -> None:
+    """Those for data without transcripts are of the job that needs none."""
+    place = write_tables(tmp_path / "tables") if form == "tables" else audio_tree(tmp_path / "tree")
+    status, output = new(place)
+    assert status == 0, output
+    proposed = [
+        shlex.split(line.partition(": mlsuperb run ")[2]) for line in output.splitlines() if ": mlsuperb run " in line
+    ]
+    assert [words[0] for words in proposed] == (
+        ["job=labels"] if form == "tree" else ["data=table", "+exp=real_speech"]
+    )
+    assert [find_problems(compose(words)) for words in proposed] == [[]] * len(proposed)
 
 
 def test_files_alone(tmp_path: Path) -> None:
