@@ -12,6 +12,7 @@ from mlsuperb.commands.errors import end
 COMMANDS = {
     "Train": {
         "run": "train, decode and score: mlsuperb run +exp=EXPERIMENT upstream=MODEL ...",
+        "upstreams": "list the speech models: size, frame rate, licence, what they were pre-trained on",
         "largest_batch": "find the largest batch that fits in this machine's memory",
         "folders": "list the folders of the runs that a command would make",
     },

@@ -96,6 +96,7 @@ def reference() -> dict[str, str]:
         "reference/experiments.md": "\n\n".join(_yaml_files("Experiments", "exp")),
         "reference/python.md": "\n\n".join(_python()),
         "reference/settings.md": _settings(),
+        "reference/upstreams.md": _upstreams(),
         **{f"reference/settings/{group}.md": "\n\n".join(_yaml_files(f"{group}=", group)) for group in _groups()},
     }
 
@@ -155,6 +156,13 @@ def _settings() -> str:
     head = "# Settings\n\n`GROUP=OPTION` chooses, `GROUP.SETTING=VALUE` changes.\n\n| group | options |\n|---|---|"
     rows = [f"| [{group}](settings/{group}.md) | {', '.join(options(group, [conf_dir()]))} |" for group in _groups()]
     return "\n".join([head, *rows])
+
+
+def _upstreams() -> str:
+    """What their cards say."""
+    from mlsuperb.commands.upstreams import cards, table
+
+    return f"# Upstreams\n\nWhat `mlsuperb upstreams` lists.\n\n{table(cards()).markdown_rows()}"
 
 
 def _yaml_files(title: str, group: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -25,9 +26,9 @@ SYNTHETIC = "Synthetic data: these numbers say nothing about real speech."
 
 
 def table_console() -> Console:
-    """A console as wide as the terminal; in a pipe or a file, wide enough for tables."""
+    """A console as wide as the terminal or as `COLUMNS` says; in a pipe or a file without it, wide enough for tables."""
     console = Console()
-    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PIPE_WIDTH)
 
 
 def tell(console: Console, *lines: object, style: str = "") -> None:

@@ -11,6 +11,8 @@ from mlsuperb.config.options import conf_dir, options
 
 UPSTREAMS = {name: compose([f"upstream={name}"])["upstream"] for name in options("upstream", [conf_dir()])}
 
+KEYS = ["verified", "checked_on", "params_m", "layers", "size", "frame_rate_hz", "licence", "pretrained_on", "source"]
+
 
 def has_weights(node: dict[str, Any]) -> bool:
     return node.get("checkpoint", "???") != "???" or "model" in node
@@ -26,10 +28,13 @@ def test_card(name: str) -> None:
     card = UPSTREAMS[name]["card"]
     # True only once a published number has been reproduced with these weights; then name the result here.
     assert card["verified"] is False
-    assert set(card) - {"params_m"} == {"verified", "pretrained_on", "source"}
     if "???" in (UPSTREAMS[name].get("checkpoint"), UPSTREAMS[name].get("run")):  # any of a kind
+        assert set(card) == {"verified", "pretrained_on", "source"}
         assert card["pretrained_on"] is None
     else:
+        assert list(card) == KEYS
+        assert card["checked_on"] in ("real", "random", "tiny")
+        assert card["licence"] is not None if has_weights(UPSTREAMS[name]) else card["licence"] is None
         assert card["source"]
         assert isinstance(card["pretrained_on"], list)
         assert bool(card["pretrained_on"]) is has_weights(UPSTREAMS[name])

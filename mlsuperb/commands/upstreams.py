@@ -1,0 +1,107 @@
+"""`mlsuperb upstreams [WORD ...]`: the speech models that `upstream=` knows, one row each, or all that is known of one.
+
+A WORD is a part of a name: `mlsuperb upstreams whisper xls_r`. A whole name shows all that is known of that one first. No weights
+are read, and nothing is downloaded.
+
+params: millions of parameters of what is loaded (of a model with a decoder, its encoder alone). layers: how many come out, which
+the weighted sum takes. loader checked on: the real weights, random weights of the published shapes, or tiny models of the same
+classes only. A dash stands where it is not known, or depends on the checkpoint that is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlsuperb.config.options import nearest, options, settings, yaml_folders
+
+GROUP = "upstream"
+COLUMNS = {
+    "params_m": "params (M)",
+    "layers": "layers",
+    "size": "size",
+    "frame_rate_hz": "frames/s",
+    "licence": "licence of the weights",
+    "checked_on": "loader checked on",
+    "pretrained_on": "pre-trained on",
+}
+CHECKED_ON = {"real": "the real weights", "random": "the real shapes", "tiny": "tiny models"}
+ABSENT, NUM_SHOWN = "-", 3  # corpora of a row
+
+
+def cards(words: Iterable[str] = (), *, config_dirs: Sequence[Path] = ()) -> dict[str, dict[str, Any]]:
+    """The settings of each upstream whose name has one of `words` in it, of all without words; its card is under `card`.
+
+    Raises:
+        ValueError: a word is in no name.
+    """
+    folders = yaml_folders([word for folder in config_dirs for word in ("--config-dir", str(folder))])
+    names = options(GROUP, folders)
+    words = list(words)
+    for word in words:
+        if not any(word in name for name in names):
+            close = nearest(word, names)
+            raise ValueError(f"no upstream has {word!r} in its name; nearest: {', '.join(close) or ', '.join(names)}")
+    chosen = [name for name in names if not words or any(word in name for word in words)]
+    return {name: _settings(name, folders) for name in chosen}
+
+
+def _settings(name: str, folders: Sequence[Path]) -> dict[str, Any]:
+    flat = {key.partition(".")[2]: value for key, value in settings(GROUP, folders, option=name).items()}
+    card = {key.partition(".")[2]: value for key, value in flat.items() if key.startswith("card.")}
+    return {key: value for key, value in flat.items() if not key.startswith("card")} | {"card": card}
+
+
+def table(found: Mapping[str, Mapping[str, Any]], *, shown: int | None = None) -> Any:
+    """One row per upstream (`Cells`), with at most `shown` corpora."""
+    from mlsuperb.scoring.table import Cells
+
+    rows = tuple(
+        (name, *(_cell(key, node["card"].get(key), shown=shown) for key in COLUMNS)) for name, node in found.items()
+    )
+    return Cells(f"{len(rows)} upstreams", (GROUP, *COLUMNS.values()), rows, num_names=1, last_is_name=True)
+
+
+def _cell(key: str, value: Any, *, shown: int | None = None) -> str:
+    if value is None:
+        return ABSENT
+    if key == "pretrained_on":
+        more = f" and {len(value) - shown} more" if shown is not None and len(value) > shown else ""
+        return f"{', '.join(map(str, value[:shown]))}{more}" or "nothing"
+    return CHECKED_ON[value] if key == "checked_on" else str(value)
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="mlsuperb upstreams", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="WORD", help="parts of names")
+    parser.add_argument(
+        "-cd", "--config-dir", type=Path, action="append", default=[], help="folder with own YAML files"
+    )
+    parser.add_argument("--file", type=Path, help="write the table as markdown, too")
+    given = parser.parse_args(arguments)
+    found = cards(given.words, config_dirs=given.config_dir)
+    from mlsuperb.scoring.table import table_console, tell
+
+    console = table_console()
+    names = given.words if len(found) > 1 else [*found]
+    tell(console, *(line for name in names if name in found for line in _facts(name, found[name])))
+    if len(found) > 1:
+        console.print(table(found, shown=NUM_SHOWN).to_rich())
+    if given.file is not None:
+        from mlsuperb.runtime.files import write_atomic
+
+        write_atomic(given.file, [table(found).to_markdown()])
+        tell(console, f"Written to {given.file}")
+
+
+def _facts(name: str, node: Mapping[str, Any]) -> list[str]:
+    """All that is known of one, a line each."""
+    facts = {"checkpoint": node.get("checkpoint")} | {key: node["card"].get(key) for key in COLUMNS}
+    lines = {COLUMNS.get(key, key): _cell(key, value) for key, value in facts.items()}
+    lines |= {"source": str(node["card"].get("source") or ABSENT)}
+    width = max(map(len, lines))
+    return [f"upstream={name}", *(f"  {key:<{width}}  {value}" for key, value in lines.items())]
