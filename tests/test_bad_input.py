@@ -155,7 +155,7 @@ def test_audio_that_went_bad_stops_a_run_by_its_name(corpus: Callable[..., dict[
     config = corpus(["a b", "b a"])
     build.read_data(config)
     spoil(tmp_path / "train1.wav")
-    with pytest.raises(ValueError, match=r"train1\.wav: this is no audio that can be read .*Get the file again"):
+    with pytest.raises(ValueError, match=r"train1\.wav: cannot be read as audio .*Get the file again"):
         run_experiment(config)
     status = json.loads((folder_of(config) / "status.json").read_text(encoding="utf-8"))
     assert status["state"] == "failed"

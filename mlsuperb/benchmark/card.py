@@ -28,7 +28,7 @@ METRICS = {  # of the first protocol, by what follows the subset: type on the hu
     "per": ("per", "Phoneme error rate (%)"),
     "lid_accuracy": ("accuracy", "Language accuracy (%)"),
 }
-SUBSETS = {"trained": "languages trained as usual", "reserved": "20 few-shot languages"}
+SUBSETS = {"trained": "languages with the full training set", "reserved": "20 few-shot languages"}
 # Where the corpora lie on the hub; for the archives, the release decides (ESPnet egs2/ml_superb/asr1/README.md)
 HUB_DATASETS = {"ml_superb_hf": "espnet/ml_superb_hf"}
 HUB_RELEASES = {"7th": "ftshijt/mlsuperb_7th", "8th": "ftshijt/mlsuperb_8th"}

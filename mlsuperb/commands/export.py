@@ -24,9 +24,9 @@ def hub(options: argparse.Namespace) -> str:
 
     folder = export_hub(options.run, options.folder, name=options.push)
     if options.push is None:
-        return f"{folder} can be uploaded: hf upload OWNER/NAME {folder}. Choose a licence in its README.md before"
+        return f"{folder} is ready. Choose a licence in its README.md, then: hf upload OWNER/NAME {folder}"
     url = push(folder, options.push)
-    return f"{folder} is at {url}, which is private. Choose a licence in its README.md before you make it public"
+    return f"{folder} is at {url}, which is private. Before you make it public, choose a licence in its README.md"
 
 
 def upstream(options: argparse.Namespace) -> str:

@@ -36,7 +36,7 @@ def merge(options: argparse.Namespace) -> list[str]:
     changed = [f"{folder}: {line}" for folder, found in zip(done.written, scored, strict=True) for line in found]
     lines += [f"scores differ: {line}" for line in changed]
     summary = "every score is what was recorded" if not changed else "where scores differ, its results have today's"
-    return [*lines, f"{options.into}: {len(done.written)} results more, scored again: {summary}"]
+    return [*lines, f"{options.into}: {len(done.written)} results added and scored again: {summary}"]
 
 
 COMMANDS = {"pack": pack, "merge": merge}

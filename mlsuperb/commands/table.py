@@ -58,11 +58,10 @@ def show_runs(
     found: Found[Result] = store.find(folders, *SCORED, PretrainingResult).required()
     trained = {folder: one for folder, one in found.runs.items() if isinstance(one, PretrainingResult)}
     results, passed_over = _chosen([one for one in found.runs.values() if isinstance(one, BenchmarkResult)], best)
-    notes = [*(f"not in the table: {folder}: {why}" for folder, why in found.left_out.items()), *passed_over]
+    notes = [*_left_out(found.left_out), *passed_over]
     further = partial(_intervals, found.runs, split=split) if intervals else None
     tables = list(_benchmark_tables(results, split=split, by=by, further=further, **columns))
     tables += _pretraining_tables(trained)
-    notes += [note for kind in _kinds(results) for note in _other_data(kind, split)]
     console = table_console()
     pages = [_show(console, cells, warning=warning) for cells, warning in tables]
     if file is not None:
@@ -81,7 +80,7 @@ def _benchmark_tables(
 ) -> Iterator[tuple[Cells, str]]:
     """One of real and one of synthetic data, where there are any, each with its warning; `further` makes more columns."""
     for kind in _kinds(results):
-        warning = SYNTHETIC if kind[0].synthetic else ""
+        warning = " ".join([*([SYNTHETIC] if kind[0].synthetic else []), *_other_data(kind, split)])
         if by is not None:
             yield groups_table(kind, by=by, split=split), warning
         else:
@@ -145,7 +144,20 @@ def _chosen(results: Sequence[BenchmarkResult], best: str | None) -> tuple[Seque
 def _other_data(results: Sequence[BenchmarkResult], split: str) -> Iterable[str]:
     """A word where rows are not of the same test utterances."""
     if (number := len({one.data.sha256(split) for one in results})) > 1:
-        yield f"the {len(results)} runs were tested on {number} different sets ({split}): their scores are not comparable"
+        yield f"The {len(results)} runs were tested on {number} different sets ({split}): their scores are not comparable."
+
+
+def _left_out(folders: Mapping[Path, str]) -> Iterator[str]:
+    """A word on each folder without a result; those that failed before their first update share one."""
+    failed = {folder: why for folder, why in folders.items() if why.startswith("failed: ")}
+    if len(failed) > 1:
+        yield (
+            f"not in the table: {len(failed)} that failed before their first update; give their commands again, or remove them: "
+            f"{' '.join(map(str, failed))}"
+        )
+        folders = {folder: why for folder, why in folders.items() if folder not in failed}
+    for folder, why in folders.items():
+        yield f"not in the table: {folder}: {why}"
 
 
 def main(arguments: Sequence[str]) -> None:

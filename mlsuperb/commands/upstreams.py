@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "-cd", "--config-dir", type=Path, action="append", default=[], help="folder with own YAML files"
     )
-    parser.add_argument("--file", type=Path, help="write the table as markdown, too")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as markdown, too")
     given = parser.parse_args(arguments)
     found = cards(given.words, config_dirs=given.config_dir)
     from mlsuperb.scoring.table import table_console, tell
@@ -91,11 +91,11 @@ def main(arguments: Sequence[str]) -> None:
     tell(console, *(line for name in names if name in found for line in _facts(name, found[name])))
     if len(found) > 1:
         console.print(table(found, shown=NUM_SHOWN).to_rich())
-    if given.file is not None:
+    if given.out is not None:
         from mlsuperb.runtime.files import write_atomic
 
-        write_atomic(given.file, [table(found).to_markdown()])
-        tell(console, f"Written to {given.file}")
+        write_atomic(given.out, [table(found).to_markdown()])
+        tell(console, f"Written to {given.out}")
 
 
 def _facts(name: str, node: Mapping[str, Any]) -> list[str]:

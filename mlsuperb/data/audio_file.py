@@ -275,9 +275,9 @@ def _archive(path: str, _changed_ns: int) -> io.FileIO:
 
 def _unreadable(path: str | os.PathLike[str], error: Exception) -> str:
     if file_of(path) != os.fspath(path):
-        return f"{path}: these bytes are no audio that can be read ({error}). {DAMAGED_SHARD}"
+        return f"{path}: these bytes cannot be read as audio ({error}). {DAMAGED_SHARD}"
     return (
-        f"{path}: this is no audio that can be read ({error}). Get the file again, or convert it to WAV, FLAC or Ogg; "
+        f"{path}: cannot be read as audio ({error}). Get the file again, or convert it to WAV, FLAC or Ogg; "
         "with data.on_bad=skip (and data.decode; both are the default), preparing the data again (mlsuperb data prepare) counts "
         "it and goes on."
     )

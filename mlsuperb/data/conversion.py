@@ -40,7 +40,7 @@ def convert(path: Path, out: Path) -> None:
     elif program := shutil.which("ffmpeg"):
         _by_ffmpeg(program, path, out)
     else:
-        raise ValueError(f"no audio that can be read; {REMEDY}")
+        raise ValueError(f"cannot be read as audio; {REMEDY}")
 
 
 def _torchcodec(path: Path) -> Any:
@@ -88,4 +88,4 @@ def _by_ffmpeg(program: str, path: Path, out: Path) -> None:
 
 def _unreadable(error: Exception) -> str:
     said = one_line(error)[:200]
-    return f"no audio that can be read, nor can FFmpeg read it{f' ({said})' if said else ''}; convert it to WAV, FLAC or Ogg"
+    return f"cannot be read as audio, not even by FFmpeg{f' ({said})' if said else ''}; convert it to WAV, FLAC or Ogg"

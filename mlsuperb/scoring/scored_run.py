@@ -193,7 +193,7 @@ def show(folder: Path, console: Console | None = None, *, kind: type[BenchmarkRe
 
 def _remarks(result: BenchmarkResult, hypotheses: Sequence[Hypothesis]) -> Iterator[str]:
     if empty := sum(not one.hypothesis for one in hypotheses):
-        yield f"{empty:,} of {len(hypotheses):,} hypotheses are empty."
+        yield f"Empty hypotheses: {empty:,} of {len(hypotheses):,}."
     if num_unaligned := result.training.get("num_unaligned"):
         yield (
             f"{num_unaligned:,} times a training example had fewer frames than tokens and did not contribute to the loss "

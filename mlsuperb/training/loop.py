@@ -118,7 +118,7 @@ class Loop:
         self._resume()
         self.trackers.start(progress)
         total, done = settings.num_iterations, progress.iteration
-        log.info("%s iterations in %d epochs, %s done", f"{total:,}", settings.max_epochs, f"{done:,}")
+        log.info("%s iterations, epochs: %d; %s done", f"{total:,}", settings.max_epochs, f"{done:,}")
         log.info(disk_forecast(self.model, self.folder, keep_best=settings.num_kept))
         self.model.train()
         shown: dict[str, Any] = {"desc": "train", "unit": "it", "dynamic_ncols": True, "disable": not ranks.is_main()}

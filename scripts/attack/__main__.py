@@ -127,7 +127,7 @@ def _machine() -> str:
     from scripts.bench.harness import machine
 
     torch.set_num_threads(1)
-    return f"{os.cpu_count()} cores, of each run {machine(torch.device('cpu'))}"
+    return f"{os.cpu_count()} cores; each run on {machine(torch.device('cpu'))}"
 
 
 if __name__ == "__main__":

@@ -126,6 +126,6 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path, monkeypatch: py
 
 def test_a_file_that_is_no_audio_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("text")
-    assert "no audio that can be read" in measure(str(tmp_path / "a.wav"), start_s=0.0, duration_s=1.0).problem
+    assert "cannot be read as audio" in measure(str(tmp_path / "a.wav"), start_s=0.0, duration_s=1.0).problem
     soundfile.write(tmp_path / "b.wav", np.zeros(16_000), 16_000)
     assert "cut short" in measure(str(tmp_path / "b.wav"), start_s=0.5, duration_s=3.0).problem

@@ -47,7 +47,7 @@ def test_a_visitor_uploads_a_file(browser, tmp_path: Path, screenshots: Path, mo
         assert outside == [], "it works without a network"
         page.reload()
         page.locator("input[type=file]").set_input_files(tmp_path / "bad.wav")
-        page.get_by_text("bad.wav: no audio that can be read").wait_for()
+        page.get_by_text("bad.wav: cannot be read as audio").wait_for()
         page.screenshot(path=screenshots / "demo-error.png")
         large = {"name": "a.wav", "mimeType": "audio/wav", "buffer": bytes(400_000)}
         assert context.request.post(f"{address}gradio_api/upload", multipart={"files": large}).status == 413

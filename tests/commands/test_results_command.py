@@ -22,7 +22,7 @@ def test_merged_runs_are_scored_again_and_compared(tmp_path: Path, capsys: pytes
     bundle, into = packed(tmp_path), tmp_path / "all"
     assert "r.xz holds 2 runs (" in capsys.readouterr().out
     results.main(["merge", str(bundle), "--into", str(into)])
-    assert capsys.readouterr().out == f"{into}: 2 results more, scored again: every score is what was recorded\n"
+    assert capsys.readouterr().out == f"{into}: 2 results added and scored again: every score is what was recorded\n"
     table.main([str(into)])
     shown = capsys.readouterr().out
     assert "2 runs on d, split test" in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -71,4 +72,15 @@ def test_synthetic_and_real_rows_have_a_table_each(folder, capsys):
 
 def test_other_test_data_are_named(folder, capsys):
     finished_run(folder / "other", wrong=0, seed=0, lr=0.1, loss=1.0, data="b")
-    assert "the 5 runs were tested on 2 different sets (test)" in shown(capsys, folder)
+    assert "The 5 runs were tested on 2 different sets (test)" in shown(capsys, folder)
+
+
+def test_starts_that_failed_share_a_line(folder, capsys):
+    for name, progress in (("a", {}), ("b", {}), ("c", {"iteration": 4, "num_iterations": 8})):
+        (folder / name).mkdir()
+        status = {"state": "failed", "error": "no such file", **progress}
+        (folder / name / "status.json").write_text(json.dumps(status), encoding="utf-8")
+    output = shown(capsys, folder)
+    assert "not in the table: 2 that failed before their first update" in output
+    assert f"{folder / 'a'} {folder / 'b'}\n" in output
+    assert f"not in the table: {folder / 'c'}: failed after 4 of 8 iterations: no such file" in output

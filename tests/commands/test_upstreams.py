@@ -34,7 +34,7 @@ def test_an_own_upstream_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "upstream").mkdir()
     text = "name: mine\ncheckpoint: me/mine\ncard: {params_m: 1.5, pretrained_on: []}\n"
     (tmp_path / "upstream" / "mine.yaml").write_text(text, encoding="utf-8")
-    main(["mine", "--config-dir", str(tmp_path), "--file", str(tmp_path / "table.md")])
+    main(["mine", "--config-dir", str(tmp_path), "--out", str(tmp_path / "table.md")])
     assert "me/mine" in capsys.readouterr().out
     assert "| mine | 1.5 | - |" in (tmp_path / "table.md").read_text(encoding="utf-8")
 

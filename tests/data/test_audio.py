@@ -51,9 +51,9 @@ def test_bad_files_are_named(tmp_path):
     (tmp_path / "empty.flac").write_bytes(b"")
     (tmp_path / "headerless.raw").write_bytes(b"\0" * 100)
     for name in ("text.wav", "empty.flac", "headerless.raw"):
-        with pytest.raises(ValueError, match=rf"{name}: this is no audio"):
+        with pytest.raises(ValueError, match=rf"{name}: cannot be read as audio"):
             load_audio(tmp_path / name)
-        with pytest.raises(ValueError, match=rf"{name}: this is no audio"):
+        with pytest.raises(ValueError, match=rf"{name}: cannot be read as audio"):
             audio_info(tmp_path / name)
     with pytest.raises(ValueError, match=r"gone\.wav: there is no such audio file"):
         load_audio(tmp_path / "gone.wav")

@@ -49,7 +49,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_without_a_decoder_there_is_one_sentence_with_the_remedy(m4a: Path, bare: Path) -> None:
-    with pytest.raises(ValueError, match=r"tone.m4a: no audio that can be read; .* install FFmpeg, or torchcodec"):
+    with pytest.raises(ValueError, match=r"tone.m4a: cannot be read as audio; .* install FFmpeg, or torchcodec"):
         readable(m4a, bare.parent / "out")
 
 
@@ -61,7 +61,7 @@ def test_the_program_ffmpeg_is_asked(m4a: Path, bare: Path) -> None:
     assert np.allclose(load_audio(path), TONE, atol=1e-4)
     bad = bare.parent / "bad.webm"
     bad.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"bad.webm: no audio .* nor can FFmpeg read it \(Invalid data found"):
+    with pytest.raises(ValueError, match=r"bad.webm: cannot be read as audio, not even by FFmpeg \(Invalid data found"):
         readable(bad, bare.parent / "out")
 
 
@@ -107,7 +107,7 @@ def test_torchcodec_without_the_libraries_of_ffmpeg_is_as_none(
     module.AudioDecoder = refuse  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torchcodec", ModuleType("torchcodec"))
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", module)
-    with pytest.raises(ValueError, match=r"tone.m4a: no audio that can be read; .* install FFmpeg, or torchcodec"):
+    with pytest.raises(ValueError, match=r"tone.m4a: cannot be read as audio; .* install FFmpeg, or torchcodec"):
         readable(m4a, bare.parent / "out")
 
 

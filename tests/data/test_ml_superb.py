@@ -73,7 +73,7 @@ def test_the_tree_is_read(root):
     assert by_id["NST_dan_000007"].audio == str(root / "NST" / "dan" / "wav" / "NST_dan_000007.flac")
     assert by_id["mls_eng_000001"].speaker == "speaker7"
     assert {reason: entry["count"] for reason, entry in skipped.items()} == {
-        "file or folder that is no part of the corpus": 3,
+        "file or folder that does not belong to the corpus": 3,
         "few-shot: not among the named training utterances": 2,
         "few-shot: named training utterance that the corpus does not have": 3,
         "transcript line with fewer than three fields": 3,

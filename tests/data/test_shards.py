@@ -229,7 +229,7 @@ def test_audio_that_cannot_be_read_is_left_out_or_an_error(tmp_path: Path, caplo
     rows = corpus(tmp_path)
     Path(rows[3].audio).write_bytes(b"RIFF but no audio")
     frame = to_frame(rows)
-    with pytest.raises(ValueError, match=r"3\.wav: this is no audio"):
+    with pytest.raises(ValueError, match=r"3\.wav: cannot be read as audio"):
         write_shards(frame, tmp_path / "strict", sharding=SMALL, skip_bad=False)
     with caplog.at_level(logging.WARNING):
         assert write_shards(frame, tmp_path / "out", sharding=SMALL) == 0
@@ -378,7 +378,7 @@ def test_a_shard_that_is_cut_short_or_missing_is_named(shar: Path) -> None:
     with pytest.raises(ValueError, match=r"recording\.000001\.tar: this is no uncompressed tar archive"):
         loaded(shar)
     archive.write_bytes(content.replace(b"fLaC", b"FLAC"))
-    with pytest.raises(ValueError, match=r"these bytes are no audio that can be read .*Copy the shard again"):
+    with pytest.raises(ValueError, match=r"these bytes cannot be read as audio .*Copy the shard again"):
         load_audio(loaded(shar).manifest["audio"].iloc[-1])
 
 

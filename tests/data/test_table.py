@@ -157,7 +157,7 @@ def test_a_table_with_a_column_of_splits(clips):
     folds = [{"fold": row.pop("split"), **row} for row in rows]
     corpus = path_corpus(write(clips / "u.csv", folds), columns={"split": "fold"})
     assert prepare(corpus, folder=None).manifest["split"].tolist() == ["train", "dev", "test"]
-    with pytest.raises(ValueError, match=r"u\.csv has no column 'split' for split; it has fold"):
+    with pytest.raises(ValueError, match=r"u\.csv has no column 'split'; it has fold"):
         prepare(path_corpus(clips / "u.csv"), folder=None)
 
 

@@ -281,6 +281,6 @@ def test_transcribe_names_the_bad_file_after_the_good_ones(
 ) -> None:
     good = [str(Path(data[2].partition("=")[2]).parent / f"test{number}.wav") for number in (0, 1)]
     (tmp_path / "bad.wav").write_bytes(b"RIFF, and nothing more")
-    with pytest.raises(ValueError, match=r"^.*/bad\.wav: no audio that can be read"):
+    with pytest.raises(ValueError, match=r"^.*/bad\.wav: cannot be read as audio"):
         transcribe.main([str(finished), good[0], str(tmp_path / "bad.wav"), good[1], "--device", "cpu"])
     assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == good

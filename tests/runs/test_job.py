@@ -104,4 +104,4 @@ def test_a_job_that_makes_no_transcriber_says_so(folder: Path) -> None:
     (folder / "a.wav").write_bytes(b"")
     done = run(folder, "transcribe", str(one), "a.wav")
     assert done.returncode == 1
-    assert "no audio that can be read" in done.stderr
+    assert "cannot be read as audio" in done.stderr

@@ -92,7 +92,7 @@ def warnings(run: LoadedRun) -> tuple[str, ...]:
         found.append(f"Trained parameters{remark}, the limit of ML-SUPERB 2.0.")
     empty = sum(not one.hypothesis.strip() for one in run.hypotheses)
     if empty:
-        found.append(f"{empty:,} of {len(run.hypotheses):,} hypotheses are empty.")
+        found.append(f"Empty hypotheses: {empty:,} of {len(run.hypotheses):,}.")
     if short := result.training.get("num_unaligned"):
         found.append(f"{unaligned(short)[:-1]} (of {result.cost.get('utterances', 0):,}).")
     if other := {key: num for key, num in result.hypotheses.num_utterances.items() if key != run.split}:

@@ -36,7 +36,7 @@ Mono = Literal[
 
 SHORT_LINE = "transcript line with fewer than three fields"
 MISSING_TRANSCRIPT = "missing transcript file"
-STRAY = "file or folder that is no part of the corpus"
+STRAY = "file or folder that does not belong to the corpus"
 NOT_NAMED = "few-shot: not among the named training utterances"
 NAMED_BUT_ABSENT = "few-shot: named training utterance that the corpus does not have"
 

@@ -44,7 +44,7 @@ def chosen_columns(
             found[name] = table[column]
         elif name in needed or column != name:
             raise ValueError(
-                f"{path} has no column {column!r} for {name}; it has {', '.join(names)}. Map it with "
+                f"{path} has no column {column!r}{f' for {name}' * (column != name)}; it has {', '.join(names)}. Map it with "
                 f"'{group}.columns={{{name}: ITS_NAME}}'" + (f", or set {group}.{name}." if name in constants else ".")
             )
         else:
