@@ -26,7 +26,8 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     if objective.utterance_level and task.has_text:
         yield f"objective={config['objective']['name']} gives one label per utterance, task={task.name} has text; use task=lid"
     norm, linear = config["head"].get("input_norm"), getattr(class_named(config["head"]["_target_"]), "linear", False)
-    if objective.utterance_level and linear and norm in ("mean", "mean_var"):
+    pooling = config["objective"].get("pooling", "mean")
+    if objective.utterance_level and pooling == "mean" and linear and norm in ("mean", "mean_var"):
         yield (
             f"objective={config['objective']['name']} sees the mean over an utterance, of which head.input_norm={norm} and "
             f"head={config['head']['name']} leave nothing; use head.input_norm=none"

@@ -59,6 +59,29 @@ class WeightedSum(Featurizer):
             return _weighted_sum(stack_LN, self.logits_L.softmax(0)).view(first_BFD.shape)
 
 
+class WeightedSumPerDimension(Featurizer):
+    """Sum of all layers under learnable weights of each feature dimension: a softmax over the layers of its own, zero logits at
+    first. TalTech's language identification of the ML-SUPERB 2.0 challenge weights SeamlessM4T's layers so (arXiv 2506.01458)."""
+
+    def __init__(self, *, num_layers: int, layer_size: int) -> None:
+        super().__init__()
+        self.output_size = layer_size
+        self.logits_LD = nn.Parameter(torch.zeros(num_layers, layer_size))
+
+    @property
+    def weights(self) -> Tensor:
+        """(L,) the share of each layer, the mean over dimensions, without gradient."""
+        return self.logits_LD.detach().softmax(0).mean(1)
+
+    def forward(self, features: Features) -> Tensor:
+        with torch.autocast(features.layers[0].device.type, enabled=False):
+            weights_LD = self.logits_LD.softmax(0)
+            total_BFD = features.layers[0] * weights_LD[0]  # in fp32, also where layers are kept in bf16
+            for layer_BFD, weights_D in zip(features.layers[1:], weights_LD[1:], strict=True):
+                total_BFD = total_BFD + layer_BFD * weights_D
+        return total_BFD
+
+
 def _weighted_sum(stack_LN: Tensor, weights_L: Tensor) -> Tensor:
     """One product over the layer axis, no L weighted copies of the stack; in fp32, also for layers cached in bf16."""
     if stack_LN.device.type == "cpu" and stack_LN.dtype == torch.bfloat16 and not stack_LN.requires_grad:

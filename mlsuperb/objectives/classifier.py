@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from mlsuperb.layers.masks import zero_padding
+from mlsuperb.layers.pooling import POOLINGS, PoolingName
 from mlsuperb.objectives.base import Objective
 from mlsuperb.types import Encoded, Loss
 
@@ -18,9 +18,16 @@ UNSEEN = -1  # the target of a class that training data did not have
 
 
 class UtteranceClassifier(Objective):
-    """Mean over the valid frames, a linear layer, cross-entropy.
+    """One vector from the valid frames, a linear layer, cross-entropy.
 
     Targets are (B, 1). Those of `UNSEEN` classes (-1) have no loss, and the mean is over the others.
+
+    Args:
+        input_size: H, given by the head.
+        vocab_size: V, given by the data.
+        pooling: how the vector is made: the mean, or mean and standard deviation under learned weights, one per frame
+            (`attentive_statistics`) or per frame and channel (`channel_attentive_statistics`, as ECAPA-TDNN); see
+            `mlsuperb.layers.pooling`.
 
     Attributes:
         specials: none; the vocabulary is the classes alone.
@@ -30,9 +37,10 @@ class UtteranceClassifier(Objective):
     specials: ClassVar[tuple[str, ...]] = ()
     utterance_level: ClassVar[bool] = True
 
-    def __init__(self, *, input_size: int, vocab_size: int) -> None:
+    def __init__(self, *, input_size: int, vocab_size: int, pooling: PoolingName = "mean") -> None:
         super().__init__()
-        self.out = nn.Linear(input_size, vocab_size)
+        self.pool = POOLINGS[pooling](input_size)
+        self.out = nn.Linear(self.pool.output_size, vocab_size)
 
     def forward(self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor) -> Loss:
         """The mean cross-entropy; no utterance is too short for one label."""
@@ -44,6 +52,5 @@ class UtteranceClassifier(Objective):
     def log_probs(self, encoded: Encoded) -> Encoded:
         """Log posteriors (B, 1, V) in fp32: one frame an utterance."""
         with torch.autocast(encoded.values.device.type, enabled=False):
-            total_BH = zero_padding(encoded.values.float(), encoded.lengths_B).sum(1)
-            mean_BH = total_BH / encoded.lengths_B[:, None].clamp(min=1)
-            return Encoded(self.out(mean_BH).log_softmax(-1)[:, None], torch.ones_like(encoded.lengths_B))
+            pooled_BP = self.pool(encoded.values.float(), encoded.lengths_B)
+            return Encoded(self.out(pooled_BP).log_softmax(-1)[:, None], torch.ones_like(encoded.lengths_B))

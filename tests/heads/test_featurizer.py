@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mlsuperb.heads.featurizer import LastLayer, OneLayer, WeightedSum, _BlockwiseSum
+from mlsuperb.heads.featurizer import LastLayer, OneLayer, WeightedSum, WeightedSumPerDimension, _BlockwiseSum
 from mlsuperb.types import Features
 
 SIZES = {"num_layers": 4, "layer_size": 5}
@@ -55,6 +55,28 @@ def test_a_bf16_stack_of_several_blocks_gives_the_gradient_of_its_fp32_copy(monk
         (feats_BFD * target_BFD).sum().backward()
         found.append((feats_BFD.detach(), featurizer.logits_L.grad))
     torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_weighted_sum_per_dimension(dtype: torch.dtype) -> None:
+    featurizer, logits_LD = WeightedSumPerDimension(**SIZES), torch.randn(4, 5)
+    stack_LBFD = torch.randn(4, 2, 3, 5).to(dtype)
+    features = Features(stack_LBFD, torch.tensor([3, 2]), 50.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        feats_BFD = featurizer(features)
+    torch.testing.assert_close(feats_BFD, stack_LBFD.float().mean(0))
+    assert featurizer.weights.tolist() == [0.25] * 4
+    with torch.no_grad():
+        featurizer.logits_LD.copy_(logits_LD)
+    shares_LD = logits_LD.exp() / logits_LD.exp().sum(0)
+    target_BFD = torch.randn(2, 3, 5)
+    feats_BFD = featurizer(features)
+    torch.testing.assert_close(feats_BFD, torch.einsum("ld,lbfd->bfd", shares_LD, stack_LBFD.float()))
+    torch.testing.assert_close(featurizer.weights, shares_LD.mean(1))
+    (feats_BFD * target_BFD).sum().backward()
+    reference_LD = logits_LD.requires_grad_()
+    (torch.einsum("ld,lbfd->bfd", reference_LD.softmax(0), stack_LBFD.float()) * target_BFD).sum().backward()
+    torch.testing.assert_close(featurizer.logits_LD.grad, reference_LD.grad)
 
 
 def test_one_layer_and_last_layer() -> None:

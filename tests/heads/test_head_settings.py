@@ -69,6 +69,8 @@ def test_a_normalised_linear_probe_leaves_nothing_to_a_classifier() -> None:
     (problem,) = find_problems(compose([*lid, "head.input_norm=mean"]))
     assert problem.endswith("head=linear leave nothing; use head.input_norm=none")
     assert find_problems(compose(["head=linear", "head.input_norm=mean"])) == []
+    deviations = ["head=linear", "task=lid", "objective=classifier_ecapa", "decoding=argmax", "head.input_norm=mean"]
+    assert find_problems(compose(deviations)) == []
 
 
 def test_a_head_refuses_in_its_constructor_too() -> None:
