@@ -6,7 +6,7 @@ S target length, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -139,10 +139,23 @@ class Features(Tensors):
 
 @dataclass(frozen=True)
 class Encoded:
-    """One stream with its lengths: a head's output `values` (B, F, H), or an objective's log posteriors (B, F, V)."""
+    """One stream with its lengths: a head's output `values` (B, F, H), or an objective's log posteriors (B, F, V). `inner`: what
+    came out of blocks of the head that were asked for (`Taps`), (B, F, H) each, normalised as the output is."""
 
     values: Tensor
     lengths_B: Tensor
+    inner: Mapping[int, Tensor] = field(default_factory=dict)
+
+
+class Taps(Protocol):
+    """What looks into a head while it encodes, after some of its blocks (numbers from 1)."""
+
+    @property
+    def blocks(self) -> Collection[int]: ...
+
+    def conditioning(self, normed_BFH: Tensor) -> Tensor | None:
+        """What is added to the stream behind such a block, (B, F, H), from what came out of it, normalised; None: nothing."""
+        ...
 
 
 @dataclass(frozen=True)

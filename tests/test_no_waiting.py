@@ -22,9 +22,10 @@ from mlsuperb.heads.linear import LinearHead
 from mlsuperb.heads.specaug import SpecAugment
 from mlsuperb.heads.transformer import TransformerHead
 from mlsuperb.objectives.ctc import CTC
+from mlsuperb.objectives.ctc_dro import CTCDRO
 from mlsuperb.training.losses import PendingLosses, share_of
 from mlsuperb.training.progress import Progress
-from mlsuperb.types import Batch, Features, Loss
+from mlsuperb.types import Batch, Encoded, Features, Loss
 
 LAYERS, BATCH, FRAMES, SIZE, VOCAB_SIZE = 5, 3, 40, 96, 20
 SMALL = {"size": 16, "num_blocks": 1, "num_heads": 2, "ffn_size": 32}
@@ -77,6 +78,14 @@ def test_the_way_to_the_loss_never_waits(name: str, on_gpu: None) -> None:
     loss = objective(encoded, torch.full((BATCH, 5), 3), torch.full((BATCH,), 5))
     assert encoded.values.device.type == loss.loss.device.type == "cuda"
     assert loss.loss.shape == loss.counts["num_unaligned"].shape == ()
+
+
+def test_weighting_languages_never_waits(on_gpu: None) -> None:
+    objective = CTCDRO(input_size=SIZE, vocab_size=VOCAB_SIZE)
+    objective.begin(["deu", "swa"])
+    encoded = Encoded(torch.randn(BATCH, FRAMES, SIZE), torch.full((BATCH,), FRAMES))
+    loss = objective.train()(encoded, torch.full((BATCH, 5), 3), torch.full((BATCH,), 5), ["deu"] * BATCH).loss
+    assert (loss.device.type, loss.shape) == ("cuda", ())
 
 
 def test_remembering_a_loss_its_rates_and_its_gradient_norm_never_waits(on_gpu: None) -> None:

@@ -58,13 +58,14 @@ UPSTREAM = "upstream"  # the file that says which weights were loaded; the folde
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """A prepared corpus, ready to train and test on. `record` goes into the result: hash, size and hours of each split,
-    what was skipped."""
+    """A prepared corpus, ready to train and test on. `languages`: of the training data. `record` goes into the result: hash, size
+    and hours of each split, what was skipped."""
 
     train: SpeechDataset
     dev: SpeechDataset
     test: SpeechDataset
     vocabulary: Vocabulary
+    languages: tuple[str, ...]
     record: dict[str, Any]
 
 
@@ -111,6 +112,7 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     return Data(
         **{name: loading.dataset(rows, encode=encode, resample=corpus.resample) for name, rows in parts.items()},
         vocabulary=vocabulary,
+        languages=tuple(sorted(set(parts[TRAIN]["language"]))),
         record=record,
     )
 

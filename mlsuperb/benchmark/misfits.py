@@ -32,10 +32,12 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
             f"objective={config['objective']['name']} sees the mean over an utterance, of which head.input_norm={norm} and "
             f"head={config['head']['name']} leave nothing; use head.input_norm=none"
         )
+    facts = instantiate(config["task"]).facts
+    yield from objective.misfits(config["objective"], head=config["head"], task=facts)
     figures = figure_names(has_language=task.has_language, rates=objective.rates)
     if (chosen := config.get("trainer", {}).get("select_by", figures[0])) not in figures:
         yield f"trainer.select_by={chosen} is no figure of this validation; use one of {', '.join(figures)}"
-    if reason := instantiate(config["scoring"]).why_nothing(instantiate(config["task"]).facts):
+    if reason := instantiate(config["scoring"]).why_nothing(facts):
         yield (
             f"scoring={config['scoring']['name']} has nothing to say of task={task.name}: {reason}; add v1 to scoring.protocols, "
             "which always has"

@@ -75,7 +75,7 @@ class SpeechModel(Trainable):
         if features is None:
             features = self._features(batch)
         feats_BFD = self.specaug(self.featurizer(features), features.lengths_B)
-        encoded: Encoded = self.head(feats_BFD, features.lengths_B)
+        encoded: Encoded = self.head(feats_BFD, features.lengths_B, self.objective.taps())
         return encoded
 
     def _features(self, batch: Batch) -> Features:
@@ -87,9 +87,12 @@ class SpeechModel(Trainable):
             return features
 
     def curves(self) -> Mapping[str, float]:
-        """The learned share of each layer."""
+        """The learned share of each layer, and what the objective adds."""
         weights = full(self.featurizer.weights)
-        return {} if weights is None else {f"layer_weights/{layer:02}": float(one) for layer, one in enumerate(weights)}
+        shares = (
+            {} if weights is None else {f"layer_weights/{layer:02}": float(one) for layer, one in enumerate(weights)}
+        )
+        return {**shares, **self.objective.curves()}
 
     def blocks(self) -> Iterable[nn.Module]:
         """The Transformer blocks of the upstream."""
@@ -98,5 +101,5 @@ class SpeechModel(Trainable):
     def forward(self, batch: Batch, turn: str = "") -> Loss:
         """The loss of a batch."""
         encoded = self.encode(batch)
-        loss: Loss = self.objective(encoded, batch.targets_BS, batch.target_lengths_B)
+        loss: Loss = self.objective(encoded, batch.targets_BS, batch.target_lengths_B, batch.languages)
         return loss

@@ -89,7 +89,7 @@ class Recogniser:
             moved = batch.to(self.device)
             with autocast(self.device, self.precision):
                 encoded = self.model.encode(moved)
-                result = self.model.objective(encoded, moved.targets_BS, moved.target_lengths_B)
+                result = self.model.objective(encoded, moved.targets_BS, moved.target_lengths_B, moved.languages)
                 posteriors = self.model.objective.log_probs(encoded)
             if not math.isfinite(result.loss):
                 not_finite += _not_finite(batch, posteriors)

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
-from mlsuperb.types import Encoded
+from mlsuperb.types import Encoded, Taps
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -33,8 +33,9 @@ class Head(nn.Module, ABC):
         return {}
 
     @abstractmethod
-    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Encoded:
-        """Encode `feats_BFD`, of which `lengths_B` frames are valid; zero beyond the encoded lengths."""
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor, taps: Taps | None = None) -> Encoded:
+        """Encode `feats_BFD`, of which `lengths_B` frames are valid; zero beyond the encoded lengths. `taps` look into the blocks
+        of a head that has `num_blocks` of them."""
 
     @abstractmethod
     def num_frames(self, lengths_B: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from mlsuperb.heads.base import Head, Rate
 from mlsuperb.heads.inputs import InputNorm, UtteranceNorm
 from mlsuperb.layers.frontends import FrontendName, make_frontend
-from mlsuperb.types import Encoded
+from mlsuperb.types import Encoded, Taps
 
 
 class BiLSTMHead(Head):
@@ -52,7 +52,7 @@ class BiLSTMHead(Head):
         """The front end; `nn.LSTM` shows its last layer alone, which is the output."""
         return {"front end": self.frontend}
 
-    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Encoded:
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor, taps: Taps | None = None) -> Encoded:
         values_BFH = self.frontend(self.norm(feats_BFD, lengths_B), lengths_B)
         frames_B = self.num_frames(lengths_B)
         with torch.autocast(values_BFH.device.type, enabled=False):

@@ -16,7 +16,7 @@ from mlsuperb.layers.frontends import FrontendName, make_frontend, too_narrow
 from mlsuperb.layers.masks import valid_mask, zero_padding
 from mlsuperb.layers.norm import NORM_EPS
 from mlsuperb.layers.positions import Positions, RelativePositions
-from mlsuperb.types import Encoded
+from mlsuperb.types import Encoded, Taps
 
 
 class EncoderHead(Head):
@@ -90,15 +90,20 @@ class EncoderHead(Head):
         """The front end, then every block before the final layer norm."""
         return {"front end": self.frontend, **{f"block {n}": block for n, block in enumerate(self.blocks, start=1)}}
 
-    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Encoded:
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor, taps: Taps | None = None) -> Encoded:
         feats_BFD = self.projection(self.norm(feats_BFD, lengths_B))
         values_BFH = self.positions(self.frontend(feats_BFD, lengths_B))
         codes_RH = self.positions.codes(values_BFH) if isinstance(self.positions, RelativePositions) else None
         frames_B = self.num_frames(lengths_B)
         valid_BF = valid_mask(frames_B, values_BFH.shape[1])
-        for block in self.blocks:
+        inner: dict[int, Tensor] = {}
+        for number, block in enumerate(self.blocks, start=1):
             values_BFH = block(values_BFH, valid_BF, codes_RH)
-        return Encoded(zero_padding(self.final_norm(values_BFH), frames_B), frames_B)
+            if taps is not None and number in taps.blocks:
+                inner[number] = zero_padding(self.final_norm(values_BFH), frames_B)
+                if (added_BFH := taps.conditioning(inner[number])) is not None:
+                    values_BFH = values_BFH + added_BFH
+        return Encoded(zero_padding(self.final_norm(values_BFH), frames_B), frames_B, inner)
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         return self.frontend.num_frames(lengths_B)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.inputs import InputNorm, UtteranceNorm
 from mlsuperb.layers.masks import zero_padding
-from mlsuperb.types import Encoded
+from mlsuperb.types import Encoded, Taps
 
 
 class LinearHead(Head):
@@ -37,7 +37,7 @@ class LinearHead(Head):
         self.norm = UtteranceNorm(input_norm)
         self.projection = nn.Identity() if size is None else nn.Linear(input_size, size)
 
-    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Encoded:
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor, taps: Taps | None = None) -> Encoded:
         frames_B = self.num_frames(lengths_B)
         return Encoded(zero_padding(self.projection(self.norm(feats_BFD, lengths_B)), frames_B), frames_B)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from mlsuperb.types import AttentionDecoder, Encoded, Loss
+from mlsuperb.types import AttentionDecoder, Encoded, Loss, Taps, TaskFacts
 
 
 class Objective(nn.Module, ABC):
@@ -27,8 +28,11 @@ class Objective(nn.Module, ABC):
     rates: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def forward(self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor) -> Loss:
-        """The loss of a batch; `targets_BS` are token indices, of which `target_lengths_B` are valid."""
+    def forward(
+        self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor, languages: Sequence[str] = ()
+    ) -> Loss:
+        """The loss of a batch; `targets_BS` are token indices, of which `target_lengths_B` are valid; `languages`: of the B
+        utterances."""
 
     @abstractmethod
     def log_probs(self, encoded: Encoded) -> Encoded:
@@ -37,3 +41,19 @@ class Objective(nn.Module, ABC):
     def attention(self, encoded: Encoded) -> AttentionDecoder | None:
         """The attention decoder, which attends to `encoded`, for decoders that search with it; None: there is none."""
         return None
+
+    def taps(self) -> Taps | None:
+        """What looks into the head's blocks while it encodes; None: nothing."""
+        return None
+
+    def begin(self, languages: Collection[str]) -> None:
+        """Called before a training, with the languages of its data."""
+
+    def curves(self) -> Mapping[str, float]:
+        """What else of it is worth a curve."""
+        return {}
+
+    @classmethod
+    def misfits(cls, settings: Mapping[str, Any], *, head: Mapping[str, Any], task: TaskFacts) -> Sequence[str]:
+        """Why it does not go together with the settings of a head and with a task, a sentence each."""
+        return []

@@ -5,6 +5,7 @@ Letters: B batch, F frames, H encoded size, V vocabulary (here: classes).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -42,7 +43,9 @@ class UtteranceClassifier(Objective):
         self.pool = POOLINGS[pooling](input_size)
         self.out = nn.Linear(self.pool.output_size, vocab_size)
 
-    def forward(self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor) -> Loss:
+    def forward(
+        self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor, languages: Sequence[str] = ()
+    ) -> Loss:
         """The mean cross-entropy; no utterance is too short for one label."""
         targets_B = targets_BS[:, 0]
         log_probs_BV = self.log_probs(encoded).values[:, 0]

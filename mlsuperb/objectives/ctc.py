@@ -5,6 +5,7 @@ Letters: B batch, F frames, H encoded size, S target length, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import torch
@@ -36,9 +37,17 @@ class CTC(Objective):
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(input_size, vocab_size)
 
-    def forward(self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor) -> Loss:
+    def forward(
+        self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor, languages: Sequence[str] = ()
+    ) -> Loss:
         """The loss, and how many utterances have fewer frames than tokens plus the blanks between repeated ones."""
-        loss_B = nn.functional.ctc_loss(
+        loss_B = self.losses(encoded, targets_BS, target_lengths_B)
+        unaligned_B = encoded.lengths_B < min_frames(targets_BS, target_lengths_B)
+        return Loss(loss_B.sum() / len(loss_B), {"num_unaligned": unaligned_B.sum()})
+
+    def losses(self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor) -> Tensor:
+        """(B,) the loss of each utterance, summed over its frames; zero where it is too short for its text."""
+        return nn.functional.ctc_loss(
             self.log_probs(encoded).values.transpose(0, 1),
             targets_BS,
             encoded.lengths_B,
@@ -47,8 +56,6 @@ class CTC(Objective):
             reduction="none",
             zero_infinity=True,
         )
-        unaligned_B = encoded.lengths_B < min_frames(targets_BS, target_lengths_B)
-        return Loss(loss_B.sum() / len(loss_B), {"num_unaligned": unaligned_B.sum()})
 
     def log_probs(self, encoded: Encoded) -> Encoded:
         """Log posteriors (B, F, V) in fp32."""

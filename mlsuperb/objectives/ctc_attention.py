@@ -6,6 +6,7 @@ Letters: B batch, F frames, H encoded size, S target length, T = S + 1 tokens wi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -91,7 +92,9 @@ class CTCAttention(Objective):
         )
         self.sos_eos = vocab_size - 1
 
-    def forward(self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor) -> Loss:
+    def forward(
+        self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor, languages: Sequence[str] = ()
+    ) -> Loss:
         """The loss; `counts` has what CTC counts, and how many tokens of the texts, their ends included, the decoder does
         not find likeliest after those before them. An utterance too short for CTC still trains the decoder."""
         ctc = self.ctc(encoded, targets_BS, target_lengths_B)

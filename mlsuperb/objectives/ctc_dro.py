@@ -1,0 +1,111 @@
+"""CTC whose languages are weighted by their losses, for the worst of them.
+
+Letters: B batch, F frames, H encoded size, S target length, V vocabulary, G room for groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from mlsuperb.layers import over_ranks
+from mlsuperb.objectives.ctc import CTC, min_frames
+from mlsuperb.types import Encoded, Loss
+
+ROOM = 8192  # G: more than there are languages
+FLOOR = 1e-10  # `dro_q_epsilon`
+
+
+class CTCDRO(CTC):
+    """CTC-DRO (Bartelds et al. 2025, arXiv 2502.01777): each language g has a weight q_g, of which all add up to 1. The loss of a
+    batch is that of `CTC` with each utterance's times q_g and the number of languages. Once every language was seen since
+    the last time, the weights move: q_g is multiplied by exp(`step_size` * L_g / (q_g + `smoothing`)) and all are normalised.
+    `smoothing` keeps them from all going to a language whose loss is always high. At 0 this is group DRO (Sagawa et al. 2020),
+    exp(`step_size` * L_g).
+
+    L_g is length-matched: the sum of a language's losses over as much audio for each. The authors make batches of one language
+    and of one duration; here batches are mixed, and L_g is the loss per encoded frame since the last time, times
+    `matched_frames`. In validation there is no weight, and validation moves none (the authors' code lets it move them).
+
+    Args:
+        input_size: H, given by the head.
+        vocab_size: V, given by the data.
+        dropout: in front of the output layer.
+        step_size: eta_q; the authors chose 1e-4 or 1e-3 on dev sets.
+        smoothing: alpha; the authors chose 0.1, 0.5 or 1.
+        matched_frames: encoded frames that L_g is taken over.
+    """
+
+    weights_G: Tensor
+    sums_G: Tensor
+    frames_G: Tensor
+
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        vocab_size: int,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        step_size: PositiveFloat = 1e-4,
+        smoothing: Annotated[float, Field(ge=0)] = 0.1,
+        matched_frames: PositiveInt = 1000,
+    ) -> None:
+        super().__init__(input_size=input_size, vocab_size=vocab_size, dropout=dropout)
+        self.step_size, self.smoothing, self.matched_frames = step_size, smoothing, matched_frames
+        self.group_of: dict[str, int] = {}
+        for name in ("weights_G", "sums_G", "frames_G"):  # a checkpoint has them, so that a training resumes
+            self.register_buffer(name, torch.zeros(ROOM))
+
+    def begin(self, languages: Collection[str]) -> None:
+        """Give every language the same weight.
+
+        Raises:
+            ValueError: there is no room for so many.
+        """
+        if len(languages) > ROOM:
+            raise ValueError(f"objective=ctc_dro weights up to {ROOM:,} languages, the data have {len(languages):,}")
+        self.group_of = {language: group for group, language in enumerate(sorted(languages))}
+        self.weights_G[: len(languages)] = 1 / len(languages)
+
+    def forward(
+        self, encoded: Encoded, targets_BS: Tensor, target_lengths_B: Tensor, languages: Sequence[str] = ()
+    ) -> Loss:
+        """The weighted loss in training, that of `CTC` else."""
+        if not self.training:
+            return super().forward(encoded, targets_BS, target_lengths_B, languages)
+        loss_B = self.losses(encoded, targets_BS, target_lengths_B)
+        groups_B = torch.tensor([self.group_of[one] for one in languages], device=loss_B.device)
+        self._observe(loss_B.detach(), encoded.lengths_B, groups_B)
+        weighted_B = loss_B * self.weights_G[groups_B] * len(self.group_of)
+        unaligned_B = encoded.lengths_B < min_frames(targets_BS, target_lengths_B)
+        return Loss(weighted_B.sum() / len(loss_B), {"num_unaligned": unaligned_B.sum()})
+
+    def curves(self) -> Mapping[str, float]:
+        """The weight of each language."""
+        weights = self.weights_G.tolist()
+        return {f"dro_weights/{language}": weights[group] for language, group in self.group_of.items()}
+
+    @torch.no_grad()
+    def _observe(self, loss_B: Tensor, frames_B: Tensor, groups_B: Tensor) -> None:
+        """Add a batch to what was seen, and move the weights if every language was. Waits for no device."""
+        finite_B = loss_B.isfinite()  # an update that is skipped for a loss that is not must leave no trace here
+        seen_2G = torch.zeros_like(torch.stack((self.sums_G, self.frames_G)))
+        seen_2G.index_add_(1, groups_B, torch.stack((loss_B.nan_to_num(0, 0, 0), (frames_B * finite_B).float())))
+        sums_G, frames_G = torch.stack((self.sums_G, self.frames_G)) + over_ranks.total(seen_2G)
+        used = slice(len(self.group_of))
+        moved_G = self._moved(self.weights_G[used], sums_G[used] / frames_G[used].clamp(min=1))
+        ready = (frames_G[used] > 0).all()
+        self.weights_G[used] = torch.where(ready, moved_G, self.weights_G[used])
+        self.sums_G.copy_(torch.where(ready, 0, sums_G))
+        self.frames_G.copy_(torch.where(ready, 0, frames_G))
+
+    def _moved(self, weights_G: Tensor, per_frame_G: Tensor) -> Tensor:
+        """The weights after a step; in logarithms, since the exponentials of a steep one have no number."""
+        damping_G = weights_G + self.smoothing if self.smoothing else 1.0
+        steps_G = self.step_size * self.matched_frames * per_frame_G / damping_G
+        moved_G = (weights_G.log() + steps_G).softmax(0) + FLOOR
+        return moved_G / moved_G.sum()
