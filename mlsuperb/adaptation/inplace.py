@@ -50,6 +50,16 @@ class BesideBottleneck(nn.Module):
         return output + self.bottleneck(values)
 
 
+class WithExperts(nn.Module):
+    """What a mixture of low-rank updates makes of the input of a linear layer, added to its output."""
+
+    experts: nn.Module
+
+    def forward(self, values: Tensor) -> Tensor:
+        output: Tensor = super().forward(values)
+        return output + self.experts(values)
+
+
 class Checkpointed(nn.Module):
     """Gradient checkpointing, without reentrance: with it WavLM's recomputation never ends. Where no gradient will come by it
     does nothing, since it would keep its input alive."""

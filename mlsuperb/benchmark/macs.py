@@ -34,7 +34,7 @@ def macs_per_second(model: SpeechModel) -> dict[str, int]:
         with _unfused(model.upstream), FlopCounterMode(display=False) as upstream:
             features = model.upstream(wave_BT, lengths_B)
         with _unfused(model.head), FlopCounterMode(display=False) as head:
-            encoded = model.head(model.featurizer(features), features.lengths_B, model.objective.taps())
+            encoded = model.after_featurizer(model.featurizer(features), features.lengths_B)
             model.objective.log_probs(encoded)
     model.train(mode)
     counted = {"upstream": upstream.get_total_flops(), "head": head.get_total_flops()}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.featurizer import Featurizer
@@ -74,8 +74,12 @@ class SpeechModel(Trainable):
         features = batch.features
         if features is None:
             features = self._features(batch)
-        feats_BFD = self.specaug(self.featurizer(features), features.lengths_B)
-        encoded: Encoded = self.head(feats_BFD, features.lengths_B, self.objective.taps())
+        return self.after_featurizer(self.specaug(self.featurizer(features), features.lengths_B), features.lengths_B)
+
+    def after_featurizer(self, feats_BFD: Tensor, lengths_B: Tensor) -> Encoded:
+        """The head's output for the featurizer's stream, with what the objective asks of its blocks."""
+        taps = self.objective.taps()
+        encoded: Encoded = self.head(feats_BFD, lengths_B) if taps is None else self.head(feats_BFD, lengths_B, taps)
         return encoded
 
     def _features(self, batch: Batch) -> Features:

@@ -19,6 +19,7 @@ from mlsuperb.adaptation.bottleneck import ESPnetHoulsby, Houlsby, Pfeiffer
 from mlsuperb.adaptation.frozen import Frozen
 from mlsuperb.adaptation.full import Full
 from mlsuperb.adaptation.lora import LoRA
+from mlsuperb.adaptation.mixture import LoRAMixture
 from mlsuperb.adaptation.partial import Partial
 from mlsuperb.adaptation.qlora import QLoRA
 from mlsuperb.benchmark.model import SpeechModel
@@ -46,6 +47,7 @@ ADAPTATIONS: dict[str, Callable[[], Adaptation]] = {
     "lora": partial(LoRA, rank=2, dropout=0.1),
     "lora_ffn": partial(LoRA, rank=2, attention=[], ffn=True, rslora=True, layers="2-3"),
     "dora": partial(LoRA, rank=2, attention=["k", "q", "v"], dora=True, gradient_checkpointing=True),
+    "lora_mixture": partial(LoRAMixture, rank=2, num_experts=3),
     "qlora": partial(QLoRA, rank=2, compute_type="fp32"),
     "qlora_bf16": partial(QLoRA, rank=2, attention=["q"], ffn=True, dora=True, double_quantisation=False),
 }
@@ -60,7 +62,7 @@ REFUSED = {
     **{
         (family, adaptation): r"WavLM's attention reads the weights .* without calling them.*adaptation\.ffn=true"
         for family in ("wavlm_base", "wavlm_large")
-        for adaptation in ("lora", "dora", "qlora", "qlora_bf16")
+        for adaptation in ("lora", "dora", "lora_mixture", "qlora", "qlora_bf16")
     },
 }
 CELLS = [(family, adaptation) for family in UPSTREAMS for adaptation in ADAPTATIONS]
