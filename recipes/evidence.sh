@@ -4,14 +4,14 @@
 #   recipes/evidence.sh --data-root DIR --parts heads,tracks
 # Stages: 1 check the data, 2 train, decode and score, 3 test every language's model on all, 4 tables and figures, 5 packed results.
 # Own flags:
-#   --parts a,b           some of upstreams,heads,tracks,mono,layers,adaptations,transfer (all of them)
+#   --parts a,b           some of upstreams,heads,tracks,mono,layers,adaptations,transfer,objectives,padding (all of them)
 #   --checkpoint DIR      weights of the main upstream, where the hub is out of reach
 #   --beside a,b          upstreams beside the main one, which is --upstream (fbank,mhubert_tiny beside whisper_base)
 #   --num-layers N        layers of the main upstream, the input of its first block among them (7)
 #   --mono-root DIR       a tree of one language, in the same layout, for the part mono
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-parts=upstreams,heads,tracks,mono,layers,adaptations,transfer
+parts=upstreams,heads,tracks,mono,layers,adaptations,transfer,objectives,padding
 option=([parts]="$parts" [checkpoint]="" [beside]="fbank,mhubert_tiny" [num-layers]=7 [mono-root]="")
 stage_names=("" data train tests figures pack)
 last_stage=5
@@ -76,7 +76,16 @@ fi
 # shellcheck disable=SC2016
 name='run_name=evidence-layer${featurizer.layer}-${upstream.name}-s${seed}'
 part layers "$frozen" "$name" featurizer=one_layer "featurizer.layer=range(${option[num-layers]})" "${main[@]}"
-part adaptations +exp=evidence/adapted adaptation=frozen,full,partial_bottom,partial_middle,partial_top,houlsby,lora,qlora "${main[@]}"
+part adaptations +exp=evidence/adapted adaptation=frozen,full,partial_bottom,partial_middle,partial_top,houlsby,lora,lora_mixture,qlora "${main[@]}"
+part objectives "$frozen" task=lid objective=classifier,classifier_attentive,classifier_ecapa decoding=argmax "${main[@]}"
+part objectives "$frozen" task=asr objective=ctc_dro "${main[@]}"
+part objectives "$frozen" objective=ctc_hierarchical "${main[@]}"
+# shellcheck disable=SC2016
+part objectives "$frozen" 'run_name=evidence-${featurizer.name}-${upstream.name}-s${seed}' featurizer=weighted_sum_per_dimension "${main[@]}"
+if [[ ${main[0]} == upstream=whisper* ]]; then
+    # shellcheck disable=SC2016
+    part padding "$frozen" 'run_name=evidence-30s-${upstream.name}-s${seed}' upstream.pad_to_30s=true "${main[@]}"
+fi
 : "${languages:=deu,eng,fas,fra,rus,spa,twi,ukr,wol}"
 all=(${language_words[@]+"${language_words[@]}"}) language_words=("data.languages=$(lists "$languages")")
 # shellcheck disable=SC2016

@@ -36,7 +36,7 @@ UPSTREAMS = {"fbank": "log-mels", "mhubert_tiny": "mhubert_tiny", "whisper_base"
 HEADS = {"transformer_light": "Transformer", "conformer_small": "Conformer", "e_branchformer_small": "E-Branchformer"}
 ADAPTATIONS = {
     "frozen": "frozen", "full": "full", "partial_bottom": "bottom layers", "partial_middle": "middle layers",
-    "partial_top": "top layers", "houlsby": "adapters", "lora": "LoRA", "qlora": "QLoRA",
+    "partial_top": "top layers", "houlsby": "adapters", "lora": "LoRA", "lora_mixture": "mixture of LoRA", "qlora": "QLoRA",
 }  # fmt: skip
 NUM_LAYERS = 7
 RATES: tuple[Rate, ...] = ("error_rate", "lid_accuracy")
@@ -90,6 +90,22 @@ def tables() -> list[Table]:
     layers += [
         System(name=f"layer {layer}", runs=f"evidence-layer{layer}-whisper_base-*") for layer in range(NUM_LAYERS)
     ]
+    lid = {
+        "ctc": "CTC",
+        "classifier": "mean",
+        "classifier_attentive": "attentive statistics",
+        "classifier_ecapa": "ECAPA's statistics",
+    }
+    poolings = [System(name=name, runs=_name(task="lid", loss=loss)) for loss, name in lid.items()]
+    robust = [
+        System(name=name, runs=_name(task="asr", loss=loss)) for loss, name in (("ctc", "CTC"), ("ctc_dro", "CTC-DRO"))
+    ]
+    deep = [System(name="CTC", runs=_name()), System(name="hierarchical CTC", runs=_name(loss="ctc_hierarchical"))]
+    sums = [
+        System(name="one weight per layer", runs=_name()),
+        System(name="one per layer and dimension", runs="evidence-weighted_sum_per_dimension-whisper_base-*"),
+    ]
+    padding = [System(name="alone", runs=_name()), System(name="padded to 30 s", runs="evidence-30s-whisper_base-*")]
     return [
         Table(title="Upstreams, 10min", systems=upstreams()),
         Table(title="Upstreams, 1h", systems=upstreams(size="1h")),
@@ -99,20 +115,41 @@ def tables() -> list[Table]:
         Table(title="Heads and losses", systems=heads, note="Over a frozen Whisper base; two blocks each, of about equal size."),
         Table(title="What is trained inside", systems=adapted, note="Whisper base, 600 updates of 8 utterances, in bf16."),
         Table(title="Layers", systems=layers, note="Layer 0 is the input of the first block."),
+        Table(title="Language alone, by pooling", systems=poolings, note="CTC of one token, and classifiers (cross-entropy)."),
+        Table(title="For the worst language", systems=robust, note="Text alone."),
+        Table(title="CTC in the middle of the head", systems=deep, note="It names the language after the first of two blocks."),
+        Table(title="Weights of the layers", systems=sums),
+        Table(title="Whisper's 30 seconds", systems=padding, note="The utterance alone, or with silence behind it."),
     ]  # fmt: skip
 
 
 def cells_of(table: Table, found: Sequence[Run]) -> list[list[str]]:
     """The rows of a table: system, seeds, each rate with its interval and the points by which the system is better than the
-    first one. Empty where fewer than two systems have runs."""
+    first one, the language with the highest CER. Empty where fewer than two systems have runs."""
     present = [(system, runs) for system in table.systems if (runs := system.of(found))]
     if len(present) < 2:
         return []
     first = present[0][1]
     return [
-        [system.name, str(len({run.result.seed for run in runs})), *_rates(runs, first if runs is not first else [])]
+        [
+            system.name,
+            str(len({run.result.seed for run in runs})),
+            *_rates(runs, first if runs is not first else []),
+            _worst(runs),
+        ]
         for system, runs in present
     ]
+
+
+def _worst(runs: Sequence[Run]) -> str:
+    """The language with the highest CER, over all seeds."""
+    sums: dict[str, Counts] = {}
+    for run in runs:
+        for one, counts in run.counts():
+            sums[one.language] = sums.get(one.language, Counts()) + counts
+    rates = {language: rate for language, counts in sums.items() if (rate := counts.error_rate) is not None}
+    worst = max(rates, key=lambda language: rates[language], default=None)
+    return "" if worst is None else f"{rates[worst]:.1f} ({worst})"
 
 
 def _rates(runs: Sequence[Run], first: Sequence[Run]) -> Iterator[str]:
@@ -177,7 +214,7 @@ def page(found: Sequence[Run]) -> str:
 def summary(found: Sequence[Run]) -> str:
     """The lines of README.md: upstreams on the 1h lists."""
     [table] = (one for one in tables() if one.title == "Upstreams, 1h")
-    rows = [f"| {name} | {cer} | {lid} |" for name, _, cer, _, lid, _ in cells_of(table, found)]
+    rows = [f"| {name} | {cer} | {lid} |" for name, _, cer, _, lid, *_ in cells_of(table, found)]
     return "\n".join(["| frozen, 900 updates on the 1h lists (3.1 hours) | CER % | LID % |", "|---|---:|---:|", *rows])
 
 
