@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from torch import Tensor
 
 from mlsuperb.runtime.messages import one_line
+from mlsuperb.runtime.tensor_files import read_pickle
 
 CONFIG, PACKED = "config.yaml", "meta.yaml"
 NOT_WEIGHTS = ("checkpoint.pth",)  # optimiser and scheduler too: what ESPnet resumes from
@@ -153,13 +152,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: the file is no checkpoint, is cut short, or holds more than tensors.
     """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # damaged bytes can make torch raise anything, with the advice to switch the safety off
-        raise ValueError(
-            f"{path} cannot be read ({one_line(error)[:90]} ...). The file is cut short, or a git-lfs pointer, or a pickle "
-            "with more in it than tensors, which is never loaded"
-        ) from error
+    found = read_pickle(path)
     if isinstance(found, dict) and isinstance(found.get("module"), dict):  # DeepSpeed's
         found = found["module"]
     if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):

@@ -1,11 +1,15 @@
-"""Files of tensors whose bytes follow from what is in them."""
+"""Files of tensors: safetensors whose bytes follow from what is in them, and pickles that are read without running anything."""
 
 from __future__ import annotations
 
 import json
+import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from mlsuperb.runtime.messages import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,3 +34,22 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: Mapping
         assert len(ordered) <= length, "the header says the same, and is padded with spaces"
         file.seek(8)
         file.write(ordered.ljust(length))
+
+
+def read_pickle(path: Path) -> Any:
+    """What `torch.save` has written. Tensors stay on the disk until they are used, where the file's format allows it.
+
+    Raises:
+        ValueError: the file is damaged, or names a class that is no tensor's; none is ever loaded.
+    """
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # damaged bytes can make torch raise anything, with the advice to switch the safety off
+        foreign = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"it holds a {foreign[1]}" if foreign else one_line(error)[:90]
+        raise ValueError(
+            f"{path} cannot be read ({found} ...). The file is cut short, or a git-lfs pointer, or a pickle "
+            "with more in it than tensors, which is never loaded"
+        ) from error

@@ -157,7 +157,7 @@ class Upstream(Stacked, ABC):
 
 
 # Of a record (`Stacked.record`), what older versions did not write
-NEWER = ("config", "tokenizer", "generation")
+NEWER = ("config", "tokenizer", "generation", "language_adapter")
 
 
 def same_record(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

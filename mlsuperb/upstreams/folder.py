@@ -7,8 +7,9 @@ from typing import Any
 
 from mlsuperb.runtime.files import write_json
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
+from mlsuperb.upstreams.padding import EXTRACTOR_EPS
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
-from mlsuperb.upstreams.sources import PREPROCESSOR
+from mlsuperb.upstreams.sources import NORMALIZE_EPS, PREPROCESSOR
 
 
 def save_folder(upstream: SelfSupervised, folder: Path, **config: Any) -> None:
@@ -41,5 +42,6 @@ def preprocessor(upstream: SelfSupervised) -> dict[str, Any]:
         do_normalize=upstream.normalise,
         sampling_rate=SAMPLE_RATE_HZ,
         return_attention_mask=config.feat_extract_norm == "layer",  # as the published models of either kind
+        **({} if upstream.input.eps == EXTRACTOR_EPS else {NORMALIZE_EPS: upstream.input.eps}),
     )
     return dict(extractor.to_dict())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +16,10 @@ from mlsuperb.upstreams.base import Front, Regularisation, Upstream, size_and_ty
 from mlsuperb.upstreams.checkpoint import Kind, Loaded, load
 from mlsuperb.upstreams.conventions import Conventions, S3prlConventions
 from mlsuperb.upstreams.inputs import WaveInput
+from mlsuperb.upstreams.padding import EXTRACTOR_EPS
 from mlsuperb.upstreams.published import Published
 from mlsuperb.upstreams.selfsupervised import MODEL_CLASSES, SelfSupervised, config_problems, features
-from mlsuperb.upstreams.sources import CONFIG, local_folder, read_json
+from mlsuperb.upstreams.sources import CONFIG, NORMALIZE_EPS, local_folder, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,9 @@ class HuggingFace(Published, SelfSupervised):
 
     `record` also says whether waves are normalised (`do_normalize`), `conventions` unless they are the checkpoint's own and, for
     a folder that `mlsuperb export` wrote, `exported_from`: the run and the speech that its weights are from. With an
-    `adapter`, `record` has its name and hashes, too.
+    `adapter`, `record` has its name and hashes, too. Of a checkpoint with an adapter for a language in every block (MMS), it has
+    `language_adapter`: the size, and where it was read. Such models are published with an adapter per language, and the one
+    in the main file is taken, as transformers does it (for facebook/mms-1b-all that is English).
 
     Attributes:
         conventions: under which it is run; None where the model reads no waves.
@@ -58,6 +62,8 @@ class HuggingFace(Published, SelfSupervised):
             norms, as fairseq trained it, with 1e-5 added to their variance (`F.layer_norm`). `s3prl_hf`: as it runs one that it
             takes from transformers (`hf_wav2vec2_custom`, ...): the same frames, waves normalised as
             preprocessor_config.json says, with 1e-7 (`Wav2Vec2FeatureExtractor`). See `S3prlConventions`.
+        normalise: whether waves are normalised, whatever preprocessor_config.json says; None leaves it to that file. For
+            checkpoints without one.
     """
 
     kind = KIND
@@ -71,27 +77,36 @@ class HuggingFace(Published, SelfSupervised):
         regularisation: Regularisation = "off",
         adapter: str | None = None,
         conventions: Conventions = "checkpoint",
+        normalise: bool | None = None,
     ) -> None:
-        loaded = load(checkpoint, revision=revision, kind=KIND)
+        loaded = self._load(checkpoint, revision=revision)
         added = _add(adapter, loaded) if adapter is not None else {}
-        normalise, source = _normalisation(loaded)
-        logger.info("%s: do_normalize is %s (%s)", checkpoint, normalise, source)
+        normalised, source = _normalisation(loaded, asked=normalise)
+        eps = _eps(loaded)
+        logger.info("%s: do_normalize is %s (%s)", checkpoint, normalised, source)
         super().__init__(
             loaded.model,
-            normalise=normalise,
+            normalise=normalised,
+            eps=eps,
             dropout_while_frozen=dropout_while_frozen,
             regularisation=regularisation,
         )
         self._record = {
             **loaded.record(),
-            "do_normalize": normalise,
+            "do_normalize": normalised,
             "do_normalize_source": source,
+            **({} if eps == EXTRACTOR_EPS else {NORMALIZE_EPS: eps}),
+            **_language_adapter(loaded.config),
             **size_and_type(self),
             **_origin(checkpoint),
             **added,
         }
         self.conventions = conventions if isinstance(self.input, WaveInput) else None
         self.s3prl = None if conventions == "checkpoint" else self._as_s3prl(conventions, checkpoint)
+
+    @classmethod
+    def _load(cls, checkpoint: str, *, revision: str) -> Loaded:
+        return load(checkpoint, revision=revision, kind=cls.kind)
 
     def _as_s3prl(self, conventions: Literal["s3prl", "s3prl_hf"], checkpoint: str) -> S3prlConventions:
         """Leave what is done to waves to s3prl's conventions, and say so in the record."""
@@ -107,6 +122,7 @@ class HuggingFace(Published, SelfSupervised):
         self.input.normalise = False
         effective = {"do_normalize": found.normalise, "do_normalize_source": found.source}
         self._record = {**self._record, **effective, "conventions": conventions}
+        self._record.pop(NORMALIZE_EPS, None)
         return found
 
     @property
@@ -190,13 +206,31 @@ def _origin(checkpoint: str) -> dict[str, Any]:
     return {"exported_from": {name: origin.get(name) for name in names}}
 
 
-def _normalisation(loaded: Loaded) -> tuple[bool, str]:
-    """`do_normalize` of the file that says how audio is prepared; without one, what fairseq's models were trained with:
-    normalised waves where the convolutions have layer norm (`feat_extract_norm: layer`), raw ones where group norm."""
+def _normalisation(loaded: Loaded, *, asked: bool | None) -> tuple[bool, str]:
+    """What was asked for, or else `do_normalize` of the file that says how audio is prepared; without one, what fairseq's models
+    were trained with: normalised waves where the convolutions have layer norm (`feat_extract_norm: layer`), raw ones where group
+    norm."""
     if loaded.config["model_type"] == "wav2vec2-bert":
+        if asked is not None:
+            raise ValueError(
+                f"upstream.normalise={asked}: {loaded.checkpoint} reads normalised log-mels, no waves; leave it out"
+            )
         return False, "the model reads normalised log-mels"
+    if asked is not None:
+        return asked, "upstream.normalise"
     if loaded.preprocessor is None:
         by_rule = loaded.config.get("feat_extract_norm", "group") == "layer"
         return by_rule, "no preprocessor_config.json; by feat_extract_norm"
     # A file that is silent means Wav2Vec2FeatureExtractor's default, true.
     return bool(loaded.preprocessor.get("do_normalize", True)), loaded.preprocessor_file
+
+
+def _eps(loaded: Loaded) -> float:
+    return float((loaded.preprocessor or {}).get(NORMALIZE_EPS, EXTRACTOR_EPS))
+
+
+def _language_adapter(config: Mapping[str, Any]) -> dict[str, Any]:
+    """transformers makes such adapters of `adapter_attn_dim` alone, and takes their weights from the main file; those of other
+    languages lie beside it (`adapter.swh.safetensors`), and are left there."""
+    size = config.get("adapter_attn_dim")
+    return {} if size is None else {"language_adapter": {"size": size, "from": "main file"}}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
-from mlsuperb.upstreams.padding import normalise_wave, pad_short
+from mlsuperb.upstreams.padding import EXTRACTOR_EPS, normalise_wave, pad_short
 
 
 class WaveInput(nn.Module):
@@ -24,12 +24,16 @@ class WaveInput(nn.Module):
     Args:
         kernels, strides: of those convolutions.
         normalise: bring each utterance to zero mean and unit variance.
+        eps: added to that variance.
     """
 
-    def __init__(self, *, kernels: Sequence[int], strides: Sequence[int], normalise: bool) -> None:
+    def __init__(
+        self, *, kernels: Sequence[int], strides: Sequence[int], normalise: bool, eps: float = EXTRACTOR_EPS
+    ) -> None:
         super().__init__()
         self.convolutions = list(zip(kernels, strides, strict=True))
         self.normalise = normalise
+        self.eps = eps
         self.frame_rate_hz = SAMPLE_RATE_HZ / math.prod(strides)
         self.min_samples = 1  # of which the convolutions make one frame: 400 for every published model
         for kernel, stride in reversed(self.convolutions):
@@ -38,7 +42,7 @@ class WaveInput(nn.Module):
     def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """The model's input (B, T) and its valid lengths; utterances shorter than one frame are padded with zeros."""
         if self.normalise:
-            wave_BT = normalise_wave(wave_BT, lengths_B)
+            wave_BT = normalise_wave(wave_BT, lengths_B, eps=self.eps)
         else:
             wave_BT = wave_BT.masked_fill(~valid_mask(lengths_B, wave_BT.shape[1]), 0)
         return pad_short(wave_BT, lengths_B, min_samples=self.min_samples)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from mlsuperb.layers.masks import valid_mask
 
+EXTRACTOR_EPS = 1e-7  # of transformers' `Wav2Vec2FeatureExtractor`
+
 
 def pad_short(wave_BT: Tensor, lengths_B: Tensor, *, min_samples: int) -> tuple[Tensor, Tensor]:
     """Every utterance at least `min_samples` long, by zeros at its end."""
@@ -28,9 +30,8 @@ def reflect_ends(wave_BT: Tensor, lengths_B: Tensor, *, margin: int) -> Tensor:
     return wave_BT.gather(1, torch.minimum(phase_BT, (2 * last_B1 - phase_BT).clamp(min=0)))
 
 
-def normalise_wave(wave_BT: Tensor, lengths_B: Tensor, *, eps: float = 1e-7) -> Tensor:
-    """Zero mean and unit variance over each utterance's valid samples, zero beyond; `eps`, which is added to the variance,
-    is `Wav2Vec2FeatureExtractor`'s."""
+def normalise_wave(wave_BT: Tensor, lengths_B: Tensor, *, eps: float = EXTRACTOR_EPS) -> Tensor:
+    """Zero mean and unit variance over each utterance's valid samples, zero beyond; `eps` is added to the variance."""
     mask_BT = valid_mask(lengths_B, wave_BT.shape[1])
     count_B1 = lengths_B[:, None].clamp(min=1)
     mean_B1 = wave_BT.masked_fill(~mask_BT, 0).sum(1, keepdim=True) / count_B1

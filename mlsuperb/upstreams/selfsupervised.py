@@ -13,6 +13,8 @@ from mlsuperb.layers.masks import valid_mask, zero_padding
 from mlsuperb.upstreams.base import ENCODER, Front, Regularisation, Stack, Upstream
 from mlsuperb.upstreams.checkpoint import type_problems
 from mlsuperb.upstreams.inputs import MEL_FEATURES, WAVE_FEATURES, StackedMelInput, WaveInput, mel_problems
+from mlsuperb.upstreams.padding import EXTRACTOR_EPS
+from mlsuperb.upstreams.sources import CONFIG
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,6 +67,15 @@ _STACKS = {
 }
 
 
+# Blocks, size and width of the feed-forward networks of models with fewer heads than size / 64: Omnilingual ASR's (arXiv
+# 2511.09690, table 4), XLS-R 1B (arXiv 2111.09296, table 2) and MMS 1B
+_SIXTEEN_HEADS = {
+    (48, 1280, 5120): "XLS-R 1B, MMS 1B, omniASR_W2V_1B",
+    (60, 2048, 8192): "omniASR_W2V_3B",
+    (128, 2048, 8192): "omniASR_W2V_7B",
+}
+
+
 class SelfSupervised(Upstream):
     """A transformers model of one of `MODEL_CLASSES` as an upstream.
 
@@ -76,6 +87,7 @@ class SelfSupervised(Upstream):
     Args:
         model: a base model (no head). Changed in place.
         normalise: bring each wave to zero mean and unit variance first (w2v-BERT 2.0 reads normalised mels anyway).
+        eps: added to that variance.
         dropout_while_frozen: see `Upstream`.
         regularisation: `off` takes out the embedding of masked frames, too, which would be a parameter without a gradient;
             `mask_embedding` keeps it, for pre-training that puts it in place of frames between the two halves.
@@ -86,6 +98,7 @@ class SelfSupervised(Upstream):
         model: PreTrainedModel,
         *,
         normalise: bool = False,
+        eps: float = EXTRACTOR_EPS,
         dropout_while_frozen: bool = False,
         regularisation: Regularisation = "off",
     ) -> None:
@@ -99,7 +112,7 @@ class SelfSupervised(Upstream):
         self.num_layers = model.config.num_hidden_layers + 1
         self.layer_size = model.config.hidden_size
         self.dropout_while_frozen = dropout_while_frozen
-        self.input = _make_input(model, normalise=normalise)
+        self.input = _make_input(model, normalise=normalise, eps=eps)
         self.frame_rate_hz = self.input.frame_rate_hz
         self.has_final_norm = getattr(model.config, "do_stable_layer_norm", True)
         self.stacks = {ENCODER: _STACKS[model.config.model_type]}
@@ -182,7 +195,23 @@ def config_problems(config: dict[str, object]) -> list[str]:
         )
     if config["model_type"] == "wav2vec2-bert":
         found += mel_problems(config)
-    return found
+    return found + head_problems(config)
+
+
+def head_problems(config: Mapping[str, Any]) -> list[str]:
+    """Whether a config.json gives a wav2vec 2.0 model the sizes of one that is published with another number of heads. Nothing in
+    the weights tells how many there are."""
+    found = tuple(config.get(name) for name in ("num_hidden_layers", "hidden_size", "intermediate_size"))
+    model = next((model for sizes, model in _SIXTEEN_HEADS.items() if sizes == found), None)
+    heads = config.get("num_attention_heads")
+    if config["model_type"] != "wav2vec2" or model is None or heads == 16:
+        return []
+    return [
+        f"{CONFIG} says num_attention_heads={heads}, but models of these sizes ({model}) were trained with 16 heads: with "
+        f"{heads} the same weights load without an error and compute something else. The community's converter of "
+        "Omnilingual ASR (aadel4/omniASR-W2V-*) takes hidden_size / 64. Give Meta's own file to upstream=omniasr_w2v_1b, _3b or "
+        "_7b, or set num_attention_heads to 16 in a copy of the folder."
+    ]
 
 
 def features(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -190,11 +219,11 @@ def features(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return MEL_FEATURES if config["model_type"] == "wav2vec2-bert" else WAVE_FEATURES
 
 
-def _make_input(model: PreTrainedModel, *, normalise: bool) -> WaveInput | StackedMelInput:
+def _make_input(model: PreTrainedModel, *, normalise: bool, eps: float) -> WaveInput | StackedMelInput:
     config = model.config
     if config.model_type == "wav2vec2-bert":
         return StackedMelInput()
-    return WaveInput(kernels=config.conv_kernel, strides=config.conv_stride, normalise=normalise)
+    return WaveInput(kernels=config.conv_kernel, strides=config.conv_stride, normalise=normalise, eps=eps)
 
 
 def _mask_group_norm(model: PreTrainedModel) -> bool:

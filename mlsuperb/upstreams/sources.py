@@ -19,6 +19,8 @@ REMEDY = (
 )
 CONFIG, ADAPTER = "config.json", "adapter_config.json"
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
+# Ours in these files, which other programs pass over: added to the variance of the wave, where it is not as transformers has it
+NORMALIZE_EPS = "normalize_eps"
 # of config.json, what changes no number: names, versions, and types, since everything is read as fp32
 _IDLE = (
     "architectures",
@@ -135,6 +137,8 @@ def read_preprocessor(
         )
     if not isinstance(found.get("do_normalize"), bool | None):
         raise ValueError(f"{source}: {name} says do_normalize={found['do_normalize']!r}; it must be true or false.")
+    if not isinstance(eps := found.get(NORMALIZE_EPS, 0.0), float) or eps < 0:
+        raise ValueError(f"{source}: {name} says {NORMALIZE_EPS}={eps!r}; it must be a number such as 1e-05.")
     return found, name
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import hub_rules
 import pytest
 import torch
-from tiny_checkpoints import write_checkpoint
+from tiny_checkpoints import READERS, write_checkpoint
 from trained_runs import add_result, trained_run
 
 from mlsuperb.benchmark import build
@@ -22,6 +22,7 @@ CASES = {
     "adaptation=lora adaptation.rank=4 adaptation.gradient_checkpointing=true": "hubert_base",
     "adaptation=lora adaptation.dora=true adaptation.rslora=true adaptation.ffn=true": "mms",
     "adaptation=full adaptation.gradient_checkpointing=true": "w2v_bert",
+    "adaptation=bitfit trainer.optimizer.lr=0.01": "omniasr",
 }
 
 
@@ -29,7 +30,8 @@ def make(tmp_path: Path, overrides: str, family: str | None) -> Path:
     if family is None:
         return trained_run(tmp_path / "run", "upstream=tiny", *overrides.split())
     checkpoint = write_checkpoint(tmp_path / "checkpoint", family)
-    return trained_run(tmp_path / "run", "upstream=hf", f"upstream.checkpoint={checkpoint}", *overrides.split())
+    option = "omniasr_w2v_300m" if family == "omniasr" else "hf"
+    return trained_run(tmp_path / "run", f"upstream={option}", f"upstream.checkpoint={checkpoint}", *overrides.split())
 
 
 def layers(upstream: Upstream) -> tuple[torch.Tensor, ...]:
@@ -54,7 +56,7 @@ def test_the_exported_upstream_gives_the_layers_of_the_run(overrides: str, famil
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
     assert done.difference < 1e-5
     if family is not None:  # and these are not the layers that it began with
-        begun = layers(HuggingFace(checkpoint=str(tmp_path / "checkpoint")))
+        begun = layers(READERS[family][1](checkpoint=str(tmp_path / "checkpoint")))
         assert (begun[-1] - exported[-1]).abs().max() > 0.01
 
 

@@ -47,6 +47,7 @@ WITH_CONVOLUTIONS = {
     "wav2vec2_base",
     "xls_r",
     "mms",
+    "omniasr",
     "wavlm_base",
     "wavlm_large",
     "tiny",

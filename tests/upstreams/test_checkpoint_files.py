@@ -165,6 +165,7 @@ ODD_CONFIGS: dict[str, dict[str, Any]] = {
     "a number as text": {"hidden_size": "32"},
     "a number as a list": {"num_attention_heads": [2]},
     "no number": {"num_hidden_layers": None},
+    "a list of another model": {"model_type": "wav2vec2", "hidden_size": [32]},
     "a text for a list": {"conv_kernel": "10"},
     "heads that do not divide": {"num_attention_heads": 7},
     "an unknown activation": {"hidden_act": "no such thing"},

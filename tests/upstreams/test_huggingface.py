@@ -102,6 +102,17 @@ def test_do_normalize_of_the_preprocessor_is_obeyed(do_normalize: bool, tmp_path
     assert upstream.record()["do_normalize"] is do_normalize
 
 
+def test_normalisation_can_be_asked_for(checkpoints: dict[str, Path]) -> None:
+    """For a checkpoint without a preprocessor file, of which it is known otherwise."""
+    upstream = HuggingFace(checkpoint=str(checkpoints["hubert_base"]), normalise=True)
+    assert upstream.normalise is upstream.input.normalise is True
+    assert upstream.record()["do_normalize_source"] == "upstream.normalise"
+    with pytest.raises(
+        ValueError, match=r"upstream\.normalise=False: .* reads normalised log-mels, no waves; leave it out"
+    ):
+        HuggingFace(checkpoint=str(checkpoints["w2v_bert"]), normalise=False)
+
+
 @pytest.mark.parametrize(("family", "expected"), [("hubert_base", False), ("xls_r", True), ("w2v_bert", False)])
 def test_without_a_preprocessor_file_the_rule_decides_and_is_recorded(
     family: str, expected: bool, checkpoints: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -45,9 +45,9 @@ def _wav2vec2(**sizes: Any) -> PreTrainedModel:
     return Wav2Vec2Model(Wav2Vec2Config(**sizes))
 
 
-def _xls_r(*, hidden_size: int, num_hidden_layers: int) -> PreTrainedModel:
+def _xls_r(*, hidden_size: int, num_hidden_layers: int, **further: Any) -> PreTrainedModel:
     sizes = {"hidden_size": hidden_size, "intermediate_size": 4 * hidden_size, "num_hidden_layers": num_hidden_layers}
-    return _wav2vec2(**{**LARGE, **sizes}, **PRE_NORM, conv_bias=True)
+    return _wav2vec2(**{**LARGE, **sizes, **further}, **PRE_NORM, conv_bias=True)
 
 
 def _wavlm(**sizes: Any) -> PreTrainedModel:
@@ -61,7 +61,10 @@ def _whisper(size: int, blocks: int, heads: int, mels: int = 80) -> PreTrainedMo
     return WhisperEncoder(config)
 
 
-BASE = ("hubert_base", "hubert_base_cmn", "mhubert_base", "mhubert_147", "mhubert_147_iter2")
+BASE = (
+    *("hubert_base", "hubert_base_cmn", "mhubert_base", "mhubert_147", "mhubert_147_iter2"),
+    *("hubert_vp20", "hubert_mms_ulab", "afrihubert", "ssa_hubert"),
+)
 XLS_R = ("xls_r_300m", "xlsr_53", "mms_300m", "wav2vec2_large", "wav2vec2_large_robust", "wav2vec2_large_23")
 # On the meta device, what holds the weights; not what prepares log-mels
 MODELS: dict[str, Callable[[], PreTrainedModel]] = {
@@ -69,7 +72,8 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     **dict.fromkeys(("hubert_large", "hubert_large_cmn"), lambda: _hubert(**LARGE, **PRE_NORM, conv_bias=True)),
     **dict.fromkeys(("wav2vec2_base", "wav2vec2_base_23"), _wav2vec2),
     **dict.fromkeys(XLS_R, lambda: _xls_r(hidden_size=1024, num_hidden_layers=24)),
-    **dict.fromkeys(("xls_r_1b", "mms_1b"), lambda: _xls_r(hidden_size=1280, num_hidden_layers=48)),
+    **dict.fromkeys(("xls_r_1b", "mms_1b", "mms_lid_4017"), lambda: _xls_r(hidden_size=1280, num_hidden_layers=48)),
+    "mms_1b_all": lambda: _xls_r(hidden_size=1280, num_hidden_layers=48, adapter_attn_dim=16),
     "xls_r_2b": lambda: _xls_r(hidden_size=1920, num_hidden_layers=48),
     **dict.fromkeys(("wavlm_base", "wavlm_base_plus"), _wavlm),
     "wavlm_large": lambda: _wavlm(**LARGE, **PRE_NORM),
@@ -86,7 +90,9 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
 STACKS: dict[str, type[Upstream]] = {"whisper": WhisperStack, "seamless": SeamlessStack}
 CARDS = {name: compose([f"upstream={name}"])["upstream"]["card"] for name in options("upstream", [conf_dir()])}
 BUILT = ("fbank", "fbank_10ms", "mfcc", "kaldi_mfcc", "tiny", "mhubert_tiny", "hubert_new_tiny", "hubert_new")
-ELSEWHERE = ("owsm_v3_1_medium", "hubert_new_large")  # tests/upstreams/test_owsm.py, tests/pretraining
+OMNIASR = ("omniasr_w2v_300m", "omniasr_w2v_1b", "omniasr_w2v_3b", "omniasr_w2v_7b")
+# tests/upstreams/test_omniasr.py, tests/upstreams/test_owsm.py, tests/pretraining
+ELSEWHERE = (*OMNIASR, "owsm_v3_1_medium", "hubert_new_large")
 
 
 def test_no_card_claims_shapes_that_were_not_built() -> None:

@@ -129,7 +129,7 @@ def test_experiments_of_1_0_run_every_model_as_its_published_row() -> None:
             seen.append(option)
         else:
             assert "conventions" not in settings, option
-    assert len(seen) == 24
+    assert len(seen) == 34
 
 
 def test_conventions_of_an_experiment_its_upstreams_and_a_choice() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from tiny_omniasr import write_omniasr
 from tiny_owsm import write_owsm
 from transformers import (
     HubertConfig,
@@ -28,6 +29,7 @@ from transformers import (
 )
 
 from mlsuperb.upstreams.huggingface import HuggingFace
+from mlsuperb.upstreams.omniasr import OmniASR
 from mlsuperb.upstreams.owsm import Owsm
 from mlsuperb.upstreams.seamless import SeamlessM4T
 from mlsuperb.upstreams.whisper import Whisper
@@ -101,6 +103,7 @@ READERS = {
     **{family: (family, HuggingFace, {}) for family in FAMILIES},
     "hubert_base_as_s3prl": ("hubert_base", HuggingFace, {"conventions": "s3prl"}),
     "mms_as_s3prl_hf": ("mms", HuggingFace, {"conventions": "s3prl_hf"}),
+    "omniasr": ("omniasr", OmniASR, {}),
     "whisper": ("whisper", Whisper, {}),
     "whisper_pieces": ("whisper_pieces", Whisper, {}),
     "whisper_padded": ("whisper_pieces", Whisper, {"pad_to_30s": True}),
@@ -121,6 +124,8 @@ def save(folder: Path, model: torch.nn.Module, *, do_normalize: bool | None) -> 
 
 def write_checkpoint(folder: Path, family: str) -> Path:
     """A checkpoint of `family` with seeded random weights."""
+    if family == "omniasr":
+        return write_omniasr(folder)
     if family == "owsm":
         return write_owsm(folder)
     model_class, config = {**FAMILIES, **SUPERVISED}[family]
