@@ -136,16 +136,18 @@ def try_cell(names: dict[str, str], upstreams: dict[str, dict[str, Any]]) -> Cel
     except ValueError as error:
         return Cell(**names, refusal=str(error))
     try:
-        return Cell(**names, **train(model, batch(task, vocabulary)))
+        return Cell(**names, **train(model, batch(task, vocabulary, frame_rate_hz=upstream.frame_rate_hz)))
     except Exception as error:  # noqa: BLE001  reported cell by cell, and in the exit status
         return Cell(**names, failure=f"{type(error).__name__}: {error}")
 
 
-def batch(task: Task, vocabulary: Vocabulary) -> Batch:
-    """Two utterances of noise with the targets that the task gives them."""
-    noise_BT = 0.1 * torch.randn(2, 16000, generator=torch.Generator().manual_seed(0))
+def batch(task: Task, vocabulary: Vocabulary, *, frame_rate_hz: float) -> Batch:
+    """Two utterances of noise with the targets that the task gives them: 1 s, or more under 25 frames a second, so that heads
+    which halve them leave enough for CTC."""
+    longer = max(1, round(25 / frame_rate_hz))
+    noise_BT = 0.1 * torch.randn(2, longer * 16000, generator=torch.Generator().manual_seed(0))
     targets = [torch.as_tensor(vocabulary.encode(task.target(utterance))) for utterance in UTTERANCES]
-    return batch_of([noise_BT[0], noise_BT[1, :11000]], targets)
+    return batch_of([noise_BT[0], noise_BT[1, : longer * 11000]], targets)
 
 
 def train(model: Any, one: Batch) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mlsuperb.layers.masks import zero_padding
 from mlsuperb.types import SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
@@ -144,6 +145,15 @@ class Upstream(Stacked, ABC):
             assert isinstance(blocks, nn.ModuleList)
             del blocks[num_blocks:]
             self.num_layers = num_blocks + 1
+
+    def train(self, mode: bool = True) -> Upstream:
+        """Train or eval mode, batch norm aside, which stays in eval mode for ever: its statistics are the model's; they would
+        drift, and depend on padding. Its scales and shifts can be trained."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
 
     @abstractmethod
     def num_frames(self, lengths_B: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from mlsuperb.runtime.messages import listed, one_line, some
+from mlsuperb.upstreams.shards import needed_files
 from mlsuperb.upstreams.sources import (
     CONFIG,
     REMEDY,
@@ -38,6 +40,10 @@ OPTIONS = {
     **dict.fromkeys(("hubert", "wav2vec2", "wavlm", "wav2vec2-bert"), "upstream=hf"),
     "whisper": "upstream=whisper",
     **dict.fromkeys(("seamless_m4t", "seamless_m4t_v2"), "upstream=seamless_m4t"),
+    **dict.fromkeys(("voxtral", "voxtral_encoder"), "upstream=voxtral"),
+    **dict.fromkeys(
+        ("parakeet_encoder", "parakeet_ctc", "parakeet_rnnt", "parakeet_tdt", "canary"), "upstream=parakeet"
+    ),
 }
 
 
@@ -55,6 +61,10 @@ class Kind:
         renamed: regular expression -> replacement, from names in the file to names in the class.
         changes: settings of config.json that are overruled.
         setting: by which users name the checkpoint, for messages.
+        part: whether the model is a part of a larger one, of whose files only those are fetched and opened that hold `body` or
+            `unused`.
+        other_format: a sentence for users who give what has no config.json: in which other format such models are published, and
+            what to do with it.
     """
 
     classes: Mapping[str, str]
@@ -65,6 +75,19 @@ class Kind:
     renamed: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, object] = field(default_factory=dict)
     setting: str = "upstream.checkpoint"
+    part: bool = False
+    other_format: str = ""
+
+    def needs(self, name: str) -> bool:
+        """Whether the model has a place for the weight of that name in a file."""
+        for pattern, replacement in self.renamed.items():
+            name = re.sub(pattern, replacement, name)
+        return name.startswith((*self.body, *self.unused))
+
+    @property
+    def remedy(self) -> str:
+        """What to give, for messages about a missing checkpoint."""
+        return " ".join(filter(None, (self.other_format, REMEDY)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +122,7 @@ def load(checkpoint: str, *, revision: str, kind: Kind) -> Loaded:
     if found := checkpoint_problems(checkpoint, revision=revision, kind=kind):
         raise ValueError(" ".join(found))
     source = local_folder(checkpoint) or checkpoint
-    config, commit = read_config(source, revision, setting=kind.setting)
+    config, commit = read_config(source, revision, setting=kind.setting, remedy=kind.remedy)
     if found := _config_problems(config, kind):
         raise ValueError(f"{kind.setting}={checkpoint}: " + " ".join(found))
     preprocessor, file = read_preprocessor(source, commit or revision, expected=kind.features(config))
@@ -123,7 +146,7 @@ def check_weights(checkpoint: str, *, revision: str, kind: Kind) -> None:
         ValueError: it would not.
     """
     source = local_folder(checkpoint) or checkpoint
-    config, commit = read_config(source, revision, setting=kind.setting)
+    config, commit = read_config(source, revision, setting=kind.setting, remedy=kind.remedy)
     _load_model(source, commit or revision, kind=kind, config=config, device_map="meta")
 
 
@@ -133,9 +156,9 @@ def checkpoint_problems(checkpoint: str, *, revision: str, kind: Kind) -> list[s
     if folder is None:
         return cache_problems(checkpoint, revision, file="config.json")
     if not folder.is_dir():
-        return [f"{kind.setting}={checkpoint} is not a folder. {REMEDY}"]
+        return [f"{kind.setting}={checkpoint} is not a folder. {kind.remedy}"]
     if not (folder / CONFIG).is_file():
-        return [f"{kind.setting}={checkpoint} has no {CONFIG}. {REMEDY}"]
+        return [f"{kind.setting}={checkpoint} has no {CONFIG}. {kind.remedy}"]
     try:
         config = read_json(folder / CONFIG)
         if found := _config_problems(config, kind):
@@ -181,20 +204,19 @@ def _load_model(
 ) -> PreTrainedModel:
     refuse_adapter(source, revision, setting=kind.setting)
     model_class: Any = _class(kind.classes[config["model_type"]])
+    settings: dict[str, Any] = {
+        "revision": revision,
+        "dtype": torch.float32,  # transformers 5 keeps the file's own type otherwise
+        "weights_only": True,
+        "ignore_mismatched_sizes": True,  # so that we can name them ourselves
+        "output_loading_info": True,
+        "key_mapping": dict(kind.renamed) or None,
+        "device_map": device_map,
+    }
+    settings |= {**_attention(config, model_class), **kind.changes}
     try:
-        with _quiet():  # transformers lists every weight left out; `_check_keys` sums them up
-            model, info = model_class.from_pretrained(
-                str(source),
-                revision=revision,
-                dtype=torch.float32,  # transformers 5 keeps the file's own type otherwise
-                weights_only=True,
-                ignore_mismatched_sizes=True,  # so that we can name them ourselves
-                output_loading_info=True,
-                key_mapping=dict(kind.renamed) or None,
-                device_map=device_map,
-                **_attention(config, model_class),
-                **kind.changes,
-            )
+        with _files(source, revision, kind=kind, config=config) as files, _quiet():
+            model, info = model_class.from_pretrained(files, **settings)
     except OSError as error:
         raise ValueError(
             f"{kind.setting}={source} ({revision}) could not be loaded: {one_line(error)} {REMEDY}"
@@ -216,8 +238,16 @@ def _load_model(
     return loaded
 
 
+def _files(source: str | Path, revision: str, *, kind: Kind, config: Mapping[str, Any]) -> AbstractContextManager[str]:
+    """What to read: of a larger model only the files that hold the part."""
+    if not kind.part:
+        return nullcontext(str(source))
+    return needed_files(source, revision, config=dict(config), needed=kind.needs)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
+    """transformers lists every weight left out; `_check_keys` sums them up."""
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.upstreams.base import SAMPLE_RATE_HZ
-from mlsuperb.upstreams.padding import EXTRACTOR_EPS, normalise_wave, pad_short
+from mlsuperb.upstreams.padding import EXTRACTOR_EPS, centre_frames, normalise_wave, pad_short
 
 
 class WaveInput(nn.Module):
@@ -91,7 +91,8 @@ class StackedMelInput(nn.Module):
         """Stacked mels (B, F // 2, 160) and their valid lengths; utterances shorter than 560 samples are padded."""
         wave_BT = wave_BT.masked_fill(~valid_mask(lengths_B, wave_BT.shape[1]), 0)
         wave_BT, lengths_B = pad_short(wave_BT, lengths_B, min_samples=self.min_samples)
-        mels_BFM = self._normalise(self._log_mels(wave_BT), self._num_mel_frames(lengths_B))
+        centred_BFM, variance_B1M = centre_frames(self._log_mels(wave_BT), self._num_mel_frames(lengths_B))
+        mels_BFM = centred_BFM * torch.rsqrt(variance_B1M + 1e-7)
         num_stacked = mels_BFM.shape[1] // self.stack
         stacked = mels_BFM[:, : num_stacked * self.stack].reshape(len(wave_BT), num_stacked, self.stack * self.num_mels)
         return stacked, self.num_frames(lengths_B)
@@ -109,14 +110,6 @@ class StackedMelInput(nn.Module):
         spectrum_BFK = torch.fft.rfft((frames_BFW - 0.97 * previous_BFW) * self.window, n=self.n_fft)
         power_BFK = torch.view_as_real(spectrum_BFK).square().sum(-1)
         return (power_BFK @ self.filters).clamp(min=2.0**-23).log()
-
-    def _normalise(self, mels_BFM: Tensor, frames_B: Tensor) -> Tensor:
-        padding_BF1 = ~valid_mask(frames_B, mels_BFM.shape[1])[..., None]
-        count_B11 = frames_B[:, None, None]
-        mean_B1M = mels_BFM.masked_fill(padding_BF1, 0).sum(1, keepdim=True) / count_B11
-        centred_BFM = (mels_BFM - mean_B1M).masked_fill(padding_BF1, 0)
-        variance_B1M = centred_BFM.square().sum(1, keepdim=True) / (count_B11 - 1)
-        return centred_BFM * torch.rsqrt(variance_B1M + 1e-7)
 
 
 # How `WaveInput` and `StackedMelInput` prepare audio, by the names in preprocessor_config.json

@@ -1,6 +1,6 @@
 """What padding must never touch: reflection at an utterance's own end, statistics over valid samples only.
 
-Letters: B batch, T samples.
+Letters: B batch, T samples, F frames, X features.
 """
 
 from __future__ import annotations
@@ -38,3 +38,13 @@ def normalise_wave(wave_BT: Tensor, lengths_B: Tensor, *, eps: float = EXTRACTOR
     centred_BT = (wave_BT - mean_B1).masked_fill(~mask_BT, 0)
     variance_B1 = centred_BT.square().sum(1, keepdim=True) / count_B1
     return centred_BT * torch.rsqrt(variance_B1 + eps)
+
+
+def centre_frames(values_BFX: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:
+    """`values_BFX` less their mean over each utterance's valid frames, zero beyond, and their variance (B, 1, X), of n - 1
+    frames."""
+    padding_BF1 = ~valid_mask(frames_B, values_BFX.shape[1])[..., None]
+    count_B11 = frames_B[:, None, None]
+    mean_B1X = values_BFX.masked_fill(padding_BF1, 0).sum(1, keepdim=True) / count_B11
+    centred_BFX = (values_BFX - mean_B1X).masked_fill(padding_BF1, 0)
+    return centred_BFX, centred_BFX.square().sum(1, keepdim=True) / (count_B11 - 1)

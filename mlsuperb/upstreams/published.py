@@ -10,11 +10,15 @@ from mlsuperb.upstreams.base import Upstream
 from mlsuperb.upstreams.checkpoint import Kind, checkpoint_problems
 from mlsuperb.upstreams.sources import CONFIG, local_folder, read_json
 
-# Where config.json says it: for encoders alone `num_hidden_layers`, for other models the size of their speech encoder
+# Where config.json says it: for encoders alone `num_hidden_layers`, for other models the size of their speech encoder, which may
+# have an object of its own
 _DEPTHS = {
-    "whisper": "encoder_layers",
-    "seamless_m4t": "speech_encoder_layers",
-    "seamless_m4t_v2": "speech_encoder_layers",
+    "whisper": ("encoder_layers",),
+    **dict.fromkeys(("seamless_m4t", "seamless_m4t_v2"), ("speech_encoder_layers",)),
+    "voxtral": ("audio_config", "num_hidden_layers"),
+    **dict.fromkeys(
+        ("parakeet_ctc", "parakeet_rnnt", "parakeet_tdt", "canary"), ("encoder_config", "num_hidden_layers")
+    ),
 }
 
 
@@ -45,6 +49,7 @@ class Published(Upstream):
             path = folder / CONFIG
         if path is None or not path.is_file():
             return None
-        config = read_json(path)
-        depth = config.get(_DEPTHS.get(str(config.get("model_type")), "num_hidden_layers"))
+        depth: Any = read_json(path)
+        for name in _DEPTHS.get(str(depth.get("model_type")), ("num_hidden_layers",)):
+            depth = depth.get(name) if isinstance(depth, dict) else None
         return depth if isinstance(depth, int) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.upstreams.base import ENCODER, Front, Upstream, size_and_type
@@ -36,6 +36,7 @@ KIND = Kind(
     unused=("intermediate_ffn.", "inner_layer_norm."),
     renamed={r"^speech_encoder\.": ""},  # as it lies in a whole SeamlessM4T
     changes={"add_adapter": False},
+    part=True,
 )
 
 
@@ -46,8 +47,7 @@ class SeamlessStack(Upstream):
     after the encoder's layer norm. 50 frames a second; audio under 35 ms is padded with zeros to that.
 
     What follows in the original (a feed-forward network, the length adaptor that leaves an eighth of the frames, a layer
-    norm) leads to the text decoder and is left out. Version 1 has batch norm, which stays in eval mode for ever: its
-    statistics would drift, and depend on padding.
+    norm) leads to the text decoder and is left out. Version 1 has batch norm (see `Upstream.train`).
 
     Args:
         model: changed in place.
@@ -71,13 +71,6 @@ class SeamlessStack(Upstream):
         self.input = StackedMelInput()
         self.frame_rate_hz = self.input.frame_rate_hz
         self.model = speech_encoder
-
-    def train(self, mode: bool = True) -> SeamlessStack:
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm1d):
-                module.eval()
-        return self
 
     def run_front(self, wave_BT: Tensor, lengths_B: Tensor) -> Front:
         with torch.autocast(wave_BT.device.type, enabled=False):

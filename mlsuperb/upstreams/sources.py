@@ -51,11 +51,13 @@ def cache_problems(checkpoint: str, revision: str, *, file: str) -> list[str]:
     return [] if cached else [f"HF_HUB_OFFLINE is set and {checkpoint} ({revision}) is not in the cache. {REMEDY}"]
 
 
-def read_config(source: str | Path, revision: str, *, setting: str) -> tuple[dict[str, Any], str | None]:
+def read_config(
+    source: str | Path, revision: str, *, setting: str, remedy: str = REMEDY
+) -> tuple[dict[str, Any], str | None]:
     """config.json, and the hub's commit it is from (None for a folder).
 
     Raises:
-        ValueError: it is not there, or is no JSON object; `setting` is named.
+        ValueError: it is not there, or is no JSON object; `setting` is named, and `remedy` said.
     """
     from transformers.utils import cached_file
     from transformers.utils.hub import extract_commit_hash
@@ -63,7 +65,7 @@ def read_config(source: str | Path, revision: str, *, setting: str) -> tuple[dic
     try:
         path = cached_file(str(source), CONFIG, revision=revision)
     except OSError as error:
-        raise ValueError(f"{setting}={source} ({revision}) could not be read: {one_line(error)} {REMEDY}") from error
+        raise ValueError(f"{setting}={source} ({revision}) could not be read: {one_line(error)} {remedy}") from error
     assert path is not None, "a missing file was to be an OSError"
     commit = None if isinstance(source, Path) else extract_commit_hash(path, None)
     return read_json(Path(path)), commit

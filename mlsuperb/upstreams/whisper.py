@@ -46,6 +46,7 @@ KIND = Kind(
     body=("conv1.", "conv2.", "embed_positions.", "layers.", "layer_norm."),
     unused=(),
     renamed={r"^(model\.)?encoder\.": ""},  # as it lies in a whole Whisper, with or without the head
+    part=True,
 )
 
 
@@ -149,7 +150,7 @@ class Whisper(Published, WhisperStack):
     def __init__(
         self, *, checkpoint: str, revision: str = "main", pad_to_30s: bool = False, dropout_while_frozen: bool = False
     ) -> None:
-        loaded = load(checkpoint, revision=revision, kind=KIND)
+        loaded = load(checkpoint, revision=revision, kind=self.kind)
         model: Any = loaded.model
         super().__init__(model, pad_to_30s=pad_to_30s, dropout_while_frozen=dropout_while_frozen)
         self._record = {**loaded.record(), **size_and_type(self)}

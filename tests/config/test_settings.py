@@ -44,7 +44,7 @@ NEEDED = {  # what has no default, and a stand-in
     "data=hf": ["data.path=some/words"],
     **{
         f"upstream={kind}": ["upstream.checkpoint=some/model"]
-        for kind in ("hf", "s3prl", "owsm", "seamless_m4t", "whisper")
+        for kind in ("hf", "s3prl", "owsm", "parakeet", "seamless_m4t", "voxtral", "whisper")
     },
     "upstream=pretrained": ["upstream.run=some/run"],
     "targets=run": ["targets.run=some/run"],

@@ -15,14 +15,16 @@ from safetensors.torch import load_file, save_file
 
 from mlsuperb.upstreams.base import same_record
 from mlsuperb.upstreams.huggingface import HuggingFace
+from mlsuperb.upstreams.parakeet import Parakeet
 from mlsuperb.upstreams.s3prl import S3prl
 from mlsuperb.upstreams.seamless import SeamlessM4T
 from mlsuperb.upstreams.sources import config_digest
+from mlsuperb.upstreams.voxtral import Voxtral
 from mlsuperb.upstreams.whisper import Whisper
 
 READERS: dict[str, Callable[..., Any]] = {
     "hubert_base": HuggingFace, "xls_r": HuggingFace, "wavlm_base": HuggingFace, "w2v_bert": HuggingFace, "whisper": Whisper,
-    "seamless_v1": SeamlessM4T,
+    "seamless_v1": SeamlessM4T, "parakeet": Parakeet, "voxtral": Voxtral,
 }  # fmt: skip
 PEFT = {
     "peft_type": "LORA",
@@ -90,6 +92,10 @@ def test_a_processor_file_of_old_says_nothing_of_audio(copied: Callable[[str], P
         ("whisper", {"feature_size": 128}, "says feature_size=128"),
         ("whisper", {"hop_length": 200}, "says hop_length=200"),
         ("whisper", {"n_fft": 512}, "says n_fft=512"),
+        ("voxtral", {"feature_size": 80}, "says feature_size=80, but only feature_size=128"),
+        ("parakeet", {"feature_size": 128}, "says feature_size=128, but only feature_size=80"),
+        ("parakeet", {"preemphasis": None}, "says preemphasis=None"),
+        ("parakeet", {"win_length": 512}, "says win_length=512"),
     ],
 )
 @pytest.mark.parametrize("nested", [False, True])
@@ -138,7 +144,7 @@ def test_an_adapter_beside_the_weights_is_refused(family: str, copied: Callable[
     [
         *(
             (family, "flash_attention_2")
-            for family in ("hubert_base", "wavlm_base", "w2v_bert", "whisper", "seamless_v1")
+            for family in ("hubert_base", "wavlm_base", "w2v_bert", "whisper", "seamless_v1", "parakeet", "voxtral")
         ),
         *(("hubert_base", asked) for asked in ("flash_attention_3", "kernels-community/flash-attn", "flex_attention")),
     ],

@@ -10,9 +10,11 @@ import torch
 from transformers import (
     HubertConfig,
     HubertModel,
+    ParakeetEncoderConfig,
     PreTrainedModel,
     SeamlessM4TConfig,
     SeamlessM4Tv2Config,
+    VoxtralEncoderConfig,
     Wav2Vec2BertConfig,
     Wav2Vec2BertModel,
     Wav2Vec2Config,
@@ -21,14 +23,17 @@ from transformers import (
     WavLMModel,
     WhisperConfig,
 )
+from transformers.models.parakeet.modeling_parakeet import ParakeetEncoder
 from transformers.models.seamless_m4t.modeling_seamless_m4t import SeamlessM4TSpeechEncoder
 from transformers.models.seamless_m4t_v2.modeling_seamless_m4t_v2 import SeamlessM4Tv2SpeechEncoder
+from transformers.models.voxtral.modeling_voxtral import VoxtralEncoder
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.compose import compose
 from mlsuperb.config.options import conf_dir, options
 from mlsuperb.upstreams.base import Upstream, size_and_type
+from mlsuperb.upstreams.parakeet import ParakeetStack
 from mlsuperb.upstreams.seamless import SeamlessStack
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
 from mlsuperb.upstreams.whisper import WhisperStack
@@ -65,6 +70,15 @@ BASE = (
     *("hubert_base", "hubert_base_cmn", "mhubert_base", "mhubert_147", "mhubert_147_iter2"),
     *("hubert_vp20", "hubert_mms_ulab", "afrihubert", "ssa_hubert"),
 )
+
+
+def _parakeet(blocks: int, *, mels: int, biases: bool = True) -> PreTrainedModel:
+    config = ParakeetEncoderConfig(
+        num_hidden_layers=blocks, num_mel_bins=mels, attention_bias=biases, convolution_bias=biases
+    )
+    return ParakeetEncoder(config)
+
+
 XLS_R = ("xls_r_300m", "xlsr_53", "mms_300m", "wav2vec2_large", "wav2vec2_large_robust", "wav2vec2_large_23")
 # On the meta device, what holds the weights; not what prepares log-mels
 MODELS: dict[str, Callable[[], PreTrainedModel]] = {
@@ -82,12 +96,21 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "whisper_base": lambda: _whisper(512, 6, 8),
     "whisper_small": lambda: _whisper(768, 12, 12),
     "whisper_medium": lambda: _whisper(1024, 24, 16),
-    "whisper_large_v3": lambda: _whisper(1280, 32, 20, mels=128),
+    **dict.fromkeys(("whisper_large_v3", "whisper_large_v3_turbo"), lambda: _whisper(1280, 32, 20, mels=128)),
+    **dict.fromkeys(("voxtral_mini", "voxtral_small"), lambda: VoxtralEncoder(VoxtralEncoderConfig())),
+    "parakeet_tdt_0_6b_v3": lambda: _parakeet(24, mels=128, biases=False),
+    "parakeet_rnnt_0_6b": lambda: _parakeet(24, mels=80),
+    "parakeet_ctc_1_1b": lambda: _parakeet(42, mels=80),
+    "canary_1b_v2": lambda: _parakeet(32, mels=128),
     "seamless_m4t_medium": lambda: SeamlessM4TSpeechEncoder(SeamlessM4TConfig(speech_encoder_layers=12)),
     "seamless_m4t_large": lambda: SeamlessM4TSpeechEncoder(SeamlessM4TConfig()),
     "seamless_m4t_v2_large": lambda: SeamlessM4Tv2SpeechEncoder(SeamlessM4Tv2Config()),
 }
-STACKS: dict[str, type[Upstream]] = {"whisper": WhisperStack, "seamless": SeamlessStack}
+STACKS: dict[str, type[Upstream]] = {
+    **dict.fromkeys(("whisper", "voxtral"), WhisperStack),
+    "seamless": SeamlessStack,
+    **dict.fromkeys(("parakeet", "canary"), ParakeetStack),
+}
 CARDS = {name: compose([f"upstream={name}"])["upstream"]["card"] for name in options("upstream", [conf_dir()])}
 BUILT = ("fbank", "fbank_10ms", "mfcc", "kaldi_mfcc", "tiny", "mhubert_tiny", "hubert_new_tiny", "hubert_new")
 OMNIASR = ("omniasr_w2v_300m", "omniasr_w2v_1b", "omniasr_w2v_3b", "omniasr_w2v_7b")

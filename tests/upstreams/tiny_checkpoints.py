@@ -10,12 +10,18 @@ from tiny_owsm import write_owsm
 from transformers import (
     HubertConfig,
     HubertModel,
+    ParakeetCTCConfig,
+    ParakeetEncoderConfig,
+    ParakeetFeatureExtractor,
+    ParakeetForCTC,
     PretrainedConfig,
     SeamlessM4TConfig,
     SeamlessM4TFeatureExtractor,
     SeamlessM4TForSpeechToText,
     SeamlessM4Tv2Config,
     SeamlessM4Tv2ForSpeechToText,
+    VoxtralConfig,
+    VoxtralForConditionalGeneration,
     Wav2Vec2BertConfig,
     Wav2Vec2BertModel,
     Wav2Vec2Config,
@@ -31,7 +37,9 @@ from transformers import (
 from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.omniasr import OmniASR
 from mlsuperb.upstreams.owsm import Owsm
+from mlsuperb.upstreams.parakeet import Parakeet
 from mlsuperb.upstreams.seamless import SeamlessM4T
+from mlsuperb.upstreams.voxtral import Voxtral
 from mlsuperb.upstreams.whisper import Whisper
 
 # mask_time_prob and layerdrop as published, to see that they are switched off.
@@ -88,6 +96,31 @@ SEAMLESS = {
     "encoder_attention_heads": 4,
     "decoder_attention_heads": 4,
 }
+PARAKEET = {
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "subsampling_conv_channels": 8,
+    "layerdrop": 0.5,
+}
+VOXTRAL_ENCODER = {
+    "model_type": "voxtral_encoder",
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+}
+LLAMA = {
+    "model_type": "llama",
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+}
 SUPERVISED = {
     "whisper": (WhisperForConditionalGeneration, WhisperConfig(**WHISPER)),
     # 0.6 s at a time where published ones have 30 s, to see pieces.
@@ -97,6 +130,14 @@ SUPERVISED = {
     ),
     "seamless_v1": (SeamlessM4TForSpeechToText, SeamlessM4TConfig(**SEAMLESS, max_source_positions=64)),
     "seamless_v2": (SeamlessM4Tv2ForSpeechToText, SeamlessM4Tv2Config(**SEAMLESS)),
+    "parakeet": (
+        ParakeetForCTC,
+        ParakeetCTCConfig(vocab_size=16, pad_token_id=15, encoder_config=ParakeetEncoderConfig(**PARAKEET)),
+    ),
+    "voxtral": (
+        VoxtralForConditionalGeneration,
+        VoxtralConfig(audio_config=VOXTRAL_ENCODER, text_config=LLAMA),
+    ),
 }
 # Every upstream that reads a checkpoint: the checkpoint's family, its class, further settings.
 READERS = {
@@ -109,6 +150,8 @@ READERS = {
     "whisper_padded": ("whisper_pieces", Whisper, {"pad_to_30s": True}),
     "seamless_v1": ("seamless_v1", SeamlessM4T, {}),
     "seamless_v2": ("seamless_v2", SeamlessM4T, {}),
+    "parakeet": ("parakeet", Parakeet, {}),
+    "voxtral": ("voxtral", Voxtral, {}),
     "owsm": ("owsm", Owsm, {}),
     "owsm_padded": ("owsm", Owsm, {"pad_to_30s": True}),
 }
@@ -132,22 +175,36 @@ def write_checkpoint(folder: Path, family: str) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         model = model_class(config)
-        with torch.no_grad():  # norms and position biases that do something, as in trained models
-            for name, parameter in model.named_parameters():
-                if "norm" in name:
-                    parameter.add_(0.3 * torch.randn_like(parameter))
-                if "gru_rel_pos_linear" in name or "rel_attn_embed" in name or "distance_embedding" in name:
-                    parameter.add_(torch.randn_like(parameter))
-            for name, buffer in model.named_buffers():
-                if "batch_norm.running" in name:
-                    buffer.add_(0.3 * torch.rand_like(buffer))
+        move_from_initial(model)
     if family == "w2v_bert" or family in SUPERVISED:
         _extractor(config).save_pretrained(folder)
         return save(folder, model, do_normalize=None)
     return save(folder, model, do_normalize="base" not in family)
 
 
-def _extractor(config: PretrainedConfig) -> WhisperFeatureExtractor | SeamlessM4TFeatureExtractor:
-    if config.model_type == "whisper":
-        return WhisperFeatureExtractor(feature_size=config.num_mel_bins, chunk_length=30)
+@torch.no_grad()
+def move_from_initial(model: torch.nn.Module) -> None:
+    """Norms, position biases and convolutions that do something, as in trained models."""
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        if "gru_rel_pos_linear" in name or "rel_attn_embed" in name or "distance_embedding" in name or ".bias_" in name:
+            parameter.add_(torch.randn_like(parameter))
+        if (
+            "subsampling" in name and parameter.ndim > 1
+        ):  # Parakeet's: four layers, each of which would halve the signal or worse
+            parameter.normal_(std=(2 / parameter[0].numel()) ** 0.5)
+    for name, buffer in model.named_buffers():
+        if "norm.running" in name:
+            buffer.add_(0.3 * torch.rand_like(buffer))
+
+
+def _extractor(
+    config: PretrainedConfig,
+) -> WhisperFeatureExtractor | SeamlessM4TFeatureExtractor | ParakeetFeatureExtractor:
+    if config.model_type in ("whisper", "voxtral"):
+        num_mels = getattr(config, "audio_config", config).num_mel_bins
+        return WhisperFeatureExtractor(feature_size=num_mels, chunk_length=30)
+    if config.model_type == "parakeet_ctc":
+        return ParakeetFeatureExtractor(feature_size=config.encoder_config.num_mel_bins)
     return SeamlessM4TFeatureExtractor()
