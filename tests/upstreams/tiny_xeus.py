@@ -15,8 +15,8 @@ from mlsuperb.upstreams.xeus import XeusEncoder
 from mlsuperb.upstreams.xeus_files import read_settings
 
 PHONES = 9
-# model/config.yaml of espnet/xeus, as changelinglab/PhoneticXeus has it beside its code, only small. 256 features: with fewer than 16
-# channels a group, oneDNN's bf16 convolution is wrong on CPUs with AMX (see random_hubert.py).
+# model/config.yaml of espnet/xeus, which changelinglab/PhoneticXeus has beside its code, only small. 256 features: with fewer
+# than 16 channels a group, oneDNN's bf16 convolution is wrong on CPUs with AMX (see random_hubert.py).
 CONFIG: dict[str, Any] = {
     "frontend": "wav2vec_cnn",
     "frontend_conf": {
