@@ -149,12 +149,12 @@ def stats(path: Path, *, num_mels: int = 80) -> None:
     np.savez(path, count=len(frames), sum=frames.sum(0), sum_square=(frames**2).sum(0))
 
 
-def write_owsm(folder: Path, *, config: Mapping[str, Any] = CONFIG) -> Path:
-    """Packed, as `espnet/owsm_v3.1_ebf` lies on the hub."""
+def write_owsm(folder: Path, *, config: Mapping[str, Any] = CONFIG, like: Mapping[str, Any] | None = None) -> Path:
+    """Packed, as `espnet/owsm_v3.1_ebf` lies on the hub; with the weights of the model `like` where `config` is of none."""
     model = folder / "exp" / "s2t_train"
     model.mkdir(parents=True)
     (model / "config.yaml").write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
-    torch.save(weights(config), model / "valid.total_count.ave_5best.pth")
+    torch.save(weights(like or config), model / "valid.total_count.ave_5best.pth")
     stats(folder / STATS, num_mels=config["frontend_conf"].get("n_mels", 80))
     names = {
         "espnet": "202308",
