@@ -36,7 +36,7 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
         )
     facts = instantiate(config["task"]).facts
     yield from objective.misfits(config["objective"], head=config["head"], task=facts)
-    if task.has_text and not objective.utterance_level:
+    if "upstream" in groups and task.has_text and not objective.utterance_level:
         yield from _frame_problems(config)
     figures = figure_names(has_language=task.has_language, rates=objective.rates)
     if (chosen := config.get("trainer", {}).get("select_by", figures[0])) not in figures:
