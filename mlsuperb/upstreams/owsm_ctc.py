@@ -79,10 +79,11 @@ class OwsmCtc(Owsm):
             ) from error
         config, num_blocks = files.config, settings.encoder["num_blocks"]
         prompt = PROMPT.read(config.get("promptencoder_conf"), group="promptencoder_conf")[0]
-        attending = _attending((config.get("encoder_conf") or {}).get("use_cross_attention", True), num_blocks)
+        said = (config.get("encoder_conf") or {}).get("use_cross_attention", True)
         try:
+            attending = _attending(said, num_blocks)
             weights = without_prompt(read_weights(files.weights), places, prompt=prompt, attending=attending)
-        except (KeyError, RuntimeError) as error:  # RuntimeError: sizes that do not go together
+        except (KeyError, ValueError, RuntimeError) as error:  # RuntimeError: sizes that do not go together
             raise ValueError(
                 f"upstream.checkpoint={checkpoint}: {files.weights.name} does not fit its config.yaml ({error}). Give weights "
                 "and configuration of one and the same model."
@@ -90,10 +91,16 @@ class OwsmCtc(Owsm):
         return weights, {"prefix_size": len(PREFIX), "vocab_size": len(tokens)}
 
 
-def _attending(use_cross_attention: bool | Sequence[bool], num_blocks: int) -> list[int]:
-    """The blocks, counted from 0, that attend to the prompt."""
+def _attending(use_cross_attention: object, num_blocks: int) -> list[int]:
+    """The blocks, counted from 0, that attend to the prompt.
+
+    Raises:
+        ValueError: it is not said for each block.
+    """
     if isinstance(use_cross_attention, bool):
         use_cross_attention = [use_cross_attention] * num_blocks
+    if not isinstance(use_cross_attention, list) or len(use_cross_attention) != num_blocks:
+        raise ValueError(f"encoder_conf.use_cross_attention={use_cross_attention!r} of {num_blocks} blocks")
     return [number for number, attends in enumerate(use_cross_attention) if attends]
 
 
@@ -111,7 +118,11 @@ def without_prompt(
 
     Raises:
         KeyError, RuntimeError: something is missing, or has another shape.
+        ValueError: other blocks attend to a prompt.
     """
+    blocks = {int(name.split(".")[2]) for name in weights if ".cross_attn." in name}
+    if further := blocks - set(attending):
+        raise ValueError(f"cross_attn of the blocks {sorted(further)}, which attend to nothing there")
     found = {name: value for name, value in weights.items() if "cross_attn" not in name}
     prefix_PH = weights["embed.weight"][[places[token] for token in PREFIX]]
     found["encoder.prefix"] = _projected(weights, "embed_proj", prefix_PH.float())

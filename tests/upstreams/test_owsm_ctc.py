@@ -150,6 +150,21 @@ def test_other_models_are_refused(change: dict[str, Any], message: str, folder: 
     assert len(OwsmCtc.problems(checkpoint=str(folder))) == 1
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ([0, 1, 0, 0], r"cross_attn of the blocks \[3\], which attend to nothing there"),
+        ([1, 1, 0, 1], r"encoder\.encoders\.0\.cross_attn"),
+        ([0, 1], r"use_cross_attention=\[0, 1\] of 4 blocks"),
+    ],
+)
+def test_the_configuration_says_which_blocks_attend(said: list[int], message: str, tmp_path: Path) -> None:
+    config = {**CTC, "encoder_conf": {**CTC["encoder_conf"], "use_cross_attention": said}}
+    folder = write_owsm(tmp_path / "ctc", config=config, like=CTC)
+    with pytest.raises(ValueError, match=message):
+        OwsmCtc(checkpoint=str(folder))
+
+
 def test_a_list_without_the_tokens_is_refused(tmp_path: Path) -> None:
     folder = write_owsm(
         tmp_path / "ctc", config={**CTC, "token_list": [token for token in TOKENS if token != "<nolang>"]}
