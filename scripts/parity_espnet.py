@@ -34,6 +34,7 @@ from scripts.parity.imports import import_checks
 from scripts.parity.learning import learning_checks
 from scripts.parity.owsm import fbank_checks, owsm_checks
 from scripts.parity.report import Check, report
+from scripts.parity.xeus import xeus_checks
 
 
 def main() -> int:
@@ -50,6 +51,7 @@ def main() -> int:
         "batches": batch_checks,
         "fbank": fbank_checks,
         "owsm": owsm_checks,
+        "xeus": xeus_checks,
         "decoding": partial(decoding_checks, arguments.num_posteriors),
         "imports": import_checks,
         "decoding_joint": joint_checks,

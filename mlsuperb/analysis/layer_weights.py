@@ -16,7 +16,8 @@ from mlsuperb.scoring.table import Cells
 NUMBERS_FIT = 13  # columns: layers of a base model
 COLOUR_MAP = "viridis"  # the same order of lightness to every eye
 NOTE = (
-    "The softmax weights of the featurizer after training; each row adds up to 1, layer 0 is the input of the first block. "
+    "The softmax weights of the featurizer after training; each row adds up to 1, layer 0 is the input of the first block "
+    "(of XEUS, run as its authors do, the output of that block). "
     "A weight is a share of the sum, not an importance: layers differ in the size of their values, neighbouring layers carry "
     "similar information and share their weight arbitrarily, and weights that training hardly moved stay near their start, "
     "1 / layers."

@@ -7,11 +7,13 @@ from typing import Any
 
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import with_defaults
+from mlsuperb.layers.frontends import SHORTENING
 from mlsuperb.runs.classes import class_named
 from mlsuperb.types import figure_names
 
 BENCHMARK = ("experiment", "track", "size", "run")
 CONVENTIONS = "conventions"  # of the upstreams of the published rows; an experiment need not say it
+FEW_FRAMES_HZ = 12.5  # OWSM 4, Parakeet: read speech of many languages has 12 to 15 letters a second
 TRACKS = ("mono_asr", "multi_asr", "lid", "asr_lid")
 
 
@@ -34,6 +36,8 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
         )
     facts = instantiate(config["task"]).facts
     yield from objective.misfits(config["objective"], head=config["head"], task=facts)
+    if "upstream" in groups and task.has_text and not objective.utterance_level:
+        yield from _frame_problems(config)
     figures = figure_names(has_language=task.has_language, rates=objective.rates)
     if (chosen := config.get("trainer", {}).get("select_by", figures[0])) not in figures:
         yield f"trainer.select_by={chosen} is no figure of this validation; use one of {', '.join(figures)}"
@@ -53,7 +57,7 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
 
 
 def _depth_problems(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
-    """Layers that the upstream has not, where its number of blocks is known without its weights."""
+    """Blocks and layers that the upstream has not, where their number is known without its weights."""
     if "upstream" not in groups:
         return
     chosen = [group for group in ("upstream", "adaptation", "featurizer") if group in groups]
@@ -61,9 +65,26 @@ def _depth_problems(config: Mapping[str, Any], groups: Sequence[str]) -> Iterato
     given = {group: with_defaults(target, config[group]) for group, target in targets.items()}
     if (depth := targets["upstream"].depth(given["upstream"])) is None:
         return
+    num_layers = targets["upstream"].layer_count(given["upstream"])
     for group in chosen:
         if hasattr(targets[group], "depth_problems"):
             yield from targets[group].depth_problems(depth, **given[group])
+        if hasattr(targets[group], "layer_problems"):
+            yield from targets[group].layer_problems(num_layers, **given[group])
+
+
+def _frame_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """A front end that takes frames away where the upstream (`frame_rate_hz` of its card) leaves none to spare: CTC needs a frame
+    for every letter."""
+    rate_hz = (config["upstream"].get("card") or {}).get("frame_rate_hz")
+    frontend = config["head"].get("frontend", "linear")
+    shortening = SHORTENING.get(frontend, 1)
+    if not isinstance(rate_hz, (int, float)) or rate_hz > FEW_FRAMES_HZ or shortening == 1:
+        return
+    yield (
+        f"upstream={config['upstream']['name']} gives {rate_hz:g} frames per second, of which head.frontend={frontend} leaves "
+        f"{rate_hz / shortening:g}: fewer than many texts have letters, so that CTC cannot align them. Set head.frontend=linear"
+    )
 
 
 def _benchmark_problems(node: Any) -> Iterator[str]:

@@ -41,13 +41,13 @@ def open_folder(folder: Path) -> EspnetFolder:
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: give the one with ESPnet's {CONFIG} and *.pth in it")
     config_path, weights = _packed(folder) if (folder / PACKED).is_file() else _loose(folder)
-    return EspnetFolder(folder=folder, config=_read_yaml(config_path), config_path=config_path, weights=weights)
+    return EspnetFolder(folder=folder, config=read_yaml(config_path), config_path=config_path, weights=weights)
 
 
 def _packed(folder: Path) -> tuple[Path, list[Path]]:
     """As packed by ESPnet (`espnet2.main_funcs.pack_funcs`), under the name of the task: asr_model_file beside
     asr_train_config, s2t_model_file beside s2t_train_config."""
-    listed = _read_yaml(folder / PACKED)
+    listed = read_yaml(folder / PACKED)
     files, configs = (found if isinstance(found := listed.get(name), dict) else {} for name in ("files", "yaml_files"))
     key = next((key for key in map(str, files) if key.endswith("_model_file")), "_model_file")
     names = configs.get(key.replace("_model_file", "_train_config")), files.get(key)
@@ -92,9 +92,14 @@ def only(found: Sequence[Path], folder: Path, *, what: str, remedy: str = f"leav
     return next(iter(distinct.values()))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a file of an ESPnet model, by libyaml where it is there: lists of 50,000 tokens are common.
+
+    Raises:
+        ValueError: it cannot be read, or is no plain YAML.
+    """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as plain YAML: {one_line(error)[:200]}") from error
     if not isinstance(found, dict):

@@ -1,4 +1,4 @@
-"""What ESPnet calls the parameters of our heads, CTC layer and decoder, both ways.
+"""What ESPnet calls the parameters of our heads, encoders, CTC layer and decoder, both ways.
 
 ESPnet's names are those of `espnet2.asr.espnet_model.ESPnetASRModel`: `preencoder.linear_out.weight`,
 `encoder.encoders.0.self_attn.linear_q.weight`, `ctc.ctc_lo.bias`. Ours are those inside the part. All tensors have the
@@ -134,6 +134,33 @@ _HEAD_LAYERS = "linear pre-encoder, conv2d or conv2d2 input layer, blocks"
 HEADS: dict[EncoderKind, Names] = {
     kind: Names(part=f"{kind} head ({_HEAD_LAYERS})", outer=_OUTER, blocks="encoder.encoders", inside=inside)
     for kind, inside in _BLOCKS.items()
+}
+_CONVOLUTIONS: Pairs = tuple((f"encoder.embed.conv.{2 * i}", f"frontend.conv{i + 1}") for i in range(3))
+_SELF_CONDITIONING: Pairs = (
+    ("ctc.ctc_lo", "conditioning.posteriors"),
+    ("encoder.conditioning_layer", "conditioning.back"),
+)
+_FRONTS: dict[str, Pairs] = {
+    "conv2d": (*_CONVOLUTIONS[:2], ("encoder.embed.out.0", "frontend.out")),
+    "conv2d8": (*_CONVOLUTIONS, ("encoder.embed.out", "frontend.out")),
+    # `CNNFrontend`, a linear pre-encoder, `ConvolutionalPositionalEmbedding`
+    "wave": (
+        ("frontend.layers", "convolutions.conv_layers"),
+        ("preencoder.linear_out", "projection"),
+        ("encoder.embed.0.convs.0", "positions.conv"),
+        ("util_modules.mask.mask_embedding", "mask_embedding"),
+    ),
+}
+# E-Branchformer encoders that are upstreams, by what stands before their blocks; `encoder.prefix`: embedded tokens, which ESPnet
+# looks up outside of its encoder
+ENCODERS_ALONE = {
+    front: Names(
+        part=f"E-Branchformer encoder behind {front}",
+        outer=(*pairs, ("encoder.after_norm", "final_norm"), ("encoder.prefix", "prefix_PD"), *_SELF_CONDITIONING),
+        blocks="encoder.encoders",
+        inside=_BLOCKS["e_branchformer"],
+    )
+    for front, pairs in _FRONTS.items()
 }
 CTC_LAYER = Names(part="CTC objective", outer=(("ctc.ctc_lo", "out"),))
 DECODER = Names(

@@ -134,15 +134,14 @@ class OneLayer(Featurizer):
 
     def __init__(self, layer: int, *, num_layers: int, layer_size: int) -> None:
         super().__init__()
-        if found := self.depth_problems(num_layers - 1, layer=layer):
+        if found := self.layer_problems(num_layers, layer=layer):
             raise ValueError(found[0])
         self.output_size = layer_size
         self.layer = layer
 
     @classmethod
-    def depth_problems(cls, depth: int, *, layer: int = -1) -> list[str]:
-        """What can be seen once the number of the upstream's blocks is known, before any weight is read."""
-        num_layers = depth + 1
+    def layer_problems(cls, num_layers: int, *, layer: int = -1) -> list[str]:
+        """What can be seen once the number of the upstream's layers is known, before any weight is read."""
         if -num_layers <= layer < num_layers:
             return []
         return [

@@ -15,7 +15,15 @@ from mlsuperb.layers.masks import zero_padding
 from mlsuperb.layers.winograd import conv3x3
 
 FrontendName = Literal["conv2d2", "conv2d", "conv1d4", "conv1d2", "linear"]
+SHORTENING: dict[FrontendName, int] = {
+    "conv2d2": 2,
+    "conv2d": 4,
+    "conv1d4": 4,
+    "conv1d2": 2,
+    "linear": 1,
+}  # frames in per frame
 MIN_CONV2D = 7  # frames and features that two 3 x 3 convolutions, the first with stride 2, need
+MIN_CONV2D8 = 15  # that three of them need, each with stride 2
 Size = TypeVar("Size", int, Tensor)
 
 
@@ -25,7 +33,7 @@ def make_frontend(name: FrontendName, *, input_size: int, output_size: int) -> F
     if problem := too_narrow(name, input_size):
         raise ValueError(problem)
     if name in ("conv2d2", "conv2d"):
-        return StridedConv2d(input_size, output_size, second_stride={"conv2d2": 1, "conv2d": 2}[name])
+        return StridedConv2d(input_size, output_size, num_halvings=1 if name == "conv2d2" else 2)
     if name == "linear":
         return LinearFrontend(input_size, output_size)
     if name in ("conv1d2", "conv1d4"):
@@ -56,33 +64,39 @@ class Frontend(nn.Module, ABC):
 
 
 class StridedConv2d(Frontend):
-    """Two 3 x 3 convolutions over time and features, the first with stride 2, and a linear layer. With second stride 1
-    ESPnet's `Conv2dSubsampling2`: F frames become floor((F - 3) / 2) + 1 - 2; with 2 its `Conv2dSubsampling`.
+    """3 x 3 convolutions over time and features, and a linear layer. `num_halvings` of them have stride 2, and there are at
+    least two: with 1 this is ESPnet's `Conv2dSubsampling2`, F frames become floor((F - 3) / 2) + 1 - 2; with 2 its
+    `Conv2dSubsampling`; with 3 its `Conv2dSubsampling8`.
 
-    Fewer than 7 frames, which ESPnet refuses, are padded with zeros to 7 and give one frame. Inside a batch ESPnet
-    counts up to three more frames for all but the longest utterances, which look at padding; here the number is the
-    same alone and in any batch.
+    Fewer than 7 frames (15 with three convolutions), which ESPnet refuses, are padded with zeros to as many and give one
+    frame. Inside a batch ESPnet counts up to three more frames for all but the longest utterances, which look at padding;
+    here the number is the same alone and in any batch.
     """
 
-    def __init__(self, input_size: int, output_size: int, *, second_stride: int) -> None:
+    def __init__(self, input_size: int, output_size: int, *, num_halvings: Literal[1, 2, 3]) -> None:
         super().__init__()
-        self.second_stride = second_stride
+        self.second_stride = 1 if num_halvings == 1 else 2
+        self.shortening = 2**num_halvings
         self.fewer_products = True  # by Winograd's algorithm, on a CPU
         self.conv1 = nn.Conv2d(1, output_size, kernel_size=3, stride=2)
-        self.conv2 = nn.Conv2d(output_size, output_size, kernel_size=3, stride=second_stride)
+        self.conv2 = nn.Conv2d(output_size, output_size, kernel_size=3, stride=self.second_stride)
+        self.conv3 = nn.Conv2d(output_size, output_size, kernel_size=3, stride=2) if num_halvings == 3 else None
+        self.min_frames = MIN_CONV2D if self.conv3 is None else MIN_CONV2D8
         self.out = nn.Linear(output_size * self._outputs(input_size), output_size)
 
     def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
         feats_BFD = zero_padding(feats_BFD, lengths_B)
-        missing = MIN_CONV2D - feats_BFD.shape[1]
+        missing = self.min_frames - feats_BFD.shape[1]
         if missing > 0:
             feats_BFD = nn.functional.pad(feats_BFD, (0, 0, 0, missing))
         maps_BFDH = self._maps(feats_BFD).relu_()  # in place: maps are large, and a convolution keeps its input alone
+        if self.conv3 is not None:
+            maps_BFDH = self.conv3(maps_BFDH.permute(0, 3, 1, 2)).relu_().permute(0, 2, 3, 1)
         return nn.functional.linear(maps_BFDH.flatten(2), self._out_weight(), self.out.bias)
 
     def _maps(self, feats_BFD: Tensor) -> Tensor:
-        """Both convolutions. Channels last from the strides of the input on: what oneDNN and tensor cores like best, and no copy
-        before the linear layer."""
+        """The first two convolutions. Channels last from the strides of the input on: what oneDNN and tensor cores like best,
+        and no copy before the linear layer."""
         fast = self.fewer_products and feats_BFD.device.type == "cpu" and self.second_stride == 1
         height, width = ((size - 1) // 2 for size in feats_BFD.shape[1:])
         if fast:  # wants an even number of rows and columns; what they are made from does not matter
@@ -102,11 +116,12 @@ class StridedConv2d(Frontend):
         return self.out.weight.unflatten(1, (self.conv2.out_channels, -1)).transpose(1, 2).flatten(1)
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:
-        return self._outputs(lengths_B.clamp(min=MIN_CONV2D))
+        return self._outputs(lengths_B.clamp(min=self.min_frames))
 
     def _outputs(self, inputs: Size) -> Size:
-        """What the two convolutions leave of so many frames or features."""
-        return ((inputs - 3) // 2 - 2) // self.second_stride + 1
+        """What the convolutions leave of so many frames or features."""
+        outputs = ((inputs - 3) // 2 - 2) // self.second_stride + 1
+        return outputs if self.conv3 is None else (outputs - 1) // 2
 
 
 class StridedConv1d(Frontend):

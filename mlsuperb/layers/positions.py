@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mlsuperb.layers.masks import zero_padding
+
 
 class Positions(nn.Module):
     """Scales frames by sqrt(H), adds sines and cosines (Vaswani et al., arXiv 1706.03762), drops out."""
@@ -45,6 +47,25 @@ class RelativePositions(nn.Module):
             _waves(torch.arange(num_frames - 1, -num_frames, -1, device=values_BFH.device), size)
         )
         return dropped
+
+
+class ConvolutionalPositions(nn.Module):
+    """A grouped convolution over `kernel` frames with weight norm and a GELU, whose output takes the place of its input
+    (ESPnet's `ConvolutionalPositionalEmbedding` without a residual path, arXiv 1904.11660; HuBERT's is added to its input).
+    An even kernel looks one frame further back than ahead."""
+
+    def __init__(self, size: int, *, kernel: int, groups: int) -> None:
+        super().__init__()
+        conv = nn.Conv1d(size, size, kernel, padding=kernel // 2, groups=groups)
+        # drawn as there; in place, so that the device may be `meta`
+        nn.init.normal_(conv.weight, std=math.sqrt(4 / (kernel * size)))
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        self.conv = nn.utils.parametrizations.weight_norm(conv, dim=2)
+
+    def forward(self, values_BFH: Tensor, lengths_B: Tensor) -> Tensor:
+        """Garbage beyond `lengths_B` frames, which are taken as zero."""
+        convolved_BHF = self.conv(zero_padding(values_BFH, lengths_B).transpose(1, 2))
+        return nn.functional.gelu(convolved_BHF[..., : values_BFH.shape[1]]).transpose(1, 2)
 
 
 def _waves(places_F: Tensor, size: int) -> Tensor:

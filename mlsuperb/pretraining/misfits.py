@@ -13,9 +13,9 @@ def layer_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[
     if not {"upstream", "extraction"} <= set(groups):
         return
     upstream, layer = config["upstream"], config["extraction"].get("layer", 0)
-    depth = class_named(upstream["_target_"]).depth(upstream)
-    if depth is not None and layer > depth:
-        yield f"extraction.layer={layer}, but upstream={upstream['name']} has the layers 0 to {depth}"
+    num_layers = class_named(upstream["_target_"]).layer_count(upstream)
+    if num_layers is not None and layer >= num_layers:
+        yield f"extraction.layer={layer}, but upstream={upstream['name']} has the layers 0 to {num_layers - 1}"
 
 
 def upstream_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:

@@ -90,7 +90,8 @@ class Upstream(Stacked, ABC):
     Letters: B batch, T samples, F frames, C channels, D feature size.
 
     Contracts, tested for every family: padding never changes a result; the number of layers is the same in train and
-    eval mode; the last layer is the model's own output, final layer norm included.
+    eval mode; the last layer is the model's own output, final layer norm included (XEUS can be told to leave the norm out,
+    and layer 0, too, as its authors do).
 
     A family defines `run_front` and `encode`; one that cannot be split overrides `forward` instead.
 
@@ -100,6 +101,8 @@ class Upstream(Stacked, ABC):
         frame_rate_hz: frames per second.
         cheap: whether features are computed as fast as they could be read.
         has_final_norm: whether what comes out of the last block is normalised once more.
+        has_input_layer: whether layer 0 is the input of the first block and layer i the output of block i; else layer i is the
+            output of block i + 1.
     """
 
     num_layers: int
@@ -107,6 +110,7 @@ class Upstream(Stacked, ABC):
     frame_rate_hz: float
     cheap: bool = False
     has_final_norm: bool = True
+    has_input_layer: bool = True
 
     def forward(self, wave_BT: Tensor, lengths_B: Tensor) -> Features:
         """All layers of a batch of 16 kHz waves in [-1, 1], of which `lengths_B` samples are valid; zero beyond each
@@ -139,12 +143,12 @@ class Upstream(Stacked, ABC):
     def cut_above(self, layer: int) -> None:
         """Take out the blocks that `layer` does not need, so that whoever reads no other layer does not pay for them. Where
         what comes out of the last block is normalised once more, one block more is kept."""
-        num_blocks = max(layer + self.has_final_norm, 1)
-        if ENCODER in self.stacks and num_blocks + 1 < self.num_layers:
+        num_blocks = max(layer + (not self.has_input_layer) + self.has_final_norm, 1)
+        if ENCODER in self.stacks and num_blocks + self.has_input_layer < self.num_layers:
             blocks = self.get_submodule(self.stacks[ENCODER].blocks)
             assert isinstance(blocks, nn.ModuleList)
             del blocks[num_blocks:]
-            self.num_layers = num_blocks + 1
+            self.num_layers = num_blocks + self.has_input_layer
 
     def train(self, mode: bool = True) -> Upstream:
         """Train or eval mode, batch norm aside, which stays in eval mode for ever: its statistics are the model's; they would
@@ -161,9 +165,14 @@ class Upstream(Stacked, ABC):
 
     @classmethod
     def depth(cls, settings: Mapping[str, Any]) -> int | None:
-        """How many Transformer blocks an upstream of these settings will have, one fewer than its layers; None where only its
-        weights tell."""
+        """How many Transformer blocks an upstream of these settings will have; None where only its weights tell."""
         return None
+
+    @classmethod
+    def layer_count(cls, settings: Mapping[str, Any]) -> int | None:
+        """How many layers an upstream of these settings will return; None where only its weights tell."""
+        depth = cls.depth(settings)
+        return None if depth is None else depth + cls.has_input_layer
 
 
 # Of a record (`Stacked.record`), what older versions did not write

@@ -1,88 +1,89 @@
-"""OWSM's encoder: an E-Branchformer on globally normalised log-mels, 25 frames a second.
+"""OWSM's encoder: an E-Branchformer on globally normalised log-mels, 25 frames a second (OWSM 3.1) or 12.5 (OWSM 4).
 
-Letters: B batch, T samples, M mel frames, K mel filters, F encoder frames, D feature size.
+Letters: B batch, T samples, M mel frames, K mel filters, F encoder frames, D feature size, P tokens before the frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
-from mlsuperb.espnet.folder import CONFIG, read_weights
-from mlsuperb.espnet.keys import HEADS
-from mlsuperb.layers.e_branchformer import EBranchformerBlock
+from mlsuperb.espnet.folder import read_weights
+from mlsuperb.espnet.keys import ENCODERS_ALONE
 from mlsuperb.layers.frontends import StridedConv2d
 from mlsuperb.layers.masks import valid_mask
-from mlsuperb.layers.norm import NORM_EPS
 from mlsuperb.layers.positions import Positions
-from mlsuperb.runtime.messages import listed
-from mlsuperb.upstreams.base import ENCODER, SAMPLE_RATE_HZ, Front, Stack, Upstream, size_and_type
+from mlsuperb.upstreams.base import ENCODER, SAMPLE_RATE_HZ, Front, Upstream, size_and_type
+from mlsuperb.upstreams.espnet_encoder import E_BRANCHFORMER, EspnetEncoder, fill
 from mlsuperb.upstreams.fbank import Fbank
-from mlsuperb.upstreams.owsm_files import find_files, owsm_problems, read_settings, read_stats
+from mlsuperb.upstreams.owsm_files import (
+    OWSM,
+    Kind,
+    OwsmFiles,
+    OwsmSettings,
+    find_files,
+    owsm_problems,
+    read_settings,
+    read_stats,
+)
+from mlsuperb.upstreams.sources import local_folder
 
-TRAINED_ON_S = 30.0  # `speech_length` of the recipe egs2/owsm_v3.1/s2t1
+TRAINED_ON_S = 30.0  # `speech_length` of the recipes egs2/owsm_v3.1/s2t1, owsm_v4/s2t1 and owsm_ctc_v3.1/s2t1
 
 
-class OwsmEncoder(nn.Module):
-    """ESPnet's `EBranchformerEncoder` with `conv2d` in front, absolute positions and two feed-forward networks per block.
+class OwsmEncoder(EspnetEncoder):
+    """ESPnet's `EBranchformerEncoder` with convolutions on log-mels in front and absolute positions; with `prefix_size` and
+    `conditioned_after` its `EBranchformerCTCEncoder`.
 
     Args:
         input_size: K.
         size: D.
-        num_blocks: how many.
         position_dropout: behind the positions.
-        block: the other settings of `EBranchformerBlock`.
+        frontend: ESPnet's `input_layer`: every 4th or every 8th frame of the log-mels.
+        prefix_size: P embedded tokens stand before the frames in the blocks and are taken out of each layer.
+        blocks: see `add_blocks`.
     """
 
-    def __init__(self, *, input_size: int, size: int, num_blocks: int, position_dropout: float, **block: Any) -> None:
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        size: int,
+        position_dropout: float,
+        frontend: Literal["conv2d", "conv2d8"] = "conv2d",
+        prefix_size: int = 0,
+        **blocks: Any,
+    ) -> None:
         super().__init__()
-        self.frontend = StridedConv2d(input_size, size, second_stride=2)
+        self.names = ENCODERS_ALONE[frontend]
+        self.frontend = StridedConv2d(input_size, size, num_halvings=2 if frontend == "conv2d" else 3)
+        self.prefix_PD = nn.Parameter(torch.randn(prefix_size, size)) if prefix_size else None
         self.positions = Positions(dropout=position_dropout)
-        self.blocks = nn.ModuleList(
-            EBranchformerBlock(size, positions="absolute", macaron=True, **block) for _ in range(num_blocks)
-        )
-        self.final_norm = nn.LayerNorm(size, eps=NORM_EPS)
+        self.add_blocks(size, **blocks)
 
     def forward(self, hidden_BFD: Tensor, lengths_B: Tensor) -> list[Tensor]:
         """The input of the first block and the output of each, the last one normalised: (B, F, D), garbage beyond the
         valid frames; from the output of `frontend`."""
-        valid_BF = valid_mask(lengths_B, hidden_BFD.shape[1])
-        layers = [self.positions(hidden_BFD)]
-        for block in self.blocks:
-            layers.append(block(layers[-1], valid_BF))
-        return [*layers[:-1], self.final_norm(layers[-1])]
-
-    def misfits(self, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:
-        """What of ESPnet's `weights`, without the prefix `encoder.`, does not fit, by ESPnet's names."""
-        shapes = {espnet_name(name): value.shape for name, value in self.state_dict().items()}
-        both = shapes.keys() & weights.keys()
-        return {
-            "missing": sorted(shapes.keys() - weights.keys()),
-            "unknown": sorted(weights.keys() - shapes.keys()),
-            "of another shape": sorted(name for name in both if weights[name].shape != shapes[name]),
-        }
-
-    def take(self, weights: Mapping[str, Tensor]) -> None:
-        """Copies of ESPnet's weights in place of its own, which may be on the meta device."""
-        copies = {name: weights[espnet_name(name)].to(torch.float32, copy=True) for name in self.state_dict()}
-        self.load_state_dict(copies, assign=True)
-
-
-def espnet_name(our_name: str) -> str:
-    """What ESPnet calls a parameter of `OwsmEncoder`, in its encoder: the layers are those of our E-Branchformer head."""
-    return HEADS["e_branchformer"].theirs(our_name).removeprefix("encoder.")
+        num_before = 0
+        if self.prefix_PD is not None:
+            num_before = len(self.prefix_PD)
+            prefix_BPD = self.prefix_PD.to(hidden_BFD.dtype).expand(len(hidden_BFD), -1, -1)
+            hidden_BFD = torch.cat([prefix_BPD, hidden_BFD], dim=1)
+        valid_BF = valid_mask(lengths_B + num_before, hidden_BFD.shape[1])
+        layers = self.run_blocks(self.positions(hidden_BFD), valid_BF)
+        return [layer_BFD[:, num_before:] for layer_BFD in layers]
 
 
 class OwsmStack(Upstream):
     """An E-Branchformer encoder with its log-mels as an upstream.
 
     Layer 0 is the input of the first block, layer i the output of block i; the last one, of the last block, is after the
-    encoder's final layer norm. 25 frames a second. Audio of any length is encoded whole; under 60 ms it is padded, by mean
-    log-mels.
+    encoder's final layer norm. 25 frames a second, 12.5 behind `conv2d8`. Audio of any length is encoded whole; under 60 ms
+    (140 ms) it is padded, by mean log-mels.
 
     OWSM was trained on speech padded or cut to 30 s, the padding counted as speech. Its positions are sinusoids, so that
     it also runs on the utterance alone, at a small part of the cost, but without the silence that it has always seen.
@@ -98,17 +99,7 @@ class OwsmStack(Upstream):
 
     mean_K: Tensor
     std_K: Tensor
-    stacks = {
-        ENCODER: Stack(
-            blocks="model.blocks",
-            front=("model.frontend",),
-            attention="attention",
-            ffn="ffn.3",
-            ffn_dropout=None,  # one module for every branch of a block
-            attention_linears=tuple(f"attention.{name}" for name in ("query", "key", "value", "out")),
-            ffn_linears=("macaron.0", "macaron.3", "ffn.0", "ffn.3"),
-        )
-    }
+    stacks = {ENCODER: E_BRANCHFORMER}
 
     def __init__(
         self,
@@ -122,8 +113,8 @@ class OwsmStack(Upstream):
     ) -> None:
         super().__init__()
         self.num_layers = len(encoder.blocks) + 1
-        self.layer_size = encoder.final_norm.normalized_shape[0]
-        self.frame_rate_hz = fbank.frame_rate_hz / 4
+        self.layer_size = encoder.size
+        self.frame_rate_hz = fbank.frame_rate_hz / encoder.frontend.shortening
         self.dropout_while_frozen = dropout_while_frozen
         self.min_samples = round(pad_to_s * SAMPLE_RATE_HZ)
         self.fbank = fbank
@@ -154,7 +145,7 @@ class OwsmStack(Upstream):
 
 
 class Owsm(OwsmStack):
-    """The encoder of a published OWSM 3.1, or of another ESPnet model with such an encoder; its decoder is not kept.
+    """The encoder of a published OWSM 3.1 or 4, or of another ESPnet model with such an encoder; its decoder is not kept.
 
     Args:
         checkpoint: an id on the hub (`espnet/owsm_v3.1_ebf`) or a folder with ESPnet's config.yaml, weights (*.pth) and
@@ -164,25 +155,21 @@ class Owsm(OwsmStack):
         dropout_while_frozen: see `Upstream`.
     """
 
+    kind: ClassVar[Kind] = OWSM
+
     def __init__(
         self, *, checkpoint: str, revision: str = "main", pad_to_30s: bool = False, dropout_while_frozen: bool = False
     ) -> None:
         files = find_files(checkpoint, revision=revision)
-        settings = read_settings(files.config)
+        settings = read_settings(files.config, kind=self.kind)
         if settings.problem:
             raise ValueError(f"upstream.checkpoint={checkpoint}: {settings.problem}")
         fbank = Fbank(**settings.fbank)
         mean_K, std_K = read_stats(files.stats, num_mels=fbank.layer_size)
+        weights, further = self._weights(files, settings, checkpoint)
         with torch.device("meta"):
-            encoder = OwsmEncoder(input_size=fbank.layer_size, **settings.encoder)
-        tensors = read_weights(files.weights)
-        weights = {name.removeprefix("encoder."): tensors[name] for name in tensors if name.startswith("encoder.")}
-        if any((wrong := encoder.misfits(weights)).values()):
-            raise ValueError(
-                f"upstream.checkpoint={checkpoint}: {files.weights.name} does not fit its {CONFIG}: {listed(wrong)}. "
-                "Parts of the encoder would be random. Give weights and configuration of one and the same model."
-            )
-        encoder.take(weights)
+            encoder = OwsmEncoder(input_size=fbank.layer_size, **settings.encoder, **further)
+        fill(encoder, weights, checkpoint=checkpoint, file=files.weights)
         super().__init__(
             encoder,
             fbank=fbank,
@@ -191,9 +178,22 @@ class Owsm(OwsmStack):
             pad_to_s=TRAINED_ON_S if pad_to_30s else 0.0,
             dropout_while_frozen=dropout_while_frozen,
         )
-        self._record = {**files.record(checkpoint, revision), **size_and_type(self)}
+        self._record = {**files.record(checkpoint, revision, kind=self.kind), **size_and_type(self)}
+
+    @staticmethod
+    def _weights(files: OwsmFiles, settings: OwsmSettings, checkpoint: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The weights by ESPnet's names, and settings of the encoder that only they tell."""
+        return read_weights(files.weights), {}
 
     @classmethod
     def problems(cls, *, checkpoint: str, revision: str = "main", **_others: object) -> list[str]:
         """What can be said against the checkpoint without network or weights."""
-        return owsm_problems(checkpoint, revision=revision)
+        return owsm_problems(checkpoint, revision=revision, kind=cls.kind)
+
+    @classmethod
+    def depth(cls, settings: Mapping[str, Any]) -> int | None:
+        """See `Upstream.depth`; None for a hub's checkpoint."""
+        if local_folder(settings["checkpoint"]) is None:
+            return None
+        files = find_files(settings["checkpoint"], revision=settings["revision"])
+        return int(read_settings(files.config, kind=cls.kind).encoder["num_blocks"])

@@ -1,4 +1,4 @@
-"""What is read of an ESPnet model with OWSM's kind of encoder: its files, its settings, and the sums that normalise log-mels.
+"""What is read of an ESPnet model with one of OWSM's encoders: its files, its settings, and the sums that normalise log-mels.
 
 Names and defaults are ESPnet 202511's: `espnet2/tasks/s2t.py`, `espnet2/layers/global_mvn.py`; see `mlsuperb.espnet.settings`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlsuperb.espnet.folder import CONFIG, PACKED, inside, only, open_folder
+from mlsuperb.espnet.folder import CONFIG, PACKED, EspnetFolder, inside, only, open_folder
 from mlsuperb.espnet.settings import ENCODERS, Meaning, read_log_mels
 from mlsuperb.runtime.messages import one_line
 from mlsuperb.upstreams.sources import cache_problems, config_digest, local_folder, sha256
@@ -40,10 +40,38 @@ ENCODER = ENCODERS["e_branchformer"].fixing(
     {
         "attention_layer_type": ("selfattn",),
         "pos_enc_layer_type": ("abs_pos",),
-        "input_layer": ("conv2d",),
         "macaron_ffn": (True,),
     },
     ignored=("rel_pos_type", "zero_triu"),  # of relative positions
+)
+INPUT_LAYERS = ("conv2d", "conv2d8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Which models are read.
+
+    Args:
+        whole: what their configuration must say outside of the groups.
+        encoder: how `encoder_conf` is read.
+        further: how further groups are read, where only their problems count here.
+        groups: of the configuration that decide what is computed.
+        only: which they are, for whoever has another one.
+    """
+
+    whole: Meaning
+    encoder: Meaning
+    groups: tuple[str, ...]
+    only: str
+    further: Mapping[str, Meaning] = field(default_factory=dict)
+
+
+OWSM = Kind(
+    whole=WHOLE,
+    encoder=ENCODER,
+    groups=("frontend_conf", "normalize_conf", "encoder_conf"),
+    only="Only the kind of encoder of OWSM 3.1 and 4 can be read: an E-Branchformer with absolute positions on globally "
+    "normalised log-mels. Choose a checkpoint of theirs (base, small, medium); OWSM-CTC has upstream=owsm_ctc_v4.",
 )
 _REMEDY = (
     "An upstream is read from the Hugging Face hub (espnet/owsm_v3.1_ebf), or from a folder with ESPnet's config.yaml, weights "
@@ -54,29 +82,34 @@ _REMEDY = (
 
 @dataclass(frozen=True, kw_only=True)
 class OwsmFiles:
-    """Configuration, weights, sums over the training corpus; the hub's commit, None for a folder."""
+    """Folder, weights, sums over the training corpus; the hub's commit, None for a folder."""
 
-    config: Mapping[str, Any]
+    espnet: EspnetFolder
     weights: Path
     stats: Path
     commit: str | None
 
-    def record(self, checkpoint: str, revision: str) -> dict[str, object]:
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """ESPnet's configuration."""
+        return self.espnet.config
+
+    def record(self, checkpoint: str, revision: str, *, kind: Kind) -> dict[str, object]:
         """What a result should say of the weights."""
         hashes = None if self.commit else {path.name: sha256(path) for path in (self.weights, self.stats)}
-        names = (*WHOLE.fixed, "frontend_conf", "normalize_conf", "encoder_conf")
+        names = (*kind.whole.fixed, *kind.groups)
         digest = config_digest({name: self.config.get(name) for name in names})
         return {
             "checkpoint": checkpoint, "revision": revision, "commit": self.commit, "sha256": hashes, "config": digest
         }  # fmt: skip
 
 
-def owsm_problems(checkpoint: str, *, revision: str) -> list[str]:
+def owsm_problems(checkpoint: str, *, revision: str, kind: Kind) -> list[str]:
     """Why `checkpoint` cannot be read, as far as can be said without network or weights."""
     if local_folder(checkpoint) is None:
         return cache_problems(checkpoint, revision, file=PACKED)
     try:
-        problem = read_settings(find_files(checkpoint, revision=revision).config).problem
+        problem = read_settings(find_files(checkpoint, revision=revision).config, kind=kind).problem
     except ValueError as error:
         return [str(error)]
     return [f"upstream.checkpoint={checkpoint}: {problem}"] if problem else []
@@ -98,7 +131,7 @@ def find_files(checkpoint: str, *, revision: str) -> OwsmFiles:
         stats = _stats(folder, espnet.config)
     except ValueError as error:
         raise ValueError(f"upstream.checkpoint={checkpoint}: {error}. {_REMEDY}") from error
-    return OwsmFiles(config=espnet.config, weights=weights, stats=stats, commit=commit)
+    return OwsmFiles(espnet=espnet, weights=weights, stats=stats, commit=commit)
 
 
 def _download(checkpoint: str, revision: str) -> Path:
@@ -129,20 +162,21 @@ class OwsmSettings:
     problem: str | None
 
 
-def read_settings(config: Mapping[str, Any]) -> OwsmSettings:
-    """The settings in an ESPnet `config.yaml`, be it a recogniser's (asr) or an OWSM's (s2t)."""
-    whole = {name: config[name] for name in WHOLE.fixed if name in config}
-    wrong = WHOLE.read(whole, group="config")[1]
+def read_settings(config: Mapping[str, Any], *, kind: Kind = OWSM) -> OwsmSettings:
+    """The settings in an ESPnet `config.yaml`, be it a recogniser's (asr) or an OWSM's (s2t, s2t_ctc)."""
+    whole = {name: config[name] for name in kind.whole.fixed if name in config}
+    wrong = kind.whole.read(whole, group="config")[1]
     fbank, in_fbank = read_log_mels(config.get("frontend_conf"))
-    encoder, in_encoder = ENCODER.read(config.get("encoder_conf"), group="encoder_conf")
+    encoder, in_encoder = kind.encoder.read(config.get("encoder_conf"), group="encoder_conf")
     wrong += in_fbank + MVN.read(config.get("normalize_conf"), group="normalize_conf")[1]
-    if config.get("encoder") == "e_branchformer":  # another one's settings say nothing here
+    if (layer := encoder["frontend"]) not in INPUT_LAYERS:
+        in_encoder.append(f"encoder_conf.input_layer={layer!r} (supported: {' or '.join(map(repr, INPUT_LAYERS))})")
+    if config.get("encoder") in kind.whole.fixed["encoder"]:  # another one's settings say nothing here
         wrong += in_encoder
-    problem = (
-        f"Its config.yaml has {'; '.join(wrong)}. Only OWSM 3.1's kind of encoder can be read: an E-Branchformer with "
-        "absolute positions on globally normalised log-mels. Choose a checkpoint of OWSM 3.1 (base, small, medium)."
-    )
-    return OwsmSettings(fbank=fbank, encoder=encoder, problem=problem if wrong else None)
+        for group, meaning in kind.further.items():
+            wrong += meaning.read(config.get(group), group=group)[1]
+    problem = f"Its config.yaml has {'; '.join(wrong)}. {kind.only}" if wrong else None
+    return OwsmSettings(fbank=fbank, encoder=encoder, problem=problem)
 
 
 def read_stats(path: Path, *, num_mels: int) -> tuple[Tensor, Tensor]:

@@ -53,9 +53,11 @@ WITH_CONVOLUTIONS = {
     "tiny",
     "hubert_new",
     "mhubert_tiny",
+    "xeus",
+    "phonetic_xeus",
 }
 # Regularisation of the models themselves: these have an embedding of masked frames
-MASKED = [*sorted(WITH_CONVOLUTIONS), "w2v_bert"]
+MASKED = [*sorted(WITH_CONVOLUTIONS - {"phonetic_xeus"}), "w2v_bert"]
 
 
 def build(name: str, checkpoints: dict[str, Path], **further: object) -> Upstream:
@@ -130,7 +132,8 @@ def test_layers_stay_when_blocks_above_are_cut_off(upstream: Upstream, layer: in
     before = run(upstream, wave_BT, lengths_B).layers
     upstream.cut_above(layer)
     after = run(upstream, wave_BT, lengths_B).layers
-    kept = max(layer + upstream.has_final_norm, 1) + 1 if upstream.stacks else len(before)
+    first = upstream.has_input_layer
+    kept = max(layer + (not first) + upstream.has_final_norm, 1) + first if upstream.stacks else len(before)
     assert len(after) == upstream.num_layers == min(len(before), kept)
     for one, other in zip(after[: layer + 1], before, strict=False):
         assert torch.equal(one, other)
@@ -262,7 +265,8 @@ def test_gradients_flow_through_both_halves(name: str, checkpoints: dict[str, Pa
 def test_the_mask_embedding_stays_where_it_is_asked_for(name: str, checkpoints: dict[str, Path]) -> None:
     plain, kept = build(name, checkpoints), build(name, checkpoints, regularisation="mask_embedding")
     assert plain.mask_embedding_D is None
-    assert set(dict(kept.named_parameters())) - set(dict(plain.named_parameters())) == {"model.masked_spec_embed"}
+    own = "model.mask_embedding" if name == "xeus" else "model.masked_spec_embed"
+    assert set(dict(kept.named_parameters())) - set(dict(plain.named_parameters())) == {own}
     features, others = (run(one.train(), *waves(LENGTHS)) for one in (plain, kept))
     assert len(features.layers) == len(others.layers) == kept.num_layers  # neither drops layers
     expected = run(plain.eval(), *waves(LENGTHS))
@@ -287,7 +291,7 @@ def test_the_stack_names_what_is_there(upstream: Upstream) -> None:
         return
     (stack,) = upstream.stacks.values()
     blocks = list(upstream.stacked_blocks())
-    assert len(blocks) == upstream.num_layers - 1
+    assert len(blocks) == upstream.num_layers - upstream.has_input_layer
     for block in blocks:
         for name in (*stack.attention_linears, *stack.ffn_linears):
             assert isinstance(block.get_submodule(name), torch.nn.Linear)

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_owsm import CONFIG, STATS, weights, write_owsm
+from tiny_owsm import CONFIG, STATS, V4, weights, write_owsm
 
+from mlsuperb.config.compose import compose
 from mlsuperb.upstreams.base import size_and_type
-from mlsuperb.upstreams.owsm import Owsm, OwsmEncoder, OwsmStack, espnet_name
+from mlsuperb.upstreams.fbank import Fbank
+from mlsuperb.upstreams.owsm import Owsm, OwsmEncoder, OwsmStack
 from mlsuperb.upstreams.owsm_files import read_settings
 
 # The names in a block of a model that ESPnet 202511 built, without .weight and .bias, which each has.
@@ -41,13 +43,22 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return config
 
 
-def test_every_name_is_espnets() -> None:
-    modules = [f"encoders.{number}.{name}" for number in range(4) for name in BLOCK.split()]
-    modules += ["embed.conv.0", "embed.conv.2", "embed.out.0", "after_norm"]
-    expected = {f"{module}.{kind}" for module in modules for kind in ("weight", "bias")}
-    assert len(expected) == 2 * (4 * 19 + 4)
-    encoder = OwsmEncoder(input_size=80, **read_settings(CONFIG).encoder)
-    assert {espnet_name(name) for name in encoder.state_dict()} == expected
+def names_of(front: list[str]) -> set[str]:
+    modules = [f"encoders.{number}.{name}" for number in range(4) for name in BLOCK.split()] + [*front, "after_norm"]
+    return {f"encoder.{module}.{kind}" for module in modules for kind in ("weight", "bias")}
+
+
+@pytest.mark.parametrize(
+    ("config", "front"),
+    [
+        (CONFIG, ["embed.conv.0", "embed.conv.2", "embed.out.0"]),
+        (V4, ["embed.conv.0", "embed.conv.2", "embed.conv.4", "embed.out"]),
+    ],
+)
+def test_every_name_is_espnets(config: dict[str, Any], front: list[str]) -> None:
+    settings = read_settings(config)
+    encoder = OwsmEncoder(input_size=settings.fbank["num_mels"], **settings.encoder)
+    assert {encoder.names.theirs(name) for name in encoder.state_dict()} == names_of(front)
 
 
 def test_weights_are_read(checkpoints: dict[str, Path]) -> None:
@@ -55,9 +66,32 @@ def test_weights_are_read(checkpoints: dict[str, Path]) -> None:
     expected = weights()
     seen = 0
     for name, value in upstream.model.state_dict().items():
-        assert torch.equal(value, expected[f"encoder.{espnet_name(name)}"])
+        assert torch.equal(value, expected[upstream.model.names.theirs(name)])
         seen += 1
     assert seen == sum(name.startswith("encoder.") for name in expected) == 160
+
+
+@torch.no_grad()
+def test_owsm_4_has_half_as_many_frames(tmp_path: Path) -> None:
+    upstream = Owsm(checkpoint=str(write_owsm(tmp_path / "v4", config=V4))).eval()
+    assert (upstream.frame_rate_hz, upstream.fbank.layer_size, upstream.num_layers) == (12.5, 128, 5)
+    wave_BT, lengths_B = torch.zeros(2, 48_000), torch.tensor([48_000, 20_000])
+    wave_BT[0], wave_BT[1, :20_000] = noise(48_000)[0], noise(20_000, seed=1)[0]
+    together, alone = upstream(wave_BT, lengths_B), upstream(wave_BT[1:, :20_000], lengths_B[1:])
+    # as ESPnet counts: ((301 - 1) // 2 - 1) // 2 and so on
+    assert together.lengths_B.tolist() == [36, 14]
+    for layer, expected in zip(together.layers, alone.layers, strict=True):
+        torch.testing.assert_close(layer[1, :14], expected[0], rtol=1e-4, atol=1e-5)
+    assert upstream(noise(100), torch.tensor([100])).lengths_B.tolist() == [1]
+
+
+@pytest.mark.parametrize("settings", [{}, {"input_layer": "conv2d8"}])
+def test_the_number_of_blocks_is_known_before_the_weights(settings: dict[str, str], tmp_path: Path) -> None:
+    config = {**CONFIG, "encoder_conf": {**CONFIG["encoder_conf"], **settings}}
+    folder = write_owsm(tmp_path / "owsm", config=config)
+    assert Owsm.depth({"checkpoint": str(folder), "revision": "main"}) == 4
+    assert Owsm.layer_count({"checkpoint": str(folder), "revision": "main"}) == 5
+    assert Owsm.depth({"checkpoint": "espnet/owsm_v4_base_102M", "revision": "main"}) is None
 
 
 def test_log_mels_are_normalised_by_the_corpus(checkpoints: dict[str, Path]) -> None:
@@ -119,7 +153,8 @@ def test_a_recipes_own_folder_is_searched(checkpoints: dict[str, Path], tmp_path
     [
         ("encoder", "transformer", "encoder='transformer'"),
         ("encoder_conf.attention_layer_type", "rel_selfattn", "attention_layer_type='rel_selfattn'"),
-        ("encoder_conf.input_layer", "conv2d8", "input_layer='conv2d8'"),
+        ("encoder", "e_branchformer_ctc", "upstream=owsm_ctc_v4"),
+        ("encoder_conf.input_layer", "conv2d6", r"input_layer='conv2d6' \(supported: 'conv2d' or 'conv2d8'\)"),
         ("encoder_conf.macaron_ffn", False, "macaron_ffn=False"),
         ("encoder_conf.qk_norm", True, "qk_norm=True"),
         ("encoder_conf.something_new", 1, r"something_new=1 \(unknown here\)"),
@@ -133,7 +168,7 @@ def test_a_recipes_own_folder_is_searched(checkpoints: dict[str, Path], tmp_path
     ],
 )
 def test_other_models_are_refused(path: str, value: Any, message: str, tmp_path: Path) -> None:
-    folder = write_owsm(tmp_path / "owsm", config=changed(path, value))
+    folder = write_owsm(tmp_path / "owsm", config=changed(path, value), like=CONFIG)
     with pytest.raises(ValueError, match=message):
         Owsm(checkpoint=str(folder))
     assert len(Owsm.problems(checkpoint=str(folder))) == 1
@@ -146,9 +181,12 @@ def _without(found: dict, part: str) -> dict:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda w: _without(w, "encoders.2.cgmlp"), r"missing \(encoders\.2\.cgmlp"),
-        (lambda w: {**w, "encoder.encoders.9.norm_ff.bias": torch.zeros(32)}, r"1 unknown \(encoders\.9\.norm_ff"),
-        (lambda w: {**w, "encoder.after_norm.bias": torch.zeros(7)}, r"another shape \(after_norm\.bias"),
+        (lambda w: _without(w, "encoders.2.cgmlp"), r"missing \(encoder\.encoders\.2\.cgmlp"),
+        (
+            lambda w: {**w, "encoder.encoders.9.norm_ff.bias": torch.zeros(32)},
+            r"1 unknown \(encoder\.encoders\.9\.norm_ff",
+        ),
+        (lambda w: {**w, "encoder.after_norm.bias": torch.zeros(7)}, r"another shape \(encoder\.after_norm\.bias"),
         (lambda w: {"model": w}, "no plain dictionary of tensors"),
         (lambda w: {**w, "encoder.after_norm.bias": Path("x")}, "cannot be read"),
     ],
@@ -223,18 +261,29 @@ def test_a_hub_checkpoint_from_the_cache(checkpoints: dict[str, Path], tmp_path:
     assert (record["commit"], record["revision"], record["sha256"]) == (commit, "main", None)
 
 
-def test_published_sizes() -> None:
-    """OWSM 3.1 medium; 560.8 M in adaptation.md 5, counted in an ESPnet build."""
-    medium = {"output_size": 1024, "attention_heads": 16, "cgmlp_linear_units": 4096, "linear_units": 4096}
-    medium |= {"cgmlp_conv_kernel": 31, "merge_conv_kernel": 31, "num_blocks": 18}
-    settings = read_settings({**CONFIG, "encoder_conf": {**CONFIG["encoder_conf"], **medium}})
-    with torch.device("meta"):
-        encoder = OwsmEncoder(input_size=80, **settings.encoder)
-    from mlsuperb.upstreams.fbank import Fbank
+SHAPES = {  # blocks, size, heads, log-mels, front end: egs2/owsm_v3.1/s2t1/conf, egs2/owsm_v4/s2t1/conf
+    "owsm_v3_1_medium": (18, 1024, 16, 80, "conv2d"),
+    "owsm_v4_base": (6, 384, 6, 128, "conv2d8"),
+    "owsm_v4_small": (9, 768, 12, 128, "conv2d8"),
+    "owsm_v4_medium": (18, 1024, 16, 128, "conv2d8"),
+}
 
-    upstream = OwsmStack(encoder, fbank=Fbank(**settings.fbank), mean_K=torch.zeros(80), std_K=torch.ones(80))
-    assert (upstream.num_layers, upstream.layer_size, upstream.frame_rate_hz) == (19, 1024, 25.0)
-    assert size_and_type(upstream)["num_parameters"] / 1e6 == pytest.approx(560.8, abs=0.05)
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_published_sizes(name: str) -> None:
+    """560.8 M of OWSM 3.1 medium: counted in an ESPnet build; OWSM 4 has 102 M, 370 M and 1.02 B with decoder and CTC layer."""
+    blocks, size, heads, mels, front = SHAPES[name]
+    sizes = {"output_size": size, "attention_heads": heads, "cgmlp_linear_units": 4 * size, "linear_units": 4 * size}
+    sizes |= {"cgmlp_conv_kernel": 31, "merge_conv_kernel": 31, "num_blocks": blocks, "input_layer": front}
+    settings = read_settings({**CONFIG, "encoder_conf": {**CONFIG["encoder_conf"], **sizes}})
+    with torch.device("meta"):
+        encoder = OwsmEncoder(input_size=mels, **settings.encoder)
+    fbank = Fbank(**{**settings.fbank, "num_mels": mels})
+    upstream = OwsmStack(encoder, fbank=fbank, mean_K=torch.zeros(mels), std_K=torch.ones(mels))
+    card = compose([f"upstream={name}"])["upstream"]["card"]
+    told = (card["layers"], card["size"], card["frame_rate_hz"])
+    assert (upstream.num_layers, upstream.layer_size, upstream.frame_rate_hz) == told
+    assert size_and_type(upstream)["num_parameters"] / 1e6 == pytest.approx(card["params_m"], abs=0.05)
 
 
 def test_the_configuration_is_plain_yaml(checkpoints: dict[str, Path], tmp_path: Path) -> None:

@@ -114,8 +114,9 @@ STACKS: dict[str, type[Upstream]] = {
 CARDS = {name: compose([f"upstream={name}"])["upstream"]["card"] for name in options("upstream", [conf_dir()])}
 BUILT = ("fbank", "fbank_10ms", "mfcc", "kaldi_mfcc", "tiny", "mhubert_tiny", "hubert_new_tiny", "hubert_new")
 OMNIASR = ("omniasr_w2v_300m", "omniasr_w2v_1b", "omniasr_w2v_3b", "omniasr_w2v_7b")
-# tests/upstreams/test_omniasr.py, tests/upstreams/test_owsm.py, tests/pretraining
-ELSEWHERE = (*OMNIASR, "owsm_v3_1_medium", "hubert_new_large")
+ESPNET = ("owsm_v3_1_medium", "owsm_v4_base", "owsm_v4_small", "owsm_v4_medium", "owsm_ctc_v4", "owsm_ctc_v3_1", "xeus")
+# tests/upstreams/test_omniasr.py, test_owsm.py, test_owsm_ctc.py, test_xeus.py; tests/pretraining
+ELSEWHERE = (*OMNIASR, *ESPNET, "phonetic_xeus", "hubert_new_large")
 
 
 def test_no_card_claims_shapes_that_were_not_built() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from tiny_omniasr import write_omniasr
-from tiny_owsm import write_owsm
+from tiny_owsm import CTC, write_owsm
+from tiny_xeus import write_phonetic_xeus, write_xeus
 from transformers import (
     HubertConfig,
     HubertModel,
@@ -37,10 +39,12 @@ from transformers import (
 from mlsuperb.upstreams.huggingface import HuggingFace
 from mlsuperb.upstreams.omniasr import OmniASR
 from mlsuperb.upstreams.owsm import Owsm
+from mlsuperb.upstreams.owsm_ctc import OwsmCtc
 from mlsuperb.upstreams.parakeet import Parakeet
 from mlsuperb.upstreams.seamless import SeamlessM4T
 from mlsuperb.upstreams.voxtral import Voxtral
 from mlsuperb.upstreams.whisper import Whisper
+from mlsuperb.upstreams.xeus import PhoneticXeus, Xeus
 
 # mask_time_prob and layerdrop as published, to see that they are switched off.
 SMALL = {
@@ -154,6 +158,16 @@ READERS = {
     "voxtral": ("voxtral", Voxtral, {}),
     "owsm": ("owsm", Owsm, {}),
     "owsm_padded": ("owsm", Owsm, {"pad_to_30s": True}),
+    "owsm_ctc": ("owsm_ctc", OwsmCtc, {}),
+    "xeus": ("xeus", Xeus, {"input_layer": False, "final_norm": False}),
+    "phonetic_xeus": ("phonetic_xeus", PhoneticXeus, {}),
+}
+WRITERS = {
+    "omniasr": write_omniasr,
+    "owsm": write_owsm,
+    "owsm_ctc": partial(write_owsm, config=CTC),
+    "xeus": write_xeus,
+    "phonetic_xeus": write_phonetic_xeus,
 }
 
 
@@ -167,10 +181,8 @@ def save(folder: Path, model: torch.nn.Module, *, do_normalize: bool | None) -> 
 
 def write_checkpoint(folder: Path, family: str) -> Path:
     """A checkpoint of `family` with seeded random weights."""
-    if family == "omniasr":
-        return write_omniasr(folder)
-    if family == "owsm":
-        return write_owsm(folder)
+    if family in WRITERS:
+        return WRITERS[family](folder)
     model_class, config = {**FAMILIES, **SUPERVISED}[family]
     with torch.random.fork_rng():
         torch.manual_seed(1)
