@@ -148,7 +148,7 @@ class Encoded:
 
 
 class Taps(Protocol):
-    """What looks into a head while it encodes, after some of its blocks (numbers from 1)."""
+    """An objective that reads, and may change, the stream of a head behind some of its blocks (numbers from 1)."""
 
     @property
     def blocks(self) -> Collection[int]: ...

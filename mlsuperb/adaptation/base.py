@@ -16,7 +16,13 @@ from mlsuperb.upstreams.base import ENCODER, Stack, Stacked
 
 
 class Adaptation(ABC):
-    """A transformation of a model: an upstream, or a larger one whose stacks of Transformer blocks have names."""
+    """A transformation of a model: an upstream, or a larger one whose stacks of Transformer blocks have names.
+
+    Attributes:
+        adds_modules: whether it leaves modules of its own in the model, for which transformers' model has no place.
+    """
+
+    adds_modules: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, model: Stacked) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import PositiveInt
@@ -48,6 +48,8 @@ class BottleneckAdaptation(BlockAdaptation):
         activation: between its layers.
         layers, gradient_checkpointing, stack: see `BlockAdaptation`.
     """
+
+    adds_modules: ClassVar[bool] = True
 
     width: PositiveInt
     activation: Activation

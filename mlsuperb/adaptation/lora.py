@@ -46,29 +46,21 @@ PROJECTIONS = ("q", "k", "v", "out")  # the order of `Stack.attention_linears`
 
 
 @dataclass(kw_only=True)
-class LoRA(BlockAdaptation):
+class LowRank(BlockAdaptation):
     """W x + alpha / rank * B A x, of which A and B are trained; B starts at zero.
 
     Args:
         rank: rows of A.
-        alpha: scale, see above; with `rslora` alpha / sqrt(rank).
-        dropout: on x before A.
+        alpha: scale, see above.
         attention: projections of the self-attention that get an update.
         ffn: whether the feed-forward layers get one (in a macaron block those of both networks).
-        rslora: rank-stabilised scale (arXiv 2312.03732).
-        dora: magnitude and direction apart (arXiv 2402.09353).
         layers, gradient_checkpointing, stack: see `BlockAdaptation`.
     """
 
-    label = "LoRA"
-
     rank: PositiveInt = 8
     alpha: PositiveFloat = 16
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     attention: list[Projection] = field(default_factory=lambda: ["q", "k", "v", "out"])
     ffn: bool = False
-    rslora: bool = False
-    dora: bool = False
 
     @classmethod
     def problems(
@@ -82,11 +74,40 @@ class LoRA(BlockAdaptation):
             )
         return found
 
-    def change(self, model: Stacked, stack: Stack, chosen: list[int]) -> Collection[str]:
-        """Injects peft's layers, as an adapter named by the stack, into the model of which `stack.blocks` is a part."""
+    def linears(self, stack: Stack) -> list[str]:
+        """The linear layers of a block that get an update.
+
+        Raises:
+            ValueError: the attention of this stack cannot have one.
+        """
         if self.attention:
             remedy = "Give adaptation.attention=[] adaptation.ffn=true, or choose a bottleneck adapter (houlsby)."
             self.refuse(stack, "attention_linears", remedy)
+        at = dict(zip(PROJECTIONS, stack.attention_linears, strict=True))
+        return [at[projection] for projection in self.attention] + list(stack.ffn_linears if self.ffn else ())
+
+
+@dataclass(kw_only=True)
+class LoRA(LowRank):
+    """Low-rank updates through peft.
+
+    Args:
+        dropout: on x before A.
+        rslora: rank-stabilised scale alpha / sqrt(rank) (arXiv 2312.03732).
+        dora: magnitude and direction apart (arXiv 2402.09353).
+        rank, alpha, attention, ffn: see `LowRank`.
+        layers, gradient_checkpointing, stack: see `BlockAdaptation`.
+    """
+
+    label = "LoRA"
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    rslora: bool = False
+    dora: bool = False
+
+    def change(self, model: Stacked, stack: Stack, chosen: list[int]) -> Collection[str]:
+        """Injects peft's layers, as an adapter named by the stack, into the model of which `stack.blocks` is a part."""
+        linears = self.linears(stack)
         silence_bitsandbytes()
         from peft import LoraConfig, inject_adapter_in_model
         from peft.tuners.lora import LoraLayer
@@ -100,7 +121,7 @@ class LoRA(BlockAdaptation):
             use_dora=self.dora,
             bias="none",
             task_type=None,  # every other type expects a text model's arguments
-            target_modules=_pattern(blocks, chosen, self._linears(stack)),
+            target_modules=_pattern(blocks, chosen, linears),
         )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config`")  # of another stack
@@ -112,10 +133,6 @@ class LoRA(BlockAdaptation):
             if isinstance(layer, LoraLayer):  # peft has left the new adapter alone active; each layer has one
                 layer.set_adapter(list(layer.lora_A))
         return trained
-
-    def _linears(self, stack: Stack) -> list[str]:
-        at = dict(zip(PROJECTIONS, stack.attention_linears, strict=True))
-        return [at[projection] for projection in self.attention] + list(stack.ffn_linears if self.ffn else ())
 
     def export(self, model: Stacked, folder: Path) -> None:
         """Writes `<folder>/peft_adapter`, which `peft.PeftModel.from_pretrained(base, ...)` opens; `base` is the transformers

@@ -1,6 +1,6 @@
 """Several low-rank updates of each linear layer, mixed anew for every frame.
 
-Letters: E experts, R rank, I and O input and output size of a linear layer.
+Letters: E experts, I and O input and output size of a linear layer.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,13 +15,13 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from mlsuperb.adaptation.inplace import WithExperts, change_class
-from mlsuperb.adaptation.lora import LoRA
+from mlsuperb.adaptation.lora import LowRank
 from mlsuperb.upstreams.base import Stack, Stacked
 
 
 class Experts(nn.Module):
-    """scale * sum_e g_e(x) B_e A_e x, where g(x) is the softmax of a linear layer over E experts. B starts at zero, A as
-    `nn.Linear` does, the router at zero: at first every expert has the same share."""
+    """scale * sum_e g_e(x) B_e A_e x, where the gates g(x) are the softmax of a linear layer over E experts. B starts at zero,
+    A as `nn.Linear` does, the router at zero: at first every expert has the same gate."""
 
     def __init__(self, linear: nn.Linear, *, num_experts: int, rank: int, scale: float) -> None:
         super().__init__()
@@ -30,24 +29,26 @@ class Experts(nn.Module):
         self.rank, self.scale = rank, scale
         self.router = nn.Linear(linear.in_features, num_experts, bias=False, device=device)
         nn.init.zeros_(self.router.weight)
-        self.down_ERI = nn.Parameter(torch.empty(num_experts * rank, linear.in_features, device=device))
-        nn.init.kaiming_uniform_(self.down_ERI, a=math.sqrt(5))
-        self.up_OER = nn.Parameter(torch.zeros(linear.out_features, num_experts * rank, device=device))
+        self.down = nn.Parameter(
+            torch.empty(num_experts * rank, linear.in_features, device=device)
+        )  # A of all, stacked
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+        self.up = nn.Parameter(torch.zeros(linear.out_features, num_experts * rank, device=device))  # B of all
 
-    def shares(self, values: Tensor) -> Tensor:
-        """(..., E) the share of each expert in every frame."""
-        shares: Tensor = self.router(values).softmax(-1)
-        return shares
+    def gates(self, values: Tensor) -> Tensor:
+        """(..., E) the weight of each expert in every frame."""
+        gates: Tensor = self.router(values).softmax(-1)
+        return gates
 
     def forward(self, values: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
-        inner = nn.functional.linear(values, self.down_ERI)
-        weighted = inner * self.shares(values).to(inner.dtype).repeat_interleave(self.rank, dim=-1)
-        return self.scale * nn.functional.linear(weighted, self.up_OER)
+        inner = nn.functional.linear(values, self.down)
+        weighted = inner * self.gates(values).to(inner.dtype).repeat_interleave(self.rank, dim=-1)
+        return self.scale * nn.functional.linear(weighted, self.up)
 
 
 @dataclass(kw_only=True)
-class LoRAMixture(LoRA):
+class LoRAMixture(LowRank):
     """A soft mixture of LoRA experts (MoLORA, Zadouri et al. 2023, arXiv 2309.05444): for related languages to share updates and
     others to have their own. The router sees the frame and no label, so that no language is given away; it can learn to tell
     languages apart, as the routers of Lamer-SSL (arXiv 2602.12746) do, which send a frame to two experts and balance their loads.
@@ -57,37 +58,25 @@ class LoRAMixture(LoRA):
 
     Args:
         num_experts: E. Parameters are those of E LoRAs, and E * I more for every layer.
-        rank, alpha, attention, ffn, layers, gradient_checkpointing, stack: see `LoRA`, of each expert. There is no `dropout`,
-            `rslora` or `dora` of a mixture.
+        rank, alpha, attention, ffn: of each expert; see `LowRank`.
+        layers, gradient_checkpointing, stack: see `BlockAdaptation`.
     """
 
     label = "A mixture of LoRA"
+    adds_modules = True
 
     num_experts: PositiveInt = 4
 
-    @classmethod
-    def problems(cls, *, dropout: float = 0.0, rslora: bool = False, dora: bool = False, **settings: Any) -> list[str]:
-        given = [name for name, value in (("dropout", dropout), ("rslora", rslora), ("dora", dora)) if value]
-        refused = [
-            f"adaptation.{name} is not for a mixture of LoRA: remove it, or use adaptation=lora." for name in given
-        ]
-        return [*super().problems(**settings), *refused]
-
     def change(self, model: Stacked, stack: Stack, chosen: list[int]) -> Collection[str]:
         """Adds experts to the linear layers; see `BlockAdaptation.change`."""
-        if self.attention:
-            self.refuse(stack, "attention_linears", "Give adaptation.attention=[] adaptation.ffn=true.")
         return list(self._insert(model, stack, chosen))
 
     def _insert(self, model: Stacked, stack: Stack, chosen: list[int]) -> Iterator[str]:
         for index in chosen:
-            for place in self._linears(stack):
+            for place in self.linears(stack):
                 name = f"{stack.blocks}.{index}.{place}"
                 linear: Any = model.get_submodule(name)
                 scale = self.alpha / self.rank
                 linear.experts = Experts(linear, num_experts=self.num_experts, rank=self.rank, scale=scale)
                 change_class(linear, WithExperts)
                 yield from (f"{name}.experts.{inner}" for inner, _ in linear.experts.named_parameters())
-
-    def export(self, model: Stacked, folder: Path) -> None:
-        """Nothing: peft has no such layers."""

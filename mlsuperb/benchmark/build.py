@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlsuperb.benchmark.misfits import too_few_frames
 from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.cache.settings import Cache
@@ -153,13 +154,17 @@ def build_recogniser(config: Mapping[str, Any], *, vocabulary: Vocabulary) -> Re
     """The model with its task, vocabulary and decoder, on the device of the configuration."""
     device = prepare_process(choose_device(config["trainer"]["device"]))
     model = build_model(config, vocab_size=len(vocabulary))
+    task: Task = instantiate(config["task"])
+    sequence = task.has_text and not model.objective.utterance_level
+    if sequence and (problem := too_few_frames(config, model.upstream.frame_rate_hz)):
+        log.warning("%s", problem)  # of a checkpoint whose card does not tell, or the check would have refused it
     counts = {name: num_parameters(part.parameters()) for name, part in model.named_children()}
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
     log.info("parameters: %s", ", ".join(f"{name} {count:,}" for name, count in counts.items() if count))
     log.info("%s", describe_trained(count_trained(model)))
     return Recogniser(
         model=model.to(device).eval(),
-        task=instantiate(config["task"]),
+        task=task,
         vocabulary=vocabulary,
         decoder=instantiate(config["decoding"]),
         loading=instantiate(config["loading"]),

@@ -77,11 +77,17 @@ def _frame_problems(config: Mapping[str, Any]) -> Iterator[str]:
     """A front end that takes frames away where the upstream (`frame_rate_hz` of its card) leaves none to spare: CTC needs a frame
     for every letter."""
     rate_hz = (config["upstream"].get("card") or {}).get("frame_rate_hz")
+    if isinstance(rate_hz, int | float) and (problem := too_few_frames(config, rate_hz)):
+        yield problem
+
+
+def too_few_frames(config: Mapping[str, Any], rate_hz: float) -> str | None:
+    """What is to be said where the head takes away frames of an upstream that gives only `rate_hz` frames per second."""
     frontend = config["head"].get("frontend", "linear")
     shortening = SHORTENING.get(frontend, 1)
-    if not isinstance(rate_hz, (int, float)) or rate_hz > FEW_FRAMES_HZ or shortening == 1:
-        return
-    yield (
+    if rate_hz > FEW_FRAMES_HZ or shortening == 1:
+        return None
+    return (
         f"upstream={config['upstream']['name']} gives {rate_hz:g} frames per second, of which head.frontend={frontend} leaves "
         f"{rate_hz / shortening:g}: fewer than many texts have letters, so that CTC cannot align them. Set head.frontend=linear"
     )

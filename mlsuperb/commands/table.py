@@ -148,16 +148,12 @@ def _other_data(results: Sequence[BenchmarkResult], split: str) -> Iterable[str]
 
 
 def _left_out(folders: Mapping[Path, str]) -> Iterator[str]:
-    """A word on each folder without a result; those that failed before their first update share one."""
-    failed = {folder: why for folder, why in folders.items() if why.startswith("failed: ")}
-    if len(failed) > 1:
-        yield (
-            f"not in the table: {len(failed)} that failed before their first update; give their commands again, or remove them: "
-            f"{' '.join(map(str, failed))}"
-        )
-        folders = {folder: why for folder, why in folders.items() if folder not in failed}
+    """A line for each folder without a result; those with the same reason share one."""
+    reasons: dict[str, list[Path]] = {}
     for folder, why in folders.items():
-        yield f"not in the table: {folder}: {why}"
+        reasons.setdefault(why, []).append(folder)
+    for why, those in reasons.items():
+        yield f"not in the table: {' '.join(map(str, those))}: {why}"
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -3,9 +3,9 @@
 A WORD is a part of a name: `mlsuperb upstreams whisper xls_r`. A whole name shows all that is known of that one first. No weights
 are read, and nothing is downloaded.
 
-params: millions of parameters of what is loaded (of a model with a decoder, its encoder alone). layers: how many come out, which
-the weighted sum takes. loader checked on: the real weights, random weights of the published shapes, or tiny models of the same
-classes only. A dash stands where it is not known, or depends on the checkpoint that is given.
+params: millions of parameters of what is loaded (of a model with a decoder, its encoder alone). layers: how many the upstream
+returns. loader checked on: the real weights; or tiny random weights of the same classes, and, where it says so, the model built
+in its published shapes without weights, its parameters counted. A dash: not known, or it depends on the checkpoint.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COLUMNS = {
     "checked_on": "loader checked on",
     "pretrained_on": "pre-trained on",
 }
-CHECKED_ON = {"real": "the real weights", "random": "the real shapes", "tiny": "tiny models"}
+CHECKED_ON = {"real": "the real weights", "shapes": "tiny weights; real shapes", "tiny": "tiny weights"}
 ABSENT, NUM_SHOWN = "-", 3  # corpora of a row
 
 
@@ -39,12 +39,13 @@ def cards(words: Iterable[str] = (), *, config_dirs: Sequence[Path] = ()) -> dic
     """
     folders = yaml_folders([word for folder in config_dirs for word in ("--config-dir", str(folder))])
     names = options(GROUP, folders)
-    words = list(words)
+    words = [word.lower() for word in words]
     for word in words:
-        if not any(word in name for name in names):
+        if not any(word in name.lower() for name in names):
             close = nearest(word, names)
-            raise ValueError(f"no upstream has {word!r} in its name; nearest: {', '.join(close) or ', '.join(names)}")
-    chosen = [name for name in names if not words or any(word in name for word in words)]
+            hint = f"nearest: {', '.join(close)}" if close else "mlsuperb upstreams lists them all"
+            raise ValueError(f"no upstream has {word!r} in its name; {hint}")
+    chosen = [name for name in names if not words or any(word in name.lower() for word in words)]
     return {name: _settings(name, folders) for name in chosen}
 
 
@@ -67,10 +68,10 @@ def table(found: Mapping[str, Mapping[str, Any]], *, shown: int | None = None) -
 def _cell(key: str, value: Any, *, shown: int | None = None) -> str:
     if value is None:
         return ABSENT
-    if key == "pretrained_on":
+    if key == "pretrained_on" and isinstance(value, list):
         more = f" and {len(value) - shown} more" if shown is not None and len(value) > shown else ""
         return f"{', '.join(map(str, value[:shown]))}{more}" or "nothing"
-    return CHECKED_ON[value] if key == "checked_on" else str(value)
+    return CHECKED_ON.get(value, str(value)) if key == "checked_on" else str(value)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlsuperb.adaptation.bottleneck import BottleneckAdaptation
 from mlsuperb.adaptation.frozen import Frozen
 from mlsuperb.adaptation.qlora import QLoRA
 from mlsuperb.benchmark import build
@@ -95,8 +94,8 @@ def refuse(config: dict[str, Any]) -> None:
             "puts them beside weights that they never saw; either way the layers would be others. Train with "
             "adaptation=lora (same rank and alpha), or use peft_adapter/ in the run's folder with a 4-bit base."
         )
-    if issubclass(adaptation, BottleneckAdaptation):
+    if adaptation.adds_modules:
         raise ValueError(
-            f"{shown}its bottlenecks are modules of their own, for which transformers' model has no place. Use the run "
+            f"{shown}it has added modules, for which transformers' model has no place. Use the run "
             "itself (mlsuperb transcribe, mlsuperb evaluate), or train with adaptation=lora, partial or full."
         )

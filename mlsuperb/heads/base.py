@@ -34,8 +34,8 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, feats_BFD: Tensor, lengths_B: Tensor, taps: Taps | None = None) -> Encoded:
-        """Encode `feats_BFD`, of which `lengths_B` frames are valid; zero beyond the encoded lengths. `taps` look into the blocks
-        of a head that has `num_blocks` of them."""
+        """Encode `feats_BFD`, of which `lengths_B` frames are valid; zero beyond the encoded lengths. `taps` are called
+        behind blocks of a head that has `num_blocks` of them."""
 
     @abstractmethod
     def num_frames(self, lengths_B: Tensor) -> Tensor:

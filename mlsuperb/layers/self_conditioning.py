@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class SelfConditioning(nn.Module):
-    """What an encoder takes for the text so far goes back into it: behind some blocks, the CTC posteriors of their output are
+    """Self-conditioned CTC: behind some blocks, the CTC posteriors of their output are
     projected and added to the input of the next one (ESPnet's `conditioning_layer`, with the CTC layer itself).
 
     Args:

@@ -43,14 +43,14 @@ class Objective(nn.Module, ABC):
         return None
 
     def taps(self) -> Taps | None:
-        """What looks into the head's blocks while it encodes; None: nothing."""
+        """What is called behind blocks of the head while it encodes; None: nothing."""
         return None
 
     def begin(self, languages: Collection[str]) -> None:
         """Called before a training, with the languages of its data."""
 
     def curves(self) -> Mapping[str, float]:
-        """What else of it is worth a curve."""
+        """Further figures to plot over the training, by name."""
         return {}
 
     @classmethod

@@ -1,6 +1,6 @@
 """CTC whose languages are weighted by their losses, for the worst of them.
 
-Letters: B batch, F frames, H encoded size, S target length, V vocabulary, G room for groups.
+Letters: B batch, F frames, H encoded size, S target length, V vocabulary, G languages (with room for any number).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mlsuperb.layers import over_ranks
 from mlsuperb.objectives.ctc import CTC, min_frames
 from mlsuperb.types import Encoded, Loss
 
-ROOM = 8192  # G: more than there are languages
+MAX_LANGUAGES = 8192  # G
 FLOOR = 1e-10  # `dro_q_epsilon`
 
 
@@ -29,7 +29,8 @@ class CTCDRO(CTC):
 
     L_g is length-matched: the sum of a language's losses over as much audio for each. The authors make batches of one language
     and of one duration; here batches are mixed, and L_g is the loss per encoded frame since the last time, times
-    `matched_frames`. In validation there is no weight, and validation moves none (the authors' code lets it move them).
+    `matched_frames`; an utterance too short for its text has no part in it. In validation there is no weight, and validation
+    moves none (the authors' code lets it move them).
 
     Args:
         input_size: H, given by the head.
@@ -58,7 +59,7 @@ class CTCDRO(CTC):
         self.step_size, self.smoothing, self.matched_frames = step_size, smoothing, matched_frames
         self.group_of: dict[str, int] = {}
         for name in ("weights_G", "sums_G", "frames_G"):  # a checkpoint has them, so that a training resumes
-            self.register_buffer(name, torch.zeros(ROOM))
+            self.register_buffer(name, torch.zeros(MAX_LANGUAGES))
 
     def begin(self, languages: Collection[str]) -> None:
         """Give every language the same weight.
@@ -66,8 +67,10 @@ class CTCDRO(CTC):
         Raises:
             ValueError: there is no room for so many.
         """
-        if len(languages) > ROOM:
-            raise ValueError(f"objective=ctc_dro weights up to {ROOM:,} languages, the data have {len(languages):,}")
+        if len(languages) > MAX_LANGUAGES:
+            raise ValueError(
+                f"objective=ctc_dro weights up to {MAX_LANGUAGES:,} languages, the data have {len(languages):,}"
+            )
         self.group_of = {language: group for group, language in enumerate(sorted(languages))}
         self.weights_G[: len(languages)] = 1 / len(languages)
 
@@ -77,11 +80,12 @@ class CTCDRO(CTC):
         """The weighted loss in training, that of `CTC` else."""
         if not self.training:
             return super().forward(encoded, targets_BS, target_lengths_B, languages)
+        assert self.group_of, "`begin` comes before a training"
         loss_B = self.losses(encoded, targets_BS, target_lengths_B)
         groups_B = torch.tensor([self.group_of[one] for one in languages], device=loss_B.device)
-        self._observe(loss_B.detach(), encoded.lengths_B, groups_B)
-        weighted_B = loss_B * self.weights_G[groups_B] * len(self.group_of)
         unaligned_B = encoded.lengths_B < min_frames(targets_BS, target_lengths_B)
+        self._observe(loss_B.detach(), encoded.lengths_B * ~unaligned_B, groups_B)
+        weighted_B = loss_B * self.weights_G[groups_B] * len(self.group_of)
         return Loss(weighted_B.sum() / len(loss_B), {"num_unaligned": unaligned_B.sum()})
 
     def curves(self) -> Mapping[str, float]:
@@ -91,11 +95,14 @@ class CTCDRO(CTC):
 
     @torch.no_grad()
     def _observe(self, loss_B: Tensor, frames_B: Tensor, groups_B: Tensor) -> None:
-        """Add a batch to what was seen, and move the weights if every language was. Waits for no device."""
-        finite_B = loss_B.isfinite()  # an update that is skipped for a loss that is not must leave no trace here
-        seen_2G = torch.zeros_like(torch.stack((self.sums_G, self.frames_G)))
-        seen_2G.index_add_(1, groups_B, torch.stack((loss_B.nan_to_num(0, 0, 0), (frames_B * finite_B).float())))
-        sums_G, frames_G = torch.stack((self.sums_G, self.frames_G)) + over_ranks.total(seen_2G)
+        """Add a batch to what was seen, and move the weights if every language was. A batch with a loss that is not finite, whose
+        update fails or is skipped, is left out. Waits for no device."""
+        seen_3G = loss_B.new_zeros(3, MAX_LANGUAGES)
+        wrong_B = ~loss_B.isfinite()
+        seen_3G.index_add_(1, groups_B, torch.stack((loss_B.nan_to_num(0, 0, 0), frames_B.float(), wrong_B.float())))
+        new_sums_G, new_frames_G, wrong_G = over_ranks.total(seen_3G)
+        counts = wrong_G.sum() == 0
+        sums_G, frames_G = self.sums_G + new_sums_G * counts, self.frames_G + new_frames_G * counts
         used = slice(len(self.group_of))
         moved_G = self._moved(self.weights_G[used], sums_G[used] / frames_G[used].clamp(min=1))
         ready = (frames_G[used] > 0).all()

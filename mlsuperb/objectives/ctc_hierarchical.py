@@ -55,17 +55,16 @@ class HierarchicalCTC(CTC):
         self.condition = nn.Linear(vocab_size, input_size) if self_conditioned else None
 
     def taps(self) -> HierarchicalCTC:
-        """Itself."""
+        """This objective: it names the blocks, and computes what is added behind them."""
         return self
 
     def conditioning(self, normed_BFH: Tensor) -> Tensor | None:
         """See `Taps`."""
         if self.condition is None:
             return None
-        lengths_B = normed_BFH.new_full(
-            (len(normed_BFH),), normed_BFH.shape[1]
-        ).long()  # all frames: blocks see no others
-        posteriors_BFV = self.log_probs(Encoded(normed_BFH, lengths_B)).values.exp()
+        with torch.autocast(normed_BFH.device.type, enabled=False):
+            # without the dropout before the loss, as in ESPnet's `CTC.softmax`
+            posteriors_BFV = self.out(normed_BFH.float()).softmax(-1)
         added_BFH: Tensor = self.condition(posteriors_BFV)
         return added_BFH
 

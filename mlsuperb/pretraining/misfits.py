@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mlsuperb.config.check import with_defaults
 from mlsuperb.runs.classes import class_named
 
 
@@ -13,7 +14,8 @@ def layer_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[
     if not {"upstream", "extraction"} <= set(groups):
         return
     upstream, layer = config["upstream"], config["extraction"].get("layer", 0)
-    num_layers = class_named(upstream["_target_"]).layer_count(upstream)
+    target = class_named(upstream["_target_"])
+    num_layers = target.layer_count(with_defaults(target, upstream))
     if num_layers is not None and layer >= num_layers:
         yield f"extraction.layer={layer}, but upstream={upstream['name']} has the layers 0 to {num_layers - 1}"
 
@@ -54,7 +56,6 @@ def adaptation_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iter
     """An adaptation after which there is no model in transformers' layout, or nothing to train."""
     if "adaptation" not in groups or not config.get("adaptation"):
         return
-    from mlsuperb.adaptation.bottleneck import BottleneckAdaptation
     from mlsuperb.adaptation.frozen import Frozen
     from mlsuperb.adaptation.qlora import QLoRA
 
@@ -62,8 +63,8 @@ def adaptation_misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iter
     reasons = {
         Frozen: "trains nothing of the upstream",
         QLoRA: "trains beside weights of 4 bits, which merging would round again",
-        BottleneckAdaptation: "adds modules for which transformers' model has no place",
     }
-    for kind, reason in reasons.items():
-        if issubclass(adaptation, kind):
-            yield f"adaptation={name} {reason}, so that no pre-trained model comes out: choose lora, partial or full"
+    found = [reason for kind, reason in reasons.items() if issubclass(adaptation, kind)]
+    found += ["adds modules for which transformers' model has no place"] if adaptation.adds_modules else []
+    for reason in found:
+        yield f"adaptation={name} {reason}, so that no pre-trained model comes out: choose lora, partial or full"

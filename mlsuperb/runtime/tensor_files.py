@@ -41,15 +41,20 @@ def read_pickle(path: Path) -> Any:
 
     Raises:
         ValueError: the file is damaged, or names a class that is no tensor's; none is ever loaded.
+        OSError: the file cannot be opened.
     """
     import torch
 
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except MemoryError:
+        raise
     except Exception as error:  # damaged bytes can make torch raise anything, with the advice to switch the safety off
         foreign = re.search(r"GLOBAL (\S+)", str(error))
-        found = f"it holds a {foreign[1]}" if foreign else one_line(error)[:90]
+        if foreign:
+            raise ValueError(
+                f"{path} cannot be read: it holds a {foreign[1]}, and a pickle with more in it than tensors is never loaded"
+            ) from error
         raise ValueError(
-            f"{path} cannot be read ({found} ...). The file is cut short, or a git-lfs pointer, or a pickle "
-            "with more in it than tensors, which is never loaded"
+            f"{path} cannot be read ({one_line(error)[:90]} ...). The file is cut short, a git-lfs pointer, or no file of torch"
         ) from error

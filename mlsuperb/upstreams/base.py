@@ -24,7 +24,7 @@ class Stack:
     (`nn.Module.get_submodule`). Stacks of one model do not overlap.
 
     Args:
-        blocks: the list of Transformer blocks, in the model; block i makes layer i + 1.
+        blocks: the list of Transformer blocks, in the model; block i makes layer i + 1, or layer i where layer 0 is left out.
         front: what stands before the blocks, in the model: convolutions first (`front[0]`), then projections, norms,
             positions.
         attention: the self-attention, in a block: a module whose output, or its first element, is added to the residual.
@@ -151,7 +151,7 @@ class Upstream(Stacked, ABC):
             self.num_layers = num_blocks + self.has_input_layer
 
     def train(self, mode: bool = True) -> Upstream:
-        """Train or eval mode, batch norm aside, which stays in eval mode for ever: its statistics are the model's; they would
+        """Train or eval mode, batch norm aside, which always stays in eval mode: its statistics are the model's; they would
         drift, and depend on padding. Its scales and shifts can be trained."""
         super().train(mode)
         for module in self.modules():
@@ -184,6 +184,9 @@ def same_record(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     their hashes, wherever they lie."""
     left_out = {name for name in NEWER if name not in then}
     left_out |= {"checkpoint"} if then.get("sha256") else set()
+    files, more = now.get("sha256"), then.get("sha256")
+    if isinstance(files, Mapping) and isinstance(more, Mapping):  # older versions also hashed files that are not read
+        then = {**then, "sha256": {name: digest for name, digest in more.items() if name in files}}
     kept = ({name: value for name, value in one.items() if name not in left_out} for one in (then, now))
     return next(kept) == next(kept)
 

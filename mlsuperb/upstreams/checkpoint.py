@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from mlsuperb.runtime.messages import listed, one_line, some
-from mlsuperb.upstreams.shards import needed_files
+from mlsuperb.upstreams.shards import needed_files, part_files
 from mlsuperb.upstreams.sources import (
     CONFIG,
     REMEDY,
@@ -28,6 +28,7 @@ from mlsuperb.upstreams.sources import (
     read_json,
     read_preprocessor,
     refuse_adapter,
+    sha256,
 )
 
 if TYPE_CHECKING:
@@ -135,8 +136,16 @@ def load(checkpoint: str, *, revision: str, kind: Kind) -> Loaded:
         checkpoint=checkpoint,
         revision=revision,
         commit=commit,
-        sha256=hash_files(source, "model*.safetensors", "pytorch_model*.bin") if isinstance(source, Path) else None,
+        sha256=_hashes(source, kind) if isinstance(source, Path) else None,
     )
+
+
+def _hashes(folder: Path, kind: Kind) -> dict[str, str]:
+    """sha256 of the weight files that are read."""
+    of_part = part_files(folder, "", needed=kind.needs) if kind.part else []
+    if of_part:
+        return {name: sha256(folder / name) for name in of_part}
+    return hash_files(folder, "model*.safetensors", "pytorch_model*.bin")
 
 
 def check_weights(checkpoint: str, *, revision: str, kind: Kind) -> None:

@@ -93,7 +93,7 @@ def find_file(checkpoint: str, *, revision: str, fetch: bool = True) -> OmniFile
     if not place.is_dir():
         problem = "is not there"
     elif found:
-        problem = f"holds {len(found)} checkpoints ({some([path.name for path in found])}); name the one that is meant"
+        problem = f"holds {len(found)} checkpoints ({some([path.name for path in found])}); name one of them"
     elif (place / "config.json").is_file():
         raise ValueError(
             f"upstream.checkpoint={checkpoint} holds no *.pt but a model in the transformers format: read it with upstream=hf, "

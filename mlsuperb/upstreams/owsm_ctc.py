@@ -46,7 +46,7 @@ OWSM_CTC = Kind(
         ignored={*ENCODER.ignored, "use_cross_attention"},  # read below
     ),
     groups=(*OWSM.groups, "promptencoder_conf"),
-    only="Only the kind of encoder of OWSM-CTC can be read here: an E-Branchformer with self-conditioned CTC on globally "
+    only="Only encoders like OWSM-CTC's can be read here: an E-Branchformer with self-conditioned CTC on globally "
     "normalised log-mels. Choose espnet/owsm_ctc_v4_1B or an older one; OWSM has upstream=owsm.",
     further={"promptencoder_conf": PROMPT},
 )
@@ -75,7 +75,7 @@ class OwsmCtc(Owsm):
         except ValueError as error:
             raise ValueError(
                 f"upstream.checkpoint={checkpoint}: its list of tokens cannot be used ({error}); {', '.join(PREFIX)} and "
-                f"{NO_PROMPT} must be in it. Give the model whole, as it lies on the hub"
+                f"{NO_PROMPT} must be in it. Give a complete copy of the model on the hub"
             ) from error
         config, num_blocks = files.config, settings.encoder["num_blocks"]
         prompt = PROMPT.read(config.get("promptencoder_conf"), group="promptencoder_conf")[0]
@@ -122,7 +122,7 @@ def without_prompt(
     """
     blocks = {int(name.split(".")[2]) for name in weights if ".cross_attn." in name}
     if further := blocks - set(attending):
-        raise ValueError(f"cross_attn of the blocks {sorted(further)}, which attend to nothing there")
+        raise ValueError(f"cross_attn of the blocks {sorted(further)}, for which config.yaml names no cross-attention")
     found = {name: value for name, value in weights.items() if "cross_attn" not in name}
     prefix_PH = weights["embed.weight"][[places[token] for token in PREFIX]]
     found["encoder.prefix"] = _projected(weights, "embed_proj", prefix_PH.float())
@@ -147,7 +147,7 @@ def _projected(weights: Mapping[str, Tensor], name: str, values: Tensor) -> Tens
 
 
 def _prompt_encoder(weights: Mapping[str, Tensor], settings: Mapping[str, Any]) -> PromptEncoder:
-    """With its weights."""
+    """The encoder of the prompt, filled with its weights."""
     encoder = PromptEncoder(**settings)
     names = {name: f"prompt_{HEADS['transformer'].theirs(name)}" for name in encoder.state_dict()}
     encoder.load_state_dict({name: weights[theirs].float() for name, theirs in names.items()})

@@ -68,9 +68,10 @@ _STACKS = {
 
 
 # Blocks, size and width of the feed-forward networks of models with fewer heads than size / 64: Omnilingual ASR's (arXiv
-# 2511.09690, table 4), XLS-R 1B (arXiv 2111.09296, table 2) and MMS 1B
+# 2511.09690, table 4), XLS-R 1B and 2B (arXiv 2111.09296, table 2) and MMS 1B
 _SIXTEEN_HEADS = {
     (48, 1280, 5120): "XLS-R 1B, MMS 1B, omniASR_W2V_1B",
+    (48, 1920, 7680): "XLS-R 2B",
     (60, 2048, 8192): "omniASR_W2V_3B",
     (128, 2048, 8192): "omniASR_W2V_7B",
 }

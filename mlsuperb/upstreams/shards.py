@@ -31,18 +31,22 @@ def needed_files(
         ValueError: such a file is not there.
         OSError: it cannot be fetched.
     """
-    names = _names(source, revision)
-    files = {name: file for name, file in names.items() if needed(name)}
-    if not files or set(files.values()) == set(names.values()):
+    names, files = _names(source, revision), part_files(source, revision, needed=needed)
+    if not files or set(files) == set(names.values()):
         yield str(source)
         return
-    paths = {file: _path(source, revision, file) for file in sorted(set(files.values()))}
+    paths = {file: _path(source, revision, file) for file in files}
     with TemporaryDirectory() as folder:
         write_json(Path(folder) / CONFIG, config)
         # all weights of these files, so that those which nobody knows are seen
         kept = {name: str(paths[file]) for name, file in names.items() if file in paths}
         write_json(Path(folder) / INDEX, {"metadata": {}, "weight_map": kept})
         yield folder
+
+
+def part_files(source: str | Path, revision: str, *, needed: Callable[[str], bool]) -> list[str]:
+    """Names of the files that hold a needed weight; none where there is no index that says it."""
+    return sorted({file for name, file in _names(source, revision).items() if needed(name)})
 
 
 def _names(source: str | Path, revision: str) -> dict[str, str]:

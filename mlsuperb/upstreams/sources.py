@@ -139,7 +139,8 @@ def read_preprocessor(
         )
     if not isinstance(found.get("do_normalize"), bool | None):
         raise ValueError(f"{source}: {name} says do_normalize={found['do_normalize']!r}; it must be true or false.")
-    if not isinstance(eps := found.get(NORMALIZE_EPS, 0.0), float) or eps < 0:
+    eps = found.get(NORMALIZE_EPS, 0.0)
+    if isinstance(eps, bool) or not isinstance(eps, int | float) or eps < 0:
         raise ValueError(f"{source}: {name} says {NORMALIZE_EPS}={eps!r}; it must be a number such as 1e-05.")
     return found, name
 

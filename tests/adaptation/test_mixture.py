@@ -14,25 +14,23 @@ def test_the_update_is_that_of_the_experts_weighted_frame_by_frame() -> None:
     torch.manual_seed(0)
     experts = Experts(nn.Linear(6, 5), num_experts=3, rank=2, scale=1.5)
     values_BFI = torch.randn(2, 4, 6)
-    assert experts.shares(values_BFI).eq(1 / 3).all()
+    assert experts.gates(values_BFI).eq(1 / 3).all()
     assert experts(values_BFI).eq(0).all()
-    nn.init.normal_(experts.up_OER)
+    nn.init.normal_(experts.up)
     nn.init.normal_(experts.router.weight)
     for frame_I, found_O in zip(values_BFI.flatten(0, 1), experts(values_BFI).flatten(0, 1), strict=True):
         scores = [(experts.router.weight[e] @ frame_I).item() for e in range(3)]
         shares = torch.tensor(scores).exp() / torch.tensor(scores).exp().sum()
-        updates = [
-            experts.up_OER[:, 2 * e : 2 * e + 2] @ (experts.down_ERI[2 * e : 2 * e + 2] @ frame_I) for e in range(3)
-        ]
+        updates = [experts.up[:, 2 * e : 2 * e + 2] @ (experts.down[2 * e : 2 * e + 2] @ frame_I) for e in range(3)]
         expected_O = 1.5 * sum(share * update for share, update in zip(shares, updates, strict=True))
         torch.testing.assert_close(found_O, expected_O)
 
 
 def test_one_expert_is_lora() -> None:
     experts = Experts(nn.Linear(6, 5), num_experts=1, rank=2, scale=2.0)
-    nn.init.normal_(experts.up_OER)
+    nn.init.normal_(experts.up)
     values_FI = torch.randn(4, 6)
-    torch.testing.assert_close(experts(values_FI), 2.0 * values_FI @ experts.down_ERI.T @ experts.up_OER.T)
+    torch.testing.assert_close(experts(values_FI), 2.0 * values_FI @ experts.down.T @ experts.up.T)
 
 
 def test_it_sits_in_the_chosen_layers() -> None:
@@ -48,10 +46,8 @@ def test_it_sits_in_the_chosen_layers() -> None:
     )
 
 
-def test_what_is_not_for_a_mixture_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"adaptation\.dora is not for a mixture of LoRA: remove it, or use adaptation=lora"
-    ):
+def test_settings_of_peft_are_none_of_a_mixture() -> None:
+    with pytest.raises(TypeError, match="dora"):
         LoRAMixture(dora=True)
     with pytest.raises(ValueError, match=r"adaptation\.attention is empty"):
         LoRAMixture(attention=[])

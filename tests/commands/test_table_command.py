@@ -75,12 +75,11 @@ def test_other_test_data_are_named(folder, capsys):
     assert "The 5 runs were tested on 2 different sets (test)" in shown(capsys, folder)
 
 
-def test_starts_that_failed_share_a_line(folder, capsys):
+def test_runs_that_failed_alike_share_a_line(folder, capsys):
     for name, progress in (("a", {}), ("b", {}), ("c", {"iteration": 4, "num_iterations": 8})):
         (folder / name).mkdir()
         status = {"state": "failed", "error": "no such file", **progress}
         (folder / name / "status.json").write_text(json.dumps(status), encoding="utf-8")
     output = shown(capsys, folder)
-    assert "not in the table: 2 that failed before their first update" in output
-    assert f"{folder / 'a'} {folder / 'b'}\n" in output
+    assert f"not in the table: {folder / 'a'} {folder / 'b'}: failed: no such file\n" in output
     assert f"not in the table: {folder / 'c'}: failed after 4 of 8 iterations: no such file" in output

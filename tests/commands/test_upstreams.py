@@ -32,13 +32,17 @@ def test_words_choose_and_a_whole_name_is_shown_in_full(capsys: pytest.CaptureFi
 
 def test_an_own_upstream_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "upstream").mkdir()
-    text = "name: mine\ncheckpoint: me/mine\ncard: {params_m: 1.5, pretrained_on: []}\n"
+    text = "name: mine\ncheckpoint: me/mine\ncard: {params_m: 1.5, checked_on: Mars, pretrained_on: some}\n"
     (tmp_path / "upstream" / "mine.yaml").write_text(text, encoding="utf-8")
     main(["mine", "--config-dir", str(tmp_path), "--out", str(tmp_path / "table.md")])
     assert "me/mine" in capsys.readouterr().out
-    assert "| mine | 1.5 | - |" in (tmp_path / "table.md").read_text(encoding="utf-8")
+    row = "| mine | 1.5 | - | - | - | - | Mars | some |"
+    assert row in (tmp_path / "table.md").read_text(encoding="utf-8")
 
 
 def test_an_unknown_word_names_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"no upstream has 'wisper' in its name; nearest: whisper"):
         cards(["wisper"])
+    with pytest.raises(ValueError, match=r"no upstream has 'zzz' in its name; mlsuperb upstreams lists them all"):
+        cards(["zzz"])
+    assert "whisper_base" in cards(["Whisper"])

@@ -125,6 +125,7 @@ def test_another_folder_is_not_overwritten_and_its_own_is(tmp_path: Path) -> Non
         ("upstream=fbank adaptation=frozen", "Fbank is no HuBERT"),
         ("upstream=tiny adaptation=frozen", "nothing in it was trained"),
         ("upstream=tiny adaptation=houlsby", "no place"),
+        ("upstream=tiny adaptation=lora_mixture", "no place"),
         ("upstream=tiny adaptation=qlora", "4 bits"),
     ],
 )

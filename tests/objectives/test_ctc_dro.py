@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from mlsuperb.objectives.ctc import CTC
 from mlsuperb.objectives.ctc_dro import CTCDRO
+from mlsuperb.training.checkpoint import load_trained, save_weights, trained_tensors
 from mlsuperb.types import Encoded
 
 LANGUAGES = ("swa", "deu", "eng")
@@ -82,26 +84,42 @@ def test_a_language_that_was_not_seen_holds_the_weights_back() -> None:
     assert [*objective.curves().values()] == pytest.approx([1 / 3] * 3)
 
 
-def test_a_loss_that_is_not_finite_leaves_no_trace() -> None:
+def state(objective: CTCDRO) -> list[torch.Tensor]:
+    return [one.clone() for one in (objective.weights_G, objective.sums_G, objective.frames_G)]
+
+
+def test_a_batch_with_a_loss_that_is_not_finite_leaves_no_trace() -> None:
     objective = make()
+    objective(*batch(1), ("deu", "swa", "deu"))
+    before = state(objective)
     encoded, targets_BS, target_lengths_B = batch(0)
     encoded.values[1] = math.nan
     assert not torch.isfinite(objective(encoded, targets_BS, target_lengths_B, LANGUAGES).loss)
-    assert objective.weights_G.isfinite().all()
-    assert objective.sums_G.isfinite().all()
+    assert all(map(torch.equal, state(objective), before))
 
 
-def test_a_training_resumes_and_a_trained_model_needs_no_languages() -> None:
-    """Its state is in the weights; to decode nothing of it is used."""
+def test_an_utterance_too_short_for_its_text_is_not_counted() -> None:
+    """Its loss is zero, which would make its language look easy."""
+    objective = make()
+    encoded, targets_BS, target_lengths_B = batch(0)
+    encoded.lengths_B[0] = 2
+    result = objective(encoded, targets_BS, target_lengths_B, ("deu", "swa", "swa"))
+    assert int(result.counts["num_unaligned"]) == 1
+    assert objective.frames_G[:3].tolist() == [0, 0, float(encoded.lengths_B[1:].sum())]
+
+
+def test_a_training_resumes_and_a_trained_model_needs_no_languages(tmp_path: Path) -> None:
+    """What a checkpoint keeps of a model holds the weights of the languages; to decode nothing of them is used."""
     objective = make()
     for number, languages in enumerate(BATCHES[:3]):
         objective(*batch(number), languages)
+    save_weights(trained_tensors(objective), tmp_path / "model.safetensors")
     again = make()
-    again.load_state_dict(objective.state_dict())
+    load_trained(again, tmp_path / "model.safetensors")
     results = [one(*batch(3), BATCHES[3]).loss for one in (objective, again)]
     torch.testing.assert_close(*results)
     fresh = CTCDRO(input_size=6, vocab_size=5).eval()
-    fresh.load_state_dict(objective.state_dict())
+    load_trained(fresh, tmp_path / "model.safetensors")
     assert fresh.log_probs(batch(0)[0]).values.isfinite().all()
 
 

@@ -73,6 +73,17 @@ def test_padding_changes_nothing_and_everything_is_trained(kind: str) -> None:
     assert objective.condition.weight.grad.any()
 
 
+def test_dropout_is_before_the_loss_alone() -> None:
+    head, objective = make(dropout=0.5)
+    objective.train()
+    first, second = (head(feats(), LENGTHS_B, objective.taps()).values for _ in range(2))
+    assert torch.equal(first, second)
+    losses = [
+        objective(head(feats(), LENGTHS_B, objective.taps()), TARGETS_BS, TARGET_LENGTHS_B).loss for _ in range(2)
+    ]
+    assert losses[0] != losses[1]
+
+
 def test_a_head_that_shows_no_blocks_is_refused() -> None:
     _, objective = make()
     encoded = LinearHead(input_size=16)(torch.randn(3, 9, 16), torch.tensor([9, 9, 9]), objective.taps())

@@ -186,7 +186,7 @@ def test_a_projection_of_another_size_is_refused(tmp_path: Path) -> None:
         take_projection(MaskedPrediction(final_size=16).head(size=8, num_units=3), tmp_path)
 
 
-@pytest.mark.parametrize("adaptation", ["houlsby", "qlora", "frozen"])
+@pytest.mark.parametrize("adaptation", ["houlsby", "lora_mixture", "qlora", "frozen"])
 def test_adaptations_that_leave_no_model_are_refused(adaptation: str, base: Path, labels: Path) -> None:
     config = compose(["+exp=expand/full", f"upstream.run={base}", f"targets.run={labels}", f"adaptation={adaptation}"])
     (problem,) = find_problems(config)

@@ -82,6 +82,24 @@ def test_attention_to_an_empty_prompt_is_a_bias(checkpoints: dict[str, Path]) ->
     for number, block in enumerate(upstream.model.blocks):
         plain = torch.equal(block.ffn[3].bias, saved[f"encoder.encoders.{number}.feed_forward.w_2.bias"])
         assert plain is (number not in (1, 3))
+    # 2 * out(value(m)) of one and the same prompt m in both blocks: that of block 1, solved for m, gives that of block 3
+    added = {number: added_to_bias(upstream, saved, number) for number in (1, 3)}
+    out, value = (linear(saved, 1, name) for name in ("out", "v"))
+    values_D = torch.linalg.solve(out[0], added[1] / 2 - out[1])
+    memory_D = torch.linalg.solve(value[0], values_D - value[1])
+    out, value = (linear(saved, 3, name) for name in ("out", "v"))
+    expected_D = 2 * (out[0] @ (value[0] @ memory_D + value[1]) + out[1])
+    torch.testing.assert_close(added[3], expected_D, atol=1e-4, rtol=1e-4)
+
+
+def added_to_bias(upstream: OwsmCtc, saved: dict[str, torch.Tensor], number: int) -> torch.Tensor:
+    before = saved[f"encoder.encoders.{number}.feed_forward.w_2.bias"]
+    return (upstream.model.blocks[number].ffn[3].bias.detach() - before).double()
+
+
+def linear(saved: dict[str, torch.Tensor], number: int, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    place = f"encoder.encoders.{number}.cross_attn.linear_{name}"
+    return saved[f"{place}.weight"].double(), saved[f"{place}.bias"].double()
 
 
 @torch.no_grad()
@@ -153,7 +171,7 @@ def test_other_models_are_refused(change: dict[str, Any], message: str, folder: 
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ([0, 1, 0, 0], r"cross_attn of the blocks \[3\], which attend to nothing there"),
+        ([0, 1, 0, 0], r"cross_attn of the blocks \[3\], for which config.yaml names no cross-attention"),
         ([1, 1, 0, 1], r"encoder\.encoders\.0\.cross_attn"),
         ([0, 1], r"use_cross_attention=\[0, 1\] of 4 blocks"),
     ],

@@ -33,7 +33,7 @@ def test_card(name: str) -> None:
         assert card["pretrained_on"] is None
     else:
         assert list(card) == KEYS
-        assert card["checked_on"] in ("real", "random", "tiny")
+        assert card["checked_on"] in ("real", "shapes", "tiny")
         assert card["licence"] is not None if has_weights(UPSTREAMS[name]) else card["licence"] is None
         assert card["source"]
         assert isinstance(card["pretrained_on"], list)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import VoxtralForConditionalGeneration, WhisperFeatureExtractor
 
-from mlsuperb.upstreams.sources import hash_files
+from mlsuperb.upstreams.base import same_record
 from mlsuperb.upstreams.voxtral import Voxtral
 from mlsuperb.upstreams.whisper import Whisper
 
@@ -84,11 +84,16 @@ def test_of_a_sharded_folder_only_the_encoders_files_are_needed(
     needed, all_files = files_of(sharded, prefix="audio_tower."), files_of(sharded, prefix="")
     assert len(needed) < len(all_files)
     shutil.copytree(sharded, tmp_path, dirs_exist_ok=True)
+    before = Voxtral(checkpoint=str(tmp_path)).record()
+    assert before["sha256"].keys() == needed
     for file in all_files - needed:
         (tmp_path / file).unlink()
     upstream = Voxtral(checkpoint=str(tmp_path))
     assert same_weights(upstream, whole)
-    assert upstream.record()["sha256"] == hash_files(tmp_path, "model*.safetensors")
+    assert upstream.record() == before
+    older = {**before, "sha256": {**before["sha256"], "model-00009-of-00009.safetensors": "0" * 64}}
+    assert same_record(older, before)
+    assert not same_record({**older, "sha256": dict.fromkeys(older["sha256"], "0" * 64)}, before)
     assert upstream.record()["checkpoint"] == str(tmp_path)
     gone = sorted(needed)[0]
     (tmp_path / gone).unlink()
