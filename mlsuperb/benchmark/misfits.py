@@ -33,6 +33,11 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
             f"head={config['head']['name']} leave nothing; use head.input_norm=none"
         )
     facts = instantiate(config["task"]).facts
+    if facts.has_text and facts.units != "phone" and (config.get("data") or {}).get("phones"):
+        yield (
+            f"data.phones makes phones of the transcripts, and task.units={facts.units} would take them for text: set "
+            "task.units=phone task.normaliser=raw, or leave data.phones out"
+        )
     yield from objective.misfits(config["objective"], head=config["head"], task=facts)
     figures = figure_names(has_language=task.has_language, rates=objective.rates)
     if (chosen := config.get("trainer", {}).get("select_by", figures[0])) not in figures:

@@ -136,7 +136,12 @@ class Recogniser:
         )
 
     def check(self, rows: pd.DataFrame) -> None:
-        """See `Transcriber`; it takes any."""
+        """See `Transcriber`; a model of phones takes no words.
+
+        Raises:
+            ValueError: its references would be words.
+        """
+        self.task.check_texts(rows["text"])
 
     def encode(self, batch: Batch) -> Encoding:
         """Posteriors of a batch; a GPU is not waited for."""
@@ -204,7 +209,7 @@ class Recogniser:
         if self.task.has_language and index in self._language_of:
             return " "
         text = self.task.text([self.vocabulary.tokens[index]])
-        return f" {text}" if self.task.units == "phoneme" else text
+        return text if self.task.units == "char" else f" {text}"
 
 
 def _not_finite(batch: Batch, posteriors: Encoded) -> list[str]:
