@@ -102,7 +102,7 @@ def _phones_of(word: str) -> list[str]:
                 found.append(waiting + sign)
                 waiting = ""
             tied = False
-    return found
+    return [*found[:-1], "".join(found[-1:]) + waiting] if waiting else found
 
 
 def _letter(phone: str) -> str:

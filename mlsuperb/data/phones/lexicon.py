@@ -80,7 +80,7 @@ class Lexicons(PhoneSource):
             if self.missing == "error":
                 raise ValueError(f"{message}. Add them, or skip their utterances (data.phones.missing=skip)")
             log.warning(
-                "%s; %d of %d utterances are skipped", message, sum(not one.phones for one in found), len(found)
+                "%s; %d of %d utterances are skipped", message, sum(bool(one.why_not) for one in found), len(found)
             )
         return found
 
