@@ -136,12 +136,7 @@ class Recogniser:
         )
 
     def check(self, rows: pd.DataFrame) -> None:
-        """See `Transcriber`; a model of phones takes no words.
-
-        Raises:
-            ValueError: its references would be words.
-        """
-        self.task.check_texts(rows["text"])
+        """See `Transcriber`; it takes any."""
 
     def encode(self, batch: Batch) -> Encoding:
         """Posteriors of a batch; a GPU is not waited for."""

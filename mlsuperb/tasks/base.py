@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 from mlsuperb.data.phonemes import PHONEME_LANGUAGES, missing_extra, to_phonemes
@@ -14,6 +15,7 @@ from mlsuperb.types import TaskFacts, Utterance
 
 SPACE = "<space>"
 Units = Literal["char", "phoneme", "phone"]
+_NUM_LOOKED_AT = 1000  # texts
 _MOST_LETTERS = 3.0  # of a phone on average; IPA has about 1, ARPAbet less than 2
 
 
@@ -83,7 +85,7 @@ class Task:
         """
         if self.units != "phone":
             return
-        tokens = [token for text in texts for token in text.split()]
+        tokens = [token for text in islice(texts, _NUM_LOOKED_AT) for token in text.split()]
         letters = sum(unicodedata.category(sign) in ("Ll", "Lo", "Lu") for token in tokens for sign in token)
         if letters > _MOST_LETTERS * len(tokens):
             longest = max(tokens, key=len)
