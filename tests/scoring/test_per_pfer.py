@@ -158,10 +158,13 @@ def test_without_panphon_the_result_says_what_to_install(utterance, monkeypatch)
     assert 'pip install "mlsuperb[phones]"' in section["metrics"]["test"]["macro_pfer"]["reason"]
 
 
-def test_it_is_of_phones_alone(utterance):
+def test_it_is_of_phones_alone():
     assert per_pfer.protocol.why_not(ASR(units="phone").facts) == ""
     assert per_pfer.protocol.why_not(facts("asr")) == "counts phones, this task has chars"
     assert per_pfer.protocol.why_not(replace(facts("lid"), units="phone")) == "needs transcripts, task lid has none"
+
+
+def test_without_a_reference_there_is_no_rate(utterance, table):
     silent = section_of([utterance("deu", "", "a")])
     assert {entry["value"] for entry in silent["metrics"]["test"].values()} == {None}
     assert silent["metrics"]["test"]["micro_pfer"]["reason"] == "no reference text"
