@@ -185,7 +185,7 @@ class TaskFacts:
         name: for people.
         has_text: whether its outputs hold a transcript.
         has_language: whether they name a language.
-        units: what a transcript is compared in: `char`, `phoneme`.
+        units: what a transcript is compared in: `char`, `phoneme`, `phone`.
         unit_name: the error rate in these units, as tables call it: `CER`, `PER`.
         normaliser: of the reference transcripts (`mlsuperb.data.text`).
     """

@@ -167,7 +167,7 @@ def test_files_stay_small() -> None:
 
 
 TASKS = {"asr", "lid", "asr_lid"}
-PROTOCOLS = {"v1", "v2", "wer_cer", "challenge", "challenge_server"}
+PROTOCOLS = {"v1", "v2", "wer_cer", "challenge", "challenge_server", "per_pfer"}
 
 
 def names_asked_for(path: Path) -> Iterator[str]:

@@ -90,7 +90,7 @@ def score(
         protocols: names (`v1`, `v2`, `wer_cer`, ...); all that apply by default.
         task: asr, lid or asr_lid; by default what the hypotheses look like.
         normaliser: of the references (`mlsuperb.data.text`): v1 takes punctuation away and writes capitals; raw.
-        units: what is compared: char, phoneme.
+        units: what is compared: char, phoneme, phone (with spaces between them, not normalised).
 
     Returns:
         Protocol -> `metrics` (name -> value in %, None where it cannot be had), `per_language` (language -> rates in % and

@@ -98,6 +98,7 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     parts["test"] = test_rows(corpus, manifest, name=config["data"]["name"])
     task: Task = instantiate(config["task"])
     task.check_languages(set(manifest["language"]))
+    task.check_texts(manifest["text"])
     loading: Loading = instantiate(config["loading"])
     for name in (TRAIN, DEV):
         empty = ~parts[name]["text"].map(task.keeps).astype(bool)

@@ -100,6 +100,7 @@ class Benchmark:
         if language is not None:
             recogniser.write_in(language)
         manifest, record = build.read_data(config)
+        recogniser.task.check_texts(manifest["text"])
         with held(folder):
             result.save_result(
                 config, folder, record=record, model=recogniser.model, decoded=_decoded(recogniser, manifest, config, folder),

@@ -35,6 +35,11 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
             f"head={config['head']['name']} leave nothing; use head.input_norm=none"
         )
     facts = instantiate(config["task"]).facts
+    if facts.has_text and facts.units != "phone" and (config.get("data") or {}).get("phones"):
+        yield (
+            f"data.phones makes phones of the transcripts, and task.units={facts.units} would take them for text: set "
+            "task.units=phone task.normaliser=raw, or leave data.phones out"
+        )
     yield from objective.misfits(config["objective"], head=config["head"], task=facts)
     if "upstream" in groups and task.has_text and not objective.utterance_level:
         yield from _frame_problems(config)

@@ -204,7 +204,7 @@ class Recogniser:
         if self.task.has_language and index in self._language_of:
             return " "
         text = self.task.text([self.vocabulary.tokens[index]])
-        return f" {text}" if self.task.units == "phoneme" else text
+        return text if self.task.units == "char" else f" {text}"
 
 
 def _not_finite(batch: Batch, posteriors: Encoded) -> list[str]:

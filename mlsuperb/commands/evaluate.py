@@ -99,7 +99,7 @@ def _changes(
     from mlsuperb.config.compose import compose
 
     keys = {override.lstrip("+~").partition("=")[0] for override in overrides}
-    groups = {key.partition(".")[0] for key in keys} - {"manifests"}
+    groups = {key.partition(".")[0].partition("/")[0] for key in keys} - {"manifests"}
     if refused := groups - set(changeable):
         raise ValueError(
             f"{', '.join(sorted(refused))} cannot be changed for a trained run; give settings of {', '.join(changeable)}"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 
@@ -28,6 +28,7 @@ from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, protocol_tables, tell
 from mlsuperb.scoring.utterances import language_tokens
+from mlsuperb.tasks.base import Units
 from mlsuperb.types import Hypothesis, TaskFacts
 
 _BEGINNING = re.compile(r"\s*(\[[^\[\]\s]+\])")
@@ -155,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     protocol.suggestions = protocols.names()  # for shell completion
     parser.add_argument("--task", choices=tasks.names(), help="default: what the run says, else inferred")
     parser.add_argument("--normaliser", choices=tuple(NORMALISERS), help="default: what the run says, else v1")
-    parser.add_argument("--units", choices=("char", "phoneme"), help="default: what the run says, else char")
+    parser.add_argument("--units", choices=get_args(Units), help="default: what the run says, else char")
     parser.add_argument("--examples", type=int, choices=(1, 2, 3), help="show so many utterances, errors marked")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file")
     add_config_dir(parser)

@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mlsuperb.data.corpora.base import Reader
+from mlsuperb.data.phones.source import PhoneSource
 from mlsuperb.data.preparation import Preparation
 from mlsuperb.runtime.files import stamp
 
@@ -18,6 +20,7 @@ MANIFEST_VERSION = 3  # raise it when the same corpus and settings would give an
 _ADDED_SINCE = {
     "text": "required",
     "preparation": None,
+    "phones": None,
     "decode": True,
     "hours_seed": None,
     "keep_quality": None,
@@ -41,11 +44,19 @@ def _settings(value: Any) -> Any:
         return {key: _settings(inner) for key, inner in value.items()}
     if isinstance(value, Preparation):
         return {**asdict(value), "sources": [_stamped(path) for path in value.sources()]}
+    if isinstance(value, PhoneSource):
+        packages = {name: version(name) for name in value.packages}
+        stamps = [_stamped(path) for path in value.sources()]
+        return {"source": _class_name(value), **asdict(value), "sources": stamps, "packages": packages}
     if not isinstance(value, Reader):
         return value
     given = {field.name: _settings(getattr(value, field.name)) for field in fields(value)}
     kept = {name: setting for name, setting in given.items() if _ADDED_SINCE.get(name, ...) != setting}
-    return {"reader": f"{type(value).__module__}.{type(value).__qualname__}", **kept}
+    return {"reader": _class_name(value), **kept}
+
+
+def _class_name(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def _stamped(path: Path) -> tuple[str, int, int]:

@@ -10,8 +10,10 @@ Direction = Literal["lower", "higher"]
 LOWER: Direction = "lower"
 HIGHER: Direction = "higher"
 TITLES = {  # of metrics without their subset of languages, as a page calls them
-    "cer": "CER", "per": "PER", "wer": "WER", "lid_accuracy": "Language accuracy",
+    "cer": "CER", "per": "PER", "pfer": "PFER", "wer": "WER", "lid_accuracy": "Language accuracy",
     "micro_cer": "CER, pooled", "micro_wer": "WER, pooled", "macro_cer": "CER, mean over languages",
+    "micro_per": "PER, pooled", "micro_pfer": "PFER, pooled", "macro_per": "PER, mean over languages",
+    "macro_pfer": "PFER, mean over languages",
     "macro_wer": "WER, mean over languages", "macro_lid_accuracy": "Language accuracy, mean over languages",
     "std_cer": "CER, standard deviation over languages", "worst_language_cer": "CER of the worst language",
     "worst_15_cer": "CER of the 15 worst languages", "dataset_range": "Widest range of a language's datasets",

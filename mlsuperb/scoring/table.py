@@ -14,6 +14,7 @@ from mlsuperb.scoring.counts import Counts, Rate, total
 from mlsuperb.scoring.escaping import markdown
 from mlsuperb.scoring.fitted import Column, FittedTable, shown
 from mlsuperb.scoring.protocols.challenge import NUM_WORST
+from mlsuperb.scoring.protocols.per_pfer import PhoneCounts
 from mlsuperb.types import TaskFacts
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _column(title: str, field: str) -> _Column:
 
 def _other_columns(sample: Mapping[str, Any]) -> Sequence[_Column]:
     """Of counts that are rates of utterances added up (`protocols.challenge.ChallengeCounts`), of words beside characters
-    (`protocols.wer_cer.WordCounts`), or whatever there is."""
+    (`protocols.wer_cer.WordCounts`), of phones and features (`protocols.per_pfer.PhoneCounts`), or whatever there is."""
 
     def share(title: str, name: str, of: str = "num_scored") -> _Column:
         return title, lambda counts: percent(100 * counts[name] / counts[of] if counts[of] else None)
@@ -192,6 +193,14 @@ def _other_columns(sample: Mapping[str, Any]) -> Sequence[_Column]:
             share("CER % ↓", "character_errors", of="num_characters"),
             _column("words", "num_words"),
             _column("characters", "num_characters"),
+        ]
+    if "phone_errors" in sample:
+        return [
+            _column("utterances", "num_utterances"),
+            share("PER % ↓", "phone_errors", of="num_phones"),
+            ("PFER % ↓", lambda c: percent(PhoneCounts(**c).pfer)),
+            _column("phones", "num_phones"),
+            _column("without features", "num_unknown"),
         ]
     if "cer_sum" not in sample:
         return [_column(name.replace("_", " "), name) for name in sample]

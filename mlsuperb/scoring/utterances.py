@@ -7,6 +7,7 @@
 - `@` is sclite's word for nothing: it costs nothing, on either side (`wwd_WORD` in `src/sclite/word.c`). Only texts that keep
   punctuation have it (`normaliser=raw`, imported models). `{ a / b }`, alternatives to sclite, are compared as they stand here,
   with a warning.
+- Phones (`data.phones.ipa`) are compared as they are: neither `@` nor case has a meaning among them.
 - sclite ignores the case of ASCII letters (no `-s` and no `-e` in ESPnet's call; `src/sclite/{sclite,text}.c`). As the
   normaliser writes capitals, that only matters for `<unk>` (its `u` matches a `U`) and for phonemes.
 - The predicted language is the first language token of the raw hypothesis (`local/split_results.py`): `[xxx]`, or `[code]` for
@@ -18,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
+from mlsuperb.data.phones.ipa import phones
 from mlsuperb.data.text import LanguageTokens, normaliser
 from mlsuperb.scoring.alignment import Edits, Units, edit_counts
 from mlsuperb.scoring.counts import Counts
@@ -69,7 +71,9 @@ def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list
 
 
 def _folded_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[Units, Units]:
-    """Reference and hypothesis as they are aligned, ASCII in lower case, without `@`."""
+    """Reference and hypothesis as they are aligned, ASCII in lower case, without `@`; phones as they are."""
+    if facts.units == "phone":
+        return compared_units(one, facts, tokens)
     reference, output = map(_lower_ascii, compared_texts(one, facts, tokens))
     if facts.units == "char":
         return reference.replace(_NOTHING, ""), output.replace(_NOTHING, "")
@@ -86,6 +90,9 @@ def compared_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) ->
 def compared_texts(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[str, str]:
     """Reference and hypothesis of one utterance as they are compared, in their own case. `tokens`: `language_tokens` of all
     hypotheses that it is one of."""
+    if facts.units == "phone":
+        output = tokens.removed(one.hypothesis) if facts.has_language else one.hypothesis
+        return " ".join(phones(tokens.removed_at_start(one.reference))), " ".join(phones(output))
     reference = " ".join(normaliser(facts.normaliser)(one.reference).split())
     output = " ".join(one.hypothesis.split())
     if facts.units == "phoneme":

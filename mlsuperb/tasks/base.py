@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 from mlsuperb.data.phonemes import PHONEME_LANGUAGES, missing_extra, to_phonemes
+from mlsuperb.data.phones.ipa import phones
 from mlsuperb.data.text import LanguageTokens, normaliser
 from mlsuperb.types import TaskFacts, Utterance
 
 SPACE = "<space>"
+Units = Literal["char", "phoneme", "phone"]
+_NUM_LOOKED_AT = 1000  # texts
+_MOST_LETTERS = 3.0  # of a phone on average; IPA has about 1, ARPAbet less than 2
 
 
 @dataclass(kw_only=True)
@@ -19,7 +25,8 @@ class Task:
 
     Args:
         normaliser: how transcripts are normalised for the targets and for the `v1` score (see `mlsuperb.data.text`).
-        units: `char`, every code point a token and a space `<space>`; `phoneme`, for monolingual jpn and cmn.
+        units: `char`, every code point a token and a space `<space>`; `phoneme`, for monolingual jpn and cmn; `phone`, of any
+            languages whose texts are phones with spaces between them (`data.phones`), each a token.
         monolingual: refuse data of more than one language.
     """
 
@@ -28,7 +35,7 @@ class Task:
     has_text: ClassVar[bool]
 
     normaliser: Literal["raw", "v1", "v1_mono"] = "v1"
-    units: Literal["char", "phoneme"] = "char"
+    units: Units = "char"
     monolingual: bool = False
 
     @property
@@ -39,13 +46,18 @@ class Task:
             has_text=self.has_text,
             has_language=self.has_language,
             units=self.units,
-            unit_name="PER" if self.units == "phoneme" else "CER",
-            normaliser=self.normaliser,
+            unit_name="CER" if self.units == "char" else "PER",
+            normaliser="raw" if self.units == "phone" else self.normaliser,
         )
 
     @classmethod
     def problems(cls, *, normaliser: str, units: str, **_: Any) -> list[str]:
-        """Phonemes exist for single languages, so they go with the monolingual track alone."""
+        """Phonemes exist for single languages, so they go with the monolingual track alone; phones are not normalised."""
+        if units == "phone" and normaliser != "raw":
+            return [
+                f"task.units=phone with task.normaliser={normaliser} would write phones in capitals and without their "
+                "marks in ASCII: set task.normaliser=raw (+exp=phones/asr has both)"
+            ]
         if units == "phoneme" and (cls.has_language or normaliser != "v1_mono"):
             languages = " and ".join(PHONEME_LANGUAGES)
             return [
@@ -67,11 +79,28 @@ class Task:
         if self.units == "phoneme" and (problem := missing_extra(next(iter(languages)))):
             raise ValueError(problem)
 
+    def check_texts(self, texts: Iterable[str]) -> None:
+        """Raises:
+        ValueError: the targets are phones, and these texts are words.
+        """
+        if self.units != "phone":
+            return
+        tokens = [token for text in islice(texts, _NUM_LOOKED_AT) for token in text.split()]
+        letters = sum(unicodedata.category(sign) in ("Ll", "Lo", "Lu") for token in tokens for sign in token)
+        if letters > _MOST_LETTERS * len(tokens):
+            longest = max(tokens, key=len)
+            raise ValueError(
+                f"task.units=phone, but the texts of the data are words and no phones ('{longest}', {letters / len(tokens):.1f} "
+                "letters between spaces on average): say where their phones come from, as with +data/phones=espeak"
+            )
+
     def target(self, utterance: Utterance) -> list[str]:
-        """Target tokens of an utterance: `[iso]`, then the units of the normalised text, a `<space>` between the two."""
+        """Target tokens of an utterance: `[iso]`, then the units of the normalised text, of characters a `<space>` between the
+        two."""
         tokens: list[str] = [f"[{utterance.language}]"] if self.has_language else []
         units = self._units(utterance) if self.has_text else []
-        return [*tokens, *([SPACE] if tokens and units else []), *units]
+        between = [SPACE] if tokens and units and self.units == "char" else []
+        return [*tokens, *between, *units]
 
     def keeps(self, text: str) -> bool:
         """Whether a transcript leaves something to train on once it is normalised: text, or the language alone. ESPnet's `asr.sh`
@@ -80,7 +109,7 @@ class Task:
 
     def text(self, tokens: Sequence[str]) -> str:
         """The raw output that decoded `tokens` spell, language token kept."""
-        if self.units == "phoneme":
+        if self.units != "char":
             return " ".join(tokens)
         return "".join(" " if token == SPACE else token for token in tokens)
 
@@ -89,6 +118,8 @@ class Task:
         return tokens.first(text) if self.has_language else None
 
     def _units(self, utterance: Utterance) -> list[str]:
+        if self.units == "phone":
+            return phones(utterance.text)
         text = " ".join(normaliser(self.normaliser)(utterance.text).split())
         if self.units == "phoneme":
             return to_phonemes(text, utterance.language).split()

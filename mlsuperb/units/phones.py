@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlsuperb.data.phones.ipa import without_stress
 from mlsuperb.runtime.lines import read_lines
 from mlsuperb.units.textgrid import read_tier
 
@@ -17,8 +17,6 @@ PHONES_FILE = "phones.tsv"
 SILENCE = "SIL"  # what an empty interval of a TextGrid is called, as in DiscoPhon
 SILENCES = frozenset({SILENCE, "sil", "sp", "spn", "SPN", "pau", "#", "h#", "_", "<sil>", "<eps>"})
 _ROUNDING_S = 1e-4  # ends and starts that differ by no more are the same time
-_ARPABET_STRESS = re.compile(r"^([A-Z]+)[0-2]$")
-_IPA_STRESS = str.maketrans("", "", "ˈˌ")
 
 
 class Interval(NamedTuple):
@@ -57,11 +55,6 @@ def read_phones(path: Path, *, tier: str = "phones", stress: bool = False) -> Ph
     if not stress:
         found = {name: [one._replace(phone=without_stress(one.phone)) for one in rows] for name, rows in found.items()}
     return found
-
-
-def without_stress(phone: str) -> str:
-    """The phone without its stress mark: `AH0` is `AH`, `ˈa` is `a`. Digits of tones (`a1`) stay."""
-    return _ARPABET_STRESS.sub(r"\1", phone.translate(_IPA_STRESS))
 
 
 def aligned(intervals: Sequence[Interval], *, num_frames: int, rate_hz: float, index: Mapping[str, int]) -> np.ndarray:

@@ -52,6 +52,7 @@ NEEDED = {  # what has no default, and a stand-in
     "preservation=ewc": ["preservation.run=some/run"],
     "preservation=ewc_speech": ["preservation.languages=[eng]"],
     "start=run": ["start.run=some/run"],
+    **{f"data/phones={kind}": [f"data.phones.path={__file__}"] for kind in ("lexicon", "marks")},
 }
 ABSENT = ("is not the folder of a run", "is not the folder of a finished run")  # all that is wrong with stand-ins
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,9 @@ def test_wrong_names(utterance, name, message, monkeypatch):
 def test_every_protocol_says_what_it_is(utterance, name):
     protocol = get(name)
     assert (protocol.name, bool(protocol.title)) == (name, True)
-    section = Scoring(protocols=[name]).score([utterance("eng", "a", "[eng] A")], facts()).sections[name]
+    of = facts()
+    of = replace(of, units="phone") if protocol.why_not(of) else of
+    section = Scoring(protocols=[name]).score([utterance("eng", "a", "[eng] A")], of).sections[name]
     kinds = {
         metric.removeprefix("trained_").removeprefix("reserved_").removeprefix("all_")
         for metric in section.metrics["test"]
@@ -107,12 +110,15 @@ def test_every_protocol_says_what_it_is(utterance, name):
 def test_the_nodes_in_conf(utterance):
     """Words are for jobs that ask for them: tables of benchmark runs stay what they were."""
     folder = Path(__file__).parents[2] / "conf/scoring"
-    node, with_words = (
-        yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) for name in ("default", "wer_cer")
+    node, with_words, of_phones = (
+        yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("default", "wer_cer", "per_pfer")
     )
     assert node.pop("_target_") == "mlsuperb.scoring.score.Scoring"
     assert node.pop("name") == "default"
-    assert with_words["protocols"] == Scoring().protocols, "all"
+    assert with_words["protocols"] == [name for name in Scoring().protocols if name != "per_pfer"], "all of characters"
+    applying = Scoring().score([utterance("eng", "a", "a")], facts("asr", units="phone")).sections
+    assert set(of_phones["protocols"]) == applying.keys(), "all of phones"
     scoring = Scoring(**node)
-    assert {*Scoring().protocols} - {*scoring.protocols} == {"wer_cer"}
+    assert {*Scoring().protocols} - {*scoring.protocols} == {"wer_cer", "per_pfer"}
     assert scoring.score([utterance("eng", "a", "A")], facts("asr")).sections.keys() == {"v1", "v2"}

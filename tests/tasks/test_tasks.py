@@ -71,6 +71,35 @@ def test_japanese_phonemes() -> None:
     assert ASR(units="phoneme", normaliser="v1_mono").target(utterance("猫", "jpn")) == ["n", "e", "k", "o"]
 
 
+@pytest.mark.parametrize(("kind", "language"), [(ASR, ""), (ASRLID, "[deu] ")])
+def test_phones_are_what_spaces_part(kind: type[ASR | ASRLID], language: str) -> None:
+    task = kind(units="phone", normaliser="raw")
+    tokens = task.target(utterance("ˈa  t͡ʃ ɪ ː g", "deu"))
+    assert tokens == [*language.split(), "a", "t͡ʃ", "ɪ", "ː", "ɡ"]
+    assert task.text(tokens) == f"{language}a t͡ʃ ɪ ː ɡ"
+    assert task.language(task.text(tokens), LanguageTokens(["deu"])) == (language[1:4] or None)
+    assert task.keeps("a")
+    task.check_languages({"deu", "swa", "cmn"})
+    facts = task.facts
+    assert (facts.units, facts.unit_name, facts.normaliser) == ("phone", "PER", "raw")
+
+
+def test_phones_are_not_normalised() -> None:
+    (problem,) = ASR.problems(normaliser="v1", units="phone")
+    assert "set task.normaliser=raw" in problem
+    assert ASRLID.problems(normaliser="raw", units="phone") == []
+    assert ASR(units="phone").facts.normaliser == "raw", "of lists of others, to which no setting belongs"
+
+
+def test_words_are_no_phones() -> None:
+    task = ASR(units="phone", normaliser="raw")
+    task.check_texts(["HH AH0 L OW1", "tˤ͡ʃʰː", ""])
+    task.check_texts([])
+    with pytest.raises(ValueError, match=r"words and no phones \('sentence', 4.5 letters .*\+data/phones=espeak"):
+        task.check_texts(["this whole sentence", "a"])
+    ASR().check_texts(["this whole sentence"])
+
+
 def test_phonemes_go_with_the_monolingual_track_alone() -> None:
     (problem,) = ASRLID.problems(normaliser="v1", units="phoneme")
     assert "task.units=phoneme is for monolingual ASR in jpn and cmn" in problem

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlsuperb.units.phones import SILENCE, Interval, aligned, merged, read_phones, without_stress
+from mlsuperb.units.phones import SILENCE, Interval, aligned, merged, read_phones
 
 LONG = """File type = "ooTextFile"
 Object class = "TextGrid"
@@ -182,14 +182,6 @@ def test_what_cannot_be_read_is_answered(files: dict[str, str], message: str, tm
         read_phones(tmp_path)
     with pytest.raises(ValueError, match="no such file or folder"):
         read_phones(tmp_path / "absent")
-
-
-@pytest.mark.parametrize(
-    ("phone", "bare"),
-    [("AH0", "AH"), ("ER2", "ER"), ("ˈaː", "aː"), ("ˌɔ", "ɔ"), ("a1", "a1"), ("AH3", "AH3"), ("5", "5"), ("rr", "rr")],
-)
-def test_stress_marks_go_and_tones_stay(phone: str, bare: str) -> None:
-    assert without_stress(phone) == bare
 
 
 def test_a_frame_has_the_phone_at_its_centre() -> None:

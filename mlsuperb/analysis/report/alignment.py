@@ -43,7 +43,7 @@ def graphemes(text: str) -> list[str]:
 
 
 def align(reference: str, hypothesis: str, *, units: str = "char", who: str = "", facts: str = "") -> Aligned:
-    """`units` is `char` or `phoneme` (parted by spaces). Very long texts are cut, and `facts` says so."""
+    """`units`: `char`, or what spaces part (`phoneme`, `phone`). Very long texts are cut, and `facts` says so."""
     between = "" if units == "char" else " "
     sides = [graphemes(text) if units == "char" else text.split() for text in (reference, hypothesis)]
     if any(len(side) > MAX_UNITS for side in sides):
@@ -53,7 +53,7 @@ def align(reference: str, hypothesis: str, *, units: str = "char", who: str = ""
     pieces = _pieces(*sides)
     words = tuple(
         tuple(_merged(word, between) if joined else word)
-        for word in _words(_shortened(pieces) if joined else pieces, spaced=units == "phoneme", joined=joined)
+        for word in _words(_shortened(pieces) if joined else pieces, spaced=units != "char", joined=joined)
     )
     return Aligned(
         who=who,

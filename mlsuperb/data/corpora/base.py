@@ -16,6 +16,7 @@ from mlsuperb.data.checks import FILTERED_SPLITS, refuse_duplicates, refuse_unkn
 from mlsuperb.data.languages import extra_problems, language_problems
 from mlsuperb.data.looks import NO_LOOKS
 from mlsuperb.data.manifest import to_frame
+from mlsuperb.data.phones.source import PhoneSource
 from mlsuperb.data.preparation import Preparation
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
@@ -26,8 +27,7 @@ Texts = Sequence[tuple[str, str, str]]  # (language, dataset, text)
 TO_THE_END_S = float("nan")  # a raw row's duration where only the audio file knows it
 
 EMPTY_TEXT, TOO_LONG = "empty text", "longer than max_duration_s"
-AS_LONG = "as long as max_duration_s"
-TOO_SHORT = "not longer than min_duration_s"
+AS_LONG, TOO_SHORT = "as long as max_duration_s", "not longer than min_duration_s"
 BEYOND_HOURS = "beyond max_train_hours"
 
 
@@ -112,8 +112,7 @@ class Corpus(Reader):
             `asr.sh` drops them (stage 4) when it has listed the tokens.
         resample: convert files with another rate than 16 kHz when they are read; false makes such a file an error.
         extra_languages: codes outside ISO 639-3 to allow.
-        on_bad: what to do about audio that is missing, unreadable or too short for its segment: count it and go on, or
-            stop.
+        on_bad: what to do about audio that is missing, unreadable or too short for its segment: count it, or stop.
         decode: decode compressed audio and floats when the corpus is prepared, once, so that damage behind a sound header is
             found then (`+data.decode=false`: the run that comes upon it stops). On one core an hour of FLAC or MP3 takes 2 s,
             of Vorbis 4 s, of Opus 13 s.
@@ -121,6 +120,7 @@ class Corpus(Reader):
             for pre-training), and then no file or column of transcripts is needed.
         preparation: what is done to the usable utterances before pre-training (`+data/preparation=mhubert_147`). Its limits
             stand in the place of `max_duration_s` and `min_duration_s`.
+        phones: the source of phones that take the place of transcripts, for `task.units=phone` (`+data/phones=espeak`).
         few_shot: `all`; ML-SUPERB's readers have a choice. Here so that an experiment that names it takes any corpus.
     """
 
@@ -142,6 +142,7 @@ class Corpus(Reader):
     decode: bool = True
     text: Literal["required", "optional"] = "required"
     preparation: Preparation | None = None
+    phones: PhoneSource | None = None
     few_shot: Literal["all"] = "all"
 
     def usable(self, frame: pd.DataFrame, skipped: SkipReport, *, known: pd.DataFrame) -> Usable:
@@ -157,6 +158,7 @@ class Corpus(Reader):
         refuse_unknown_languages(frame, "language", extra=self.extra_languages, group=self.group)
         remedy = ", or leave one of the places out with data.languages or data.datasets"
         refuse_duplicates(frame, place=("dataset", "language"), remedy=remedy)
+        frame = frame if self.phones is None else self.phones.apply(frame, skipped)
         if self.text == "required":
             frame = skipped.drop(frame, frame["text"].str.strip() == "", EMPTY_TEXT)
         frame, looks = self._with_durations(frame, skipped, known=known)
@@ -260,7 +262,7 @@ class Corpus(Reader):
 
     def _changes(self) -> list[str]:
         """The filters that make other data of a release than those that were published with it (ESPnet's)."""
-        names = ("max_train_hours", "max_duration_s", "min_duration_s", "text", "preparation")
+        names = ("max_train_hours", "max_duration_s", "min_duration_s", "text", "preparation", "phones")
         given = {name: getattr(self, name) for name in names}
         return [f"data.{name}={value}" for name, value in given.items() if value != getattr(Corpus, name)]
 
@@ -272,12 +274,10 @@ class Corpus(Reader):
         found += language_problems(settings.get("languages") or (), setting="data.languages", extra=extra)
         bad_pairs = [pair for pair in pairs if len(pair) != 2]
         found += [f"data.pairs: {pair!r} is not a [language, dataset] pair." for pair in bad_pairs]
-        if not bad_pairs:
-            found += language_problems([pair[0] for pair in pairs], setting="data.pairs", extra=extra)
+        found += [] if bad_pairs else language_problems([pair[0] for pair in pairs], setting="data.pairs", extra=extra)
         if settings.get("hours_seed") is not None and settings.get("max_train_hours") is None:
             found.append("data.hours_seed draws what data.max_train_hours takes, which is not set. Set both, or none.")
-        if settings.get("preparation") is not None:
-            found += cls.unread_limits(settings)
+        found += [] if settings.get("preparation") is None else cls.unread_limits(settings)
         if settings.get("language") is not None:  # a reader's setting: of all its rows
             found += language_problems([settings["language"]], setting="data.language", extra=extra)
         return found

@@ -14,6 +14,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from mlsuperb.data.corpora.base import Codes, Corpus, Usable
 from mlsuperb.data.languages import extra_problems
+from mlsuperb.data.phones.source import PhoneSource
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.types import Utterance
 
@@ -48,6 +49,7 @@ class Several(Corpus):
     on_bad: Literal["skip", "error"] = field(default="skip", init=False)
     decode: bool = field(default=True, init=False)
     text: Literal["required", "optional"] = field(default="required", init=False)
+    phones: PhoneSource | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if any(part.text == "optional" for part in self.corpora.values()):

@@ -26,6 +26,7 @@ INSTALL_HINT = 'pip install "mlsuperb[synthetic]"'
 
 # Values of espeak-ng's public header speak_lib.h.
 _SYNCHRONOUS, _DONT_EXIT, _UTF8, _END_PAUSE, _IPA = 2, 0x8000, 1, 0x1000, 2
+_TIED = 0x80 | 0x361 << 8  # of espeak_TextToPhonemes: a tie bar (U+0361) within a phoneme
 _RATE, _VOLUME, _PITCH, _PITCH_RANGE = 1, 2, 3, 4
 _BUFFER_MS = 60  # espeak-ng's smallest; larger ones make clicks (espeak-ng issues #752, #1554)
 _PHONEME_EVENTS, _PHONEMES_IN_IPA = 1, 2  # options of espeak_Initialize
@@ -159,8 +160,11 @@ class Synthesiser:
             raise ValueError(f"espeak-ng's voice {voice!r} produced no sound for {text!r}")
         return np.frombuffer(b"".join(chunks), dtype="<i2"), found
 
-    def phonemes(self, texts: list[str], *, voice: str) -> list[str]:
+    def phonemes(self, texts: list[str], *, voice: str, tied: bool = False) -> list[str]:
         """What `voice` would say for each text, in IPA; a switch to another language shows as `(en)`.
+
+        Args:
+            tied: write a tie bar between the letters of a phoneme (`t͡ʃ`, also `a͡ɪ`).
 
         Raises:
             ValueError: espeak-ng has no such voice.
@@ -171,7 +175,7 @@ class Synthesiser:
             for text in texts:
                 if not spoken or "(" in spoken[-1]:  # espeak-ng stays in the language it switched to
                     _select_voice(library, voice)
-                spoken.append(_text_to_phonemes(library, text))
+                spoken.append(_text_to_phonemes(library, text, mode=_IPA | (_TIED if tied else 0)))
             return spoken
 
     @contextmanager
@@ -206,10 +210,10 @@ def _select_voice(library: ctypes.CDLL, voice: str) -> None:
         raise ValueError(f"espeak-ng has no voice {voice!r}")
 
 
-def _text_to_phonemes(library: ctypes.CDLL, text: str) -> str:
+def _text_to_phonemes(library: ctypes.CDLL, text: str, *, mode: int) -> str:
     encoded = ctypes.c_char_p(text.encode())
     rest = ctypes.cast(encoded, ctypes.c_void_p)
     clauses = []
     while rest.value:  # each call speaks one clause and moves `rest` on; null at the end
-        clauses.append(library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _IPA).decode())
+        clauses.append(library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, mode).decode())
     return " ".join(clauses)

@@ -107,9 +107,9 @@ class Challenge:
     leave_out_unscored = False  # languages without a reference, of the means
 
     def why_not(self, facts: TaskFacts) -> str:
-        """It is for language and transcript together."""
+        """It is for language and transcript together, in characters."""
         if facts.has_text and facts.has_language:
-            return ""
+            return "" if facts.units == "char" else f"counts characters, this task has {facts.units}s"
         return f"needs language and transcript (task asr_lid), this is task {facts.name}"
 
     def pair(self, one: Hypothesis, known: Languages) -> Pair:
