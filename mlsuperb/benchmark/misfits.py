@@ -7,7 +7,9 @@ from typing import Any
 
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import with_defaults
+from mlsuperb.decoding.base import Decoder
 from mlsuperb.layers.frontends import SHORTENING
+from mlsuperb.objectives.base import Objective
 from mlsuperb.runs.classes import class_named
 from mlsuperb.types import figure_names
 
@@ -25,15 +27,8 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
         return
     objective, decoder = (class_named(config[group]["_target_"]) for group in ("objective", "decoding"))
     task = class_named(config["task"]["_target_"])
-    if objective.utterance_level and task.has_text:
-        yield f"objective={config['objective']['name']} gives one label per utterance, task={task.name} has text; use task=lid"
-    norm, linear = config["head"].get("input_norm"), getattr(class_named(config["head"]["_target_"]), "linear", False)
-    pooling = config["objective"].get("pooling", "mean")
-    if objective.utterance_level and pooling == "mean" and linear and norm in ("mean", "mean_var"):
-        yield (
-            f"objective={config['objective']['name']} sees the mean over an utterance, of which head.input_norm={norm} and "
-            f"head={config['head']['name']} leave nothing; use head.input_norm=none"
-        )
+    if objective.utterance_level:
+        yield from _classifier_problems(config, has_text=task.has_text)
     facts = instantiate(config["task"]).facts
     if facts.has_text and facts.units != "phone" and (config.get("data") or {}).get("phones"):
         yield (
@@ -51,6 +46,25 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
             f"scoring={config['scoring']['name']} has nothing to say of task={task.name}: {reason}; add v1 to scoring.protocols, "
             "which always has"
         )
+    yield from _decoder_problems(config, objective, decoder)
+
+
+def _classifier_problems(config: Mapping[str, Any], *, has_text: bool) -> Iterator[str]:
+    """A classifier of utterances for a task with text, or behind a head that takes away what it looks at."""
+    name, head = config["objective"]["name"], config["head"]
+    if has_text:
+        yield f"objective={name} gives one label per utterance, task={config['task']['name']} has text; use task=lid"
+    by_mean = config["objective"].get("pooling", "mean") == "mean"
+    linear = getattr(class_named(head["_target_"]), "linear", False)
+    if by_mean and linear and head.get("input_norm") in ("mean", "mean_var"):
+        yield (
+            f"objective={name} sees the mean over an utterance, of which head.input_norm={head['input_norm']} and "
+            f"head={head['name']} leave nothing; use head.input_norm=none"
+        )
+
+
+def _decoder_problems(config: Mapping[str, Any], objective: type[Objective], decoder: type[Decoder]) -> Iterator[str]:
+    """A decoder that does not read what the objective gives."""
     if objective.utterance_level != decoder.utterance_level:
         fitting = "argmax" if objective.utterance_level else "greedy or prefix_beam"
         yield f"decoding={config['decoding']['name']} does not read objective={config['objective']['name']}; use {fitting}"

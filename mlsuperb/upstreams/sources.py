@@ -137,12 +137,16 @@ def read_preprocessor(
             f"{source}: {name} says {', '.join(other)}, but only {made} can be made. Choose a checkpoint that was trained so, or "
             "mend the file if it is wrong."
         )
-    if not isinstance(found.get("do_normalize"), bool | None):
-        raise ValueError(f"{source}: {name} says do_normalize={found['do_normalize']!r}; it must be true or false.")
-    eps = found.get(NORMALIZE_EPS, 0.0)
-    if isinstance(eps, bool) or not isinstance(eps, int | float) or eps < 0:
-        raise ValueError(f"{source}: {name} says {NORMALIZE_EPS}={eps!r}; it must be a number such as 1e-05.")
+    _check_normalisation(found, place=f"{source}: {name}")
     return found, name
+
+
+def _check_normalisation(found: Mapping[str, Any], *, place: str) -> None:
+    normalised, eps = found.get("do_normalize"), found.get(NORMALIZE_EPS, 0.0)
+    if not isinstance(normalised, bool | None):
+        raise ValueError(f"{place} says do_normalize={normalised!r}; it must be true or false.")
+    if isinstance(eps, bool) or not isinstance(eps, int | float) or eps < 0:
+        raise ValueError(f"{place} says {NORMALIZE_EPS}={eps!r}; it must be a number such as 1e-05.")
 
 
 def refuse_adapter(source: str | Path, revision: str, *, setting: str) -> None:
