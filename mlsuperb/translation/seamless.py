@@ -147,13 +147,6 @@ class SeamlessTranslator(Translator):
             unused = unused_rows(tokenizer, self.vocab_size)
             add_languages(self, new, inputs=embeddings, output=self.model.lm_head, unused=unused)
 
-    def train(self, mode: bool = True) -> SeamlessTranslator:
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm1d):
-                module.eval()
-        return self
-
     def encode_speech(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
         with torch.autocast(wave_BT.device.type, enabled=False):
             mels_BFK, frames_B = self.input(wave_BT.float(), lengths_B)

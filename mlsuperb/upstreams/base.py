@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -66,6 +66,12 @@ class Stacked(nn.Module):
         """The Transformer blocks of all stacks, in order."""
         for stack in self.stacks.values():
             yield from self.get_submodule(stack.blocks).children()
+
+    def train(self, mode: bool = True) -> Self:
+        """Train or eval mode, batch norm aside (`freeze_batch_norm`)."""
+        super().train(mode)
+        freeze_batch_norm(self)
+        return self
 
     def record(self) -> dict[str, object]:
         """What a result should say of the weights that were really loaded: checkpoint, revision asked for, commit or file
@@ -150,15 +156,6 @@ class Upstream(Stacked, ABC):
             del blocks[num_blocks:]
             self.num_layers = num_blocks + self.has_input_layer
 
-    def train(self, mode: bool = True) -> Upstream:
-        """Train or eval mode, batch norm aside, which always stays in eval mode: its statistics are the model's; they would
-        drift, and depend on padding. Its scales and shifts can be trained."""
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, _BatchNorm):
-                module.eval()
-        return self
-
     @abstractmethod
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         """Valid frames for so many valid samples."""
@@ -173,6 +170,14 @@ class Upstream(Stacked, ABC):
         """How many layers an upstream of these settings will return; None where only its weights tell."""
         depth = cls.depth(settings)
         return None if depth is None else depth + cls.has_input_layer
+
+
+def freeze_batch_norm(model: nn.Module) -> None:
+    """Put batch norm into eval mode: its statistics are the model's; they would drift, and depend on padding. Its scales and
+    shifts can be trained."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
 
 
 # Of a record (`Stacked.record`), what older versions did not write

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from torch.nn.modules.batchnorm import _BatchNorm
-
-from mlsuperb.upstreams.base import Stacked, inside
+from mlsuperb.upstreams.base import Stacked, freeze_batch_norm, inside
 
 
 def set_train_mode(model: Stacked, *, trained: Collection[str]) -> None:
@@ -23,6 +21,4 @@ def set_train_mode(model: Stacked, *, trained: Collection[str]) -> None:
         blocks = (f"{stack.blocks}.{name}" for name, _ in model.get_submodule(stack.blocks).named_children())
         for part in (*stack.front, *blocks):
             model.get_submodule(part).train(any(inside(name, (part,)) for name in own))
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
+    freeze_batch_norm(model)

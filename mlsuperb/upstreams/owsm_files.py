@@ -18,7 +18,7 @@ from torch import Tensor
 from mlsuperb.espnet.folder import CONFIG, PACKED, EspnetFolder, inside, only, open_folder
 from mlsuperb.espnet.settings import ENCODERS, Meaning, read_log_mels
 from mlsuperb.runtime.messages import one_line
-from mlsuperb.upstreams.sources import cache_problems, config_digest, local_folder, sha256
+from mlsuperb.upstreams.sources import cache_problems, config_digest, fetch, local_folder, sha256
 
 STATS = "feats_stats.npz"
 VARIANCE_FLOOR = 1e-20  # `GlobalMVN`: eps
@@ -123,7 +123,7 @@ def find_files(checkpoint: str, *, revision: str) -> OwsmFiles:
     """
     folder, commit = local_folder(checkpoint), None
     if folder is None:
-        folder = _download(checkpoint, revision)
+        folder = fetch(checkpoint, revision, wanted=[PACKED, f"*{CONFIG}", "*.pth", "*.npz"], remedy=_REMEDY)
         commit = folder.name  # a snapshot's folder is called by its commit
     try:
         espnet = open_folder(folder)
@@ -132,18 +132,6 @@ def find_files(checkpoint: str, *, revision: str) -> OwsmFiles:
     except ValueError as error:
         raise ValueError(f"upstream.checkpoint={checkpoint}: {error}. {_REMEDY}") from error
     return OwsmFiles(espnet=espnet, weights=weights, stats=stats, commit=commit)
-
-
-def _download(checkpoint: str, revision: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    wanted = [PACKED, f"*{CONFIG}", "*.pth", "*.npz"]
-    try:
-        return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=wanted))
-    except (OSError, ValueError) as error:  # ValueError: no such id can be
-        raise ValueError(
-            f"upstream.checkpoint={checkpoint} ({revision}) could not be read: {one_line(error)} {_REMEDY}"
-        ) from error
 
 
 def _stats(folder: Path, config: Mapping[str, Any]) -> Path:

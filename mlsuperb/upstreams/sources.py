@@ -51,6 +51,23 @@ def cache_problems(checkpoint: str, revision: str, *, file: str) -> list[str]:
     return [] if cached else [f"HF_HUB_OFFLINE is set and {checkpoint} ({revision}) is not in the cache. {REMEDY}"]
 
 
+def fetch(checkpoint: str, revision: str, *, wanted: list[str], remedy: str, unwanted: list[str] | None = None) -> Path:
+    """The folder with the wanted files of a checkpoint on the hub, called by its commit.
+
+    Raises:
+        ValueError: they cannot be fetched.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(checkpoint, revision=revision, allow_patterns=wanted, ignore_patterns=unwanted)
+    except (OSError, ValueError) as error:  # ValueError: no such id can be
+        raise ValueError(
+            f"upstream.checkpoint={checkpoint} ({revision}) could not be read: {one_line(error)} {remedy}"
+        ) from error
+    return Path(found)
+
+
 def read_config(
     source: str | Path, revision: str, *, setting: str, remedy: str = REMEDY
 ) -> tuple[dict[str, Any], str | None]:

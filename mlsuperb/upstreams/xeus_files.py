@@ -17,7 +17,7 @@ from mlsuperb.espnet.folder import CONFIG, PACKED, inside, only, open_folder, re
 from mlsuperb.espnet.settings import ENCODERS, LINEAR, Meaning
 from mlsuperb.runtime.messages import one_line
 from mlsuperb.upstreams.sources import CONFIG as JSON
-from mlsuperb.upstreams.sources import cache_problems, config_digest, local_folder, read_json, sha256
+from mlsuperb.upstreams.sources import cache_problems, config_digest, fetch, local_folder, read_json, sha256
 
 NEW = "xeus_checkpoint_new.pth"  # beside xeus_checkpoint_old.pth, which has the names of an older ESPnet
 SAFE = "model.safetensors"
@@ -173,12 +173,5 @@ def _folder(checkpoint: str, revision: str, *, wanted: list[str], unwanted: list
         if not folder.is_dir():
             raise ValueError(f"upstream.checkpoint={checkpoint} is not a folder. {_REMEDY}")
         return folder, None
-    from huggingface_hub import snapshot_download
-
-    try:
-        found = snapshot_download(checkpoint, revision=revision, allow_patterns=wanted, ignore_patterns=unwanted)
-    except (OSError, ValueError) as error:  # ValueError: no such id can be
-        raise ValueError(
-            f"upstream.checkpoint={checkpoint} ({revision}) could not be read: {one_line(error)} {_REMEDY}"
-        ) from error
-    return Path(found), Path(found).name  # a snapshot's folder is called by its commit
+    found = fetch(checkpoint, revision, wanted=wanted, unwanted=unwanted, remedy=_REMEDY)
+    return found, found.name
