@@ -33,7 +33,9 @@ from scripts.parity.heads import batch_checks, head_checks
 from scripts.parity.imports import import_checks
 from scripts.parity.learning import learning_checks
 from scripts.parity.owsm import fbank_checks, owsm_checks
+from scripts.parity.padding import padding_checks
 from scripts.parity.report import Check, report
+from scripts.parity.settings import settings_checks
 
 
 def main() -> int:
@@ -48,9 +50,11 @@ def main() -> int:
     parts: dict[str, Callable[[], Iterator[Check]]] = {
         "heads": head_checks,
         "batches": batch_checks,
+        "padding": padding_checks,
         "fbank": fbank_checks,
         "owsm": owsm_checks,
         "decoding": partial(decoding_checks, arguments.num_posteriors),
+        "settings": settings_checks,
         "imports": import_checks,
         "decoding_joint": joint_checks,
         "learning": partial(learning_checks, arguments.data_root),
@@ -58,7 +62,8 @@ def main() -> int:
     if unknown := [name for name in arguments.parts or [] if name not in parts]:
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(parts)}")
     torch.set_num_threads(arguments.threads)
-    logging.getLogger("espnet").setLevel(logging.ERROR)
+    for name in ("espnet", "espnet2"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     torch.manual_seed(0)
     return 1 if report({name: parts[name] for name in arguments.parts or parts}) else 0
 
