@@ -1,6 +1,7 @@
 """Compare mlsuperb with ESPnet, each part by a module of `scripts/parity/`. Exits with 1 if anything differs.
 
-ESPnet pins old packages, so it lives in an environment of its own that borrows this project's (`make parity` does it):
+ESPnet pins old packages, so it lives in an environment of its own that borrows this project's (`make parity` does it, for both
+releases):
 
     python -m venv .venv-espnet
     .venv/bin/python -c 'import site; print(*site.getsitepackages(), sep="\\n")' > \\
@@ -10,8 +11,11 @@ ESPnet pins old packages, so it lives in an environment of its own that borrows 
         kaldiio editdistance librosa
     .venv-espnet/bin/python scripts/parity_espnet.py
 
-Everything is compared on unpadded input: inside a batch ESPnet's results depend on the padding (see
-`mlsuperb.layers.frontends.StridedConv2d`), ours do not. Where the two differ by design, both numbers are printed.
+202611 asks for Python 3.12 (`--ignore-requires-python`) and omniio. It moved `espnet.nets` to `espnet2.legacy.nets`, which
+`scripts/parity/versions.py` knows; what is compared runs on 3.11 without any other change.
+
+All parts but one compare unpadded input, since up to 202511 ESPnet's results depend on what else is in a batch; ours do not. The
+part `padding` compares padded batches, with 202611. Where the two differ by design, both numbers are printed.
 """
 
 from __future__ import annotations

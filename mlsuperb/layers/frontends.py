@@ -60,8 +60,8 @@ class StridedConv2d(Frontend):
     ESPnet's `Conv2dSubsampling2`: F frames become floor((F - 3) / 2) + 1 - 2; with 2 its `Conv2dSubsampling`.
 
     Fewer than 7 frames, which ESPnet refuses, are padded with zeros to 7 and give one frame. Inside a batch ESPnet
-    counts up to three more frames for all but the longest utterances, which look at padding; here the number is the
-    same alone and in any batch.
+    up to 202511 counts up to three more frames for all but the longest utterances, which look at padding; here, and there
+    from 202611 on (PR #6633), the number is the same alone and in any batch.
     """
 
     def __init__(self, input_size: int, output_size: int, *, second_stride: int) -> None:
