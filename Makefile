@@ -4,7 +4,7 @@ CONSTRAINTS ?= -c constraints.txt
 EXTRAS ?= synthetic,dev
 BIN := .venv/bin
 
-.PHONY: demo check-recipes attack test test-browser docs lint format parity constraints clean
+.PHONY: demo check-recipes attack test test-browser docs lint format parity parity-padded constraints clean
 
 .venv/.ready: pyproject.toml constraints.txt
 	@echo "setting up .venv: 1 to 3 minutes"
@@ -44,15 +44,22 @@ format: .venv/.ready  ## apply the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.venv-espnet/.ready: .venv/.ready
-	$(PYTHON) -m venv .venv-espnet
-	echo "$(CURDIR)/.venv/lib/$$($(BIN)/python -c 'import sys; print(f"python{sys.version_info[0]}.{sys.version_info[1]}")')/site-packages" > $$(.venv-espnet/bin/python -c 'import site; print(site.getsitepackages()[0])')/mlsuperb-venv.pth
-	.venv-espnet/bin/pip install --quiet --no-deps espnet==202511 espnet_tts_frontend s3prl==0.4.18
-	.venv-espnet/bin/pip install --quiet typeguard humanfriendly torch_complex einops configargparse sentencepiece h5py kaldiio editdistance librosa
+# 202511: the last release for Python 3.10 and 3.11. 202611: asks for 3.12; what is compared runs on 3.11, too
+.venv-espnet/.ready: RELEASE := 202511
+.venv-espnet-202611/.ready: RELEASE := 202611
+.venv-espnet-202611/.ready: ALSO := omniio
+.venv-espnet/.ready .venv-espnet-202611/.ready: .venv/.ready
+	$(PYTHON) -m venv $(@D)
+	echo "$(CURDIR)/.venv/lib/$$($(BIN)/python -c 'import sys; print(f"python{sys.version_info[0]}.{sys.version_info[1]}")')/site-packages" > $$($(@D)/bin/python -c 'import site; print(site.getsitepackages()[0])')/mlsuperb-venv.pth
+	$(@D)/bin/pip install --quiet --no-deps --ignore-requires-python espnet==$(RELEASE) espnet_tts_frontend s3prl==0.4.18
+	$(@D)/bin/pip install --quiet typeguard humanfriendly torch_complex einops configargparse sentencepiece h5py kaldiio editdistance librosa $(ALSO)
 	@touch $@
 
-parity: .venv-espnet/.ready  ## compare heads, decoding, imported models and learning with ESPnet, in an environment of its own
+parity: parity-padded .venv-espnet/.ready  ## compare heads, decoding, imported models and learning with ESPnet, in environments of their own
 	.venv-espnet/bin/python scripts/parity_espnet.py
+
+parity-padded: .venv-espnet-202611/.ready  ## the same with ESPnet 202611, which does not depend on padding: whole batches, too
+	.venv-espnet-202611/bin/python scripts/parity_espnet.py
 
 constraints:  ## write constraints.txt anew from the newest releases that pyproject.toml allows
 	$(PYTHON) -m venv .venv-constraints
@@ -61,4 +68,4 @@ constraints:  ## write constraints.txt anew from the newest releases that pyproj
 	rm -rf .venv-constraints
 
 clean:  ## remove environments, runs and caches
-	rm -rf .venv .venv-espnet .venv-constraints exp build dist site .screenshots .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv-espnet .venv-espnet-202611 .venv-constraints exp build dist site .screenshots .pytest_cache .ruff_cache .mypy_cache

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # The challenge of 2025: train on espnet/ml_superb_hf, score its public dev sets as the challenge does, write what is handed in.
 #   recipes/challenge.sh --upstream mms_1b
-#   recipes/challenge.sh --upstream mms_1b --experiments frozen,frozen_e_branchformer --data.labels raw
+#   recipes/challenge.sh --upstream mms_1b --experiments frozen --data.labels raw
 # Without --data-root the data are downloaded (about 16 GB). The evaluation server's test set is private.
 # Stages: 1 check the data, 2 train, decode and score, 3 tables, 4 submission folders, 5 report.
 # Own flags:
-#   --experiments a,b     names under +exp=v2/ (frozen, the baseline)
+#   --experiments a,b     names under +exp=v2/ (espnet_2026, ESPnet's recipe since August 2026; frozen, until then and in the challenge)
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 data=ml_superb_hf
 stage_names=("" data train tables submission report)
 last_stage=5
-option=([experiments]=frozen)
+option=([experiments]=espnet_2026)
 parse "$@"
 board_flags=(--board challenge --size all)
 experiment "+exp=v2/${option[experiments]//,/,v2/}"

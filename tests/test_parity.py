@@ -13,7 +13,8 @@ from mlsuperb.espnet.keys import CTC_LAYER, HEADS
 from mlsuperb.heads.encoder import EncoderHead
 from mlsuperb.objectives.ctc import CTC
 from mlsuperb.types import Encoded
-from scripts.parity.heads import MOST_FRAMES_IN_FP32, Utterance, compare, make_ours
+from scripts.parity.heads import MOST_FRAMES_IN_FP32, Utterances, compare, make_ours
+from scripts.parity.padding import against_alone
 from scripts.parity.report import Check, Errors, judged, no_worse, report
 
 NAME, SIZE = "transformer", 80
@@ -87,12 +88,37 @@ def test_a_small_fault_is_seen_and_rounding_is_none(breaking: Callable[[EncoderH
     head, objective = make_ours(NAME, SIZE)
     espnet = StandIn(head, objective)
     breaking(head)
-    utterances = [Utterance.random(head, num_frames=MOST_FRAMES_IN_FP32, input_size=SIZE) for _ in range(3)]
-    checks = list(compare("{}", NAME, head, objective, espnet, utterances))
+    batches = [Utterances.random(head, num_frames=[MOST_FRAMES_IN_FP32], input_size=SIZE) for _ in range(3)]
+    checks = list(compare("{}", NAME, head, objective, espnet, batches))
     assert [check.name for check in checks] == [f"{NAME}: {part}" for part in PARTS]
     assert [check.name.partition(": ")[2] for check in checks if not check.passed] == failed, [
         check.found for check in checks
     ]
+
+
+class LeakyNorm(nn.Module):
+    """The mean of all frames of a batch that is padded."""
+
+    def forward(self, feats_BFD: Tensor, lengths_B: Tensor) -> Tensor:
+        return feats_BFD - feats_BFD.mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize("leaky", [None, "ours", "ESPnet's"])
+def test_what_depends_on_padding_is_seen_on_either_side(leaky: str | None) -> None:
+    torch.manual_seed(0)
+    head, objective = make_ours(NAME, SIZE)
+    espnet = StandIn(head, objective)
+    if leaky:
+        (head if leaky == "ours" else espnet.head).norm = LeakyNorm()
+    one = Utterances.random(head, num_frames=(12, 8, 9), input_size=SIZE)
+    assert one.target_lengths_B.tolist() == [1, 1, 1]
+    of_both, *of_each = against_alone("x", head, espnet, one, sound=True)
+    assert of_both.passed is (leaky != "ours"), "an utterance alone has no padding"
+    assert [check.passed for check in of_each] == [leaky != "ours", leaky != "ESPnet's"]
+    if leaky is None:
+        assert all(check.passed is not False for check in compare("{}", NAME, head, objective, espnet, [one]))
+        *_, shown = against_alone("x", head, espnet, one, sound=False)
+        assert shown.passed is None, "an older release is not judged by it"
 
 
 def test_ours_may_be_three_times_as_far_from_float64_as_espnet() -> None:

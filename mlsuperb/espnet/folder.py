@@ -12,10 +12,12 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from mlsuperb.espnet.keys import older_names
 from mlsuperb.runtime.messages import one_line
 from mlsuperb.runtime.tensor_files import read_pickle
 
 CONFIG, PACKED = "config.yaml", "meta.yaml"
+CHECKPOINTS = ("*.pth", "*.ckpt")  # the second: Lightning's, of espnet3, where there is none of the first
 NOT_WEIGHTS = ("checkpoint.pth",)  # optimiser and scheduler too: what ESPnet resumes from
 # Tensors that follow from the settings: filters, and the position codes that old versions saved
 CONSTANTS = re.compile(r"frontend\.logmel\.melmat|.*\.pe")
@@ -40,15 +42,18 @@ def open_folder(folder: Path) -> EspnetFolder:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: give the one with ESPnet's {CONFIG} and *.pth in it")
-    config_path, weights = _packed(folder) if (folder / PACKED).is_file() else _loose(folder)
+    config_path, weights = (_packed(folder) if (folder / PACKED).is_file() else None) or _loose(folder)
     return EspnetFolder(folder=folder, config=read_yaml(config_path), config_path=config_path, weights=weights)
 
 
-def _packed(folder: Path) -> tuple[Path, list[Path]]:
+def _packed(folder: Path) -> tuple[Path, list[Path]] | None:
     """As packed by ESPnet (`espnet2.main_funcs.pack_funcs`), under the name of the task: asr_model_file beside
-    asr_train_config, s2t_model_file beside s2t_train_config."""
+    asr_train_config, s2t_model_file beside s2t_train_config. None for what espnet3 packs (`espnet3.utils.publication_utils`):
+    it names the recipe's settings, and copies the folder of the experiment as it is."""
     listed = read_yaml(folder / PACKED)
     files, configs = (found if isinstance(found := listed.get(name), dict) else {} for name in ("files", "yaml_files"))
+    if "training_config" in configs:
+        return None
     key = next((key for key in map(str, files) if key.endswith("_model_file")), "_model_file")
     names = configs.get(key.replace("_model_file", "_train_config")), files.get(key)
     paths = [path for name in names if name and (path := inside(folder, folder / str(name)))]
@@ -68,13 +73,19 @@ def inside(folder: Path, path: Path) -> Path | None:
 
 def _loose(folder: Path) -> tuple[Path, list[Path]]:
     own = [folder / CONFIG] if (folder / CONFIG).is_file() else sorted(folder.rglob(CONFIG))
+    own = [path for path in own if _weights_in(path.parent)] or own  # a recipe has other files of this name
     if not own:
         raise ValueError(
             f"{folder} holds neither {CONFIG} nor {PACKED}: give the folder of a trained ESPnet model (exp/asr_...), or "
             "one that was packed for a hub"
         )
     config = only(own, folder, what=CONFIG)
-    return config, sorted(path for path in config.parent.glob("*.pth") if path.name not in NOT_WEIGHTS)
+    return config, _weights_in(config.parent)
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    found = (sorted(path for path in folder.glob(kind) if path.name not in NOT_WEIGHTS) for kind in CHECKPOINTS)
+    return next(filter(None, found), [])
 
 
 def only(found: Sequence[Path], folder: Path, *, what: str, remedy: str = f"leave one there, or {PACKED}") -> Path:
@@ -117,7 +128,9 @@ def choose_weights(espnet: EspnetFolder, name: str | None) -> Path:
     folder = espnet.config_path.parent
     if name is None:
         averaged = [path for path in espnet.weights if ".ave" in path.name]
-        return only(averaged or espnet.weights, folder, what="weights (*.pth)", remedy="choose with --weights NAME")
+        return only(
+            averaged or espnet.weights, folder, what="weights (*.pth, or a *.ckpt)", remedy="choose with --weights NAME"
+        )
     if not (folder / name).is_file():
         raise ValueError(f"--weights {name}: there is no such file in {folder}")
     return folder / name
@@ -125,7 +138,7 @@ def choose_weights(espnet: EspnetFolder, name: str | None) -> Path:
 
 def read_tokens(espnet: EspnetFolder) -> list[str]:
     """In the order of their indices. ESPnet writes the tokens themselves into its configuration (`ASRTask.build_model`);
-    older ones name a file.
+    older ones and espnet3 name a file.
 
     Raises:
         ValueError: there are none.
@@ -133,7 +146,9 @@ def read_tokens(espnet: EspnetFolder) -> list[str]:
     listed, beside = espnet.config.get("token_list"), espnet.config_path.parent
     if isinstance(listed, list) and listed and all(isinstance(token, str) for token in listed):
         return listed
-    names = (listed, Path(listed).name) if isinstance(listed, str) else ()
+    parts = Path(listed).parts if isinstance(listed, str) else ()
+    # the path as a whole, or its end: espnet3 names an absolute one, and packs it from the recipe's folder on
+    names = [Path(*parts[start:]) for start in range(len(parts))]
     found = (inside(espnet.folder, root / name) for root in (espnet.folder, beside) for name in names)
     for path in (*found, beside / "tokens.txt"):
         if path and path.is_file():
@@ -152,14 +167,18 @@ def _lines(path: Path) -> list[str]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of an ESPnet checkpoint, by ESPnet's names, without constants. No code in the file is ever run.
+    """The tensors of an ESPnet checkpoint, by ESPnet's names (`older_names`), without constants. No code in the file is ever
+    run.
 
     Raises:
         ValueError: the file is no checkpoint, is cut short, or holds more than tensors.
     """
     found = read_pickle(path)
-    if isinstance(found, dict) and isinstance(found.get("module"), dict):  # DeepSpeed's
-        found = found["module"]
+    for key in ("module", "state_dict"):  # DeepSpeed's, Lightning's
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
     if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
         raise ValueError(f"{path} holds no plain dictionary of tensors: give the weights of one model (valid.*.pth)")
-    return {name: value for name, value in found.items() if not CONSTANTS.fullmatch(name)}
+    if all(name.startswith("model.") for name in found):  # Lightning's module around ESPnet's model
+        found = {name.removeprefix("model."): value for name, value in found.items()}
+    return older_names({name: value for name, value in found.items() if not CONSTANTS.fullmatch(name)})

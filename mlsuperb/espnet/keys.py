@@ -2,17 +2,19 @@
 
 ESPnet's names are those of `espnet2.asr.espnet_model.ESPnetASRModel`: `preencoder.linear_out.weight`,
 `encoder.encoders.0.self_attn.linear_q.weight`, `ctc.ctc_lo.bias`. Ours are those inside the part. All tensors have the
-same shape in both.
+same shape in both. Where ESPnet 202611 renamed a parameter, the older name is meant: see `older_names`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 EncoderKind = Literal["transformer", "conformer", "e_branchformer"]
 Pairs = tuple[tuple[str, str], ...]  # (ESPnet's module or parameter, ours)
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,20 @@ class Names:
         if found is None:
             raise ValueError(f"ESPnet has no counterpart of {name} of our {self.part}")
         return found
+
+
+def older_names(named: Mapping[str, Value]) -> dict[str, Value]:
+    """The parameters of a model under the names of ESPnet 202511 and before.
+
+    From 202611 on the linear layer behind the convolutions of an encoder is `embed.out`, which was `embed.out.0`
+    (`espnet2/legacy/nets/pytorch_backend/transformer/subsampling.py`: `_upgrade_legacy_subsampling_state_dict`). With three
+    convolutions (`conv2d8`) it always was `embed.out`, and stays so.
+    """
+    always = "encoder.embed.conv.4.weight" in named
+    return {name if always else _EMBED_OUT.sub(r"\1.0.\2", name): value for name, value in named.items()}
+
+
+_EMBED_OUT = re.compile(r"^(encoder\.embed\.out)\.(weight|bias)$")
 
 
 def _turned(pairs: Pairs) -> Pairs:

@@ -10,6 +10,7 @@ from mlsuperb.espnet import settings
 from mlsuperb.espnet.keys import EncoderKind
 from mlsuperb.espnet.settings import Meaning
 from mlsuperb.espnet.upstreams import S3prlUpstream, find_upstream, known_names
+from mlsuperb.espnet.whole import ESPNET3, WHOLE
 
 TaskName = Literal["asr", "asr_lid", "lid"]
 _SPECIALS = ("<blank>", "<unk>", "<sos/eos>")
@@ -59,7 +60,8 @@ def translate(config: Mapping[str, Any], tokens: Sequence[str], *, languages: Co
         ValueError: something in it changes what is computed and has no counterpart here; everything is named.
     """
     found = Translation()
-    found.read(settings.WHOLE, config, group="config")
+    found.read(ESPNET3 if "task" in config else WHOLE, config, group="config")
+    _preprocessing(found, config)
     _frontend(found, config)
     _normalisation_and_projection(found, config)
     _encoder(found, config)
@@ -72,6 +74,19 @@ def translate(config: Mapping[str, Any], tokens: Sequence[str], *, languages: Co
             f"this ESPnet model cannot be imported: its configuration asks for what has no counterpart here\n{listed}"
         )
     return found
+
+
+def _preprocessing(found: Translation, config: Mapping[str, Any]) -> None:
+    """espnet3 writes the settings of the text to the top level where ESPnet2's own class reads it, once for all splits."""
+    found.read(settings.PREPROCESSOR, config.get("preprocessor_conf"), group="preprocessor_conf")
+    dataset = config.get("dataset")
+    if isinstance(dataset, Mapping) and (own := dataset.get("preprocessor")) is not None:
+        found.refuse(
+            "dataset.preprocessor",
+            own,
+            "espnet2.train.preprocessor.CommonPreprocessor, one for all splits. If the model's own does the same, remove it from "
+            "config.yaml and write its token_type and token_list at the top level",
+        )
 
 
 def _frontend(found: Translation, config: Mapping[str, Any]) -> None:

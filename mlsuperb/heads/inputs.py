@@ -18,7 +18,8 @@ InputNorm = Literal["mean", "mean_var", "none"]
 class UtteranceNorm(nn.Module):
     """Each feature of an utterance gets zero mean (and unit variance) over its valid frames; zero beyond. In fp32.
 
-    ML-SUPERB takes the mean only (ESPnet's `UtteranceMVN`, whose padding becomes minus the mean instead of zero).
+    ML-SUPERB takes the mean only (ESPnet's `UtteranceMVN`, whose padding became minus the mean instead of zero up to
+    202511, and is zero since 202611: PR #6571).
     """
 
     def __init__(self, kind: InputNorm) -> None:

@@ -69,8 +69,8 @@ class StridedConv2d(Frontend):
     `Conv2dSubsampling`; with 3 its `Conv2dSubsampling8`.
 
     Fewer than 7 frames (15 with three convolutions), which ESPnet refuses, are padded with zeros to as many and give one
-    frame. Inside a batch ESPnet counts up to three more frames for all but the longest utterances, which look at padding;
-    here the number is the same alone and in any batch.
+    frame. Inside a batch ESPnet up to 202511 counts up to three more frames for all but the longest utterances, which look
+    at padding; here, and there from 202611 on (PR #6633), the number is the same alone and in any batch.
     """
 
     def __init__(self, input_size: int, output_size: int, *, num_halvings: Literal[1, 2, 3]) -> None:

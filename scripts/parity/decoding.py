@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mlsuperb.decoding.prefix_beam import PrefixBeam
 from scripts.parity.report import Check
+from scripts.parity.versions import nets
 
 
 def decoding_checks(num_posteriors: int) -> Iterator[Check]:
@@ -52,7 +53,6 @@ def speech_like(num_frames: int, vocab_size: int, *, num_tokens: int | None = No
 
 def espnet_search(log_probs_FV: Tensor, beam_size: int) -> list[int]:
     """Best tokens of ESPnet's search, set up as `espnet2.bin.asr_inference` sets it up for `conf/decode_asr.yaml`."""
-    from espnet.nets.scorers.ctc import CTCPrefixScorer
 
     class Ready(nn.Module):
         def log_softmax(self, values: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def espnet_search(log_probs_FV: Tensor, beam_size: int) -> list[int]:
 
     end = log_probs_FV.shape[-1] - 1
     search = espnet_beam_search(
-        {"ctc": (CTCPrefixScorer(Ready(), end), 1.0)}, beam_size=beam_size, end=end, pre_beam=None
+        {"ctc": (nets("scorers.ctc").CTCPrefixScorer(Ready(), end), 1.0)}, beam_size=beam_size, end=end, pre_beam=None
     )
     with torch.no_grad():
         best = search(log_probs_FV.clone(), maxlenratio=0.0, minlenratio=0.0)[0]
@@ -71,9 +71,7 @@ def espnet_beam_search(
     scorers: dict[str, tuple[Any, float]], *, beam_size: int, end: int, pre_beam: str | None
 ) -> nn.Module:
     """ESPnet's search over scorers with their weights; `end` is the last token of the vocabulary."""
-    from espnet.nets.batch_beam_search import BatchBeamSearch
-
-    made: nn.Module = BatchBeamSearch(
+    made: nn.Module = nets("batch_beam_search").BatchBeamSearch(
         scorers={name: scorer for name, (scorer, _) in scorers.items()},
         weights={name: weight for name, (_, weight) in scorers.items()},
         beam_size=beam_size, vocab_size=end + 1, sos=end, eos=end, pre_beam_score_key=pre_beam,

@@ -16,6 +16,7 @@ from mlsuperb.objectives.ctc_attention import CTCAttention
 from mlsuperb.types import Encoded
 from scripts.parity.decoding import espnet_beam_search, tokens_of
 from scripts.parity.report import Check, doubled, in_double, no_worse, relatively_close, same_size
+from scripts.parity.versions import nets
 
 SIZE = 64
 SETTINGS = {"num_heads": 4, "ffn_size": 128}
@@ -67,9 +68,9 @@ def decoder_checks() -> Iterator[Check]:
 
 def loss_checks() -> Iterator[Check]:
     """The attention loss of batches of texts of several lengths, and its accuracy."""
-    from espnet.nets.pytorch_backend.transformer.label_smoothing_loss import LabelSmoothingLoss
     from espnet2.asr.espnet_model import ESPnetASRModel
 
+    criterion = nets("pytorch_backend.transformer.label_smoothing_loss").LabelSmoothingLoss
     for smoothing in (0.0, 0.1, 0.3):
         objective = make_objective(60, num_blocks=2)
         objective.label_smoothing = smoothing
@@ -81,7 +82,7 @@ def loss_checks() -> Iterator[Check]:
 
         model = SimpleNamespace(
             sos=59, eos=59, ignore_id=-1, vocab_size=60, training=True, use_transducer_decoder=False, error_calculator=None,
-            decoder=espnet_decoder(objective.decoder), criterion_att=LabelSmoothingLoss(60, -1, smoothing),
+            decoder=espnet_decoder(objective.decoder), criterion_att=criterion(60, -1, smoothing),
         )  # fmt: skip
         padded_BS = targets_BS.masked_fill(torch.arange(12) >= target_lengths_B[:, None], -1)
         theirs, accuracy, *_ = ESPnetASRModel._calc_att_loss(model, frames_BFH, lengths_B, padded_BS, target_lengths_B)
@@ -130,8 +131,6 @@ def espnet_search(search: JointBeam, objective: CTCAttention, frames_FH: Tensor)
 
 def make_espnet_search(search: JointBeam, objective: CTCAttention) -> nn.Module:
     """ESPnet's search with the weights of our objective."""
-    from espnet.nets.scorers.ctc import CTCPrefixScorer
-    from espnet.nets.scorers.length_bonus import LengthBonus
     from espnet2.asr.ctc import CTC as EspnetCTC  # noqa: N811
 
     end, weight = objective.sos_eos, search.ctc_weight
@@ -139,8 +138,8 @@ def make_espnet_search(search: JointBeam, objective: CTCAttention) -> nn.Module:
     ctc.ctc_lo.load_state_dict(objective.ctc.out.state_dict())
     scorers = {
         "decoder": (espnet_decoder(objective.decoder), 1.0 - weight),
-        "ctc": (CTCPrefixScorer(ctc.to(objective.ctc.out.weight.dtype).eval(), end), weight),
-        "length_bonus": (LengthBonus(end + 1), search.length_bonus),
+        "ctc": (nets("scorers.ctc").CTCPrefixScorer(ctc.to(objective.ctc.out.weight.dtype).eval(), end), weight),
+        "length_bonus": (nets("scorers.length_bonus").LengthBonus(end + 1), search.length_bonus),
     }
     pre_beam = None if weight == 1.0 else "full"
     return espnet_beam_search(scorers, beam_size=search.beam_size, end=end, pre_beam=pre_beam).eval()

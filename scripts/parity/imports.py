@@ -12,7 +12,7 @@ import importlib.util
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +30,7 @@ from mlsuperb.types import Features
 from mlsuperb.upstreams.s3prl import S3prl, S3prlKind
 from scripts.parity.report import Check, doubled, judged, l2_errors, shake
 from scripts.parity.s3prl_models import write_own, write_wrapped
+from scripts.parity.versions import espnet_version
 
 NUM_WAVES = 20
 TOKENS = ["<blank>", "<unk>", "<space>", "[deu]", "[eng]", *"ABCDEFGHIJ", "<sos/eos>"]
@@ -46,6 +47,8 @@ ENCODERS: dict[str, dict[str, Any]] = {  # conf/tuning of ml_superb/asr1 and ml_
     "conformer": {"rel_pos_type": "latest", "macaron_style": True, "cnn_module_kernel": 15},
     "e_branchformer": {"use_ffn": True, "merge_conv_kernel": 31, "cgmlp_linear_units": 96},
 }
+ESPNET3_SINCE = 202611  # the first release of which that part was tried
+Writer = Callable[[Path, nn.Module, argparse.Namespace], None]
 SIZES = {"output_size": 64, "attention_heads": 4, "linear_units": 128, "num_blocks": 2, "input_layer": "conv2d2"}
 
 
@@ -63,6 +66,9 @@ def import_checks() -> Iterator[Check]:
         joint = {"encoder": "transformer", "encoder_conf": SIZES, "decoder": "transformer"}
         joint |= {"decoder_conf": {"linear_units": 128, "num_blocks": 2}, "model_conf": {"ctc_weight": 0.3}}
         yield _same_text("log-mels, CTC-attention, beam 5", Path(folder) / "joint", waves, beam_size=5, **joint)
+        if espnet_version() >= ESPNET3_SINCE:
+            conformer = {"encoder": "conformer", "encoder_conf": SIZES | ENCODERS["conformer"]}
+            yield _same_text("espnet3, conformer", Path(folder) / "espnet3", waves, write=write_espnet3, **conformer)
         _last_state_as_in_transformers_4()
         for name in ("hubert_custom", "wav2vec2_custom", "wavlm_local", "hf_hubert_custom", "hf_wav2vec2_custom"):
             for large in (False, True):
@@ -102,12 +108,19 @@ def _write_waves(folder: Path) -> list[Path]:
 
 
 def _same_text(
-    title: str, folder: Path, waves: list[Path], *, like: Path | None = None, beam_size: int = 1, **settings: Any
+    title: str,
+    folder: Path,
+    waves: list[Path],
+    *,
+    like: Path | None = None,
+    beam_size: int = 1,
+    write: Writer | None = None,
+    **settings: Any,
 ) -> Check:
     """ESPnet builds, saves and decodes; we import and decode."""
     from espnet2.bin.asr_inference import Speech2Text
 
-    _save_model(folder, **settings)
+    _save_model(folder, write or write_model, **settings)
     # conf/decode_asr.yaml of ml_superb/asr1; ctc_weight as in asr2's where there is a decoder
     decoding = {"beam_size": beam_size, "ctc_weight": 0.3 if "decoder" in settings else 1.0, "lm_weight": 0.0}
     heard = Speech2Text(str(folder / "config.yaml"), str(folder / "valid.loss.ave.pth"), **decoding)
@@ -151,7 +164,23 @@ def write_model(folder: Path, model: nn.Module, arguments: argparse.Namespace) -
     torch.save(model.state_dict(), folder / "valid.loss.ave.pth")
 
 
-def _save_model(folder: Path, **settings: Any) -> None:
+def write_espnet3(folder: Path, model: nn.Module, arguments: argparse.Namespace) -> None:
+    """The same, as espnet3 leaves them: settings of all kinds in one level, a path to the tokens."""
+    from espnet3.utils.task_utils import save_espnet_config
+
+    write_model(folder, model, arguments)
+    tokens = folder / "tokens.txt"
+    tokens.write_text("\n".join(TOKENS) + "\n", encoding="utf-8")
+    names = ("encoder", "encoder_conf", "frontend_conf", "model_conf", "specaug", "specaug_conf")
+    built = {name: getattr(arguments, name) for name in names} | {"vocab_size": len(TOKENS), "token_list": str(tokens)}
+    preprocessor = {"_target_": "espnet2.train.preprocessor.CommonPreprocessor", "train": True, "fs": 16000}
+    preprocessor |= {"token_type": "char", "token_list": str(tokens)}
+    task, optimizer = "espnet3.systems.esp2_asr.task.ASRTask", {"_target_": "torch.optim.Adam", "lr": 0.002}
+    config = {"task": task, "exp_dir": str(folder), "model": built, "optimizer": optimizer, "num_device": 1}
+    save_espnet_config(task, config | {"dataset": {"train": None, "preprocessor": preprocessor}}, str(folder))
+
+
+def _save_model(folder: Path, write: Writer, **settings: Any) -> None:
     """A model that says something, as a trained one does."""
     from espnet2.layers.create_adapter import create_adapter
 
@@ -165,7 +194,7 @@ def _save_model(folder: Path, **settings: Any) -> None:
         for name, buffer in model.named_buffers():  # of batch norms
             if name.endswith("running_mean"):
                 buffer.normal_()
-    write_model(folder, model, arguments)
+    write(folder, model, arguments)
 
 
 def _s3prl_checks(name: str, folder: Path, waves: list[Path], *, large: bool) -> Iterator[Check]:

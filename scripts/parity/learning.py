@@ -3,8 +3,8 @@
 The experiment is +exp=v1/asr_lid without what is random in it (SpecAugment, dropout), on a 3-layer HuBERT that s3prl saved. Ours
 is our `Trainer`. Theirs is a plain loop around ESPnet's `ASRTask.build_model`, with targets by ESPnet's tokenizer: the loss of a
 batch over 4, four batches to an update, gradients cut at norm 5, Adam with L2 (`espnet2.train.trainer`). All utterances are 0.8 s
-long, since inside a padded batch ESPnet's features depend on the padding: the beginnings of those of the built-in corpus, or of a
-tree in the ML-SUPERB layout (`--data-root`).
+long, since inside a padded batch s3prl's features, and up to 202511 ESPnet's, depend on the padding: the beginnings of those of
+the built-in corpus, or of a tree in the ML-SUPERB layout (`--data-root`).
 
 Both sides are also run in float64, where they agree to many digits. In fp32 what is allowed is rounding, which training makes
 larger: against float64 ESPnet's own losses are off by up to 5.5e-4 after 60 updates, and ours by as much.

@@ -221,6 +221,48 @@ def test_every_encoder_says_the_same(encoder: EncoderKind, tmp_path: Path) -> No
     check_same(run, reference)
 
 
+def as_in_202611(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Under the names of that release: `Conv2dSubsampling2.out` is a layer, no longer the first of a sequence."""
+    return {name.replace("encoder.embed.out.0.", "encoder.embed.out."): tensor for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("input_layer", ["conv2d2", "conv2d"])
+def test_a_model_of_202611_says_the_same(input_layer: str, tmp_path: Path) -> None:
+    reference = make_model(Fbank(), projection=None, make_head=partial(TransformerHead, frontend=input_layer))
+    tensors = as_in_202611(espnet_tensors(reference))
+    assert "encoder.embed.out.weight" in tensors
+    conf = CONFIG["encoder_conf"] | {"input_layer": input_layer, "use_sdpa": True}
+    settings = {
+        "wandb_allow_val_change": True,
+        "preprocessor_conf": {"text_length_warning_thres": 0},
+        "version": "202611",
+    }
+    run = imported(write(tmp_path / "espnet", tensors, encoder_conf=conf, **settings))
+    check_same(run, reference)
+
+
+ESPNET3 = {  # as `save_espnet_config` writes it: what it asks of ESPnet2's classes, of the text, and its own
+    "task": "espnet3.systems.esp2_asr.task.ASRTask", "vocab_size": len(TOKENS), "train": True, "fs": 16000, "text_cleaner": None,
+    "preprocessor": "default", "num_device": 1, "recipe_dir": "/home/them", "exp_dir": "/home/them/exp/train",
+    "preprocessor_conf": {"unk_symbol": "<unk>", "space_symbol": "<space>", "delimiter": None, "fs": 0, "min_sample_size": -1},
+    "dataset": {"_target_": "espnet3.components.data.data_organizer.DataOrganizer", "train": None, "valid": None},
+    "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.002}, "scheduler_interval": "step", "trainer": {"max_epochs": 3},
+    "dataloader": {"collate_fn": {"_target_": "espnet2.train.collate_fn.CommonCollateFn"}}, "fit": {}, "tokenizer": None,
+}  # fmt: skip
+
+
+def test_a_model_of_espnet3_says_the_same(tmp_path: Path) -> None:
+    reference = make_model(Fbank(), projection=None)
+    folder = write(tmp_path / "espnet", {}, **ESPNET3, token_list="/home/them/data/char_11/tokens.txt")
+    (folder / "valid.loss.ave.pth").unlink()
+    tensors = as_in_202611(espnet_tensors(reference))
+    torch.save({"epoch": 1, "pytorch-lightning_version": "2.5.0", "state_dict": tensors}, folder / "epoch1.ckpt")
+    with pytest.raises(ValueError, match=r"holds no list of tokens .*put it as tokens\.txt, one token a line, beside"):
+        imported(folder)
+    (folder / "tokens.txt").write_text("\n".join(TOKENS) + "\n")
+    check_same(imported(folder), reference)
+
+
 def test_a_decoder_says_the_same(tmp_path: Path) -> None:
     sizes = {"num_blocks": 2, "num_heads": 4, "ffn_size": 48}
     reference = make_model(Fbank(), projection=None, make_objective=partial(CTCAttention, **sizes))
@@ -440,6 +482,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"speech_volume_normalize": 0.5}, r"speech_volume_normalize=0\.5"),
     ({"encoder_conf": {"input_layer": "conv2d6", "concat_after": True}}, r"concat_after=True(.|\n)*input_layer='conv2d6'"),
     ({"encoder_conf": {"input_layer": "conv2d2", "mystery": 3}}, r"encoder_conf\.mystery=3 \(unknown here\)"),
+    ({"optimizer": {"lr": 1}}, r"config\.optimizer=.* \(unknown here\)"),  # espnet3's, without a task
+    (ESPNET3 | {"task": "espnet3.systems.asr2.task.Task"}, r"config\.task='espnet3\.systems\.asr2\.task\.Task' \(supported"),
+    (ESPNET3 | {"text_cleaner": "tacotron"}, r"config\.text_cleaner='tacotron' \(supported: None\)"),
+    (ESPNET3 | {"mystery": 3}, r"config\.mystery=3 \(unknown here\)"),
+    (
+        ESPNET3 | {"dataset": {"preprocessor": {"_target_": "src.mine.Preprocessor"}}},
+        r"dataset\.preprocessor=.*src\.mine\.Preprocessor.*write its token_type and token_list at the top level",
+    ),
+    ({"preprocessor_conf": {"min_sample_size": 400}}, r"preprocessor_conf\.min_sample_size=400 \(supported: -1\)"),
     ({"mystery": [1]}, r"config\.mystery=\[1\] \(unknown here\)"),
     ({"frontend_conf": 3}, r"frontend_conf=3 \(settings are expected\)"),
     ({"frontend": "s3prl"}, r"frontend_conf\.frontend_conf\.upstream is missing"),
@@ -505,7 +556,11 @@ def edits() -> Iterator[tuple[str, Callable[[Path], object], str]]:
     """What is wrong, how it comes about, what is said."""
     yield "no folder", shutil.rmtree, "is not a folder"
     yield "no configuration", lambda folder: (folder / "config.yaml").unlink(), "neither config.yaml nor meta.yaml"
-    yield "no weights", lambda folder: (folder / "valid.loss.ave.pth").unlink(), r"holds no weights \(\*\.pth\)"
+    yield (
+        "no weights",
+        lambda folder: (folder / "valid.loss.ave.pth").unlink(),
+        r"holds no weights \(\*\.pth, or a \*\.ckpt\)",
+    )
     yield (
         "two averages",
         lambda folder: shutil.copy(folder / "valid.loss.ave.pth", folder / "valid.cer.ave.pth"),

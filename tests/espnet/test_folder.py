@@ -89,6 +89,37 @@ def test_weights_are_read_without_constants(tmp_path: Path) -> None:
     assert list(read_weights(tmp_path / "mp_rank_00.pth")) == ["a.weight"]
 
 
+def test_a_folder_that_espnet3_packed(folder: Path) -> None:
+    """It copies the experiment, and the recipe's code with settings of its own."""
+    root = folder.parents[1]
+    (root / "dataset").mkdir()
+    (root / "dataset" / "config.yaml").write_text("recipe_name: x", encoding="utf-8")
+    (root / "data" / "char_15").mkdir(parents=True)
+    (root / "data" / "char_15" / "tokens.txt").write_text("<blank>\na\n")
+    found = open_folder(pack(root, schema_version=1, files={}, yaml_files={"training_config": "conf/training.yaml"}))
+    assert found.config_path == folder / "config.yaml"
+    assert choose_weights(found, None).name == "valid.loss.ave.pth"
+    elsewhere = {"token_list": "/home/them/recipe/data/char_15/tokens.txt"}
+    assert read_tokens(replace(found, config=elsewhere)) == ["<blank>", "a"]
+
+
+def test_checkpoints_of_lightning_are_taken_where_there_are_no_others(folder: Path) -> None:
+    for path in folder.glob("*.pth"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"holds no weights \(\*\.pth, or a \*\.ckpt\)"):
+        choose_weights(open_folder(folder), None)
+    tensors = {"model.encoder.a": torch.ones(2), "model.ctc.b": torch.ones(2)}
+    torch.save({"epoch": 3, "state_dict": tensors, "optimizer_states": [{}]}, folder / "epoch3_step9_valid.loss.ckpt")
+    (folder / "last.ckpt").symlink_to("epoch3_step9_valid.loss.ckpt")
+    found = open_folder(folder)
+    assert list(read_weights(choose_weights(found, None))) == ["encoder.a", "ctc.b"]
+    torch.save({"state_dict": tensors}, folder / "epoch4_step12_valid.loss.ckpt")
+    with pytest.raises(ValueError, match=r"2 files of weights .*: choose with --weights NAME"):
+        choose_weights(open_folder(folder), None)
+    torch.save({"state_dict": tensors | {"ctc.c": torch.ones(1)}}, folder / "mixed.ckpt")
+    assert list(read_weights(folder / "mixed.ckpt")) == ["model.encoder.a", "model.ctc.b", "ctc.c"]
+
+
 @pytest.mark.parametrize(
     "listed",
     [

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlsuperb.espnet.keys import CTC_LAYER, HEADS, EncoderKind
+from mlsuperb.espnet.keys import CTC_LAYER, HEADS, EncoderKind, older_names
 from mlsuperb.heads.base import Head
 from mlsuperb.heads.conformer import ConformerHead
 from mlsuperb.heads.e_branchformer import EBranchformerHead
@@ -46,6 +46,17 @@ def test_every_tensor_of_a_head_has_a_name_of_its_own(encoder: EncoderKind) -> N
         theirs = [HEADS[encoder].theirs(name) for name in names]
         assert len(set(theirs)) == len(names)
         assert [HEADS[encoder].ours(name) for name in theirs] == names
+
+
+def test_what_202611_renamed_is_read_under_its_older_name() -> None:
+    """From `state_dict` of ESPnet 202611's own models: `conv2d2` and `conv2d` changed, `conv2d8` did not."""
+    renamed = {"encoder.embed.conv.2.bias": 1, "encoder.embed.out.weight": 2, "encoder.embed.out.bias": 3}
+    older = {"encoder.embed.conv.2.bias": 1, "encoder.embed.out.0.weight": 2, "encoder.embed.out.0.bias": 3}
+    assert older_names(renamed) == older_names(older) == older
+    of_three = renamed | {"encoder.embed.conv.4.weight": 4}
+    assert older_names(of_three) == of_three
+    others = {"decoder.embed.out.weight": 1, "encoder.embed.out.1.alpha": 2, "encoder.embed.pos_enc.alpha": 3}
+    assert older_names(others) == others
 
 
 def test_the_output_layer() -> None:
