@@ -19,6 +19,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -104,7 +105,6 @@ def reference() -> dict[str, str]:
 def _commands() -> Iterator[str]:
     from mlsuperb.__main__ import COMMANDS
 
-    os.environ["COLUMNS"] = "110"
     yield "# Commands\n\nWhat `mlsuperb COMMAND --help` prints."
     for title, commands in COMMANDS.items():
         yield f"## {title}"
@@ -117,7 +117,8 @@ def _help(name: str) -> str:
         from mlsuperb.config.options import help_text
 
         return help_text([])
-    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+    width = patch.dict(os.environ, COLUMNS="110")
+    with width, contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
         import_module(f"mlsuperb.commands.{name}").main(["--help"])
     return printed.getvalue()
 

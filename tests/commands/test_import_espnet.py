@@ -574,7 +574,7 @@ def edits() -> Iterator[tuple[str, Callable[[Path], object], str]]:
     yield (
         "code in the pickle",
         lambda folder: torch.save({"a": Path("x")}, folder / "valid.loss.ave.pth"),
-        "more in it than tensors, which is never loaded",
+        "more in it than tensors is never loaded",
     )
     yield (
         "a training state",

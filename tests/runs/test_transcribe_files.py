@@ -26,7 +26,7 @@ def no_model() -> Transcriber:
 def test_all_files_that_cannot_be_read_are_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     (tmp_path / "text.wav").write_text("no audio")
-    with pytest.raises(ValueError, match=r"gone\.wav: there is no such file; .*text\.wav: no audio"):
+    with pytest.raises(ValueError, match=r"gone\.wav: there is no such file; .*text\.wav: cannot be read as audio"):
         transcribe_files([tmp_path / "gone.wav", tmp_path / "text.wav"], no_model)
 
 
@@ -115,7 +115,7 @@ def test_standard_input_is_an_audio_file(tmp_path: Path, monkeypatch: pytest.Mon
     (found,) = transcribe_files([Path("-")], Taker)
     assert (found.audio, found.text) == ("-", "8000")
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"a.wav\nb.wav\n")))
-    with pytest.raises(ValueError, match=r"^standard input: no audio"):
+    with pytest.raises(ValueError, match=r"^standard input: cannot be read as audio"):
         transcribe_files([Path("-")], no_model)
     with pytest.raises(ValueError, match="standard input, which can be read once"):
         transcribe_files([Path("-"), Path("-")], no_model)

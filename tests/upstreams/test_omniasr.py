@@ -198,7 +198,7 @@ REFUSED: dict[str, tuple[object, str]] = {
     "a list": ([torch.zeros(1)], "holds no plain dictionary of tensors"),
     "numbers": ({"model": {"a": 1}}, "holds no plain dictionary of tensors"),
     "nothing": ({}, "it has no feature_extractor"),
-    "a class": ({"model": weights(), "config": Foreign()}, r"holds a \S*Foreign .*never loaded"),
+    "a class": ({"model": weights(), "config": Foreign()}, r"holds a \S*Foreign.*never loaded"),
 }
 
 
