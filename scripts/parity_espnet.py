@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.parity.decoding import decoding_checks
 from scripts.parity.decoding_joint import joint_checks
 from scripts.parity.heads import batch_checks, head_checks
+from scripts.parity.hierarchical import hierarchical_checks
 from scripts.parity.imports import import_checks
 from scripts.parity.learning import learning_checks
 from scripts.parity.owsm import fbank_checks, owsm_checks
@@ -55,6 +56,7 @@ def main() -> int:
     parts: dict[str, Callable[[], Iterator[Check]]] = {
         "heads": head_checks,
         "batches": batch_checks,
+        "hierarchical": hierarchical_checks,
         "padding": padding_checks,
         "fbank": fbank_checks,
         "owsm": owsm_checks,
