@@ -103,7 +103,9 @@ def score_afresh(folder: Path) -> list[str]:
     lines = [line for name in names for line in _differences(recorded[name], today.get(name))]
     if lines:
         content = result.model_dump(exclude_unset=True)
-        found["protocols"] = content["protocols"] | found["protocols"].model_dump(exclude_unset=True)
+        # protocols that do not apply were not asked for again
+        apart = {"not_applicable": content["protocols"].get("not_applicable", {})}
+        found["protocols"] = content["protocols"] | found["protocols"].model_dump(exclude_unset=True) | apart
         store.write(folder, store.validated(content | found, type(result), place=f"result of {result.run_id}"))
     return lines + [
         f"{name} is no protocol of this version, so its scores stand" for name in recorded if name not in names
