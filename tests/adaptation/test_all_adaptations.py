@@ -52,7 +52,11 @@ ADAPTATIONS: dict[str, Callable[[], Adaptation]] = {
     "qlora_bf16": partial(QLoRA, rank=2, attention=["q"], ffn=True, dora=True, double_quantisation=False),
 }
 BUILDERS: dict[str, Callable[[], Upstream]] = {"tiny": RandomHubert, "fbank": Fbank}
-UPSTREAMS = [*(family for family in READERS if not family.endswith(("_padded", "_pieces"))), *BUILDERS]
+SAME_BLOCKS = ("omniasr", "voxtral", "phonetic_xeus")  # as xls_r, whisper, xeus: another reader of the same modules
+UPSTREAMS = [
+    *(family for family in READERS if not family.endswith(("_padded", "_pieces")) and family not in SAME_BLOCKS),
+    *BUILDERS,
+]
 REFUSED = {
     **{
         ("fbank", adaptation): "has none. Choose another upstream"

@@ -57,7 +57,6 @@ OBJECTIVES = {
     "ctc": Case(CTC, Greedy()),
     "ctc_attention": Case(partial(CTCAttention, **SMALL_DECODER), JointBeam(beam_size=3)),
     "classifier": Case(UtteranceClassifier, Argmax()),
-    "classifier_attentive": Case(partial(UtteranceClassifier, pooling="attentive_statistics"), Argmax()),
     "classifier_ecapa": Case(partial(UtteranceClassifier, pooling="channel_attentive_statistics"), Argmax()),
 }
 
