@@ -190,7 +190,7 @@ class Check:
         if status != KILLED or "killed (137): give the same command again" not in text:
             found.append(f"{self.label}: killed in training, it ended with {status}")
         status, text = self.call("resumed")
-        done = [int(number) for number in re.findall(r"iterations in \d+ epochs, (\d+) done", text)]
+        done = [int(number) for number in re.findall(r"iterations, epochs: \d+; (\d+) done", text)]
         if status != 0:
             found.append(f"{self.label}: ended with {status}")
         if len(done) != self.recipe.num_runs or sum(number > 0 for number in done) != 1:
@@ -200,7 +200,7 @@ class Check:
     def _again(self) -> list[str]:
         status, text = self.call("again")
         found = [f"{self.label}: called again, it ended with {status}"] if status else []
-        if "iterations in" in text:
+        if "iterations, epochs:" in text:
             found.append(f"{self.label}: called again, it trains again")
         if text.count("this run has ended before") != self.recipe.num_runs + self.recipe.num_untrained:
             found.append(f"{self.label}: called again, it shows {text.count('this run has ended before')} runs")
