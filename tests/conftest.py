@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
 
 from mlsuperb.types import Hypothesis
+
+# GNU readline, which pytest imports, exports them to the worker processes: tables would have 80 columns in these alone
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 
 @pytest.fixture

@@ -83,3 +83,9 @@ def test_runs_that_failed_alike_share_a_line(folder, capsys):
     output = shown(capsys, folder)
     assert f"not in the table: {folder / 'a'} {folder / 'b'}: failed: no such file\n" in output
     assert f"not in the table: {folder / 'c'}: failed after 4 of 8 iterations: no such file" in output
+
+
+def test_a_pipe_has_the_columns_that_are_asked_for(folder, capsys, monkeypatch):
+    widest = max(map(len, shown(capsys, folder, "--intervals").splitlines()))
+    monkeypatch.setenv("COLUMNS", "60")
+    assert max(map(len, shown(capsys, folder, "--intervals").splitlines())) <= 60 < widest
