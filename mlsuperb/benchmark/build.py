@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -151,10 +151,15 @@ def build_model(config: Mapping[str, Any], upstream: Upstream | None = None, *, 
     )
 
 
-def build_recogniser(config: Mapping[str, Any], *, vocabulary: Vocabulary) -> Recogniser:
-    """The model with its task, vocabulary and decoder, on the device of the configuration."""
+def build_recogniser(
+    config: Mapping[str, Any], *, vocabulary: Vocabulary, languages: Collection[str] = ()
+) -> Recogniser:
+    """The model with its task, vocabulary and decoder, on the device of the configuration; `languages`: those of the data that it
+    will be trained on, if it will be."""
     device = prepare_process(choose_device(config["trainer"]["device"]))
     model = build_model(config, vocab_size=len(vocabulary))
+    if languages:
+        model.objective.begin(languages)
     task: Task = instantiate(config["task"])
     sequence = task.has_text and not model.objective.utterance_level
     if sequence and (problem := too_few_frames(config, model.upstream.frame_rate_hz)):

@@ -47,9 +47,8 @@ class Benchmark:
         from mlsuperb.upstreams.base import same_record
 
         data = build.build_data(config, run=run)
-        recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
+        recogniser = build.build_recogniser(config, vocabulary=data.vocabulary, languages=data.languages)
         run.pin(build.UPSTREAM, build.upstream_record(recogniser), same=same_record)  # a branch of a hub can move
-        recogniser.model.objective.begin(data.languages)
         with build.features_kept(config, recogniser, data.train, data.dev, data.test) as (train, dev, test):
             progress = build.train(config, recogniser, train=train, dev=dev, run=run)
             decoded = decode(test, run.folder / HYPOTHESES_FILE, recogniser)

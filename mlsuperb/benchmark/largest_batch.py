@@ -37,7 +37,7 @@ def largest_batch(config: Mapping[str, Any], *, show: Callable[[str], None]) -> 
     with tempfile.TemporaryDirectory() as folder, Run({**config, "output_root": folder}) as run:
         run.folder.mkdir(parents=True, exist_ok=True)
         data = build.build_data(config, run=run)
-        recogniser = build.build_recogniser(config, vocabulary=data.vocabulary)
+        recogniser = build.build_recogniser(config, vocabulary=data.vocabulary, languages=data.languages)
     longest = (-data.train.durations_s).argsort()
     device, start_gb = recogniser.device, peak_memory_gb(recogniser.device)
     limit_gb = (start_gb + free_gb(device)) * (1 - KEPT_FREE)

@@ -5,6 +5,7 @@ Letters: B batch, F frames, H frame size, P vector size.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal
 
@@ -18,13 +19,18 @@ ATTENTION_SIZE = 128  # of both papers
 VARIANCE_FLOOR = 1e-4  # of ESPnet's `ChnAttnStatPooling`: the root has a gradient everywhere
 
 
-class Pooling(nn.Module):
-    """Called with (B, F, H), of which `lengths_B` frames are valid; gives (B, P), P being `output_size`."""
+class Pooling(nn.Module, ABC):
+    """Frames in, one vector out.
+
+    Attributes:
+        output_size: P.
+    """
 
     output_size: int
 
+    @abstractmethod
     def forward(self, values_BFH: Tensor, lengths_B: Tensor) -> Tensor:
-        raise NotImplementedError
+        """(B, P) from (B, F, H), of which `lengths_B` frames are valid."""
 
 
 class MeanPooling(Pooling):

@@ -48,7 +48,7 @@ def run_of(*overrides: str) -> Iterator[tuple[dict[str, Any], Run, Any, Any]]:
     with Run(config) as run:
         run.begin()
         data = build.build_data(config, run=run)
-        yield config, run, data, build.build_recogniser(config, vocabulary=data.vocabulary)
+        yield config, run, data, build.build_recogniser(config, vocabulary=data.vocabulary, languages=data.languages)
 
 
 def train(config: dict[str, Any], run: Run, data: Any, recogniser: Any) -> None:

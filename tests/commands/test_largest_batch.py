@@ -53,7 +53,8 @@ def test_nothing_fits_is_said() -> None:
 
 def test_the_command_measures_the_run_that_is_asked_for(tmp_path: Path) -> None:
     overrides = [
-        "upstream=tiny", "adaptation=lora", "head=linear", "data.languages=[deu]", "data.minutes=0.3", "trainer=debug",
+        "upstream=tiny", "adaptation=lora", "head=linear", "objective=ctc_dro", "data.languages=[deu]", "data.minutes=0.3",
+        "trainer=debug",
         "data.test_minutes=0.1", f"data.root={tmp_path / 'corpus'}", f"output_root={tmp_path / 'exp'}",
     ]  # fmt: skip
     lines: list[str] = []
