@@ -15,13 +15,13 @@ null where more than a tenth of a language's have no features.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
 from mlsuperb.data.phones.ipa import VERSION
-from mlsuperb.scoring.counts import Counts, grouped, nested
+from mlsuperb.scoring.counts import Counts, group, nested, summed
 from mlsuperb.scoring.metrics import LOWER, mean, metric
 from mlsuperb.scoring.phone_features import (
     HINT,
@@ -90,36 +90,25 @@ class PhoneErrors:
         """The section of a result. It counts for itself, with equal costs."""
         table = feature_table()
         counted = _counted(hypotheses, facts, table)
-        cells = grouped(range(len(hypotheses)), lambda at: _place(hypotheses[at]))
-        by_cell = {key: _total([counted[at] for at in cells[key]]) for key in sorted(cells)}
-        by_split: dict[str, dict[str, list[PhoneCounts]]] = {}
-        for (split, _, language), found in by_cell.items():
-            by_split.setdefault(split, {}).setdefault(language, []).append(found)
-        pooled = {
-            split: {language: _total(found) for language, found in languages.items()}
-            for split, languages in by_split.items()
-        }
+        by_cell = group(hypotheses, counted, by=lambda one: (one.split, one.dataset, one.language))
+        by_split = nested(group(hypotheses, counted, by=lambda one: (one.split, one.language)))
         return {
             "normaliser": {"name": "phones", "version": VERSION},
             "features": None if table is None else {"name": "panphon", "version": panphon_version()},
             "units": "phone",
             "counts": nested({key: asdict(found) for key, found in by_cell.items()}),
-            "metrics": {split: _metrics(languages, table) for split, languages in pooled.items()},
+            "metrics": {split: _metrics(languages, table) for split, languages in by_split.items()},
             "per_language": {
                 split: {
                     language: {"per": found.per, "pfer": found.pfer, "num_utterances": found.num_utterances}
                     for language, found in languages.items()
                 }
-                for split, languages in pooled.items()
+                for split, languages in by_split.items()
             },
         }
 
 
 protocol = PhoneErrors()
-
-
-def _place(one: Hypothesis) -> tuple[str, str, str]:
-    return one.split, one.dataset, one.language
 
 
 def _counted(hypotheses: Sequence[Hypothesis], facts: TaskFacts, table: FeatureTable | None) -> list[PhoneCounts]:
@@ -139,12 +128,8 @@ def _counted(hypotheses: Sequence[Hypothesis], facts: TaskFacts, table: FeatureT
     ]
 
 
-def _total(counts: Sequence[PhoneCounts]) -> PhoneCounts:
-    return PhoneCounts(**{one.name: sum(getattr(row, one.name) for row in counts) for one in fields(PhoneCounts)})
-
-
 def _metrics(languages: Mapping[str, PhoneCounts], table: FeatureTable | None) -> dict[str, Any]:
-    pooled = _total([*languages.values()])
+    pooled = summed(languages.values(), PhoneCounts)
     size = {"num_languages": len(languages), "num_utterances": pooled.num_utterances}
     none = "no reference text"
     without = [code for code, found in languages.items() if found.num_phones and found.pfer is None]

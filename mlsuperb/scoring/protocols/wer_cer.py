@@ -15,14 +15,14 @@ over several languages.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
 from mlsuperb.data.languages import iso_639_3
 from mlsuperb.data.text import LanguageTokens
-from mlsuperb.scoring.counts import Counts, grouped, nested
+from mlsuperb.scoring.counts import Counts, group, nested, summed
 from mlsuperb.scoring.metrics import LOWER, mean, metric
 from mlsuperb.scoring.protocols.challenge import NO_SPACES, NORMALISER_VERSION, language_of, normalised, reference_of
 from mlsuperb.scoring.utterances import language_tokens
@@ -80,27 +80,21 @@ class WordErrors:
         self, hypotheses: Sequence[Hypothesis], facts: TaskFacts, counts: Callable[[], Sequence[Counts]]
     ) -> dict[str, Any]:
         """The section of a result. It counts for itself, after its own normalisation."""
-        members = grouped(hypotheses, lambda one: (one.split, one.dataset, language_of(one)))
         tokens = language_tokens(hypotheses)
-        table = {key: _total([_counted(one, facts, tokens) for one in members[key]]) for key in sorted(members)}
-        by_split: dict[str, dict[str, list[WordCounts]]] = {}
-        for (split, _, language), found in table.items():
-            by_split.setdefault(split, {}).setdefault(language, []).append(found)
-        pooled = {
-            split: {language: _total(found) for language, found in languages.items()}
-            for split, languages in by_split.items()
-        }
+        counted = [_counted(one, facts, tokens) for one in hypotheses]
+        by_cell = group(hypotheses, counted, by=lambda one: (one.split, one.dataset, language_of(one)))
+        by_split = nested(group(hypotheses, counted, by=lambda one: (one.split, language_of(one))))
         return {
             "normaliser": {"name": "challenge", "version": NORMALISER_VERSION},
             "units": "word",
-            "counts": nested({key: asdict(found) for key, found in table.items()}),
-            "metrics": {split: _metrics(languages) for split, languages in pooled.items()},
+            "counts": nested({key: asdict(found) for key, found in by_cell.items()}),
+            "metrics": {split: _metrics(languages) for split, languages in by_split.items()},
             "per_language": {
                 split: {
                     language: {"wer": found.wer, "cer": found.cer, "num_utterances": found.num_utterances}
                     for language, found in languages.items()
                 }
-                for split, languages in pooled.items()
+                for split, languages in by_split.items()
             },
         }
 
@@ -140,15 +134,11 @@ def _counted(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> WordC
     )
 
 
-def _total(counts: Sequence[WordCounts]) -> WordCounts:
-    return WordCounts(**{one.name: sum(getattr(row, one.name) for row in counts) for one in fields(WordCounts)})
-
-
 def _metrics(languages: Mapping[str, WordCounts]) -> dict[str, Any]:
     with_words = {language: found for language, found in languages.items() if not without_words(language)}
     without = [language for language in languages if without_words(language)]
     left_out = {"without_words": without} if without else {}
-    words, characters = _total([*with_words.values()]), _total([*languages.values()])
+    words, characters = (summed(some.values(), WordCounts) for some in (with_words, languages))
     micro_wer = metric(words.wer, better=LOWER, reason="no reference text", **_size(words, with_words))
     macro_wer = mean({language: found.wer for language, found in with_words.items()}, better=LOWER)
     if not with_words:
