@@ -169,10 +169,11 @@ def _refuse_two_devices(func: Any, args: Any, kwargs: Mapping[str, Any], *, goes
 def _waits(func: Any, args: Any, *, goes_there: bool) -> bool:
     if func in COPIES:
         return not goes_there and any(isinstance(one, OnGPU) for one in args)
-    there = [one for one in tree_leaves(args) if isinstance(one, OnGPU)]
-    if func in MASKED and any(one.dtype == torch.bool for one in tree_leaves(args[1]) if isinstance(one, OnGPU)):
-        return func is MASKED[0] or args[2].numel() > 1  # one value fills what a mask says without its shape
-    return bool(there and (func is READ_LENGTHS or READS.intersection(func.tags)))
+    if func in MASKED:  # one value fills what a mask says without its shape
+        masks = any(isinstance(one, OnGPU) and one.dtype == torch.bool for one in tree_leaves(args[1]))
+        return masks and (func is MASKED[0] or args[2].numel() > 1)
+    there = any(isinstance(one, OnGPU) for one in tree_leaves(args))
+    return there and bool(func is READ_LENGTHS or READS.intersection(func.tags))
 
 
 def _on_the_host(func: Any, args: Any, kwargs: Any) -> Any:

@@ -67,17 +67,16 @@ OBJECTIVES: dict[str, tuple[Callable[..., Objective], set[str]]] = {
     "classifier_ecapa": (partial(UtteranceClassifier, pooling="channel_attentive_statistics"), set()),
 }
 # Where a search waits: once for what comes out; a beam at every step, for what has ended and what is left
-BEAM = {f"decoding/beam.py: {name}" for name in ("start", "search", "select", "_end", "results")}
-BEAM |= {f"decoding/joint_beam.py: {name}" for name in ("_search", "extend")}
-PREFIXES = {"decoding/ctc_prefix.py: of_tokens"}
-ATTENTION = {f"layers/transformer_decoder.py: {name}" for name in ("start", "select", "_take", "_tidied")}
-ATTENTION |= {"objectives/ctc_attention.py: start"}
+BEAM = {f"decoding/beam.py: {name}" for name in ("start", "search", "select", "results")} | {
+    "decoding/joint_beam.py: _search"
+}
+ATTENTION = {f"layers/transformer_decoder.py: {name}" for name in ("start", "select", "_tidied")}
 DECODERS: dict[str, tuple[Decoder, set[str]]] = {
     "argmax": (Argmax(), {"decoding/argmax.py: __call__"}),
     "greedy": (Greedy(), {"decoding/greedy.py: __call__"}),
-    "prefix": (PrefixBeam(beam_size=2), BEAM | PREFIXES),
-    "joint": (JointBeam(beam_size=3), BEAM | PREFIXES | ATTENTION | {"decoding/ctc_prefix.py: extension_scores"}),
-    "joint_ctc_alone": (JointBeam(beam_size=3, ctc_weight=1.0), BEAM | PREFIXES),
+    "prefix": (PrefixBeam(beam_size=2), BEAM),
+    "joint": (JointBeam(beam_size=3), BEAM | ATTENTION),
+    "joint_ctc_alone": (JointBeam(beam_size=3, ctc_weight=1.0), BEAM),
     "joint_decoder_alone": (JointBeam(beam_size=3, ctc_weight=0.0), BEAM | ATTENTION),
 }
 ADAPTATIONS: dict[str, Callable[[], Adaptation]] = {  # not QLoRA: bitsandbytes has kernels of its own

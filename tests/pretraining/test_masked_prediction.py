@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from absent_gpu import AbsentGPU, on_gpu, on_host
 from masked_batches import NUM_UNITS, masked_batch, small_hubert, small_model
 from tiny_checkpoints import FAMILIES
 from torch.nn.functional import cross_entropy
@@ -353,3 +354,14 @@ def test_an_utterance_without_a_finite_loss_is_named_by_the_validation(monkeypat
     monkeypatch.setattr(model, "encode", spoilt)
     with pytest.raises(ValueError, match=rf"the loss of the validation is not finite on {batch.ids[1]}\. Look"):
         validation.by_language(model, None, None, precision="fp32")  # type: ignore[arg-type]
+
+
+def test_a_step_on_a_gpu_never_waits() -> None:
+    model = small_model().eval()
+    batch = masked_batch(model.upstream, [16000, 9000, 4000])
+    with torch.no_grad():
+        expected = model(batch).loss
+        with AbsentGPU() as gpu:
+            found = on_gpu(model)(batch.to("cuda")).loss
+    torch.testing.assert_close(on_host(found), expected)
+    assert not gpu.reads

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from absent_gpu import AbsentGPU, on_gpu, on_host
 from tiny_translators import tokenizer, write_seamless
 from torch import nn
 from transformers import (
@@ -268,3 +269,17 @@ def test_a_truncated_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> 
     tokenizer().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"model.checkpoint=.* its weights do not fit its config.json: \d+ missing"):
         SeamlessM4T(checkpoint=str(tmp_path), parts=["speech"])
+
+
+def test_a_loss_on_a_gpu(checkpoint: Path, version: str) -> None:
+    """It waits for the longest utterance: the adaptor's places, and v1's positions."""
+    translator = SeamlessM4T(checkpoint=str(checkpoint), parts=["speech", "text"])
+    model = TranslationModel(translator, loss=CrossEntropy(), num_prefix=2).eval()
+    batch = speech_batch(translator, [("ab", "deu"), ("b", "eng")])
+    with torch.no_grad():
+        expected = model(batch).loss
+        with AbsentGPU() as gpu:
+            found = on_gpu(model)(batch.to("cuda")).loss
+    torch.testing.assert_close(on_host(found), expected, rtol=1e-4, atol=1e-5)
+    waits = {"translation/adaptor.py: forward", "translation/seamless.py: logits"}
+    assert set(gpu.reads) == waits | ({"translation/seamless.py: encode_speech"} if version == "v1" else set())
