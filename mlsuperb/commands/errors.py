@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from mlsuperb.runtime.ending import status_of
 from mlsuperb.runtime.messages import printable
+from mlsuperb.runtime.threads import share_cores
 
 PIPE_CLOSED = 141  # exit status, as shells give it: 128 + the signal
 
@@ -27,6 +28,7 @@ def end(call: Callable[[], str | int | None]) -> NoReturn:
     wrong usage), quietly after Ctrl-C and where nobody reads the output any more. Other errors are bugs: they show a traceback.
     """
     prepare_terminal()
+    share_cores()
     try:
         try:
             _check_interpreter()

@@ -19,6 +19,7 @@ import torch
 
 from mlsuperb.runtime import locks, ranks
 from mlsuperb.runtime.files import no_link
+from mlsuperb.runtime.threads import use_own_cores
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ def prepare_process(device: torch.device) -> torch.device:
         torch.cuda.set_device(device)  # accelerate takes the current one
         torch.backends.cudnn.allow_tf32 = False  # fp32 convolutions, as they are said to be
     else:
+        use_own_cores()
         _keep_freed_memory()
     return device
 
