@@ -1,11 +1,11 @@
-"""What a run takes that shares its cores with another: the demo alone, then twice at once on the same cores, with the way in which
-`mlsuperb` has OpenMP's threads wait (`mlsuperb.runtime.threads`) and with OpenMP's own.
+"""What a run takes that shares its cores with another: the demo alone, then twice at once on the same cores, with the way in
+which `mlsuperb` has OpenMP's threads wait (`mlsuperb.runtime.threads`) and with OpenMP's own.
 
     python scripts/bench/two_at_once.py --rounds 5
     python scripts/bench/two_at_once.py --quick          # 40 iterations, once
 
-Wall seconds of whole programs, from start to score; two at once end when the later one does. The corpus is made before. Goal: two at
-once take at most 2.3 times one alone.
+Wall seconds of whole programs, from start to score; two at once end when the later one does. The corpus is made before. Goal:
+two at once take at most 2.3 times one alone.
 """
 
 from __future__ import annotations
