@@ -10,18 +10,33 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
+import shlex
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = [str(ROOT), str(ROOT / "scripts")]
 sys.path[:0] = PATHS
+LIBRARIES = (
+    "torch",
+    "torchaudio",
+    "transformers",
+    "peft",
+    "espnet",
+    "s3prl",
+    "jiwer",
+    "scikit-learn",
+    "faiss-cpu",
+    "bitsandbytes",
+)
 Figures = dict[str, Any]
 Side = Callable[[argparse.Namespace], Figures]
 
@@ -129,29 +144,75 @@ def machine(device: Any) -> str:
 
     from mlsuperb.runtime.device import describe_device
 
-    parts, cpuinfo = [describe_device(device)], Path("/proc/cpuinfo")
+    parts = [describe_device(device)]
     if device.type == "cpu":
-        words = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.is_file() else set()
-        parts.append(" ".join(sorted(words & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"})) or "unknown CPU")
+        parts.append(processor())
     return ", ".join([*parts, f"torch {torch.__version__}"])
+
+
+def processor() -> str:
+    """A CPU's vector and matrix instructions."""
+    cpuinfo = Path("/proc/cpuinfo")
+    words = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.is_file() else set()
+    return " ".join(sorted(words & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"})) or platform.machine()
 
 
 class Table:
     """A markdown table that is printed row by row. The first `text` columns hold words, the others numbers."""
 
+    shown: ClassVar[list[Table]] = []  # by this program
+
     def __init__(self, *columns: str, text: int = 1) -> None:
-        self.row(*columns)
+        self.columns, self.text, self.rows = columns, text, list[list[str]]()
+        self.shown.append(self)
+        print(f"| {' | '.join(columns)} |")
         print("|" + "---|" * text + "---:|" * (len(columns) - text), flush=True)
 
     def row(self, *cells: object) -> None:
-        print(f"| {' | '.join(map(str, cells))} |", flush=True)
+        self.rows.append([*map(str, cells)])
+        print(f"| {' | '.join(self.rows[-1])} |", flush=True)
 
 
 def save(settings: argparse.Namespace, figures: Any) -> None:
-    """Write everything to the file that `--json` names."""
+    """Write everything to the file that `--json` names: the figures, the tables as they were printed, and where they are from.
+    `docs/performance.md` is made of such files (`scripts/performance.py`)."""
     if settings.json:
-        content = {"settings": vars(settings), "figures": figures}
-        settings.json.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+        content = {
+            **origin(),
+            "tables": [vars(one) for one in Table.shown],
+            "settings": vars(settings),
+            "figures": figures,
+        }
+        settings.json.parent.mkdir(parents=True, exist_ok=True)
+        settings.json.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+
+
+def origin() -> dict[str, Any]:
+    """What was called, when, at which commit (`+`: with changes), on what, with which versions of both sides' libraries."""
+    script = Path(sys.argv[0]).resolve()
+    words = [str(script.relative_to(ROOT)), *(word for word in sys.argv[1:] if not word.startswith("--json="))]
+    if "--json" in words:
+        del words[words.index("--json") : words.index("--json") + 2]
+    cores = os.cpu_count()
+    return {
+        "command": shlex.join(words),
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": _git("describe", "--always", "--dirty=+", "--exclude=*"),
+        "machine": f"{cores} cores, {processor()}, Python {platform.python_version()}",
+        "versions": {name: found for name in LIBRARIES if (found := _version(name))},
+    }
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 if __name__ == "__main__":
