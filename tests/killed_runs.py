@@ -82,8 +82,8 @@ def outcome(folder: Path) -> tuple[bytes, bytes]:
     return (result.parent / "model.safetensors").read_bytes(), (result.parent / "hypotheses.jsonl").read_bytes()
 
 
-def main(folder: Path, overrides: list[str]) -> int:
-    """Compare all moments with a run left alone."""
+def main(folder: Path, overrides: list[str], *, exact: bool = True) -> int:
+    """Compare all moments with a run left alone. `exact`: whether all must be equal to the bit, as on a CPU."""
     overrides = [f"manifests={folder / 'manifests'}", *overrides]
     done = start(folder / "whole", overrides)
     if done.returncode:
@@ -99,7 +99,8 @@ def main(folder: Path, overrides: list[str]) -> int:
         log = next(folder.glob(f"{moment}/*/run.log")).read_text(encoding="utf-8")
         started = re.findall(r"resuming from iteration (\d+)", log)
         same = resumed.returncode == 0 and outcome(folder / moment) == expected
-        good = killed.returncode == -signal.SIGKILL and started and int(started[-1]) > 0 and same
+        ended = same if exact else resumed.returncode == 0
+        good = killed.returncode == -signal.SIGKILL and started and int(started[-1]) > 0 and ended
         failed += not good
         print(f"killed in a {moment}: exit {killed.returncode}, resumed from iteration {started}, same bytes: {same}")
         if not good:
