@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlsuperb.benchmark.misfits import too_few_frames
+from mlsuperb.benchmark.misfits import other_model
 from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.cache.settings import Cache
@@ -134,8 +134,16 @@ def _token_indices(utterance: Utterance, *, task: Task, vocabulary: Vocabulary) 
 
 
 def build_model(config: Mapping[str, Any], upstream: Upstream | None = None, *, vocab_size: int) -> SpeechModel:
-    """Upstream, adapted, and everything on top of it. An `upstream` that is given is adapted in place."""
-    upstream = instantiate(config["upstream"]) if upstream is None else upstream
+    """Upstream, adapted, and everything on top of it. An `upstream` that is given is adapted in place.
+
+    Raises:
+        ValueError: the weights are not of the published model that they are called.
+    """
+    if upstream is None:
+        upstream = instantiate(config["upstream"])
+        shape = {"num_layers": upstream.num_layers, "layer_size": upstream.layer_size}
+        if problem := other_model(config["upstream"], **shape):
+            raise ValueError(problem)
     featurizer = instantiate(config["featurizer"], num_layers=upstream.num_layers, layer_size=upstream.layer_size)
     head = instantiate(config["head"], input_size=featurizer.output_size)
     objective = instantiate(config["objective"], input_size=head.output_size, vocab_size=vocab_size)
@@ -161,9 +169,6 @@ def build_recogniser(
     if languages:
         model.objective.begin(languages)
     task: Task = instantiate(config["task"])
-    sequence = task.has_text and not model.objective.utterance_level
-    if sequence and (problem := too_few_frames(config, model.upstream.frame_rate_hz)):
-        log.warning("%s", problem)  # of a checkpoint whose card does not tell, or the check would have refused it
     counts = {name: num_parameters(part.parameters()) for name, part in model.named_children()}
     log.info("device %s, precision %s", describe_device(device), config["trainer"]["precision"])
     log.info("parameters: %s", ", ".join(f"{name} {count:,}" for name, count in counts.items() if count))

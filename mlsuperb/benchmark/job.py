@@ -42,12 +42,14 @@ class Benchmark:
     def __call__(self, config: Mapping[str, Any], run: Run) -> None:
         """The data flow."""
         from mlsuperb.benchmark import build, result
+        from mlsuperb.benchmark.frames import check_frames
         from mlsuperb.runs.decoding import decode
         from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
         from mlsuperb.upstreams.base import same_record
 
         data = build.build_data(config, run=run)
         recogniser = build.build_recogniser(config, vocabulary=data.vocabulary, languages=data.languages)
+        check_frames(config, recogniser, data.train)
         run.pin(build.UPSTREAM, build.upstream_record(recogniser), same=same_record)  # a branch of a hub can move
         with build.features_kept(config, recogniser, data.train, data.dev, data.test) as (train, dev, test):
             progress = build.train(config, recogniser, train=train, dev=dev, run=run)

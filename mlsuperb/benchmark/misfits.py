@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mlsuperb.benchmark.frames import card_problems
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import with_defaults
 from mlsuperb.decoding.base import Decoder
-from mlsuperb.layers.frontends import SHORTENING
 from mlsuperb.objectives.base import Objective
 from mlsuperb.runs.classes import class_named
 from mlsuperb.types import figure_names
 
 BENCHMARK = ("experiment", "track", "size", "run")
 CONVENTIONS = "conventions"  # of the upstreams of the published rows; an experiment need not say it
-FEW_FRAMES_HZ = 12.5  # OWSM 4, Parakeet: read speech of many languages has 12 to 15 letters a second
 TRACKS = ("mono_asr", "multi_asr", "lid", "asr_lid")
 
 
@@ -37,7 +36,7 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
         )
     yield from objective.misfits(config["objective"], head=config["head"], task=facts)
     if "upstream" in groups and task.has_text and not objective.utterance_level:
-        yield from _frame_problems(config)
+        yield from card_problems(config)
     figures = figure_names(has_language=task.has_language, rates=objective.rates)
     if (chosen := config.get("trainer", {}).get("select_by", figures[0])) not in figures:
         yield f"trainer.select_by={chosen} is no figure of this validation; use one of {', '.join(figures)}"
@@ -85,6 +84,8 @@ def _depth_problems(config: Mapping[str, Any], groups: Sequence[str]) -> Iterato
     if (depth := targets["upstream"].depth(given["upstream"])) is None:
         return
     num_layers = targets["upstream"].layer_count(given["upstream"])
+    if problem := other_model(config["upstream"], num_layers=num_layers):
+        yield problem
     for group in chosen:
         if hasattr(targets[group], "depth_problems"):
             yield from targets[group].depth_problems(depth, **given[group])
@@ -92,23 +93,20 @@ def _depth_problems(config: Mapping[str, Any], groups: Sequence[str]) -> Iterato
             yield from targets[group].layer_problems(num_layers, **given[group])
 
 
-def _frame_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """A front end that takes frames away where the upstream (`frame_rate_hz` of its card) leaves none to spare: CTC needs a frame
-    for every letter."""
-    rate_hz = (config["upstream"].get("card") or {}).get("frame_rate_hz")
-    if isinstance(rate_hz, int | float) and (problem := too_few_frames(config, rate_hz)):
-        yield problem
-
-
-def too_few_frames(config: Mapping[str, Any], rate_hz: float) -> str | None:
-    """What is to be said where the head takes away frames of an upstream that gives only `rate_hz` frames per second."""
-    frontend = config["head"].get("frontend", "linear")
-    shortening = SHORTENING.get(frontend, 1)
-    if rate_hz > FEW_FRAMES_HZ or shortening == 1:
+def other_model(upstream: Mapping[str, Any], *, num_layers: int | None, layer_size: int | None = None) -> str | None:
+    """What is to be said where weights under the name of a published model are not of its shape: results would carry its name,
+    its corpora and its licence. An input layer more or less (XEUS) is a setting."""
+    card = upstream.get("card") or {}
+    layers, size = card.get("layers"), card.get("size")
+    if "checkpoint" not in upstream or layers is None or num_layers is None:
         return None
+    if abs(num_layers - layers) <= 1 and layer_size in (None, size):
+        return None
+    found = f"{num_layers} layers" + ("" if layer_size is None else f" of {layer_size}")
     return (
-        f"upstream={config['upstream']['name']} gives {rate_hz:g} frames per second, of which head.frontend={frontend} leaves "
-        f"{rate_hz / shortening:g}: fewer than many texts have letters, so that CTC cannot align them. Set head.frontend=linear"
+        f"upstream={upstream['name']} has {layers} layers of {size}, but the weights of upstream.checkpoint="
+        f"{upstream['checkpoint']} have {found}: a result would carry the name, corpora and licence of another model. Take "
+        "an upstream without a size in its name for them, such as upstream=hf (`mlsuperb upstreams` lists all)"
     )
 
 

@@ -119,7 +119,7 @@ class Recogniser:
         if sums["num_unaligned"] == num:
             raise ValueError(
                 "every utterance of the dev set is too short for its text once the head has shortened it: choose a front "
-                "end that keeps more frames (head.frontend=conv1d2 or linear), or an upstream with more frames a second"
+                "end that keeps more frames (head.frontend=linear keeps all), or an upstream with more frames per second"
             )
         own = [sums[f"num_{name}_errors"] / max(1, sums[f"num_{name}_tokens"]) for name in self.model.objective.rates]
         lid = [sums["wrong_languages"] / num] if self.task.has_language else []
