@@ -14,6 +14,10 @@ from mlsuperb.adaptation.inplace import Checkpointed, change_class
 from mlsuperb.adaptation.layers import Layers, choose_blocks, depth_problems, layers_problems
 from mlsuperb.upstreams.base import ENCODER, Stack, Stacked
 
+NO_BLOCKS = (
+    "{label} works on Transformer blocks, but this upstream has none. Choose another upstream, or adaptation=frozen."
+)
+
 
 class Adaptation(ABC):
     """A transformation of a model: an upstream, or a larger one whose stacks of Transformer blocks have names.
@@ -66,7 +70,7 @@ class BlockAdaptation(Adaptation):
     @classmethod
     def depth_problems(cls, depth: int, *, layers: Layers = None, **_: Any) -> list[str]:
         """What can be seen once the number of the upstream's blocks is known, before any weight is read."""
-        return depth_problems(layers, depth)
+        return depth_problems(layers, depth) if depth else [NO_BLOCKS.format(label=cls.label)]
 
     def apply(self, model: Stacked) -> list[str]:
         """Changes the chosen blocks; see `Adaptation.apply`.
@@ -90,10 +94,7 @@ class BlockAdaptation(Adaptation):
             ValueError: there is none of that name.
         """
         if not model.stacks:
-            raise ValueError(
-                f"{self.label} works on Transformer blocks, but this upstream ({type(model).__name__}) has none. "
-                "Choose another upstream, or adaptation=frozen."
-            )
+            raise ValueError(NO_BLOCKS.format(label=self.label))
         if self.stack not in model.stacks:
             raise ValueError(
                 f"{self.label} is to work on the stack '{self.stack}', but this model ({type(model).__name__}) has only "

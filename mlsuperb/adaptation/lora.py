@@ -74,17 +74,25 @@ class LowRank(BlockAdaptation):
             )
         return found
 
-    def linears(self, stack: Stack) -> list[str]:
+    def linears(self, model: Stacked, stack: Stack) -> list[str]:
         """The linear layers of a block that get an update.
 
         Raises:
-            ValueError: the attention of this stack cannot have one.
+            ValueError: the attention of this stack cannot have one, or the rank is more than these layers have.
         """
         if self.attention:
             remedy = "Give adaptation.attention=[] adaptation.ffn=true, or choose a bottleneck adapter (houlsby)."
             self.refuse(stack, "attention_linears", remedy)
         at = dict(zip(PROJECTIONS, stack.attention_linears, strict=True))
-        return [at[projection] for projection in self.attention] + list(stack.ffn_linears if self.ffn else ())
+        chosen = [at[projection] for projection in self.attention] + list(stack.ffn_linears if self.ffn else ())
+        first: Any = next(model.get_submodule(stack.blocks).children())
+        widths = [(one.in_features, one.out_features) for one in map(first.get_submodule, chosen)]
+        if self.rank > (most := min(map(min, widths))):
+            raise ValueError(
+                f"adaptation.rank={self.rank} is more than {most}, the size of the layers that it would update, whose rank it "
+                f"cannot exceed: lower it, or train them whole with adaptation=full."
+            )
+        return chosen
 
 
 @dataclass(kw_only=True)
@@ -107,7 +115,7 @@ class LoRA(LowRank):
 
     def change(self, model: Stacked, stack: Stack, chosen: list[int]) -> Collection[str]:
         """Injects peft's layers, as an adapter named by the stack, into the model of which `stack.blocks` is a part."""
-        linears = self.linears(stack)
+        linears = self.linears(model, stack)
         silence_bitsandbytes()
         from peft import LoraConfig, inject_adapter_in_model
         from peft.tuners.lora import LoraLayer

@@ -72,8 +72,9 @@ class LoRAMixture(LowRank):
         return list(self._insert(model, stack, chosen))
 
     def _insert(self, model: Stacked, stack: Stack, chosen: list[int]) -> Iterator[str]:
+        linears = self.linears(model, stack)
         for index in chosen:
-            for place in self.linears(stack):
+            for place in linears:
                 name = f"{stack.blocks}.{index}.{place}"
                 linear: Any = model.get_submodule(name)
                 scale = self.alpha / self.rank

@@ -25,7 +25,10 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="mlsuperb report", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run, or of runs")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: RUN/report.html; for several runs, exp/reports/report.html"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="default: RUN/report.html; for several runs, exp/reports/report-XXXXXXXX.html",
     )
     parser.add_argument("--split", default="test", help="split whose utterances are shown (default: test)")
     parser.add_argument(
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     options = vars(parser.parse_args(arguments))
     from rich.console import Console
 
-    from mlsuperb.analysis.report.page import REPORT, SEVERAL, figures_folder, write_pretraining_report, write_report
+    from mlsuperb.analysis.report.page import figures_folder, report_file, write_pretraining_report, write_report
     from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
     from mlsuperb.runs.result import Result
     from mlsuperb.runs.store import Found, find
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     others = {folder: one for folder, one in found.runs.items() if folder not in scored}
     paths = [write_report(scored, progress=_bar, **options)] if scored else []
     if others:
-        out = options["out"] or SEVERAL / REPORT
+        out = options["out"] or report_file(found.runs)
         beside = out.with_stem(f"{out.stem}_pretraining") if scored else options["out"]
         paths.append(write_pretraining_report(others, out=beside))
     for path in paths:

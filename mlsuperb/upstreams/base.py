@@ -163,7 +163,7 @@ class Upstream(Stacked, ABC):
     @classmethod
     def depth(cls, settings: Mapping[str, Any]) -> int | None:
         """How many Transformer blocks an upstream of these settings will have; None where only its weights tell."""
-        return None
+        return 0 if cls.cheap else None  # log-mels and the like
 
     @classmethod
     def layer_count(cls, settings: Mapping[str, Any]) -> int | None:

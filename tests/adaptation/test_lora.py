@@ -15,7 +15,8 @@ from transformers import HubertModel
 
 from mlsuperb.adaptation.base import Adaptation
 from mlsuperb.adaptation.frozen import Frozen
-from mlsuperb.adaptation.lora import LoRA
+from mlsuperb.adaptation.lora import LoRA, LowRank
+from mlsuperb.adaptation.mixture import LoRAMixture
 from mlsuperb.benchmark import build
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
@@ -147,3 +148,11 @@ def test_a_training_leaves_the_folder_behind(tmp_path: Path, monkeypatch: pytest
     config = {**{one: one for one in parts}, "seed": 0}
     assert build.train(config, recogniser, train=speech, dev=speech, run=run).iteration == 1
     assert (tmp_path / "peft_adapter" / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("kind", [LoRA, LoRAMixture])
+def test_a_rank_above_the_size_of_the_layers_is_refused(kind: type[LowRank]) -> None:
+    upstream = RandomHubert(num_blocks=1, hidden_size=32, conv_channels=16)
+    with pytest.raises(ValueError, match=r"adaptation\.rank=33 is more than 32.* lower it, or .*adaptation=full"):
+        kind(rank=33, ffn=True).apply(upstream)
+    assert kind(rank=32).apply(upstream)

@@ -99,3 +99,11 @@ def test_another_size_of_as_many_layers_is_another_model() -> None:
     assert "have 25 layers:" in str(other_model(card, num_layers=25))
     assert other_model({**card, "card": {}}, num_layers=25) is None
     assert other_model({"name": "tiny", "card": card["card"]}, num_layers=3) is None, "its settings decide"
+
+
+@pytest.mark.parametrize("adaptation", ["lora", "lora_mixture", "houlsby", "partial_top", "qlora"])
+@pytest.mark.parametrize("upstream", ["fbank", "mfcc", "kaldi_mfcc"])
+def test_features_without_blocks_are_not_adapted(upstream: str, adaptation: str) -> None:
+    (problem,) = found(f"upstream={upstream}", f"adaptation={adaptation}")
+    assert "works on Transformer blocks, but this upstream has none" in problem
+    assert found(f"upstream={upstream}") == []

@@ -280,7 +280,10 @@ def test_a_root_that_holds_everything_is_none(monkeypatch, tmp_path) -> None:
 def test_pages_of_several_runs_go_to_their_folder(runs, tmp_path, monkeypatch, no_figures) -> None:
     """Untracked files beside the code would make every later run of a checkout unofficial."""
     monkeypatch.chdir(tmp_path)
-    assert write_report(runs[:2], max_audio=0) == Path("exp/reports/report.html")
+    first, other = write_report(runs[:2], max_audio=0), write_report(runs[1:3], max_audio=0)
+    assert first.parent == other.parent == Path("exp/reports")
+    assert first != other, "a page of other runs does not take its place"
+    assert write_report(runs[1::-1], max_audio=0) == first
     assert [path.name for path in tmp_path.iterdir()] == ["exp"]
 
 

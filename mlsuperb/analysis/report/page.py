@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def write_report(
     """Write the page and, in a folder beside it (`figures_folder`), every figure as SVG, PNG and CSV.
 
     Args:
-        out: the page (default: `report.html` in the folder of the run; of several runs, in `exp/reports`).
+        out: the page (default: `report_file`).
         split: whose utterances.
         max_audio: number of utterances with audio.
         audio_from: folders from which audio may come, beside those of the runs' own data.
@@ -54,7 +55,7 @@ def write_report(
     own = [root for run in loaded for root in audio_roots(run.result.config.get("data", {}))]
     sounds = SoundBox(max_num=max_audio, roots=[*own, *audio_from])
     page = one_run_page(loaded[0], sounds=sounds) if single else several_runs_page(loaded, sounds=sounds)
-    return write_page(page, out or (loaded[0].folder / REPORT if single else SEVERAL / REPORT))
+    return write_page(page, out or report_file(runs))
 
 
 def write_pretraining_report(runs: Mapping[Path, Result], *, out: Path | None = None) -> Path:
@@ -63,8 +64,15 @@ def write_pretraining_report(runs: Mapping[Path, Result], *, out: Path | None = 
     Raises:
         OSError: something cannot be written.
     """
-    default = next(iter(runs)) / REPORT if len(runs) == 1 else SEVERAL / REPORT
-    return write_page(pretraining_page(runs), out or default)
+    return write_page(pretraining_page(runs), out or report_file(runs))
+
+
+def report_file(runs: Mapping[Path, Result]) -> Path:
+    """Where a page goes without a name: into the folder of its run; of several, into `SEVERAL`, by a name that is theirs."""
+    if len(runs) == 1:
+        return next(iter(runs)) / REPORT
+    ids = "\n".join(sorted(one.run_id for one in runs.values()))
+    return SEVERAL / f"report-{hashlib.sha256(ids.encode()).hexdigest()[:8]}.html"
 
 
 def write_page(page: Page, out: Path) -> Path:

@@ -65,8 +65,16 @@ def several_runs_page(runs: Sequence[LoadedRun], *, sounds: SoundBox) -> Page:
         title=f"{len(runs)} runs side by side",
         subtitle=f"{', '.join(named)}; split {runs[0].split}; differences are to {first} unless another is chosen",
         sections=tuple(section for section in sections if section.blocks),
-        banner=SYNTHETIC if any(run.result.synthetic for run in runs) else "",
+        banner=_banner(named),
     )
+
+
+def _banner(named: Mapping[str, LoadedRun]) -> str:
+    """The warning of synthetic data, with the names of the runs where it is not all of them."""
+    synthetic = [name for name, run in named.items() if run.result.synthetic]
+    if len(synthetic) in (0, len(named)):
+        return SYNTHETIC if synthetic else ""
+    return f"{', '.join(synthetic)}: {SYNTHETIC[0].lower()}{SYNTHETIC[1:]}"
 
 
 def _view(sides: Sequence[_Side], number: int, *, sounds: SoundBox) -> Iterator[tuple[Block, ...]]:
@@ -107,7 +115,9 @@ def _comparable_sides(named: Mapping[str, LoadedRun], base: str) -> tuple[list[_
 
 
 def _runs(named: Mapping[str, LoadedRun], sides: Sequence[_Side], reasons: Mapping[str, list[str]]) -> Section:
-    cells = runs_table([side.run.result for side in sides], split=sides[0].run.split)
+    cells = runs_table(
+        [side.run.result for side in sides], split=sides[0].run.split, names=[side.name for side in sides]
+    )
     blocks: list[Block] = [from_cells(cells, name="runs", note="Only settings that differ have a column.")]
     for name, why in reasons.items():
         text = f"{name} may not be compared with {sides[0].name} and is in no table of scores: {'; '.join(why)}."

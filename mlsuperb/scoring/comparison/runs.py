@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlsuperb.scoring.comparison.run_facts import FACTS, run_facts, trained_params
-from mlsuperb.scoring.comparison.seeds import Seeds, TableRun, seed_rows
+from mlsuperb.scoring.comparison.seeds import RUN, Seeds, TableRun, seed_rows
 from mlsuperb.scoring.comparison.selection import SEED, alike, not_science
 from mlsuperb.scoring.protocols import described, known
 from mlsuperb.scoring.table import ARROWS, Cells
@@ -23,8 +24,10 @@ def runs_table(
     further: Mapping[str, Sequence[str]] | None = None,
     seeds: Seeds = "each",
     protocol: str | None = None,
+    names: Sequence[str] = (),
 ) -> Cells:
-    """Settings that differ, trained parameters, best validation loss, and the main scores of one protocol.
+    """The run (the digits at the end of its folder's name), settings that differ, trained parameters, best validation loss, and
+    the main scores of one protocol.
 
     Args:
         split: whose scores.
@@ -34,13 +37,16 @@ def runs_table(
             (n - 1). `each_and_mean`: one row per run, then two rows for the mean and the SD of such runs.
         protocol: whose scores; without it, the newest that every result has (`ScoringProtocol.headline`), else the oldest
             that one has.
+        names: of the runs, instead of the digits at the end of their ids.
 
     Raises:
         ValueError: there is no result, or none has the split or the protocol.
     """
     protocol = _protocol(results, protocol)
     metrics = _metrics(results, protocol, split)
-    settings = differences(results) or {"run": [one.run_id for one in results]}
+    different = differences(results)
+    ids = [short_id(one.run_id) if different else one.run_id for one in results]
+    settings = {RUN: [*names] or ids, **different}
     further = {FACTS[fact]: [run_facts(one)[fact] for one in results] for fact in facts} | {**(further or {})}
     columns = _columns(protocol, metrics)
     runs = [
@@ -55,6 +61,11 @@ def runs_table(
     rows = seed_rows(runs, groups=alike(results, but=(SEED,)) if SEED in settings else [], seeds=seeds)
     titles = (*settings, "trained", *further, "valid loss ↓", *columns.values())
     return Cells(_title(results, split, protocol), titles, rows, num_names=len(settings))
+
+
+def short_id(run_id: str) -> str:
+    """The digits of a run's settings and seed, with which its id ends; an id that somebody chose as it is."""
+    return match[0] if (match := re.search(r"(?<=-)[0-9a-f]{8}$", run_id)) else run_id
 
 
 def _title(results: Sequence[BenchmarkResult], split: str, protocol: str) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 from mlsuperb.scoring.comparison.selection import SEED
 from mlsuperb.scoring.table import ABSENT
 
+RUN = "run"  # the column of run ids
 Seeds = Literal["each", "mean", "each_and_mean"]
 
 
@@ -66,7 +67,8 @@ def _row(
 ) -> tuple[str, ...]:
     """The row of one run, or of runs alike but for `seed`: facts in which they differ (hours) with all values, and statistics,
     which are never taken over a hole."""
-    settings = (seed if seed and key == SEED else value for key, value in runs[0].settings.items())
+    instead = {RUN: "", SEED: seed} if seed else {}
+    settings = (instead.get(key, value) for key, value in runs[0].settings.items())
     facts = (" / ".join(dict.fromkeys(values)) for values in zip(*(run.facts for run in runs), strict=True))
     numbers = []
     for column, values in enumerate(zip(*(run.numbers for run in runs), strict=True)):

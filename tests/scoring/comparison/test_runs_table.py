@@ -62,10 +62,17 @@ def test_runs_with_the_same_option_differ_by_its_settings_beside_runs_with_anoth
 
 
 def test_runs_stand_side_by_side(utterance) -> None:
-    first = result(utterance, config(LORA), "[eng] HELLO")
-    second = result(utterance, config({"name": "full"}), "[fra] HALLO", num_trainable=315_400_000, loss=1.25)
+    first = result(utterance, config(LORA) | {"run_id": "demo-s0-0a1b2c3d"}, "[eng] HELLO")
+    second = result(
+        utterance,
+        config({"name": "full"}) | {"run_id": "chosen"},
+        "[fra] HALLO",
+        num_trainable=315_400_000,
+        loss=1.25,
+    )
     table = runs_table([first, second], protocol="v2")
     assert table.columns == (
+        "run",
         "adaptation",
         "trained",
         "valid loss ↓",
@@ -74,9 +81,9 @@ def test_runs_stand_side_by_side(utterance) -> None:
         "worst ↓",
         "LID ↑",
     )
-    assert table.rows[0] == ("lora", "5.00 M", "2.500", "0.0", "0.0", "0.0", "100.0")
+    assert table.rows[0] == ("0a1b2c3d", "lora", "5.00 M", "2.500", "0.0", "0.0", "0.0", "100.0")
     # hello: a leading space and five letters, one wrong: 1 / 6; fra is right
-    assert table.rows[1] == ("full", "315.40 M (above 100 M)", "1.250", "8.3", "11.8", "16.7", "50.0")
+    assert table.rows[1] == ("chosen", "full", "315.40 M (above 100 M)", "1.250", "8.3", "11.8", "16.7", "50.0")
 
 
 def test_equal_settings_are_named_by_run(utterance) -> None:
