@@ -108,8 +108,8 @@ def too_few_frames(config: Mapping[str, Any], rate_hz: float) -> str | None:
         return None
     return (
         f"upstream={config['upstream']['name']} gives {rate_hz:g} frames per second, of which head.frontend={frontend} leaves "
-        f"{rate_hz / shortening:g}: fewer than speech has letters in many languages (12 to 15 per second), and CTC needs a frame for "
-        "each. Set head.frontend=linear"
+        f"{rate_hz / shortening:g}: fewer than speech has letters in many languages (12 to 15 per second), and CTC needs a frame "
+        "for each. Set head.frontend=linear"
     )
 
 
