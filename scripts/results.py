@@ -4,7 +4,8 @@ docs/results/.
     python scripts/results.py                    # of the packed runs
     python scripts/results.py exp/evidence       # of runs that are not packed yet, to look
 
-The runs are those of recipes/evidence.sh. No number on the page is typed; a system without a run is left out.
+The runs are those of recipes/evidence.sh. No number on the page is typed; a system without a run is left out, a table without two
+systems is named.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,15 @@ ADAPTATIONS = {
     "partial_top": "top layers", "houlsby": "adapters", "lora": "LoRA", "lora_mixture": "mixture of LoRA", "qlora": "QLoRA",
 }  # fmt: skip
 NUM_LAYERS = 7
+ONE_VOICE, TRANSFER = "One voice, 10 minutes of read Russian", "From one language to another"
+# pictures that `mlsuperb analyse` draws beside the packed runs: name of the file -> heading, text
+FIGURES = {
+    "layer_sweep": (
+        "Scores by layer",
+        'CER and language accuracy of the runs of the table "Layers", by the layer that the head reads, with 95 % intervals '
+        "(`mlsuperb analyse layer_sweep`).",
+    )
+}
 RATES: tuple[Rate, ...] = ("error_rate", "lid_accuracy")
 
 
@@ -111,7 +121,7 @@ def tables() -> list[Table]:
         Table(title="Upstreams, 1h", systems=upstreams(size="1h")),
         Table(title="Text alone, 10min", systems=upstreams("asr"), note="Without the language before the text."),
         Table(title="Language alone, 10min", systems=upstreams("lid")),
-        Table(title="One voice, 10 minutes of read Russian", systems=mono),
+        Table(title=ONE_VOICE, systems=mono),
         Table(title="Heads and losses", systems=heads, note="Over a frozen Whisper base; two blocks each, of about equal size."),
         Table(title="What is trained inside", systems=adapted, note="Whisper base, 600 updates of 8 utterances, in bf16."),
         Table(title="Layers", systems=layers, note="Layer 0 is the input of the first block."),
@@ -198,14 +208,19 @@ def _cell(runs: Sequence[Run], language: str) -> str:
 
 def page(found: Sequence[Run]) -> str:
     """docs/results.md."""
-    shown = [(table, cells) for table in tables() if (cells := cells_of(table, found))]
+    every = [(table, cells_of(table, found)) for table in tables()]
+    moved = transfer(found)
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     given: dict[str, Any] = {
-        "tables": shown,
-        "transfer": transfer(found),
+        "tables": [(table, cells) for table, cells in every if cells],
+        "absent": [table.title for table, cells in every if not cells] + [TRANSFER] * (not moved),
+        "one_voice": any(cells for table, cells in every if table.title == ONE_VOICE),
+        "transfer": moved,
+        "transfer_title": TRANSFER,
         "num_runs": len(found),
+        "seeds": sorted({run.result.seed for run in found}),
         "figures": _figures(),
     }
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(given)
@@ -227,9 +242,16 @@ def with_summary(readme: str, found: Sequence[Run]) -> str:
     return f"{before}{mark}{summary(found)}\n{end}{after}"
 
 
-def _figures() -> Mapping[str, str]:
-    """Pictures beside the packed results: file -> title."""
-    return {f"results/{path.name}": path.stem.replace("_", " ") for path in sorted(PACKED.glob("*.svg"))}
+def _figures() -> list[tuple[str, str, str]]:
+    """File, heading and text of the pictures beside the packed results.
+
+    Raises:
+        ValueError: `FIGURES` has no text for one.
+    """
+    found = sorted(PACKED.glob("*.svg"))
+    if unknown := [path.name for path in found if path.stem not in FIGURES]:
+        raise ValueError(f"scripts/results.py has no text for {', '.join(unknown)}: add it to FIGURES")
+    return [(f"results/{path.name}", *FIGURES[path.stem]) for path in found]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,21 @@ def test_the_committed_page_is_what_the_packed_results_say(results: ModuleType) 
         row = next(cells for cells in results.cells_of(table, runs) if cells[0] == "mhubert_tiny")
     assert float(row[2].split()[0]) == pytest.approx(mean(each), abs=0.051)  # the same references for every seed
     assert row[1] == str(len(each))
+
+
+def test_the_page_says_which_seeds_it_has_and_which_tables_it_lacks(results: ModuleType) -> None:
+    with results.unpacked() as runs:
+        page = results.page(runs)
+        some = results.page([run for run in runs if "layer" not in run.folder.name])
+        seeds = ",".join(map(str, sorted({run.result.seed for run in runs})))
+    assert f"--seeds {seeds}\n" in page
+    titles = [*(table.title for table in results.tables()), results.TRANSFER]
+    for title in titles:
+        assert (f"\n## {title}\n" in page) != (
+            f'"{title}"' in page.partition("no packed runs yet: ")[2].partition("\n")[0]
+        ), title
+    assert '"Layers"' in some.partition("no packed runs yet: ")[2].partition("\n")[0]
+    assert not re.search(r"^## .*\n\n(#|!\[|\Z)", page, re.MULTILINE), "a heading without a word"
 
 
 def test_a_table_of_one_system_is_left_out(results: ModuleType) -> None:

@@ -67,6 +67,17 @@ class LoRAMixture(LowRank):
 
     num_experts: PositiveInt = 4
 
+    @classmethod
+    def problems(cls, *, num_experts: int = 4, **settings: Any) -> list[str]:
+        """See `BlockAdaptation.problems`; one expert leaves its router nothing to choose."""
+        found = super().problems(**settings)
+        if num_experts == 1:
+            found.append(
+                "adaptation.num_experts=1 is a plain LoRA with a router that chooses nothing: use adaptation=lora with the same "
+                "rank and alpha, or give 2 or more experts."
+            )
+        return found
+
     def change(self, model: Stacked, stack: Stack, chosen: list[int]) -> Collection[str]:
         """Adds experts to the linear layers; see `BlockAdaptation.change`."""
         return list(self._insert(model, stack, chosen))

@@ -17,6 +17,12 @@ NAMES = {
     "valid_code_perplexity": "perplexity of the predicted units",
 }
 RATES = ("error_rate", "accuracy")  # shares, shown in %
+WEIGHTS = "dro_weights/"  # of languages, in a history
+WEIGHTS_NOTE = (
+    "The weights of CTC-DRO add up to 1; dotted: 1 / {num}, where training starts.{more} A language whose loss stays high gains "
+    "weight."
+)
+PALE = "#BBBBBB"
 
 
 def training_curves(
@@ -85,3 +91,47 @@ def _chart(
         short = len(shades) == 1 or all(len(run) <= SHORT for run in runs)
         legend_below(figure, handles, columns=3 if short else 1)
     return Chart(name=name, title=f"{title[:1].upper()}{title[1:]}", note=note, figure=figure, data=table)
+
+
+def language_weights(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Chart]:
+    """Weights of the languages by epoch, a figure for each run that keeps them (`dro_weights/deu` in its history)."""
+    rows = [
+        {"run": run, "epoch": entry["epoch"], "language": name.removeprefix(WEIGHTS), "weight": float(value)}
+        for run, history in histories.items()
+        for entry in history
+        for name, value in entry.items()
+        if name.startswith(WEIGHTS)
+    ]
+    if not rows:
+        return []
+    found = pd.DataFrame(rows).groupby("run", sort=False)
+    several = len(histories) > 1
+    return [_weights_chart(part, run=str(run), number=several * number) for number, (run, part) in enumerate(found, 1)]
+
+
+def _weights_chart(table: pd.DataFrame, *, run: str, number: int) -> Chart:
+    """The languages that end farthest from the equal weight have a colour. `number`: of the run, or 0 where there is only one."""
+    from matplotlib.ticker import MaxNLocator
+
+    last = table.groupby("language")["weight"].last()
+    equal = 1 / len(last)
+    coloured = (last - equal).abs().nlargest(len(EIGHT)).index
+    shades = dict(zip(last[coloured].sort_values(ascending=False).index, EIGHT, strict=False))
+    figure, (axes,) = new_figure(width_in=4.6, height_in=3.4)
+    for language, part in table.groupby("language"):
+        style = {"color": shades[language], "zorder": 3} if language in shades else {"color": PALE}
+        axes.plot(part["epoch"], part["weight"], marker="o" if len(part) <= 30 else None, markersize=3, **style)
+    axes.axhline(equal, color=GREY, linestyle=":", zorder=4)
+    axes.set(xlabel="epoch", ylabel="weight")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    legend_below(figure, [sample(one, shade) for one, shade in shades.items()], columns=4)
+    return Chart(
+        name=f"curve_language_weights{f'_{number}' * bool(number)}",
+        title=f"Weights of the languages by epoch{f', {run}' * bool(number)}",
+        note=WEIGHTS_NOTE.format(
+            num=len(last), more=f" Grey: {len(last) - len(shades)} that end closest to it." * (len(last) > len(shades))
+        ),
+        figure=figure,
+        data=table,
+    )

@@ -14,6 +14,8 @@ from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.table import Cells
 
 NUMBERS_FIT = 13  # columns: layers of a base model
+PER_DIMENSION = ".WeightedSumPerDimension"  # the end of a featurizer's `_target_`
+MEAN = "mean over dimensions"
 COLOUR_MAP = "viridis"  # the same order of lightness to every eye
 NOTE = (
     "The softmax weights of the featurizer after training; each row adds up to 1, layer 0 is the input of the first block "
@@ -21,6 +23,10 @@ NOTE = (
     "A weight is a share of the sum, not an importance: layers differ in the size of their values, neighbouring layers carry "
     "similar information and share their weight arbitrarily, and weights that training hardly moved stay near their start, "
     "1 / layers."
+)
+MEAN_NOTE = (
+    f" '{MEAN}': this featurizer (weighted_sum_per_dimension) has a softmax over the layers for every feature dimension. The "
+    "mean over dimensions is shown; how much dimensions differ is not."
 )
 
 
@@ -61,13 +67,24 @@ def _weights(result: BenchmarkResult) -> list[float]:
     return weights
 
 
+def _is_mean(result: BenchmarkResult) -> bool:
+    """Whether the weights are the mean over feature dimensions, each of which has its own."""
+    return str(result.config.get("featurizer", {}).get("_target_")).endswith(PER_DIMENSION)
+
+
+def _marked(results: Sequence[BenchmarkResult], labels: Sequence[str]) -> list[str]:
+    """The labels; those of means say so."""
+    return [f"{label}, {MEAN}" * _is_mean(one) or label for one, label in zip(results, labels, strict=True)]
+
+
 def layer_weights_chart(results: Sequence[BenchmarkResult], *, labels: Sequence[str]) -> Chart:
     """The heat map: one panel for each number of layers.
 
     Args:
         results: those that have weights (`why_no_weights`), one at least.
-        labels: of their rows.
+        labels: of their rows; those of `weighted_sum_per_dimension` get more to say.
     """
+    labels = _marked(results, labels)
     sizes = list(dict.fromkeys(len(_weights(result)) for result in results))
     panels = [[row for row, result in enumerate(results) if len(_weights(result)) == size] for size in sizes]
     heights = [0.32 * len(rows) + 0.75 for rows in panels]
@@ -91,7 +108,7 @@ def layer_weights_chart(results: Sequence[BenchmarkResult], *, labels: Sequence[
         bar = figure.colorbar(image, ax=axis, label="weight", pad=0.02, aspect=max(4, 4 * len(rows)))
         bar.ax.axhline(1 / size, color="white", linewidth=1.5)
         axis.set_xlabel(f"layer of {size}; white line: {1 / size:.3f}, where training starts", fontsize=9)
-    note = NOTE + (" Each panel has a scale of its own." if len(panels) > 1 else "")
+    note = NOTE + " Each panel has a scale of its own." * (len(panels) > 1) + MEAN_NOTE * any(map(_is_mean, results))
     return Chart(name="layer_weights", title="Layer weights", note=note, figure=figure, data=_table(results, labels))
 
 
@@ -115,7 +132,7 @@ def _table(results: Sequence[BenchmarkResult], labels: Sequence[str]) -> pd.Data
 def _summary(results: Sequence[BenchmarkResult], *, labels: Sequence[str]) -> Cells:
     """One row per run: its three largest weights and the range of all."""
     rows = []
-    for result, label in zip(results, labels, strict=True):
+    for result, label in zip(results, _marked(results, labels), strict=True):
         weights = np.array(_weights(result))
         largest = ", ".join(f"{layer} ({weights[layer]:.3f})" for layer in np.argsort(-weights, kind="stable")[:3])
         rows.append((label, str(len(weights)), largest, f"{weights.min():.3f} to {weights.max():.3f}"))

@@ -114,9 +114,21 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     return Data(
         **{name: loading.dataset(rows, encode=encode, resample=corpus.resample) for name, rows in parts.items()},
         vocabulary=vocabulary,
-        languages=tuple(sorted(set(parts[TRAIN]["language"]))),
+        languages=_languages(parts[TRAIN], task),
         record=record,
     )
+
+
+def _languages(train: pd.DataFrame, task: Task) -> tuple[str, ...]:
+    """Those of the training data; where a task names languages, one alone is warned of."""
+    found = tuple(sorted(set(train["language"])))
+    if task.has_language and len(found) == 1:
+        log.warning(
+            "all training data are in one language (%s), so a model of task=%s gives that language to any speech, and its "
+            "language accuracy says nothing. Train on several languages (data.languages), or on the text alone with task=asr",
+            found[0], task.name,
+        )  # fmt: skip
+    return found
 
 
 def _targets(train: pd.DataFrame, texts: Iterable[tuple[str, str, str]], task: Task) -> Iterator[list[str]]:

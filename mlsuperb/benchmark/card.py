@@ -36,6 +36,7 @@ PARTS = (
     *("upstream", "adaptation", "featurizer", "specaug", "head", "objective", "task", "loading", "decoding"),
     "trainer",
 )
+USUAL = {"featurizer": "weighted_sum", "objective": "ctc"}
 UNSHOWN = (
     *("name", "card", "_target_", "_partial_", "device", "num_workers", "keep_audio_gb", "trackers", "log_every"),
     "checkpoint_every",
@@ -106,12 +107,18 @@ def _words(result: BenchmarkResult, training: BenchmarkResult | None) -> dict[st
         "overlap": overlap(result),
         "tables": Markup("\n".join(cells.to_markdown() for cells in protocol_tables(result.protocols)).rstrip()),
         "parts": {name: Markup(_settings(config[name])) for name in PARTS if name in config},
+        "unusual": unusual(config),
         "language_name": language_name,
         "file_name": lambda path: PurePath(path).name,  # where a folder lay on some machine helps nobody
         "described": described,
         "unaligned": unaligned,
         "count": "{:,}".format,
     }
+
+
+def unusual(config: Mapping[str, Any]) -> dict[str, str]:
+    """Names of the featurizer and objective, where they are not those of the published tables."""
+    return {kind: name for kind, usual in USUAL.items() if (name := config.get(kind, {}).get("name", usual)) != usual}
 
 
 def unaligned(number: int) -> str:

@@ -32,8 +32,8 @@ def card_problems(config: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(rate_hz, int | float) and rate_hz <= FEW_FRAMES_HZ and shortening > 1:
         yield (
             f"upstream={config['upstream']['name']} gives {rate_hz:g} frames per second, of which head.frontend={frontend} "
-            f"leaves {rate_hz / shortening:g}, and many texts have more letters than that: CTC cannot align them. Set "
-            "head.frontend=linear"
+            f"leaves {rate_hz / shortening:g}: fewer than speech has letters in many languages (12 to 15 per second), and CTC "
+            "needs a frame for each. Set head.frontend=linear"
         )
 
 

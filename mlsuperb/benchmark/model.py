@@ -96,7 +96,11 @@ class SpeechModel(Trainable):
         shares = (
             {} if weights is None else {f"layer_weights/{layer:02}": float(one) for layer, one in enumerate(weights)}
         )
-        return {**shares, **self.objective.curves()}
+        return {**shares, **self.kept_curves()}
+
+    def kept_curves(self) -> Mapping[str, float]:
+        """What the objective adds."""
+        return self.objective.curves()
 
     def blocks(self) -> Iterable[nn.Module]:
         """The Transformer blocks of the upstream."""

@@ -1,4 +1,8 @@
-"""`mlsuperb transcribe RUN FILES...`: transcribe audio files and identify their language with a trained run."""
+"""`mlsuperb transcribe RUN FILES...`: transcribe audio files and identify their language with a trained run.
+
+Language tokens of the output ([deu]) are left out of the text: the first is the language. <unk> stays where the model emits it,
+since it has no token for what was said.
+"""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Objective(nn.Module, ABC):
         """Called before a training, with the languages of its data."""
 
     def curves(self) -> Mapping[str, float]:
-        """Further figures to plot over the training, by name."""
+        """Further figures to plot over the training, by GROUP/NAME (`dro_weights/deu`); the history keeps them."""
         return {}
 
     @classmethod

@@ -5,6 +5,7 @@ Letters: B batch, F frames, H encoded size, S target length, V vocabulary, G lan
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from mlsuperb.layers import over_ranks
 from mlsuperb.objectives.ctc import CTC, min_frames
 from mlsuperb.types import Encoded, Loss
+
+log = logging.getLogger(__name__)
 
 MAX_LANGUAGES = 8192  # G
 FLOOR = 1e-10  # `dro_q_epsilon`
@@ -62,7 +65,7 @@ class CTCDRO(CTC):
             self.register_buffer(name, torch.zeros(MAX_LANGUAGES))
 
     def begin(self, languages: Collection[str]) -> None:
-        """Give every language the same weight.
+        """Give every language the same weight; one alone is warned of, since it keeps all of it.
 
         Raises:
             ValueError: there is no room for so many.
@@ -71,6 +74,11 @@ class CTCDRO(CTC):
             raise ValueError(
                 f"objective=ctc_dro weights up to {MAX_LANGUAGES:,} languages, the data have {len(languages):,}"
             )
+        if len(languages) == 1:
+            log.warning(
+                "objective=ctc_dro weights the languages of the training data, and there is one (%s): its weight stays 1, so "
+                "this is objective=ctc", *languages
+            )  # fmt: skip
         self.group_of = {language: group for group, language in enumerate(sorted(languages))}
         self.weights_G[: len(languages)] = 1 / len(languages)
 

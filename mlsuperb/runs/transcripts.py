@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -73,8 +74,11 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """The output without its language."""
-        return self.hypothesis.removeprefix(f"[{self.predicted_language}]").strip()
+        """The output without language tokens. The first names the language; later ones part words, as in `words`. `<unk>` stays:
+        the model emits it where it has no token for what was said."""
+        codes = {*self.languages, *filter(None, [self.predicted_language])}
+        tokens = "|".join(re.escape(f"[{code}]") for code in sorted(codes))
+        return (re.sub(rf"\s*({tokens})\s*", " ", self.hypothesis) if codes else self.hypothesis).strip()
 
 
 def transcript(audio: str, windows: Sequence[Window], pieces: Sequence[Piece]) -> Transcript:

@@ -238,7 +238,7 @@ class Loop:
         bar.set_description("validate")
         self.model.eval()
         with whole(self.model), saved_if_ended(self._checkpoint) if ranks.world() == 1 else nullcontext():
-            figures, learned = self.validate(), self.model.curves()
+            figures, learned, kept = self.validate(), self.model.curves(), self.model.kept_curves()
         self.model.train()
         bar.set_description("train")
         if settings.select_by not in figures:
@@ -246,11 +246,12 @@ class Loop:
         refuse_no_result(figures)
         epoch = progress.epoch + 1
         trained = {name: value for turn in self.turns for name, value in turn.end_epoch().items()}
-        progress.history.append({"epoch": epoch, **trained, **figures})
+        measured = {**trained, **figures}
+        progress.history.append({"epoch": epoch, **measured, **kept})
         self._keep(epoch)
         curves = {f"valid/{name.removeprefix('valid_')}": value for name, value in figures.items()}
         self.trackers.validated({**curves, **learned}, progress)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in progress.history[-1].items() if name != "epoch")
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in measured.items())
         best = "  (best)" if progress.ranked(settings.select_by)[0] == epoch else ""
         log.info("epoch %d/%d: %s%s", epoch, settings.max_epochs, shown, best)
         self._tell()

@@ -21,11 +21,12 @@ PROGRESS_FILE = "training.json"
 class Progress:
     """Counted in iterations (one batch forward and backward); saved with every checkpoint.
 
-    `history` has one entry per epoch: its number, the training loss, the training's rates (`Loss.rates`) and every figure of its
-    validation. `best` lists the epochs whose weights are kept, best first. `num_utterances` counts examples. `counts` adds up
-    `Loss.counts`, and skipped updates (`skipped_steps`). `wall_s` is the time spent training, over all starts; the updates that
-    took `timed_s`, all but the first few of each start, processed `timed_audio_s`, in the unit of `Batch.amount`: seconds of
-    audio where there is audio. `memory_gb`: the most memory (10^9 bytes) that any start took by the end of its training.
+    `history` has one entry per epoch: its number, the training loss, the training's rates (`Loss.rates`), every figure of its
+    validation, and `Trainable.kept_curves`, whose names have a `/`. `best` lists the epochs whose weights are kept, best first.
+    `num_utterances` counts examples. `counts` adds up `Loss.counts`, and skipped updates (`skipped_steps`). `wall_s` is the time
+    spent training, over all starts; the updates that took `timed_s`, all but the first few of each start, processed
+    `timed_audio_s`, in the unit of `Batch.amount`: seconds of audio where there is audio. `memory_gb`: the most memory (10^9
+    bytes) that any start took by the end of its training.
     """
 
     iteration: int = 0

@@ -85,6 +85,10 @@ class Trainable(nn.Module, ABC):
         """What else trackers draw after each validation, by name: learned weights of layers. All ranks call it."""
         return {}
 
+    def kept_curves(self) -> Mapping[str, float]:
+        """Those of `curves` that the history keeps, too, for the report. All ranks call it."""
+        return {}
+
     def blocks(self) -> Iterable[nn.Module]:
         """The repeated modules, each called by its `forward`, that `trainer.parallel=fsdp` shards and `trainer.compile=true`
         compiles one by one."""

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from mlsuperb.adaptation.mixture import Experts, LoRAMixture
+from mlsuperb.config.check import find_problems
+from mlsuperb.config.compose import compose
 from mlsuperb.upstreams.random_hubert import RandomHubert
 
 
@@ -51,3 +53,11 @@ def test_settings_of_peft_are_none_of_a_mixture() -> None:
         LoRAMixture(dora=True)
     with pytest.raises(ValueError, match=r"adaptation\.attention is empty"):
         LoRAMixture(attention=[])
+
+
+def test_one_expert_is_refused_before_anything_is_loaded() -> None:
+    found = find_problems(compose(["upstream=tiny", "adaptation=lora_mixture", "adaptation.num_experts=1"]))
+    assert len(found) == 1
+    assert "adaptation.num_experts=1 is a plain LoRA" in found[0]
+    assert "use adaptation=lora" in found[0]
+    assert find_problems(compose(["upstream=tiny", "adaptation=lora_mixture", "adaptation.num_experts=2"])) == []

@@ -11,7 +11,7 @@ import pytest
 
 from mlsuperb.analysis.chart import heat_map, new_figure
 from mlsuperb.analysis.confusion import NONE, NUM_LANGUAGES, confusions
-from mlsuperb.analysis.curves import training_curves
+from mlsuperb.analysis.curves import language_weights, training_curves
 from mlsuperb.analysis.languages import dataset_ranges, language_bars, language_scores
 from mlsuperb.types import TaskFacts
 
@@ -93,6 +93,34 @@ def test_a_run_keeps_its_colour_and_its_name_where_it_is_alone() -> None:
     alone = charts[1].figure
     assert [text.get_text() for text in alone.legends[0].get_texts()] == ["b"]
     assert alone.axes[0].lines[0].get_color() == charts[0].figure.axes[0].lines[-1].get_color()
+
+
+def test_weights_of_languages_have_a_figure_for_each_run() -> None:
+    history = [
+        {"epoch": epoch, "valid_loss": 4.0, "dro_weights/deu": 0.5 + epoch / 10, "dro_weights/swa": 0.5 - epoch / 10}
+        for epoch in (1, 2)
+    ]
+    (chart,) = language_weights({"a": history})
+    assert (chart.name, chart.title) == ("curve_language_weights", "Weights of the languages by epoch")
+    assert chart.data.set_index(["language", "epoch"])["weight"].to_dict() == {
+        ("deu", 1): 0.6, ("swa", 1): 0.4, ("deu", 2): 0.7, ("swa", 2): 0.3
+    }  # fmt: skip
+    assert [text.get_text() for text in chart.figure.legends[0].get_texts()] == ["deu", "swa"], "the largest first"
+    assert "1 / 2, where" in chart.note
+    assert "Grey" not in chart.note
+    both = language_weights({"a": history, "plain": [{"epoch": 1, "valid_loss": 4.0}], "b": history})
+    assert [one.title.rpartition(", ")[2] for one in both] == ["a", "b"]
+    assert len({one.name for one in both}) == 2
+    assert language_weights({"plain": [{"epoch": 1, "valid_loss": 4.0}]}) == []
+
+
+def test_of_many_languages_those_farthest_from_where_they_began_have_a_colour() -> None:
+    weights = {f"dro_weights/l{n:02}": (1 + (n >= 20)) / 26 for n in range(23)}
+    (chart,) = language_weights({"a": [{"epoch": 1, **weights}]})
+    named = [text.get_text() for text in chart.figure.legends[0].get_texts()]
+    assert named[:3] == ["l20", "l21", "l22"]
+    assert len(named) == 8
+    assert "Grey: 15 that" in chart.note
 
 
 def test_numbers_in_a_heat_map_stand_out() -> None:

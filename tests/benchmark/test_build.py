@@ -46,6 +46,13 @@ def data(tmp_path: Path) -> Any:
     return made
 
 
+def test_one_language_is_warned_of_where_the_task_names_languages(data: Any, caplog: pytest.LogCaptureFixture) -> None:
+    data("asr")
+    assert "one language" not in caplog.text
+    data("lid")
+    assert "in one language (deu), so a model of task=lid gives that language to any speech" in caplog.text
+
+
 def test_a_joint_task_trains_on_the_language_of_silent_texts(data: Any) -> None:
     joint = data("asr_lid")
     tokens, known = joint.vocabulary.tokens, [joint.train[place].target.tolist() for place in range(len(joint.train))]
@@ -55,6 +62,7 @@ def test_a_joint_task_trains_on_the_language_of_silent_texts(data: Any) -> None:
     assert len(joint.dev) == 3
     assert build.EMPTY_AFTER not in joint.record["skipped"]
     asr = data("asr")
+    assert [asr.languages, joint.languages] == [("deu",)] * 2
     assert [asr.train.utterance(place).id for place in range(len(asr.train))] == ["u0", "u2"]
     assert asr.record["skipped"][build.EMPTY_AFTER]["splits"] == {"train": 1, "dev": 1}
 

@@ -188,6 +188,18 @@ def test_the_text_says_what_one_needs_to_know(result: dict[str, Any]) -> None:
     assert "Synthetic" not in text
 
 
+def test_an_unusual_featurizer_or_objective_is_in_the_first_sentence(result: dict[str, Any]) -> None:
+    def first(**chosen: str) -> str:
+        parts = {kind: {"name": name} for kind, name in chosen.items()}
+        text = card_of(result | {"config": result["config"] | parts})
+        return text.partition("A model that ")[2].partition(". ")[0]
+
+    assert first().endswith("adaptation `frozen`")
+    assert first(featurizer="weighted_sum", objective="ctc") == first()
+    found = first(featurizer="weighted_sum_per_dimension", objective="ctc_dro")
+    assert found == f"{first()}, featurizer `weighted_sum_per_dimension`, objective `ctc_dro`"
+
+
 def test_synthetic_data_are_the_first_thing_said(result: dict[str, Any]) -> None:
     made = copy.deepcopy(result) | {"synthetic": True}
     text = card_of(made)

@@ -93,6 +93,19 @@ def test_runs_with_the_same_subject_are_told_apart(tmp_path: Path) -> None:
     ]
 
 
+def test_weights_per_dimension_are_shown_as_a_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    per_dimension = {"name": "own", "_target_": "mlsuperb.heads.featurizer.WeightedSumPerDimension"}
+    make_run(tmp_path / "a", spoken("eng", wrong=1), weights=WEIGHTS, featurizer=per_dimension)
+    make_run(tmp_path / "b", spoken("nan", wrong=1), weights=WEIGHTS)
+    analyse("layer_weights", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out")
+    labels = read(tmp_path / "out", "layer_weights")["label"].drop_duplicates().tolist()
+    assert labels == ["eng English, mean over dimensions", "nan Min Nan Chinese"]
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "for every feature dimension. The mean over dimensions is shown" in shown
+    analyse("layer_weights", tmp_path / "b")
+    assert "over dimensions" not in capsys.readouterr().out
+
+
 def test_no_layer_weights(tmp_path: Path) -> None:
     run = make_run(tmp_path / "one", spoken("eng", wrong=1), weights=[1.0], num_layers=1)
     assert "has one layer, whose weight is always 1" in refused("layer_weights", run)

@@ -185,6 +185,22 @@ def test_every_task_has_a_page(tmp_path, no_figures) -> None:
     assert "LID % by language" in read(write_report(both, out=tmp_path / "both.html")).text
 
 
+def test_parts_that_are_not_the_benchmarks_are_named(tmp_path, no_figures) -> None:
+    run = make_run(tmp_path / "run", languages=("eng", "fra"), audio=False)
+    text = read(write_report([run])).text
+    assert "Objective" not in text
+    assert "Weights of the languages" not in text
+    result = json.loads((run / "result.json").read_text())
+    result["config"] |= {"objective": {"name": "ctc_dro"}, "featurizer": {"name": "weighted_sum"}}
+    for epoch in result["training"]["history"]:
+        epoch |= {"dro_weights/eng": 0.25, "dro_weights/fra": 0.75}
+    (run / "result.json").write_text(json.dumps(result))
+    text = read(write_report([run])).text
+    assert re.search(r"Objective\s*ctc_dro", text)
+    assert "Featurizer" not in text
+    assert "Weights of the languages by epoch" in text
+
+
 def test_the_stages_of_the_model_are_shown_where_they_were_analysed(tmp_path, no_figures) -> None:
     run = make_run(tmp_path / "run", languages=("eng", "fra"), audio=False)
     folder = run / "analysis"

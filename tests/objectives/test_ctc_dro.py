@@ -136,3 +136,14 @@ def test_a_steep_step_has_numbers() -> None:
 def test_more_languages_than_there_is_room_for() -> None:
     with pytest.raises(ValueError, match="weights up to 8,192 languages, the data have 9,000"):
         make().begin([str(number) for number in range(9000)])
+
+
+def test_one_language_is_plain_ctc_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    objective = make()
+    assert not caplog.records
+    objective.begin(["deu"])
+    assert "there is one (deu): its weight stays 1, so this is objective=ctc" in caplog.text
+    encoded, targets_BS, target_lengths_B = batch(0)
+    found = objective(encoded, targets_BS, target_lengths_B, ["deu"] * 3).loss
+    torch.testing.assert_close(found, objective.losses(encoded, targets_BS, target_lengths_B).mean())
+    assert objective.curves() == {"dro_weights/deu": 1.0}

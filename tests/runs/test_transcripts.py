@@ -68,6 +68,21 @@ def test_the_output_of_one_window_is_as_it_was() -> None:
     assert one.languages == {"eng": 0.7, "deu": 0.3}
 
 
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("[eng] A [deu] B", "A B"),
+        ("A[deu]B", "A B"),
+        ("[eng] [eng]", ""),
+        ("[eng] A<unk>B [x]", "A<unk>B [x]"),  # no language of the model
+    ],
+)
+def test_later_language_tokens_are_not_text_and_unknown_characters_stay(said: str, text: str) -> None:
+    one = transcript("a.wav", [Window.whole(0.4)], [piece(said, "eng", eng=0.7, deu=0.3)])
+    assert (one.hypothesis, one.predicted_language, one.text) == (said, "eng", text)
+    assert transcript("a.wav", [Window.whole(0.4)], [piece("[eng] A ")]).text == "[eng] A", "of a model that names none"
+
+
 def test_the_language_is_that_of_the_whole_recording() -> None:
     """The first window is sure of nothing, the second one is."""
     parts = [piece("[deu] HEL", "deu", tokens=spoken(" HEL", at_s=17.6), deu=0.6, eng=0.4)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlsuperb.analysis.confusion import confusions
-from mlsuperb.analysis.curves import training_curves
+from mlsuperb.analysis.curves import language_weights, training_curves
 from mlsuperb.analysis.influences import Correlation, Influence, influences
 from mlsuperb.analysis.languages import MANY, LanguageScore, dataset_ranges
 from mlsuperb.analysis.layer_weights import layer_weights_chart, why_no_weights
@@ -73,7 +73,7 @@ def datasets(run: LoadedRun) -> Section:
 
 def training(histories: Mapping[str, Sequence[Mapping[str, Any]]], averaged: Sequence[int] = ()) -> Section:
     """Curves of one run or of several. `averaged`: epochs whose weights were averaged."""
-    charts = training_curves(histories)
+    charts = [*training_curves(histories), *language_weights(histories)]
     blocks: list[Block] = [Figures(charts=tuple(charts))] if charts else []
     if missing := [name for name, history in histories.items() if not history]:
         blocks.append(Note(text=f"No training history: {', '.join(missing)}."))

@@ -10,7 +10,7 @@ from mlsuperb.analysis.report import utterances
 from mlsuperb.analysis.report.blocks import Fact, Facts, Figures, Pairs, Section, spoken_date
 from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.runs import LoadedRun
-from mlsuperb.benchmark.card import unaligned
+from mlsuperb.benchmark.card import unaligned, unusual
 from mlsuperb.scoring.boards.place import place
 from mlsuperb.scoring.comparison.bootstrap import Interval, rate_interval
 from mlsuperb.scoring.comparison.run_facts import above_cap, trained_params
@@ -36,6 +36,7 @@ def headline(run: LoadedRun, *, sounds: SoundBox) -> Section:
         ("Upstream", result.upstream.name),
         ("Adaptation", result.adaptation.name),
         ("Head", result.head.name),
+        *((kind.capitalize(), name) for kind, name in unusual(result.config).items()),
         ("Published experiment", ", ".join(named)),
         ("Task", f"{result.task.name} ({result.task.units})"),
         ("Data", result.data.name),
