@@ -22,23 +22,7 @@ def _bar(rows: Iterable[Any], number: int) -> Any:
 
 def main(arguments: Sequence[str]) -> None:
     """Write the page and name it."""
-    parser = argparse.ArgumentParser(prog="mlsuperb report", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run, or of runs")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help="default: RUN/report.html; for several runs, exp/reports/report-XXXXXXXX.html",
-    )
-    parser.add_argument("--split", default="test", help="split whose utterances are shown (default: test)")
-    parser.add_argument(
-        "--max-audio", type=int, default=MAX_AUDIO, metavar="N", help=f"utterances with audio (default: {MAX_AUDIO})"
-    )
-    parser.add_argument(
-        "--audio-root", dest="audio_from", type=Path, action="append", default=[], metavar="DIR",
-        help="folder from which audio may come, beside the runs' own data; repeatable",
-    )  # fmt: skip
-    options = vars(parser.parse_args(arguments))
+    options = vars(_parser().parse_args(arguments))
     from rich.console import Console
 
     from mlsuperb.analysis.report.page import figures_folder, report_file, write_pretraining_report, write_report
@@ -61,3 +45,23 @@ def main(arguments: Sequence[str]) -> None:
     for path in paths:
         tell(console, f"Written to {path} ({path.stat().st_size / 1e6:.1f} MB)")
         tell(console, f"Its figures as SVG, PNG and CSV: {figures_folder(path)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mlsuperb report", description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run, or of runs")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="default: RUN/report.html; for several runs, exp/reports/report-XXXXXXXX.html",
+    )
+    parser.add_argument("--split", default="test", help="split whose utterances are shown (default: test)")
+    parser.add_argument(
+        "--max-audio", type=int, default=MAX_AUDIO, metavar="N", help=f"utterances with audio (default: {MAX_AUDIO})"
+    )
+    parser.add_argument(
+        "--audio-root", dest="audio_from", type=Path, action="append", default=[], metavar="DIR",
+        help="folder from which audio may come, beside the runs' own data; repeatable",
+    )  # fmt: skip
+    return parser

@@ -44,9 +44,7 @@ def runs_table(
     """
     protocol = _protocol(results, protocol)
     metrics = _metrics(results, protocol, split)
-    different = differences(results)
-    ids = [short_id(one.run_id) if different else one.run_id for one in results]
-    settings = {RUN: [*names] or ids, **different}
+    settings = _settings(results, names)
     further = {FACTS[fact]: [run_facts(one)[fact] for one in results] for fact in facts} | {**(further or {})}
     columns = _columns(protocol, metrics)
     runs = [
@@ -61,6 +59,13 @@ def runs_table(
     rows = seed_rows(runs, groups=alike(results, but=(SEED,)) if SEED in settings else [], seeds=seeds)
     titles = (*settings, "trained", *further, "valid loss ↓", *columns.values())
     return Cells(_title(results, split, protocol), titles, rows, num_names=len(settings))
+
+
+def _settings(results: Sequence[BenchmarkResult], names: Sequence[str]) -> dict[str, list[str]]:
+    """Column -> for each result, the name of the run and its settings that differ."""
+    different = differences(results)
+    ids = [short_id(one.run_id) if different else one.run_id for one in results]
+    return {RUN: [*names] or ids, **different}
 
 
 def short_id(run_id: str) -> str:
