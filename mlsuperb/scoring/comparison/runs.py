@@ -26,17 +26,14 @@ def runs_table(
     protocol: str | None = None,
     names: Sequence[str] = (),
 ) -> Cells:
-    """The run (the digits at the end of its folder's name), settings that differ, trained parameters, best validation loss, and
-    the main scores of one protocol.
+    """Runs (the digits of their ids), settings that differ, trained parameters, best validation loss, main scores of one protocol.
 
     Args:
         split: whose scores.
-        facts: further columns, of `FACTS`.
-        further: still others: title, and a text for each result.
+        facts, further: more columns: of `FACTS`; title, and a text for each result.
         seeds: `each`: one row per run, in the order given. `mean`: runs that differ in their seed only are one row, mean ± SD
             (n - 1). `each_and_mean`: one row per run, then two rows for the mean and the SD of such runs.
-        protocol: whose scores; without it, the newest that every result has (`ScoringProtocol.headline`), else the oldest
-            that one has.
+        protocol: whose scores; without it, the newest that every result has (`ScoringProtocol.headline`), else the oldest.
         names: of the runs, instead of the digits at the end of their ids.
 
     Raises:
