@@ -26,7 +26,7 @@ def runs_table(
     protocol: str | None = None,
     names: Sequence[str] = (),
 ) -> Cells:
-    """Runs (the digits of their ids), settings that differ, trained parameters, best validation loss, main scores of one protocol.
+    """Runs (digits of their ids), settings that differ, trained parameters, best validation loss, main scores of one protocol.
 
     Args:
         split: whose scores.
