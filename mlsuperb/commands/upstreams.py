@@ -1,7 +1,7 @@
 """`mlsuperb upstreams [WORD ...]`: the speech models that `upstream=` knows, one row each, or all that is known of one.
 
-A WORD is a part of a name: `mlsuperb upstreams whisper xls_r`. A whole name shows all that is known of that one first. No weights
-are read, and nothing is downloaded.
+A WORD is a part of a name, a licence or a corpus: `mlsuperb upstreams whisper apache voxpopuli`. A whole name shows all that is
+known of that one first. No weights are read, and nothing is downloaded.
 
 params: millions of parameters of what is loaded (of a model with a decoder, its encoder alone). layers: how many the upstream
 returns. loader checked on: the real weights; or tiny random weights of the same classes, and, where it says so, the model built
@@ -27,26 +27,32 @@ COLUMNS = {
     "checked_on": "loader checked on",
     "pretrained_on": "pre-trained on",
 }
-CHECKED_ON = {"real": "the real weights", "shapes": "tiny weights; real shapes", "tiny": "tiny weights"}
+CHECKED_ON = {"real": "the real weights", "shapes": "tiny weights; published shapes", "tiny": "tiny weights"}
 ABSENT, NUM_SHOWN = "-", 3  # corpora of a row
 
 
 def cards(words: Iterable[str] = (), *, config_dirs: Sequence[Path] = ()) -> dict[str, dict[str, Any]]:
-    """The settings of each upstream whose name has one of `words` in it, of all without words; its card is under `card`.
+    """The settings of each upstream that has one of `words` in its name, licence or corpora, of all without words; its card is
+    under `card`.
 
     Raises:
-        ValueError: a word is in no name.
+        ValueError: a word is in none.
     """
     folders = yaml_folders([word for folder in config_dirs for word in ("--config-dir", str(folder))])
     names = options(GROUP, folders)
+    found = {name: _settings(name, folders) for name in names}
+    texts = {name: _searched(name, node["card"]) for name, node in found.items()}
     words = [word.lower() for word in words]
     for word in words:
-        if not any(word in name.lower() for name in names):
+        if not any(word in text for text in texts.values()):
             close = nearest(word, names)
             hint = f"nearest: {', '.join(close)}" if close else "mlsuperb upstreams lists them all"
-            raise ValueError(f"no upstream has {word!r} in its name; {hint}")
-    chosen = [name for name in names if not words or any(word in name.lower() for word in words)]
-    return {name: _settings(name, folders) for name in chosen}
+            raise ValueError(f"no upstream has {word!r} in its name, licence or corpora; {hint}")
+    return {name: node for name, node in found.items() if not words or any(word in texts[name] for word in words)}
+
+
+def _searched(name: str, card: Mapping[str, Any]) -> str:
+    return "\n".join([name, str(card.get("licence") or ""), *map(str, card.get("pretrained_on") or ())]).lower()
 
 
 def _settings(name: str, folders: Sequence[Path]) -> dict[str, Any]:
@@ -59,13 +65,20 @@ def table(found: Mapping[str, Mapping[str, Any]], *, shown: int | None = None) -
     """One row per upstream (`Cells`), with at most `shown` corpora."""
     from mlsuperb.scoring.table import Cells
 
-    rows = tuple(
-        (name, *(_cell(key, node["card"].get(key), shown=shown) for key in COLUMNS)) for name, node in found.items()
+    rows = tuple((name, *(_cell(key, node, shown=shown) for key in COLUMNS)) for name, node in found.items())
+    return Cells(
+        f"{len(rows)} upstream{'s' * (len(rows) != 1)}",
+        (GROUP, *COLUMNS.values()),
+        rows,
+        num_names=1,
+        last_is_name=True,
     )
-    return Cells(f"{len(rows)} upstreams", (GROUP, *COLUMNS.values()), rows, num_names=1, last_is_name=True)
 
 
-def _cell(key: str, value: Any, *, shown: int | None = None) -> str:
+def _cell(key: str, node: Mapping[str, Any], *, shown: int | None = None) -> str:
+    value = node["card"].get(key)
+    if key == "checked_on" and value is not None and not {"checkpoint", "model"} & node.keys():
+        return "no weights"
     if value is None:
         return ABSENT
     if key == "pretrained_on" and isinstance(value, list):
@@ -101,8 +114,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def _facts(name: str, node: Mapping[str, Any]) -> list[str]:
     """All that is known of one, a line each."""
-    facts = {"checkpoint": node.get("checkpoint")} | {key: node["card"].get(key) for key in COLUMNS}
-    lines = {COLUMNS.get(key, key): _cell(key, value) for key, value in facts.items()}
+    checkpoint = str(node.get("checkpoint", ABSENT))
+    lines = {"checkpoint": "upstream.checkpoint=..." if checkpoint == "???" else checkpoint}
+    lines |= {title: _cell(key, node) for key, title in COLUMNS.items()}
     lines |= {"source": str(node["card"].get("source") or ABSENT)}
     width = max(map(len, lines))
     return [f"upstream={name}", *(f"  {key:<{width}}  {value}" for key, value in lines.items())]

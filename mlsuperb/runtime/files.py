@@ -30,10 +30,13 @@ def write_atomic(path: Path, pieces: Iterable[str | bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
+        remedy = "free some space or write elsewhere" if error.errno in refusals.FULL else "write elsewhere"
+        if error.errno == errno.ENOENT:
+            remedy = f"make the folder {path.parent}, or write elsewhere"
         raise OSError(
             error.errno,
-            f"could not write {path}: {error.strerror}. An earlier file of that name is untouched; free some space or "
-            "write elsewhere, then start the same command again",
+            f"could not write {path}: {error.strerror}. An earlier file of that name is untouched; {remedy}, then start the "
+            "same command again",
         ) from error
 
 

@@ -41,8 +41,20 @@ def test_an_own_upstream_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_an_unknown_word_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"no upstream has 'wisper' in its name; nearest: whisper"):
+    with pytest.raises(ValueError, match=r"no upstream has 'wisper' in its name, licence or corpora; nearest: whisper"):
         cards(["wisper"])
-    with pytest.raises(ValueError, match=r"no upstream has 'zzz' in its name; mlsuperb upstreams lists them all"):
+    with pytest.raises(
+        ValueError, match=r"no upstream has 'zzz' in its name, licence or corpora; mlsuperb upstreams lists them all"
+    ):
         cards(["zzz"])
     assert "whisper_base" in cards(["Whisper"])
+
+
+def test_licences_and_corpora_are_searched_too(capsys: pytest.CaptureFixture[str]) -> None:
+    by_licence, by_corpus = cards(["apache"]), cards(["voxpopuli"])
+    assert {"hubert_base", "whisper_base"} <= by_licence.keys()
+    assert "xls_r_300m" in by_corpus
+    assert "fbank" not in {**by_licence, **by_corpus}
+    assert all("apache" in node["card"]["licence"] for node in by_licence.values())
+    main(["fbank_10ms", "mfcc"])
+    assert capsys.readouterr().out.count("no weights") >= 2

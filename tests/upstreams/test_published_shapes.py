@@ -141,5 +141,5 @@ def check(upstream: Upstream, card: dict[str, Any]) -> None:
     told = (card["layers"], card["size"], card["frame_rate_hz"])
     assert (upstream.num_layers, upstream.layer_size, upstream.frame_rate_hz) == told
     count = sum(parameter.numel() for parameter in upstream.parameters())
-    assert count / 1e6 == pytest.approx(card["params_m"], rel=0.009, abs=0.1)
+    assert count / 1e6 == pytest.approx(card["params_m"], rel=0.001, abs=0.06)
     assert not count or size_and_type(upstream)["num_parameters"] == count
