@@ -106,7 +106,8 @@ def other_model(upstream: Mapping[str, Any], *, num_layers: int | None, layer_si
     return (
         f"upstream={upstream['name']} has {layers} layers of {size}, but the weights of upstream.checkpoint="
         f"{upstream['checkpoint']} have {found}: a result would carry the name, corpora and licence of another model. Take "
-        "an upstream without a size in its name for them, such as upstream=hf (`mlsuperb upstreams` lists all)"
+        "an upstream without a size in its name for them, such as upstream=hf (`mlsuperb upstreams` lists all), or describe "
+        "them in a YAML file of your own"
     )
 
 

@@ -75,6 +75,11 @@ def _loose(folder: Path) -> tuple[Path, list[Path]]:
     own = [folder / CONFIG] if (folder / CONFIG).is_file() else sorted(folder.rglob(CONFIG))
     own = [path for path in own if _weights_in(path.parent)] or own  # a recipe has other files of this name
     if not own:
+        if (folder / "config.json").is_file():
+            raise ValueError(
+                f"{folder} holds a config.json, as models of transformers do, and no {CONFIG} of ESPnet: as an upstream it is "
+                "upstream=hf, or the one of its family (`mlsuperb upstreams`)"
+            )
         raise ValueError(
             f"{folder} holds neither {CONFIG} nor {PACKED}: give the folder of a trained ESPnet model (exp/asr_...), or "
             "one that was packed for a hub"

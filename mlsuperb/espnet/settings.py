@@ -59,7 +59,8 @@ class Meaning:
             if name in self.fixed:
                 if value not in self.fixed[name]:
                     allowed = " or ".join(map(repr, self.fixed[name]))
-                    yield f"{group}.{name}={value!r} (supported: {allowed})"
+                    default = "" if name in settings else ", ESPnet's default"
+                    yield f"{group}.{name}={value!r}{default} (supported: {allowed})"
             elif name not in self.renamed and name not in self.ignored:
                 yield f"{group}.{name}={value!r} (unknown here)"
 

@@ -130,7 +130,8 @@ def find_files(checkpoint: str, *, revision: str) -> OwsmFiles:
         weights = only(espnet.weights, espnet.config_path.parent, what="weights (*.pth)")
         stats = _stats(folder, espnet.config)
     except ValueError as error:
-        raise ValueError(f"upstream.checkpoint={checkpoint}: {error}. {_REMEDY}") from error
+        given = f"={checkpoint}" if commit else ""  # a folder is named by the error
+        raise ValueError(f"upstream.checkpoint{given}: {error}. {_REMEDY}") from error
     return OwsmFiles(espnet=espnet, weights=weights, stats=stats, commit=commit)
 
 

@@ -131,7 +131,8 @@ def find_xeus(checkpoint: str, *, revision: str) -> XeusFiles:
         named = [path for path in espnet.weights if path.name == NEW] or espnet.weights
         weights = only(named, espnet.config_path.parent, what="weights (*.pth)")
     except ValueError as error:
-        raise ValueError(f"upstream.checkpoint={checkpoint}: {error}. {_REMEDY}") from error
+        given = f"={checkpoint}" if commit else ""  # a folder is named by the error
+        raise ValueError(f"upstream.checkpoint{given}: {error}. {_REMEDY}") from error
     return XeusFiles(config=espnet.config, weights=weights, commit=commit)
 
 

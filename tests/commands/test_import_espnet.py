@@ -399,15 +399,16 @@ def test_one_layer_of_an_upstream_that_was_not_saved(layer: int, option: str, tm
 def test_sizes_of_published_models_are_told_by_shapes(tmp_path: Path) -> None:
     torch.manual_seed(1)
     changes = {"hidden_size": 768, "num_attention_heads": 12, "num_conv_pos_embedding_groups": 16}
+    changes |= {"num_hidden_layers": 12}
     model = HubertModel(HubertConfig(**(SMALL | changes)))
     model.save_pretrained(tmp_path / "published")
     upstream = S3prl(checkpoint=str(tmp_path / "published"))
-    reference = make_model(upstream, WeightedSum(num_layers=3, layer_size=768), projection=20)
+    reference = make_model(upstream, WeightedSum(num_layers=13, layer_size=768), projection=20)
     tensors = {
         f"frontend.upstream.upstream.model.{fairseq_name(n, layer_norms=False)}": t
         for n, t in model.state_dict().items()
     }
-    tensors |= espnet_tensors(reference) | {"frontend.featurizer.weights": torch.zeros(3)}
+    tensors |= espnet_tensors(reference) | {"frontend.featurizer.weights": torch.zeros(13)}
     run = imported(write(tmp_path / "espnet", tensors, **s3prl_config("hubert")))
     check_same(run, reference)
     config = build.load_config(run)["upstream"]
@@ -495,7 +496,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"frontend_conf": 3}, r"frontend_conf=3 \(settings are expected\)"),
     ({"frontend": "s3prl"}, r"frontend_conf\.frontend_conf\.upstream is missing"),
     ({"encoder": "conformer"}, r"rel_pos_type='rel_pos', 'rel_selfattn', 'legacy' \(supported: 'rel_pos', 'rel_selfattn', 'la"),
-    ({"encoder": "e_branchformer"}, r"encoder_conf\.use_ffn=False \(supported: True\)"),
+    ({"encoder": "e_branchformer"}, r"encoder_conf\.use_ffn=False, ESPnet's default \(supported: True\)"),
     (s3prl_config("apc"), r"frontend_conf\.frontend_conf\.upstream='apc' \(supported: hubert, "),
     (
         {"frontend": "s3prl", "frontend_conf": {"frontend_conf": {"upstream": "hubert", "normalize": True, "tile_factor": 2}}},

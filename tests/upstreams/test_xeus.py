@@ -71,7 +71,7 @@ def test_sum_and_single_layer_count_what_comes_out(checkpoints: dict[str, Path])
 def test_the_check_before_a_run_counts_layers_and_blocks(checkpoints: dict[str, Path]) -> None:
     from mlsuperb.config.check import find_problems
 
-    words = ["upstream=xeus", f"upstream.checkpoint={checkpoints['xeus']}", "featurizer=one_layer"]
+    words = ["upstream=xeus", f"upstream.checkpoint={checkpoints['xeus']}", "~upstream.card", "featurizer=one_layer"]
     assert find_problems(compose([*words, "featurizer.layer=3"])) == []
     (problem,) = find_problems(compose([*words, "featurizer.layer=4"]))
     assert "featurizer.layer is 4, but this upstream returns 4 layers" in problem
