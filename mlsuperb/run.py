@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from mlsuperb.commands.errors import end, for_user, prepare_terminal
-from mlsuperb.config.options import answer, conf_dir
+from mlsuperb.config.answers import answer, conf_dir
 from mlsuperb.runtime.ending import ended_by
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import zip_longest
@@ -14,10 +13,8 @@ from typing import Any
 
 import yaml
 
-from mlsuperb import __version__
 from mlsuperb.runtime.conf import conf_dir as conf_dir
 from mlsuperb.runtime.ranks import launched
-from mlsuperb.runtime.refusals import check_address_space
 
 # What the files in conf/hydra/launcher/ build on, a package each and our name for it; Hydra's own message names neither.
 LAUNCHERS = {
@@ -56,7 +53,7 @@ def inner_groups(group: str) -> list[str]:
 def second_parts(folders: Sequence[Path]) -> dict[str, str]:
     """Second parts of a job that are options of the same group, by their places: `{"text_loading": "loading"}`."""
     jobs = (path for folder in folders for path in folder.glob("job/*.yaml"))
-    entries = (entry for path in jobs for entry in _read(path).get("defaults", []) if isinstance(entry, dict))
+    entries = (entry for path in jobs for entry in read_yaml(path).get("defaults", []) if isinstance(entry, dict))
     placed = (key.partition("@") for entry in entries for key in entry)
     return {place: group.lstrip("/") for group, at, place in placed if at}
 
@@ -71,10 +68,10 @@ def settings(head: str, folders: Sequence[Path], *, option: str | None = None) -
     found: dict[str, Any] = {}
     if head not in groups_in(folders):
         for path in (folders[0] / "config.yaml", *(path for folder in folders for path in folder.glob("job/*.yaml"))):
-            found |= _flatten(_read(path))
+            found |= _flatten(read_yaml(path))
         return {name: value for name, value in found.items() if not name.startswith(("defaults", "hydra"))}
     for path in _files(head, folders, option):
-        content = _read(path)
+        content = read_yaml(path)
         if path.read_text(encoding="utf-8").startswith("# @package _global_"):  # a job, an experiment
             content = content.get(head) or {}
         for base in content.pop("defaults", ()):  # an option that builds on another one
@@ -82,7 +79,7 @@ def settings(head: str, folders: Sequence[Path], *, option: str | None = None) -
         found |= _flatten(content, f"{head}.")
     for inner in inner_groups(head):
         for path in _files(inner, folders, None):
-            found |= _flatten(_read(path), f"{inner.replace('/', '.')}.")
+            found |= _flatten(read_yaml(path), f"{inner.replace('/', '.')}.")
     return found
 
 
@@ -127,7 +124,7 @@ def _chosen(group: str, words: Sequence[str], folders: Sequence[Path]) -> list[s
 def _default(group: str, chooser: str, folders: Sequence[Path]) -> str | None:
     """The option of `group` in the defaults of a YAML file (`exp/v1/lid`), or of those that it builds on."""
     for path in _files("", folders, chooser):
-        for entry in reversed(_read(path).get("defaults", [])):
+        for entry in reversed(read_yaml(path).get("defaults", [])):
             if isinstance(entry, str):
                 if found := _default(group, entry.lstrip("/"), folders):
                     return found
@@ -139,29 +136,6 @@ def _default(group: str, chooser: str, folders: Sequence[Path]) -> str | None:
 def nearest(name: str, known: Iterable[str], number: int = 3) -> list[str]:
     """The known names most like `name`, best first."""
     return difflib.get_close_matches(name, list(known), n=number, cutoff=0.5)
-
-
-def answer(arguments: Sequence[str]) -> None:
-    """Answer what needs nothing loaded: print the help for `--help`, the version for `--version`, and end the program.
-
-    Raises:
-        ValueError: nothing was chosen, names do not exist, Hydra's own completion was asked for, or the libraries could not be
-            loaded here.
-    """
-    if not arguments:
-        raise ValueError("nothing was chosen: give an experiment, such as +exp=demo, or look at --help")
-    if not {"-sc", "--shell-completion", "--shell_completion"}.isdisjoint(arguments):
-        raise ValueError(
-            "completion comes from `mlsuperb completion bash` (zsh, fish), which knows more than Hydra's own"
-        )
-    if "--version" in arguments:
-        sys.stdout.write(f"mlsuperb {__version__}\n")
-        sys.exit()
-    refuse_unknown(arguments)
-    if {"--help", "-h"} & set(arguments):
-        sys.stdout.write(f"{help_text(arguments)}\n")
-        sys.exit()
-    check_address_space()
 
 
 def refuse_unknown(arguments: Sequence[str]) -> None:
@@ -195,25 +169,10 @@ def check_overrides(arguments: Sequence[str]) -> list[str]:
         key, values = match["key"].split("@")[0], match["value"]
         if key in groups and not (key == "exp" and not match["prefix"]):
             messages += [m for value in _choices(values) if (m := _check_choice(key, value, folders))]
-        elif match["prefix"] == "" and (m := _check_key(key, groups, folders)):
-            messages.append(m)
+        elif match["prefix"] == "":
+            own = _check_own(key, arguments, folders) if key.count(".") == 1 else None
+            messages += filter(None, [_check_key(key, groups, folders) or own])
     return messages
-
-
-def help_text(arguments: Sequence[str]) -> str:
-    """What Hydra prints for `--help` by `hydra.help` of conf/config.yaml; loading it would take ten times as long."""
-    shown = _read(conf_dir() / "config.yaml")["hydra"]["help"]
-    found: dict[str, set[str]] = {}
-    for folder in yaml_folders(arguments):
-        for path in folder.rglob("*.yaml"):
-            group = path.parent.relative_to(folder).as_posix()
-            if group.split("/")[0] not in (".", "hydra"):
-                found.setdefault(group, set()).add(path.stem)
-    groups = "\n".join(f"{group}: {', '.join(sorted(found[group]))}" for group in sorted(found))
-    text = str(shown["template"]).replace("$APP_CONFIG_GROUPS", f"{groups}\n")
-    for part in ("header", "footer"):
-        text = text.replace(f"${{hydra.help.{part}}}", shown[part])
-    return text
 
 
 def _is_installed(module: str) -> bool:
@@ -259,6 +218,26 @@ def _check_key(key: str, groups: Sequence[str], folders: Sequence[Path]) -> str 
     return f"there is no setting '{key}'; {listed}"
 
 
+def _check_own(key: str, words: Sequence[str], folders: Sequence[Path]) -> str | None:
+    """A setting that only other options of its group have than the one that is chosen."""
+    group, _, name = key.partition(".")
+    having = [option for option in options(group, folders) if key in settings(group, folders, option=option)]
+    chosen = [option for option in _chosen(group, words, folders) if option]
+    experiments = [f"exp/{word.partition('=')[2]}" for word in words if word.startswith("+exp=")]
+    if not having or not chosen or {*chosen} & {*having} or any(key in _body(one, folders) for one in experiments):
+        return None
+    return f"{group}={','.join(chosen)} has no setting '{name}', unlike {', '.join(f'{group}={one}' for one in having[:3])}"
+
+
+def _body(chooser: str, folders: Sequence[Path]) -> set[str]:
+    """The settings that a YAML file (`exp/v1/lid`), or one that it builds on, gives itself."""
+    found: set[str] = set()
+    for content in map(read_yaml, _files("", folders, chooser)):
+        bases = [entry for entry in content.pop("defaults", []) if isinstance(entry, str)]
+        found |= {*_flatten(content), *(key for base in bases for key in _body(base.lstrip("/"), folders))}
+    return found
+
+
 def _leaves(names: Iterable[str]) -> list[str]:
     """The names that are not a part of another one."""
     ordered = sorted(set(names))
@@ -272,7 +251,8 @@ def _files(group: str, folders: Sequence[Path], option: str | None) -> list[Path
     return [path for folder in folders for name in names if (path := folder / group / f"{name}.yaml").is_file()]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The content of a YAML file; empty where it has none."""
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     return content
 

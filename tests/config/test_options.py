@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlsuperb import __version__
-from mlsuperb.config import options as module
+from mlsuperb.config import answers
 from mlsuperb.config.options import check_overrides, completions, conf_dir, options
 
 
@@ -41,7 +41,7 @@ def test_unknown_names_are_answered_with_the_nearest(override: str, message: str
         "seed=range(3)",
         "trainer.optimizer.lr=1e-3",
         "data.languages=[eng,'nan']",
-        "upstream.dropout_while_frozen=true",
+        "upstream.num_mels=40",
         "~trainer.patience=1",
         "hydra/launcher=joblib",
         "data.root=../some=where",
@@ -100,24 +100,24 @@ print("torch" in sys.modules)"""
 @pytest.mark.parametrize("flag", ["-sc", "--shell-completion", "--shell_completion"])
 def test_hydras_completion_is_answered_with_ours(flag: str) -> None:
     with pytest.raises(ValueError, match="completion comes from `mlsuperb completion bash`"):
-        module.answer([flag, "install=bash"])
+        answers.answer([flag, "install=bash"])
 
 
 def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        module.answer(["--version"])
+        answers.answer(["--version"])
     assert capsys.readouterr().out == f"mlsuperb {__version__}\n"
 
 
 def test_launchers_without_their_plugin_are_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    monkeypatch.setattr("mlsuperb.config.options.find_spec", lambda _: None)
     assert check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=slurm"]) == [
         "hydra/launcher=slurm needs hydra-submitit-launcher, which is not installed here: pip install 'mlsuperb[slurm]'"
     ]
     assert check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=basic"]) == []
     (local,) = check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=local"])
     assert local.endswith("needs hydra-joblib-launcher, which is not installed here: pip install 'mlsuperb[sweep]'")
-    monkeypatch.setattr(module, "find_spec", lambda name: name)
+    monkeypatch.setattr("mlsuperb.config.options.find_spec", lambda name: name)
     assert check_overrides(["-m", "+exp=v1/lid", "hydra/launcher=slurm"]) == []
 
 
@@ -127,3 +127,22 @@ def test_a_sweep_is_not_started_several_times(monkeypatch: pytest.MonkeyPatch) -
     assert check_overrides(["+exp=v1/lid", "upstream=fbank"]) == []
     (message,) = check_overrides(["-m", "+exp=v1/lid", "upstream=fbank,tiny"])
     assert message.startswith("a sweep (-m) is started once, not by 4 processes")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["featurizer=weighted_sum", "featurizer.layer=3"], "featurizer=weighted_sum has no setting 'layer', unlike featurizer="),
+        (["featurizer.layer=3"], "featurizer=weighted_sum has no setting 'layer', unlike featurizer=one_layer"),
+        (["+exp=demo", "upstream=hf", "upstream.num_mels=4"], "upstream=hf has no setting 'num_mels', unlike upstream=fbank, "),
+    ],
+)  # fmt: skip
+def test_a_setting_of_another_option_names_those_that_have_it(words: list[str], message: str) -> None:
+    (found,) = check_overrides(words)
+    assert found.startswith(message)
+
+
+def test_a_setting_that_some_option_or_the_experiment_has_passes() -> None:
+    assert check_overrides(["-m", "featurizer=weighted_sum,one_layer", "featurizer.layer=3"]) == []
+    assert check_overrides(["+exp=real_speech", "head=linear", "head.frontend=linear"]) == []  # exp/demo gives it
+    assert check_overrides(["+exp=demo", "trainer.optimizer.eps=1e-3"]) == []  # what a class takes is Hydra's to say
