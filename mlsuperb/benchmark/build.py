@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,11 +25,11 @@ from mlsuperb.data.dataset import Speech, SpeechDataset
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.manifest import each_record
 from mlsuperb.data.skips import SkipReport
-from mlsuperb.data.vocabulary import Vocabulary
+from mlsuperb.data.vocabulary import Vocabulary, unknown_among
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.greedy import Greedy
 from mlsuperb.runs.classes import class_named
-from mlsuperb.runs.corpus import prepared_corpus, same_training_data, test_rows
+from mlsuperb.runs.corpus import nothing_left, prepared_corpus, same_training_data, test_rows
 from mlsuperb.runs.run import Run
 from mlsuperb.runs.store import config_to_build
 from mlsuperb.runs.windows import whole_s
@@ -91,20 +92,18 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     parts = {name: manifest[manifest["split"] == name] for name in (TRAIN, DEV)}
     for name, rows in parts.items():
         if rows.empty:
-            raise ValueError(
-                f"data={config['data']['name']} has no {name} utterance after filtering; look at data.languages, "
-                f"data.datasets and `mlsuperb data describe data=...`{corpus.split_remedy}"
-            )
-    parts["test"] = test_rows(corpus, manifest, name=config["data"]["name"])
+            raise ValueError(nothing_left(corpus, record, what=f"{name} utterance", splits=[name]))
+    parts["test"] = test_rows(corpus, manifest, record=record)
     task: Task = instantiate(config["task"])
     task.check_languages(set(manifest["language"]))
-    task.check_texts(manifest["text"])
+    check_phones(task, corpus, manifest)
     loading: Loading = instantiate(config["loading"])
     for name in (TRAIN, DEV):
         empty = ~parts[name]["text"].map(task.keeps).astype(bool)
         parts[name] = SkipReport(record["skipped"]).drop(parts[name], empty, EMPTY_AFTER)
     specials = class_named(config["objective"]["_target_"]).specials
     vocabulary = Vocabulary.build(_targets(parts[TRAIN], prepared.texts, task), specials=specials)
+    warn_of_unknown_tokens(task, vocabulary, parts["test"])
     run.pin(TOKENS, vocabulary.record())
     if ranks.is_main():
         vocabulary.save(run.folder / TOKENS_FILE)
@@ -117,6 +116,36 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
         languages=tuple(sorted(set(parts[TRAIN]["language"]))),
         record=record,
     )
+
+
+def check_phones(task: Task, corpus: Corpus, manifest: pd.DataFrame) -> None:
+    """Refuse words where a task takes phones; warn where it has no use for the phones of `data.phones`.
+
+    Raises:
+        ValueError: the texts are words.
+    """
+    if task.has_text:
+        task.check_texts(manifest["text"])
+    elif corpus.phones is not None and ranks.is_main():
+        log.warning(
+            "task=%s recognises no text: data.phones does nothing but leave out the utterances that have no phones. Remove it "
+            "(~data.phones), or choose task=asr or task=asr_lid",
+            task.name,
+        )
+
+
+def warn_of_unknown_tokens(task: Task, vocabulary: Vocabulary, test: pd.DataFrame) -> None:
+    """Warn where much of the references is no token of the model, as with another set of phones or another script."""
+    if not task.has_text or not ranks.is_main():
+        return
+    rows = each_record(test, Utterance)
+    units = Counter(unit for one in rows for unit in task.target(one) if unit != f"[{one.language}]")
+    if found := unknown_among(units, frozenset(vocabulary.tokens), what=f"{task.facts.unit}s"):
+        log.warning(
+            "%s are no tokens of the model, so that each of them is an error whatever it recognises: are these data in the "
+            "script or the set of phones that it was trained on?",
+            found,
+        )
 
 
 def _targets(train: pd.DataFrame, texts: Iterable[tuple[str, str, str]], task: Task) -> Iterator[list[str]]:
