@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from mlsuperb.data.phones.ipa import phones, words_among
 from mlsuperb.data.text import LanguageTokens, normaliser
 from mlsuperb.data.vocabulary import unknown_among
-from mlsuperb.scoring.alignment import Edits, Units, edit_counts
+from mlsuperb.scoring.alignment import Edits, Units, edit_counts, fewest_edits
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
@@ -38,8 +38,24 @@ def language_tokens(hypotheses: Iterable[Hypothesis]) -> LanguageTokens:
     return LanguageTokens(code for code in codes if code)
 
 
-def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list[Counts]:
+def shown_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list[Counts]:
+    """The counts of each utterance for comparisons and pages: of phones with the fewest edits, as `per_pfer` counts them, so that
+    they add up to its PER; of other units as `v1` counts them (`utterance_counts`)."""
+    return utterance_counts(hypotheses, facts, align=fewest_edits if facts.units == "phone" else edit_counts)
+
+
+def shown_protocol(facts: TaskFacts) -> str:
+    """Whose error rate `shown_counts` add up to."""
+    return "protocol per_pfer" if facts.units == "phone" else "protocol v1"
+
+
+def utterance_counts(
+    hypotheses: Sequence[Hypothesis], facts: TaskFacts, *, align: Callable[..., list[Edits]] = edit_counts
+) -> list[Counts]:
     """The counts of each utterance.
+
+    Args:
+        align: counts the edits between lists of references and hypotheses.
 
     Raises:
         ValueError: unknown normaliser, or phonemes that cannot be had.
@@ -57,7 +73,7 @@ def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list
                 num_braces,
                 len(pairs),
             )
-        edits = edit_counts(references, [output for _, output in pairs])
+        edits = align(references, [output for _, output in pairs])
     return [
         Counts(
             num_utterances=1,
