@@ -53,11 +53,13 @@ def results(*folders: str | Path) -> pd.DataFrame:
 
 def _value(config: Mapping[str, Any], path: str) -> Any:
     """A setting as it is; the name of a group's option, a list as text."""
+    from mlsuperb.scoring.comparison.runs import option_name
+
     node: Any = config
     for key in path.split("."):
         node = node.get(key) if isinstance(node, Mapping) else None
     if isinstance(node, Mapping):
-        return node.get("name")
+        return option_name(node)
     return str(node) if isinstance(node, list) else node
 
 

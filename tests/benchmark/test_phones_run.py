@@ -121,4 +121,4 @@ def test_what_does_not_go_together_is_refused_before() -> None:
     nothing = find_problems(compose(["+exp=phones/asr", "scoring=default", "scoring.protocols=[v2]"]))
     assert any("v2 counts characters, this task has phones" in one for one in nothing)
     assert find_problems(compose(["+exp=phones/asr", "task=lid", "task.units=char", "task.normaliser=v1"])) == []
-    assert yaml.safe_load(yaml.safe_dump(compose(["+exp=phones/asr"])["data"]["phones"])).keys() == {"_target_"}
+    assert yaml.safe_load(yaml.safe_dump(compose(["+exp=phones/asr"])["data"]["phones"])).keys() == {"name", "_target_"}

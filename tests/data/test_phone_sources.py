@@ -109,7 +109,7 @@ def test_a_lexicon_of_phones(words: Path, caplog: pytest.LogCaptureFixture) -> N
     assert "3 words have no entry in " in caplog.text
     assert "most often strange, " in caplog.text
     assert "3 of 5 utterances are skipped" in caplog.text
-    with pytest.raises(ValueError, match=r"eng: 1 words have no entry in .*eng.tsv, most often strange. Add them, or"):
+    with pytest.raises(ValueError, match=r"eng: 1 word has no entry in .*eng.tsv, most often strange. Add them, or"):
         applied(Lexicons(path=str(words), missing="error"), "strange")
     assert applied(Lexicons(path=str(words)), "CAFÉ Café")[1] == {NO_ENTRY: ["0"]}
     assert applied(Lexicons(path=str(words)), "Café")[0] == ["k a f eɪ"]
@@ -154,7 +154,7 @@ def test_all_that_is_wrong_with_lexicons_is_said_at_once(words: Path, tmp_path: 
 
 def test_further_pronunciations_are_counted(words: Path, caplog: pytest.LogCaptureFixture) -> None:
     applied(Lexicons(path=str(words)), "hello")
-    assert f"{words}: 1 words have more than one pronunciation, of which the first is used (hello)" in caplog.text
+    assert f"{words}: more than one pronunciation of 1 word, of which the first is used (hello)" in caplog.text
 
 
 def test_phones_of_another_notation_have_their_ipa_from_a_map(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 from mlsuperb.data.phones.ipa import split
 from mlsuperb.data.phones.source import GivenPhones, Spoken
 from mlsuperb.runtime.lines import read_lines, wrong_lines
-from mlsuperb.runtime.messages import some
+from mlsuperb.runtime.messages import plural, some
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,8 @@ class Lexicons(GivenPhones):
         found = [_spoken(text, self._lexicons[file]) for text in rows["text"]]
         if missing := Counter(word for one in found for word in one.missing):
             words = ", ".join(word for word, _ in missing.most_common(_NUM_SHOWN))
-            message = f"{language}: {len(missing):,} words have no entry in {file}, most often {words}"
+            have = "has" if len(missing) == 1 else "have"
+            message = f"{language}: {plural(len(missing), 'word')} {have} no entry in {file}, most often {words}"
             if self.missing == "error":
                 raise ValueError(
                     f"{message}. Add them, or skip their utterances and have all such words listed in a file "
@@ -119,8 +120,8 @@ def read_lexicons(paths: Sequence[Path]) -> dict[Path, dict[str, str]]:
                 several[word] = None
         if several:
             log.warning(
-                "%s: %s words have more than one pronunciation, of which the first is used (%s)",
-                path, f"{len(several):,}", some(list(several)),
+                "%s: more than one pronunciation of %s, of which the first is used (%s)",
+                path, plural(len(several), "word"), some(list(several)),
             )  # fmt: skip
     if wrong:
         raise ValueError(f"{wrong_lines(wrong, what='no entry')}. A line holds a word, a tab and phones")
