@@ -223,7 +223,9 @@ def test_a_corpus_has_phones_for_texts(words: Path, tmp_path: Path, caplog: pyte
     assert set(prepare(corpus, folder=tmp_path / "out").manifest["text"]) == {"h w", "s"}
     assert not (tmp_path / "out" / MISSING_WORDS).exists()
     words.write_text("other\to\n")
-    with pytest.raises(ValueError, match=r"nothing can be used .* a word without an entry in data.phones.path"):
+    with pytest.raises(
+        ValueError, match=rf"nothing can be used .* a word without an entry .* complete data.phones.path={words}"
+    ):
         prepare(Several(corpora={"one": corpus}), folder=tmp_path / "out")
     assert len((tmp_path / "out" / MISSING_WORDS).read_text().splitlines()) == 4, "also where nothing is left"
 

@@ -40,6 +40,11 @@ class PhoneSource(ABC):
 
     packages: ClassVar[tuple[str, ...]] = ()  # another version of theirs makes a stored manifest stale
 
+    @property
+    def remedy(self) -> str:
+        """What may be mended where nothing is left, for a message: `, complete ...`."""
+        return ""
+
     @abstractmethod
     def spoken(self, rows: pd.DataFrame, *, language: str) -> list[Spoken]:
         """The phones of each row of a manifest, all of one language.
@@ -98,6 +103,10 @@ class GivenPhones(PhoneSource):
 
     path: str
     map: str | None = None
+
+    @property
+    def remedy(self) -> str:
+        return f", complete data.phones.path={self.path}"
 
     @classmethod
     def problems(cls, **settings: Any) -> list[str]:
