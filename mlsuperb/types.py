@@ -197,6 +197,11 @@ class TaskFacts:
     unit_name: str = "CER"
     normaliser: str = "v1"
 
+    @property
+    def unit(self) -> str:
+        """One of its units, in words: `character`, `phoneme`, `phone`."""
+        return "character" if self.units == "char" else self.units
+
 
 def figure_names(*, has_language: bool, rates: Iterable[str]) -> tuple[str, ...]:
     """What a validation measures, lower is better for each: of a task that names languages or not, with an objective that

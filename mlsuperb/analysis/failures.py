@@ -21,6 +21,8 @@ MIN_RANGE = 5.0  # points: smaller ranges do not count
 MIN_LID_ACCURACY = 70.0  # %; the challenge's baselines have 72.5 and more
 MIN_LANGUAGES = 4  # with fewer, neither of the first two can pass its threshold by much
 
+_NEEDED = "mean, deviation and worst language of the CER (protocol v2)"
+
 State = Literal["shows", "does not show", "cannot be told"]
 SIGNATURES = (  # name and meaning are the summary's; the rule is what is tested
     (
@@ -89,7 +91,7 @@ def _too_few(num_languages: int) -> str:
 
 def _spread(mean: float | None, std: float | None, num_languages: int) -> tuple[State, str]:
     if mean is None or std is None:
-        return "cannot be told", "the result has no deviation over languages"
+        return "cannot be told", f"the result has no {_NEEDED}"
     if num_languages < MIN_LANGUAGES:
         return "cannot be told", _too_few(num_languages)
     share = f": {std / mean:.2f} of it" if mean else ""
@@ -100,7 +102,7 @@ def _spread(mean: float | None, std: float | None, num_languages: int) -> tuple[
 def _worst(mean: float | None, worst: Metric | None, num_languages: int) -> tuple[State, str]:
     highest = worst.value if worst else None
     if mean is None or highest is None:
-        return "cannot be told", "the result has no error rate for every language"
+        return "cannot be told", f"the result has no {_NEEDED}"
     if num_languages < MIN_LANGUAGES:
         return "cannot be told", _too_few(num_languages)
     ratio = f": {highest / mean:.1f} times as much" if mean else ""

@@ -14,19 +14,19 @@ from mlsuperb.analysis.utterance_facts import BANDWIDTH_TEXT, SNR_TEXT
 NUM_DRAWN = 1000  # points; the means are taken over all utterances
 NUM_BINS = 10
 COLOUR, LINE = "#7f9ec4", "#c2410c"
-FACTS = {  # column -> name, axis, definition
+FACTS = {  # column -> name, axis, definition, with {units} for those of the task
     "duration_s": ("duration", "duration (s)", "length of the utterance"),
     "snr_db": ("signal-to-noise ratio", "signal-to-noise ratio (dB)", SNR_TEXT),
     "bandwidth_hz": ("bandwidth", "bandwidth (Hz)", BANDWIDTH_TEXT),
     "units_per_s": (
         "speaking rate",
-        "reference characters per second",
-        "reference characters, without spaces, per second",
+        "reference {units} per second",
+        "reference {units}, without spaces, per second",
     ),
     "unseen_share": (
-        "unseen characters",
-        "share of characters unseen in training",
-        "share of the reference's characters, without spaces, that are not in the model's vocabulary (tokens.txt)",
+        "unseen {units}",
+        "share of {units} unseen in training",
+        "share of the reference's {units}, without spaces, that are not in the model's vocabulary (tokens.txt)",
     ),
 }
 
@@ -55,13 +55,19 @@ class Influence:
     chart: Chart | None
 
 
-def influences(table: pd.DataFrame, *, rate: str) -> list[Influence]:
-    """One for each of `FACTS`. `table`: of `utterance_facts`; `rate`: what `score` is called (`CER %`)."""
-    return [_influence(table, column, rate=rate) for column in FACTS]
+def influences(table: pd.DataFrame, *, rate: str, unit: str = "character") -> list[Influence]:
+    """One for each of `FACTS`. `table`: of `utterance_facts`; `rate`: what `score` is called (`CER %`); `unit`: of the task."""
+    return [_influence(table, column, rate=rate, unit=unit) for column in FACTS]
 
 
-def _influence(table: pd.DataFrame, column: str, *, rate: str) -> Influence:
-    name, _, definition = FACTS[column]
+def _texts(column: str, unit: str) -> list[str]:
+    """Name, axis and definition of a fact; only among characters are there spaces."""
+    named = (text.replace("{units}", f"{unit}s") for text in FACTS[column])
+    return [text if unit == "character" else text.replace(", without spaces,", "") for text in named]
+
+
+def _influence(table: pd.DataFrame, column: str, *, rate: str, unit: str) -> Influence:
+    name, _, definition = _texts(column, unit)
     known = table[table[column].notna() & table["score"].notna()]
     reason = ""
     if len(known) < 4:
@@ -77,7 +83,7 @@ def _influence(table: pd.DataFrame, column: str, *, rate: str) -> Influence:
         overall=None if reason else rank_correlation(known[column], known["score"]),
         within=None if reason else _within(known, column),
         reason=reason,
-        chart=None if reason else _chart(known, column, rate=rate),
+        chart=None if reason else _chart(known, column, rate=rate, unit=unit),
     )
 
 
@@ -110,8 +116,8 @@ def _within(known: pd.DataFrame, column: str) -> Correlation | None:
     return rank_correlation(centred[column], centred["score"], num_means=kept["language"].nunique())
 
 
-def _chart(known: pd.DataFrame, column: str, *, rate: str) -> Chart:
-    name, label, definition = FACTS[column]
+def _chart(known: pd.DataFrame, column: str, *, rate: str, unit: str) -> Chart:
+    name, label, definition = _texts(column, unit)
     drawn = known if len(known) <= NUM_DRAWN else known.sample(NUM_DRAWN, random_state=0)
     figure, (axes,) = new_figure(width_in=4.6, height_in=3.0)
     top = max(100.0, float(np.percentile(known["score"], 98)))

@@ -21,8 +21,9 @@ from mlsuperb.runs.hypotheses import hypotheses_of_split
 from mlsuperb.runs.store import read
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import Counts
+from mlsuperb.scoring.metrics import TITLES
 from mlsuperb.scoring.result import SCORED, BenchmarkResult
-from mlsuperb.scoring.utterances import language_tokens, utterance_counts
+from mlsuperb.scoring.utterances import language_tokens, shown_counts, utterance_counts
 from mlsuperb.types import Hypothesis
 
 ANALYSIS, UTTERANCES = "analysis", "utterances.csv"
@@ -46,8 +47,14 @@ class LoadedRun:
 
     @cached_property
     def counts(self) -> list[Counts]:
-        """The errors of each utterance."""
-        return utterance_counts(self.hypotheses, self.result.facts)
+        """The errors of each utterance (`shown_counts`)."""
+        return shown_counts(self.hypotheses, self.result.facts)
+
+    @cached_property
+    def counts_of_v1(self) -> list[Counts]:
+        """The same as protocol v1 counts them."""
+        facts = self.result.facts
+        return utterance_counts(self.hypotheses, facts) if facts.units == "phone" else self.counts
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -76,6 +83,19 @@ class LoadedRun:
     def languages(self) -> list[LanguageScore]:
         """Scores by language label."""
         return language_scores(self.table, self.result.facts)
+
+    @cached_property
+    def further_rates(self) -> dict[str, dict[str, float | None]]:
+        """What protocols in the units of the task tell of each language beside its error rate and language accuracy, such as
+        `PFER`: title -> language -> rate in %, of rates that some language has."""
+        task, found = self.result.task, dict[str, dict[str, float | None]]()
+        for section in self.result.protocols.sections.values():
+            rates = section.per_language.get(self.split, {}) if section.units == task.units else {}
+            for name in dict.fromkeys(name for one in rates.values() for name in one):
+                title, values = TITLES.get(name, ""), {code: one.get(name) for code, one in rates.items()}
+                if title not in ("", task.unit_name, TITLES["lid_accuracy"]) and any(values.values()):
+                    found[title] = values
+        return found
 
     @property
     def lid_accuracy(self) -> float | None:

@@ -53,11 +53,13 @@ def results(*folders: str | Path) -> pd.DataFrame:
 
 def _value(config: Mapping[str, Any], path: str) -> Any:
     """A setting as it is; the name of a group's option, a list as text."""
+    from mlsuperb.scoring.comparison.runs import option_name
+
     node: Any = config
     for key in path.split("."):
         node = node.get(key) if isinstance(node, Mapping) else None
     if isinstance(node, Mapping):
-        return node.get("name")
+        return option_name(node)
     return str(node) if isinstance(node, list) else node
 
 
@@ -97,7 +99,8 @@ def score(
         numbers of utterances) and `counts` (dataset -> language -> substitutions and so on).
 
     Raises:
-        ValueError: the lists have other lengths, something in them is no text, or a name is unknown.
+        ValueError: the lists have other lengths, something in them is no text, a name is unknown, or words are to be compared as
+            phones.
     """
     rows: dict[str, Sequence[Any]] = {"reference": references, "hypothesis": hypotheses, "language": languages}
     rows |= {} if predicted_languages is None else {"predicted_language": predicted_languages}
@@ -120,11 +123,14 @@ def _scores(ones: Sequence[Hypothesis], protocols: Sequence[str] | None, asked: 
     from mlsuperb import tasks
     from mlsuperb.commands.score import infer_task, overruled
     from mlsuperb.scoring.score import Scoring
+    from mlsuperb.scoring.utterances import refuse_words
 
     if asked["task"] is not None and asked["task"] not in tasks.names():
         raise ValueError(f"there is no task {asked['task']!r}; known: {', '.join(tasks.names())}")
     scoring = Scoring(**({} if protocols is None else {"protocols": list(protocols)}))
-    found = scoring.score(ones, overruled(infer_task(ones), asked))
+    facts = overruled(infer_task(ones), asked)
+    refuse_words(ones, facts)
+    found = scoring.score(ones, facts)
     return {
         name: {
             "metrics": {metric: one.value for metric, one in section.metrics[_SPLIT].items()},

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlsuperb.benchmark.data_checks import check_phones, languages_of, warn_of_unknown_tokens
 from mlsuperb.benchmark.misfits import other_model
 from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.benchmark.recogniser import Recogniser
@@ -28,7 +29,7 @@ from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.argmax import Argmax
 from mlsuperb.decoding.greedy import Greedy
 from mlsuperb.runs.classes import class_named
-from mlsuperb.runs.corpus import prepared_corpus, same_training_data, test_rows
+from mlsuperb.runs.corpus import nothing_left, prepared_corpus, same_training_data, test_rows
 from mlsuperb.runs.run import Run
 from mlsuperb.runs.store import config_to_build
 from mlsuperb.runs.windows import whole_s
@@ -91,20 +92,18 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     parts = {name: manifest[manifest["split"] == name] for name in (TRAIN, DEV)}
     for name, rows in parts.items():
         if rows.empty:
-            raise ValueError(
-                f"data={config['data']['name']} has no {name} utterance after filtering; look at data.languages, "
-                f"data.datasets and `mlsuperb data describe data=...`{corpus.split_remedy}"
-            )
-    parts["test"] = test_rows(corpus, manifest, name=config["data"]["name"])
+            raise ValueError(nothing_left(corpus, record, what=f"{name} utterance", splits=[name]))
+    parts["test"] = test_rows(corpus, manifest, record=record)
     task: Task = instantiate(config["task"])
     task.check_languages(set(manifest["language"]))
-    task.check_texts(manifest["text"])
+    check_phones(task, corpus, manifest)
     loading: Loading = instantiate(config["loading"])
     for name in (TRAIN, DEV):
         empty = ~parts[name]["text"].map(task.keeps).astype(bool)
         parts[name] = SkipReport(record["skipped"]).drop(parts[name], empty, EMPTY_AFTER)
     specials = class_named(config["objective"]["_target_"]).specials
     vocabulary = Vocabulary.build(_targets(parts[TRAIN], prepared.texts, task), specials=specials)
+    warn_of_unknown_tokens(task, vocabulary, parts["test"])
     run.pin(TOKENS, vocabulary.record())
     if ranks.is_main():
         vocabulary.save(run.folder / TOKENS_FILE)
@@ -114,21 +113,9 @@ def build_data(config: Mapping[str, Any], *, run: Run) -> Data:
     return Data(
         **{name: loading.dataset(rows, encode=encode, resample=corpus.resample) for name, rows in parts.items()},
         vocabulary=vocabulary,
-        languages=_languages(parts[TRAIN], task),
+        languages=languages_of(parts[TRAIN], task),
         record=record,
     )
-
-
-def _languages(train: pd.DataFrame, task: Task) -> tuple[str, ...]:
-    """Those of the training data; where a task names languages, one alone is warned of."""
-    found = tuple(sorted(set(train["language"])))
-    if task.has_language and len(found) == 1:
-        log.warning(
-            "all training data are in one language (%s), so a model of task=%s gives that language to any speech, and its "
-            "language accuracy says nothing. Train on several languages (data.languages), or on the text alone with task=asr",
-            found[0], task.name,
-        )  # fmt: skip
-    return found
 
 
 def _targets(train: pd.DataFrame, texts: Iterable[tuple[str, str, str]], task: Task) -> Iterator[list[str]]:

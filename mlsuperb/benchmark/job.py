@@ -93,6 +93,8 @@ class Benchmark:
     def evaluate(self, run: Path, config: Mapping[str, Any], folder: Path, *, language: str | None) -> None:
         """See `mlsuperb.runs.job.Evaluates`."""
         from mlsuperb.benchmark import build, result
+        from mlsuperb.benchmark.data_checks import check_phones, warn_of_unknown_tokens
+        from mlsuperb.runs.corpus import test_rows
         from mlsuperb.runs.environment import environment
         from mlsuperb.runtime.files import held
         from mlsuperb.training.progress import PROGRESS_FILE, Progress
@@ -101,10 +103,13 @@ class Benchmark:
         if language is not None:
             recogniser.write_in(language)
         manifest, record = build.read_data(config)
-        recogniser.task.check_texts(manifest["text"])
+        corpus = build.build_corpus(config)
+        check_phones(recogniser.task, corpus, manifest)
+        test = test_rows(corpus, manifest, record=record)
+        warn_of_unknown_tokens(recogniser.task, recogniser.vocabulary, test)
         with held(folder):
             result.save_result(
-                config, folder, record=record, model=recogniser.model, decoded=_decoded(recogniser, manifest, config, folder),
+                config, folder, record=record, model=recogniser.model, decoded=_decoded(recogniser, test, config, folder),
                 progress=Progress.load(run / PROGRESS_FILE), environment=environment(),
             )  # fmt: skip
 
@@ -118,12 +123,14 @@ class Benchmark:
     def decode_again(self, folder: Path, config: Mapping[str, Any]) -> None:
         """See `mlsuperb.runs.job.Evaluates`."""
         from mlsuperb.benchmark import build
+        from mlsuperb.runs.corpus import test_rows
         from mlsuperb.runs.finished import refuse_other_data
 
         manifest, record = build.read_data(config)
         refuse_other_data(folder, record["splits"])
         trained = {**build.load_config(folder), "trainer": config["trainer"]}  # the device may be another one
-        _decoded(build.load_recogniser(folder, trained), manifest, config, folder)
+        test = test_rows(build.build_corpus(config), manifest, record=record)
+        _decoded(build.load_recogniser(folder, trained), test, config, folder)
 
     def score_again(self, folder: Path, config: Mapping[str, Any]) -> None:
         """See `mlsuperb.runs.job.Evaluates`."""
@@ -142,19 +149,16 @@ class Benchmark:
         show(folder)
 
 
-def _decoded(recogniser: Recogniser, manifest: DataFrame, config: Mapping[str, Any], folder: Path) -> Decoding:
-    """The test utterances of a manifest, decoded by a trained recogniser into the file of a folder."""
+def _decoded(recogniser: Recogniser, test: DataFrame, config: Mapping[str, Any], folder: Path) -> Decoding:
+    """Utterances of a manifest, decoded by a trained recogniser into the file of a folder."""
     from mlsuperb.benchmark import build
     from mlsuperb.data.text import codes_of_tokens
-    from mlsuperb.runs.corpus import test_rows
     from mlsuperb.runs.decoding import decode
     from mlsuperb.runs.hypotheses import HYPOTHESES_FILE
 
-    corpus = build.build_corpus(config)
-    test = test_rows(corpus, manifest, name=config["data"]["name"])
     unknown = sorted(set(test["language"]) - set(codes_of_tokens(recogniser.vocabulary.tokens)))
     if recogniser.task.has_language and unknown:
         log.warning("not in the training data, so never recognised: %s", ", ".join(unknown))
-    dataset = recogniser.loading.dataset(test, encode=None, resample=corpus.resample)
+    dataset = recogniser.loading.dataset(test, encode=None, resample=build.build_corpus(config).resample)
     with build.features_kept(config, recogniser, dataset) as (speech,):
         return decode(speech, folder / HYPOTHESES_FILE, recogniser)

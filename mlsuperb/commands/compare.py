@@ -27,7 +27,7 @@ from mlsuperb.scoring.comparison.paired import (
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.escaping import code_block, markdown
 from mlsuperb.scoring.table import SYNTHETIC, Cells, table_console, tell
-from mlsuperb.scoring.utterances import language_tokens
+from mlsuperb.scoring.utterances import language_tokens, shown_protocol
 
 if TYPE_CHECKING:
     from mlsuperb.data.text import LanguageTokens
@@ -52,7 +52,7 @@ class Comparison:
     def cells(self) -> Cells:
         """The table."""
         what = "row" if self.by == "language" else self.by
-        title = f"{self.split}, pooled over the utterances of each {what} (protocol v1)"
+        title = f"{self.split}, pooled over the utterances of each {what} ({shown_protocol(self.first.facts)})"
         return paired_cells(self.rows, self.first.facts, by=self.by, title=title)
 
     @property

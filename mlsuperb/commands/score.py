@@ -18,6 +18,7 @@ from rich.console import Console
 from mlsuperb import tasks
 from mlsuperb.commands.settings import add_config_dir, bring_own
 from mlsuperb.data.text import NORMALISERS
+from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.runs.classes import bring, class_named
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runtime.files import write_atomic
@@ -27,7 +28,7 @@ from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, protocol_tables, tell
-from mlsuperb.scoring.utterances import language_tokens
+from mlsuperb.scoring.utterances import language_tokens, refuse_words, unknown_units
 from mlsuperb.tasks.base import Units
 from mlsuperb.types import Hypothesis, TaskFacts
 
@@ -90,6 +91,14 @@ def _unknown_tokens(hypotheses: Sequence[Hypothesis]) -> str:
     )
 
 
+def _tokens_of(folder: Path) -> list[str] | None:
+    """The tokens of the model whose run, or evaluation, a folder holds; None where they are not there."""
+    from mlsuperb.runs.store import EVALUATIONS
+
+    path = (folder.parent.parent if folder.parent.name == EVALUATIONS else folder) / "tokens.txt"
+    return Vocabulary.load(path).tokens if path.is_file() else None
+
+
 def _configured(node: Any, folder: Path) -> TaskFacts:
     """The facts of a task in a configuration: its class says whether it has text and language."""
     try:
@@ -114,6 +123,7 @@ def main(arguments: Sequence[str]) -> None:
     whole_run = source.is_dir() or source.name == HYPOTHESES_FILE
     asked = {name: getattr(options, name) for name in ("task", "normaliser", "units")}
     facts, synthetic, num_trained = facts_of(path.parent if whole_run else path, hypotheses, asked)
+    refuse_words(hypotheses, facts)
     scored = Scoring(**({"protocols": options.protocol} if options.protocol else {})).score(hypotheses, facts)
     used = {"task": facts.name, "normaliser": facts.normaliser, "units": facts.units}
     console = Console()
@@ -121,8 +131,8 @@ def main(arguments: Sequence[str]) -> None:
     tell(console, f"{path}: {len(hypotheses):,} hypotheses; {settings}")
     if remark := above_cap(num_trained):
         tell(console, f"trained parameters{remark}, the limit of ML-SUPERB 2.0")
-    if remark := _unknown_tokens(hypotheses):
-        tell(console, remark)
+    tokens = _tokens_of(path.parent.absolute()) if whole_run else None
+    tell(console, *filter(None, [_unknown_tokens(hypotheses), unknown_units(hypotheses, facts, tokens)]))
     if synthetic:
         console.print(SYNTHETIC, style="bold yellow")
     for cells in protocol_tables(scored):

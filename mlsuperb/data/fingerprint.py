@@ -47,7 +47,8 @@ def _settings(value: Any) -> Any:
     if isinstance(value, PhoneSource):
         packages = {name: version(name) for name in value.packages}
         stamps = [_stamped(path) for path in value.sources()]
-        return {"source": _class_name(value), **asdict(value), "sources": stamps, "packages": packages}
+        given = {name: setting for name, setting in asdict(value).items() if (name, setting) != ("map", None)}
+        return {"source": _class_name(value), **given, "sources": stamps, "packages": packages}
     if not isinstance(value, Reader):
         return value
     given = {field.name: _settings(getattr(value, field.name)) for field in fields(value)}

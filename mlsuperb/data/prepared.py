@@ -16,8 +16,9 @@ from mlsuperb.data.corpora.base import Reader, Texts, Usable
 from mlsuperb.data.fingerprint import fingerprint
 from mlsuperb.data.looks import changed, read_looks, write_looks
 from mlsuperb.data.manifest import FINGERPRINT, read_manifest, validate, write_manifest
+from mlsuperb.data.phones.source import MISSING_WORDS
 from mlsuperb.data.skips import SkipReport
-from mlsuperb.runtime.files import write_json
+from mlsuperb.runtime.files import write_atomic, write_json
 
 MANIFEST, LOOKS, REPORT = "manifest.parquet", "audio.parquet", "skipped.json"
 _log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ class Prepared:
 def prepare(corpus: Reader, *, folder: Path | None, look_at_audio: bool = False) -> Prepared:
     """Read a corpus into a manifest.
 
-    With a `folder`, the outcome is stored there (`manifest.parquet`, `audio.parquet`, `skipped.json`) and used again as long as
+    With a `folder`, the outcome is stored there (`manifest.parquet`, `audio.parquet`, `skipped.json`; `missing_words.tsv` where
+    a lexicon lacks words, also when this fails) and used again as long as
     the settings, the corpus' `sources()` and the sizes and times of its audio files stay as they are. Of more than `MANY_FILES`
     files, only those that could not be used are looked at again. When it is made again, only files that are new or have changed
     are decoded.
@@ -53,7 +55,11 @@ def prepare(corpus: Reader, *, folder: Path | None, look_at_audio: bool = False)
     if folder is not None and (stored := _stored(Path(folder), corpus, look_at_audio=look_at_audio)):
         return stored
     skipped = SkipReport()
-    usable = corpus.read(skipped, known=read_looks(None if folder is None else Path(folder) / LOOKS))
+    try:
+        usable = corpus.read(skipped, known=read_looks(None if folder is None else Path(folder) / LOOKS))
+    finally:
+        if folder is not None:
+            _list_missing_words(skipped, Path(folder) / MISSING_WORDS)
     validate(usable.manifest, corpus.record)
     _log.info("%d rows; %s", len(usable.manifest), skipped)
     if folder is not None:
@@ -81,6 +87,16 @@ def _stored(folder: Path, corpus: Reader, *, look_at_audio: bool) -> Prepared | 
         return None
     _log.info("%s is up to date", manifest)
     return Prepared(read_manifest(manifest, corpus.record), stored["skipped"], [*map(tuple, stored["texts"])])
+
+
+def _list_missing_words(skipped: SkipReport, path: Path) -> None:
+    lines = skipped.lists.get(MISSING_WORDS, [])
+    if not lines:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, (f"{line}\n" for line in ("language\tword\ttimes", *lines)))
+    _log.warning("%s lists the missing words of all languages: %s", path, f"{len(lines):,}")
 
 
 def _store(usable: Usable, skipped: SkipReport, folder: Path, corpus: Reader) -> None:

@@ -15,12 +15,16 @@ class SkipReport:
     """Counts by reason and split, seconds by dataset, and the first few names of each reason. As text it has one line per
     reason.
 
+    Attributes:
+        lists: what is too long for it, lines by the name of the file that they are written to beside a stored manifest.
+
     Args:
         reasons: an earlier report (`to_dict()`), which is added to.
     """
 
     def __init__(self, reasons: dict[str, dict[str, Any]] | None = None) -> None:
         self._reasons = {} if reasons is None else reasons
+        self.lists: dict[str, list[str]] = {}
 
     def add(self, reason: str, name: str, *, split: str = "") -> None:
         """Count one item called `name`; `split` is empty where it belongs to none."""
@@ -43,8 +47,15 @@ class SkipReport:
                 total = self._reasons[reason].setdefault("seconds", {})
                 total[dataset] = round(total.get(dataset, 0.0) + float(seconds), 3)
 
+    def list_in(self, name: str, lines: Iterable[str]) -> None:
+        """Add lines to the file called `name` (`lists`)."""
+        if added := list(lines):
+            self.lists.setdefault(name, []).extend(added)
+
     def include(self, other: SkipReport, *, part: str) -> None:
         """Add the report on a part of a corpus, under the part's name."""
+        for name, lines in other.lists.items():
+            self.list_in(name, lines)
         for reason, entry in other.to_dict().items():
             total = self._reasons.setdefault(reason, {"count": 0, "splits": {}, "examples": []})
             for name in ("splits", "seconds"):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlsuperb.runtime.files import write_atomic
+from mlsuperb.runtime.messages import some
 
 UNKNOWN = "<unk>"
 IGNORED = -1  # the index of a token unknown to a vocabulary that has no `<unk>`; losses skip it
@@ -83,3 +84,18 @@ class Vocabulary:
             return cls(tokens)
         except ValueError as error:
             raise ValueError(f"{path} is no list of tokens ({error}). Restore a copy of the run") from error
+
+
+def unknown_among(references: Counter[str], known: Container[str], *, what: str, most: float = 0.1) -> str:
+    """`23 of 51 phones of the references, 45.2 % of all (ll, oo, tt, ...)`: the tokens that are not known, the most frequent
+    first; an empty string where they are no more than the share `most` of all.
+
+    Args:
+        references: tokens of references, and how often each occurs.
+        what: the tokens are: `phones`.
+    """
+    unknown = [token for token, _ in references.most_common() if token not in known]
+    share = sum(references[token] for token in unknown) / max(1, references.total())
+    if share <= most:
+        return ""
+    return f"{len(unknown):,} of {len(references):,} {what} of the references, {100 * share:.1f} % of all ({some(unknown)})"

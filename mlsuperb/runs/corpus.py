@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from mlsuperb.data.checks import FILTERED_SPLITS
 from mlsuperb.data.corpora.base import Corpus
 from mlsuperb.data.manifest import split_hash
+from mlsuperb.data.phones.source import GivenPhones
 from mlsuperb.data.prepared import Prepared, prepare
 from mlsuperb.runs.identity import signature
 from mlsuperb.runtime import ranks
@@ -65,12 +66,11 @@ def same_training_data(corpus: Corpus) -> Callable[[Mapping[str, Any], Mapping[s
     return same
 
 
-def test_rows(corpus: Corpus, manifest: pd.DataFrame, *, name: str) -> pd.DataFrame:
+def test_rows(corpus: Corpus, manifest: pd.DataFrame, *, record: Mapping[str, Any]) -> pd.DataFrame:
     """The rows that results are made of.
 
     Args:
-        manifest: of the corpus.
-        name: of the option of `data`, for the message.
+        manifest, record: of the corpus (`prepared_corpus`).
 
     Raises:
         ValueError: there is none.
@@ -79,10 +79,25 @@ def test_rows(corpus: Corpus, manifest: pd.DataFrame, *, name: str) -> pd.DataFr
     rows = manifest[manifest["split"].isin(splits)]
     if rows.empty:
         raise ValueError(
-            f"data={name} has no utterance to test on ({' or '.join(splits)}) after filtering; look at data.languages, "
-            f"data.datasets and `mlsuperb data describe data=...`{corpus.split_remedy}"
+            nothing_left(corpus, record, what=f"utterance to test on ({' or '.join(splits)})", splits=splits)
         )
     return rows
+
+
+def nothing_left(corpus: Corpus, record: Mapping[str, Any], *, what: str, splits: Sequence[str]) -> str:
+    """That a corpus has nothing of some splits, for what reasons that was skipped, and which settings to look at."""
+    lost = {
+        reason: number
+        for reason, entry in record["skipped"].items()
+        if not entry.get("kept") and (number := sum(entry["splits"].get(split, 0) for split in splits))
+    }
+    skipped = f" (skipped: {'; '.join(f'{number:,} x {reason}' for reason, number in lost.items())})" if lost else ""
+    given = [f"data.phones.path={corpus.phones.path}"] if isinstance(corpus.phones, GivenPhones) else []
+    settings = ", ".join(["data.languages", "data.datasets", *given])
+    return (
+        f"data={record['name']} has no {what} after filtering{skipped}; look at {settings} and `mlsuperb data describe "
+        f"data=...`{corpus.split_remedy}"
+    )
 
 
 def _datasets(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -42,6 +42,7 @@ LATER: dict[tuple[str, ...], Any] = {
     ("data", "path"): None,
     ("data", "codes"): None,
     ("data", "held_out"): None,
+    ("data", "phones", "map"): None,
     ("data", "columns", "split"): "split",
 }
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlsuperb.runtime.records import load_json
 
 HALF_A_CHARACTER = "a half of a surrogate pair stands alone, as of an emoji that was cut: write the whole character"
+NUM_PLACES = 20  # lines that an error names
 _KINDS = {list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
 
 
@@ -39,6 +40,19 @@ def raw_lines(path: Path, *, newline: str | None = None) -> Iterator[tuple[int, 
         except UnicodeDecodeError as error:
             # a decoder reads ahead of the lines
             raise _other_encoding(path, _first_that_is_not_utf8(path), str(error)) from error
+
+
+def wrong_lines(places: Sequence[str], *, what: str) -> str:
+    """The beginning of an error on all lines of a file, or of several, that break its format, so that they are mended at once.
+
+    Args:
+        places: `FILE, line 2: 'hello'` for each.
+        what: they are not, such as `no entry`.
+    """
+    if len(places) == 1:
+        return f"{places[0]} is {what}"
+    more = f"; and {len(places) - NUM_PLACES:,} more" if len(places) > NUM_PLACES else ""
+    return f"{len(places):,} lines are {what}: {'; '.join(places[:NUM_PLACES])}{more}"
 
 
 def read_pairs(path: Path) -> Iterator[tuple[str, str]]:

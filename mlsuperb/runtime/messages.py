@@ -34,6 +34,11 @@ def reported(what: str) -> Iterator[None]:
         log.warning("%s: %s", what, one_line(error))
 
 
+def plural(number: int, name: str) -> str:
+    """`1 point`, `1,234 points`."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
 def some(names: Sequence[str], *, at_most: int = 5) -> str:
     """The first names of a list."""
     return ", ".join(names[:at_most]) + (", ..." if len(names) > at_most else "")

@@ -10,13 +10,14 @@ Many pairs are aligned at once, anti-diagonal by anti-diagonal. Letters: B pairs
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from rapidfuzz.distance import Levenshtein
 
 SUBSTITUTION_COST = 4
 GAP_COST = 3
@@ -50,6 +51,15 @@ def edit_counts(references: Sequence[Units], hypotheses: Sequence[Units]) -> lis
         for index, edits in zip(batch, _align([pairs[index] for index in batch]), strict=True):
             found[index] = edits
     return [edits for edits in found if edits is not None]
+
+
+def fewest_edits(references: Sequence[Units], hypotheses: Sequence[Units]) -> list[Edits]:
+    """As `edit_counts`, but the fewest edits there are: every edit costs the same."""
+    found = []
+    for reference, hypothesis in zip(references, hypotheses, strict=True):
+        kinds = Counter(one.tag for one in Levenshtein.editops(reference, hypothesis))
+        found.append(Edits(kinds["replace"], kinds["insert"], kinds["delete"]))
+    return found
 
 
 def _trivial(reference: Units, hypothesis: Units) -> Edits | None:

@@ -1,32 +1,19 @@
-"""Edits between sequences of phones, weighed by articulatory features: what phone feature error rates are made of.
+"""Edits between sequences of phones, weighed by articulatory features (`mlsuperb.data.phones.features`): what phone feature error
+rates are made of.
 
-Features are those of PanPhon (Mortensen et al., COLING 2016; extra `phones`): 24 of each segment, +, - or 0. Its table is read as
-it is; PanPhon itself, which takes a second to load, is not. A phone is parted into the segments that PanPhon knows, the longest
-first, as `panphon.FeatureTable.ipa_segs` does: a diphthong is two segments, and marks unknown to PanPhon (half length) are passed
-over. A phone of another set (`AH`, `sh`, `<unk>`), or with another sign in it, or in which nothing is found, is a segment without
-features.
-
-Letters: B pairs, N reference segments, M hypothesis segments, S segments of the table, V values of features.
+Letters: B pairs, N reference segments, M hypothesis segments.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from mlsuperb.data.phones.ipa import TIE, canonical, is_modifier, is_of_another_set
+from mlsuperb.data.phones.features import NUM_FEATURES, FeatureTable
 
-NUM_FEATURES = 24
-HINT = 'the features are PanPhon\'s, which is not installed. Run: pip install "mlsuperb[phones]"'
 _PAIRS_AT_ONCE = 256
 
 
@@ -37,50 +24,6 @@ class FeatureEdits(NamedTuple):
     errors: int
     num_segments: int
     num_unknown: int
-
-
-@dataclass(frozen=True, eq=False)
-class FeatureTable:
-    """PanPhon's segments: their rows in `values_SV` (int8: 1, 0, -1), and the length of the longest."""
-
-    rows: dict[str, int]
-    values_SV: npt.NDArray[np.int8]
-    longest: int
-
-    def segments(self, phone: str) -> tuple[str, ...]:
-        """The segments of a phone; the phone itself if it is not all IPA that PanPhon knows."""
-        found: list[str] = []
-        rest = "" if is_of_another_set(phone) else phone
-        while rest:
-            lengths = range(min(self.longest, len(rest)), 0, -1)
-            if known := next((rest[:length] for length in lengths if rest[:length] in self.rows), ""):
-                found.append(known)
-            elif not (rest[0] == TIE or is_modifier(rest[0])):
-                return (phone,)
-            rest = rest[len(known) or 1 :]
-        return tuple(found) or (phone,)
-
-    def costs(self, segments: Sequence[str]) -> npt.NDArray[np.int32]:
-        """How many features of each two segments differ; of one without features, all from any other."""
-        rows = np.array([self.rows.get(one, -1) for one in segments], np.intp)
-        costs = np.zeros((len(rows), len(rows)), np.int32)
-        for values in self.values_SV[rows].T:
-            costs += values[:, None] != values
-        costs[rows < 0] = costs[:, rows < 0] = NUM_FEATURES
-        np.fill_diagonal(costs, 0)
-        return costs
-
-
-def feature_table() -> FeatureTable | None:
-    """PanPhon's segments; None where it is not installed."""
-    spec = find_spec("panphon")
-    places = spec.submodule_search_locations if spec else None
-    return _read(Path(places[0], "data", "ipa_all.csv")) if places else None
-
-
-def panphon_version() -> str:
-    """Of the table."""
-    return version("panphon")
 
 
 def feature_edits(pairs: Sequence[tuple[Sequence[str], Sequence[str]]], table: FeatureTable) -> list[FeatureEdits]:
@@ -132,13 +75,3 @@ def _padded(sequences: Sequence[list[str]], codes: Mapping[str, int]) -> npt.NDA
     for row, one in zip(padded, sequences, strict=True):
         row[: len(one)] = [codes[segment] for segment in one]
     return padded
-
-
-@cache
-def _read(path: Path) -> FeatureTable:
-    signs = {"+": 1, "0": 0, "-": -1}
-    with open(path, encoding="utf-8", newline="") as file:
-        lines = list(csv.reader(file))[1:]
-    values = np.array([[signs[value] for value in line[1:]] for line in lines], np.int8)
-    rows = {canonical(line[0]): number for number, line in enumerate(lines)}
-    return FeatureTable(rows=rows, values_SV=values, longest=max(map(len, rows)))

@@ -17,11 +17,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 
-from mlsuperb.data.phones.ipa import phones
+from mlsuperb.data.phones.ipa import phones, words_among
 from mlsuperb.data.text import LanguageTokens, normaliser
-from mlsuperb.scoring.alignment import Edits, Units, edit_counts
+from mlsuperb.data.vocabulary import unknown_among
+from mlsuperb.scoring.alignment import Edits, Units, edit_counts, fewest_edits
 from mlsuperb.scoring.counts import Counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
@@ -36,8 +38,24 @@ def language_tokens(hypotheses: Iterable[Hypothesis]) -> LanguageTokens:
     return LanguageTokens(code for code in codes if code)
 
 
-def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list[Counts]:
+def shown_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list[Counts]:
+    """The counts of each utterance for comparisons and pages: of phones with the fewest edits, as `per_pfer` counts them, so that
+    they add up to its PER; of other units as `v1` counts them (`utterance_counts`)."""
+    return utterance_counts(hypotheses, facts, align=fewest_edits if facts.units == "phone" else edit_counts)
+
+
+def shown_protocol(facts: TaskFacts) -> str:
+    """Whose error rate `shown_counts` add up to."""
+    return "protocol per_pfer" if facts.units == "phone" else "protocol v1"
+
+
+def utterance_counts(
+    hypotheses: Sequence[Hypothesis], facts: TaskFacts, *, align: Callable[..., list[Edits]] = edit_counts
+) -> list[Counts]:
     """The counts of each utterance.
+
+    Args:
+        align: counts the edits between lists of references and hypotheses.
 
     Raises:
         ValueError: unknown normaliser, or phonemes that cannot be had.
@@ -55,7 +73,7 @@ def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list
                 num_braces,
                 len(pairs),
             )
-        edits = edit_counts(references, [output for _, output in pairs])
+        edits = align(references, [output for _, output in pairs])
     return [
         Counts(
             num_utterances=1,
@@ -68,6 +86,48 @@ def utterance_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> list
         )
         for one, edit, reference in zip(hypotheses, edits, references, strict=True)
     ]
+
+
+def refuse_words(hypotheses: Sequence[Hypothesis], facts: TaskFacts) -> None:
+    """
+    Raises:
+        ValueError: phones are to be compared, and the references or the hypotheses are words.
+    """
+    if facts.units != "phone":
+        return
+    tokens = language_tokens(hypotheses)
+    pairs = [compared_texts(one, facts, tokens) for one in hypotheses]
+    for number, side in enumerate(("references", "hypotheses")):
+        if found := words_among(pair[number] for pair in pairs):
+            raise ValueError(
+                f"units are phones, but the {side} are words and no phones ({found}): put spaces between the phones, or compare "
+                "characters (units char)"
+            )
+
+
+def unknown_units(hypotheses: Sequence[Hypothesis], facts: TaskFacts, tokens: Collection[str] | None) -> str:
+    """A sentence where much of the references cannot be right whatever the system does, as with another set of phones or another
+    script; else an empty string.
+
+    Args:
+        tokens: those of the model. None where they are not known: then those that occur in hypotheses, and half of the
+            references, as a system may have learnt little.
+    """
+    if not facts.has_text:
+        return ""
+    languages = language_tokens(hypotheses)
+    pairs = [_folded_units(one, facts, languages) for one in hypotheses]
+    references = Counter(unit for reference, _ in pairs for unit in reference if not unit.isspace())
+    known = (
+        {unit for _, output in pairs for unit in output}
+        if tokens is None
+        else set(map(_lower_ascii, tokens)) | set(tokens)
+    )
+    what, most = f"{facts.unit}s", 0.5 if tokens is None else 0.1
+    if not (found := unknown_among(references, known, what=what, most=most)):
+        return ""
+    where = "occur in no hypothesis" if tokens is None else "are no tokens of the model"
+    return f"{found} {where}: are references and hypotheses in one script or set of phones?"
 
 
 def _folded_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[Units, Units]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, ClassVar, Literal
 
 from mlsuperb.data.phonemes import PHONEME_LANGUAGES, missing_extra, to_phonemes
-from mlsuperb.data.phones.ipa import phones
+from mlsuperb.data.phones.ipa import phones, words_among
 from mlsuperb.data.text import LanguageTokens, normaliser
 from mlsuperb.types import TaskFacts, Utterance
 
 SPACE = "<space>"
 Units = Literal["char", "phoneme", "phone"]
-_NUM_LOOKED_AT = 1000  # texts
-_MOST_LETTERS = 3.0  # of a phone on average; IPA has about 1, ARPAbet less than 2
 
 
 @dataclass(kw_only=True)
@@ -85,13 +81,10 @@ class Task:
         """
         if self.units != "phone":
             return
-        tokens = [token for text in islice(texts, _NUM_LOOKED_AT) for token in text.split()]
-        letters = sum(unicodedata.category(sign) in ("Ll", "Lo", "Lu") for token in tokens for sign in token)
-        if letters > _MOST_LETTERS * len(tokens):
-            longest = max(tokens, key=len)
+        if found := words_among(texts):
             raise ValueError(
-                f"task.units=phone, but the texts of the data are words and no phones ('{longest}', {letters / len(tokens):.1f} "
-                "letters between spaces on average): say where their phones come from, as with +data/phones=espeak"
+                f"task.units=phone, but the texts of the data are words and no phones ({found}): say where their phones come "
+                "from, as with +data/phones=espeak"
             )
 
     def target(self, utterance: Utterance) -> list[str]:

@@ -110,7 +110,7 @@ def build_data(config: Mapping[str, Any], translator: Translator) -> Data:
         assert pairs is not None, "misfits refuses it"
         sides["text"] = _text_side(config, translator, pairs, text_record)
     corpus = instantiate(config["data"])
-    test = test_rows(corpus, speech, name=config["data"]["name"])
+    test = test_rows(corpus, speech, record=record)
     if instantiate(config["search"]).language == "given":
         check_languages(translator.prefix, test["language"])
     refuse_long_speech(translator, test)
@@ -138,7 +138,7 @@ def data_to_decode(config: Mapping[str, Any]) -> Data:
     """The utterances to test on alone."""
     speech, record, _, _ = read_corpora({**config, "text": None})
     corpus = instantiate(config["data"])
-    test = test_rows(corpus, speech, name=config["data"]["name"])
+    test = test_rows(corpus, speech, record=record)
     return Data(sides={}, test=test, record=record, resample=corpus.resample)
 
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mlsuperb.data.phones.ipa import without_stress
-from mlsuperb.runtime.lines import read_lines
+from mlsuperb.runtime.lines import NUM_PLACES, read_lines, wrong_lines
+from mlsuperb.runtime.messages import some
 from mlsuperb.units.textgrid import read_tier
 
 PHONES_FILE = "phones.tsv"
@@ -44,12 +45,22 @@ def read_phones(path: Path, *, tier: str = "phones", stress: bool = False) -> Ph
         ValueError: there are no phones, a file breaks its format, or times run backwards.
     """
     found: Phones = {}
+    twice, disordered = [], []
     for utterance_id, intervals in _read(path, tier):
         if utterance_id in found:
-            raise ValueError(
-                f"{path} has the phones of {utterance_id} twice. Keep one of the files, or one block of lines"
-            )
-        found[utterance_id] = _in_order(utterance_id, intervals, place=path)
+            twice.append(utterance_id)
+        found[utterance_id] = [one for one in intervals if one.end_s != one.start_s]
+        if not _in_order(found[utterance_id]):
+            disordered.append(utterance_id)
+    if twice:
+        raise ValueError(
+            f"{path} has the phones of {some(twice, at_most=NUM_PLACES)} twice. Keep one of the files, or one block of lines"
+        )
+    if disordered:
+        raise ValueError(
+            f"{path}: the phones of {some(disordered, at_most=NUM_PLACES)} overlap or run backwards in time. Sort them by time "
+            "and correct those that end before they start"
+        )
     if not found:
         raise ValueError(f"{path} holds no phones. Give a table or a folder of {_KINDS_TEXT}")
     if not stress:
@@ -87,16 +98,10 @@ def merged(intervals: Iterable[Interval]) -> list[Interval]:
     return found
 
 
-def _in_order(utterance_id: str, intervals: Iterable[Interval], *, place: Path) -> list[Interval]:
-    listed = [one for one in intervals if one.end_s != one.start_s]
-    if any(not 0 <= one.start_s < one.end_s for one in listed) or any(
-        later.start_s < earlier.end_s - _ROUNDING_S for earlier, later in pairwise(listed)
-    ):
-        raise ValueError(
-            f"{place}: the phones of {utterance_id} overlap or run backwards in time. Sort them by time and correct those that "
-            "end before they start"
-        )
-    return listed
+def _in_order(intervals: Sequence[Interval]) -> bool:
+    return all(0 <= one.start_s < one.end_s for one in intervals) and not any(
+        later.start_s < earlier.end_s - _ROUNDING_S for earlier, later in pairwise(intervals)
+    )
 
 
 def _read(path: Path, tier: str) -> Iterator[tuple[str, Iterable[Interval]]]:
@@ -106,7 +111,7 @@ def _read(path: Path, tier: str) -> Iterator[tuple[str, Iterable[Interval]]]:
         "*.TextGrid": lambda file: [
             (file.stem, [Interval(a, b, text or SILENCE) for a, b, text in read_tier(file, tier)])
         ],
-        "*.lab": lambda file: [(file.stem, _label_file(file))],
+        "*.lab": lambda file: [(file.stem, list(_label_file(file)))],
     }
     if path.is_file():
         yield from readers.get(f"*{path.suffix}", _table)(path)
@@ -120,26 +125,36 @@ def _read(path: Path, tier: str) -> Iterator[tuple[str, Iterable[Interval]]]:
         raise ValueError(
             f"{path} holds {' and '.join(files)}, and only one of them can be the phones. Give a folder of its own"
         )
+    faults = []
     for kind, found in files.items():
         for file in found:
-            yield from readers[kind](file)
+            try:
+                yield from list(readers[kind](file))
+            except ValueError as error:
+                faults.append(str(error))
+    if faults:
+        more = f". And {len(faults) - NUM_PLACES:,} more files" if len(faults) > NUM_PLACES else ""
+        raise ValueError(". ".join(faults[:NUM_PLACES]) + more)
 
 
 _KINDS_TEXT = f"{PHONES_FILE}, *.TextGrid or *.lab files"
 
 
 def _table(path: Path) -> Iterator[tuple[str, list[Interval]]]:
-    rows = []
+    rows, wrong = [], []
     for number, line in read_lines(path):
         cells = line.split("\t")
         if not line or (number == 1 and not any(_is_number([cell]) for cell in cells[1:3])):  # a header
             continue
         if len(cells) != 4 or not _is_number(cells[1:3]):
-            raise ValueError(
-                f"{path}, line {number}: '{line}' is no phone. A line holds utterance, start and end in seconds, and phone, with "
-                "tabs between"
-            )
-        rows.append((cells[0], Interval(float(cells[1]), float(cells[2]), cells[3])))
+            wrong.append(f"{path}, line {number}: '{line}'")
+        else:
+            rows.append((cells[0], Interval(float(cells[1]), float(cells[2]), cells[3])))
+    if wrong:
+        raise ValueError(
+            f"{wrong_lines(wrong, what='no phone')}. A line holds utterance, start and end in seconds, and phone, with tabs "
+            "between"
+        )
     for utterance_id, group in groupby(rows, key=lambda row: row[0]):
         yield utterance_id, [interval for _, interval in group]
 
@@ -148,12 +163,14 @@ def _label_file(path: Path) -> Iterator[Interval]:
     lines = [line.split() for _, line in read_lines(path)]
     if ["#"] in lines:  # the end of the header
         lines = lines[lines.index(["#"]) + 1 :]
+    wrong = [one for one in lines if one and (len(one) < 3 or not _is_number(one[:1]))]
+    if wrong:
+        places = [f"{path}: '{' '.join(one)}'" for one in wrong]
+        raise ValueError(
+            f"{wrong_lines(places, what='no line of a label file')}. A line holds end in seconds, number and phone"
+        )
     start_s = 0.0
     for fields in filter(None, lines):
-        if len(fields) < 3 or not _is_number(fields[:1]):
-            raise ValueError(
-                f"{path}: '{' '.join(fields)}' is no line of a label file. A line holds end in seconds, number and phone"
-            )
         yield Interval(start_s, float(fields[0]), fields[2])
         start_s = float(fields[0])
 

@@ -64,6 +64,49 @@ def test_other_data_need_phones_too(made: tuple[Path, list[str]]) -> None:
     assert found["data"]["splits"]["test"] == own["data"]["splits"]["test"]
 
 
+@pytest.fixture
+def marks(made: tuple[Path, list[str]], tmp_path: Path) -> Path:
+    """Of all its utterances, in another set of phones."""
+    path = tmp_path / "phones.tsv"
+    names = [one.id for one in read_hypotheses(made[0] / "hypotheses.jsonl")]
+    lines = [
+        f"{name}\t{at / 10}\t{(at + 1) / 10}\t{phone}\n" for name in names for at, phone in enumerate(("ll", "a", "tt"))
+    ]
+    path.write_text("".join(lines))
+    return path
+
+
+def test_another_set_of_phones_is_told(
+    made: tuple[Path, list[str]], marks: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, (root, _) = made
+    other = ["data=synthetic", root, "data.languages=[deu,swa]", "data.minutes=0.1", "data.test_minutes=0.05"]
+    evaluate(folder, [*other, "+data/phones=marks", f"data.phones.path={marks}"], device="cpu")
+    told = "2 of 3 phones of the references, 66.7 % of all (ll, tt) are no tokens of the model"
+    assert caplog.text.count(told) == 1
+    (marks.parent / "map.tsv").write_text("ll\tl\ntt\tt\n")
+    caplog.clear()
+    of_map = [f"data.phones.path={marks}", f"data.phones.map={marks.parent / 'map.tsv'}"]
+    evaluate(folder, [*other, "+data/phones=marks", *of_map], device="cpu")
+    assert "no tokens of the model" not in caplog.text
+
+
+def test_a_lexicon_that_leaves_nothing_is_named(made: tuple[Path, list[str]], marks: Path, tmp_path: Path) -> None:
+    """Marks of the test set alone, too."""
+    root = [*made[1][:1], f"manifests={tmp_path}", f"output_root={tmp_path}", "data.languages=[deu]"]
+    with pytest.raises(
+        ValueError,
+        match=rf"no train utterance after filtering \(skipped: \d+ x without phone marks\); look at data.*{marks}",
+    ):
+        run_experiment(compose([*TINY, *root, "data/phones=marks", f"data.phones.path={marks}"]))
+
+
+def test_phones_of_no_use_are_told(made: tuple[Path, list[str]], caplog: pytest.LogCaptureFixture) -> None:
+    config = compose([*TINY, *made[1], "task=lid", f"output_root={made[0].parent / 'lid'}"])
+    run_experiment(config)
+    assert caplog.text.count("task=lid recognises no text: data.phones does nothing but leave out") == 1
+
+
 def test_a_run_on_words_is_refused(tmp_path: Path) -> None:
     root = [f"data.root={tmp_path}", f"manifests={tmp_path}", f"output_root={tmp_path}"]
     with pytest.raises(ValueError, match=r"words and no phones"):
@@ -78,4 +121,4 @@ def test_what_does_not_go_together_is_refused_before() -> None:
     nothing = find_problems(compose(["+exp=phones/asr", "scoring=default", "scoring.protocols=[v2]"]))
     assert any("v2 counts characters, this task has phones" in one for one in nothing)
     assert find_problems(compose(["+exp=phones/asr", "task=lid", "task.units=char", "task.normaliser=v1"])) == []
-    assert yaml.safe_load(yaml.safe_dump(compose(["+exp=phones/asr"])["data"]["phones"])).keys() == {"_target_"}
+    assert yaml.safe_load(yaml.safe_dump(compose(["+exp=phones/asr"])["data"]["phones"])).keys() == {"name", "_target_"}

@@ -11,6 +11,7 @@ import yaml
 from finished_runs import finished_run
 
 from mlsuperb import tasks
+from mlsuperb.api.numbers import score
 from mlsuperb.commands import score as command
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.types import Hypothesis
@@ -91,6 +92,42 @@ def test_codes_of_any_form_are_found_and_strange_tokens_are_told(tmp_path, capsy
     write_hypotheses(path, [hypothesis("a", "ab", "[zh-CN] AB", language="zh-CN")])
     command.main([str(path), "--protocol", "v1"])
     assert "begin with" not in capsys.readouterr().out
+
+
+def test_words_are_no_phones(tmp_path):
+    path = tmp_path / "o.jsonl"
+    for reference, text, side in (("guten tag", "ɡ uː", "references"), ("ɡ uː", "guten tag", "hypotheses")):
+        write_hypotheses(path, [hypothesis("a", reference, text)])
+        with pytest.raises(ValueError, match=f"the {side} are words and no phones .'guten', 4.0 letters"):
+            command.main([str(path), "--units", "phone"])
+        with pytest.raises(ValueError, match=f"the {side} are words and no phones"):
+            score([reference], [text], ["deu"], units="phone")
+    command.main([str(path), "--units", "char"])
+
+
+def test_another_script_is_told(tmp_path, capsys):
+    """By the tokens of a run, of its evaluations, too; of other files by what is in the hypotheses."""
+    ones = [hypothesis("a", "добрый day", "HELLO DAY"), hypothesis("b", "day", "day")]
+    run, elsewhere = tmp_path / "run", tmp_path / "o.jsonl"
+    other = run / "evaluations" / "x"
+    other.mkdir(parents=True)
+    (run / "tokens.txt").write_text("<blank>\n<space>\n" + "".join(f"{one}\n" for one in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+    for folder in (run, other):
+        write_hypotheses(folder / "hypotheses.jsonl", ones)
+        command.main([str(folder), "--task", "asr", "--normaliser", "v1", "--units", "char"])
+        said = " ".join(capsys.readouterr().out.split())
+        assert (
+            "6 of 9 characters of the references, 50.0 % of all (Д, О, Б, Р, Ы, ...) are no tokens of the model" in said
+        )
+    write_hypotheses(elsewhere, [*ones, hypothesis("c", "добрый", "")])
+    command.main([str(elsewhere)])
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "66.7 % of all (Д, О, Б, Р, Ы, ...) occur in no hypothesis: are references and hypotheses in one script" in said
+    )
+    write_hypotheses(elsewhere, [hypothesis("a", "hello day", "HELLO DAY"), hypothesis("b", "xyz", "")])
+    command.main([str(elsewhere)])
+    assert "occur in no" not in capsys.readouterr().out
 
 
 def test_a_finished_run_says_how_it_is_scored_and_how_much_it_trained(tmp_path, capsys):

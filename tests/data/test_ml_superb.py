@@ -258,6 +258,11 @@ def test_other_data_than_published_are_no_whole_release(whole):
         assert (found["whole"], found["why"]) == (False, f"of 269 pairs: other data than published: {change}")
 
 
+def test_other_data_in_the_layout_of_the_archives_are_no_release(tmp_path):
+    write_pair(tmp_path, "festvox", "rus", {"10min_train": ["a - б"]})
+    assert release(tmp_path) is None
+
+
 def test_what_a_release_lacks_is_named(whole):
     (whole / "mls" / "eng" / "transcript_1h_train.txt").unlink()
     assert release(whole)["whole"], "which the 10min set does not read"

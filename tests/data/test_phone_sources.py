@@ -18,8 +18,8 @@ from mlsuperb.data.corpora.several import Several
 from mlsuperb.data.manifest import to_frame
 from mlsuperb.data.phones import espeak, lexicon
 from mlsuperb.data.phones.espeak import NO_IPA, OTHER_LANGUAGE, Espeak, voice_of
-from mlsuperb.data.phones.lexicon import NO_ENTRY, Lexicons, read_lexicon
-from mlsuperb.data.phones.source import PhoneSource
+from mlsuperb.data.phones.lexicon import NO_ENTRY, Lexicons
+from mlsuperb.data.phones.source import MISSING_WORDS, PhoneSource, read_map
 from mlsuperb.data.prepared import prepare
 from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.synthesis.languages import LANGUAGES, names
@@ -109,7 +109,7 @@ def test_a_lexicon_of_phones(words: Path, caplog: pytest.LogCaptureFixture) -> N
     assert "3 words have no entry in " in caplog.text
     assert "most often strange, " in caplog.text
     assert "3 of 5 utterances are skipped" in caplog.text
-    with pytest.raises(ValueError, match=r"eng: 1 words have no entry in .*eng.tsv, most often strange. Add them, or"):
+    with pytest.raises(ValueError, match=r"eng: 1 word has no entry in .*eng.tsv, most often strange. Add them, or"):
         applied(Lexicons(path=str(words), missing="error"), "strange")
     assert applied(Lexicons(path=str(words)), "CAFÉ Café")[1] == {NO_ENTRY: ["0"]}
     assert applied(Lexicons(path=str(words)), "Café")[0] == ["k a f eɪ"]
@@ -117,10 +117,7 @@ def test_a_lexicon_of_phones(words: Path, caplog: pytest.LogCaptureFixture) -> N
 
 def test_a_lexicon_without_spaces_is_ipa(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello\t/həˈloʊ/\nchild\tt͡ʃaɪld\n", encoding="utf-8")
-    assert read_lexicon(tmp_path / "a.txt") == {
-        "hello": tuple("həloʊ"),
-        "child": ("t͡ʃ", "a", "ɪ", "l", "d"),
-    }
+    assert applied(Lexicons(path=str(tmp_path / "a.txt")), "hello", "child")[0] == ["h ə l o ʊ", "t͡ʃ a ɪ l d"]
 
 
 def test_a_lexicon_for_each_language(words: Path, tmp_path: Path) -> None:
@@ -141,7 +138,62 @@ def test_a_lexicon_for_each_language(words: Path, tmp_path: Path) -> None:
 def test_what_is_no_lexicon(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text(content)
     with pytest.raises(ValueError, match=message):
-        read_lexicon(tmp_path / "a.tsv")
+        applied(Lexicons(path=str(tmp_path / "a.tsv")), "a")
+
+
+def test_all_that_is_wrong_with_lexicons_is_said_at_once(words: Path, tmp_path: Path) -> None:
+    with words.open("a") as file:
+        file.write("alone\n\tx\n")
+    (tmp_path / "deu.tsv").write_text("hallo\th a\nwelt\n")
+    frame = to_frame([utterance("a.wav", text="x", language="eng"), utterance("b.wav", text="x", language="deu")])
+    with pytest.raises(
+        ValueError, match=r"3 lines are no entry: .*deu.tsv, line 2: 'welt'; .*line 7: 'alone'; .*line 8"
+    ):
+        Lexicons(path=str(tmp_path)).apply(frame, SkipReport())
+
+
+def test_further_pronunciations_are_counted(words: Path, caplog: pytest.LogCaptureFixture) -> None:
+    applied(Lexicons(path=str(words)), "hello")
+    assert f"{words}: more than one pronunciation of 1 word, of which the first is used (hello)" in caplog.text
+
+
+def test_phones_of_another_notation_have_their_ipa_from_a_map(tmp_path: Path) -> None:
+    (tmp_path / "eng.tsv").write_text("hello\tHH AH0 L OW1\nup\tAH1 P\n")
+    table = tmp_path / "map.tsv"
+    table.write_text("HH\th\nAH0\tə\nAH\tʌ\nOW\to ʊ\nL\tl\n", encoding="utf-8")
+    source = Lexicons(path=str(tmp_path / "eng.tsv"), map=str(table))
+    assert applied(source, "hello", "up")[0] == ["h ə l o ʊ", "ʌ P"]
+    assert source.sources() == [tmp_path / "eng.tsv", table]
+    assert applied(replace(source, map=None), "hello")[0] == ["HH AH L OW"]
+    for content, message in (
+        ("a\nb\tb\nc\n", r"2 lines are no phone with its IPA: .*map.tsv, line 1: 'a'; .*line 3: 'c'"),
+        ("a\tb\na\tc\n", r"line 2: 'a\tc' is a second IPA of a phone. Keep one"),
+    ):
+        table.write_text(content)
+        with pytest.raises(ValueError, match=message):
+            read_map(table)
+
+
+def test_a_map_counts_for_a_runs_identity_only_where_there_is_one(words: Path, tmp_path: Path) -> None:
+    overrides = ["+exp=phones/asr", "data/phones=lexicon", f"data.phones.path={words}"]
+    assert "map" not in compose(overrides)["data"]["phones"], "runs from before have the same id"
+    other = compose([*overrides, f"data.phones.map={words}"])
+    assert other["run_id"] != compose(overrides)["run_id"]
+    assert find_problems(other, groups=("data",)) == []
+    (found,) = find_problems(compose([*overrides, f"data.phones.map={tmp_path / 'x'}"]), groups=("data",))
+    assert f"data.phones.map={tmp_path / 'x'}: there is no such file" in found
+
+
+def test_phones_without_features_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("panphon")
+    (tmp_path / "eng.tsv").write_text("snow\ts n ☃\nall\ta ll ll\n", encoding="utf-8")
+    applied(Lexicons(path=str(tmp_path)), "snow all")
+    assert "eng: 2 of 5 phones, 50.0 % of all: ll, ☃ have no features in PanPhon" in caplog.text
+    assert "data.phones.map=FILE" in caplog.text
+    caplog.clear()
+    (tmp_path / "map.tsv").write_text("☃\tw\nll\tl\n", encoding="utf-8")
+    applied(Lexicons(path=str(tmp_path), map=str(tmp_path / "map.tsv")), "snow all")
+    assert "PanPhon" not in caplog.text
 
 
 @pytest.mark.parametrize(("place", "message"), [("absent", "is not there"), ("", "holds no file <language>.tsv, ")])
@@ -153,7 +205,7 @@ def test_a_lexicon_that_is_not_there_is_named_before(place: str, message: str, t
     assert missing == "data.phones.path is missing: give data.phones.path=..."
 
 
-def test_a_corpus_has_phones_for_texts(words: Path, tmp_path: Path) -> None:
+def test_a_corpus_has_phones_for_texts(words: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Also the texts that count for the vocabulary alone; a changed lexicon makes the stored manifest stale."""
     lines = {
         f"10min_{split}": [f"{split}_1 - hello world", f"{split}_2 - strange"] for split in ("train", "dev", "test")
@@ -162,11 +214,20 @@ def test_a_corpus_has_phones_for_texts(words: Path, tmp_path: Path) -> None:
     corpus = MLSuperb(root=str(tmp_path / "tree"), size="10min", few_shot="all", phones=Lexicons(path=str(words)))
     first = prepare(corpus, folder=tmp_path / "out")
     assert set(first.manifest["text"]) == {"h ə l oʊ w ɜː l d"}
+    assert (tmp_path / "out" / MISSING_WORDS).read_text() == "language\tword\ttimes\neng\tstrange\t3\n"
+    assert f"{tmp_path / 'out' / MISSING_WORDS} lists the missing words of all languages: 1" in caplog.text
     assert first.skipped[NO_ENTRY]["splits"] == {"train": 1, "dev": 1, "test": 1}
     assert corpus.release() is None or not corpus.release()["whole"]
     assert prepare(replace(corpus, phones=None), folder=tmp_path / "out").manifest["text"].str.len().max() > 5
     words.write_text("hello\th\nworld\tw\nstrange\ts\n")
     assert set(prepare(corpus, folder=tmp_path / "out").manifest["text"]) == {"h w", "s"}
+    assert not (tmp_path / "out" / MISSING_WORDS).exists()
+    words.write_text("other\to\n")
+    with pytest.raises(
+        ValueError, match=rf"nothing can be used .* a word without an entry .* complete data.phones.path={words}"
+    ):
+        prepare(Several(corpora={"one": corpus}), folder=tmp_path / "out")
+    assert len((tmp_path / "out" / MISSING_WORDS).read_text().splitlines()) == 4, "also where nothing is left"
 
 
 def test_phones_of_parts_and_of_short_utterances(words: Path, tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import pytest
 from finished_runs import facts, result_of, scored
 
 from mlsuperb.api.numbers import score
+from mlsuperb.data.phones import features
+from mlsuperb.data.phones.features import NUM_FEATURES, FeatureTable, feature_table
 from mlsuperb.data.phones.ipa import phones
-from mlsuperb.scoring import phone_features
 from mlsuperb.scoring.comparison.runs import runs_table
-from mlsuperb.scoring.phone_features import NUM_FEATURES, FeatureTable, feature_edits, feature_table
+from mlsuperb.scoring.phone_features import feature_edits
 from mlsuperb.scoring.protocols import per_pfer
 from mlsuperb.scoring.table import metrics_table, section_tables
 from mlsuperb.tasks.asr import ASR
@@ -151,7 +152,7 @@ def test_phones_of_another_set_have_an_error_rate_and_no_features(utterance, tab
 
 
 def test_without_panphon_the_result_says_what_to_install(utterance, monkeypatch):
-    monkeypatch.setattr(phone_features, "find_spec", lambda name: None)
+    monkeypatch.setattr(features, "find_spec", lambda name: None)
     ones = [utterance("deu", "a b", "a p")]
     section = section_of(ones)
     assert (values(section)["macro_per"], values(section)["macro_pfer"], section["features"]) == (50.0, None, None)

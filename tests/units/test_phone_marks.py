@@ -10,6 +10,7 @@ from corpus_trees import ListCorpus, utterance, write_wave
 
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
+from mlsuperb.data.manifest import to_frame
 from mlsuperb.data.prepared import prepare
 from mlsuperb.units.phone_marks import NO_MARKS, PhoneMarks
 
@@ -28,6 +29,15 @@ def test_phones_stand_in_the_place_of_transcripts(tmp_path: Path) -> None:
     assert list(
         prepare(replace(corpus, phones=PhoneMarks(path=str(tmp_path))), folder=tmp_path / "out").manifest["text"]
     ) == ["e"]
+
+
+def test_marks_of_another_notation_have_their_ipa_from_a_map(tmp_path: Path) -> None:
+    (tmp_path / "phones.tsv").write_text("a\t0\t0.1\tAH0\na\t0.1\t0.2\tll\na\t0.2\t0.3\tAH1\na\t0.3\t0.4\tpau\n")
+    (tmp_path / "map.tsv").write_text("AH0\tə\nAH\tʌ\nll\tl\n", encoding="utf-8")
+    source = PhoneMarks(path=str(tmp_path / "phones.tsv"), map=str(tmp_path / "map.tsv"))
+    (found,) = source.spoken(to_frame([utterance("a.wav")]), language="eng")
+    assert found.phones == ("ə", "l", "ʌ")
+    assert source.sources() == [tmp_path / "phones.tsv", tmp_path / "map.tsv"]
 
 
 def test_marks_that_are_not_there_are_named_before(tmp_path: Path) -> None:

@@ -163,6 +163,10 @@ def test_label_files_of_festival_and_xwaves(tmp_path: Path) -> None:
     [
         ({"phones.tsv": "u\t0\t0.1\ta\nu 0.1 0.2 b\n"}, "line 2: 'u 0.1 0.2 b' is no phone"),
         ({"phones.tsv": "u\t0\t0.1\ta\nu\tx\t0.2\tb\n"}, "line 2"),
+        ({"phones.tsv": "u\t0\t0.1\ta\nu\tb\nu\tc\n"}, "2 lines are no phone: .*line 2: 'u\tb'; .*line 3: 'u\tc'"),
+        ({"phones.tsv": "u\t2\t1\ta\nv\t0\t1\ta\nw\t2\t1\ta\n"}, "phones of u, w overlap"),
+        ({"u.lab": "0.1 a\n0.2\n", "v.lab": "x\n"}, "2 lines are no line of a label file: .*'0.1 a'.*'0.2'.*v.lab: 'x'"),
+        ({"u.TextGrid": "x", "v.TextGrid": "x"}, "u.TextGrid.*v.TextGrid"),
         ({"phones.tsv": "u\t0\t0.2\ta\nu\t0.1\t0.3\tb\n"}, "phones of u overlap or run backwards"),
         ({"phones.tsv": "u\t0.2\t0.1\ta\n"}, "run backwards"),
         ({"phones.tsv": "u\t0\t0.1\ta\nv\t0\t0.1\ta\nu\t0.1\t0.2\ta\n"}, "the phones of u twice"),

@@ -12,7 +12,7 @@ from mlsuperb.analysis.judging.table import judge_table
 from mlsuperb.analysis.report.alignment import align
 from mlsuperb.analysis.report.blocks import Example, Examples, Page, Section, from_cells
 from mlsuperb.analysis.report.sound import SoundBox
-from mlsuperb.analysis.report.utterances import KEY
+from mlsuperb.analysis.report.utterances import key
 from mlsuperb.data.languages import language_name
 from mlsuperb.scoring.page.blocks import Block, Note, Warnings
 from mlsuperb.scoring.table import percent
@@ -55,7 +55,7 @@ def _utterances(
     judged: Sequence[Judged], language: str, places: Sequence[int], *, num: int, sounds: SoundBox
 ) -> Section:
     chosen = sorted(np.random.default_rng(0).permutation(places)[:num].tolist())
-    blocks: list[Block] = [Note(text=KEY)]
+    blocks: list[Block] = [Note(text=key())]
     for place in chosen:
         examples = tuple(_example(one, place, sounds) for one in judged)
         blocks.append(Examples(title=judged[0].outputs[place].id, examples=examples))

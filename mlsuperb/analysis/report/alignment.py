@@ -48,7 +48,8 @@ def align(reference: str, hypothesis: str, *, units: str = "char", who: str = ""
     sides = [graphemes(text) if units == "char" else text.split() for text in (reference, hypothesis)]
     if any(len(side) > MAX_UNITS for side in sides):
         sides = [side[:MAX_UNITS] for side in sides]
-        facts = f"{facts}; only the first {MAX_UNITS} characters are shown".lstrip("; ")
+        named = "characters" if units == "char" else f"{units}s"
+        facts = f"{facts}; only the first {MAX_UNITS} {named} are shown".lstrip("; ")
     joined = is_joined(reference or hypothesis)
     pieces = _pieces(*sides)
     words = tuple(

@@ -13,8 +13,10 @@ from mlsuperb.analysis.layer_weights import layer_weights_chart, why_no_weights
 from mlsuperb.analysis.report.blocks import Figures, Fold, Section, bounded, interval_cells
 from mlsuperb.analysis.runs import LoadedRun
 from mlsuperb.data.languages import language_name
-from mlsuperb.scoring.page.blocks import Block, Cell, Note, Table, Warnings, bar, number, plural
+from mlsuperb.runtime.messages import plural
+from mlsuperb.scoring.page.blocks import Block, Cell, Note, Table, Warnings, bar, number
 from mlsuperb.scoring.result import BenchmarkResult
+from mlsuperb.scoring.utterances import shown_protocol
 
 NUM_EXAMPLES = 3  # utterances that are named for a kind of problem
 
@@ -28,8 +30,9 @@ def languages(run: LoadedRun) -> Section:
         return -one.rate if task.has_text and one.rate is not None else one.lid_accuracy or 0.0
 
     found = sorted(run.languages, key=worst_first)
-    rows, left_out = bounded([tuple(_language_cells(one, full)) for one in found])
-    rates = [run.rate] * task.has_text + ["LID %"] * task.has_language
+    further = run.further_rates
+    rows, left_out = bounded([tuple(_language_cells(one, full, [*further.values()])) for one in found])
+    rates = [run.rate] * task.has_text + ["LID %"] * task.has_language + [f"{title} %" for title in further]
     table = Table(
         name="languages",
         title=f"Scores by language, split {run.split}",
@@ -41,7 +44,8 @@ def languages(run: LoadedRun) -> Section:
         label="languages",
         left_out=left_out,
         note=(
-            f"{run.rate} pools the utterances of a language label. A full bar is {full:.0f} %. Datasets: the rate in each."
+            f"{run.rate} pools the utterances of a language label ({shown_protocol(run.result.facts)}). A full bar is {full:.0f} "
+            "%. Datasets: the rate in each."
             if task.has_text
             else "LID %: share of the language's utterances that were given it."
         ),
@@ -49,13 +53,14 @@ def languages(run: LoadedRun) -> Section:
     return Section(id="languages", title="Languages", blocks=(table,))
 
 
-def _language_cells(one: LanguageScore, full: float) -> Iterator[Cell]:
+def _language_cells(one: LanguageScore, full: float, further: Sequence[Mapping[str, float | None]]) -> Iterator[Cell]:
     """The rate has no cell where the task has no text, the accuracy none where it names no language."""
     yield Cell(text=one.code, sub=language_name(one.code))
     if one.has_text:
         yield bar(one.rate, full=full)
     if one.lid_accuracy is not None:
         yield bar(one.lid_accuracy, full=100.0)
+    yield from (number(rates.get(one.code)) for rates in further)
     yield number(one.num_utterances, digits=0)
     named = [f"{name} {rate:.1f}" for name, rate in one.datasets.items()]
     yield Cell(text=", ".join(named) if len(named) <= 6 else f"{len(named)} datasets")
@@ -84,8 +89,8 @@ def training(histories: Mapping[str, Sequence[Mapping[str, Any]]], averaged: Seq
 
 
 def reasons(run: LoadedRun) -> Section:
-    """Error rate against duration, noise, bandwidth, speaking rate, unseen characters."""
-    found = influences(run.table, rate=run.rate)
+    """Error rate against duration, noise, bandwidth, speaking rate, unseen units."""
+    found = influences(run.table, rate=run.rate, unit=run.result.facts.unit)
     table = Table(
         name="influences",
         title="Rank correlation with the error rate (Spearman's)",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mlsuperb.analysis.report import pictures, summary
 from mlsuperb.analysis.report.blocks import Choice, Examples, Page, Pairs, Section, bounded, from_cells, interval_cells
 from mlsuperb.analysis.report.sound import SoundBox
-from mlsuperb.analysis.report.utterances import KEY, aligned_output, example, rate_text
+from mlsuperb.analysis.report.utterances import aligned_output, example, key, rate_text
 from mlsuperb.analysis.runs import LoadedRun, short_names
 from mlsuperb.data.languages import language_name
 from mlsuperb.scoring.comparison.bootstrap import Interval
@@ -59,7 +59,7 @@ def several_runs_page(runs: Sequence[LoadedRun], *, sounds: SoundBox) -> Page:
         Section(id="languages", title="Languages", blocks=languages),
         pictures.training(histories),
         pictures.layers({name: run.result for name, run in named.items()}),
-        Section(id="utterances", title="Utterances that differ most", blocks=_explained(utterances, sounds)),
+        Section(id="utterances", title="Utterances that differ most", blocks=_explained(utterances, runs[0], sounds)),
     ]
     return Page(
         title=f"{len(runs)} runs side by side",
@@ -93,8 +93,8 @@ def _choice(kind: str, views: Mapping[str, tuple[Block, ...]]) -> tuple[Block, .
     return (Choice(name=kind, label="Compare with", options=tuple(views.items())),)
 
 
-def _explained(blocks: tuple[Block, ...], sounds: SoundBox) -> tuple[Block, ...]:
-    return (Note(text=KEY), *blocks, Note(text=sounds.summary())) if blocks else ()
+def _explained(blocks: tuple[Block, ...], first: LoadedRun, sounds: SoundBox) -> tuple[Block, ...]:
+    return (Note(text=key(first.result.facts)), *blocks, Note(text=sounds.summary())) if blocks else ()
 
 
 def _comparable_sides(named: Mapping[str, LoadedRun], base: str) -> tuple[list[_Side], dict[str, list[str]]]:

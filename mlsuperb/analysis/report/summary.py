@@ -21,6 +21,7 @@ from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
 from mlsuperb.scoring.result import BenchmarkResult, Metric
 from mlsuperb.scoring.result import Section as ProtocolSection
 from mlsuperb.scoring.table import ARROWS, shown_value, taken_over
+from mlsuperb.types import TaskFacts
 
 SUBSETS = {"trained": "trained", "reserved": "few-shot", "all": "all"}
 SIGNS = {"shows": "▲", "does not show": "○", "cannot be told": "–"}
@@ -71,14 +72,19 @@ def _facts(run: LoadedRun, protocol: str, section: ProtocolSection) -> Iterator[
         certain = f"95 % interval {interval.low:.1f} to {interval.high:.1f}. " if interval else ""
         languages = metrics[name].languages
         which = f", {', '.join(languages)}" if isinstance(languages, list) else ""
-        meaning = about.meanings[kind]
+        meaning = _meaning(about.meanings[kind], run.result.facts)
         meaning = f"{certain}{meaning[:1].upper()}{meaning[1:]}{which} ({protocol})."
         yield Fact(label=label, value=f"{metrics[name].value:.1f}", unit="%", meaning=meaning)
 
 
+def _meaning(text: str, facts: TaskFacts) -> str:
+    """What a metric means, in the units of the task (`ScoringProtocol.meanings`)."""
+    return text.replace("{unit}", facts.unit)
+
+
 def _interval(run: LoadedRun, subset: str, kind: str) -> Interval | None:
     """Bootstrap over utterances."""
-    pairs = zip(run.hypotheses, run.counts, strict=True)
+    pairs = zip(run.hypotheses, run.counts_of_v1, strict=True)
     kept = [count for one, count in pairs if in_subset(scored_language(one), subset)]
     return rate_interval(kept, of="lid_accuracy" if kind == "lid_accuracy" else "error_rate") if kept else None
 
@@ -138,7 +144,9 @@ def _signature_row(one: Signature) -> tuple[Cell, ...]:
 def scores(run: LoadedRun) -> Section:
     """The place among the published rows, every metric of every protocol, and why the others are not there."""
     found = run.result.protocols
-    blocks: list[Block] = [_place(run.result), *(_metrics(name, section) for name, section in found.sections.items())]
+    facts = run.result.facts
+    metrics = (_metrics(name, section, facts) for name, section in found.sections.items())
+    blocks: list[Block] = [_place(run.result), *metrics]
     blocks += [Note(text=f"{name} does not apply: {reason}.") for name, reason in found.not_applicable.items()]
     return Section(id="scores", title="Scores of every protocol", blocks=tuple(blocks))
 
@@ -175,7 +183,7 @@ def _place(result: BenchmarkResult) -> Table | Note:
     )
 
 
-def _metrics(name: str, section: ProtocolSection) -> Table:
+def _metrics(name: str, section: ProtocolSection, facts: TaskFacts) -> Table:
     """One row per metric and split, one column per subset of languages (one in all where the protocol has no subsets). A subset
     without any number has a sentence instead."""
     about = described(name)
@@ -188,7 +196,9 @@ def _metrics(name: str, section: ProtocolSection) -> Table:
         for kind in dict.fromkeys(_parts(metric)[1] for metric in metrics):
             entries = [metrics.get(f"{subset}_{kind}" if subset else kind) for subset in kept]
             arrow = next((ARROWS[entry.better] for entry in entries if entry), "")
-            title = Cell(text=f"{TITLES.get(kind, kind)} {arrow}".strip(), sub=about.meanings.get(kind, ""))
+            title = Cell(
+                text=f"{TITLES.get(kind, kind)} {arrow}".strip(), sub=_meaning(about.meanings.get(kind, ""), facts)
+            )
             rows.append((title, *([] if one else [Cell(text=split)]), *map(_metric_cell, entries)))
     notes = [about.title[:1].upper() + about.title[1:], *([f"Split {next(iter(section.metrics))}"] if one else [])]
     notes += [

@@ -18,12 +18,26 @@ from mlsuperb.types import Hypothesis, TaskFacts
 
 NUM_SHOWN = 10  # worst ones, and as many median ones
 MOST_OF_A_LANGUAGE = 2  # of the worst, so that one language does not fill the list
-KEY = (
-    "Marked by colour, line and sign: a substituted character is underlined with a wave, a deleted one is struck through over "
-    "a dash, an inserted one stands under a plus, underlined twice; ␣ is a space. Scripts whose letters join are not cut into "
-    "columns and have no dash or plus. Texts are shown as the scorer compares them. The picture aligns characters as a reader "
-    "sees them with the fewest edits; error rates count code points by the scorer's weights, so the two may differ by a few."
+_MARKS = (
+    "Marked by colour, line and sign: a substituted {unit} is underlined with a wave, a deleted one is struck through over a "
+    "dash, an inserted one stands under a plus, underlined twice"
 )
+_OF_CHARACTERS = (
+    "; ␣ is a space. Scripts whose letters join are not cut into columns and have no dash or plus. Texts are shown as the scorer "
+    "compares them. The picture aligns characters as a reader sees them with the fewest edits; error rates count code points by "
+    "the scorer's weights, so the two may differ by a few."
+)
+_OF_OTHERS = ". Texts are shown as the scorer compares them. The picture aligns {unit}s with the fewest edits"
+_BY_WEIGHTS = "; error rates count them by the scorer's weights, so the two may differ by a few."
+
+
+def key(facts: TaskFacts | None = None) -> str:
+    """How errors are marked; without facts, of characters."""
+    if facts is None or facts.units == "char":
+        text, unit = _MARKS + _OF_CHARACTERS, "character"
+    else:
+        text, unit = _MARKS + _OF_OTHERS + ("." if facts.units == "phone" else _BY_WEIGHTS), facts.unit
+    return text.replace("{unit}", unit)
 
 
 def samples(run: LoadedRun, *, sounds: SoundBox) -> Examples | Note:
@@ -46,7 +60,7 @@ def _ranked(run: LoadedRun) -> list[int]:
 def examples(run: LoadedRun, *, sounds: SoundBox) -> Section:
     """The worst and the median utterances (of a task without text: some with the wrong language)."""
     ranked = _ranked(run)
-    blocks: list[Block] = [Note(text=KEY)]
+    blocks: list[Block] = [Note(text=key(run.result.facts))]
     if not run.result.task.has_text:
         wrong = [index for index in ranked if run.table["score"][index] > 0][::-1]
         blocks.append(_list(run, _varied(run, wrong), title="Utterances given another language", sounds=sounds))

@@ -212,17 +212,17 @@ class Corpus(Reader):
         pairs = [tuple(pair) for pair in self.pairs or [] if self.wants(*pair)]
         absent = []
         for setting, asked, found in (
-            ("languages", self.languages, frame["language"]),
-            ("datasets", self.datasets, frame["dataset"]),
-            ("pairs", pairs, zip(frame["language"], frame["dataset"], strict=True)),
+            ("languages", self.languages, set(frame["language"])),
+            ("datasets", self.datasets, set(frame["dataset"])),
+            ("pairs", pairs, set(zip(frame["language"], frame["dataset"], strict=True))),
         ):
-            present = set(found)
-            if missing := [str(name) for name in asked or [] if name not in present]:
+            if missing := [str(name) for name in asked or [] if name not in found]:
                 absent.append(f"data.{setting}={some(missing)}")
         if absent or frame.empty:
             raise ValueError(
                 f"nothing can be used of {'; '.join(absent) or 'any of its utterances'}. The corpus has {self._contents()}. "
-                f"Of what was asked for: {skipped}. Correct the setting, or get the corpus whole (data/README.md)."
+                f"Of what was asked for: {skipped}. Correct the setting{self.phones.remedy if self.phones else ''}, or get the "
+                "corpus whole (data/README.md)."
             )
 
     def _contents(self) -> str:

@@ -72,9 +72,12 @@ class MLSuperb(Corpus):
         return super().wants(language, dataset)
 
     def release(self) -> dict[str, Any] | None:
-        """The archive that the tree is nearest to, set against it for the pairs that the settings ask for."""
+        """The archive that the tree is nearest to, set against it for the pairs that the settings ask for; None for other data in
+        the same layout."""
         transcripts = (f"transcript_{self.size}_train.txt", "transcript_10min_dev.txt", "transcript_10min_test.txt")
         found = check_release(Path(self.root), wants=self.wants, transcripts=transcripts)
+        if found.is_other_data:
+            return None
         changes = self._changes()
         reserved = [pair for pair in published_pairs("7th") if pair[0] in few_shot_ids()]
         if self.few_shot == "all" and not self.mono and any(self.wants(*pair) for pair in reserved):

@@ -52,6 +52,11 @@ class ReleaseCheck:
         """Whether the copy is exactly what was asked for of the release."""
         return not (self.missing_pairs or self.additional_pairs or self.missing_transcripts or self.missing_audio)
 
+    @property
+    def is_other_data(self) -> bool:
+        """Whether the tree has no pair of either archive: other data in their layout."""
+        return self.num_unseen == len(published_pairs("8th"))
+
     def flaws(self) -> list[str]:
         """Why this is not surely the whole release: a clause each."""
         found = {

@@ -101,9 +101,11 @@ class Several(Corpus):
             chosen = [set(one) for one in ((self.splits or {}).get(name), splits) if one is not None]
             if self.preparation is not None:
                 part = replace(part, max_duration_s=math.inf, min_duration_s=0.0)
-            with _errors_named(name):
-                found[name] = part.read(own, known=known, splits=set.intersection(*chosen) if chosen else None)
-            skipped.include(own, part=name)
+            try:
+                with _errors_named(name):
+                    found[name] = part.read(own, known=known, splits=set.intersection(*chosen) if chosen else None)
+            finally:
+                skipped.include(own, part=name)
         ids = pd.concat([one.manifest["id"].drop_duplicates() for one in found.values()])
         shared = set(ids[ids.duplicated()])
         frames = []

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 VERSION = "1"  # raise it when a phone may be written otherwise
 
+_NUM_LOOKED_AT = 1000  # texts
+_MOST_LETTERS = 3.0  # of a phone on average; IPA has about 1, ARPAbet less than 2
 TIE = "\u0361"
 TONES = frozenset("˥˦˧˨˩")
 _VOWELS = frozenset("iyɨʉɯuɪʏʊeøɘɵɤoəɛœɜɞʌɔæɐaɶɑɒ")
@@ -30,10 +33,18 @@ _IPA_STRESS = str.maketrans("", "", "ˈˌ")
 _ARPABET_STRESS = re.compile(r"^([A-Z]+)[0-2]$")
 
 
-def phones(text: str) -> list[str]:
+def phones(text: str, *, renamed: Mapping[str, Sequence[str]] | None = None) -> list[str]:
     """The phones of a text that has spaces between them, each in its one spelling and without stress. Sets of phones other than
-    IPA (`AH0 SH`, `sh`) are only relieved of ARPAbet's digits of stress."""
-    return [phone for token in text.split() if (phone := without_stress(canonical(token)))]
+    IPA (`AH0 SH`, `sh`) are only relieved of ARPAbet's digits of stress.
+
+    Args:
+        renamed: phone (`canonical`) -> what stands in its place. One with its stress goes before one without.
+    """
+    found: list[str] = []
+    for token in map(canonical, text.split()):
+        plain = without_stress(token)
+        found += (renamed or {}).get(token) or (renamed or {}).get(plain) or [plain] * bool(plain)
+    return found
 
 
 def canonical(phone: str) -> str:
@@ -66,6 +77,16 @@ def split(ipa: str) -> list[str]:
     (espeak-ng's Korean). Without a tie bar tʃ is two phones. A tone letter is a phone of its own.
     """
     return [phone for word in ipa.split() for phone in _phones_of(_spelled(word))]
+
+
+def words_among(texts: Iterable[str]) -> str:
+    """What shows that texts are words and no phones with spaces between them (`'guten', 4.0 letters between spaces on average`);
+    empty where nothing does. The first 1,000 are looked at."""
+    tokens = [token for text in islice(texts, _NUM_LOOKED_AT) for token in text.split()]
+    letters = sum(unicodedata.category(sign) in ("Ll", "Lo", "Lu") for token in tokens for sign in token)
+    if letters <= _MOST_LETTERS * len(tokens):
+        return ""
+    return f"'{max(tokens, key=len)}', {letters / len(tokens):.1f} letters between spaces on average"
 
 
 def is_ipa(symbols: Iterable[str]) -> bool:

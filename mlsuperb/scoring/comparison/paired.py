@@ -12,7 +12,7 @@ from mlsuperb.scoring.comparison.language_facts import TITLES, By, group_of
 from mlsuperb.scoring.counts import Counts, grouped, total
 from mlsuperb.scoring.marking import joined, marked
 from mlsuperb.scoring.table import ABSENT, Cells, percent, rates
-from mlsuperb.scoring.utterances import compared_units, utterance_counts
+from mlsuperb.scoring.utterances import compared_units, shown_counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
 TOTAL = "total"
@@ -22,7 +22,7 @@ LEGEND = "{braces}: wrong or added; {*}: a unit that is missing there"
 
 @dataclass(frozen=True, kw_only=True)
 class PairedRow:
-    """A group of utterances: pooled counts of both systems (as protocol v1 pools), and the differences second - first in
+    """A group of utterances: pooled counts of both systems (of `shown_counts`), and the differences second - first in
     points with their bootstrap intervals; None where there is nothing to rate, or one utterance only."""
 
     group: str
@@ -71,7 +71,7 @@ def most_different(pairs: Sequence[PairedUtterance], *, n: int) -> list[PairedUt
 
 
 def pair_utterances(
-    a: Sequence[Hypothesis], b: Sequence[Hypothesis], facts: TaskFacts, *, count: Count = utterance_counts
+    a: Sequence[Hypothesis], b: Sequence[Hypothesis], facts: TaskFacts, *, count: Count = shown_counts
 ) -> list[PairedUtterance]:
     """Every utterance with both outputs, in the order of `a`.
 

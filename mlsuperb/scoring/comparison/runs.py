@@ -121,7 +121,8 @@ def config_differences(
     configs: Sequence[Mapping[str, Any]], *, hidden: Collection[str], inside: str = ""
 ) -> dict[str, list[str]]:
     """Setting -> its value in each configuration, of the settings that are not the same in all. Where another
-    option was chosen for a group, its name stands for the settings that all runs with this option share.
+    option was chosen for a group, its name stands for the settings that all runs with this option share. Another class of the
+    same name, or of a node without one, has its own name in that place.
 
     Args:
         hidden: paths of settings that are left out.
@@ -135,7 +136,7 @@ def config_differences(
         nodes = [config.get(key) for config in configs]
         names = [str(node.get("name")) if isinstance(node, Mapping) else _shown(key, node) for node in nodes]
         if len(set(names)) > 1:
-            found[path] = names
+            found[path if key != "_target_" else inside.removesuffix(".")] = names
         for name in dict.fromkeys(names):
             rows = [row for row, one in enumerate(names) if one == name and isinstance(nodes[row], Mapping)]
             groups = [configs[row][key] for row in rows]
@@ -144,6 +145,11 @@ def config_differences(
                 for row, value in zip(rows, values, strict=True):
                     column[row] = value
     return found
+
+
+def option_name(node: Mapping[str, Any]) -> str:
+    """What a node of a configuration is called: its name, or that of its class."""
+    return str(node.get("name") or _shown("_target_", node.get("_target_")))
 
 
 def _shown(key: str, value: Any) -> str:

@@ -46,7 +46,7 @@ class Table(Block):
 
     Args:
         texts: titles of the columns that are aligned left (by default the first one); the others hold numbers.
-        label: what a row is, for the filter.
+        label: what rows are, for the filter: a plural that ends in s.
         left_out: number of further rows, which are not shown.
         marked: numbers of rows that stand out.
         level: of the title among the page's headings.
@@ -75,11 +75,6 @@ class Table(Block):
 def number(value: float | None, *, digits: int = 1) -> Cell:
     """A number as a cell that sorts."""
     return Cell(text="n.a.") if value is None else Cell(text=f"{value:,.{digits}f}", value=value)
-
-
-def plural(number: int, name: str) -> str:
-    """`1 point`, `1,234 points`."""
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def bar(value: float | None, *, full: float) -> Cell:

@@ -66,7 +66,8 @@
         count += row.hidden ? 0 : 1;
       }
       box.classList.toggle("filtered", words.length > 0);
-      shown.textContent = words.length ? `${count} of ${rows.length} ${shown.dataset.label}` : `${count} ${shown.dataset.label}`;
+      const label = rows.length === 1 ? shown.dataset.label.slice(0, -1) : shown.dataset.label;
+      shown.textContent = words.length ? `${count} of ${rows.length} ${label}` : `${count} ${label}`;
     });
   }
 

@@ -23,7 +23,8 @@ class ScoringProtocol(Protocol):
         year: of its publication. The newest that all runs of a table have is shown in it.
         headline: metrics that a table of runs shows, each with the title of its column; empty if it shows none.
         summary: metrics that a report shows first, each with its label.
-        meanings: what its metrics mean, by the metric's name without its subset of languages.
+        meanings: what its metrics mean, by the metric's name without its subset of languages; `{unit}` stands for a unit of the
+            task (character, phoneme, phone).
     """
 
     name: str

@@ -20,17 +20,11 @@ from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
+from mlsuperb.data.phones.features import HINT, NUM_FEATURES, FeatureTable, feature_table, panphon_version
 from mlsuperb.data.phones.ipa import VERSION
 from mlsuperb.scoring.counts import Counts, group, nested, summed
 from mlsuperb.scoring.metrics import LOWER, mean, metric
-from mlsuperb.scoring.phone_features import (
-    HINT,
-    NUM_FEATURES,
-    FeatureTable,
-    feature_edits,
-    feature_table,
-    panphon_version,
-)
+from mlsuperb.scoring.phone_features import feature_edits
 from mlsuperb.scoring.utterances import compared_units, language_tokens
 from mlsuperb.types import Hypothesis, TaskFacts
 

@@ -54,7 +54,7 @@ class V1:
     }
     meanings = {
         "cer": "character errors over reference characters",
-        "per": "phoneme errors over reference phonemes",
+        "per": "{unit} errors over reference {unit}s, as sclite aligns them",
         "lid_accuracy": "share of utterances given their language",
     }
 

@@ -12,7 +12,8 @@ from mlsuperb.analysis.report import pictures, summary
 from mlsuperb.analysis.report.blocks import spoken_date
 from mlsuperb.analysis.report.one_run import rounded
 from mlsuperb.analysis.runs import LoadedRun, load_run
-from mlsuperb.scoring.page.blocks import Table, Warnings, plural
+from mlsuperb.runtime.messages import plural
+from mlsuperb.scoring.page.blocks import Table, Warnings
 
 
 def loaded(folder: Path, **options) -> LoadedRun:

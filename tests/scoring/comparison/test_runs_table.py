@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 from finished_runs import result_of
 
+from mlsuperb.config.compose import compose
 from mlsuperb.runs.identity import NOT_SCIENCE_BEFORE
 from mlsuperb.scoring.comparison.run_facts import trained_params
 from mlsuperb.scoring.comparison.runs import config_differences, runs_table
@@ -52,7 +53,18 @@ def test_whatever_changes_a_result_is_a_column() -> None:
         runs.append(config(LORA) | {"loading": loading, "trainer": trainer})
     assert differences(runs) == {
         "loading.language_temperature": ["1.0", "3.0"],
-        "trainer.optimizer._target_": ["Adam", "AdamW"],
+        "trainer.optimizer": ["Adam", "AdamW"],
+    }
+
+
+def test_sources_of_phones_have_their_names() -> None:
+    paths = {"lexicon": "data.phones.path=x", "marks": "data.phones.path=y"}
+    runs = [compose(["+exp=phones/asr", f"data/phones={kind}", path]) for kind, path in paths.items()]
+    found = differences([compose(["+exp=phones/asr"]), *runs])
+    assert found["data.phones"] == ["espeak", "lexicon", "marks"]
+    assert not [name for name in found if "_target_" in name]
+    assert differences([{"a": {"name": "x", "_target_": f"m.{kind}"}} for kind in ("One", "Other")]) == {
+        "a": ["One", "Other"]
     }
 
 
