@@ -115,7 +115,9 @@ def _chosen(group: str, words: Sequence[str], folders: Sequence[Path]) -> list[s
     given = {match["key"]: match["value"] for word in words if (match := _OVERRIDE.match(word))}
     if group in given:
         return list(given[group].split(","))
-    for chooser in (f"exp/{given.get('exp', '')}", f"job/{given.get('job', 'benchmark')}"):
+    experiment = f"exp/{given.get('exp', '')}"
+    job = given.get("job") or _default("job", experiment, folders) or "benchmark"
+    for chooser in (experiment, f"job/{job}"):
         if found := _default(group, chooser, folders):
             return [found]
     return [None]
