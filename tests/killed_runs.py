@@ -14,7 +14,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,8 @@ def outcome(folder: Path) -> tuple[bytes, bytes]:
     return (result.parent / "model.safetensors").read_bytes(), (result.parent / "hypotheses.jsonl").read_bytes()
 
 
-def main(folder: Path, overrides: list[str], *, exact: bool = True) -> int:
-    """Compare all moments with a run left alone. `exact`: whether all must be equal to the bit, as on a CPU."""
+def main(folder: Path, overrides: list[str], *, exact: bool = True, moments: Sequence[str] = MOMENTS) -> int:
+    """Compare runs killed at some moments with one left alone. `exact`: whether all must be equal to the bit, as on a CPU."""
     overrides = [f"manifests={folder / 'manifests'}", *overrides]
     done = start(folder / "whole", overrides)
     if done.returncode:
@@ -93,7 +93,7 @@ def main(folder: Path, overrides: list[str], *, exact: bool = True) -> int:
     lines = [json.loads(line) for line in expected[1].decode().splitlines()]
     print(f"left alone: {len(lines)} hypotheses, {sum(bool(one['hypothesis']) for one in lines)} not empty")
     failed = 0
-    for moment in MOMENTS:
+    for moment in moments:
         killed = start(folder / moment, overrides, moment=moment)
         resumed = start(folder / moment, overrides)
         log = next(folder.glob(f"{moment}/*/run.log")).read_text(encoding="utf-8")

@@ -139,7 +139,7 @@ def same(search: str, ours: Any, theirs: Any) -> bool:
 
 def bench(search: str, options: argparse.Namespace, table: Table) -> dict[str, Figures]:
     """The figures of every side of a search, as rows of the table; `missed` counts utterances that differ from ours."""
-    names = ["ours", "ESPnet", *(["ESPnet with a list"] if search == "greedy" else [])]
+    names = ["ours", "ESPnet", *(["ESPnet with a list"] if search == "greedy" else [])][: 1 if options.alone else None]
     given = vars(options) | {"search": search}
     given["num_espnet"] = options.batch_size if search == "greedy" else min(options.num_espnet, options.batch_size)
     sides = {name: (measure, argparse.Namespace(**given, side=name)) for name in names}
@@ -163,6 +163,7 @@ def main() -> int:
     parser.add_argument(
         "--num-espnet", type=int, default=4, help="utterances that ESPnet's beam searches decode (default 4)"
     )
+    parser.add_argument("--alone", action="store_true", help="our side alone, where there is no ESPnet")
     parser.add_argument("--vocab-size", type=int, default=2000)
     parser.add_argument("--quick", action="store_true", help="one round, without the joint search")
     options = parser.parse_args()

@@ -87,7 +87,8 @@ def resume(options: argparse.Namespace) -> int:
 
     toy = [*TOY, "upstream=tiny"] if options.quick else ["upstream=mhubert_tiny", *SHORT]
     given = ["+exp=demo", *toy, f"data.root={options.out}/synthetic", f"trainer.device={options.device}"]
-    status = killed_runs.main(options.out, given, exact=options.device == "cpu")
+    moments = ("step",) if options.quick else killed_runs.MOMENTS
+    status = killed_runs.main(options.out, given, exact=options.device == "cpu", moments=moments)
     save(options, {"status": status})
     return status
 
@@ -107,6 +108,8 @@ def main() -> int:
         if options.part == "resume":
             return resume(options)
         runs = PARTS[options.part]
+        if options.quick and options.part not in SAME:
+            runs = dict(list(runs.items())[-1:])
         ids = {name: f"{options.part}-{number}" for number, name in enumerate(runs)}
         found = {name: figures(run(ids[name], overrides, options)) for name, overrides in runs.items()}
         show(found)
