@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +135,8 @@ def tables() -> list[Table]:
 
 def cells_of(table: Table, found: Sequence[Run]) -> list[list[str]]:
     """The rows of a table: system, seeds, each rate with its interval and the points by which the system is better than the
-    first one, the language with the highest CER. Empty where fewer than two systems have runs."""
+    first one; the highest CER of a language, and the points by which the system is better on the first one's such language.
+    Empty where fewer than two systems have runs."""
     present = [(system, runs) for system in table.systems if (runs := system.of(found))]
     if len(present) < 2:
         return []
@@ -144,48 +145,59 @@ def cells_of(table: Table, found: Sequence[Run]) -> list[list[str]]:
         [
             system.name,
             str(len({run.result.seed for run in runs})),
-            *_rates(runs, first if runs is not first else []),
-            _worst(runs),
+            *(cell for of in RATES for cell in _rate(runs, first, of=of)),
+            *_worst(runs, first),
         ]
         for system, runs in present
     ]
 
 
-def _worst(runs: Sequence[Run]) -> str:
-    """The language with the highest CER, over all seeds."""
+def _worst(runs: Sequence[Run], first: Sequence[Run]) -> tuple[str, str]:
+    """The highest CER of a language, over all seeds; the change in the language that is worst under `first`."""
+    own, theirs = _worst_language(runs), _worst_language(first)
+    if own is None or theirs is None:
+        return "", ""
+    return f"{_rate(runs, [], of='error_rate', language=own)[0]} ({own})", _rate(
+        runs, first, of="error_rate", language=theirs
+    )[1]
+
+
+def _worst_language(runs: Sequence[Run]) -> str | None:
     sums: dict[str, Counts] = {}
     for run in runs:
         for one, counts in run.counts():
             sums[one.language] = sums.get(one.language, Counts()) + counts
     rates = {language: rate for language, counts in sums.items() if (rate := counts.error_rate) is not None}
-    worst = max(rates, key=lambda language: rates[language], default=None)
-    return "" if worst is None else f"{rates[worst]:.1f} ({worst})"
+    return max(rates, key=lambda language: rates[language], default=None)
 
 
-def _rates(runs: Sequence[Run], first: Sequence[Run]) -> Iterator[str]:
+def _rate(runs: Sequence[Run], first: Sequence[Run], *, of: Rate, language: str | None = None) -> tuple[str, str]:
+    """A rate with its interval and its deviation over seeds, and the change from `first`, of the seeds that both have; empty
+    where there is none."""
+    everywhere = _counts(runs, language)
+    interval = rate_interval(list(everywhere.values()), of=of)
+    if interval is None:
+        return "", ""
+    each = [one.value for run in runs if (one := rate_interval([*_counts([run], language).values()], of=of))]
+    spread = f" ± {statistics.stdev(each):.1f}" if len(each) > 1 else ""
+    shown = f"{interval.value:.1f} [{interval.low:.1f}, {interval.high:.1f}]{spread}"
+    if runs is first:
+        return shown, ""
     seeds = {run.result.seed for run in runs} & {run.result.seed for run in first}
-    ours, theirs = (_counts([run for run in side if run.result.seed in seeds]) for side in (runs, first))
-    everywhere = _counts(runs)
-    for of in RATES:
-        interval = rate_interval(list(everywhere.values()), of=of)
-        if interval is None:
-            yield from ("", "")
-            continue
-        each = [one.value for run in runs if (one := rate_interval([c for _, c in run.counts()], of=of))]
-        spread = f" ± {statistics.stdev(each):.1f}" if len(each) > 1 else ""
-        yield f"{interval.value:.1f} [{interval.low:.1f}, {interval.high:.1f}]{spread}"
-        both = [key for key in ours if key in theirs]
-        sides = [[side[key] for key in both] for side in ((ours, theirs) if of == "error_rate" else (theirs, ours))]
-        change = difference_interval(*sides, of=of) if both else None
-        yield "" if change is None else change.as_change()
+    ours, theirs = (_counts([run for run in side if run.result.seed in seeds], language) for side in (runs, first))
+    both = [key for key in ours if key in theirs]
+    sides = [[side[key] for key in both] for side in ((ours, theirs) if of == "error_rate" else (theirs, ours))]
+    change = difference_interval(*sides, of=of) if both else None
+    return shown, "" if change is None else change.as_change()
 
 
-def _counts(runs: Sequence[Run]) -> dict[tuple[str, str], Counts]:
-    """By utterance, added up over seeds, so that one that was decoded by three models is not taken for three."""
+def _counts(runs: Sequence[Run], language: str | None = None) -> dict[tuple[str, str], Counts]:
+    """By utterance (of one language), added up over seeds: one that was decoded by three models is not taken for three."""
     sums: dict[tuple[str, str], Counts] = {}
     for run in runs:
         for one, counts in run.counts():
-            sums[one.split, one.id] = sums.get((one.split, one.id), Counts()) + counts
+            if language in (None, one.language):
+                sums[one.split, one.id] = sums.get((one.split, one.id), Counts()) + counts
     return sums
 
 
