@@ -42,7 +42,7 @@ import matrix_report  # noqa: E402
 import tiny_checkpoints  # noqa: E402
 
 from mlsuperb.benchmark import build  # noqa: E402
-from mlsuperb.benchmark.misfits import FEW_FRAMES_HZ  # noqa: E402
+from mlsuperb.benchmark.frames import FEW_FRAMES_HZ  # noqa: E402
 from mlsuperb.config.check import find_problems  # noqa: E402
 from mlsuperb.config.compose import compose  # noqa: E402
 from mlsuperb.config.options import conf_dir, options  # noqa: E402

@@ -40,6 +40,7 @@ defaults:
 run_name: mine
 head:
   size: 32
+  frontend: linear
 """,
 }
 

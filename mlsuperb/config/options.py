@@ -223,10 +223,12 @@ def _check_key(key: str, groups: Sequence[str], folders: Sequence[Path]) -> str 
 def _check_own(key: str, words: Sequence[str], folders: Sequence[Path]) -> str | None:
     """A setting that only other options of its group have than the one that is chosen."""
     group, _, name = key.partition(".")
-    having = [option for option in options(group, folders) if key in settings(group, folders, option=option)]
     chosen = [option for option in _chosen(group, words, folders) if option]
     experiments = [f"exp/{word.partition('=')[2]}" for word in words if word.startswith("+exp=")]
-    if not having or not chosen or {*chosen} & {*having} or any(key in _body(one, folders) for one in experiments):
+    if not chosen or any(key in settings(group, folders, option=option) for option in chosen):
+        return None
+    having = [option for option in options(group, folders) if key in settings(group, folders, option=option)]
+    if not having or any(key in _body(one, folders) for one in experiments):
         return None
     return f"{group}={','.join(chosen)} has no setting '{name}', unlike {', '.join(f'{group}={one}' for one in having[:3])}"
 

@@ -30,8 +30,8 @@ def make(tmp_path: Path, overrides: str, family: str | None) -> Path:
     if family is None:
         return trained_run(tmp_path / "run", "upstream=tiny", *overrides.split())
     checkpoint = write_checkpoint(tmp_path / "checkpoint", family)
-    option = "omniasr_w2v_300m" if family == "omniasr" else "hf"
-    return trained_run(tmp_path / "run", f"upstream={option}", f"upstream.checkpoint={checkpoint}", *overrides.split())
+    option = ["upstream=omniasr_w2v_300m", "~upstream.card"] if family == "omniasr" else ["upstream=hf"]
+    return trained_run(tmp_path / "run", *option, f"upstream.checkpoint={checkpoint}", *overrides.split())
 
 
 def layers(upstream: Upstream) -> tuple[torch.Tensor, ...]:
