@@ -6,6 +6,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import cache
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
@@ -257,6 +259,11 @@ def _files(group: str, folders: Sequence[Path], option: str | None) -> list[Path
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The content of a YAML file; empty where it has none."""
+    return deepcopy(_parsed(path, path.stat().st_mtime_ns))
+
+
+@cache
+def _parsed(path: Path, _changed_ns: int) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     return content
 
