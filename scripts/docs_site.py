@@ -117,7 +117,7 @@ def _commands() -> Iterator[str]:
 
 def _help(name: str) -> str:
     if name == "run":
-        from mlsuperb.config.options import help_text
+        from mlsuperb.config.answers import help_text
 
         return help_text([])
     width = patch.dict(os.environ, COLUMNS="110")
