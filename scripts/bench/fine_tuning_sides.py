@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def measure_ours(settings: argparse.Namespace) -> Figures:
     clock, found = Clock(device), {}
 
     def batches(_: int) -> Iterator[Batch]:
-        for number, chosen in enumerate([*plan[:WARM_UP], *plan]):
+        for number, chosen in enumerate([*islice(plan, WARM_UP), *plan]):
             if number == WARM_UP:
                 clock.start()
             if number >= WARM_UP:

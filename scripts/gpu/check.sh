@@ -4,8 +4,7 @@
 #   scripts/gpu/check.sh --parts losses,steps    # some of them
 #   scripts/gpu/check.sh --speech DIR            # real speech in the layout of ML-SUPERB, for the part real_speech
 #   scripts/gpu/check.sh --dry-run               # every part on the CPU, at toy size: whether the script itself works
-# Needs what `pip install '.[cuda]'` installs; the interpreter is $PYTHON, or python3. Then fold the figures into the docs:
-#   python scripts/performance.py --take $OUT
+# Needs what `pip install '.[cuda]'` installs; the interpreter is $PYTHON, or python3.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 
