@@ -101,10 +101,10 @@ def tables() -> list[Table]:
         System(name=f"layer {layer}", runs=f"evidence-layer{layer}-whisper_base-*") for layer in range(NUM_LAYERS)
     ]
     lid = {
-        "ctc": "CTC",
         "classifier": "mean",
         "classifier_attentive": "attentive statistics",
         "classifier_ecapa": "ECAPA's statistics",
+        "ctc": "no pooling: CTC",
     }
     poolings = [System(name=name, runs=_name(task="lid", loss=loss)) for loss, name in lid.items()]
     robust = [
@@ -125,7 +125,7 @@ def tables() -> list[Table]:
         Table(title="Heads and losses", systems=heads, note="Over a frozen Whisper base; two blocks each, of about equal size."),
         Table(title="What is trained inside", systems=adapted, note="Whisper base, 600 updates of 8 utterances, in bf16."),
         Table(title="Layers", systems=layers, note="Layer 0 is the input of the first block."),
-        Table(title="Language alone, by pooling", systems=poolings, note="CTC of one token, and classifiers (cross-entropy)."),
+        Table(title="Language alone, by pooling", systems=poolings, note="Classifiers (cross-entropy), and CTC of one token."),
         Table(title="For the worst language", systems=robust, note="Text alone."),
         Table(title="CTC in the middle of the head", systems=deep, note="It names the language after the first of two blocks."),
         Table(title="Weights of the layers", systems=sums),
