@@ -15,7 +15,8 @@ from mlsuperb.adaptation.layers import Layers, choose_blocks, depth_problems, la
 from mlsuperb.upstreams.base import ENCODER, Stack, Stacked
 
 NO_BLOCKS = (
-    "{label} works on Transformer blocks, but this upstream has none. Choose another upstream, or adaptation=frozen."
+    "{label} works on Transformer blocks, but this upstream{which} has none. Choose another upstream, or "
+    "adaptation=frozen."
 )
 
 
@@ -70,7 +71,7 @@ class BlockAdaptation(Adaptation):
     @classmethod
     def depth_problems(cls, depth: int, *, layers: Layers = None, **_: Any) -> list[str]:
         """What can be seen once the number of the upstream's blocks is known, before any weight is read."""
-        return depth_problems(layers, depth) if depth else [NO_BLOCKS.format(label=cls.label)]
+        return depth_problems(layers, depth) if depth else [NO_BLOCKS.format(label=cls.label, which="")]
 
     def apply(self, model: Stacked) -> list[str]:
         """Changes the chosen blocks; see `Adaptation.apply`.
@@ -94,7 +95,7 @@ class BlockAdaptation(Adaptation):
             ValueError: there is none of that name.
         """
         if not model.stacks:
-            raise ValueError(NO_BLOCKS.format(label=self.label))
+            raise ValueError(NO_BLOCKS.format(label=self.label, which=f" ({type(model).__name__})"))
         if self.stack not in model.stacks:
             raise ValueError(
                 f"{self.label} is to work on the stack '{self.stack}', but this model ({type(model).__name__}) has only "

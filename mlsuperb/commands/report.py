@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         metavar="FILE",
-        help="default: RUN/report.html; for several runs, exp/reports/report-XXXXXXXX.html",
+        help="default: RUN/report.html; for several runs, a page in exp/reports that is named after them",
     )
     parser.add_argument("--split", default="test", help="split whose utterances are shown (default: test)")
     parser.add_argument(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 
-SPINS = "1000"  # microseconds, about: shorter than a time slice of the system, longer than most waits
+SPINS = "1000"  # turns of a loop, of libgomp's 300,000 where there is a core for each thread
 
 
 def share_cores() -> None:
     """Have the threads of torch's OpenMP (GNU's) go to sleep at a barrier after a short while, for this process and those it
-    starts; to be called before torch is loaded. Left alone, they turn in a loop for a tenth of a second, which is best for a
-    process that has its cores to itself. Where it shares them, a thread that turns keeps out the very one that it waits for: two
-    runs of two threads on two cores took six times as long as one (`scripts/bench/two_at_once.py`). What the user has set stays.
-    """
+    starts; to be called before torch is loaded. Where cores are shared, a thread that turns in a loop keeps out the very one that
+    it waits for, and runs slow one another manifold; `scripts/bench/two_at_once.py` measures both ways. What the user has set
+    stays (libgomp's GOMP_SPINCOUNT, OMP_WAIT_POLICY)."""
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
 

@@ -9,6 +9,7 @@ Small models, one for each head, objective and adaptation. Exits with 1 if a los
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +38,13 @@ def batch(*, utterance_level: bool) -> Any:
     """Noise, with random targets."""
     import torch
 
-    from mlsuperb.types import SAMPLE_RATE_HZ, Batch
+    from scripts.bench import ours
 
     torch.manual_seed(1)
-    num, num_tokens = len(SAMPLES), 1 if utterance_level else 8
-    wave_BT = torch.zeros(num, max(SAMPLES))
-    for row, length in enumerate(SAMPLES):
-        wave_BT[row, :length] = 0.1 * torch.randn(length)
-    return Batch(
-        ids=tuple(map(str, range(num))), languages=("deu", "swa") * (num // 2), wave_BT=wave_BT, lengths_B=torch.tensor(SAMPLES),
-        targets_BS=torch.randint(3, VOCAB_SIZE - 1, (num, num_tokens)), target_lengths_B=torch.full((num,), num_tokens),
-        audio_s=sum(SAMPLES) / SAMPLE_RATE_HZ,
-    )  # fmt: skip
+    num_tokens = 1 if utterance_level else 8
+    waves = [0.1 * torch.randn(length) for length in SAMPLES]
+    targets = [torch.randint(3, VOCAB_SIZE - 1, (num_tokens,)) for _ in SAMPLES]
+    return replace(ours.batch_of(waves, targets), languages=("deu", "swa") * (len(SAMPLES) // 2))
 
 
 def losses(overrides: list[str], device: Any, *, steps: int) -> list[float]:

@@ -172,7 +172,7 @@ REFUSED: dict[str, tuple[Adaptation, Any, str]] = {
     "no stacks": (
         Several(stacks={"encoder": LoRA()}),
         Fbank,
-        r"LoRA works on Transformer blocks, but this upstream has none\. Choose another upstream",
+        r"LoRA works on Transformer blocks, but this upstream \(Fbank\) has none\. Choose another upstream",
     ),
     "too few blocks": (
         Several(stacks={"encoder": LoRA(), "decoder": Partial(layers=9)}),
