@@ -19,6 +19,7 @@ import torch
 
 from mlsuperb.runtime import locks, ranks
 from mlsuperb.runtime.files import no_link
+from mlsuperb.runtime.products import library_in_use, use_faster_library
 from mlsuperb.runtime.threads import use_own_cores
 
 log = logging.getLogger(__name__)
@@ -82,12 +83,13 @@ def choose_device(name: str = "auto", *, setting: str = "trainer.device") -> tor
 
 def prepare_process(device: torch.device) -> torch.device:
     """Set this process up to compute on `device`, before a model is put there; returns it."""
-    torch.set_float32_matmul_precision("highest")  # as it is, unless TORCH_ALLOW_TF32_CUBLAS_OVERRIDE is set
     if device.type == "cuda":
+        torch.set_float32_matmul_precision("highest")  # as it is, unless TORCH_ALLOW_TF32_CUBLAS_OVERRIDE is set
         torch.cuda.set_device(device)  # accelerate takes the current one
         torch.backends.cudnn.allow_tf32 = False  # fp32 convolutions, as they are said to be
     else:
         use_own_cores()
+        use_faster_library()
         _keep_freed_memory()
     return device
 
@@ -126,12 +128,12 @@ def _free_gpu() -> int:
 
 
 def describe_device(device: torch.device) -> str:
-    """For people: `cuda (NVIDIA H200, 140 GB)`, `cpu (2 threads)`."""
+    """For people: `cuda (NVIDIA H200, 140 GB)`, `cpu (2 threads, oneDNN)`: threads, and what multiplies in fp32."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return f"{device} ({properties.name}, {properties.total_memory / 1e9:.0f} GB)"
     threads = torch.get_num_threads()
-    return f"{device} ({threads} thread{'s' * (threads > 1)})"
+    return f"{device} ({threads} thread{'s' * (threads > 1)}, {library_in_use()})"
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
