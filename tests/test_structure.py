@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"runtime"},
     "tasks": {"data"},
     "upstreams": {"espnet", "layers", "runtime"},
-    "adaptation": {"runtime", "upstreams"},
+    "adaptation": {"layers", "runtime", "upstreams"},
     "cache": {"data", "runtime", "upstreams"},
     "heads": {"layers"},
     "objectives": {"layers"},

@@ -16,6 +16,7 @@ from torch import nn
 
 from mlsuperb.adaptation.base import BlockAdaptation
 from mlsuperb.adaptation.layers import Layers
+from mlsuperb.layers.dropout import use_faster_dropout
 from mlsuperb.runtime.files import disk_errors_named, replaced, write_atomic
 from mlsuperb.runtime.tensor_files import save_tensors
 from mlsuperb.upstreams.adapter import HEADER, PEFT_FOLDER, PEFT_PREFIX, WEIGHTS_FILE, merge_lora, silence_bitsandbytes
@@ -134,6 +135,7 @@ class LoRA(LowRank):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config`")  # of another stack
             inject_adapter_in_model(config, base, adapter_name=self.stack)
+        use_faster_dropout(base)
         trained = [
             name for name, parameter in model.named_parameters() if parameter.requires_grad
         ]  # all else is frozen

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from mlsuperb.heads.base import Head, Rate
 from mlsuperb.heads.inputs import InputNorm, UtteranceNorm
+from mlsuperb.layers.dropout import Dropout
 from mlsuperb.layers.frontends import FrontendName, make_frontend
 from mlsuperb.types import Encoded, Taps
 
@@ -45,7 +46,7 @@ class BiLSTMHead(Head):
         self.frontend = make_frontend(frontend, input_size=input_size, output_size=size)
         between = dropout if num_layers > 1 else 0.0  # torch warns of one that is never used
         self.lstm = nn.LSTM(size, size, num_layers, batch_first=True, bidirectional=True, dropout=between)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @property
     def stages(self) -> dict[str, nn.Module]:

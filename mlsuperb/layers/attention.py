@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from mlsuperb.layers.dropout import scaled_dot_product_attention
+
 AT_ONCE = 2048  # frames of an utterance: more than those of training have (20 to 30 s), whose bits stay what they are
 PIECE = 512
 
@@ -35,7 +37,7 @@ class _Projections(nn.Module):
         return values_BFH.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
 
     def _mix(self, query_BNQK: Tensor, key_BNFK: Tensor, value_BNFK: Tensor, mask: Tensor) -> Tensor:
-        context_BNQK = nn.functional.scaled_dot_product_attention(
+        context_BNQK = scaled_dot_product_attention(
             query_BNQK, key_BNFK, value_BNFK, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
         )
         mixed_BQH: Tensor = self.out(context_BNQK.transpose(1, 2).flatten(2))

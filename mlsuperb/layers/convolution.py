@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mlsuperb.layers.dropout import Dropout
 from mlsuperb.layers.norm import NORM_EPS
 from mlsuperb.layers.over_ranks import total
 
@@ -40,7 +41,7 @@ class ConvolutionalGating(nn.Module):
         self.expand = nn.Linear(size, hidden_size)
         self.gate_norm = nn.LayerNorm(hidden_size // 2, eps=NORM_EPS)
         self.gate_conv = depthwise_conv(hidden_size // 2, kernel=kernel)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.shrink = nn.Linear(hidden_size // 2, size)
 
     def forward(self, values_BFH: Tensor, valid_BF: Tensor) -> Tensor:

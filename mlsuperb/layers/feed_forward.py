@@ -6,10 +6,12 @@ from typing import Literal
 
 from torch import nn
 
+from mlsuperb.layers.dropout import Dropout
+
 Activation = Literal["relu", "swish"]
 
 
 def feed_forward(size: int, hidden_size: int, *, dropout: float, activation: Activation) -> nn.Sequential:
     """Wide layer, activation, dropout, narrow layer (ESPnet's `PositionwiseFeedForward`)."""
     activate = nn.ReLU() if activation == "relu" else nn.SiLU()
-    return nn.Sequential(nn.Linear(size, hidden_size), activate, nn.Dropout(dropout), nn.Linear(hidden_size, size))
+    return nn.Sequential(nn.Linear(size, hidden_size), activate, Dropout(dropout), nn.Linear(hidden_size, size))

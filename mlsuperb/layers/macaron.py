@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from mlsuperb.layers.attention import PositionKind, make_self_attention
+from mlsuperb.layers.dropout import Dropout
 from mlsuperb.layers.feed_forward import feed_forward
 from mlsuperb.layers.norm import NORM_EPS
 
@@ -51,7 +52,7 @@ class MacaronBlock(nn.Module, ABC):
         self.ffn_norm = nn.LayerNorm(size, eps=NORM_EPS)
         self.ffn = feed_forward(size, ffn_size, dropout=dropout, activation="swish")
         self.final_norm = nn.LayerNorm(size, eps=NORM_EPS)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @abstractmethod
     def add_mixing(self, size: int, *, dropout: float, **settings: int) -> None:

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mlsuperb.layers.dropout import Dropout
 from mlsuperb.layers.masks import zero_padding
 
 
@@ -18,7 +19,7 @@ class Positions(nn.Module):
 
     def __init__(self, *, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, values_BFH: Tensor, *, first: int = 0) -> Tensor:
         """`first` is the position of the first frame."""
@@ -34,7 +35,7 @@ class RelativePositions(nn.Module):
 
     def __init__(self, *, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, values_BFH: Tensor) -> Tensor:
         dropped: Tensor = self.dropout(values_BFH * math.sqrt(values_BFH.shape[2]))

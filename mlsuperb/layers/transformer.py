@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mlsuperb.layers.attention import attend, make_self_attention
+from mlsuperb.layers.dropout import Dropout
 from mlsuperb.layers.feed_forward import feed_forward
 from mlsuperb.layers.norm import NORM_EPS
 
@@ -21,7 +22,7 @@ class TransformerBlock(nn.Module):
         self.attention = make_self_attention("absolute", size, num_heads=num_heads, dropout=attention_dropout)
         self.ffn_norm = nn.LayerNorm(size, eps=NORM_EPS)
         self.ffn = feed_forward(size, ffn_size, dropout=dropout, activation="relu")
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, values_BFH: Tensor, valid_BF: Tensor, codes_RH: Tensor | None = None) -> Tensor:
         """Garbage beyond the valid frames."""

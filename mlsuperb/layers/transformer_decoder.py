@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mlsuperb.layers.attention import Attention
+from mlsuperb.layers.dropout import Dropout
 from mlsuperb.layers.feed_forward import feed_forward
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.layers.norm import NORM_EPS
@@ -111,7 +112,7 @@ class DecoderBlock(nn.Module):
         self.frame_attention = Attention(size, num_heads=num_heads, dropout=attention_dropout)
         self.ffn_norm = nn.LayerNorm(size, eps=NORM_EPS)
         self.ffn = feed_forward(size, ffn_size, dropout=dropout, activation="relu")
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def frames(self, frames_BFH: Tensor) -> KeysValues:
         """What tokens see of an utterance."""

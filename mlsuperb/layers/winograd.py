@@ -50,13 +50,14 @@ class _Conv3x3(torch.autograd.Function):
         weight_PKC = _weight_to_places(weight_KC33).to(maps_NHWC.dtype).transpose(1, 2).contiguous()
         grad_maps_NHWC = torch.zeros_like(maps_NHWC)
         grad_weight_PCK = torch.zeros(weight_PKC.transpose(1, 2).shape)
+        grad_bias_K = torch.zeros(len(weight_KC33))
         for maps, rows, tiles_PNXYC in _blocks(maps_NHWC):
             grad_PNXYK = _to_places(grad_NHWK[maps, rows], like_PNXYC=tiles_PNXYC)
             _add_from_tiles(_product(grad_PNXYK, weight_PKC), grad_maps_NHWC[maps, rows.start : rows.stop + 2])
+            grad_bias_K += grad_PNXYK[5].sum((0, 1, 2), dtype=torch.float32)  # as in `forward`
             grad_weight_PCK += torch.bmm(tiles_PNXYC.flatten(1, 3).transpose(1, 2), grad_PNXYK.flatten(1, 3))
         g = torch.tensor(G)
         grad_weight_KC33 = torch.einsum("ia,jb,ijck->kcab", g, g, grad_weight_PCK.unflatten(0, (4, 4)))
-        grad_bias_K = grad_NHWK.sum((0, 1, 2), dtype=torch.float32)
         return grad_maps_NHWC, grad_weight_KC33.to(weight_KC33.dtype), grad_bias_K, None, None
 
 

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from mlsuperb.layers.dropout import Dropout
 from mlsuperb.objectives.base import Objective
 from mlsuperb.types import Encoded, Loss
 
@@ -34,7 +35,7 @@ class CTC(Objective):
 
     def __init__(self, *, input_size: int, vocab_size: int, dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.out = nn.Linear(input_size, vocab_size)
 
     def forward(

@@ -268,7 +268,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _attention(config: Mapping[str, Any], model_class: Any) -> dict[str, str]:
-    """Torch's own attention (`eager`, `sdpa`), whatever else config.json asks for: `use_fused_attention` replaces it anyway."""
+    """Torch's own attention (`eager`, `sdpa`), whatever else config.json asks for: `use_faster_parts` replaces it anyway."""
     asked = config.get("attn_implementation", config.get("_attn_implementation"))
     if asked in (None, "eager", "sdpa"):
         return {}

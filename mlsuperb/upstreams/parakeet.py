@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mlsuperb.layers.dropout import dropout
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.upstreams.base import ENCODER, SAMPLE_RATE_HZ, Front, Stack, Upstream, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, load, type_problems
@@ -100,9 +101,9 @@ class ParakeetStack(Upstream):
 
     def __init__(self, model: ParakeetEncoder, *, dropout_while_frozen: bool = False) -> None:
         super().__init__()
-        from mlsuperb.upstreams.attention import use_fused_attention
+        from mlsuperb.upstreams.attention import use_faster_parts
 
-        use_fused_attention(model)
+        use_faster_parts(model)
         model.layerdrop = model.config.layerdrop = 0.0
         self.num_layers = len(model.layers) + 1
         self.layer_size = model.config.hidden_size
@@ -121,16 +122,18 @@ class ParakeetStack(Upstream):
 
     def encode(self, hidden_BFD: Tensor, lengths_B: Tensor) -> list[Tensor]:
         """The forward of `ParakeetEncoder` behind its subsampling, with every block's output."""
-        model, training = self.model, self.model.training
-        positions_BPD = nn.functional.dropout(
-            model.encode_positions(hidden_BFD), p=model.dropout_positions, training=training
-        )
+        model = self.model
+
+        def dropped(values: Tensor, rate: float) -> Tensor:
+            return dropout(values, rate) if model.training else values
+
+        positions_BPD = dropped(model.encode_positions(hidden_BFD), model.dropout_positions)
         valid_BF = valid_mask(lengths_B, hidden_BFD.shape[1])
         known = {
             "attention_mask": (valid_BF[:, :, None] & valid_BF[:, None])[:, None],
             "position_embeddings": positions_BPD,
         }
-        layers = [nn.functional.dropout(hidden_BFD, p=model.dropout, training=training)]
+        layers = [dropped(hidden_BFD, model.dropout)]
         for block in model.layers:
             layers.append(block(layers[-1], **known))
         return layers

@@ -58,9 +58,9 @@ class SeamlessStack(Upstream):
 
     def __init__(self, model: PreTrainedModel, *, dropout_while_frozen: bool = False) -> None:
         super().__init__()
-        from mlsuperb.upstreams.attention import use_fused_attention
+        from mlsuperb.upstreams.attention import use_faster_parts
 
-        use_fused_attention(model)
+        use_faster_parts(model)
         speech_encoder: Any = model
         speech_encoder.config.speech_encoder_layerdrop = 0.0
         speech_encoder.adapter = None

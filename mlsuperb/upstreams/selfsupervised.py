@@ -106,9 +106,9 @@ class SelfSupervised(Upstream):
         super().__init__()
         if found := config_problems(model.config.to_dict()):
             raise ValueError(" ".join(found))
-        from mlsuperb.upstreams.attention import use_fused_attention
+        from mlsuperb.upstreams.attention import use_faster_parts
 
-        use_fused_attention(model)
+        use_faster_parts(model)
         self.model: Any = model
         self.num_layers = model.config.num_hidden_layers + 1
         self.layer_size = model.config.hidden_size

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mlsuperb.layers.dropout import Dropout
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.upstreams.base import ENCODER, Front, Stack, Upstream, size_and_type
 from mlsuperb.upstreams.checkpoint import Kind, load, type_problems
@@ -83,9 +84,9 @@ class WhisperStack(Upstream):
 
     def __init__(self, model: WhisperEncoder, *, pad_to_30s: bool = False, dropout_while_frozen: bool = False) -> None:
         super().__init__()
-        from mlsuperb.upstreams.attention import use_fused_attention
+        from mlsuperb.upstreams.attention import use_faster_parts
 
-        use_fused_attention(model)
+        use_faster_parts(model)
         model.layerdrop = model.config.encoder_layerdrop = 0.0
         self.num_layers = len(model.layers) + 1
         self.layer_size = model.config.d_model
@@ -202,7 +203,7 @@ class WhisperFront(nn.Module):
         super().__init__()
         self.conv1 = model.conv1
         self.conv2 = model.conv2
-        self.dropout = nn.Dropout(model.dropout)
+        self.dropout = Dropout(model.dropout)
         # Sinusoids, which openai/whisper does not train either, so that no checkpoint needs them.
         self.register_buffer("positions_FD", model.embed_positions.weight.detach().clone(), persistent=False)
 

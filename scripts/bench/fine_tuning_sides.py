@@ -134,7 +134,7 @@ def flops_per_second(model: Any, device: Any, lengths_s: np.ndarray) -> float | 
 
 def measure_theirs(settings: argparse.Namespace) -> Figures:
     """transformers' Trainer."""
-    device, lengths_s, size = set_up(settings), durations(settings), settings.batch
+    device, lengths_s, size = set_up(settings, as_it_comes=True), durations(settings), settings.batch
     clock = Clock(device)
     order = np.random.default_rng(settings.round).permutation(len(lengths_s)).tolist()
     if settings.batches == "grouped":

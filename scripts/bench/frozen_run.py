@@ -119,11 +119,11 @@ def measure_ordinary(settings: argparse.Namespace) -> Figures:
     from scripts.bench import ours
     from scripts.bench.ordinary import OrdinaryTraining
 
-    set_up(settings)
     with ours.run_of(*overrides(settings, "ordinary")) as (config, _, data, recogniser):
         device = recogniser.device
         side = OrdinaryTraining(Path(settings.folder) / "hubert_base", recogniser.model.cpu(), device)
     recogniser.model = None
+    set_up(settings, as_it_comes=True)
     sizes = ((data.train, settings.iterations), (data.dev, len(data.dev) // BATCH))
     train, dev = ((speech, ours.training_plan(config, speech, num=num)) for speech, num in sizes)
     step = _times(side, *train, num=settings.ordinary_steps, warm_up=1)

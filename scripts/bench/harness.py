@@ -97,8 +97,9 @@ def median(values: Sequence[Any]) -> Any:
     return statistics.median(values) if isinstance(values[0], (int, float)) else values[0]
 
 
-def set_up(settings: argparse.Namespace) -> Any:
-    """Threads and device of this process; logging of errors alone."""
+def set_up(settings: argparse.Namespace, *, as_it_comes: bool = False) -> Any:
+    """Threads and device of this process; logging of errors alone. `as_it_comes`: a side of others, for which torch stays as it
+    is for its users, without what `mlsuperb` sets (the library of fp32 products, how memory is kept)."""
     import logging
 
     import torch
@@ -107,7 +108,11 @@ def set_up(settings: argparse.Namespace) -> Any:
 
     logging.getLogger().setLevel(logging.ERROR)
     torch.set_num_threads(settings.threads)
-    return prepare_process(choose_device(settings.device))
+    device = choose_device(settings.device)
+    if not as_it_comes:
+        return prepare_process(device)
+    torch.set_float32_matmul_precision("highest")  # torch's own, where something else was built here before
+    return device
 
 
 def clocks(device: Any = None) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mlsuperb.adaptation.bottleneck import BottleneckAdaptation, ESPnetHoulsby, Houlsby, Pfeiffer
+from mlsuperb.layers.dropout import dropout
 from mlsuperb.upstreams.base import Upstream
 from mlsuperb.upstreams.random_hubert import RandomHubert
 
@@ -56,7 +57,7 @@ def test_espnet_houlsby_is_the_documented_formula_in_either_mode(training: bool)
     torch.manual_seed(1)
     residual = block.layer_norm(values + block.dropout(block.attention(values)[0]))
     ffn = ffn_before_dropout(block, residual)
-    dropped = nn.functional.dropout(ffn, block.feed_forward.output_dropout.p, training)
+    dropped = dropout(ffn, block.feed_forward.output_dropout.p) if training else ffn
     expected = block.final_layer_norm(residual + dropped + bottleneck(block.feed_forward.output_dropout, ffn))
     assert block.feed_forward.output_dropout.p > 0
     torch.testing.assert_close(found, expected)
