@@ -33,10 +33,11 @@ def conv3x3(maps_NHWC: Tensor, weight_KC33: Tensor, bias_K: Tensor, *, height: i
 class _Conv3x3(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps_NHWC: Tensor, weight_KC33: Tensor, bias_K: Tensor, height: int, width: int) -> Tensor:
-        ctx.save_for_backward(maps_NHWC, weight_KC33)
         out_NHWK = maps_NHWC.new_empty(len(maps_NHWC), height, width, len(weight_KC33))
         with torch.autocast("cpu", enabled=False):
             weight_PCK = _weight_to_places(weight_KC33).to(maps_NHWC.dtype)
+            ctx.save_for_backward(maps_NHWC, weight_PCK)
+            ctx.weight_dtype = weight_KC33.dtype
             for maps, rows, tiles_PNXYC in _blocks(maps_NHWC):
                 made_PNXYK = _product(tiles_PNXYC, weight_PCK)
                 made_PNXYK[5] += bias_K  # the one place that goes once into each of the four outputs
@@ -46,19 +47,20 @@ class _Conv3x3(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_NHWK: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        maps_NHWC, weight_KC33 = ctx.saved_tensors
-        weight_PKC = _weight_to_places(weight_KC33).to(maps_NHWC.dtype).transpose(1, 2).contiguous()
+        maps_NHWC, weight_PCK = ctx.saved_tensors
         grad_maps_NHWC = torch.zeros_like(maps_NHWC)
-        grad_weight_PCK = torch.zeros(weight_PKC.transpose(1, 2).shape)
-        grad_bias_K = torch.zeros(len(weight_KC33))
+        grad_weight_PCK = torch.zeros(weight_PCK.shape)
+        grad_bias_K = torch.zeros(weight_PCK.shape[2])
         for maps, rows, tiles_PNXYC in _blocks(maps_NHWC):
             grad_PNXYK = _to_places(grad_NHWK[maps, rows], like_PNXYC=tiles_PNXYC)
-            _add_from_tiles(_product(grad_PNXYK, weight_PKC), grad_maps_NHWC[maps, rows.start : rows.stop + 2])
+            _add_from_tiles(
+                _product(grad_PNXYK, weight_PCK.transpose(1, 2)), grad_maps_NHWC[maps, rows.start : rows.stop + 2]
+            )
             grad_bias_K += grad_PNXYK[5].sum((0, 1, 2), dtype=torch.float32)  # as in `forward`
             grad_weight_PCK += torch.bmm(tiles_PNXYC.flatten(1, 3).transpose(1, 2), grad_PNXYK.flatten(1, 3))
         g = torch.tensor(G)
         grad_weight_KC33 = torch.einsum("ia,jb,ijck->kcab", g, g, grad_weight_PCK.unflatten(0, (4, 4)))
-        return grad_maps_NHWC, grad_weight_KC33.to(weight_KC33.dtype), grad_bias_K, None, None
+        return grad_maps_NHWC, grad_weight_KC33.to(ctx.weight_dtype), grad_bias_K, None, None
 
 
 def _blocks(maps_NHWC: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:

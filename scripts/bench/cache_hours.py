@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mlsuperb.cache.codec import DType, bytes_per_second
-from scripts.bench.harness import Table
+from scripts.bench.harness import Table, save
 
 NUM_TRAIN, NUM_DEV, NUM_TEST, TOTAL_H = 123_097, 23_665, 24_017, 300.0
 NUM_ITERATIONS, NUM_EPOCHS, BATCH_SIZE = 600_000, 30, 8
@@ -94,6 +94,7 @@ def table(rates: Rates, *, num_layers: int, size: int, max_gb: list[float]) -> l
 def main() -> None:
     """Compute and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the table to this file, too")
     parser.add_argument("--cached-step", type=float, required=True, help="seconds of a step from the cache")
     parser.add_argument("--uncached-step", type=float, required=True, help="seconds of the same step from the waves")
     parser.add_argument("--fill", type=float, required=True, help="seconds to fill the cache with a second of audio")
@@ -110,6 +111,7 @@ def main() -> None:
     shown = Table("cache", *titles)
     for row in table(rates, num_layers=given.layers, size=given.size, max_gb=given.max_gb):
         shown.row(*row)
+    save(given, {})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shlex
 import statistics
 import subprocess
@@ -37,6 +38,7 @@ LIBRARIES = (
     "faiss-cpu",
     "bitsandbytes",
 )
+ABSOLUTE = re.compile(r"(?<![\w.])/.*")  # a path of this machine, which nobody else has
 Figures = dict[str, Any]
 Side = Callable[[argparse.Namespace], Figures]
 
@@ -180,7 +182,7 @@ class Table:
 
 def save(settings: argparse.Namespace, figures: Any) -> None:
     """Write everything to the file that `--json` names: the figures, the tables as they were printed, and where they are from.
-    `docs/performance.md` is made of such files (`scripts/performance.py`)."""
+    `docs/performance.md` is made of such files (`python scripts/performance.py --take FILE`)."""
     if settings.json:
         content = {
             **origin(),
@@ -198,6 +200,7 @@ def origin() -> dict[str, Any]:
     words = [str(script.relative_to(ROOT)), *(word for word in sys.argv[1:] if not word.startswith("--json="))]
     if "--json" in words:
         del words[words.index("--json") : words.index("--json") + 2]
+    words = [ABSOLUTE.sub("DIR", word) for word in words]
     cores = os.cpu_count()
     return {
         "command": shlex.join(words),

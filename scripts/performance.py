@@ -1,0 +1,101 @@
+"""Writes docs/performance.md from what the measurements of `scripts/bench/` and `scripts/gpu/` saved in docs/performance/.
+
+    python scripts/performance.py                          # write the page
+    python scripts/performance.py --take exp/head_step.json   # keep a file that --json wrote, then write the page
+    python scripts/performance.py --take $OUT              # those of scripts/gpu/check.sh
+
+A result keeps the name of its file; those of a GPU go to docs/performance/gpu/. The page (scripts/performance.md.jinja) has no
+figure that is not in such a file: what has none is named as not measured, with the command that does it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from mlsuperb.runtime.files import write_atomic  # noqa: E402
+
+PAGE, RESULTS, TEMPLATE = (
+    ROOT / "docs" / "performance.md",
+    ROOT / "docs" / "performance",
+    ROOT / "scripts" / "performance.md.jinja",
+)
+GPU = "gpu"  # the folder of its results
+KEPT = ("command", "date", "commit", "machine", "versions", "tables", "figures", "note")
+NEEDED = {"command", "date", "commit", "machine", "versions", "tables"}
+MAX_KB = 64  # of a result: tables and medians, no raw data
+
+
+def take(source: Path) -> list[Path]:
+    """Keep the results of a file or a folder; returns where they are kept.
+
+    Raises:
+        SystemExit: there is none, or one was not written by `scripts/bench/harness.py`.
+    """
+    files = sorted(source.glob("*.json")) if source.is_dir() else [source]
+    if not files:
+        sys.exit(f"{source}: no .json file in this folder")
+    kept = []
+    for file in files:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if missing := NEEDED - found.keys():
+            sys.exit(f"{file}: no result of a measurement, it lacks {', '.join(sorted(missing))}")
+        text = json.dumps({key: found[key] for key in KEPT if key in found}, indent=1, ensure_ascii=False) + "\n"
+        if len(text) > 1000 * MAX_KB:
+            sys.exit(f"{file}: {len(text) / 1000:.0f} kB; a result has at most {MAX_KB}: medians, no raw data")
+        on_gpu = str(found.get("settings", {}).get("device", "")).startswith("cuda")
+        to = RESULTS / GPU / file.name if on_gpu else RESULTS / file.name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(to, [text])
+        kept.append(to)
+    return kept
+
+
+def page(folder: Path = RESULTS) -> str:
+    """docs/performance.md, of the results in `folder`."""
+    used: set[str] = set()
+
+    def result(name: str) -> dict[str, Any] | None:
+        used.add(name)
+        file = folder / f"{name}.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    text = template.render(result=result, markdown=markdown)
+    if unused := {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.json")} - used:
+        sys.exit(f"{TEMPLATE.name} does not show {', '.join(sorted(unused))}")
+    return text
+
+
+def markdown(table: dict[str, Any]) -> str:
+    """A table as `scripts.bench.harness.Table` saved it."""
+    text = table["text"]
+    lines = [table["columns"], ["---"] * text + ["---:"] * (len(table["columns"]) - text), *table["rows"]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--take", type=Path, nargs="+", default=[], metavar="RESULT", help="files or folders to keep")
+    options = parser.parse_args(arguments)
+    for source in options.take:
+        print(*take(source), sep="\n")
+    write_atomic(PAGE, [page()])
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
