@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scripts.bench.harness import Figures, Table, command_line, in_child, in_turns, machine, save, set_up
 
+ADAPTATIONS = ["lora_v2", "full"]
 AS_OURS = {"attention": "sdpa", "batches": "bucketed", "checkpointing": False, "compile": False, "fused": True}
 SIDES = {
     "ours": {"side": "ours"},
@@ -68,7 +69,7 @@ def compare(base: dict[str, Any], precisions: list[str], *, rounds: int, peak_tf
     """The table of both sides."""
     columns = ("audio s/s", "per processor s", "padding", "peak, GB", "against theirs")
     table, figures = Table("adaptation", "precision", "", *columns, text=3), {}
-    for adaptation in ("lora_v2", "full"):
+    for adaptation in base["adaptations"]:
         sides = {}
         for precision in precisions:
             one = base | {"adaptation": adaptation, "precision": precision}
@@ -91,7 +92,7 @@ def compare(base: dict[str, Any], precisions: list[str], *, rounds: int, peak_tf
 def choices(base: dict[str, Any], precision: str, *, rounds: int) -> Figures:
     """The table of what each choice of ours does."""
     table, figures = Table("adaptation", "ours with", "audio s/s", "peak, GB", "speed", "memory", text=2), {}
-    for adaptation in ("lora_v2", "full"):
+    for adaptation in base["adaptations"]:
         one = base | {"adaptation": adaptation, "precision": precision, "side": "ours"}
         sides = {name: (one_side, argparse.Namespace(**one | changes)) for name, changes in CHOICES.items()}
         figures[adaptation] = found = in_turns(sides, rounds=rounds)
@@ -108,6 +109,7 @@ def main() -> int:
     parser.add_argument("--model", default="hubert_base", choices=("hubert_base", "xls_r_300m", "mms_1b"))
     parser.add_argument("--batch", type=int, default=4, help="utterances in a batch of theirs (default: 4)")
     parser.add_argument("--utterances", type=int, default=32, help="of the timed pass (default: 32)")
+    parser.add_argument("--adaptations", nargs="+", choices=ADAPTATIONS, default=ADAPTATIONS, help="default: both")
     parser.add_argument("--blocks", type=int, help="cut the model to so many Transformer blocks")
     parser.add_argument("--peak-tflops", type=float, default=989.0, help="dense bf16 (default: 989, H100 and H200 SXM)")
     parser.add_argument("--choices", action="store_true", help="the effect of each choice of ours instead")

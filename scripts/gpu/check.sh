@@ -49,7 +49,7 @@ part() {
 gpu=scripts/gpu bench=scripts/bench on=(--device "$device")
 if [[ -n $dry ]]; then
     small=(--quick) steps=(--model hubert_base --only lora_v2 --batch 1 --seconds 1 --steps 1)
-    tuning=(--quick) pretraining=(--batch 1 --seconds 2 --blocks 1 --units 20 --steps 1 --rounds 1) units=(--quick)
+    tuning=(--quick --adaptations lora_v2) pretraining=(--batch 1 --seconds 2 --blocks 1 --units 20 --steps 1 --rounds 1) units=(--quick)
 else
     small=() steps=(--model xls_r_300m --model mms_1b --only full --only lora_v2 --only qlora --batch 8 --precision bf16)
     tuning=(--model xls_r_300m --batch 16 --utterances 128 --rounds 1) units=(--rounds 1)
