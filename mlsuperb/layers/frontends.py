@@ -9,10 +9,11 @@ from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import Literal, TypeVar, get_args
 
+import torch
 from torch import Tensor, nn
 
 from mlsuperb.layers.masks import zero_padding
-from mlsuperb.layers.winograd import conv3x3
+from mlsuperb.layers.winograd import conv3x3, is_worth_it
 
 FrontendName = Literal["conv2d2", "conv2d", "conv1d4", "conv1d2", "linear"]
 SHORTENING: dict[FrontendName, int] = {
@@ -98,6 +99,7 @@ class StridedConv2d(Frontend):
         """The first two convolutions. Channels last from the strides of the input on: what oneDNN and tensor cores like best,
         and no copy before the linear layer."""
         fast = self.fewer_products and feats_BFD.device.type == "cpu" and self.second_stride == 1
+        fast = fast and is_worth_it(self.conv1.out_channels, _product_dtype(feats_BFD))
         height, width = ((size - 1) // 2 for size in feats_BFD.shape[1:])
         if fast:  # wants an even number of rows and columns; what they are made from does not matter
             wanted = [2 * (size + size % 2) + 1 for size in (height, width)]
@@ -160,6 +162,11 @@ class LinearFrontend(Frontend):
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:
         return lengths_B.clamp(min=1)
+
+
+def _product_dtype(values: Tensor) -> torch.dtype:
+    """What a convolution on a CPU computes `values` in."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else values.dtype
 
 
 def _halved(lengths_B: Tensor) -> Tensor:

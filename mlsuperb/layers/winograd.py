@@ -12,15 +12,50 @@ Letters: N maps, H rows, W columns, C channels in, K channels out; X rows of til
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mlsuperb.runtime.measure import thread_seconds
+
+log = logging.getLogger(__name__)
+
+HEIGHT, WIDTH = 20, 38  # of outputs that are measured: 0.5 s of audio behind a projection to 80
+MIN_CHANNELS = 256  # of fewer the convolution is a small part of a step
+SLOWER = 1.5  # times as slow it has to be not to be used, so that a run that is resumed decides as before
 ROWS = 80  # of tiles at a time: of 19 tiles with 256 channels, 25 MB in fp32
 G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
+
+
+@cache
+def is_worth_it(channels: int, dtype: torch.dtype) -> bool:
+    """Whether a CPU should compute convolutions of so many channels this way: unless torch's own are clearly faster here, as
+    where the processor multiplies matrices so fast (AMX) that the transforms cost more than they save. Measured once a
+    process, on a short piece, which favours torch's."""
+    if channels < MIN_CHANNELS:
+        return True
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        maps_NHWC = torch.ones(1, HEIGHT + 2, WIDTH + 2, channels, dtype=dtype, requires_grad=True)
+        weight_KC33 = torch.ones(channels, channels, 3, 3, requires_grad=True)
+        bias_K = torch.zeros(channels, requires_grad=True)
+
+        def ours() -> None:
+            conv3x3(maps_NHWC, weight_KC33, bias_K, height=HEIGHT, width=WIDTH).sum().backward()
+
+        def torchs() -> None:
+            weights = (weight_KC33.to(dtype), bias_K.to(dtype))
+            torch.nn.functional.conv2d(maps_NHWC.permute(0, 3, 1, 2), *weights).sum().backward()
+
+        taken_s = thread_seconds({"Winograd's": ours, "torch's": torchs})
+    worth_it = taken_s["Winograd's"] < SLOWER * taken_s["torch's"]
+    shown = ", ".join(f"{name} algorithm {1000 * one_s:.0f} ms" for name, one_s in taken_s.items())
+    log.info("3 x 3 convolutions by %s algorithm (%s)", "Winograd's" if worth_it else "torch's", shown)
+    return worth_it
 
 
 def conv3x3(maps_NHWC: Tensor, weight_KC33: Tensor, bias_K: Tensor, *, height: int, width: int) -> Tensor:

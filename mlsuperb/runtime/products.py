@@ -8,17 +8,17 @@ speed and error.
 
 from __future__ import annotations
 
-import time
 from functools import cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from mlsuperb.runtime.measure import thread_seconds
+
 Library = Literal["MKL", "oneDNN"]
 
 SIZE, SMALL = 512, 64  # of a matrix; products of 512 are 2.7e8 operations, 1 to 3 ms
-ROUNDS = 5
 FASTER = 1.2  # times, or all stays as torch has it
 FP32_ERROR = 1e-5  # of the largest value of a product; fp32's is about 1e-6, that of inputs rounded to bf16 2e-3
 
@@ -35,39 +35,26 @@ def library_in_use() -> Library:
 
 @cache
 def _onednn_is_better() -> bool:
-    """By the time of this thread alone, so that what else the machine does changes nothing: a run that is resumed must choose as
-    before."""
     if not torch.backends.mkldnn.is_available() or not torch.backends.mkl.is_available():
         return False
-    threads, before = torch.get_num_threads(), torch.random.get_rng_state()
-    torch.set_num_threads(1)
-    try:
-        _use("oneDNN")
-        if max(_error(SIZE), _error(SMALL)) > FP32_ERROR:
-            return False
-        taken_s: dict[Library, list[float]] = {"MKL": [], "oneDNN": []}
-        square = torch.ones(SIZE, SIZE)
-        for _ in range(1 + ROUNDS):
-            for library, found_s in taken_s.items():
-                _use(library)
-                found_s.append(_seconds(square))
-        return FASTER * min(taken_s["oneDNN"][1:]) < min(taken_s["MKL"][1:])
-    finally:
-        torch.set_num_threads(threads)
-        torch.random.set_rng_state(before)
+    _use("oneDNN")
+    if max(_error(SIZE), _error(SMALL)) > FP32_ERROR:
+        return False
+    square = torch.ones(SIZE, SIZE)
+    taken_s = thread_seconds({"MKL": lambda: _product(square, "MKL"), "oneDNN": lambda: _product(square, "oneDNN")})
+    return FASTER * taken_s["oneDNN"] < taken_s["MKL"]
 
 
 def _use(library: Library) -> None:
     torch.set_float32_matmul_precision("medium" if library == "oneDNN" else "highest")
 
 
+def _product(square: Tensor, library: Library) -> Tensor:
+    _use(library)
+    return square @ square
+
+
 def _error(size: int) -> float:
-    left, right = torch.randn(2, size, size)
+    left, right = torch.randn(2, size, size, generator=torch.Generator().manual_seed(0))
     exact = left.double() @ right.double()
     return float((left @ right - exact).abs().max() / exact.abs().max())
-
-
-def _seconds(square: Tensor) -> float:
-    start = time.thread_time()
-    square @ square
-    return time.thread_time() - start

@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from itertools import cycle
 
 import pytest
 import torch
@@ -21,8 +20,7 @@ def measured_anew() -> Iterator[None]:
 
 def say(monkeypatch: pytest.MonkeyPatch, *, mkl_s: float, onednn_s: float, error: float = 1e-7) -> None:
     """A processor on which the two take so long."""
-    times = cycle((mkl_s, onednn_s))
-    monkeypatch.setattr(products, "_seconds", lambda _: next(times))
+    monkeypatch.setattr(products, "thread_seconds", lambda _: {"MKL": mkl_s, "oneDNN": onednn_s})
     monkeypatch.setattr(products, "_error", lambda _: error)
 
 
