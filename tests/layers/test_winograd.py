@@ -95,5 +95,6 @@ def test_a_heads_gradients_are_those_of_the_direct_way() -> None:
             dict(zip(dict(head.named_parameters()), torch.autograd.grad(loss, [*head.parameters()]), strict=True))
         )
     fast, slow = found
+    rounding = 1e-6 * max(one.norm() for one in slow.values())  # all that a key's bias has, before a softmax
     for name, exact in slow.items():
-        assert (fast[name] - exact).norm() < 3e-4 * exact.norm(), name
+        assert (fast[name] - exact).norm() < 3e-4 * exact.norm() + rounding, name
