@@ -69,10 +69,13 @@ class Run:
         """The hypotheses that were scored."""
         return read_hypotheses(self.folder / self.result.hypotheses.path)
 
+    @cached_property
+    def _counted(self) -> list[tuple[Hypothesis, Counts]]:
+        return list(zip(self.hypotheses, utterance_counts(self.hypotheses, self.result.facts), strict=True))
+
     def counts(self, subset: str = "all") -> list[tuple[Hypothesis, Counts]]:
         """Utterances of a subset of languages with their counts."""
-        both = zip(self.hypotheses, utterance_counts(self.hypotheses, self.result.facts), strict=True)
-        return [(one, counts) for one, counts in both if in_subset(scored_language(one), subset)]
+        return [(one, counts) for one, counts in self._counted if in_subset(scored_language(one), subset)]
 
 
 def find_runs(places: Sequence[Path]) -> tuple[list[Run], int, list[str]]:
