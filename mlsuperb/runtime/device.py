@@ -19,7 +19,7 @@ import torch
 
 from mlsuperb.runtime import locks, ranks
 from mlsuperb.runtime.files import no_link
-from mlsuperb.runtime.products import library_in_use, use_faster_library
+from mlsuperb.runtime.products import onednn_in_use, use_faster_library
 from mlsuperb.runtime.threads import use_own_cores
 
 log = logging.getLogger(__name__)
@@ -128,12 +128,13 @@ def _free_gpu() -> int:
 
 
 def describe_device(device: torch.device) -> str:
-    """For people: `cuda (NVIDIA H200, 140 GB)`, `cpu (2 threads, oneDNN)`: threads, and what multiplies in fp32."""
+    """For people: `cuda (NVIDIA H200, 140 GB)`, `cpu (2 threads)`, `cpu (2 threads, oneDNN)`: where
+    fp32 products are taken from there."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return f"{device} ({properties.name}, {properties.total_memory / 1e9:.0f} GB)"
     threads = torch.get_num_threads()
-    return f"{device} ({threads} thread{'s' * (threads > 1)}, {library_in_use()})"
+    return f"{device} ({threads} thread{'s' * (threads > 1)}{', oneDNN' * onednn_in_use()})"
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:

@@ -3,7 +3,7 @@
 torch has MKL do it, which gives processors of other makers than Intel its AVX2 kernels: on an EPYC with AVX-512 half the speed
 of oneDNN's. torch offers oneDNN for fp32 only with the leave to round what it multiplies to bf16 ("medium" precision). oneDNN
 takes that leave on processors with AMX and computes in fp32 on all others, so what is measured here, once a process, is both
-speed and error.
+speed and error. Where there is a GPU torch's setting stays, since the same one would have other programs' products rounded there.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ def use_faster_library() -> None:
     _use("oneDNN" if _onednn_is_better() else "MKL")
 
 
-def library_in_use() -> Library:
-    """Which it is now."""
-    return "oneDNN" if torch.get_float32_matmul_precision() == "medium" else "MKL"
+def onednn_in_use() -> bool:
+    """Whether it is oneDNN now."""
+    return torch.get_float32_matmul_precision() == "medium"
 
 
 @cache
 def _onednn_is_better() -> bool:
-    if not torch.backends.mkldnn.is_available() or not torch.backends.mkl.is_available():
+    there = torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()
+    if torch.cuda.is_available() or not there:
         return False
     _use("oneDNN")
     if max(_error(SIZE), _error(SMALL)) > FP32_ERROR:

@@ -30,13 +30,20 @@ def test_the_faster_library_is_used(
 ) -> None:
     say(monkeypatch, mkl_s=mkl_s, onednn_s=onednn_s)
     prepare_process(CPU)
-    assert describe_device(CPU).endswith(f", {chosen})")
+    assert describe_device(CPU).endswith(", oneDNN)") == (chosen == "oneDNN")
 
 
 def test_one_that_rounds_to_bf16_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     say(monkeypatch, mkl_s=2.0, onednn_s=1.0, error=2e-3)
     products.use_faster_library()
-    assert products.library_in_use() == "MKL"
+    assert not products.onednn_in_use()
+
+
+def test_beside_a_gpu_torchs_setting_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, mkl_s=2.0, onednn_s=1.0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    products.use_faster_library()
+    assert not products.onednn_in_use()
 
 
 def test_inputs_rounded_to_bf16_are_told_from_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
