@@ -13,8 +13,8 @@ HuBERT-base is the published configuration with random weights; the corpus is th
 10 of dev speech) as wav files, which both sides read. Ours is run whole, from an empty cache. The other side is extrapolated:
 `--ordinary-steps` batches, spread evenly over the lengths of all, and `--ordinary-valid` of the dev set's (8 utterances each,
 as ESPnet has them; the loss alone, no error rates) are timed, and every batch of the run takes what a line through them gives
-for its padded seconds. A process a side, one after the other; loading of models and corpus is not counted. Cache filling is the
-time inside the upstream; a steady step is the median over the updates in which it was not called.
+for its padded seconds. A process a side, in turns, medians over `--rounds`; loading of models and corpus is not counted.
+Filling is the time inside the upstream; a steady step is the median over the updates in which it was not called.
 """
 
 from __future__ import annotations
@@ -29,21 +29,36 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.bench.harness import Figures, Table, clocks, command_line, in_child, machine, median, peak_gb, save, set_up
+from scripts.bench.harness import (
+    Figures,
+    Table,
+    clocks,
+    command_line,
+    in_child,
+    in_turns,
+    machine,
+    median,
+    peak_gb,
+    save,
+    set_up,
+)
 
 BATCH = 8
 
 
 def overrides(settings: argparse.Namespace, side: str) -> list[str]:
     """The official settings of the run, and where its files are."""
-    folder = settings.folder
+    folder, own = (
+        settings.folder,
+        f"{settings.folder}/{side}-{settings.round}",
+    )  # no round finds what one before it left
     return [
         "+exp=v1/mono_asr", "data=synthetic", f"data.mono={settings.mono}", f"data.minutes={settings.minutes}",
         f"data.test_minutes={settings.minutes}", f"data.root={folder}/synthetic", f"manifests={folder}/manifests",
         "upstream=hf", f"upstream.checkpoint={folder}/hubert_base", f"cache={settings.cache}",
-        f"cache.folder={folder}/{side}/features", f"trainer.precision={settings.precision}",
+        f"cache.folder={own}/features", f"trainer.precision={settings.precision}",
         f"trainer.iterations_per_epoch={settings.iterations}", "trainer.max_epochs=1",
-        f"trainer.device={settings.device}", f"output_root={folder}/{side}",
+        f"trainer.device={settings.device}", f"output_root={own}",
     ]  # fmt: skip
 
 
@@ -162,7 +177,7 @@ def show(settings: argparse.Namespace, ours: Figures, ordinary: Figures) -> None
     train_min, dev_min = ours["audio_min"]
     print(
         f"{settings.iterations} iterations, {train_min:.1f} min of training and {dev_min:.1f} min of dev speech, "
-        f"precision {settings.precision}, cache {settings.cache}; {ours['machine']}\n"
+        f"precision {settings.precision}, cache {settings.cache}; medians of {settings.rounds}; {ours['machine']}\n"
     )
     table = Table("", "ours", f"ordinary ({' and '.join(map(str, ordinary['measured']))} batches measured)", "ratio")
     names = {"whole_s": "whole run", "step_s": "steady step", "validation_s": "validation"}
@@ -177,7 +192,7 @@ def show(settings: argparse.Namespace, ours: Figures, ordinary: Figures) -> None
 
 def main() -> int:
     """Measure both sides and print."""
-    parser = command_line(__doc__, device="cpu")
+    parser = command_line(__doc__, rounds=1, device="cpu")
     parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"), help="of our training (default: bf16)")
     parser.add_argument("--cache", default="bf16", choices=("fp32", "bf16", "int8"), help="default: bf16")
     parser.add_argument("--iterations", type=int, default=500)
@@ -192,9 +207,11 @@ def main() -> int:
         options.iterations, options.minutes, options.ordinary_steps, options.ordinary_valid = 40, 1.0, 3, 2
     with tempfile.TemporaryDirectory(dir=options.folder) as options.folder:
         in_child(make_checkpoint, options)
-        sides = in_child(measure_ours, options), in_child(measure_ordinary, options)
-    show(options, *sides)
-    save(options, dict(zip(("ours", "ordinary"), sides, strict=True)))
+        found = in_turns(
+            {"ours": (measure_ours, options), "ordinary": (measure_ordinary, options)}, rounds=options.rounds
+        )
+    show(options, found["ours"], found["ordinary"])
+    save(options, found)
     return 0
 
 
