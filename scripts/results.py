@@ -145,7 +145,7 @@ def cells_of(table: Table, found: Sequence[Run]) -> list[list[str]]:
         [
             system.name,
             str(len({run.result.seed for run in runs})),
-            *(cell for of in RATES for cell in _rate(runs, first, of=of)),
+            *(cell for of in RATES for cell in rate_cells(runs, first, of=of)),
             *_worst(runs, first),
         ]
         for system, runs in present
@@ -157,7 +157,7 @@ def _worst(runs: Sequence[Run], first: Sequence[Run]) -> tuple[str, str]:
     own, theirs = _worst_language(runs), _worst_language(first)
     if own is None or theirs is None:
         return "", ""
-    return f"{_rate(runs, [], of='error_rate', language=own)[0]} ({own})", _rate(
+    return f"{rate_cells(runs, [], of='error_rate', language=own)[0]} ({own})", rate_cells(
         runs, first, of="error_rate", language=theirs
     )[1]
 
@@ -171,7 +171,7 @@ def _worst_language(runs: Sequence[Run]) -> str | None:
     return max(rates, key=lambda language: rates[language], default=None)
 
 
-def _rate(runs: Sequence[Run], first: Sequence[Run], *, of: Rate, language: str | None = None) -> tuple[str, str]:
+def rate_cells(runs: Sequence[Run], first: Sequence[Run], *, of: Rate, language: str | None = None) -> tuple[str, str]:
     """A rate with its interval and its deviation over seeds, and the change from `first`, of the seeds that both have; empty
     where there is none."""
     everywhere = _counts(runs, language)

@@ -91,7 +91,7 @@ class _Conv3x3(torch.autograd.Function):
             _add_from_tiles(
                 _product(grad_PNXYK, weight_PCK.transpose(1, 2)), grad_maps_NHWC[maps, rows.start : rows.stop + 2]
             )
-            grad_bias_K += grad_PNXYK[5].sum((0, 1, 2), dtype=torch.float32)  # as in `forward`
+            grad_bias_K += grad_PNXYK[5].float().sum((0, 1, 2))  # as in `forward`
             grad_weight_PCK += torch.bmm(tiles_PNXYC.flatten(1, 3).transpose(1, 2), grad_PNXYK.flatten(1, 3))
         g = torch.tensor(G)
         grad_weight_KC33 = torch.einsum("ia,jb,ijck->kcab", g, g, grad_weight_PCK.unflatten(0, (4, 4)))
