@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from script_module import SCRIPTS, script_module
 
 from mlsuperb.config.options import conf_dir, options
 from mlsuperb.runs.hypotheses import write_hypotheses
@@ -21,20 +21,15 @@ from mlsuperb.scoring.boards.published import published_rows
 from mlsuperb.scoring.comparison.bootstrap import Interval
 from mlsuperb.types import Hypothesis
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 FRAME = {"experiment": "v1/asr_lid"}
 BETTER = {"says": "", "kind": "better", "metric": "cer", "first": {"upstream": "a"}, "second": {"upstream": "b"}}
 WORD = "abcdefghij"
 
 
 @pytest.fixture(scope="module")
-def claims() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("claims", SCRIPTS / "claims.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def claims() -> Iterator[ModuleType]:
+    with script_module("claims") as module:
+        yield module
 
 
 @pytest.fixture

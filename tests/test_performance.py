@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import sys
@@ -12,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from script_module import SCRIPTS, script_module
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 RESULTS = sorted((SCRIPTS.parent / "docs" / "performance").rglob("*.json"))
 # a number and what it counts, as measurements have it
 FIGURE = re.compile(r"\b\d[\d.,]*(e-?\d+)?( (s|ms|h|x|GB|MB|kB|times|seconds|GFLOP/s|frames / s)\b| ?%)")
@@ -22,14 +21,8 @@ CODE = re.compile(r"`[^`]*`|{{.*?}}|{%.*?%}")
 
 @pytest.fixture(scope="module")
 def performance() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("performance", SCRIPTS / "performance.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["performance"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["performance"]
+    with script_module("performance") as module:
+        yield module
 
 
 def test_the_committed_page_is_what_the_results_say(performance: ModuleType) -> None:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import mean
 from types import ModuleType
 
 import pytest
-
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+from script_module import script_module
 
 
 @pytest.fixture(scope="module")
 def results() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("results", SCRIPTS / "results.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["results"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["results"]
+    with script_module("results") as module:
+        yield module
 
 
 @pytest.fixture(scope="module")

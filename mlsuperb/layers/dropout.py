@@ -1,5 +1,5 @@
-"""Dropout that does not hold up a CPU: torch draws its masks there one number at a time in one thread, which takes longer than
-the layer before it (590,000 numbers: 2.6 ms; here 0.5 ms).
+"""Dropout that does not hold up a CPU, where torch draws its masks one number at a time in one thread
+(`scripts/bench/cpu_parts.py` measures both).
 
 The bits come from numpy's SFC64, a generator of their own for each mask, which torch's seeds: runs that are resumed and blocks
 that are computed again for their gradient find the same masks. On other devices, and where torch.compile traces, it is torch's.

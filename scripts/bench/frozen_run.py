@@ -48,10 +48,8 @@ BATCH = 8
 
 def overrides(settings: argparse.Namespace, side: str) -> list[str]:
     """The official settings of the run, and where its files are."""
-    folder, own = (
-        settings.folder,
-        f"{settings.folder}/{side}-{settings.round}",
-    )  # no round finds what one before it left
+    folder = settings.folder
+    own = f"{folder}/{side}-{settings.round}"  # no round finds what one before it left
     return [
         "+exp=v1/mono_asr", "data=synthetic", f"data.mono={settings.mono}", f"data.minutes={settings.minutes}",
         f"data.test_minutes={settings.minutes}", f"data.root={folder}/synthetic", f"manifests={folder}/manifests",
@@ -194,7 +192,7 @@ def main() -> int:
     """Measure both sides and print."""
     parser = command_line(__doc__, rounds=1, device="cpu")
     parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"), help="of our training (default: bf16)")
-    parser.add_argument("--cache", default="bf16", choices=("fp32", "bf16", "int8"), help="default: bf16")
+    parser.add_argument("--cache", default="bf16", choices=("fp32", "int16", "bf16", "int8"), help="default: bf16")
     parser.add_argument("--iterations", type=int, default=500)
     parser.add_argument("--minutes", type=float, default=10.0, help="of training and of dev speech (default: 10)")
     parser.add_argument("--mono", default="eng1", help="data.mono: which monolingual run (default: eng1)")
