@@ -256,7 +256,9 @@ class FeatureCache:
         return _Block(part.missing, frames, encode(stack, self.dtype, frames))
 
     def _keep(self, block: _Block, dataset: CachedSpeech, part: PartBatch) -> None:
-        """Remember single utterances of a block: on the device if there is room, and on disk if they are new."""
+        """Remember single utterances of a block: on the device if there is room, and on disk if they are new. Slices are copied
+        here and not by the writer: a second thread that computes gets OpenMP threads of its own, and where those of a process
+        outnumber its cores, libgomp has all of them sleep at every barrier, to the end (`scripts/bench/second_thread.py`)."""
         for column, (row, frames) in enumerate(zip(block.rows, block.frames, strict=True)):
             index = part.indices[row]
             key, kept = dataset.key(index), block.kept.each_tensor(lambda one: one[:, column, :frames])  # noqa: B023
@@ -268,7 +270,7 @@ class FeatureCache:
             if self.store and row in part.missing:
                 if len(self._writes) >= WRITES_WAITING:  # the disk does not keep up
                     self._writes.pop(0).result()
-                self._writes.append(self._writer.submit(self.store.write, key, kept))
+                self._writes.append(self._writer.submit(self.store.write, key, kept.each_tensor(Tensor.contiguous)))
 
     def _joined(self, blocks: Sequence[_Block], *, num_rows: int) -> Features:
         frames = dict(sorted((row, n) for block in blocks for row, n in zip(block.rows, block.frames, strict=True)))

@@ -5,10 +5,12 @@ Letters: L layers, B batch, T samples, F frames, D feature size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from mlsuperb.types import Features
 from mlsuperb.upstreams.base import Upstream
@@ -26,10 +28,26 @@ def frozen_features(upstream: Upstream, wave_BT: Tensor, lengths_B: Tensor) -> F
         return features
     # copies: kernels may add in another order where memory is aligned otherwise
     waves = [wave_BT[row : row + 1, :length].clone() for row, length in enumerate(lengths_B.tolist())]
-    alone = [upstream(wave_1T, lengths_B[row : row + 1]) for row, wave_1T in enumerate(waves)]
+    with torch.no_grad(), _weights_made_once(upstream):
+        alone = [upstream(wave_1T, lengths_B[row : row + 1]) for row, wave_1T in enumerate(waves)]
     frames_B = torch.cat([one.lengths_B for one in alone])
     layers = tuple(_padded(same, frames_B) for same in zip(*(one.layers for one in alone), strict=True))
     return Features(layers, frames_B, upstream.frame_rate_hz)
+
+
+@contextmanager
+def _weights_made_once(upstream: Upstream) -> Iterator[None]:
+    """Inside, what is computed from weights alone is computed once and not for each utterance: those under weight norm, and the
+    bf16 copies of `torch.autocast`, which keeps the copies of what requires a gradient until it ends."""
+    frozen = [one for one in upstream.parameters() if one.is_floating_point() and not one.requires_grad]
+    for one in frozen:
+        one.requires_grad_(True)
+    try:
+        with parametrize.cached():
+            yield
+    finally:
+        for one in frozen:
+            one.requires_grad_(False)
 
 
 def _padded(layers: Sequence[Tensor], frames_B: Tensor) -> Tensor:

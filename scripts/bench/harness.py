@@ -58,8 +58,11 @@ def command_line(doc: str | None, *, rounds: int | None = None, device: str | No
     return parser
 
 
-def in_child(side: Callable[..., Any], settings: argparse.Namespace, **changes: Any) -> Any:
+def in_child(side: Callable[..., Any], settings: argparse.Namespace, *, ours: bool = False, **changes: Any) -> Any:
     """The figures of `side(settings)`, with some settings changed, from a process of its own.
+
+    Args:
+        ours: threads wait for each other as in a run of `mlsuperb`.
 
     Raises:
         RuntimeError: it failed; with the end of what it said.
@@ -68,10 +71,9 @@ def in_child(side: Callable[..., Any], settings: argparse.Namespace, **changes: 
     if name == "__main__":
         name = ".".join(Path(sys.argv[0]).resolve().relative_to(ROOT).with_suffix("").parts)
     given = json.dumps(vars(settings) | changes, default=str)
-    done = subprocess.run(
-        [sys.executable, __file__, name, side.__qualname__, given], capture_output=True, text=True, check=False,
-        env=environment() | {"OMP_NUM_THREADS": str(getattr(settings, "threads", 1)), "TRANSFORMERS_VERBOSITY": "error"},
-    )  # fmt: skip
+    words = [sys.executable, __file__, name, side.__qualname__, given, "ours" if ours else "others"]
+    env = environment() | {"OMP_NUM_THREADS": str(getattr(settings, "threads", 1)), "TRANSFORMERS_VERBOSITY": "error"}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         raise RuntimeError(f"{side.__qualname__} with {given} ended with {done.returncode}: {done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -83,11 +85,12 @@ def environment() -> dict[str, str]:
 
 
 def in_turns(sides: Mapping[str, tuple[Side, argparse.Namespace]], *, rounds: int) -> dict[str, Figures]:
-    """The medians of the figures of every side; sides take turns, each measurement in a process of its own."""
+    """The medians of the figures of every side; sides take turns, each measurement in a process of its own. Those of ours
+    have the word in their names."""
     found: dict[str, list[Figures]] = {name: [] for name in sides}
     for number in range(rounds):
         for name, (side, settings) in sides.items():
-            found[name].append(in_child(side, settings, round=number))
+            found[name].append(in_child(side, settings, ours="ours" in name.split(), round=number))
             print(f"  {name}: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     return {name: {key: median([one[key] for one in of]) for key in of[0]} for name, of in found.items()}
 
@@ -224,5 +227,9 @@ def _version(package: str) -> str | None:
 
 
 if __name__ == "__main__":
-    module, function, words = sys.argv[1:]
+    module, function, words, whose = sys.argv[1:]
+    if whose == "ours":
+        from mlsuperb.runtime.threads import share_cores
+
+        share_cores()  # before torch is loaded
     print(json.dumps(getattr(import_module(module), function)(argparse.Namespace(**json.loads(words)))))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +71,30 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 @pytest.fixture
 def speech(manifest: pd.DataFrame) -> SpeechDataset:
     return SpeechDataset(manifest, encode=lambda row: np.ones(len(row.text), np.int64))
+
+
+@pytest.fixture
+def long_speech(tmp_path: Path) -> SpeechDataset:
+    """Two utterances that share a batch, and not their length."""
+    rows = []
+    for number, duration_s in enumerate((30.0, 28.0)):
+        path = tmp_path / f"long{number}.wav"
+        soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, round(duration_s * 16_000)), 16_000)
+        rows.append(
+            Utterance(
+                id=path.stem, audio=str(path), start_s=0.0, duration_s=duration_s, text="a", language="eng", dataset="d",
+                split="train",
+            )
+        )  # fmt: skip
+    return SpeechDataset(pd.DataFrame([vars(row) for row in rows]), encode=lambda row: np.ones(1, np.int64))
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 def loading(num_workers: int = 0) -> Loading:
@@ -199,6 +226,27 @@ def test_a_damaged_file_is_computed_again_in_the_middle_of_a_run(
     for batch, wanted in zip(second, batches(speech), strict=True):
         check_same(batch, wanted, upstream)
     assert len(list(tmp_path.rglob("*.safetensors"))) == NUM
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_the_writer_has_no_threads_of_its_own(
+    upstream: Counting, long_speech: SpeechDataset, two_threads: None, tmp_path: Path
+) -> None:
+    """With more OpenMP threads than cores, libgomp has all of them sleep at every barrier."""
+    size = torch.ones(2**20)
+    size.add_(size)  # the main thread's are there
+    before = set(os.listdir("/proc/self/task"))
+    cache = open_cache(upstream, tmp_path)
+    (batch,) = Loading(train=SortedBatches(batch_size=2), eval_batch_s=100.0, num_workers=0).inference(
+        cache.of(long_speech)
+    )
+    assert all(layer[0].numel() > 2**15 for layer in layers_of(batch))  # enough for torch to share a copy out
+    assert cache.store
+    ends_s = time.monotonic() + 60
+    while len(list(cache.store.folder.rglob("*.safetensors"))) < 2 and time.monotonic() < ends_s:
+        time.sleep(0.01)
+    assert len(set(os.listdir("/proc/self/task")) - before) == 1
+    cache.close()
 
 
 def test_what_validation_keeps_can_be_trained_on(upstream: Counting, speech: SpeechDataset, tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlsuperb.types import Features
 from mlsuperb.upstreams.frozen import frozen_features
@@ -69,3 +73,42 @@ def test_a_batch_is_encoded_at_once_where_dropout_is_on(waves: list[Tensor]) -> 
     torch.manual_seed(0)
     wanted = dropping(wave_BT, lengths_B)
     assert all(map(torch.equal, found.layers, wanted.layers))
+
+
+class OfWeights(TorchDispatchMode):
+    """Counts what is computed from weights under weight norm, and the casts of those of linear layers."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+        self._linear = {one.weight.data_ptr() for one in model.modules() if isinstance(one, torch.nn.Linear)}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.__name__.removesuffix(".default")
+        if name == "_weight_norm_interface" or (name == "_to_copy" and args[0].data_ptr() in self._linear):
+            self.calls[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_what_comes_of_weights_alone_is_computed_once_for_a_batch(upstream: RandomHubert, waves: list[Tensor]) -> None:
+    plain = [frozen_features, lambda model, *given: model(*given)]
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        ours, theirs = (one(upstream, waves[3][None], torch.tensor(LENGTHS[3:4])) for one in plain)
+    assert all(map(torch.equal, ours.layers, theirs.layers))
+    counts = []
+    for chosen in (waves[:1], waves):
+        with torch.autocast("cpu", dtype=torch.bfloat16), OfWeights(upstream) as counting:
+            features(upstream, chosen)
+        counts.append(counting.calls)
+    assert counts[0] == counts[1]
+    num_linear = sum(isinstance(one, torch.nn.Linear) for one in upstream.modules())
+    assert counts[0] == {"_to_copy": num_linear, "_weight_norm_interface": 1}
+
+
+def test_a_frozen_upstream_stays_frozen(upstream: RandomHubert, waves: list[Tensor]) -> None:
+    frozen = RandomHubert(num_blocks=1, hidden_size=32, conv_channels=16).eval().requires_grad_(False)
+    found = features(frozen, waves[:2])
+    broken = [torch.zeros(2, 3, 4)]  # no wave
+    with pytest.raises(RuntimeError):
+        features(frozen, broken)
+    assert not any(one.requires_grad for one in [*frozen.parameters(), *found.layers])
