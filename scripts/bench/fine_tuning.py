@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.bench.harness import Figures, Table, command_line, in_child, in_turns, machine, save, set_up
 
 ADAPTATIONS = ["lora_v2", "full"]
-AS_OURS = {"attention": "sdpa", "batches": "bucketed", "checkpointing": False, "compile": False, "fused": True}
+AS_OURS = {"attention": "sdpa", "batches": "bucketed", "checkpointing": False, "compile": "", "fused": True}
 SIDES = {
     "ours": {"side": "ours"},
     "theirs": {"side": "theirs", "batches": "random"},
@@ -42,7 +42,8 @@ CHOICES = {
     "eager attention": {"attention": "eager"},
     "random batches": {"batches": "random"},
     "gradient checkpointing": {"checkpointing": True},
-    "torch.compile": {"compile": True},
+    "torch.compile": {"compile": "anew"},
+    "torch.compile, its cache on disk full": {"compile": "from cache"},  # from the second round on
     "AdamW not fused": {"fused": False},
 }
 
@@ -91,15 +92,20 @@ def compare(base: dict[str, Any], precisions: list[str], *, rounds: int, peak_tf
 
 def choices(base: dict[str, Any], precision: str, *, rounds: int) -> Figures:
     """The table of what each choice of ours does."""
-    table, figures = Table("adaptation", "ours with", "audio s/s", "peak, GB", "speed", "memory", text=2), {}
+    table, figures = (
+        Table("adaptation", "ours with", "audio s/s", "peak, GB", "speed", "memory", "first steps, s", text=2),
+        {},
+    )
     for adaptation in base["adaptations"]:
         one = base | {"adaptation": adaptation, "precision": precision, "side": "ours"}
         sides = {name: (one_side, argparse.Namespace(**one | changes)) for name, changes in CHOICES.items()}
-        figures[adaptation] = found = in_turns(sides, rounds=rounds)
+        figures[adaptation] = found = in_turns(sides, rounds=rounds, all_ours=True)
         for name, row in found.items():
             shares = [f"{row[key] / found['ours'][key]:.2f} x" for key in ("rate", "peak_gb")]
             label = f"all as above ({precision})" if name == "ours" else name
-            table.row(adaptation, label, f"{row['rate']:.2f}", f"{row['peak_gb']:.2f}", *shares)
+            table.row(
+                adaptation, label, f"{row['rate']:.2f}", f"{row['peak_gb']:.2f}", *shares, f"{row['warm_up_s']:.1f}"
+            )
     return figures
 
 

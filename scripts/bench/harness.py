@@ -84,13 +84,15 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*PATHS, os.environ.get("PYTHONPATH", "")])}
 
 
-def in_turns(sides: Mapping[str, tuple[Side, argparse.Namespace]], *, rounds: int) -> dict[str, Figures]:
+def in_turns(
+    sides: Mapping[str, tuple[Side, argparse.Namespace]], *, rounds: int, all_ours: bool = False
+) -> dict[str, Figures]:
     """The medians of the figures of every side; sides take turns, each measurement in a process of its own. Those of ours
-    have the word in their names."""
+    have the word in their names, unless all are."""
     found: dict[str, list[Figures]] = {name: [] for name in sides}
     for number in range(rounds):
         for name, (side, settings) in sides.items():
-            found[name].append(in_child(side, settings, ours="ours" in name.split(), round=number))
+            found[name].append(in_child(side, settings, ours=all_ours or "ours" in name.split(), round=number))
             print(f"  {name}: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     return {name: {key: median([one[key] for one in of]) for key in of[0]} for name, of in found.items()}
 
