@@ -76,7 +76,8 @@ fi
 # shellcheck disable=SC2016
 name='run_name=evidence-layer${featurizer.layer}-${upstream.name}-s${seed}'
 part layers "$frozen" "$name" featurizer=one_layer "featurizer.layer=range(${option[num-layers]})" "${main[@]}"
-part adaptations +exp=evidence/adapted adaptation=frozen,full,partial_bottom,partial_middle,partial_top,houlsby,lora,lora_mixture,qlora "${main[@]}"
+part adaptations +exp=evidence/adapted adaptation=frozen '~trainer.learning_rates.upstream' "${main[@]}" # nothing is trained there
+part adaptations +exp=evidence/adapted adaptation=full,partial_bottom,partial_middle,partial_top,houlsby,lora,lora_mixture,qlora "${main[@]}"
 part objectives "$frozen" task=lid objective=classifier,classifier_attentive,classifier_ecapa decoding=argmax "${main[@]}"
 part objectives "$frozen" task=asr objective=ctc_dro "${main[@]}"
 part objectives "$frozen" objective=ctc_hierarchical "${main[@]}"
