@@ -64,7 +64,7 @@ def main() -> int:
         for adaptation in options.only or ADAPTATIONS:
             try:
                 found[f"{model} {adaptation}"] = row = harness.in_child(
-                    measure, options, ours=True, model=model, adaptation=adaptation
+                    measure, options, model=model, adaptation=adaptation
                 )
             except RuntimeError as error:
                 table.row(model, adaptation, f"failed: {' '.join(str(error)[-300:].split())}", *[""] * 4)

@@ -35,9 +35,10 @@ SIDES = {
     "theirs": {"side": "theirs", "batches": "random"},
     "theirs, grouped by length": {"side": "theirs", "batches": "grouped"},
 }
+FIRST = "all as above"
 # name -> what is different from ours as it is measured
 CHOICES = {
-    "ours": {},
+    FIRST: {},
     "fp32": {"precision": "fp32"},
     "eager attention": {"attention": "eager"},
     "random batches": {"batches": "random"},
@@ -99,10 +100,10 @@ def choices(base: dict[str, Any], precision: str, *, rounds: int) -> Figures:
     for adaptation in base["adaptations"]:
         one = base | {"adaptation": adaptation, "precision": precision, "side": "ours"}
         sides = {name: (one_side, argparse.Namespace(**one | changes)) for name, changes in CHOICES.items()}
-        figures[adaptation] = found = in_turns(sides, rounds=rounds, all_ours=True)
+        figures[adaptation] = found = in_turns(sides, rounds=rounds)
         for name, row in found.items():
-            shares = [f"{row[key] / found['ours'][key]:.2f} x" for key in ("rate", "peak_gb")]
-            label = f"all as above ({precision})" if name == "ours" else name
+            shares = [f"{row[key] / found[FIRST][key]:.2f} x" for key in ("rate", "peak_gb")]
+            label = f"{name} ({precision})" if name == FIRST else name
             table.row(
                 adaptation, label, f"{row['rate']:.2f}", f"{row['peak_gb']:.2f}", *shares, f"{row['warm_up_s']:.1f}"
             )

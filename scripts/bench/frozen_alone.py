@@ -61,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     table, every = Table("upstream", "batch", "alone, s", "in the batch, s", "ratio", text=2), {}
     for model in options.model or ["hubert_base"]:
-        every[model] = found = in_child(measure, options, ours=True, model=model, device="cpu")
+        every[model] = found = in_child(measure, options, model=model, device="cpu")
         for name in BATCHES_S:
             alone, together = found[name]
             table.row(model, name, f"{alone:.3f}", f"{together:.3f}", f"{alone / together:.2f} x")

@@ -58,7 +58,7 @@ def command_line(doc: str | None, *, rounds: int | None = None, device: str | No
     return parser
 
 
-def in_child(side: Callable[..., Any], settings: argparse.Namespace, *, ours: bool = False, **changes: Any) -> Any:
+def in_child(side: Callable[..., Any], settings: argparse.Namespace, *, ours: bool = True, **changes: Any) -> Any:
     """The figures of `side(settings)`, with some settings changed, from a process of its own.
 
     Args:
@@ -84,15 +84,14 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*PATHS, os.environ.get("PYTHONPATH", "")])}
 
 
-def in_turns(
-    sides: Mapping[str, tuple[Side, argparse.Namespace]], *, rounds: int, all_ours: bool = False
-) -> dict[str, Figures]:
-    """The medians of the figures of every side; sides take turns, each measurement in a process of its own. Those of ours
-    have the word in their names, unless all are."""
+def in_turns(sides: Mapping[str, tuple[Side, argparse.Namespace]], *, rounds: int) -> dict[str, Figures]:
+    """The medians of the figures of every side; sides take turns, each measurement in a process of its own. Beside a side that
+    has "ours" in its name, one that has not is of others; where none has it, all are ours."""
     found: dict[str, list[Figures]] = {name: [] for name in sides}
+    ours = {name for name in sides if "ours" in name.split()} or set(sides)
     for number in range(rounds):
         for name, (side, settings) in sides.items():
-            found[name].append(in_child(side, settings, ours=all_ours or "ours" in name.split(), round=number))
+            found[name].append(in_child(side, settings, ours=name in ours, round=number))
             print(f"  {name}: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     return {name: {key: median([one[key] for one in of]) for key in of[0]} for name, of in found.items()}
 

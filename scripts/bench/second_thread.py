@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.bench import harness
 from scripts.bench.harness import Figures, Table
 
+BATCH, SECONDS, WARM_UP = 8, 3.0, 3  # utterances, their length, steps before those that are timed
 SIDES = {"ours": False, "ours after a second thread has computed": True}
 
 
@@ -45,19 +46,17 @@ def measure(settings: argparse.Namespace) -> Figures:
     from scripts.bench.head_step import make_batch, make_ours
 
     device = harness.set_up(settings)
-    side = make_ours(make_batch(settings, device), "bf16", device)
+    batch = make_batch(argparse.Namespace(batch=BATCH, seconds=SECONDS), device)
+    side = make_ours(batch, "bf16", device)
     leave_a_thread(computed=settings.computed)
-    taken = [harness.seconds(side.step) for _ in range(settings.warm_up + settings.steps)]
-    return {"seconds": harness.median(taken[settings.warm_up :]), "machine": harness.machine(device)}
+    taken = [harness.seconds(side.step) for _ in range(WARM_UP + settings.steps)]
+    return {"seconds": harness.median(taken[WARM_UP:]), "machine": harness.machine(device)}
 
 
 def main() -> int:
     """Measure and print."""
     parser = harness.command_line(__doc__, rounds=5, device="cpu")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each utterance (default: 3)")
     parser.add_argument("--steps", type=int, default=10, help="timed, in each round (default: 10)")
-    parser.add_argument("--warm-up", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one round of 2 steps")
     options = parser.parse_args()
     if options.quick:
@@ -66,7 +65,7 @@ def main() -> int:
         name: (measure, argparse.Namespace(**vars(options), computed=computed)) for name, computed in SIDES.items()
     }
     found = harness.in_turns(sides, rounds=options.rounds)
-    print(f"{options.batch} x {options.seconds:g} s, bf16, medians of {options.rounds}; {found['ours']['machine']}\n")
+    print(f"{BATCH} x {SECONDS:g} s, bf16, medians of {options.rounds}; {found['ours']['machine']}\n")
     table, (alone_s, _) = Table("", "s / step", "processor s", "of the first"), found["ours"]["seconds"]
     for name, row in found.items():
         wall_s, processor_s = row["seconds"]

@@ -88,7 +88,7 @@ def main() -> int:
     for size in options.size or SEAMLESS:
         for training in options.only or TRAININGS:
             try:
-                row = harness.in_child(measure, options, ours=True, size=size, training=training)
+                row = harness.in_child(measure, options, size=size, training=training)
             except RuntimeError as error:
                 table.row(size, training, f"failed: {' '.join(str(error)[-300:].split())}", *[""] * 3)
                 found[f"{size} {training}"] = {"error": str(error)}

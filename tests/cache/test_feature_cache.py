@@ -52,11 +52,15 @@ def upstream() -> Counting:
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    folder = tmp_path_factory.mktemp("audio")
+    return manifest_of([4000 + 1600 * number for number in range(NUM)], tmp_path_factory.mktemp("audio"))
+
+
+def manifest_of(lengths: list[int], folder: Path) -> pd.DataFrame:
+    """Noise of so many samples each."""
     generator = torch.Generator().manual_seed(0)
     rows = []
-    for number in range(NUM):
-        wave = 0.1 * torch.randn(4000 + 1600 * number, generator=generator)
+    for number, length in enumerate(lengths):
+        wave = 0.1 * torch.randn(length, generator=generator)
         path = folder / f"u{number}.wav"
         soundfile.write(path, wave.numpy(), 16_000)
         rows.append(
@@ -76,17 +80,8 @@ def speech(manifest: pd.DataFrame) -> SpeechDataset:
 @pytest.fixture
 def long_speech(tmp_path: Path) -> SpeechDataset:
     """Two utterances that share a batch, and not their length."""
-    rows = []
-    for number, duration_s in enumerate((30.0, 28.0)):
-        path = tmp_path / f"long{number}.wav"
-        soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, round(duration_s * 16_000)), 16_000)
-        rows.append(
-            Utterance(
-                id=path.stem, audio=str(path), start_s=0.0, duration_s=duration_s, text="a", language="eng", dataset="d",
-                split="train",
-            )
-        )  # fmt: skip
-    return SpeechDataset(pd.DataFrame([vars(row) for row in rows]), encode=lambda row: np.ones(1, np.int64))
+    manifest = manifest_of([30 * 16_000, 28 * 16_000], tmp_path)
+    return SpeechDataset(manifest, encode=lambda row: np.ones(len(row.text), np.int64))
 
 
 @pytest.fixture
@@ -233,8 +228,8 @@ def test_the_writer_has_no_threads_of_its_own(
     upstream: Counting, long_speech: SpeechDataset, two_threads: None, tmp_path: Path
 ) -> None:
     """With more OpenMP threads than cores, libgomp has all of them sleep at every barrier."""
-    size = torch.ones(2**20)
-    size.add_(size)  # the main thread's are there
+    values = torch.ones(2**20)
+    values.add_(values)  # the main thread's are there
     before = set(os.listdir("/proc/self/task"))
     cache = open_cache(upstream, tmp_path)
     (batch,) = Loading(train=SortedBatches(batch_size=2), eval_batch_s=100.0, num_workers=0).inference(
