@@ -210,6 +210,13 @@ class Check:
         return [f"{self.label}: '{words}' is nowhere in its output" for words in self.recipe.shows if words not in text]
 
 
+def chosen(chain: Sequence[Recipe], names: Sequence[str] | None) -> list[Recipe]:
+    """The recipes of these names (None: all), and those that train what they only show."""
+    wanted = [one for one in chain if names is None or one.name in names]
+    untrained = {one.share for one in wanted if one.has_runs}
+    return [one for one in chain if one in wanted or (one.share in untrained and not one.has_runs)]
+
+
 def main() -> int:
     """Run the chains, some at the same time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -219,7 +226,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="check_recipes-"))
     folder.mkdir(parents=True, exist_ok=True)
-    chains = [[one for one in chain if not options.only or one.name in options.only] for chain in CHAINS]
+    chains = [chosen(chain, options.only) for chain in CHAINS]
 
     def run(chain: Sequence[Recipe]) -> list[str]:
         return [problem for recipe in chain for problem in Check(folder.resolve(), recipe).problems()]

