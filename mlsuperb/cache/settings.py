@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import importlib.metadata
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +12,11 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat
-from torch import Tensor
 
-import mlsuperb
 from mlsuperb.cache.budget import LEFT_FREE
 from mlsuperb.cache.codec import DType, bytes_per_second
 from mlsuperb.cache.features import FeatureCache
+from mlsuperb.cache.identity import upstream_identity
 from mlsuperb.cache.store import Store
 from mlsuperb.data.dataset import Speech, SpeechDataset
 from mlsuperb.upstreams.base import Upstream
@@ -28,9 +24,6 @@ from mlsuperb.upstreams.base import Upstream
 log = logging.getLogger(__name__)
 
 DEVICE_SHARE = 0.5  # of the memory that is free on a GPU once the model is there; the rest is for training
-
-
-TORCH = torch.__version__.partition("+")[0]  # the same release for another device is the same
 
 
 @dataclass(kw_only=True)
@@ -139,46 +132,3 @@ class Cache:
         if self.device_gb == "auto":
             return DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
         return self.device_gb * 1e9
-
-
-def upstream_identity(upstream: Upstream, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """All that the features of an upstream depend on: its class, settings and checkpoint, the weights that it really has, the
-    code that runs it, torch's included."""
-    return {
-        "class": f"{type(upstream).__module__}.{type(upstream).__qualname__}",
-        "settings": {key: value for key, value in settings.items() if key not in ("name", "card")},
-        "loaded": upstream.record(),
-        "weights": fingerprint(upstream.state_dict().items()),
-        "code": {
-            "mlsuperb": _code_digest(),
-            "transformers": importlib.metadata.version("transformers"),
-            "torch": TORCH,
-        },
-    }
-
-
-def _code_digest(package: Path = Path(mlsuperb.__file__).parent) -> str:
-    """Of the rooms that features are computed in: changed code is another cache, in a checkout too, whose version stays. What
-    computes nothing (comments, docstrings, layout) is left out."""
-    files = sorted(path for room in ("upstreams", "layers") for path in (package / room).glob("*.py"))
-    trees = [(path.name, _without_docstrings(ast.parse(path.read_bytes()))) for path in files]
-    return hashlib.sha256("\n".join(f"{name} {ast.dump(tree)}" for name, tree in trees).encode()).hexdigest()
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = node.body[1 if ast.get_docstring(node) else 0 :]
-    return tree
-
-
-def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """Changes with the name, shape, type or any value of the tensors; the same on every device. Each tensor's bytes are added
-    up as whole numbers, which no order of adding changes, and at a device's full speed."""
-    digest = hashlib.sha256()
-    for name, tensor in tensors:
-        raw = tensor.detach().contiguous().view(-1)
-        whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[raw.element_size()]
-        total = int(raw.view(whole).sum(dtype=torch.int64)) if raw.numel() else 0
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {total}\n".encode())
-    return digest.hexdigest()
