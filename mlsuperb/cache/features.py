@@ -130,6 +130,7 @@ class CachedSpeech(Dataset[CachedExample]):
             raise ValueError("features are kept of whole utterances: leave out loading.crops, or set cache=off")
         index = draw.index
         if self._state_N[index] == RESIDENT:
+            self.speech.forget(index)
             return CachedExample(index, self.speech.without_wave(index), None)
         example = None
         if self._state_N[index] == NEW:
@@ -141,6 +142,7 @@ class CachedSpeech(Dataset[CachedExample]):
         kept = self._store.read(self.key(index), trusted=trusted) if self._store else None
         if kept is not None:
             self._state_N[index] = TRUSTED
+            self.speech.forget(index)
             return CachedExample(index, self.speech.without_wave(index), kept)
         return CachedExample(index, example or self.speech[index], None)  # decoded once, not twice
 

@@ -104,7 +104,8 @@ class SpeechDataset(Dataset[Example]):
         target_rate_hz: of targets that run along the audio (a label per frame): their items per second, so that a target is
             cut with its audio. None: the target is of the whole utterance (its transcript), of which no part can be drawn.
         resample: convert other rates than 16 kHz; otherwise such a file is an error.
-        keep_gb: whole waves are kept in memory up to this size once they are decoded, so that a small corpus is decoded once.
+        keep_gb: whole waves are kept in memory up to this size (GiB) once they are decoded, so that a small corpus is decoded
+            once.
     """
 
     collate = staticmethod(collate)
@@ -197,6 +198,11 @@ class SpeechDataset(Dataset[Example]):
             return Example(part, part_T, target)
         kept = self[draw.index]  # decoded once, and cut from then on
         return Example(part, _stretch(kept.wave_T, draw.start_s, duration_s, rate_hz=SAMPLE_RATE_HZ), target)
+
+    def forget(self, index: int) -> None:
+        """Keep the wave of an utterance no longer: it will not be asked for again."""
+        if (example := self._kept.pop(index, None)) is not None:
+            self._room += example.wave_T.nbytes
 
     def without_wave(self, index: int) -> Example:
         """The example at `index` with an empty wave: no audio is decoded."""

@@ -15,7 +15,7 @@ from mlsuperb.data.phones.source import PhoneSource
 from mlsuperb.data.preparation import Preparation
 from mlsuperb.runtime.files import stamp
 
-MANIFEST_VERSION = 3  # raise it when the same corpus and settings would give another manifest
+MANIFEST_VERSION = 4  # raise it when the same corpus and settings would give another manifest
 
 _ADDED_SINCE = {
     "text": "required",

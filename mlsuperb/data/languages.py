@@ -23,8 +23,8 @@ def language_name(code: str) -> str:
 
 @cache
 def iso_639_3(code: str) -> str | None:
-    """The ISO 639-3 code of a language that is named by a code of two letters (`no`), a bibliographic one (`ger`) or a locale
-    (`pt-BR`, `cmn_hans_cn`); three small letters are taken for one as they are. None where there is no such language."""
+    """The ISO 639-3 code of a language that is named by a code of two letters (`no`) or a locale (`pt-BR`, `cmn_hans_cn`); three
+    small letters are taken for one as they are. None where there is no such language."""
     if len(code) == 3 and code.isascii() and code.isalpha() and code.islower():
         return code
     return None if code in BENCHMARK_LABELS else _language_of_stem(code)

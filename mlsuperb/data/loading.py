@@ -47,7 +47,8 @@ class Loading:
             (`+loading.window_h=200`); None: batches are made up of the whole corpus, and each utterance is read where it lies.
         eval_batch_s: padded seconds of audio in a batch of validation or decoding, at most.
         num_workers: processes that decode audio; `auto` is 4 beside a GPU and none on a CPU, which is busy training.
-        keep_audio_gb: decoded waves are kept in memory up to this size (shared out among the workers).
+        keep_audio_gb: decoded waves of a set (train, dev, test) are kept in memory up to this size in GiB, shared out among the
+            workers; where a cache has the features, no wave is kept.
     """
 
     not_science: ClassVar = ("num_workers", "keep_audio_gb")

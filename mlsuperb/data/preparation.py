@@ -4,7 +4,7 @@ joining of short clips, a validation set. Letters: N rows."""
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -182,11 +182,16 @@ class Preparation:
         for pair, places in train.groupby(["dataset", "language"], sort=False).indices.items():
             if self.valid == "where_absent" and pair in have_dev:
                 continue
-            rng = np.random.default_rng([self.seed, zlib.crc32("/".join(pair).encode())])  # type: ignore[arg-type]
-            chosen = rng.choice(places, min(self.num_valid, len(places) // 2), replace=False)
+            chosen = pair_rng(self.seed, pair).choice(places, min(self.num_valid, len(places) // 2), replace=False)
             moved += train.index[np.sort(chosen)].tolist()
         skipped.count(frame.loc[moved], VALIDATION, kept=True)
         return frame.assign(split=frame["split"].mask(frame.index.isin(moved), "dev"))
+
+
+def pair_rng(seed: int, pair: Hashable) -> np.random.Generator:
+    """For a draw among the rows of a (dataset, language): of no other's number or order."""
+    assert isinstance(pair, tuple)
+    return np.random.default_rng([seed, zlib.crc32("/".join(pair).encode())])
 
 
 def _filtered(frame: pd.DataFrame) -> pd.Series:

@@ -241,6 +241,24 @@ def test_the_writer_has_no_threads_of_its_own(
     cache.close()
 
 
+@pytest.mark.parametrize("device_gb", [0.0, 1.0])
+def test_waves_of_known_features_are_not_kept(
+    device_gb: float, upstream: Counting, manifest: pd.DataFrame, tmp_path: Path
+) -> None:
+    speech = SpeechDataset(manifest, keep_gb=1.0)
+    room = speech._room
+    cache = open_cache(upstream, tmp_path, device_gb=device_gb)
+    data = cache.of(speech)
+    batches(data)
+    assert len(speech._kept) == NUM
+    for write in cache._writes:
+        write.result()
+    batches(data)
+    assert not speech._kept
+    assert speech._room == room
+    cache.close()
+
+
 def test_what_validation_keeps_can_be_trained_on(upstream: Counting, speech: SpeechDataset, tmp_path: Path) -> None:
     cache = open_cache(upstream, tmp_path, device_gb=1.0)
     data = cache.of(speech)

@@ -168,6 +168,28 @@ def test_a_split_that_is_missing_is_counted_or_held_out(tmp_path: Path) -> None:
         prepare(corpus_of(root, tmp_path, train=None, dev="valid", test="x"), folder=None)
 
 
+def test_every_one_of_joined_splits_is_read_or_refused(tmp_path: Path) -> None:
+    rows = {"train": ROWS["train"], "dev": ROWS["validation"], "validated": ROWS["test"]}
+    root = write_hub(tmp_path / "words", rows)
+    corpus = corpus_of(root, tmp_path, train="validated+validation", dev=None, test=None)
+    assert [row.text for row in records(prepare(corpus, folder=None).manifest, Utterance)] == [
+        *(text for _, text, *_ in (*ROWS["test"], *ROWS["validation"])),
+    ]
+    with pytest.raises(ValueError, match=r"has no split validatd; it has dev, train, validated\. Name one"):
+        prepare(corpus_of(root, tmp_path, train="train+validatd"), folder=None)
+
+
+def test_clips_of_one_size_in_another_order_are_written_again(tmp_path: Path) -> None:
+    root, rows = tmp_path / "words", ROWS["train"]
+    path = write_parquet(root / "train.parquet", hub_table(tmp_path / "made", rows))
+    for ordered in (rows, rows[::-1]):
+        write_parquet(path, hub_table(tmp_path / "made", ordered))
+        prepared = prepare(corpus_of(root, tmp_path), folder=None)
+        assert [(row.text, Path(row.audio).read_bytes()) for row in records(prepared.manifest, Utterance)] == [
+            (text, (tmp_path / "made" / f"{name}.wav").read_bytes()) for name, text, *_ in ordered
+        ]
+
+
 @pytest.mark.parametrize(
     ("change", "settings", "message"),
     [
@@ -282,13 +304,15 @@ configs:
   data_files: {train: "tr*.parquet", dev: sub/}
 - config_name: plain
   data_files: "all.parquet"
+- config_name: folder
+  data_dir: ./mine/
 ---
 # Words
 """
     )
     paths = [
         "all.parquet", "eval_de.parquet", "german/1.parquet", "german/x/2.parquet", "more/a/b/de-1.parquet", "other.parquet",
-        "swahili/sub/9.parquet", "swahili/train.parquet",
+        "swahili/sub/9.parquet", "swahili/train.parquet", "mine/train-00000-of-00001.parquet", "mine/dev/0.parquet",
     ]  # fmt: skip
     assert set(data_files(paths, card)) == {
         DataFile("german/1.parquet", "de", "train"),
@@ -297,6 +321,8 @@ configs:
         DataFile("swahili/train.parquet", "sw", "train"),
         DataFile("swahili/sub/9.parquet", "sw", "dev"),
         DataFile("all.parquet", "plain", "train"),
+        DataFile("mine/train-00000-of-00001.parquet", "folder", "train"),
+        DataFile("mine/dev/0.parquet", "folder", "dev"),
     }
     assert card_of("# no head") == card_of("---\n: [\n---\n") == {}
 

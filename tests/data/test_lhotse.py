@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from own_forms import cut_of, wave, write_cuts, write_lines, write_supervisions
+from own_forms import ROWS, cut_of, wave, write_cuts, write_lines, write_supervisions
 
 from mlsuperb.data.corpora.lhotse import CHANGED, NO_RECORDING, ONE_CHANNEL, OTHER_CUT, Lhotse
 from mlsuperb.data.manifest import records
@@ -122,6 +122,13 @@ def test_all_manifests_of_a_split_are_read(tmp_path: Path) -> None:
         ("test", "c1"),
         ("test", "c2"),
     ]
+
+
+def test_supervisions_of_a_split_without_cuts_are_read(tmp_path: Path) -> None:
+    root = write_cuts(tmp_path / "m", {"train": ROWS["train"]})
+    write_supervisions(root, {"train": ROWS["train"], "test": ROWS["test"]})
+    ids = [(row.split, row.id) for row in rows_of(Lhotse(root=str(root)))]
+    assert ids == [*(("train", row[0]) for row in ROWS["train"]), *(("test", row[0]) for row in ROWS["test"])]
 
 
 @pytest.mark.parametrize(

@@ -354,6 +354,10 @@ def test_hours_are_drawn_by_a_seed(tmp_path):
     assert few < more
     assert drawn(10, hours_seed=0) == few != drawn(10, hours_seed=1)
     assert drawn(10) == {f"train{number}" for number in range(10)} != few
+    others = [replace(row, id=f"{row.id}-other", language="fra") for row in rows]
+    limits = {"max_train_hours": 30 / 3600, "hours_seed": 0}
+    both = prepare(corpus_of(*others, *rows, **limits), folder=None).manifest
+    assert few < set(both["id"]), "a language's hours do not depend on other languages"
     with pytest.raises(ValueError, match=r"data\.hours_seed draws what data\.max_train_hours takes, which is not set"):
         prepare(corpus_of(*rows, hours_seed=0), folder=None)
 

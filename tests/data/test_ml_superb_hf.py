@@ -104,6 +104,14 @@ def test_audio_is_written_once_and_a_killed_run_goes_on(root, tmp_path):
     assert changed == {"cv_jpn_000001.wav", "fleurs_lug_000001.wav"}
 
 
+def test_what_was_written_and_is_gone_is_written_again(root, tmp_path):
+    first = prepare(corpus_of(root), folder=tmp_path / "m")
+    (tmp_path / "audio" / "train" / "cv_jpn_000001.wav").unlink()
+    again = prepare(corpus_of(root), folder=tmp_path / "m")
+    assert again.manifest.equals(first.manifest)
+    assert again.skipped == first.skipped
+
+
 def test_a_new_shard_is_read_again(root, tmp_path):
     prepare(corpus_of(root), folder=tmp_path / "m")
     shard = root / "data" / "dev-00000-of-00001.parquet"

@@ -19,6 +19,7 @@ from mlsuperb.data.manifest import to_frame
 from mlsuperb.data.phones.source import PhoneSource
 from mlsuperb.data.preparation import Preparation
 from mlsuperb.data.skips import SkipReport
+from mlsuperb.data.training_hours import beyond_hours
 from mlsuperb.types import Utterance
 
 # YAML makes a truth value of `no` and a number of `nan`; `problems` explains that better than a type check
@@ -164,11 +165,8 @@ class Corpus(Reader):
         frame, looks = self._with_durations(frame, skipped, known=known)
         frame, texts = (frame, ()) if self.preparation else self._within_limits(frame, skipped)
         if self.max_train_hours is not None:
-            train = frame[frame["split"] == "train"]
-            if self.hours_seed is not None:
-                train = train.sample(frac=1, random_state=self.hours_seed)
-            hours = train.groupby(["language", "dataset"])["duration_s"].cumsum() / 3600
-            frame = skipped.drop(frame, frame.index.isin(hours.index[hours > self.max_train_hours]), BEYOND_HOURS)
+            beyond = beyond_hours(frame, max_hours=self.max_train_hours, seed=self.hours_seed)
+            frame = skipped.drop(frame, frame.index.isin(beyond), BEYOND_HOURS)
         return Usable(self._prepared(frame, skipped), looks, texts)
 
     def _within_limits(self, frame: pd.DataFrame, skipped: SkipReport) -> tuple[pd.DataFrame, Texts]:

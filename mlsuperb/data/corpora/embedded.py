@@ -56,14 +56,18 @@ def write_audio(shard: Path, folder: Path, *, columns: Sequence[str], name: Name
     """Write the audio of a Parquet file into `folder`, unless that is done; a killed run goes on where it was. What is there of
     an earlier file under the name of a row without bytes is removed.
 
-    `<shard>.completed`, written last, holds the shard's size and time.
+    `<shard>.completed`, written last, holds the shard's size and time and the names of the files, which are written again where
+    one of them is gone.
     """
     status = shard.stat()
     stamp = f"{status.st_size} {status.st_mtime_ns}"
     marker = folder / f"{shard.stem}.completed"
-    if marker.is_file() and marker.read_text() == stamp:
-        return
+    if marker.is_file():
+        known, *names = marker.read_text(encoding="utf-8").splitlines()
+        if known == stamp and set(os.listdir(folder)).issuperset(names):
+            return
     folder.mkdir(parents=True, exist_ok=True)
+    written = []
     for number, row in parquet_rows(shard, [*columns, column]):
         row["audio"] = row[column]
         try:
@@ -75,10 +79,17 @@ def write_audio(shard: Path, folder: Path, *, columns: Sequence[str], name: Name
         target, content = folder / file, (row["audio"] or {}).get("bytes")
         if content is None:
             target.unlink(missing_ok=True)
-        elif not target.is_file() or target.stat().st_size != len(content):
+            continue
+        if not _holds(target, content):
             with replaced(target) as scratch:
                 scratch.write_bytes(content)
-    write_atomic(marker, [stamp])
+        written.append(file)
+    write_atomic(marker, [f"{line}\n" for line in (stamp, *written)])
+
+
+def _holds(file: Path, content: bytes) -> bool:
+    """By its bytes: of clips of one length, many files have the same size."""
+    return file.is_file() and file.stat().st_size == len(content) and file.read_bytes() == content
 
 
 def path_of(row: Row) -> str | None:

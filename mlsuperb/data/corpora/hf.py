@@ -114,11 +114,13 @@ class HubData(OwnCorpus):
             for config in configs
             for split, name in splits.items()
         ]
-        if not any(part for _, _, part in found):
+        joined = [part for name in splits.values() if "+" in name for part in name.split("+")]
+        absent = [name for name in joined if not of_split(files, name)]
+        if absent or not any(part for _, _, part in found):
             names = ", ".join(dict.fromkeys(file.split for file in files))
             raise ValueError(
-                f"{self.path} has no split {' or '.join(splits.values())}; it has {names}. Name one with data.train=NAME "
-                "(likewise data.dev, data.test)."
+                f"{self.path} has no split {' or '.join(absent or splits.values())}; it has {names}. Name one with "
+                "data.train=NAME (likewise data.dev, data.test)."
             )
         return root, found
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -86,11 +86,15 @@ def chosen_configs(files: Sequence[DataFile], asked: Sequence[str], *, place: st
 
 
 def of_split(files: Sequence[DataFile], asked: str) -> list[DataFile]:
-    """The files of a split by its own name, by names joined with `+`, or by what `asked` means (`validation` is `dev`)."""
-    names = asked.split("+")
-    exact = [file for name in names for file in files if file.split == name]
+    """The files of a split, or of several joined with `+`: each by its own name, else by what the name means (`validation` is
+    `dev`)."""
+    return [file for name in asked.split("+") for file in _named(files, name)]
+
+
+def _named(files: Sequence[DataFile], name: str) -> list[DataFile]:
+    exact = [file for file in files if file.split == name]
     return exact or [
-        file for file in files if split_named(asked) is not None and split_named(file.split) == split_named(asked)
+        file for file in files if split_named(name) is not None and split_named(file.split) == split_named(name)
     ]
 
 
@@ -192,11 +196,14 @@ def _of_card(paths: Sequence[str], card: Mapping[str, Any]) -> list[DataFile]:
     for config in card.get("configs") or ():
         if not isinstance(config, Mapping):
             continue
-        folder = str(config.get("data_dir") or "").strip("/")
+        name = str(config.get("config_name") or DEFAULT)
+        folder = PurePosixPath(config.get("data_dir") or "").as_posix().strip("./")
+        if folder and not config.get("data_files"):  # all that is below it, by the names there
+            below = [PurePosixPath(path).relative_to(folder) for path in paths if path.startswith(f"{folder}/")]
+            found += [replace(_of_path(path), path=f"{folder}/{path}", config=name) for path in below]
         for split, patterns in _patterns(config.get("data_files")):
             for pattern in patterns:
                 whole = re.compile(_regex(f"{folder}/{pattern}" if folder else pattern))
-                name = str(config.get("config_name") or DEFAULT)
                 found += [DataFile(path, name, split) for path in paths if whole.fullmatch(path)]
     return list(dict.fromkeys(found))
 

@@ -172,13 +172,14 @@ class Lhotse(OwnCorpus):
 
 
 def manifests_in(folder: Path) -> list[tuple[str, Path]]:
-    """(split, cuts or supervisions) of a folder. Supervisions of which there are cuts, too, are left out."""
+    """(split, cuts or supervisions) of a folder. Supervisions of a split of which there are cuts, too, are left out."""
     named = [path for path in sorted(folder.iterdir()) if path.name.endswith(SUFFIXES)]
-    cuts = [path for path in named if "cuts" in path.name]
-    others = [path for path in named if "supervisions" in path.name]
-    listed = [(split_in(path.name.partition(".")[0]), path) for path in cuts or others]
+    listed = [(split, path) for path in named if (split := split_in(path.name.partition(".")[0]))]
+    cuts = [(split, path) for split, path in listed if "cuts" in path.name]
+    have_cuts = {split for split, _ in cuts}
+    others = [(split, path) for split, path in listed if "supervisions" in path.name and split not in have_cuts]
     order = ("train", "dev", "test")
-    return sorted(((split, path) for split, path in listed if split), key=lambda one: order.index(one[0]))
+    return sorted((*cuts, *others), key=lambda one: order.index(one[0]))
 
 
 def _recordings(supervisions: Path) -> Path:
