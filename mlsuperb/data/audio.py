@@ -15,6 +15,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
+from soundfile import SoundFile
 
 from mlsuperb.data.audio_file import (
     CUT_AUDIO,
@@ -69,22 +70,7 @@ def load_audio(
         pieces = json.loads(str(path).removeprefix(_PIECES))
         return _load_joined(pieces, start_s=start_s, duration_s=duration_s, resample=resample)
     with open_audio(path) as file:
-        rate_hz = file.samplerate
-        if rate_hz != SAMPLE_RATE_HZ and not resample:
-            raise ValueError(wrong_rate(path, rate_hz=rate_hz))
-        start = round(start_s * rate_hz)
-        num_wanted = file.frames - start if duration_s is None else round(duration_s * rate_hz)
-        samples_TC = read_samples(path, file, max(num_wanted, 0), start=min(start, file.frames))
-    if len(samples_TC) == 0 or len(samples_TC) < num_wanted - END_TOLERANCE_S * rate_hz:
-        raise AudioError(
-            f"{path}: {num_wanted / rate_hz:.2f} s of audio were asked for from {start_s:.2f} s on, but only "
-            f"{len(samples_TC) / rate_hz:.2f} s could be read. The file is cut short or its segment is wrong: get it "
-            "again or correct the segment, then prepare the data again (mlsuperb data prepare).",
-            CUT_AUDIO,
-        )
-    refuse_beyond_scale(path, samples_TC)
-    wave_T = samples_TC[:, 0] if samples_TC.shape[1] == 1 else samples_TC.mean(axis=1)
-    return np.ascontiguousarray(wave_T if rate_hz == SAMPLE_RATE_HZ else _to_16_khz(wave_T, rate_hz=rate_hz))
+        return _wave(path, file, start_s=start_s, duration_s=duration_s, resample=resample)
 
 
 def load_part(
@@ -98,26 +84,50 @@ def load_part(
 ) -> np.ndarray:
     """`length_s` seconds from `first_s` on of the wave that `load_audio` gives for `start_s` and `duration_s`, to the bit.
 
-    Of lossless audio at 16 kHz no more than these seconds are read. Of other audio the whole is decoded and cut: resampling,
-    decoders of lossy formats and the roundings of joined pieces give other samples where they begin in the middle.
+    Of a file of lossless audio at 16 kHz no more than these seconds are read; of a member of an archive, all its bytes. Of other
+    audio the whole is decoded and cut: resampling, decoders of lossy formats and the roundings of joined pieces give other
+    samples where they begin in the middle.
 
     Raises:
         ValueError: as `load_audio`.
     """
     first, number = round(first_s * SAMPLE_RATE_HZ), round(length_s * SAMPLE_RATE_HZ)
-    if not _is_exact(path):
-        return load_audio(path, start_s=start_s, duration_s=duration_s, resample=resample)[first : first + number]
-    number = min(number, round(duration_s * SAMPLE_RATE_HZ) - first)
-    start = round(start_s * SAMPLE_RATE_HZ) + first
-    return load_audio(path, start_s=start / SAMPLE_RATE_HZ, duration_s=number / SAMPLE_RATE_HZ, resample=resample)
-
-
-def _is_exact(path: str | os.PathLike[str]) -> bool:
-    """Whether reading from the middle of a file gives the same samples as reading all of it."""
     if str(path).startswith(_PIECES):
-        return False
+        return load_audio(path, start_s=start_s, duration_s=duration_s, resample=resample)[first : first + number]
     with open_audio(path) as file:
-        return bool(file.samplerate == SAMPLE_RATE_HZ and file.subtype.startswith(EXACT))
+        if file.samplerate != SAMPLE_RATE_HZ or not file.subtype.startswith(EXACT):
+            wave_T = _wave(path, file, start_s=start_s, duration_s=duration_s, resample=resample)
+            return wave_T[first : first + number]
+        number = min(number, round(duration_s * SAMPLE_RATE_HZ) - first)
+        start = round(start_s * SAMPLE_RATE_HZ) + first
+        part_s = {"start_s": start / SAMPLE_RATE_HZ, "duration_s": number / SAMPLE_RATE_HZ}
+        return _wave(path, file, **part_s, resample=resample)
+
+
+def _wave(
+    path: str | os.PathLike[str], file: SoundFile, *, start_s: float, duration_s: float | None, resample: bool
+) -> np.ndarray:
+    rate_hz = file.samplerate
+    if rate_hz != SAMPLE_RATE_HZ and not resample:
+        raise ValueError(wrong_rate(path, rate_hz=rate_hz))
+    start = round(start_s * rate_hz)
+    num_wanted = max(file.frames - start, 0) if duration_s is None else round(duration_s * rate_hz)
+    samples_TC = read_samples(path, file, num_wanted, start=min(start, file.frames))
+    if len(samples_TC) == 0 or len(samples_TC) < num_wanted - END_TOLERANCE_S * rate_hz:
+        fault = (
+            f"its segment begins at {start_s:.2f} s, behind the end of the file at {file.frames / rate_hz:.2f} s"
+            if 0 < start >= file.frames
+            else f"{num_wanted / rate_hz:.2f} s of audio were asked for from {start_s:.2f} s on, but only "
+            f"{len(samples_TC) / rate_hz:.2f} s could be read"
+        )
+        raise AudioError(
+            f"{path}: {fault}. The file is cut short or its segment is wrong: get it again or correct the segment, then prepare "
+            "the data again (mlsuperb data prepare).",
+            CUT_AUDIO,
+        )
+    refuse_beyond_scale(path, samples_TC)
+    wave_T = samples_TC[:, 0] if samples_TC.shape[1] == 1 else samples_TC.mean(axis=1)
+    return np.ascontiguousarray(wave_T if rate_hz == SAMPLE_RATE_HZ else _to_16_khz(wave_T, rate_hz=rate_hz))
 
 
 def _load_joined(

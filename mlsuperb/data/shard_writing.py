@@ -8,8 +8,10 @@ process stopped, and several processes can share the work. FLAC keeps 16-bit aud
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
+import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -208,11 +210,7 @@ def _write_shard(
                 audio.write(row.id, samples_T[None], SAMPLE_RATE_HZ, manifest=cut.recording)
                 cuts.write(cut)
                 written.append(replace(row, start_s=0.0, duration_s=cut.duration))
-        if not written:
-            raise ValueError(
-                f"{folder / shard.file(AUDIO)}: the audio of none of its {len(rows)} utterances can be read"
-            )
-        places = members(files[AUDIO])
+        places = members(files[AUDIO]) if written else []
     name = shard.file(AUDIO)
     indexed = [
         replace(row, audio=member(name, offset=offset, size=size))
@@ -233,6 +231,11 @@ def _waves(rows: Sequence[Utterance], *, resample: bool, skip_bad: bool) -> Iter
             log.warning("%s is left out: %s", row.id, error)
             continue
         yield row, np.round(wave_T * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
+
+
+def _write_empty(path: Path) -> None:
+    opened = tarfile.open(path, "w") if path.suffix == ".tar" else gzip.open(path, "w")  # noqa: SIM115
+    opened.close()
 
 
 def _cut(row: Utterance, *, num_samples: int) -> MonoCut:
@@ -284,4 +287,6 @@ def _renamed(folder: Path, shard: Shard, *names: str) -> Iterator[dict[str, Path
         with disk_errors_named(folder / shard.split):
             yield files
         for name, path in files.items():
+            if not path.exists():  # lhotse makes no file for a shard of which nothing can be read
+                _write_empty(path)
             os.replace(path, folder / shard.file(name))

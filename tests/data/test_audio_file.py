@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from corpus_trees import ListCorpus, utterance
 
-from mlsuperb.data import containers
+from mlsuperb.data import audio, containers
 from mlsuperb.data.audio import load_audio, load_part
 from mlsuperb.data.audio_file import (
     CUT_AUDIO,
@@ -112,6 +112,14 @@ def test_a_flac_that_does_not_say_its_length_is_read_to_its_end():
     np.testing.assert_array_equal(load_audio(path, start_s=0.3, duration_s=0.2), load_audio(path)[4800:8000])
     part = load_part(path, start_s=0.0, duration_s=0.6, first_s=0.1, length_s=0.2)
     np.testing.assert_array_equal(part, load_audio(path)[1600:4800])
+
+
+@pytest.mark.parametrize("name", ["flac_unknown_length.flac", "mp3_vbr_no_xing_reads_short.mp3"])
+def test_a_part_is_read_from_a_file_that_is_opened_once(name, monkeypatch):
+    opened = []
+    monkeypatch.setattr(audio, "open_audio", lambda path: opened.append(path) or open_audio(path))
+    load_part(FILES / name, start_s=0.0, duration_s=0.5, first_s=0.1, length_s=0.2)
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize(

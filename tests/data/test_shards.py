@@ -242,6 +242,23 @@ def test_audio_that_cannot_be_read_is_left_out_or_an_error(tmp_path: Path, caplo
     ]
 
 
+def test_a_shard_of_which_nothing_can_be_read_is_empty(tmp_path: Path) -> None:
+    need_lhotse()
+    rows = corpus(tmp_path)
+    lost = replace(rows[0], id="lost", language="fra", audio=str(tmp_path / "lost.wav"))
+    Path(lost.audio).write_bytes(b"RIFF but no audio")
+    frame = to_frame([*rows, lost])
+    labels = units([*rows, lost])
+    assert write_shards(frame, tmp_path / "out", sharding=SMALL, units=labels) == 0
+    assert (len(in_shards(frame, tmp_path / "out")), len(loaded(tmp_path / "out").manifest)) == (24, 24)
+    before = contents(tmp_path / "out")
+    assert write_shards(frame, tmp_path / "out", sharding=SMALL, units=labels) == 0
+    assert contents(tmp_path / "out") == before
+    from lhotse import CutSet
+
+    assert len(list(CutSet.from_shar(in_dir=tmp_path / "out" / "train"))) == 20
+
+
 def test_shards_of_other_speech_are_no_place_for_a_manifest(written: tuple[list[Utterance], Path]) -> None:
     rows, folder = written
     with pytest.raises(ValueError, match=r"holds other speech: 0 of 1 utterances are there"):
