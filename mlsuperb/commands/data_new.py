@@ -90,12 +90,12 @@ def _describe(overrides: Sequence[str], *, console: Console) -> bool:
 
 def _size(found: SplitSample) -> str:
     number = f"{found.num_rows:,} utterances" if found.is_all else f"more than {found.num_rows:,} utterances"
-    if not found.num_heard:
+    if not found.num_opened:
         return f"{number}, none of whose audio can be read ({found.fault})" if found.fault else number
     seconds = found.hours * 3600
     scales = ((3600, "h"), (60, "min"), (1, "s"))
     length = next(f"{seconds / scale:.1f} {unit}" for scale, unit in scales if seconds >= scale or scale == 1)
-    return f"{number}, about {length} (by {found.num_heard} of them)"
+    return f"{number}, about {length} (by {found.num_opened} of them)"
 
 
 def _for_hydra(value: str) -> str:

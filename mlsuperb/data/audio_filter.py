@@ -108,11 +108,9 @@ def filter_corpus(
     return write_drop_list(folder, frame, shards) if all(shard.is_file() for shard in shards) else None
 
 
-def write_drop_list(
-    folder: Path, frame: pd.DataFrame, shards: list[Path], *, rule: Rule | None = None
-) -> dict[str, Any]:
+def write_drop_list(folder: Path, frame: pd.DataFrame, shards: list[Path]) -> dict[str, Any]:
     """Write the list of ids that break the rule, by the verdicts on the rows of `frame`; what is in it, as a skip report."""
-    rule = rule or Rule()
+    rule = Rule()
     verdicts = [json.loads(line) for shard in shards for line in shard.read_text(encoding="utf-8").splitlines()]
     assert [one["id"] for one in verdicts] == frame["id"].tolist(), "a verdict on each row"
     reasons = np.array(

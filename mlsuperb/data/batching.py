@@ -1,6 +1,6 @@
 """Which examples go into which batch. Plans depend on durations, seed and pass alone, so a run resumes anywhere.
 
-Durations are seconds of audio; of text they are letters.
+Durations are seconds of audio; of text they are characters.
 """
 
 from __future__ import annotations
@@ -127,10 +127,11 @@ class InferenceBatches(Sampler[list[int]]):
     one shorter than 90 % of the longest of a batch begins another. That is 33 batches more at most, from 30 s down to 1 s."""
 
     MIN_SHARE = 0.9
+    MAX_SIZE = 256
 
-    def __init__(self, durations_s: np.ndarray, *, max_batch_s: float, max_batch_size: int = 256) -> None:
+    def __init__(self, durations_s: np.ndarray, *, max_batch_s: float) -> None:
         order = np.argsort(-durations_s, kind="stable")
-        self.batches: Batches | list[np.ndarray] = cut(order, durations_s, max_batch_s, max_batch_size, self.MIN_SHARE)
+        self.batches = cut(order, durations_s, max_batch_s, self.MAX_SIZE, self.MIN_SHARE)
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -27,7 +27,6 @@ _FEWEST = 3  # frames that must follow one another: two bytes of a cover picture
 _PAGE = b"OggS"
 _NIST = re.compile(rb"(channel_count|sample_n_bytes|sample_count) -i (\d+)")
 HEAD = 2**13  # bytes: libsndfile leaves 4 kB free before the samples of CAF
-_LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes: header, lengths of the segments, segments
 
 
 class _Frame(NamedTuple):

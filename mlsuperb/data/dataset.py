@@ -32,7 +32,7 @@ class Example(NamedTuple):
 class Examples(Protocol):
     """A dataset that a loader takes: of speech, of speech with features (`mlsuperb.cache`), of text.
 
-    `amounts` (N,) is the size of each example, by which batches are made up: seconds of audio, letters of text.
+    `amounts` (N,) is the size of each example, by which batches are made up: seconds of audio, characters of text.
     `languages` and `datasets` (N,) are what sampling laws look at.
     """
 

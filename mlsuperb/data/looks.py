@@ -62,7 +62,7 @@ NO_LOOKS = _table([], [])
 
 
 def look_at(paths: Sequence[str], *, decode: bool, known: pd.DataFrame) -> pd.DataFrame:
-    """A look at each of these files, as a table. The first of each fault are told.
+    """A look at each of these files, as a table. The first of each fault are logged.
 
     Args:
         decode: decode the files in which damage can hide.

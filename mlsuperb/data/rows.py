@@ -66,8 +66,8 @@ class Rows(Generic[Record]):
         whole = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
         return pc.fill_null(whole.indices, -1).to_numpy(), whole.dictionary.to_pylist()
 
-    def num_letters(self, name: str) -> np.ndarray:
-        """How many letters the texts of a column have."""
+    def num_characters(self, name: str) -> np.ndarray:
+        """How many characters the texts of a column have."""
         return pc.utf8_length(self._columns[name]).to_numpy().astype(np.int64)
 
 

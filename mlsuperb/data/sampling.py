@@ -36,7 +36,7 @@ class SamplingLaw(Protocol):
         """Expected number of times (N,) that each example is seen in a pass; None: every one once, without chance.
 
         Args:
-            amounts: (N,) seconds of audio, or letters of text.
+            amounts: (N,) seconds of audio, or characters of text.
             languages: (N,) the language of each; of text pairs its direction, `deu-eng`.
             datasets: (N,) the dataset of each.
         """
@@ -82,7 +82,7 @@ class TwoLevel:
     Args:
         alpha: power of the languages' sizes (0.7 in mHuBERT-147's training).
         beta: power of the datasets' sizes within a language (0.9 there).
-        by: what a size is: hours of audio (or letters of text), or the number of utterances, as there in training.
+        by: what a size is: hours of audio (or characters of text), or the number of utterances, as there in training.
     """
 
     alpha: Annotated[float, Field(ge=0)]

@@ -85,8 +85,8 @@ class TextDataset(Dataset[TextExample]):
 
     @property
     def amounts(self) -> np.ndarray:
-        """Letters (N,) of the longer side of each pair. Batches are made up by them: tokens are not known before."""
-        return np.maximum(self._rows.num_letters("source"), self._rows.num_letters("target"))
+        """Characters (N,) of the longer side of each pair. Batches are made up by them: tokens are not known before."""
+        return np.maximum(self._rows.num_characters("source"), self._rows.num_characters("target"))
 
     @property
     def languages(self) -> np.ndarray:

@@ -64,7 +64,7 @@ def utterance_counts(
     references: Sequence[Units] = [""] * len(hypotheses)
     tokens = language_tokens(hypotheses)
     if facts.has_text:
-        pairs = [_folded_units(one, facts, tokens) for one in hypotheses]
+        pairs = [aligned_units(one, facts, tokens) for one in hypotheses]
         references = [reference for reference, _ in pairs]
         if num_braces := sum(_ALTERNATIVES in reference or _ALTERNATIVES in output for reference, output in pairs):
             log.warning(
@@ -116,7 +116,7 @@ def unknown_units(hypotheses: Sequence[Hypothesis], facts: TaskFacts, tokens: Co
     if not facts.has_text:
         return ""
     languages = language_tokens(hypotheses)
-    pairs = [_folded_units(one, facts, languages) for one in hypotheses]
+    pairs = [aligned_units(one, facts, languages) for one in hypotheses]
     references = Counter(unit for reference, _ in pairs for unit in reference if not unit.isspace())
     known = (
         {unit for _, output in pairs for unit in output}
@@ -130,7 +130,7 @@ def unknown_units(hypotheses: Sequence[Hypothesis], facts: TaskFacts, tokens: Co
     return f"{found} {where}: are references and hypotheses in one script or set of phones?"
 
 
-def _folded_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[Units, Units]:
+def aligned_units(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> tuple[Units, Units]:
     """Reference and hypothesis as they are aligned, ASCII in lower case, without `@`; phones as they are."""
     if facts.units == "phone":
         return compared_units(one, facts, tokens)

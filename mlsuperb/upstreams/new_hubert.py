@@ -21,6 +21,7 @@ class NewHubert(SelfSupervised):
     Args:
         num_blocks: Transformer blocks; one layer more comes out.
         hidden_size: feature size, a multiple of `num_heads` and of `position_groups`.
+        num_heads: of attention, in each block.
         ffn_size: inner size of the feed-forward networks.
         conv_channels, conv_kernels, conv_strides: of the convolutions on the wave; the product of the strides is the hop.
         conv_norm: `group` normalises the first convolution over time (base), `layer` every one over channels (large).
@@ -29,6 +30,8 @@ class NewHubert(SelfSupervised):
         pre_norm: layer norms before attention and feed-forward network (large), not after them (base).
         normalise: bring each wave to zero mean and unit variance.
         dropout: behind projection, positions, attention and feed-forward network.
+        attention_dropout: of attention's weights.
+        activation_dropout: inside the feed-forward network, behind its activation.
         seed: of the weights; the global random state is left as it was.
         regularisation: see `SelfSupervised`.
     """

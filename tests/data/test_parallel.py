@@ -240,7 +240,7 @@ def test_manifest_rows_and_hash(tmp_path: Path) -> None:
     assert [rows[index] for index in range(len(rows))] == pairs
     assert rows.values("source_language").tolist() == ["deu", "nan"]
     assert rows.values("quality").tolist() == [1.5, 1.0]
-    assert rows.num_letters("target").tolist() == [8, 5]
+    assert rows.num_characters("target").tolist() == [8, 5]
     lines = sorted([p.id, p.dataset, p.source_language, p.target_language, p.source, p.target] for p in pairs)
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     known = split_hash(frame, TextPair)

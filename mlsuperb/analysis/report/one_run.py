@@ -44,6 +44,7 @@ def one_run_page(run: LoadedRun, *, sounds: SoundBox) -> Page:
         pictures.training({result.run_id: result.training.get("history", [])}, result.training.get("averaged", ())),
         pictures.reasons(run),
         *([pictures.confusion(run)] if result.task.has_language else []),
+        *([pictures.wrong_units(run)] if result.task.has_text else []),
         pictures.layers({result.upstream.name: result}),
         _embeddings(run),
         utterances.examples(run, sounds=sounds),

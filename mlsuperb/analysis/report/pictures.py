@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from mlsuperb.analysis.confusion import confusions
 from mlsuperb.analysis.curves import language_weights, training_curves
 from mlsuperb.analysis.influences import Correlation, Influence, influences
@@ -12,13 +14,15 @@ from mlsuperb.analysis.languages import MANY, LanguageScore, dataset_ranges
 from mlsuperb.analysis.layer_weights import layer_weights_chart, why_no_weights
 from mlsuperb.analysis.report.blocks import Figures, Fold, Section, bounded, interval_cells
 from mlsuperb.analysis.runs import LoadedRun
+from mlsuperb.analysis.unit_errors import unit_errors
 from mlsuperb.data.languages import language_name
-from mlsuperb.runtime.messages import plural
+from mlsuperb.runtime.messages import plural, printable, some
 from mlsuperb.scoring.page.blocks import Block, Cell, Note, Table, Warnings, bar, number
 from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.utterances import shown_protocol
 
-NUM_EXAMPLES = 3  # utterances that are named for a kind of problem
+NUM_EXAMPLES = 3  # utterances that are named for a kind of problem, languages for a kind of error
+NUM_UNIT_ERRORS = 30
 
 
 def languages(run: LoadedRun) -> Section:
@@ -150,6 +154,48 @@ def confusion(run: LoadedRun) -> Section:
     none = Note(text="No utterance was given another language.")
     blocks = (Figures(charts=(found.chart,), wide=found.num_shown > 12), pairs if found.num_pairs else none)
     return Section(id="confusion", title="Language confusion", blocks=blocks)
+
+
+def wrong_units(run: LoadedRun) -> Section:
+    """Which characters or phones were taken for which, and which were lost or added."""
+    facts = run.result.facts
+    found = unit_errors(run.hypotheses, facts)
+    substituted = (found["reference"] != "") & (found["hypothesis"] != "")
+    kinds = {"substitutions": found[substituted], "deletions and insertions": found[~substituted]}
+    tables = tuple(_unit_errors(name, table, unit=facts.unit) for name, table in kinds.items() if len(table))
+    none = Note(text=f"Every {facts.unit} is right.")
+    return Section(id="unit_errors", title=f"Wrong {facts.unit}s", blocks=tables or (none,))
+
+
+def _unit_errors(name: str, table: pd.DataFrame, *, unit: str) -> Table:
+    shown = table.head(NUM_UNIT_ERRORS)
+    return Table(
+        name=name.replace(" ", "_"),
+        title=f"Most frequent {name}",
+        columns=("reference", "hypothesis", "times", f"% of the {unit}", "languages"),
+        rows=tuple(_unit_error_row(*row) for row in shown.itertuples(index=False)),
+        texts=("reference", "hypothesis", "languages"),
+        sortable=True,
+        label="errors",
+        left_out=len(table) - len(shown),
+        note="As few edits as turn each reference into its hypothesis; of several such ways one is taken.",
+    )
+
+
+def _unit_error_row(
+    reference: str, hypothesis: str, num: int, share: float, languages: Sequence[str]
+) -> tuple[Cell, ...]:
+    return (
+        Cell(text=_unit(reference) or "(inserted)"),
+        Cell(text=_unit(hypothesis) or "(deleted)"),
+        number(num, digits=0),
+        bar(share, full=100.0) if reference else Cell(text=""),
+        Cell(text=some(languages, at_most=NUM_EXAMPLES)),
+    )
+
+
+def _unit(unit: str) -> str:
+    return "(space)" if unit == " " else printable(unit)
 
 
 def layers(results: Mapping[str, BenchmarkResult]) -> Section:

@@ -1,6 +1,6 @@
 """Untranscribed speech in folders, for pre-training:
 
-<root>/<dataset>/<language>/wav/<file>.ogg              any file that libsndfile knows by content (`audio.EXTENSIONS`)
+<root>/<dataset>/<language>/wav/<file>.ogg              any file that libsndfile knows by content (`audio_file.EXTENSIONS`)
 <root>/<dataset>/<language>/<file>.ogg                  the `wav` folder may be left out
 <root>/<dataset>/<language>/wav/<speaker>/.../<file>    the first folder below, if there is one, names the speaker
 """

@@ -33,7 +33,7 @@ class ReleaseCheck:
 
     Attributes:
         num_pairs: (language, dataset) pairs in the tree.
-        num_published: pairs in the release.
+        num_published: pairs in the release, of those that were asked for.
         num_unseen: pairs of the 8th archive that the tree lacks, asked for or not, if it has none of the 7th alone: then it
             may be a part of either.
     """

@@ -32,7 +32,7 @@ class OwnCorpus(Corpus):
     Args:
         codes: the code of each label of a language that cannot be found by itself, such as `{"Cantonese Chinese": yue}`.
         map_codes: find it for codes of two letters (`de`), bibliographic ones (`ger`), locales (`pt-BR`) and English names
-            (`German`); what was read as what is told. Codes of ISO 639-3 and those in `extra_languages` stay as they are.
+            (`German`); the mapping is logged. Codes of ISO 639-3 and those in `extra_languages` stay as they are.
         held_out: of each (language, dataset) pair without a dev set, and of each without a test set, this share of the training
             utterances becomes one: whole speakers where at least `NUM_SPEAKERS` are known, in an order that depends on their
             names alone. Null: nothing is held out.

@@ -38,8 +38,8 @@ class TextCorpus(Reader):
     Args:
         dataset: the dataset of all pairs.
         source_language: the language of all sources; likewise `target_language`.
-        max_letters: train and dev pairs of which a side has more letters are dropped.
-        max_length_ratio: train and dev pairs are dropped of which a side has more than this times as many letters as the
+        max_letters: train and dev pairs of which a side has more characters are dropped.
+        max_length_ratio: train and dev pairs are dropped of which a side has more than this times as many characters as the
             other (9 is the default of Moses' `clean-corpus-n.perl`, which counts tokens).
         min_quality: train and dev pairs whose `quality` is below this are dropped; null keeps all.
         extra_languages: codes outside ISO 639-3 to allow.
@@ -80,8 +80,8 @@ class TextCorpus(Reader):
         refuse_duplicates(frame, place=("dataset", "source_language", "target_language"), remedy="")
         frame = skipped.drop(frame, (frame["source"] == "") | (frame["target"] == ""), EMPTY)
         frame = skipped.drop(frame, frame["source_language"] == frame["target_language"], ONE_LANGUAGE)
-        letters = pd.concat([frame[side].str.len() for side in SIDES], axis=1)
-        longer, shorter = letters.max(axis=1), letters.min(axis=1)
+        lengths = pd.concat([frame[side].str.len() for side in SIDES], axis=1)
+        longer, shorter = lengths.max(axis=1), lengths.min(axis=1)
         faults = {TOO_LONG: longer > self.max_letters, UNLIKE: longer > self.max_length_ratio * shorter}
         if self.min_quality is not None:
             faults[POOR] = frame["quality"] < self.min_quality

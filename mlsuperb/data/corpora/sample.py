@@ -37,28 +37,28 @@ class SplitSample:
 
     num_rows: int = 0
     languages: list[str] = field(default_factory=list)
-    num_heard: int = 0
-    heard_s: float = 0.0
+    num_opened: int = 0
+    opened_s: float = 0.0
     fault: str = ""
     is_all: bool = True
 
     @property
     def hours(self) -> float:
         """Of all rows, if they are as long as those that were opened."""
-        return self.num_rows * self.heard_s / max(1, self.num_heard) / 3600
+        return self.num_rows * self.opened_s / max(1, self.num_opened) / 3600
 
     def add(self, row: _Row) -> None:
         self.num_rows += row.num_rows
         if row.language not in self.languages:
             self.languages.append(row.language)
         seconds = row.seconds
-        if math.isnan(seconds) and row.audio and self.num_heard < NUM_OPENED:
+        if math.isnan(seconds) and row.audio and self.num_opened < NUM_OPENED:
             try:
                 seconds = audio_info(row.audio).duration_s
             except AudioError as error:
                 self.fault = str(error)
         if not math.isnan(seconds):
-            self.num_heard, self.heard_s = self.num_heard + 1, self.heard_s + seconds
+            self.num_opened, self.opened_s = self.num_opened + 1, self.opened_s + seconds
 
 
 def sample_of(corpus: Corpus) -> dict[str, SplitSample]:

@@ -44,11 +44,6 @@ def word_pairs(source: SpokenLanguage, target: SpokenLanguage, synthesiser: Synt
     return [WordPair(source_of[text], word) for text, word in words.items() if text in source_of]
 
 
-def translated_words(source: SpokenLanguage, target: SpokenLanguage, synthesiser: Synthesiser) -> list[Word]:
-    """The part of the target language's vocabulary that has a translation in the source language (see `word_pairs`)."""
-    return [pair.target for pair in word_pairs(source, target, synthesiser)]
-
-
 def _single_words(locale_name: str) -> dict[Key, str]:
     """The names of a locale that are a single plain word."""
     found = names(locale_name)

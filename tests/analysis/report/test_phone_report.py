@@ -18,7 +18,7 @@ from mlsuperb.analysis.report.sound import SoundBox
 from mlsuperb.analysis.runs import LoadedRun, load_run
 from mlsuperb.commands.compare import main as compare
 from mlsuperb.runs.hypotheses import write_hypotheses
-from mlsuperb.scoring.page.blocks import Table
+from mlsuperb.scoring.page.blocks import Note, Table
 
 # Five substitutions; sclite's weights prefer six insertions and deletions
 REFERENCE, OUTPUT = "a b k d e", "d e s t z"
@@ -44,6 +44,21 @@ def runs(tmp_path: Path, utterance) -> list[LoadedRun]:
 
 def text_of(page) -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", render(page, figures="figures"))).split())
+
+
+def test_wrong_phones_are_counted(runs: list[LoadedRun]) -> None:
+    [substitutions, others] = [one for one in pictures.wrong_units(runs[0]).blocks if isinstance(one, Table)]
+    times = [sum(int(row[2].text) for row in table.rows) for table in (substitutions, others)]
+    assert times == [
+        sum(one.substitutions for one in runs[0].counts),
+        sum(one.insertions + one.deletions for one in runs[0].counts),
+    ]
+    assert min(times) > 0, "or this test shows nothing"
+    assert "% of the phone" in others.columns
+    [note] = pictures.wrong_units(replace(runs[0], hypotheses=[
+        replace(one, hypothesis=one.reference) for one in runs[0].hypotheses
+    ])).blocks  # fmt: skip
+    assert note == Note(text="Every phone is right.")
 
 
 def test_errors_are_those_of_per_pfer(runs: list[LoadedRun], capsys: pytest.CaptureFixture[str]) -> None:
