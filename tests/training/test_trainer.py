@@ -200,6 +200,22 @@ def test_told_to_end_in_a_validation_what_was_trained_is_saved(tmp_path: Path) -
     assert json.loads((tmp_path / "told" / PROGRESS_FILE).read_text())["num_utterances"] == 24 * 6
 
 
+@pytest.mark.parametrize("every", [3, 1000])  # the last update of an epoch leaves a checkpoint, or none
+def test_told_to_end_in_the_same_validation_again_and_again(every: int, tmp_path: Path) -> None:
+    trainer = toy_trainer(checkpoint_every=every, iterations_per_epoch=6)
+    whole, _ = fit(tmp_path / "whole", trainer)
+
+    def told() -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path / "told", trainer, validate=told)
+        assert [path.name for path in (tmp_path / "told/checkpoints").iterdir()] == ["00000006-0000"]
+    resumed, _ = fit(tmp_path / "told", trainer)
+    assert torch.equal(whole.linear.weight, resumed.linear.weight)
+
+
 def test_killed_while_the_checkpoint_of_an_epochs_end_replaces_one_of_the_same_iteration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
