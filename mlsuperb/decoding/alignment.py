@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from mlsuperb.decoding.greedy import BLANK
+from mlsuperb.types import BLANK
 
 
 @dataclass(frozen=True)
