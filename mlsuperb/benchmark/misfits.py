@@ -42,8 +42,8 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     yield from select_misfits(config, groups, figures=figures)
     if reason := instantiate(config["scoring"]).why_nothing(facts):
         yield (
-            f"scoring={config['scoring']['name']} has nothing to say of task={task.name}: {reason}; add v1 to scoring.protocols, "
-            "which always has"
+            f"scoring={config['scoring']['name']} cannot score task={task.name}: {reason}; add v1 to scoring.protocols, "
+            "which scores every task"
         )
     yield from _decoder_problems(config, objective, decoder)
 
@@ -75,7 +75,7 @@ def _decoder_problems(config: Mapping[str, Any], objective: type[Objective], dec
 
 
 def _depth_problems(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
-    """Blocks and layers that the upstream has not, where their number is known without its weights."""
+    """Blocks and layers that the upstream does not have, where their number is known without its weights."""
     if "upstream" not in groups:
         return
     chosen = [group for group in ("upstream", "adaptation", "featurizer") if group in groups]

@@ -75,7 +75,7 @@ class Recogniser:
 
     @torch.inference_mode()
     def validate(self, dataset: Speech, *, quick_decoder: Decoder) -> dict[str, float]:
-        """Mean loss an utterance, the rate of token errors (and of wrong languages) under `quick_decoder`, and the error
+        """Mean loss per utterance, the rate of token errors (and of wrong languages) under `quick_decoder`, and the error
         rates that the objective counts itself. Whole batches are dealt out among the ranks of a job, and all get the sums.
 
         Raises:

@@ -58,5 +58,5 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     def misfits(cls, settings: Mapping[str, Any], *, head: Mapping[str, Any], task: TaskFacts) -> Sequence[str]:
-        """Why it does not go together with the settings of a head and with a task, a sentence each."""
+        """Why it does not go together with the settings of a head and with a task, one sentence each."""
         return []

@@ -30,7 +30,7 @@ class UtteranceClassifier(Objective):
 
     Attributes:
         specials: none; the vocabulary is the classes alone.
-        utterance_level: whether there is one label an utterance.
+        utterance_level: whether there is one label per utterance.
     """
 
     specials: ClassVar[tuple[str, ...]] = ()
@@ -51,7 +51,7 @@ class UtteranceClassifier(Objective):
         return Loss(total / (targets_B != IGNORED).sum().clamp(min=1))
 
     def log_probs(self, encoded: Encoded) -> Encoded:
-        """Log posteriors (B, 1, V) in fp32: one frame an utterance."""
+        """Log posteriors (B, 1, V) in fp32: one frame per utterance."""
         with torch.autocast(encoded.values.device.type, enabled=False):
             pooled_BP = self.pool(encoded.values.float(), encoded.lengths_B)
             return Encoded(self.out(pooled_BP).log_softmax(-1)[:, None], torch.ones_like(encoded.lengths_B))

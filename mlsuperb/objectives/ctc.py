@@ -24,7 +24,7 @@ class CTC(Objective):
 
     Attributes:
         specials: first tokens of the vocabulary (the blank stands at `BLANK`), and its last one.
-        utterance_level: whether there is one label an utterance.
+        utterance_level: whether there is one label per utterance.
     """
 
     specials: ClassVar[tuple[str, ...]] = ("<blank>", "<unk>", "<sos/eos>")

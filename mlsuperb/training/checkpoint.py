@@ -103,7 +103,7 @@ def average(paths: list[Path]) -> dict[str, Tensor]:
 
 
 class KeptEpochs:
-    """The weights of the best epochs, a file each. Rank 0 writes."""
+    """The weights of the best epochs, one file per epoch. Rank 0 writes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

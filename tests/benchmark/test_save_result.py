@@ -176,9 +176,7 @@ def test_a_users_own_scoring_and_protocol_are_run_and_shown(tmp_path, utterance,
 def test_scoring_that_says_nothing_of_the_task_is_a_misfit():
     config = compose(["task=lid", "upstream=fbank", "data=synthetic", "scoring.protocols=[v2,own_parts.wer]"])
     (problem,) = misfits(config, ["head", "objective", "decoding", "task", "scoring"])
-    assert problem.startswith(
-        "scoring=default has nothing to say of task=lid: v2 needs transcripts, task lid has none; wer"
-    )
+    assert problem.startswith("scoring=default cannot score task=lid: v2 needs transcripts, task lid has none; wer")
     (problem,) = find_problems(config | {"scoring": config["scoring"] | {"protocols": ["v1", "v3"]}})
     assert problem.startswith("scoring.protocols: there is no protocol 'v3'; nearest: ")
 
