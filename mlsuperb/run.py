@@ -6,7 +6,8 @@ import sys
 from typing import Any
 
 from mlsuperb.commands.errors import end, for_user, prepare_terminal
-from mlsuperb.config.answers import answer, conf_dir
+from mlsuperb.config.answers import answer
+from mlsuperb.runtime.conf import conf_dir
 from mlsuperb.runtime.ending import ended_by
 
 
@@ -21,8 +22,7 @@ def main(cfg: Any) -> None:
     except KeyboardInterrupt as ended:
         ended_by(ended, "interrupted: give the same command again, it goes on from the last checkpoint")
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        message = for_user(error)
-        if message is None:
+        if (message := for_user(error)) is None:
             raise  # a bug, which shows its traceback
     raise refusal(message)  # out here the error and all that it holds are gone, worker processes too
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # scoring reads this module and must not import torch
     from torch import Tensor
 
 SAMPLE_RATE_HZ = 16_000  # of every wave that a model reads
+BLANK = 0  # the index of CTC's blank in a vocabulary, and in posteriors
+IGNORED = -1  # the index of a token or class unknown to a vocabulary that has no `<unk>`; losses skip it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,7 +108,7 @@ from mlsuperb.objectives.ctc import CTC
 from mlsuperb.run import run_experiment
 from mlsuperb.runs.run import Run
 from mlsuperb.tasks.asr import ASR
-from mlsuperb.types import Encoded
+from mlsuperb.types import BLANK, Encoded
 from mlsuperb.upstreams.huggingface import HuggingFace
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -181,7 +181,7 @@ def test_a_batch_of_empty_targets_has_a_loss() -> None:
     objective = CTC(input_size=6, vocab_size=5).eval()
     encoded = Encoded(torch.randn(2, 4, 6), torch.tensor([4, 2]))
     result = objective(encoded, torch.zeros(2, 0, dtype=torch.long), torch.tensor([0, 0]))
-    blanks_BF = objective.log_probs(encoded).values[..., CTC.blank]
+    blanks_BF = objective.log_probs(encoded).values[..., BLANK]
     assert result.loss.item() == pytest.approx(-(blanks_BF[0].sum() + blanks_BF[1, :2].sum()).item() / 2, rel=1e-5)
     assert int(result.counts["num_unaligned"]) == 0
 

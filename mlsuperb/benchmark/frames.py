@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FEW_FRAMES_HZ = 12.5  # OWSM 4, Parakeet: read speech of many languages has 12 to 15 letters a second
+FEW_FRAMES_HZ = 12.5  # OWSM 4, Parakeet: read speech of many languages has 12 to 15 letters per second
 NUM_LOOKED_AT = 1000  # utterances
 MOST_LOST, WORTH_SAYING = 0.5, 0.05  # share of utterances that CTC cannot align
 

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from mlsuperb.benchmark import build
+from mlsuperb.benchmark.job import Benchmark
 from mlsuperb.benchmark.recogniser import Recogniser
-from mlsuperb.config.check import check
+from mlsuperb.config.check import check, job_class
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime.device import autocast, describe_device
 from mlsuperb.runtime.speed import peak_memory_gb
-from mlsuperb.training.memory import Measured, find_largest, free_gb
+from mlsuperb.training.memory import PAYS, Measured, find_largest, free_gb
 from mlsuperb.training.parameters import parameter_groups
 from mlsuperb.training.trainable import compile_blocks
 from mlsuperb.training.trainer import Trainer
@@ -31,11 +32,15 @@ def largest_batch(config: Mapping[str, Any], *, show: Callable[[str], None]) -> 
     """Measure, `show` a table line by line, and return the setting to use: padded seconds of a batch.
 
     Raises:
-        ValueError: the configuration cannot run, or not even one utterance fits.
+        ValueError: the configuration is of another job or cannot run, or not even one utterance fits.
     """
+    if not issubclass(job_class(config), Benchmark):
+        raise ValueError(
+            f"largest_batch measures models of job=benchmark, and job={config['job'].get('name')} trains another: lower "
+            "loading.train.max_batch_s there until a short run fits"
+        )
     check(config)
     with tempfile.TemporaryDirectory() as folder, Run({**config, "output_root": folder}) as run:
-        run.folder.mkdir(parents=True, exist_ok=True)
         data = build.build_data(config, run=run)
         recogniser = build.build_recogniser(config, vocabulary=data.vocabulary, languages=data.languages)
     longest = (-data.train.durations_s).argsort()
@@ -55,10 +60,11 @@ def largest_batch(config: Mapping[str, Any], *, show: Callable[[str], None]) -> 
 
     found, fits_s = find_largest(measure, start_gb=start_gb, limit_gb=limit_gb, advice=NOTHING_FITS)
     best = max(one.rate for one in found)
-    enough = next(one for one in found if one.rate * 1.03 >= best)
+    enough = next(one for one in found if one.rate * PAYS >= best)
     show(
         f"fits: {fits_s:,.0f} s, measured up to {found[-1].padded_s:,.0f} s\n"
-        f"use: loading=bucketed loading.train.max_batch_s={enough.padded_s:.0f}; larger batches are less than 3 % faster"
+        f"use: loading=bucketed loading.train.max_batch_s={enough.padded_s:.0f}; larger batches are less than "
+        f"{100 * (PAYS - 1):.0f} % faster"
     )
     return enough.padded_s
 

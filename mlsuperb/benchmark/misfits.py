@@ -11,6 +11,7 @@ from mlsuperb.config.check import with_defaults
 from mlsuperb.decoding.base import Decoder
 from mlsuperb.objectives.base import Objective
 from mlsuperb.runs.classes import class_named
+from mlsuperb.training.settings import select_misfits
 from mlsuperb.types import figure_names
 
 BENCHMARK = ("experiment", "track", "size", "run")
@@ -38,12 +39,11 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
     if "upstream" in groups and task.has_text and not objective.utterance_level:
         yield from card_problems(config)
     figures = figure_names(has_language=task.has_language, rates=objective.rates)
-    if (chosen := config.get("trainer", {}).get("select_by", figures[0])) not in figures:
-        yield f"trainer.select_by={chosen} is no figure of this validation; use one of {', '.join(figures)}"
+    yield from select_misfits(config, groups, figures=figures)
     if reason := instantiate(config["scoring"]).why_nothing(facts):
         yield (
-            f"scoring={config['scoring']['name']} has nothing to say of task={task.name}: {reason}; add v1 to scoring.protocols, "
-            "which always has"
+            f"scoring={config['scoring']['name']} cannot score task={task.name}: {reason}; add v1 to scoring.protocols, "
+            "which scores every task"
         )
     yield from _decoder_problems(config, objective, decoder)
 
@@ -75,7 +75,7 @@ def _decoder_problems(config: Mapping[str, Any], objective: type[Objective], dec
 
 
 def _depth_problems(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
-    """Blocks and layers that the upstream has not, where their number is known without its weights."""
+    """Blocks and layers that the upstream does not have, where their number is known without its weights."""
     if "upstream" not in groups:
         return
     chosen = [group for group in ("upstream", "adaptation", "featurizer") if group in groups]

@@ -15,7 +15,7 @@ from mlsuperb.decoding.alignment import align
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.runs.transcripts import Timed
 from mlsuperb.runs.windows import Window
-from mlsuperb.types import Encoded
+from mlsuperb.types import BLANK, Encoded
 
 
 def cut(encoded: Encoded, windows: Sequence[Window]) -> Encoded:
@@ -38,7 +38,7 @@ def language_probabilities(posteriors: Encoded, languages: dict[int, str]) -> li
     """
     indices = torch.tensor(list(languages), device=posteriors.values.device)
     log_probs_BFC = posteriors.values[..., indices].float()
-    blank_BF = posteriors.values[..., 0].float()  # the first token follows blanks alone
+    blank_BF = posteriors.values[..., BLANK].float()  # the first token follows blanks alone
     before_BF = torch.nn.functional.pad(blank_BF.cumsum(1)[:, :-1], (1, 0))
     valid_BF = valid_mask(posteriors.lengths_B, blank_BF.shape[1])
     paths_BFC = (log_probs_BFC + before_BF[..., None]).masked_fill(~valid_BF[..., None], -torch.inf)

@@ -18,7 +18,7 @@ from mlsuperb.benchmark.pieces import cut, language_probabilities, timed
 from mlsuperb.data.dataset import Speech
 from mlsuperb.data.loading import Loading
 from mlsuperb.data.text import LanguageTokens, codes_of_tokens
-from mlsuperb.data.vocabulary import IGNORED, Vocabulary
+from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.decoding.base import Decoded, Decoder
 from mlsuperb.runs.decoding import batches_of_rank
 from mlsuperb.runs.transcripts import Piece, Timed
@@ -28,7 +28,7 @@ from mlsuperb.runtime.device import autocast
 from mlsuperb.tasks.base import Task
 from mlsuperb.training.losses import refuse_not_finite
 from mlsuperb.training.trackers import Sample
-from mlsuperb.types import AttentionDecoder, Batch, Encoded, figure_names
+from mlsuperb.types import IGNORED, AttentionDecoder, Batch, Encoded, figure_names
 
 NUM_SAMPLES = 5  # texts of a validation that trackers show
 
@@ -75,7 +75,7 @@ class Recogniser:
 
     @torch.inference_mode()
     def validate(self, dataset: Speech, *, quick_decoder: Decoder) -> dict[str, float]:
-        """Mean loss an utterance, the rate of token errors (and of wrong languages) under `quick_decoder`, and the error
+        """Mean loss per utterance, the rate of token errors (and of wrong languages) under `quick_decoder`, and the error
         rates that the objective counts itself. Whole batches are dealt out among the ranks of a job, and all get the sums.
 
         Raises:

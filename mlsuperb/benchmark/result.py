@@ -17,7 +17,7 @@ from mlsuperb.runs.result import what_ran
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.device import describe_device
 from mlsuperb.runtime.messages import reported
-from mlsuperb.runtime.speed import Speed, peak_memory_gb
+from mlsuperb.runtime.speed import Speed
 from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.scoring.scored_run import part, standing, what_was_scored
 from mlsuperb.training.parameters import count_trained, num_parameters
@@ -88,7 +88,7 @@ def _conventions(model: SpeechModel) -> str | None:
 
 def _cost(progress: Progress, decoding: Speed, model: SpeechModel) -> dict[str, Any]:
     device = next(model.parameters()).device
-    peak_gb = peak_memory_gb(device)  # before multiply-accumulates are counted, which takes some, too
+    peak_gb = progress.peak_gb(device)  # before multiply-accumulates are counted, which takes some, too
     return {
         "iterations": progress.iteration,
         "utterances": progress.num_utterances,

@@ -28,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mlsuperb.commands.table import show_runs
 from mlsuperb.config.compose import as_texts, register_resolvers, search_first
-from mlsuperb.config.options import conf_dir
+from mlsuperb.runtime.conf import conf_dir
 from mlsuperb.runtime.messages import reported
 
 log = logging.getLogger(__name__)

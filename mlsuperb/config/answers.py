@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mlsuperb import __version__
 from mlsuperb.config.options import read_yaml, refuse_unknown, yaml_folders
-from mlsuperb.runtime.conf import conf_dir as conf_dir
+from mlsuperb.runtime.conf import conf_dir
 from mlsuperb.runtime.refusals import check_address_space
 
 

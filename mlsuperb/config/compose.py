@@ -16,9 +16,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mlsuperb.config.options import conf_dir
 from mlsuperb.runs.classes import bring, named_in
 from mlsuperb.runs.identity import present, signature, without_later
+from mlsuperb.runtime.conf import conf_dir
 
 _READ_AS_IT_IS = re.compile(r"[\w./:@%+-]*", re.ASCII)  # values that are plain text to Hydra, without asking it
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from mlsuperb.runtime.conf import conf_dir as conf_dir
+from mlsuperb.runtime.conf import conf_dir
 from mlsuperb.runtime.ranks import launched
 
-# What the files in conf/hydra/launcher/ build on, a package each and our name for it; Hydra's own message names neither.
+# What the files in conf/hydra/launcher/ build on: its package and our name for it; Hydra's own message names neither.
 LAUNCHERS = {
     "hydra/launcher=slurm": ("hydra-submitit-launcher", "slurm"),
     "hydra/launcher=local": ("hydra-joblib-launcher", "sweep"),

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch.utils.data import DataLoader, Sampler
 
-from mlsuperb.data.batching import Batching, DealtBatches, InferenceBatches, TrainingBatches
+from mlsuperb.data.batching import Batching, BucketedBatches, DealtBatches, InferenceBatches, TrainingBatches
 from mlsuperb.data.dataset import Examples, SpeechDataset
 from mlsuperb.data.sampling import Crops, SamplingLaw, Temperature
 from mlsuperb.data.windows import ShardWindows
@@ -71,6 +71,11 @@ class Loading:
             f"loading.language_temperature={settings['language_temperature']} and loading.sampling are both set, and each says "
             "how often a language is seen. Leave one of them out."
         ]
+
+    def one_by_one(self) -> Loading:
+        """The same for training batches of one whole utterance each, of the corpus as it is."""
+        single = BucketedBatches(max_batch_s=self.eval_batch_s, max_batch_size=1)
+        return replace(self, train=single, language_temperature=1.0, sampling=None, crops=None, window_h=None)
 
     def _workers(self) -> int:
         if self.num_workers == "auto":

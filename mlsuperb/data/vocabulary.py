@@ -12,9 +12,9 @@ import numpy as np
 
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.runtime.messages import some
+from mlsuperb.types import IGNORED
 
 UNKNOWN = "<unk>"
-IGNORED = -1  # the index of a token unknown to a vocabulary that has no `<unk>`; losses skip it
 
 
 class Vocabulary:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from mlsuperb.decoding.greedy import BLANK
+from mlsuperb.types import BLANK
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Span:
 
 def align(log_probs_FV: Tensor, tokens: Sequence[int]) -> list[Span] | None:
     """The spans of tokens (no blanks) on the most probable CTC path that spells them, by
-    `torchaudio.functional.forced_align`; None where the frames are too few for them: a token each, and a blank between two
-    equal ones."""
+    `torchaudio.functional.forced_align`; None where the frames are too few for them: one for each token, and one for a blank
+    between two equal ones."""
     num_repeats = sum(one == other for one, other in pairwise(tokens))
     if len(tokens) + num_repeats > len(log_probs_FV):
         return None

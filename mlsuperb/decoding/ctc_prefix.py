@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mlsuperb.decoding.beam import ByRow
 from mlsuperb.layers.masks import valid_mask
+from mlsuperb.types import BLANK
 
-BLANK = 0
 FLOOR = -1e4  # log probability of the impossible: finite, so that running sums can be subtracted; its exp is 0
 
 

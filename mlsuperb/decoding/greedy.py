@@ -7,9 +7,7 @@ from torch import Tensor
 
 from mlsuperb.decoding.base import Decoded, Decoder
 from mlsuperb.layers.masks import valid_mask
-from mlsuperb.types import AttentionDecoder
-
-BLANK = 0
+from mlsuperb.types import BLANK, AttentionDecoder
 
 
 class Greedy(Decoder):

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mlsuperb.decoding.base import Decoded, Decoder
 from mlsuperb.decoding.beam import Beam, ByRow, Candidates, Chosen, search
-from mlsuperb.decoding.ctc_prefix import BLANK, Posteriors, Prefixes
-from mlsuperb.types import AttentionDecoder, NextTokens
+from mlsuperb.decoding.ctc_prefix import Posteriors, Prefixes
+from mlsuperb.types import BLANK, AttentionDecoder, NextTokens
 
 PRE_BEAM = 1.5  # ESPnet's `pre_beam_ratio`
 CHUNK_POSTERIORS = 2**24  # held in fp64 at once: 128 MiB

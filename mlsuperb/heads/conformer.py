@@ -65,5 +65,5 @@ class ConformerHead(EncoderHead):
 
     @classmethod
     def problems(cls, *, conv_kernel: int = 15, **others: Any) -> list[str]:
-        """Settings that do not go together, a sentence each."""
+        """Settings that do not go together, one sentence each."""
         return [*super().problems(**others), *kernel_problems(conv_kernel=conv_kernel)]

@@ -73,7 +73,7 @@ class EBranchformerHead(EncoderHead):
     def problems(
         cls, *, cgmlp_size: int = 3072, cgmlp_kernel: int = 31, merge_kernel: int = 31, **others: Any
     ) -> list[str]:
-        """Settings that do not go together, a sentence each."""
+        """Settings that do not go together, one sentence each."""
         found = super().problems(**others)
         if cgmlp_size % 2:
             found.append(f"head.cgmlp_size is {cgmlp_size}, but must be even: one half gates the other.")

@@ -73,7 +73,7 @@ class EncoderHead(Head):
     def problems(
         cls, *, size: int, num_heads: int, frontend: str = "linear", projection: int | None = None, **_others: Any
     ) -> list[str]:
-        """Settings that do not go together, a sentence each."""
+        """Settings that do not go together, one sentence each."""
         found = []
         if size % num_heads:
             found.append(

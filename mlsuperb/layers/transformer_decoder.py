@@ -138,7 +138,7 @@ class PartialTexts:
     """Hypotheses of a decoder and what may follow them (`mlsuperb.types.NextTokens`).
 
     The hypotheses of an utterance share most of their tokens. So keys and values are kept once per token of the tree that
-    they form, not once a hypothesis: nothing is copied when the beam changes, memory and time are those of little more
+    they form, not once per hypothesis: nothing is copied when the beam changes, memory and time are those of little more
     than one text, and attention is one dense product for all hypotheses, each with a mask of its own tokens.
 
     Attributes:

@@ -35,7 +35,7 @@ G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 @cache
 def is_worth_it(channels: int, dtype: torch.dtype) -> bool:
     """Whether a CPU should compute convolutions of so many channels this way: unless torch's own are clearly faster here, as
-    where the processor multiplies matrices so fast (AMX) that the transforms cost more than they save. Measured once a
+    where the processor multiplies matrices so fast (AMX) that the transforms cost more than they save. Measured once per
     process, on a short piece, which favours torch's."""
     if channels < MIN_CHANNELS:
         return True

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from mlsuperb.types import AttentionDecoder, Encoded, Loss, Taps, TaskFacts
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Objective(nn.Module, ABC):
@@ -16,7 +19,7 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         specials: tokens that a vocabulary holds for this objective: all but the last stand first, the last one last.
-        utterance_level: whether there is one label an utterance, not a sequence.
+        utterance_level: whether there is one label per utterance, not a sequence.
         has_attention: whether `attention` gives a decoder.
         rates: error rates to validate by: of each NAME, `Loss.counts` has `num_NAME_errors` and `num_NAME_tokens`, and
             `valid_NAME_error_rate` is their quotient.
@@ -55,5 +58,5 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     def misfits(cls, settings: Mapping[str, Any], *, head: Mapping[str, Any], task: TaskFacts) -> Sequence[str]:
-        """Why it does not go together with the settings of a head and with a task, a sentence each."""
+        """Why it does not go together with the settings of a head and with a task, one sentence each."""
         return []

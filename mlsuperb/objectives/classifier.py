@@ -13,15 +13,13 @@ from torch import Tensor, nn
 
 from mlsuperb.layers.pooling import POOLINGS, PoolingName
 from mlsuperb.objectives.base import Objective
-from mlsuperb.types import Encoded, Loss
-
-UNSEEN = -1  # the target of a class that training data did not have
+from mlsuperb.types import IGNORED, Encoded, Loss
 
 
 class UtteranceClassifier(Objective):
     """One vector from the valid frames, a linear layer, cross-entropy.
 
-    Targets are (B, 1). Those of `UNSEEN` classes (-1) have no loss, and the mean is over the others.
+    Targets are (B, 1). Those of classes that training data did not have (`IGNORED`) have no loss; the mean is over the others.
 
     Args:
         input_size: H, given by the head.
@@ -32,7 +30,7 @@ class UtteranceClassifier(Objective):
 
     Attributes:
         specials: none; the vocabulary is the classes alone.
-        utterance_level: whether there is one label an utterance.
+        utterance_level: whether there is one label per utterance.
     """
 
     specials: ClassVar[tuple[str, ...]] = ()
@@ -49,11 +47,11 @@ class UtteranceClassifier(Objective):
         """The mean cross-entropy; no utterance is too short for one label."""
         targets_B = targets_BS[:, 0]
         log_probs_BV = self.log_probs(encoded).values[:, 0]
-        total = nn.functional.nll_loss(log_probs_BV, targets_B, ignore_index=UNSEEN, reduction="sum")
-        return Loss(total / (targets_B != UNSEEN).sum().clamp(min=1))
+        total = nn.functional.nll_loss(log_probs_BV, targets_B, ignore_index=IGNORED, reduction="sum")
+        return Loss(total / (targets_B != IGNORED).sum().clamp(min=1))
 
     def log_probs(self, encoded: Encoded) -> Encoded:
-        """Log posteriors (B, 1, V) in fp32: one frame an utterance."""
+        """Log posteriors (B, 1, V) in fp32: one frame per utterance."""
         with torch.autocast(encoded.values.device.type, enabled=False):
             pooled_BP = self.pool(encoded.values.float(), encoded.lengths_B)
             return Encoded(self.out(pooled_BP).log_softmax(-1)[:, None], torch.ones_like(encoded.lengths_B))

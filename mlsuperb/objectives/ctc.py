@@ -6,15 +6,14 @@ Letters: B batch, F frames, H encoded size, S target length, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from mlsuperb.layers.dropout import Dropout
-from mlsuperb.objectives.base import Objective
-from mlsuperb.types import Encoded, Loss
+from mlsuperb.objectives.base import Objective, Rate
+from mlsuperb.types import BLANK, Encoded, Loss
 
 
 class CTC(Objective):
@@ -24,16 +23,14 @@ class CTC(Objective):
     the host: the one place of a step that waits.
 
     Attributes:
-        blank: index of the blank.
-        specials: first tokens of the vocabulary, and its last one.
-        utterance_level: whether there is one label an utterance.
+        specials: first tokens of the vocabulary (the blank stands at `BLANK`), and its last one.
+        utterance_level: whether there is one label per utterance.
     """
 
-    blank: ClassVar[int] = 0
     specials: ClassVar[tuple[str, ...]] = ("<blank>", "<unk>", "<sos/eos>")
     utterance_level: ClassVar[bool] = False
 
-    def __init__(self, *, input_size: int, vocab_size: int, dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> None:
+    def __init__(self, *, input_size: int, vocab_size: int, dropout: Rate = 0.0) -> None:
         super().__init__()
         self.dropout = Dropout(dropout)
         self.out = nn.Linear(input_size, vocab_size)
@@ -53,7 +50,7 @@ class CTC(Objective):
             targets_BS,
             encoded.lengths_B,
             target_lengths_B,
-            blank=self.blank,
+            blank=BLANK,
             reduction="none",
             zero_infinity=True,
         )

@@ -16,11 +16,9 @@ from torch import Tensor
 
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.layers.transformer_decoder import PartialTexts, TransformerDecoder
-from mlsuperb.objectives.base import Objective
+from mlsuperb.objectives.base import Objective, Rate
 from mlsuperb.objectives.ctc import CTC
 from mlsuperb.types import Encoded, Loss
-
-Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class CTCAttention(Objective):
@@ -112,13 +110,13 @@ class CTCAttention(Objective):
         """CTC's log posteriors (B, F, V) in fp32."""
         return self.ctc.log_probs(encoded)
 
-    def attention(self, encoded: Encoded) -> Listening:
+    def attention(self, encoded: Encoded) -> AttendingDecoder:
         """The decoder with `encoded` as its memory."""
-        return Listening(decoder=self.decoder, encoded=encoded, sos=self.sos_eos)
+        return AttendingDecoder(decoder=self.decoder, encoded=encoded, sos=self.sos_eos)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listening:
+class AttendingDecoder:
     """A decoder and what it attends to (`mlsuperb.types.AttentionDecoder`)."""
 
     decoder: TransformerDecoder

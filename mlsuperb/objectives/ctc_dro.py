@@ -14,6 +14,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from mlsuperb.layers import over_ranks
+from mlsuperb.objectives.base import Rate
 from mlsuperb.objectives.ctc import CTC, min_frames
 from mlsuperb.types import Encoded, Loss
 
@@ -53,7 +54,7 @@ class CTCDRO(CTC):
         *,
         input_size: int,
         vocab_size: int,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        dropout: Rate = 0.0,
         step_size: PositiveFloat = 1e-4,
         smoothing: Annotated[float, Field(ge=0)] = 0.1,
         matched_frames: PositiveInt = 1000,

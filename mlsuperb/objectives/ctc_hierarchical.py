@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from mlsuperb.objectives.base import Rate
 from mlsuperb.objectives.ctc import CTC
 from mlsuperb.types import Encoded, Loss, TaskFacts
 
@@ -42,7 +43,7 @@ class HierarchicalCTC(CTC):
         *,
         input_size: int,
         vocab_size: int,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        dropout: Rate = 0.0,
         blocks: Sequence[PositiveInt] = (1,),
         language_blocks: Sequence[PositiveInt] = (),
         inner_weight: Annotated[float, Field(gt=0, lt=1)] = 0.5,

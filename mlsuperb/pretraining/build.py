@@ -98,7 +98,10 @@ def _model(
     anchor = None
     if config.get("preservation"):
         if base is None:
-            raise ValueError("preservation needs a base on disk, with the head that the old labels were made for")
+            raise ValueError(
+                f"preservation.run={config['preservation']['run']} needs a base on disk with the head that predicts its units: "
+                "give upstream=pretrained upstream.run=FOLDER, or set preservation=null"
+            )
         of_data = {name: instantiate(config[name]) for name in ("masking", "loading")}
         anchor = instantiate(config["preservation"]).anchor(
             upstream.to(device), base=base, settings=settings, seed=config["seed"], **of_data

@@ -15,6 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from mlsuperb.runtime.records import json_object
+from mlsuperb.units.labels import About
+from mlsuperb.upstreams.huggingface import EXPORT_FILE
+
 log = logging.getLogger(__name__)
 
 HEAD_FILE = "prediction_head.safetensors"
@@ -143,6 +147,31 @@ class StoredHead:
             "temperature": self.temperature,
             "num_special": self.num_special,
         }
+
+    def differences(self, folder: Path, labels: About, **settings: Any) -> list[str]:
+        """What a training on some labels has otherwise than this head: `size 64 there, 32 here`.
+
+        Args:
+            folder: of the head; the record of its model names the codebook, unless it was imported from fairseq.
+            settings: further arguments of `PredictionHead` that it should have.
+
+        Raises:
+            ValueError: the record of its model is damaged.
+        """
+        here = {**settings, "num_units": labels.num_units, "rate_hz": labels.rate_hz, "codebook": labels.codebook}
+        there = here | {name: value for name, value in self.settings.items() if name in here}
+        if self.label_rate_hz > 0:  # fairseq writes -1 where it is the rate of the frames
+            there["rate_hz"] = self.label_rate_hz
+        origin = folder / EXPORT_FILE
+        about = json_object(origin, remedy="Restore a copy of the model") if origin.is_file() else {}
+        if codebook := about.get("targets", {}).get("codebook"):
+            there["codebook"] = codebook
+        else:
+            log.warning(
+                "the head in %s does not say which codebook its units are of: see to it that the labels have the same ones in "
+                "the same order", folder,
+            )  # fmt: skip
+        return [f"{name} {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]
 
     def head(self) -> PredictionHead:
         """The head itself."""

@@ -34,8 +34,10 @@ class Pretraining:
     def misfits(cls, config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
         """An upstream that cannot be pre-trained, an adaptation that leaves none behind."""
         from mlsuperb.pretraining.misfits import adaptation_misfits, preservation_misfits, upstream_misfits
+        from mlsuperb.training.settings import select_misfits
 
-        return chain(*(find(config, groups) for find in (upstream_misfits, adaptation_misfits, preservation_misfits)))
+        of_parts = (find(config, groups) for find in (upstream_misfits, adaptation_misfits, preservation_misfits))
+        return chain(*of_parts, select_misfits(config, groups, figures=["valid_loss"]))
 
     def __call__(self, config: Mapping[str, Any], run: Run) -> None:
         """The data flow."""

@@ -49,7 +49,7 @@ class Labelling:
             ValueError: always.
         """
         raise ValueError(
-            f"{folder} holds units, no text: it cannot be evaluated or transcribe. See mlsuperb units --help"
+            f"{folder} holds units, no text: it can neither be evaluated nor transcribe anything. See mlsuperb units --help"
         )
 
     def show(self, folder: Path) -> None:

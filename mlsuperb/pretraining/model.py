@@ -3,7 +3,6 @@ D feature size, N frames of all utterances of a batch."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,11 @@ from torch import Tensor, nn
 from mlsuperb.layers.masks import valid_mask
 from mlsuperb.pretraining.dataset import MaskedBatch
 from mlsuperb.pretraining.head import PredictionHead, StoredHead, take_projection
-from mlsuperb.runtime.records import json_object
 from mlsuperb.training.trainable import Advice, Trainable
 from mlsuperb.types import Loss
 from mlsuperb.units.labels import About
 from mlsuperb.upstreams.base import Front
-from mlsuperb.upstreams.huggingface import EXPORT_FILE
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
-
-log = logging.getLogger(__name__)
 
 ADVICE = Advice(
     memory="Lower loading.train.max_batch_s, raising trainer.accumulate in turn, or set trainer.precision=bf16",
@@ -92,20 +87,9 @@ class MaskedPrediction:
             if self.projection == "base":
                 take_projection(head, base)
             return head
-        stored, origin = StoredHead.read(Path(self.start)), Path(self.start) / EXPORT_FILE
-        about = json_object(origin, remedy="Restore a copy of the model") if origin.is_file() else {}
-        codebook = about.get("targets", {}).get("codebook")
-        if codebook is None:  # imported from fairseq
-            log.warning(
-                "prediction.start=%s does not say which codebook its units are of: see to it that those of targets.run are the "
-                "same ones in the same order", self.start,
-            )  # fmt: skip
-        here = self._of_head(size=size, num_units=labels.num_units)
-        here |= {"rate_hz": labels.rate_hz, "codebook": labels.codebook}
-        there = {**here, **stored.settings, **({"codebook": codebook} if codebook else {})}
-        if stored.label_rate_hz > 0:  # fairseq writes -1 where it is the rate of the frames
-            there["rate_hz"] = stored.label_rate_hz
-        if other := [f"{name} {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]:
+        stored = StoredHead.read(Path(self.start))
+        wanted = self._of_head(size=size, num_units=labels.num_units)
+        if other := stored.differences(Path(self.start), labels, **wanted):
             raise ValueError(
                 f"prediction.start={self.start} is a head for other units, for another model or with other settings "
                 f"({'; '.join(other)}). Give the labels that it was trained on (targets.run) and its settings (prediction.*), or "

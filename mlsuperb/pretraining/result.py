@@ -18,7 +18,6 @@ from mlsuperb.runs.result import what_ran
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.messages import reported
-from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.scoring.fitted import shown
 from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.progress import Progress
@@ -74,7 +73,7 @@ def _cost(parts: Parts, progress: Progress) -> dict[str, Any]:
         "train_wall_s": progress.wall_s,
         "train_rtfx": progress.rtfx,
         "audio_s": progress.timed_audio_s,  # all but the first updates of each start
-        "peak_memory_gb": peak_memory_gb(next(parts.model.parameters()).device),
+        "peak_memory_gb": progress.peak_gb(next(parts.model.parameters()).device),
     }
 
 

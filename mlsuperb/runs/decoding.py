@@ -74,7 +74,7 @@ class Transcriber(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """Hypotheses in the order of the manifest, and how fast they were decoded."""
+    """Hypotheses in the order of the manifest, and how fast this start decoded those that were not there already."""
 
     hypotheses: list[Hypothesis]
     speed: Speed

@@ -28,7 +28,7 @@ class Job(Protocol):
 
     @classmethod
     def misfits(cls, config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
-        """Parts among `groups` that are sound alone but do not go together, a sentence each."""
+        """Parts among `groups` that are sound alone but do not go together, one sentence each."""
         ...
 
     def __call__(self, config: Mapping[str, Any], run: Run) -> None:

@@ -40,7 +40,9 @@ class Result(Record):
     Attributes:
         not_science: paths of the settings that do not change which run it is (`runs.identity`).
         inputs: what the run took in from other runs, by name.
-        training: history by epoch, counts.   cost: time, memory, speed.
+        training: history by epoch, counts.
+        cost: time, memory, speed. Those of a training are of all its starts; those of decoding and of labelling are of the last
+            start alone, without what an earlier one had done (0 s and null where that was everything).
     """
 
     kind: ClassVar[str] = ""  # the job whose results these are; empty for any

@@ -72,7 +72,7 @@ class Run:
         try:
             failure = ranks.first_failure(error) if error else None
             if error and late:
-                log.warning("the result is whole, but something went wrong after it: %s", one_line(error))
+                log.warning("the result is complete, but something went wrong after it: %s", one_line(error))
             if ranks.is_main():
                 self._record_end(failure)
         except OSError as unwritten:

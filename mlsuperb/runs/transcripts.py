@@ -1,4 +1,4 @@
-"""What is heard in a recording: its text, its language, when each word is said. Pieces of it, and how they are put together."""
+"""The transcript of a recording: its text, its language, when each word is said. Pieces of it, and how they are put together."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Transcript:
-    """What is heard in a recording.
+    """The transcript of a recording.
 
     Attributes:
         audio: its path, as it was given.

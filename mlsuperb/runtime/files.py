@@ -177,6 +177,6 @@ def disk_errors_named(path: Path) -> Iterator[None]:
         what, remedy = refusals.FULL[number]
         raise OSError(
             number,
-            f"{what} while writing {path}. What was saved before is whole: {remedy} and give the same command again, it "
+            f"{what} while writing {path}. What was saved before is intact: {remedy} and give the same command again, it "
             "resumes from there",
         ) from error

@@ -2,7 +2,7 @@
 
 torch has MKL do it, which gives processors of other makers than Intel its AVX2 kernels: on an EPYC with AVX-512 half the speed
 of oneDNN's. torch offers oneDNN for fp32 only with the leave to round what it multiplies to bf16 ("medium" precision). oneDNN
-takes that leave on processors with AMX and computes in fp32 on all others, so what is measured here, once a process, is both
+takes that leave on processors with AMX and computes in fp32 on all others, so what is measured here, once per process, is both
 speed and error. Where there is a GPU torch's setting stays, since the same one would have other programs' products rounded there.
 """
 

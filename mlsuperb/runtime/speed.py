@@ -54,7 +54,7 @@ class Speed:
 
     @property
     def rtfx(self) -> float | None:
-        """RTFx: seconds of audio a second; None if nothing was timed."""
+        """RTFx: seconds of audio per second; None if nothing was timed."""
         return self._timed_audio_s / self._timed_s if self._timed_s else None
 
     @property

@@ -10,8 +10,8 @@ SPINS = "1000"  # turns of a loop, of libgomp's 300,000 where there is a core fo
 def share_cores() -> None:
     """Have the threads of torch's OpenMP (GNU's) go to sleep at a barrier after a short while, for this process and those it
     starts; to be called before torch is loaded. Where cores are shared, a thread that turns in a loop keeps out the very one that
-    it waits for, and runs slow one another manifold; `scripts/bench/two_at_once.py` measures it. What the user has set
-    stays (libgomp's GOMP_SPINCOUNT, OMP_WAIT_POLICY)."""
+    it waits for, and concurrent runs slow each other down many times over; `scripts/bench/two_at_once.py` measures it. What the
+    user has set stays (libgomp's GOMP_SPINCOUNT, OMP_WAIT_POLICY)."""
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
 

@@ -26,6 +26,7 @@ from mlsuperb.training.distributed import full, like
 log = logging.getLogger(__name__)
 
 WEIGHTS, STATE = "weights.safetensors", "state.pt"
+NAME = re.compile(r"\d{8,}-\d{4,}")  # of a checkpoint: iteration, epochs
 FORMER_ADAPTER = re.compile(r"(\.lora_\w+)\.default\.")  # peft's own name; now they have that of their stack
 
 
@@ -50,13 +51,7 @@ def load_trained(model: nn.Module, path: Path) -> None:
     Raises:
         ValueError: `path` cannot be read, or holds other tensors than this model trains.
     """
-    try:
-        tensors = _read(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as safetensors weights ({error}); delete it or restore a copy"
-        ) from error
-    own = _trained(model)
+    own, tensors = _trained(model), _read(path)
     missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     shapes = [n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape]
     if missing or unexpected or shapes:
@@ -71,8 +66,18 @@ def load_trained(model: nn.Module, path: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, by the names that they have today."""
-    return {FORMER_ADAPTER.sub(r"\1.encoder.", name): tensor for name, tensor in load_file(path).items()}
+    """The tensors of a file, by the names that they have today.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} cannot be read as safetensors weights ({error}); restore a copy, or start in another folder (run_name=...)"
+        ) from error
+    return {FORMER_ADAPTER.sub(r"\1.encoder.", name): tensor for name, tensor in tensors.items()}
 
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -80,10 +85,16 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors_named(path), replaced(path) as temporary:
         save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def average(paths: list[Path]) -> dict[str, Tensor]:
-    """Mean of the floating-point tensors of several weight files; others are taken from the first."""
+    """Mean of the floating-point tensors of several weight files; others are taken from the first.
+
+    Raises:
+        ValueError: one of them cannot be read.
+    """
     loaded = [_read(path) for path in paths]
     return {
         name: torch.stack([weights[name] for weights in loaded]).mean(0) if first.is_floating_point() else first
@@ -92,7 +103,7 @@ def average(paths: list[Path]) -> dict[str, Tensor]:
 
 
 class KeptEpochs:
-    """The weights of the best epochs, a file each. Rank 0 writes."""
+    """The weights of the best epochs, one file per epoch. Rank 0 writes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -141,7 +152,7 @@ class CheckpointFolder:
         Raises:
             ValueError: all that there are are damaged.
         """
-        found = sorted(self.folder.glob("[0-9]*-[0-9]*"), reverse=True)
+        found = sorted((path for path in self.folder.glob("*") if NAME.fullmatch(path.name)), reverse=True)
         whole = next((path for path in found if not _damage(path)), None)
         if damaged := [path for path in found if whole is None or path > whole]:
             what = f"the checkpoint {damaged[0]} is damaged ({_damage(damaged[0])})"
@@ -153,22 +164,27 @@ class CheckpointFolder:
         return whole
 
     def save(self, iteration: int, *, num_epochs: int, weights: Mapping[str, Tensor], state: dict[str, Any]) -> None:
-        """Write the checkpoint of `iteration` with `num_epochs` validated, then drop the older ones."""
+        """Write the checkpoint of `iteration` with `num_epochs` validated, unless it is there, then drop the older ones."""
         # numbered by epoch too: an epoch's end may follow a checkpoint of the same iteration, which must not be touched
         name = f"{iteration:08d}-{num_epochs:04d}"
         target, temporary = self.folder / name, self.folder / f".{name}.tmp"
+        if target.exists():
+            if not _damage(
+                target
+            ):  # the same numbers; a training that is told to end in a validation asks for it again
+                return
+            shutil.rmtree(target)
         with disk_errors_named(target):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             save_weights(weights, temporary / WEIGHTS)
             with (temporary / STATE).open("wb") as file:  # to a path torch writes without telling why it failed
                 torch.save({**state, "rng": rng_state()}, file)
-            for path in (temporary / WEIGHTS, temporary / STATE):
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(temporary, target)
         for old in self.folder.iterdir():
-            if old != target:
+            if old != target and NAME.fullmatch(old.name.removeprefix(".").removesuffix(".tmp")):
                 shutil.rmtree(old)
 
     def load(self, checkpoint: Path, *, model: nn.Module) -> dict[str, Any]:

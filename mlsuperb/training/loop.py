@@ -131,7 +131,7 @@ class Loop:
 
     def _train(self, stream: Iterator[Batch], bar: tqdm[Any]) -> None:
         settings, progress = self.settings, self.progress
-        estimate = Estimate(total=settings.num_iterations)
+        estimate = Estimate(progress, total=settings.num_iterations)
         while not self._finished():
             started = time.perf_counter()
             if progress.iteration == (progress.epoch + 1) * settings.iterations_per_epoch:
@@ -145,7 +145,7 @@ class Loop:
                     progress.timed_s += time.perf_counter() - started
                 if progress.iteration % settings.checkpoint_every < settings.accumulate:
                     self._checkpoint()
-                if message := estimate.tick(progress.iteration, self.device):
+                if message := estimate.tick(self.device):
                     log.info(message)
             progress.wall_s += time.perf_counter() - started
 
@@ -268,7 +268,7 @@ class Loop:
 
     def _checkpoint(self) -> None:
         self._read()
-        self.progress.memory_gb = max(self.progress.memory_gb, peak_memory_gb(self.device))
+        self.progress.memory_gb = self.progress.peak_gb(self.device)
         weights, state = trained_tensors(self.model), {"progress": self.progress.to_dict()}
         for turn in self.turns:
             state |= turn.state()

@@ -19,7 +19,7 @@ from mlsuperb.types import Loss
 WHAT_HELPS = (
     "Look at them; if they are sound, lower trainer.optimizer.lr or trainer.grad_clip, or set trainer.precision=fp32"
 )
-WHOLE = "The checkpoints from before are whole"
+INTACT = "The checkpoints from before are intact"
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +34,7 @@ def count_skipped(progress: Progress, ids: Iterable[str], *, limit: int) -> None
     if skipped > limit:
         raise ValueError(
             f"the loss or its gradient was not finite in {skipped} updates, more than trainer.max_skipped_steps={limit} "
-            f"allows, the last of them {where}. {WHAT_HELPS}. {WHOLE}"
+            f"allows, the last of them {where}. {WHAT_HELPS}. {INTACT}"
         )
     log.warning("skipped update %d of at most %d without a finite loss and gradient: %s", skipped, limit, where)
 
@@ -50,7 +50,7 @@ def refuse_not_finite(ids: Iterable[str]) -> None:
     """
     if found := sorted(name for part in ranks.gather(list(ids)) for name in part):
         raise ValueError(
-            f"the loss of the validation is not finite on {some(found)}. {WHAT_HELPS}, or take them out of the data. {WHOLE}"
+            f"the loss of the validation is not finite on {some(found)}. {WHAT_HELPS}, or take them out of the data. {INTACT}"
         )
 
 
@@ -60,7 +60,7 @@ def refuse_no_result(figures: Mapping[str, float]) -> None:
         ValueError: a figure of a validation is not finite; names it.
     """
     if wrong := [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]:
-        raise ValueError(f"the validation has no finite result: {', '.join(wrong)}. {WHAT_HELPS}. {WHOLE}")
+        raise ValueError(f"the validation has no finite result: {', '.join(wrong)}. {WHAT_HELPS}. {INTACT}")
 
 
 class _Waiting(NamedTuple):
@@ -145,7 +145,7 @@ class PendingLosses:
                 ids = [one for part in ranks.gather(waiting.ids) for one in part]
                 raise ValueError(
                     f"the loss or its gradient became {loss.item()} at iteration {waiting.iteration}, on the examples "
-                    f"{', '.join(ids)}. {WHAT_HELPS}; or skip a few such updates (+trainer.max_skipped_steps=10). {WHOLE}"
+                    f"{', '.join(ids)}. {WHAT_HELPS}; or skip a few such updates (+trainer.max_skipped_steps=10). {INTACT}"
                 )
 
     def end_epoch(self) -> dict[str, float]:

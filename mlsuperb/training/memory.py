@@ -10,6 +10,7 @@ import torch
 
 from mlsuperb.training.trainable import Advice, Batch
 
+PAYS = 1.03  # larger batches are worth their memory where they are so many times as fast
 _SIGNS = ("DefaultCPUAllocator", "not enough memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -35,7 +36,7 @@ def memory_errors_named(batch: Batch | None, advice: Advice) -> Iterator[None]:
         where = "at the update of the weights" if batch is None else f"on a batch of {batch.describe()}"
         raise ValueError(
             f"the memory is too small: it ran out {where} ({' '.join(str(error).split())[:120]} ...). {advice.memory}. "
-            "Checkpoints are whole"
+            "Checkpoints are intact"
         ) from error
 
 
@@ -60,7 +61,7 @@ class Measured:
 
     @property
     def rate(self) -> float:
-        """Audio seconds a second."""
+        """Seconds of audio (with padding) per second."""
         return self.padded_s / self.step_s
 
 
@@ -69,11 +70,10 @@ def find_largest(
     *,
     start_gb: float,
     limit_gb: float,
-    pays: float = 1.03,
     advice: str = "choose a smaller model",
 ) -> tuple[list[Measured], float]:
     """Measure batches of 1, 2, 3, 5, ... utterances, each about half as large again, until the next would not fit in
-    `limit_gb` or two steps more are not `pays` times as fast; returns what was measured, and the padded seconds that fit.
+    `limit_gb` or two steps more are not `PAYS` times as fast; returns what was measured, and the padded seconds that fit.
 
     Args:
         measure: a batch of so many utterances of the greatest length; raises what torch does when memory runs out.
@@ -93,7 +93,7 @@ def find_largest(
                 raise
             limit_s = found[-1].padded_s if found else 0.0
             break
-        if len(found) > 2 and found[-1].rate < pays * found[-3].rate:
+        if len(found) > 2 and found[-1].rate < PAYS * found[-3].rate:
             limit_s = _fitting_s(found, start_gb=start_gb, limit_gb=limit_gb)
             break
         num += max(1, num // 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +48,10 @@ class Progress:
         """Seconds of audio (or what `Batch.amount` counts) per second of updates; None before any was timed."""
         return self.timed_audio_s / self.timed_s if self.timed_s else None
 
+    def peak_gb(self, device: torch.device) -> float:
+        """The most memory (10^9 bytes) that any start of the training took, and this process up to now."""
+        return max(self.memory_gb, peak_memory_gb(device))
+
     def ranked(self, figure: str) -> list[int]:
         """The epochs by a figure of their validation, best (lowest) first; of equal ones the earlier."""
         return sorted(range(1, self.epoch + 1), key=lambda epoch: (self.history[epoch - 1][figure], epoch))
@@ -72,32 +75,33 @@ class Progress:
 
 
 class Estimate:
-    """Tells how long a training will take, once its first steps have been timed.
+    """Tells how long a training will take, by its first updates, once those are over that pay for warming up.
 
     Args:
+        progress: of the training, whose timed updates count.
         total: iterations of the whole training.
-        skip: updates that do not count, since the first ones pay for warming up.
-        sample: updates to time.
     """
 
-    def __init__(self, *, total: int, skip: int = 3, sample: int = 12) -> None:
-        self._total, self._skip, self._sample = total, skip, sample
-        self._seen, self._start_s, self._start_iteration = 0, 0.0, 0
+    SKIP, SAMPLE = 3, 12  # updates
+
+    def __init__(self, progress: Progress, *, total: int) -> None:
+        self._progress, self._total = progress, total
+        self._seen, self._start_s, self._start_iteration = 0, progress.timed_s, progress.iteration
 
     @property
     def is_warm(self) -> bool:
         """Whether the updates that do not count are over."""
-        return self._seen >= self._skip
+        return self._seen >= self.SKIP
 
-    def tick(self, iteration: int, device: torch.device) -> str | None:
-        """Call after every update with the iterations done so far; returns the message once."""
+    def tick(self, device: torch.device) -> str | None:
+        """Call after every update; returns the message once."""
         self._seen += 1
-        if self._seen == self._skip:
-            self._start_s, self._start_iteration = time.perf_counter(), iteration
-        if self._seen != self._skip + self._sample:
+        if self._seen == self.SKIP:
+            self._start_iteration = self._progress.iteration
+        if self._seen != self.SKIP + self.SAMPLE:
             return None
-        step_s = (time.perf_counter() - self._start_s) / (iteration - self._start_iteration)
-        left = self._total - iteration
+        step_s = (self._progress.timed_s - self._start_s) / (self._progress.iteration - self._start_iteration)
+        left = self._total - self._progress.iteration
         return (
             f"{step_s:.2f} s per iteration: about {format_duration(left * step_s)} for the {left:,} that are left, "
             f"validation not counted; peak memory so far {peak_memory_gb(device):.1f} GB"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -47,7 +47,7 @@ class TrainingSettings:
         keep: the weights to end with: the average of the best epochs (`best_mean`), the best epoch's (`best`) or the last
             epoch's (`last`).
         keep_best: epochs to average.
-        select_by: the figure of the validation that says which epochs are best; lower is better.
+        select_by: the figure of the validation that says which epochs are best; lower is better (`select_misfits`).
         patience: stop after so many epochs without a better one; None for never.
         checkpoint_every: iterations between checkpoints inside an epoch (there is one at the end of each besides).
         log_every: iterations between points of the training curve.
@@ -112,3 +112,19 @@ class TrainingSettings:
     def num_kept(self) -> int:
         """Epochs whose weights are kept."""
         return self.keep_best if self.keep == "best_mean" else 1
+
+
+def select_misfits(config: Mapping[str, Any], groups: Sequence[str], *, figures: Sequence[str]) -> Iterator[str]:
+    """See `Job.misfits`: epochs that are chosen by what is no figure of a job's validation, or by one of which more is better.
+
+    Args:
+        figures: those of which lower is better.
+    """
+    if "trainer" not in groups:
+        return
+    chosen = config["trainer"].get("select_by", TrainingSettings.select_by)
+    if chosen not in figures:
+        yield (
+            f"trainer.select_by={chosen} is no figure of this validation of which lower is better; use one of "
+            f"{', '.join(figures)}"
+        )

@@ -50,7 +50,7 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
         from torch.utils.tensorboard.summary import hparams
 
-        self.writer = SummaryWriter(str(folder / CURVES), purge_step=done + 1 if done else None)
+        self.writer = SummaryWriter(str(folder / CURVES), purge_step=done + 1)
         if settings and not done:  # `add_hparams` would begin a run of its own
             for summary in hparams(dict(flat(settings)), {"valid/loss": 0.0}):
                 self.writer._get_file_writer().add_summary(summary)

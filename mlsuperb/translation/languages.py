@@ -21,7 +21,7 @@ def with_aliases(codes: Mapping[str, int], own: Mapping[str, str]) -> dict[str, 
         own: code of the data -> code of the model.
 
     Raises:
-        ValueError: the user names a code that the model has not.
+        ValueError: the user names a code that the model does not have.
     """
     if unknown := sorted(set(own.values()) - set(codes)):
         raise ValueError(f"model.language_codes names {', '.join(unknown)}; the model has {', '.join(sorted(codes))}")

@@ -9,6 +9,7 @@ from mlsuperb.adaptation.frozen import Frozen
 from mlsuperb.adaptation.full import Everything
 from mlsuperb.config.build import instantiate
 from mlsuperb.runs.classes import class_named
+from mlsuperb.training.settings import select_misfits
 from mlsuperb.translation.start import model_misfits, stacks_of
 
 SIDES = ("speech", "text")
@@ -42,6 +43,7 @@ def misfits(config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
             f"train_on has speech and text, which take turns, and trainer.accumulate={config['trainer']['accumulate']} gives an "
             "update one of them alone: set trainer.accumulate=2 (or another even number)"
         )
+    yield from select_misfits(config, groups, figures=["valid_loss", *(f"valid_{side}_loss" for side in wanted)])
     yield from _untrained_text(config, wanted)
     unused = [name for name in stacks_of(config["adaptation"]) if name != "decoder"]
     if "speech" not in wanted and not frozen and unused:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pydantic import PositiveFloat, PositiveInt
 
-from mlsuperb.data.batching import BucketedBatches
 from mlsuperb.data.dataset import SpeechDataset
 from mlsuperb.data.loading import Loading
 from mlsuperb.training.consolidation import WeightAnchor, fisher_information
@@ -49,12 +48,10 @@ class ElasticWeights:
             model: before its training, without a penalty.
             speech: transcribed, of the old languages.
         """
-        one_by_one = BucketedBatches(max_batch_s=loading.eval_batch_s, max_batch_size=1)
-        single = replace(loading, train=one_by_one, language_temperature=1.0, sampling=None, window_h=None)
         device = next(model.parameters()).device
         model.eval()
         parameters = dict(model.trained())
-        batches = (batch.to(device) for batch in single.training(speech, seed=seed)(0))
+        batches = (batch.to(device) for batch in loading.one_by_one().training(speech, seed=seed)(0))
         fisher = fisher_information(parameters, batches, loss=lambda batch: model(batch).loss, num=self.num_utterances)
         num = sum(one.numel() for one in fisher.values())
         log.info("elastic weight consolidation: Fisher information of %s parameters", f"{num:,}")

@@ -40,7 +40,7 @@ _TYPES = {"seamless_m4t": "SeamlessM4T", "seamless_m4t_v2": "SeamlessM4Tv2"}
 
 
 def config_problems(config: dict[str, Any]) -> list[str]:
-    """Why a model of this config.json cannot be adapted, a sentence each."""
+    """Why a model of this config.json cannot be adapted, one sentence each."""
     return model_problems(config, supported=dict.fromkeys(_TYPES, "SeamlessM4T")) or mel_problems(config)
 
 

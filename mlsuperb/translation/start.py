@@ -137,7 +137,7 @@ def _load(translator: Translator, folder: Path) -> None:
     tensors = {name: tensor for name, tensor in load_file(folder / MODEL_FILE).items() if not name.startswith(absent)}
     if unknown := sorted(name for name, one in tensors.items() if name not in own or own[name].shape != one.shape):
         raise ValueError(
-            f"{folder} has trained {len(unknown)} tensors that this model has not, or not in this shape "
+            f"{folder} has trained {len(unknown)} tensors that this model does not have, or not in this shape "
             f"({', '.join(unknown[:3])}): give the model that it was trained with"
         )
     with torch.no_grad():

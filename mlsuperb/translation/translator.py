@@ -199,7 +199,7 @@ def load_tokenizer(loaded: Loaded) -> Any:
     """The tokenizer beside a checkpoint's weights.
 
     Raises:
-        ValueError: there is none, or it has tokens that the model has not.
+        ValueError: there is none, or it has tokens that the model does not have.
     """
     from transformers import AutoTokenizer
 

@@ -32,7 +32,7 @@ from mlsuperb.upstreams.whisper import config_problems as encoder_problems
 
 
 def config_problems(config: dict[str, Any]) -> list[str]:
-    """Why a model of this config.json cannot be adapted, a sentence each."""
+    """Why a model of this config.json cannot be adapted, one sentence each."""
     return model_problems(config, supported={"whisper": "Whisper"}) or encoder_problems(config)
 
 

@@ -8,7 +8,7 @@ speaker. Across: A and B are of one, X is of another. Letters: N tokens, F frame
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, nan
 from typing import Literal, NamedTuple
@@ -74,10 +74,9 @@ def tokens(
     *,
     speakers: Sequence[str],
     rate_hz: float,
-    silences: Set[str] = SILENCES,
 ) -> Tokens:
-    """Every phone that has a neighbour on both sides, none of the three being silence; a token is the frames of all three, as in
-    the challenges.
+    """Every phone that has a neighbour on both sides, none of the three being a silence, pause or noise (`SILENCES`); a token is
+    the frames of all three, as in the challenges.
 
     Args:
         features: (F, D) of each utterance, or its units (F,).
@@ -85,13 +84,12 @@ def tokens(
         speakers: the speaker of each utterance; those without a name count as one speaker.
         rate_hz: frames per second. The frames of a token are those whose centre (i + 0.5) / rate lies in it, its two ends
             included (as in ABXpy; tokens without one are left out).
-        silences: names of silences, pauses and noises.
     """
     kinds, starts, lengths, first = [], [], [], 0
     for features_FD, intervals, speaker in zip(features, phones, speakers, strict=True):
         for before, one, after in zip(intervals, intervals[1:], intervals[2:], strict=False):
             three = (before.phone, one.phone, after.phone)
-            if not silences.isdisjoint(three) or not (meet(before, one) and meet(one, after)):
+            if not SILENCES.isdisjoint(three) or not (meet(before, one) and meet(one, after)):
                 continue
             start = ceil(round(before.start_s * rate_hz - 0.5, 6))
             end = min(floor(round(after.end_s * rate_hz - 0.5, 6)) + 1, len(features_FD))

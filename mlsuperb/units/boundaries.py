@@ -56,10 +56,10 @@ class Boundaries:
         return 1 - (math.hypot(missed, excess) + abs(missed + excess) / math.sqrt(2)) / 2
 
 
-def compare(wanted_s: npt.ArrayLike, found_s: npt.ArrayLike, *, tolerance_s: float = TOLERANCE_S) -> Boundaries:
+def compare(wanted_s: npt.ArrayLike, found_s: npt.ArrayLike) -> Boundaries:
     """Compare boundaries of an utterance, given as times in seconds.
 
-    Each wanted boundary is searched within `tolerance_s` on both sides; where two such windows overlap, they are split in the
+    Each wanted boundary is searched within `TOLERANCE_S` on both sides; where two such windows overlap, they are split in the
     middle, which belongs to the earlier one. So a boundary that was found can only stand for the nearest wanted one, and of
     several that stand for the same one, one is a hit and the others are false.
     """
@@ -70,7 +70,7 @@ def compare(wanted_s: npt.ArrayLike, found_s: npt.ArrayLike, *, tolerance_s: flo
     earlier = later - 1
     later = later.clip(max=len(wanted) - 1)
     nearest = np.where(found - wanted[earlier] <= wanted[later] - found, earlier, later)
-    near = np.abs(found - wanted[nearest]) <= round(tolerance_s * 1e6)
+    near = np.abs(found - wanted[nearest]) <= round(TOLERANCE_S * 1e6)
     return Boundaries(wanted=len(wanted), found=len(found), hits=len(np.unique(nearest[near])))
 
 

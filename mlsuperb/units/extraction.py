@@ -1,7 +1,7 @@
 """Units of utterances without repetitions, in files that other programs read (vocoders, unit language models).
 
 <folder>/about.json     codebook (sha256), rate, number of units, the features that the codebook was fitted on, run
-<folder>/units.jsonl    an utterance a line, in the order of the manifest: id, language, dataset, split, speaker, units, durations
+<folder>/units.jsonl    one utterance per line, in the manifest's order: id, language, dataset, split, speaker, units, durations
 <folder>/units.tsv      by choice: id, tab, units separated by spaces, as textless tools read them
 
 Letters: F frames, R runs of equal units, K units of the codebook.

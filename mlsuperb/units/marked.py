@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mlsuperb.runtime.messages import some
 from mlsuperb.units.abx import AbxError, abx, tokens
 from mlsuperb.units.labels import LABELS, Labels
 from mlsuperb.units.phones import Interval, Phones
 from mlsuperb.units.quality import Quality, measure
-
-_NUM_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,10 +108,6 @@ def with_phones(ids: Sequence[str], phones: Collection[str], *, place: str) -> l
     if rows := [row for row, name in enumerate(ids) if name in known]:
         return rows
     raise ValueError(
-        f"no utterance of {place} has phones: its ids are like {_some(ids)}, and those of the phones like "
-        f"{_some(sorted(known))}. Give the phones of this corpus, under the ids of its manifest"
+        f"no utterance of {place} has phones: its ids are like {some(ids) or '(none)'}, and those of the phones like "
+        f"{some(sorted(known)) or '(none)'}. Give the phones of this corpus, under the ids of its manifest"
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NUM_SHOWN]) or "(none)"

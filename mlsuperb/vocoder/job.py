@@ -22,8 +22,11 @@ class Vocoding:
     @classmethod
     def misfits(cls, config: Mapping[str, Any], groups: Sequence[str]) -> Iterator[str]:
         """An optimiser of weights that are not whole on any device; whether the other parts fit depends on the labels."""
-        if {"trainer"} <= set(groups) and config["trainer"].get("parallel") == "fsdp":
+        from mlsuperb.training.settings import select_misfits
+
+        if "trainer" in groups and config["trainer"].get("parallel") == "fsdp":
             yield "job=vocoder trains a small model in two turns: set trainer.parallel=ddp"
+        yield from select_misfits(config, groups, figures=["valid_mel_l1", "valid_duration_error"])
 
     def __call__(self, config: Mapping[str, Any], run: Run) -> None:
         """The data flow."""

@@ -12,7 +12,6 @@ from mlsuperb.runs.result import what_ran
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.messages import printable
-from mlsuperb.runtime.speed import peak_memory_gb
 from mlsuperb.training.progress import Progress
 from mlsuperb.vocoder.build import Parts, validate
 from mlsuperb.vocoder.folder import VOCODER, save_vocoder
@@ -51,7 +50,7 @@ def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: 
             "train_wall_s": progress.wall_s,
             "train_rtfx": progress.rtfx,
             "audio_s": progress.timed_audio_s,  # all but the first updates of each start
-            "peak_memory_gb": peak_memory_gb(next(model.parameters()).device),
+            "peak_memory_gb": progress.peak_gb(next(model.parameters()).device),
         },
     }
     store.write(run.folder, store.validated(content, VocoderResult, place=f"result of {run.id}"))

@@ -5,25 +5,30 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
+import torch
 from finished_runs import finished_run, result_of
 from rich.console import Console
 
+from mlsuperb.benchmark import result as benchmark_result
 from mlsuperb.benchmark.misfits import misfits
 from mlsuperb.commands import score, table
 from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
+from mlsuperb.pretraining import result as pretraining_result
 from mlsuperb.runs import classes, store
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.runs.result import what_ran
+from mlsuperb.runtime.speed import Speed
 from mlsuperb.scoring.comparison.runs import runs_table
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.scored_run import show, standing, what_was_scored
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.tasks.asr import ASR
+from mlsuperb.training.progress import Progress
 from mlsuperb.types import Utterance
 
 ENVIRONMENT = {"package_version": "0.1", "code": {"commit": "abc", "dirty": False}, "python": "3.11"}
@@ -111,6 +116,17 @@ def test_what_a_result_says_of_the_run(tmp_path, utterance):
     assert len(found["hypotheses"]["sha256"]) == 64
 
 
+@pytest.mark.parametrize("job", ["benchmark", "pretraining"])
+def test_the_peak_of_memory_is_that_of_the_training_where_an_earlier_start_ended_it(job, monkeypatch):
+    model, progress = torch.nn.Linear(1, 1), Progress(memory_gb=12345.678)
+    monkeypatch.setattr(benchmark_result, "macs_per_second", lambda _: None)
+    if job == "benchmark":
+        cost = benchmark_result._cost(progress, Speed(), model)
+    else:
+        cost = pretraining_result._cost(SimpleNamespace(model=model), progress)
+    assert cost["peak_memory_gb"] == pytest.approx(12345.68)
+
+
 def test_what_speaks_against_an_official_result(tmp_path, utterance):
     ones = [utterance("eng", "abcd", "ABCX"), utterance("eng", "abcd", "ABCX", split="more")]
     splits = {name: {"num_utterances": number} for name, number in (("train", 9), ("test", 3), ("dev_dialect", 4))}
@@ -160,9 +176,7 @@ def test_a_users_own_scoring_and_protocol_are_run_and_shown(tmp_path, utterance,
 def test_scoring_that_says_nothing_of_the_task_is_a_misfit():
     config = compose(["task=lid", "upstream=fbank", "data=synthetic", "scoring.protocols=[v2,own_parts.wer]"])
     (problem,) = misfits(config, ["head", "objective", "decoding", "task", "scoring"])
-    assert problem.startswith(
-        "scoring=default has nothing to say of task=lid: v2 needs transcripts, task lid has none; wer"
-    )
+    assert problem.startswith("scoring=default cannot score task=lid: v2 needs transcripts, task lid has none; wer")
     (problem,) = find_problems(config | {"scoring": config["scoring"] | {"protocols": ["v1", "v3"]}})
     assert problem.startswith("scoring.protocols: there is no protocol 'v3'; nearest: ")
 

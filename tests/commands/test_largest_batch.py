@@ -65,6 +65,12 @@ def test_the_command_measures_the_run_that_is_asked_for(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "exp").iterdir()} == {"manifests"}
 
 
+@pytest.mark.parametrize("job", ["pretrain", "translation", "vocoder", "labels"])
+def test_other_jobs_are_refused_in_one_sentence(job: str) -> None:
+    with pytest.raises(ValueError, match=rf"measures models of job=benchmark, and job={job} trains another"):
+        largest_batch(compose([f"job={job}"]), show=print)
+
+
 def batch(num: int) -> Batch:
     lengths_B = torch.full((num,), 1)
     return Batch(

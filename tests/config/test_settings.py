@@ -16,7 +16,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from mlsuperb.benchmark.job import Benchmark
-from mlsuperb.config.check import check, find_problems
+from mlsuperb.config.check import check, find_problems, job_class
 from mlsuperb.config.compose import compose, register_resolvers
 from mlsuperb.config.options import check_overrides, conf_dir, inner_groups, options
 from mlsuperb.pretraining.job import Pretraining
@@ -479,6 +479,30 @@ def test_what_would_fail_late_or_get_lost_is_found_at_once(override: str, messag
 def test_parts_that_do_not_go_together(overrides: list[str], message: str) -> None:
     (problem,) = find_problems(compose(overrides))
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("overrides", "figures"),
+    [
+        ([], "valid_loss, valid_token_error_rate, valid_lid_error_rate"),
+        (["job=pretrain", "targets.run=x"], "valid_loss"),
+        (["job=vocoder", "targets.run=x"], "valid_mel_l1, valid_duration_error"),
+        (["job=translation"], "valid_loss, valid_speech_loss"),
+    ],
+)
+@pytest.mark.parametrize("chosen", ["valid_speech_accuracy", "valid_masked_accuracy", "nonsense"])
+def test_epochs_are_chosen_by_what_is_better_where_it_is_lower(overrides: list[str], figures: str, chosen: str) -> None:
+    def said(*more: str) -> list[str]:
+        config = compose([*overrides, *more])
+        job = job_class(config)
+        return [problem for problem in job.misfits(config, job.groups) if "select_by" in problem]
+
+    wanted = (
+        f"trainer.select_by={chosen} is no figure of this validation of which lower is better; use one of {figures}"
+    )
+    assert said(f"trainer.select_by={chosen}") == [wanted]
+    assert not any(said(f"trainer.select_by={one}") for one in figures.split(", "))
+    assert not said()
 
 
 def test_ctc_attention_goes_with_every_decoder_of_sequences() -> None:

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mlsuperb.data.vocabulary import IGNORED, Vocabulary
+from mlsuperb.data.vocabulary import Vocabulary
+from mlsuperb.types import IGNORED
 
 SPECIALS = ("<blank>", "<unk>", "<sos/eos>")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mlsuperb.objectives.ctc import CTC, min_frames
-from mlsuperb.types import Encoded
+from mlsuperb.types import BLANK, Encoded
 
 
 def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
@@ -89,6 +89,6 @@ def test_dropout_in_training_only() -> None:
 
 
 def test_what_the_vocabulary_needs_to_know() -> None:
-    assert CTC.specials[CTC.blank] == "<blank>"
+    assert CTC.specials[BLANK] == "<blank>"
     assert CTC.specials == ("<blank>", "<unk>", "<sos/eos>")
     assert sum(parameter.numel() for parameter in CTC(input_size=256, vocab_size=100).parameters()) == 257 * 100

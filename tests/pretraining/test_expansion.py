@@ -16,13 +16,20 @@ from safetensors.torch import load_file
 from transformers import AutoModel, HubertConfig, HubertModel
 
 from mlsuperb.adaptation.lora import LoRA
+from mlsuperb.config.build import instantiate
 from mlsuperb.config.check import find_problems
 from mlsuperb.config.compose import compose
+from mlsuperb.data.batching import BucketedBatches
+from mlsuperb.data.loading import Loading
+from mlsuperb.data.sampling import Crops
 from mlsuperb.pretraining.head import StoredHead, take_projection
+from mlsuperb.pretraining.masking import SpanMasking
 from mlsuperb.pretraining.model import MaskedPrediction, MaskedPredictionModel
-from mlsuperb.pretraining.preservation import of_upstream
+from mlsuperb.pretraining.preservation import ElasticWeights, of_upstream
 from mlsuperb.pretraining.records import PretrainingResult
+from mlsuperb.pretraining.targets import Targets
 from mlsuperb.runs.store import read
+from mlsuperb.training.consolidation import WeightAnchor
 from mlsuperb.training.parameters import count_trained, num_parameters
 from mlsuperb.training.schedules import ExponentialDecay
 from mlsuperb.upstreams.selfsupervised import SelfSupervised
@@ -225,9 +232,60 @@ def test_consolidation_holds_the_weights(base: Path, labels: Path, new_labels: P
     assert "train_preservation" in read(held, PretrainingResult).training["history"][0]
 
 
-def test_consolidation_needs_labels_that_the_base_predicts(base: Path, new_labels: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is a head for other units"):
-        run(expansion_of(base, new_labels, tmp_path, f"preservation.run={new_labels}", exp="ewc"))
+LOADING = Loading(
+    train=BucketedBatches(max_batch_s=8), window_h=1.0, language_temperature=100.0, crops=Crops(max_s=1.0)
+)  # fmt: skip
+
+
+def anchor_of(labels: Path, base: Path, upstream: SelfSupervised, *, num: int = 12) -> WeightAnchor:
+    settings = ElasticWeights(run=str(labels), num_utterances=num, weight=2.0)
+    return settings.anchor(
+        upstream, base=base, settings=MaskedPrediction(), masking=SpanMasking(), loading=LOADING, seed=0
+    )
+
+
+@pytest.fixture
+def upstream(base: Path, labels: Path, tmp_path: Path) -> SelfSupervised:
+    return instantiate(compose(expansion_of(base, labels, tmp_path))["upstream"])
+
+
+def test_the_penalty_against_a_computation_by_hand(base: Path, labels: Path, upstream: SelfSupervised) -> None:
+    """Each old utterance whole and once, however the training is; the gradient of the loss itself, also of the convolutions;
+    the head with the settings that it has, also where the new one's are others."""
+    generator_state = torch.get_rng_state()
+    anchor = anchor_of(labels, base / "huggingface", upstream)
+    assert torch.equal(torch.get_rng_state(), generator_state)
+    targets, head = Targets(run=str(labels)), StoredHead.read(base / "huggingface").head()
+    opened = targets.open(upstream)
+    speech = targets.dataset(opened, "train", upstream=upstream, masking=SpanMasking(), loading=LOADING, fixed=True)
+    settings = MaskedPrediction(feature_grad_mult=1.0, feature_penalty=0.0, layer_drop=0.0)
+    model = MaskedPredictionModel(upstream, head=head, settings=settings).eval()
+    assert len(speech) == 12
+    squares: dict[str, torch.Tensor] = {}
+    for index in range(len(speech)):
+        model.zero_grad()
+        model(speech.finish(speech.collate([speech[index]]))).loss.backward()
+        for name, one in upstream.named_parameters():
+            if one.grad is not None:
+                squares[name] = squares.get(name, torch.zeros(())) + one.grad.square() / len(speech)
+    expected = 0.0
+    for moved in ("feature_extractor", "encoder"):
+        with torch.no_grad():
+            for name, one in upstream.named_parameters():
+                if f".{moved}." in name and name in squares:
+                    expected += float(squares[name].sum()) * 0.1**2
+                    one += 0.1
+        assert anchor().item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_consolidation_needs_labels_that_the_base_predicts(
+    base: Path, new_labels: Path, upstream: SelfSupervised, tmp_path: Path
+) -> None:
+    said = rf"preservation\.run={new_labels} has other labels .*\(num_units 8 there, 5 here; codebook .*Give the run of job"
+    with pytest.raises(ValueError, match=said):
+        anchor_of(new_labels, base / "huggingface", upstream)
+    with pytest.raises(ValueError, match=rf"preservation\.run={new_labels}: {tmp_path} has no prediction head"):
+        anchor_of(new_labels, tmp_path, upstream)
 
 
 def test_the_rate_of_discophon() -> None:

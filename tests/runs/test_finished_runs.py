@@ -188,7 +188,7 @@ def test_whatever_fails_after_the_result_is_a_warning(
     run_experiment(config)
     folder = tmp_path / config["run_id"]
     assert json.loads((folder / "status.json").read_text(encoding="utf-8"))["state"] == "finished"
-    assert "the result is whole, but something went wrong after it" in caplog.text
+    assert "the result is complete, but something went wrong after it" in caplog.text
     assert "Traceback" in (folder / "run.log").read_text(encoding="utf-8")
 
 

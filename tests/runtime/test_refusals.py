@@ -128,7 +128,7 @@ def test_a_checkpoint_that_may_not_become_so_large_is_told_and_leaves_the_one_be
     for work in works:
         told = told_by_child(work, limit=100_000)
         assert told.startswith("OSError: [Errno 27] the limit on the size of a file is reached while writing")
-        assert "What was saved before is whole: raise the limit (ulimit -f unlimited)" in told
+        assert "What was saved before is intact: raise the limit (ulimit -f unlimited)" in told
     assert folder.latest() == tmp_path / "checkpoints" / "00000001-0000"
     assert not (tmp_path / "model.safetensors").exists()
 

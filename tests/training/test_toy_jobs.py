@@ -166,7 +166,7 @@ def test_messages_speak_of_the_model_in_its_own_words(tmp_path: Path) -> None:
             return Loss(self.out.weight.sum())
 
     cases: list[tuple[Trainable, str]] = [
-        (Large(), r"it ran out on a batch of 5 texts \(.*\)\. Give shorter texts\. Checkpoints are whole"),
+        (Large(), r"it ran out on a batch of 5 texts \(.*\)\. Give shorter texts\. Checkpoints are intact"),
         (Deaf(), r"6 tensors .* no gradient .* embed\.weight, .*depends on them: do not train them"),
     ]
     for model, message in cases:

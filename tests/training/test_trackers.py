@@ -132,6 +132,15 @@ def test_tensorboard_has_settings_and_texts_beside_the_curves(tmp_path) -> None:
     assert b"trainer.optimizer.lr" in start
 
 
+@pytest.mark.parametrize("kill_at", [3, 11])  # before the first checkpoint, after the second
+def test_points_of_a_killed_run_are_dropped_from_the_last_checkpoint_on(kill_at: int, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        fit(tmp_path, ["tensorboard"], kill_at=kill_at)
+    fit(tmp_path, ["tensorboard"])
+    events = EventAccumulator(str(tmp_path / "curves")).Reload()
+    assert [one.step for one in events.Scalars("train/loss")] == list(range(2, 26, 2))
+
+
 def test_trackers_change_no_number_of_a_run(tmp_path, wandb) -> None:
     found = {}
     for name, trackers in (("none", []), ("both", ["tensorboard", "wandb"])):

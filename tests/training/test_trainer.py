@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -200,6 +201,22 @@ def test_told_to_end_in_a_validation_what_was_trained_is_saved(tmp_path: Path) -
     assert json.loads((tmp_path / "told" / PROGRESS_FILE).read_text())["num_utterances"] == 24 * 6
 
 
+@pytest.mark.parametrize("every", [3, 1000])  # the last update of an epoch leaves a checkpoint, or none
+def test_told_to_end_in_the_same_validation_again_and_again(every: int, tmp_path: Path) -> None:
+    trainer = toy_trainer(checkpoint_every=every, iterations_per_epoch=6)
+    whole, _ = fit(tmp_path / "whole", trainer)
+
+    def told() -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path / "told", trainer, validate=told)
+        assert [path.name for path in (tmp_path / "told/checkpoints").iterdir()] == ["00000006-0000"]
+    resumed, _ = fit(tmp_path / "told", trainer)
+    assert torch.equal(whole.linear.weight, resumed.linear.weight)
+
+
 def test_killed_while_the_checkpoint_of_an_epochs_end_replaces_one_of_the_same_iteration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +244,34 @@ def test_the_first_checkpoint_of_a_resume_is_above_zero(tmp_path: Path, caplog: 
         fit(tmp_path, validate=lambda: (_ for _ in ()).throw(Killed))
     fit(tmp_path)
     assert "resuming from iteration 4" in caplog.text
+
+
+def test_the_estimate_counts_no_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """Six updates between validations, of which one lies among those that are timed: 2 s for each update, 1,000 for that."""
+    now = [0.0]
+    monkeypatch.setattr("mlsuperb.training.loop.time.perf_counter", lambda: now[0])
+
+    def slow_stream(start: int) -> Iterator[Batch]:
+        for batch in stream(start):
+            now[0] += 1.0
+            yield batch
+
+    def slow_validation() -> dict[str, float]:
+        now[0] += 1000.0
+        return {"valid_loss": 1.0}
+
+    caplog.set_level("INFO")
+    trainer = toy_trainer(iterations_per_epoch=12, checkpoint_every=1000)
+    _, progress = fit(tmp_path, trainer, batches=slow_stream, validate=slow_validation)
+    assert "1.00 s per iteration: about 18 s for the 18 that are left, validation not counted" in caplog.text
+    assert progress.wall_s == 4 * (12 + 1000)
+
+
+def test_a_peak_of_memory_is_that_of_all_starts(tmp_path: Path) -> None:
+    _, progress = fit(tmp_path)
+    here_gb = progress.peak_gb(torch.device("cpu"))
+    assert here_gb >= progress.memory_gb > 0
+    assert replace(progress, memory_gb=here_gb + 50).peak_gb(torch.device("cpu")) == here_gb + 50
 
 
 def test_only_what_is_trained_is_saved_and_moved(tmp_path: Path) -> None:
