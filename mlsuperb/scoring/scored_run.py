@@ -9,12 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mlsuperb.data.text import VERSIONS
 from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runtime import ranks
+from mlsuperb.runtime.console import Console
 from mlsuperb.runtime.messages import describe_trained
 from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
