@@ -28,6 +28,7 @@ from mlsuperb.export.folder import as_checkpoint, new_folder, origin
 from mlsuperb.runs.places import without_places
 from mlsuperb.runs.store import CONFIG_FILE, RESULT_FILE, config_to_build, read
 from mlsuperb.runtime.files import write_atomic, write_json
+from mlsuperb.runtime.hub_errors import hub_errors
 from mlsuperb.runtime.records import json_object
 from mlsuperb.runtime.tensor_files import save_tensors
 from mlsuperb.scoring.result import BenchmarkResult
@@ -72,11 +73,11 @@ def push(folder: Path, repo: str) -> str:
     """
     from huggingface_hub import HfApi
 
-    api = HfApi()
+    api, failures = HfApi(), (*hub_errors(), ValueError)
     try:
         url = api.create_repo(repo, private=True, exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message=f"mlsuperb {mlsuperb.__version__}")
-    except (OSError, ValueError) as error:
+    except failures as error:
         raise ValueError(
             f"{folder} is written, but could not be pushed to {repo}: {error}. Log in with `hf auth login`, or upload it "
             f"with `hf upload {repo} {folder}`"
