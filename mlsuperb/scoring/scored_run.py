@@ -21,6 +21,7 @@ from mlsuperb.scoring.protocols import known
 from mlsuperb.scoring.result import SCORED, SCORER_VERSION, BenchmarkResult, Section
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables, tell
+from mlsuperb.scoring.utterances import num_empty
 from mlsuperb.types import Hypothesis, TaskFacts
 
 
@@ -193,7 +194,7 @@ def show(folder: Path, console: Console | None = None, *, kind: type[BenchmarkRe
 
 
 def _remarks(result: BenchmarkResult, hypotheses: Sequence[Hypothesis]) -> Iterator[str]:
-    if empty := sum(not one.hypothesis for one in hypotheses):
+    if empty := num_empty(hypotheses):
         yield f"Empty hypotheses: {empty:,} of {len(hypotheses):,}."
     if num_unaligned := result.training.get("num_unaligned"):
         yield (
