@@ -73,7 +73,8 @@ def push(folder: Path, repo: str) -> str:
     """
     from huggingface_hub import HfApi
 
-    api, failures = HfApi(), (*hub_errors(), ValueError)
+    api = HfApi()
+    failures: tuple[type[Exception], ...] = (*hub_errors(), ValueError)
     try:
         url = api.create_repo(repo, private=True, exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message=f"mlsuperb {mlsuperb.__version__}")
