@@ -26,6 +26,7 @@ PARTS = ("upstream", "adaptation", "head", "objective")
 SELECTORS = ("experiment", "track", "size", "run", "task", *PARTS, "run_name", "trained_on")
 # Two runs of a pair differ in what the test names, in their settings of it, and in nothing of these
 SAME = ("track", "size", "run", "task", *PARTS, "seed", "data")
+ALIKE = (*SAME, "experiment", "run_name", "trained_on")  # of runs that differ at most in what is chosen by validation
 Selector = Mapping[str, Any]
 
 
@@ -60,8 +61,8 @@ class Run:
 
     @property
     def valid_loss(self) -> float:
-        """The lowest validation loss; infinite without validation."""
-        history = self.result.training.get("history", [])
+        """The lowest validation loss of the training; infinite without validation."""
+        history = self.training.training.get("history", [])
         return min((epoch["valid_loss"] for epoch in history if "valid_loss" in epoch), default=float("inf"))
 
     @cached_property
@@ -130,11 +131,17 @@ def pairs(runs: Sequence[Run], first: Selector, second: Selector) -> list[tuple[
     """Runs of `first` and of `second` that differ in what the selectors name and in nothing else of `SAME`. Of several of a
     kind (other learning rates, say) the one with the lowest validation loss stands for them."""
     same = [key for key in SAME if first.get(key) == second.get(key)]
-    sides: list[dict[tuple[Any, ...], Run]] = [{}, {}]
-    for side, selector in zip(sides, (first, second), strict=True):
-        for run in sorted(select(runs, selector), key=lambda run: run.valid_loss):
-            side.setdefault(tuple(run.facts[key] for key in same), run)
+    sides = [lowest(select(runs, selector), same) for selector in (first, second)]
     return [(run, sides[1][rest]) for rest, run in sides[0].items() if rest in sides[1]]
+
+
+def lowest(runs: Sequence[Run], same: Sequence[str] = ALIKE) -> dict[tuple[str, ...], Run]:
+    """Of runs that are equal in all facts of `same` (those of a sweep of learning rates, say) the one with the lowest
+    validation loss, by these facts."""
+    found: dict[tuple[str, ...], Run] = {}
+    for run in sorted(runs, key=lambda run: run.valid_loss):
+        found.setdefault(tuple(str(run.facts[key]) for key in same), run)
+    return found
 
 
 def paired_counts(found: Sequence[tuple[Run, Run]], *, subset: str) -> tuple[list[Counts], list[Counts]]:

@@ -14,7 +14,7 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from claims_runs import Run, Selector, paired_counts, pairs, select
+from claims_runs import Run, Selector, lowest, paired_counts, pairs, select
 
 from mlsuperb.scoring.boards.published import PublishedRow, published_rows
 from mlsuperb.scoring.boards.superb_s import Column, board_named
@@ -63,7 +63,7 @@ def better(among: Sequence[Run], *, first: Selector, second: Selector, metric: s
     if interval is None:
         return Verdict(text="the runs have nothing of this kind to compare")
     number = f"{len(found)} pair{'' if len(found) == 1 else 's'} of runs"
-    text = f"{SHOWN[metric]} {shown(interval, signed=True)} points better, {number}"
+    text = f"{SHOWN[metric]} {_gain(interval)}, {number}"
     return Verdict(_sign(interval), text, _unique(run for pair in found for run in pair))
 
 
@@ -87,7 +87,7 @@ def ranking(
                 used += [run for pair in found for run in pair]
         if len(intervals) > 1:
             outcomes.append({_sign(interval) for interval in intervals.values()})
-            numbers = (f"{shown(interval, signed=True)} under {frame}" for frame, interval in intervals.items())
+            numbers = (f"{_gain(interval)} under {frame}" for frame, interval in intervals.items())
             texts.append(f"{_named(one)} against {_named(other)}: {', '.join(numbers)}")
     if not outcomes:
         return Verdict(text="no two of the systems under two of the heads or more")
@@ -96,7 +96,7 @@ def ranking(
         outcome = SUPPORTED
     elif all(len(signs) == 1 and UNDECIDED not in signs for signs in outcomes):
         outcome = CONTRADICTED
-    return Verdict(outcome, f"{SHOWN[metric]}, points better: {'; '.join(texts)}", _unique(used))
+    return Verdict(outcome, f"{SHOWN[metric]}: {'; '.join(texts)}", _unique(used))
 
 
 def spread(among: Sequence[Run], *, runs: Selector, by: str, times: float, subset: str = "trained") -> Verdict:
@@ -137,8 +137,9 @@ def transfer(among: Sequence[Run], *, runs: Selector, better: str, worse: str) -
 
 
 def published(among: Sequence[Run], *, title: str, system: str) -> Verdict:
-    """Each column of a published row is met within `TOLERANCE` points, on the same release, whole. (Monolingual columns are
-    means over runs, whose interval is not taken here: `mlsuperb leaderboard` shows them.)"""
+    """Each column of a published row is met within `TOLERANCE` points, on the same release, whole, without deviations; of a
+    sweep by the run with the lowest validation loss. (Monolingual columns are means over runs, whose interval is not taken
+    here: `mlsuperb leaderboard` shows them.)"""
     texts, outcomes, used = [], [], []
     for row in (row for row in published_rows() if (row.system, row.title) == (system, title)):
         assert row.board is not None
@@ -158,8 +159,12 @@ def published(among: Sequence[Run], *, title: str, system: str) -> Verdict:
 
 def _of_row(among: Sequence[Run], row: PublishedRow, column: Column) -> list[Run]:
     wanted = {"track": column.track, "size": row.size, "upstream": row.upstream or "", "adaptation": row.adaptation}
-    releases = [(run, run.result.data.release) for run in select(among, wanted)]
-    return [run for run, release in releases if release and release.whole and release.name == row.release]
+    found = []
+    for run in select(among, wanted):
+        release, experiment = run.result.data.release, run.result.benchmark
+        if release and release.whole and release.name == row.release and experiment and not experiment.deviations:
+            found.append(run)
+    return list(lowest(found, ("run", "seed")).values())
 
 
 def layers(
@@ -176,7 +181,8 @@ def layers(
     weights = {
         run: (run.result.featurizer and run.result.featurizer.layer_weights) or [] for run in select(among, runs)
     }
-    points = {run: 100 * (mean(one, high) - mean(one, low)) for run, one in weights.items() if len(one) > 3}
+    weighed = lowest([run for run, one in weights.items() if len(one) > 3]).values()
+    points = {run: 100 * (mean(weights[run], high) - mean(weights[run], low)) for run in weighed}
     if not points:
         return Verdict()
     differences = list(points.values())
@@ -242,15 +248,26 @@ def difference(first: Interval, second: Interval, *, times: float = 1.0) -> Inte
 
 def shown(interval: Interval, *, signed: bool = False) -> str:
     """`43.1 [41.0, 45.2]`."""
-    value = f"{interval.value:+.1f}" if signed else f"{interval.value:.1f}"
-    return f"{value} [{interval.low:.1f}, {interval.high:.1f}]"
+    value, low, high = (round(one, 1) + 0.0 for one in (interval.value, interval.low, interval.high))  # no -0.0
+    return f"{value:+.1f} [{low:.1f}, {high:.1f}]" if signed else f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _gain(interval: Interval) -> str:
+    """`3.0 [2.6, 3.5] points worse`, of an interval of points better."""
+    if interval.value >= 0:
+        return f"{shown(interval)} points better"
+    turned = Interval(value=-interval.value, low=-interval.high, high=-interval.low)
+    return f"{shown(turned)} points worse"
 
 
 def _each(chosen: Sequence[Run], judge: Callable[[Run], Judged | None]) -> Verdict:
-    """Of tests that every run answers for itself: supported if all do, contradicted if all contradict."""
-    judged = {run: found for run in chosen if (found := judge(run)) is not None}
-    if not judged:
+    """Of tests that every run answers for itself, of a sweep that with the lowest validation loss: supported if all do,
+    contradicted if all contradict."""
+    every = {run: found for run in chosen if (found := judge(run)) is not None}
+    if not every:
         return Verdict(text="no run with what this test looks at" if chosen else "")
+    kept = set(lowest(list(every)).values())
+    judged = {run: found for run, found in every.items() if run in kept}
     outcomes = {outcome for outcome, _ in judged.values()}
     text = "; ".join(f"{text} ({run.name})" if len(judged) > 1 else text for run, (_, text) in judged.items())
     return Verdict(outcomes.pop() if len(outcomes) == 1 else UNDECIDED, text, tuple(judged))

@@ -1,8 +1,8 @@
 """Writes docs/results.md, and its lines in README.md: what came out on real speech, from what `mlsuperb results pack` put into
 docs/results/.
 
-    python scripts/results.py                    # of the packed runs
-    python scripts/results.py exp/evidence       # of runs that are not packed yet, to look
+    python scripts/results.py                                  # of the packed runs
+    python scripts/results.py exp/evidence --out look.md       # of runs that are not packed yet, to look
 
 The runs are those of recipes/evidence.sh. No number on the page is typed; a system without a run is left out, a table without two
 systems is named.
@@ -274,6 +274,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, default=PAGE, help="default: docs/results.md")
     options = parser.parse_args(arguments)
+    if options.runs and options.out == PAGE:
+        parser.error(f"{PAGE} is of the packed results alone: give --out FILE for the page of other runs")
     with nullcontext(find_runs(options.runs)[0]) if options.runs else unpacked() as runs:
         write_atomic(options.out, [page(runs)])
         if options.out == PAGE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatch
@@ -63,8 +64,9 @@ def made(tmp_path: Path) -> Callable[..., Path]:
     def result(folder: Path, *, num_utterances: int, seed: int, experiment: str | None, synthetic: bool = False,
                upstream: str = "a", adaptation: str = "frozen", head: str = "transformer", track: str = "asr_lid",
                data: str = "0", trained_on: tuple[str, ...] = ("deu", "eng"), loss: float = 1.0, run_name: str = "run",
-               release: dict[str, Any] | None = None, featurizer: dict[str, Any] | None = None) -> dict[str, Any]:  # fmt: skip
-        benchmark = {"experiment": experiment, "track": track, "size": "10min", "run": None, "deviations": {}}
+               release: dict[str, Any] | None = None, featurizer: dict[str, Any] | None = None,
+               deviations: Mapping[str, Any] = {}) -> dict[str, Any]:  # fmt: skip
+        benchmark = {"experiment": experiment, "track": track, "size": "10min", "run": None, "deviations": deviations}
         sha256 = hashlib.sha256((folder / "hypotheses.jsonl").read_bytes()).hexdigest()
         return {
             "schema_version": 1, "run_id": folder.name, "status": "finished", "official": True, "not_official_because": [],
@@ -128,8 +130,10 @@ def test_two_systems(
     assert found.outcome == outcome
     assert {run.name for run in found.runs} == {"first", "second"}
     if outcome == "supported":  # of 11 characters with the space before them, some 3 more wrong
-        assert found.text.startswith("CER +2")
+        assert found.text.startswith("CER 2")
         assert found.text.endswith("points better, 1 pair of runs")
+    if outcome == "contradicted":
+        assert re.fullmatch(r"CER \d\d\.\d \[\d\d\.\d, \d\d\.\d\] points worse, 1 pair of runs", found.text)
 
 
 def test_accuracy_is_better_when_higher(claims: ModuleType, made: Callable[..., Path], tmp_path: Path) -> None:
@@ -197,7 +201,7 @@ def test_a_ranking(
     }  # fmt: skip
     found = verdict(claims, test, tmp_path)
     assert found.outcome == outcome
-    assert "a against b: +" in found.text
+    assert re.search(r"CER: a against b: [\d.]+ \[.*\] points better under transformer, ", found.text)
     assert len(found.runs) == 4
     assert verdict(claims, {**test, "under": test["under"][1:]}, tmp_path).outcome == "not run"
 
@@ -252,7 +256,13 @@ def test_a_published_row(
     assert found.outcome == outcome
     part = {"name": "7th", "whole": False, "why": ""}
     made("part", wrong, upstream="fbank", release=part)
-    assert [run.name for run in verdict(claims, test, tmp_path).runs] == ["run"]
+    made("discarded", 10, upstream="fbank", release=whole, loss=9.0)
+    made(
+        "deviating", 10, upstream="fbank", release=whole, loss=0.1, deviations={"head.name": ["transformer", "linear"]}
+    )
+    judged = verdict(claims, test, tmp_path)
+    assert [run.name for run in judged.runs] == ["run"]
+    assert judged.outcome == outcome
 
 
 def test_layers_need_several_runs(claims: ModuleType, made: Callable[..., Path], tmp_path: Path) -> None:
@@ -267,6 +277,25 @@ def test_layers_need_several_runs(claims: ModuleType, made: Callable[..., Path],
     assert found.text.startswith("+11.6 [")  # the mean of 0.2 and four of 0.12, less 0.02
     turned = {**test, "high": test["low"], "low": test["high"]}
     assert verdict(claims, turned, tmp_path).outcome == "contradicted"
+
+
+def test_discarded_runs_of_a_sweep_judge_nothing(claims: ModuleType, made: Callable[..., Path], tmp_path: Path) -> None:
+    """Each would turn the outcome."""
+    ends, flat = [0.4, 0.05, 0.05, 0.5], [0.1, 0.4, 0.4, 0.1]
+    for number in range(3):
+        for name, loss, weights in (("chosen", 1.0, ends), ("discarded", 2.0, flat)):
+            featurizer = {"name": "weighted_sum", "layer_weights": weights}
+            wrong = {"deu": 2, "eng": 8} if name == "chosen" else {"deu": 5, "eng": 4}
+            made(f"{name}{number}", wrong, seed=number, loss=loss, featurizer=featurizer)
+    tests: list[dict[str, Any]] = [
+        {"kind": "spread", "by": "language", "times": 2, "runs": FRAME},
+        {"kind": "transfer", "better": "deu", "worse": "eng", "runs": FRAME},
+        {"kind": "layers", "high": [[0.0, 0.1], [0.9, 1.0]], "low": [[0.2, 0.8]], "runs": FRAME},
+    ]
+    for test in tests:
+        found = verdict(claims, test, tmp_path)
+        assert found.outcome == "supported", test
+        assert sorted(run.name for run in found.runs) == ["chosen0", "chosen1", "chosen2"]
 
 
 @pytest.mark.parametrize(("after", "outcome"), [(95, "supported"), (40, "contradicted"), (62, "undecided")])

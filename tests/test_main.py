@@ -89,7 +89,9 @@ def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("arguments", ["--help", "folders +exp=demo", "completion words -- mlsuperb run upstream="])
+@pytest.mark.parametrize(
+    "arguments", ["--help", "folders +exp=demo", "upstreams", "completion words -- mlsuperb run upstream="]
+)
 def test_a_closed_pipe_is_quiet(arguments: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import mean
 from types import ModuleType
 
@@ -55,3 +56,13 @@ def test_a_table_of_one_system_is_left_out(results: ModuleType) -> None:
         alone = [run for run in runs if run.facts["upstream"] == "fbank"]
     assert alone
     assert all(results.cells_of(table, alone) == [] for table in results.tables())
+
+
+def test_runs_that_are_not_packed_do_not_overwrite_the_page(
+    results: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = results.PAGE.read_bytes(), results.README.read_bytes()
+    with pytest.raises(SystemExit):
+        results.main([str(tmp_path)])
+    assert "give --out FILE for the page of other runs" in capsys.readouterr().err
+    assert before == (results.PAGE.read_bytes(), results.README.read_bytes())

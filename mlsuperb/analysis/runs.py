@@ -16,8 +16,7 @@ from mlsuperb.analysis.languages import LanguageScore, language_scores
 from mlsuperb.analysis.utterance_facts import add_sound, text_facts
 from mlsuperb.data.languages import language_name
 from mlsuperb.data.text import LanguageTokens
-from mlsuperb.data.vocabulary import Vocabulary
-from mlsuperb.runs.hypotheses import hypotheses_of_split
+from mlsuperb.runs.hypotheses import hypotheses_of_split, tokens_of
 from mlsuperb.runs.store import read
 from mlsuperb.scoring.comparison.runs import differences
 from mlsuperb.scoring.counts import Counts
@@ -63,9 +62,7 @@ class LoadedRun:
         Raises:
             OSError: the measurements cannot be kept.
         """
-        path = self.folder / "tokens.txt"
-        tokens = Vocabulary.load(path).tokens if path.is_file() else None
-        table = text_facts(self.hypotheses, self.counts, self.result.facts, tokens=tokens)
+        table = text_facts(self.hypotheses, self.counts, self.result.facts, tokens=tokens_of(self.folder))
         cache = self.folder / ANALYSIS / UTTERANCES
         return add_sound(table, cache=cache, progress=self.progress) if self.with_sound else table
 

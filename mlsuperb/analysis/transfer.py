@@ -104,7 +104,11 @@ def transfer(runs: Mapping[Path, BenchmarkResult], *, by: By = "language", split
 
 
 def _trained_on(result: BenchmarkResult, *, by: By, split: str) -> frozenset[str]:
-    """What a run was trained on: what it was tested on, as a corpus filters both alike, but for `data.train_datasets`."""
+    """What a run was trained on. Older results do not say it: what was tested then, as a corpus filters both alike, but for
+    `data.train_datasets`."""
+    recorded = result.data.languages if by == "language" else (result.data.model_extra or {}).get("datasets", {})
+    if recorded.get("train"):
+        return frozenset(recorded["train"])
     datasets = result.config["data"].get("train_datasets")
     if by == "dataset" and datasets:
         return frozenset(datasets)

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from mlsuperb.commands.settings import add_config_dir, bring_own
+from mlsuperb.runtime.console import Console
 
 if TYPE_CHECKING:
     from mlsuperb.analysis.chart import Outcome

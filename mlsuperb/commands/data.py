@@ -23,13 +23,13 @@ from mlsuperb.scoring.fitted import shown
 from mlsuperb.scoring.table import tell
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from mlsuperb.data.audio_filter import Measure
     from mlsuperb.data.corpora.base import Corpus
     from mlsuperb.data.corpora.ml_superb_release import ReleaseCheck
     from mlsuperb.data.shard_writing import Units
+    from mlsuperb.runtime.console import Console
 
 WIDTH_WITHOUT_TERMINAL = 200  # columns: a file or pipe should get the whole table
 NUM_SHOWN = 12
@@ -38,7 +38,7 @@ NUM_SHOWN = 12
 def main(arguments: Sequence[str]) -> int:
     """Command line: 0 if all is well, 1 if `check` found something, 2 if the user must correct something."""
     options = _parser().parse_intermixed_args(arguments)
-    from rich.console import Console
+    from mlsuperb.runtime.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
     try:

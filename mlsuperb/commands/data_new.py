@@ -12,10 +12,9 @@ from mlsuperb.commands.settings import configured
 from mlsuperb.scoring.table import tell
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mlsuperb.data.corpora.recognise import Form
     from mlsuperb.data.corpora.sample import SplitSample
+    from mlsuperb.runtime.console import Console
 
 FIRST_TRY = "upstream=fbank head=linear trainer=debug"
 
@@ -29,7 +28,7 @@ def new(words: Sequence[str], out: Path | None, *, console: Console) -> bool:
     """
     from mlsuperb.data.corpora.recognise import recognise, unknown_form
 
-    paths = [word for word in words if not re.match(r"\+{0,2}data[.@=]", word)]
+    paths = [word for word in words if not re.match(r"\+{0,2}data([.@][^=]*)?=", word)]
     if len(paths) != 1:
         raise ValueError("give one file or folder: mlsuperb data new PATH [data.language=CODE ...]")
     path = Path(paths[0]).absolute()

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mlsuperb.commands.expansion import show
-from mlsuperb.commands.settings import named_folders, named_path
+from mlsuperb.commands.settings import ByName, markdown_file, named_folders, named_path
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -23,9 +23,19 @@ def _parser() -> argparse.ArgumentParser:
         prog="mlsuperb durations", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("pivots", nargs="*", type=named_folders, metavar="PIVOT=RUN[,RUN]", help="trained on PIVOT, one run per seed")
+    add(
+        "pivots",
+        nargs="*",
+        type=named_folders,
+        action=ByName,
+        metavar="PIVOT=RUN[,RUN]",
+        help="trained on PIVOT, one run per seed",
+    )
     add("--base", type=Path, metavar="RUN", help="the model before these trainings")
-    add("--phones", nargs="+", type=named_path, required=True, metavar="LANG=FILE", help="phone marks of each language")
+    add(
+        "--phones", nargs="+", type=named_path, action=ByName, required=True, metavar="LANG=FILE",
+        help="phone marks of each language",
+    )  # fmt: skip
     add("--targets", type=lambda text: text.split(","), metavar="a,b", help="(all that have phone marks)")
     add("--tier", default="phones", help="tier of TextGrids that holds the phones (phones)")
     add(
@@ -34,14 +44,19 @@ def _parser() -> argparse.ArgumentParser:
         help="of words or characters after the 2025 challenge's normalisation (the task's own rate)",
     )
     add("--split", default="test", help="(test)")
-    add("--out", type=Path, metavar="FILE", help="write the table as markdown; beside it as JSON, and a picture")
+    add(
+        "--out",
+        type=markdown_file,
+        metavar="FILE",
+        help="write the table as markdown; beside it as JSON, and a picture",
+    )
     return parser
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
-    runs = dict(options.pivots)
+    runs = options.pivots or {}
     if bool(runs) != bool(options.base):
         parser.error("PIVOT=RUN and --base go together")
     from mlsuperb.analysis.durations import duration_chart, duration_pairs, duration_remarks, duration_table, with_gains
@@ -50,10 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     from mlsuperb.scoring.result import SCORED
     from mlsuperb.units.phones import read_phones
 
-    given = [language for language, _ in options.phones]
-    if twice := sorted({language for language in given if given.count(language) > 1}):
-        parser.error(f"--phones {twice[0]} is given twice")
-    marks = {language: read_phones(path, tier=options.tier) for language, path in options.phones}
+    marks = {language: read_phones(path, tier=options.tier) for language, path in options.phones.items()}
     pairs = duration_pairs(marks, list(runs or marks), targets=options.targets)
     unit = None
     if runs:

@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlsuperb.commands.settings import named_folders, named_path
+from mlsuperb.commands.settings import ByName, markdown_file, named_folders, named_path
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.runtime.records import strict_json
 
@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="mlsuperb expansion", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("systems", nargs="+", type=named_folders, metavar="SYSTEM=RUN[,RUN]", help="the base first")
+    add("systems", nargs="+", type=named_folders, action=ByName, metavar="SYSTEM=RUN[,RUN]", help="the base first")
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--new", type=lambda text: text.split(","), metavar="a,b", help="languages that were taught")
     kind.add_argument(
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     labels: dict[str, Any] = {"metavar": "SYSTEM=LABELS", "help": "units of the new languages: PNMI"}
     pooled = labels | {"help": "units of new and old ones"}
     for flag, settings in (("--alone", alone), ("--units", labels), ("--pooled-units", pooled)):
-        add(flag, nargs="+", type=named_path, default=[], **settings)
+        add(flag, nargs="+", type=named_path, action=ByName, default={}, **settings)
     add("--phones", type=Path, metavar="FILE", help="phone marks, for units")
     add("--joint", metavar="SYSTEM", help="the system that has learnt all languages together, for IM")
     add(
@@ -51,7 +51,12 @@ def _parser() -> argparse.ArgumentParser:
         help="of words or characters after the 2025 challenge's normalisation (the task's own rate)",
     )
     add("--split", default="test", help="(test)")
-    add("--out", type=Path, metavar="FILE", help="write the table as markdown; beside it as JSON, and a picture")
+    add(
+        "--out",
+        type=markdown_file,
+        metavar="FILE",
+        help="write the table as markdown; beside it as JSON, and a picture",
+    )
     return parser
 
 
@@ -67,11 +72,11 @@ def main(arguments: Sequence[str]) -> None:
         return
     if options.alone:
         parser.error("--alone goes with --sequence")
-    fits = {"pnmi": dict(options.units), "pooled_pnmi": dict(options.pooled_units)}
+    fits = {"pnmi": options.units, "pooled_pnmi": options.pooled_units}
     if bool(fits["pnmi"] or fits["pooled_pnmi"]) != bool(options.phones):
         parser.error("--units or --pooled-units and --phones go together")
-    if unknown := {name for units in fits.values() for name in units} - set(dict(options.systems)):
-        parser.error(f"units of {', '.join(sorted(unknown))}: the systems are {', '.join(dict(options.systems))}")
+    if unknown := {name for units in fits.values() for name in units} - set(options.systems):
+        parser.error(f"units of {', '.join(sorted(unknown))}: the systems are {', '.join(options.systems)}")
     _systems(options, fits)
 
 
@@ -81,7 +86,7 @@ def _systems(options: argparse.Namespace, fits: Mapping[str, Mapping[str, Path]]
     from mlsuperb.analysis.expansion_chart import expansion_chart
     from mlsuperb.scoring.protocols.wer_cer import RATES
 
-    runs = dict(options.systems)
+    runs = options.systems
     systems = compare_systems(runs, new=options.new, split=options.split, joint=options.joint, rate=options.rate)
     if options.phones:
         from mlsuperb.units.phones import read_phones
@@ -107,12 +112,14 @@ def _sequence(options: argparse.Namespace) -> None:
     """One model after each language that it was taught."""
     from mlsuperb.analysis.expansion_sequence import compare_sequence, sequence_rates, sequence_table
 
-    runs = dict(options.systems)
+    runs = options.systems
     if options.joint is not None and options.joint not in runs:
         raise ValueError(f"--joint {options.joint} is none of the systems: {', '.join(runs)}")
     stages = {name: name for name in runs if name != options.joint}
-    alone = {language: f"{language} alone" for language, _ in options.alone}
-    rates = sequence_rates(runs | {alone[name]: [folder] for name, folder in options.alone}, split=options.split)
+    alone = {language: f"{language} alone" for language in options.alone}
+    rates = sequence_rates(
+        runs | {alone[name]: [folder] for name, folder in options.alone.items()}, split=options.split
+    )
     measures = compare_sequence(rates, stages, alone=alone, joint=options.joint)
     cells = sequence_table(rates, measures, stages, unit=_facts(runs).unit_name)
     named = [{"name": name, **asdict(one), "rates": rates[name]} for name, one in zip(stages, measures, strict=True)]

@@ -17,9 +17,8 @@ TOLERANCE = 3.0  # points: seeds, library versions and mixed precision change a 
 def main(arguments: Sequence[str]) -> int:
     """Show the board; exit status 1 if a check was asked for and has not passed."""
     options = _parser().parse_args(arguments)
-    from rich.console import Console
-
     from mlsuperb.runs.store import find
+    from mlsuperb.runtime.console import Console
     from mlsuperb.runtime.files import write_atomic
     from mlsuperb.scoring.boards.beside import check
     from mlsuperb.scoring.boards.facts import facts_of_rows

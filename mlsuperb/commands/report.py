@@ -23,12 +23,11 @@ def _bar(rows: Iterable[Any], number: int) -> Any:
 def main(arguments: Sequence[str]) -> None:
     """Write the page and name it."""
     options = vars(_parser().parse_args(arguments))
-    from rich.console import Console
-
     from mlsuperb.analysis.report.page import figures_folder, report_file, write_pretraining_report, write_report
     from mlsuperb.pretraining.records import LabelsResult, PretrainingResult
     from mlsuperb.runs.result import Result
     from mlsuperb.runs.store import Found, find
+    from mlsuperb.runtime.console import Console
     from mlsuperb.scoring.result import SCORED, BenchmarkResult
     from mlsuperb.scoring.table import tell
 

@@ -13,14 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from rich.console import Console
-
 from mlsuperb import tasks
 from mlsuperb.commands.settings import add_config_dir, bring_own
 from mlsuperb.data.text import NORMALISERS
-from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.runs.classes import bring, class_named
-from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
+from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses, tokens_of
+from mlsuperb.runtime.console import Console
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.runtime.records import strict_json
 from mlsuperb.scoring import protocols
@@ -91,14 +89,6 @@ def _unknown_tokens(hypotheses: Sequence[Hypothesis]) -> str:
     )
 
 
-def _tokens_of(folder: Path) -> list[str] | None:
-    """The tokens of the model whose run, or evaluation, a folder holds; None where they are not there."""
-    from mlsuperb.runs.store import EVALUATIONS
-
-    path = (folder.parent.parent if folder.parent.name == EVALUATIONS else folder) / "tokens.txt"
-    return Vocabulary.load(path).tokens if path.is_file() else None
-
-
 def _configured(node: Any, folder: Path) -> TaskFacts:
     """The facts of a task in a configuration: its class says whether it has text and language."""
     try:
@@ -131,7 +121,7 @@ def main(arguments: Sequence[str]) -> None:
     tell(console, f"{path}: {len(hypotheses):,} hypotheses; {settings}")
     if remark := above_cap(num_trained):
         tell(console, f"trained parameters{remark}, the limit of ML-SUPERB 2.0")
-    tokens = _tokens_of(path.parent.absolute()) if whole_run else None
+    tokens = tokens_of(path.parent) if whole_run else None
     tell(console, *filter(None, [_unknown_tokens(hypotheses), unknown_units(hypotheses, facts, tokens)]))
     if synthetic:
         console.print(SYNTHETIC, style="bold yellow")

@@ -63,3 +63,31 @@ def named_path(text: str) -> tuple[str, Path]:
     if others:
         raise argparse.ArgumentTypeError(f"{text}: give one after {name}=")
     return name, path
+
+
+class ByName(argparse.Action):
+    """Collects what `named_folders` or `named_path` gives in a dict; a name that is given twice is refused."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        found = dict(getattr(namespace, self.dest) or {})
+        for name, value in values:
+            if name in found:
+                raise argparse.ArgumentError(self, f"{name} is given twice; give each a name of its own")
+            found[name] = value
+        setattr(namespace, self.dest, found)
+
+
+def markdown_file(text: str) -> Path:
+    """A file for a table in markdown, for argparse; not one of those that are written beside it."""
+    path = Path(text)
+    if path.suffix in (".json", ".svg", ".png", ".csv"):
+        raise argparse.ArgumentTypeError(
+            f"{text} would be overwritten by what is written beside the table; give a file such as {path.with_suffix('.md')}"
+        )
+    return path

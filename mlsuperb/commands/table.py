@@ -21,11 +21,10 @@ from mlsuperb.scoring.escaping import markdown
 from mlsuperb.scoring.table import SYNTHETIC, Cells, rates, table_console, tell
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mlsuperb.pretraining.records import PretrainingResult
     from mlsuperb.runs.result import Result
     from mlsuperb.runs.store import Found
+    from mlsuperb.runtime.console import Console
     from mlsuperb.scoring.result import BenchmarkResult
 
 

@@ -21,12 +21,14 @@ import mlsuperb
 from mlsuperb.benchmark import build
 from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.config.build import job_of
-from mlsuperb.export.folder import new_folder, origin
+from mlsuperb.export.folder import as_checkpoint, new_folder, origin
 from mlsuperb.runs.classes import class_named
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
+from mlsuperb.runs.places import without_places
 from mlsuperb.runtime.conf import conf_dir
 from mlsuperb.runtime.files import write_atomic, write_json
 from mlsuperb.runtime.messages import printable
+from mlsuperb.runtime.records import json_object
 from mlsuperb.scoring.escaping import page
 from mlsuperb.scoring.table import SYNTHETIC
 
@@ -64,7 +66,7 @@ def export_challenge(run: Path, folder: Path) -> Path:
             "recording: choose a run of a task that gives both (task=asr_lid)"
         )
     recogniser: Any = job_of(config).load(run, device="cpu")
-    about = origin(run, config, what="challenge")
+    about = without_places(origin(run, config, what="challenge"))
     with new_folder(folder, about) as unfinished:
         shutil.copytree(TEMPLATE / "app", unfinished / "app", ignore=NOT_COPIED)
         resources = unfinished / "app" / "resources"
@@ -97,16 +99,17 @@ def _copy_run(run: Path, folder: Path, config: dict[str, Any], recogniser: Recog
         shutil.copyfile(run / name, folder / name)
     moved = {key: value for key, value in config.items() if key not in ("data", "manifests", "output_root", "hydra")}
     moved["trainer"] = config["trainer"] | {"device": "auto", "trackers": []}
-    if "checkpoint" in config["upstream"]:
+    upstream = as_checkpoint(run, config["upstream"], by=("run", "model"))
+    if "checkpoint" in upstream:
         _copy_checkpoint(recogniser, folder / build.UPSTREAM, name=config["upstream"]["name"])
-        moved["upstream"] = config["upstream"] | {"checkpoint": build.UPSTREAM, "revision": "main"}
-    write_atomic(folder / "config.yaml", [yaml.safe_dump(moved, allow_unicode=True, sort_keys=False)])
+        moved["upstream"] = upstream | {"checkpoint": build.UPSTREAM, "revision": "main"}
+    write_atomic(folder / "config.yaml", [yaml.safe_dump(without_places(moved), allow_unicode=True, sort_keys=False)])
     write_json(folder / f"{build.TOKENS}.json", recogniser.vocabulary.record())
     write_json(folder / f"{build.UPSTREAM}.json", {})  # for load_config; of another place, so it cannot be the run's
     here = build.load_config(folder)
     here["trainer"]["device"] = "cpu"
     again = build.build_recogniser(here, vocabulary=recogniser.vocabulary)
-    write_json(folder / f"{build.UPSTREAM}.json", build.upstream_record(again))
+    write_json(folder / f"{build.UPSTREAM}.json", without_places(build.upstream_record(again)))
     job_of(here).load(folder, device="cpu")
 
 
@@ -133,7 +136,10 @@ def _copy_checkpoint(recogniser: Recogniser, folder: Path, *, name: str) -> None
         files = [path for path in files if path.suffix != ".bin"]  # the same weights, which are not read then
     folder.mkdir()
     for path in files:
-        shutil.copyfile(path, folder / path.name)
+        if path.suffix == ".json":
+            write_json(folder / path.name, without_places(json_object(path, remedy="Restore a copy of the checkpoint")))
+        else:
+            shutil.copyfile(path, folder / path.name)
 
 
 def requirements() -> list[str]:

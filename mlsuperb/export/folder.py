@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
 import mlsuperb
+from mlsuperb.benchmark.build import UPSTREAM
 from mlsuperb.data.languages import hub_languages
 from mlsuperb.runs.environment import now
 from mlsuperb.runs.store import RESULT_FILE, read
@@ -17,6 +18,7 @@ from mlsuperb.scoring.result import BenchmarkResult
 from mlsuperb.upstreams.huggingface import EXPORT_FILE
 from mlsuperb.upstreams.sources import local_folder
 
+_HF = "mlsuperb.upstreams.huggingface.HuggingFace"
 CARD_FILE = "README.md"
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
@@ -71,6 +73,24 @@ def card(about: Mapping[str, Any]) -> str:
         start=PurePath(str(checkpoint)).name if checkpoint else about["upstream"].get("name"),
     )  # fmt: skip
     return f"{ModelCard(text).content.rstrip()}\n"
+
+
+def as_checkpoint(run: Path, node: Mapping[str, Any], *, by: Collection[str]) -> dict[str, Any]:
+    """The settings of a run's upstream where its weights come along in a folder `upstream`, for transformers: one that is
+    given by a setting of `by` (`run`: of our own pre-training, `model`: of the package) becomes a checkpoint like others.
+
+    Raises:
+        ValueError: it was trained on a checkpoint with an adapter, which is not passed on.
+    """
+    if node.get("adapter"):
+        raise ValueError(
+            f"{run} was trained on a checkpoint with an adapter (upstream.adapter={node['adapter']}), which is not passed on. "
+            "Merge the two (mlsuperb adapters merge) and train on that"
+        )
+    kept = {key: value for key, value in node.items() if key not in ("adapter", *by)}
+    if not node.keys() & set(by):
+        return kept
+    return {**kept, "name": "hf", "_target_": _HF, "checkpoint": UPSTREAM, "revision": "main"}
 
 
 def origin(run: Path, config: Mapping[str, Any], *, what: str) -> dict[str, Any]:

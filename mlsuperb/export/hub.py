@@ -24,10 +24,11 @@ import mlsuperb
 from mlsuperb.benchmark import build
 from mlsuperb.benchmark.card import CARD_FILE, base_model, languages, model_card
 from mlsuperb.config.build import job_of
-from mlsuperb.export.folder import new_folder, origin
+from mlsuperb.export.folder import as_checkpoint, new_folder, origin
 from mlsuperb.runs.places import without_places
 from mlsuperb.runs.store import CONFIG_FILE, RESULT_FILE, config_to_build, read
 from mlsuperb.runtime.files import write_atomic, write_json
+from mlsuperb.runtime.hub_errors import hub_errors
 from mlsuperb.runtime.records import json_object
 from mlsuperb.runtime.tensor_files import save_tensors
 from mlsuperb.scoring.result import BenchmarkResult
@@ -36,7 +37,6 @@ from mlsuperb.upstreams.adapter import PEFT_FOLDER, WEIGHTS_FILE
 from mlsuperb.upstreams.huggingface import RUN_FOLDER
 from mlsuperb.upstreams.sources import ADAPTER, local_folder
 
-_HF = "mlsuperb.upstreams.huggingface.HuggingFace"
 _RESTORE = "Restore a copy of the run"
 
 
@@ -74,10 +74,11 @@ def push(folder: Path, repo: str) -> str:
     from huggingface_hub import HfApi
 
     api = HfApi()
+    failures: tuple[type[Exception], ...] = (*hub_errors(), ValueError)
     try:
         url = api.create_repo(repo, private=True, exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message=f"mlsuperb {mlsuperb.__version__}")
-    except (OSError, ValueError) as error:
+    except failures as error:
         raise ValueError(
             f"{folder} is written, but could not be pushed to {repo}: {error}. Log in with `hf auth login`, or upload it "
             f"with `hf upload {repo} {folder}`"
@@ -92,17 +93,9 @@ def _upstream(run: Path, node: Mapping[str, Any]) -> tuple[dict[str, Any], Path 
     Raises:
         ValueError: it cannot be passed on.
     """
-    if node.get("adapter"):
-        raise ValueError(
-            f"{run} was trained on a checkpoint with an adapter (upstream.adapter={node['adapter']}), which is not passed on. "
-            "Merge the two (mlsuperb adapters merge) and train on that"
-        )
-    moved = {key: value for key, value in node.items() if key != "adapter"}
-    if "run" in node:  # upstream=pretrained: a checkpoint like others
-        rest = {key: value for key, value in moved.items() if key != "run"}
-        return {**rest, "name": "hf", "_target_": _HF, "checkpoint": build.UPSTREAM, "revision": "main"}, (
-            Path(node["run"]) / RUN_FOLDER
-        )
+    moved = as_checkpoint(run, node, by=("run",))
+    if "run" in node:  # upstream=pretrained
+        return moved, Path(node["run"]) / RUN_FOLDER
     source = local_folder(str(node["checkpoint"])) if "checkpoint" in node else None
     return moved | ({} if source is None else {"checkpoint": build.UPSTREAM}), source
 

@@ -88,8 +88,9 @@ def _adaptation(config: Mapping[str, Any], parts: Parts) -> dict[str, Any] | Non
 
 def show(folder: Path) -> None:
     """Losses and accuracies, in all and by language; where the model is."""
-    from rich.console import Console
     from rich.table import Table
+
+    from mlsuperb.runtime.console import Console
 
     result, console = store.read(folder, PretrainingResult), Console()
     table = Table(title=shown(f"{result.run_id}: masked prediction of {result.targets['labels']['num_units']} units"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsuperb.data.languages import can_be_token
+from mlsuperb.data.vocabulary import Vocabulary
 from mlsuperb.runtime.files import write_atomic
 from mlsuperb.runtime.lines import HALF_A_CHARACTER, is_text, read_lines
 from mlsuperb.runtime.records import load_strict_json, strict_json
@@ -126,3 +127,12 @@ def _checked(row: Mapping[str, Any], *, place: str, needed: Sequence[str]) -> Hy
                 f"{place}: {name} is {row[name]!r}; a language's code holds no bracket and no white space (eng, not [eng])"
             )
     return Hypothesis(**row)
+
+
+def tokens_of(folder: Path) -> list[str] | None:
+    """The tokens of the model whose run, or evaluation, a folder holds; None where they are not there."""
+    from mlsuperb.runs.store import EVALUATIONS  # takes pydantic along, which a command's help does not need
+
+    whole = folder.absolute()
+    path = (whole.parent.parent if whole.parent.name == EVALUATIONS else whole) / "tokens.txt"
+    return Vocabulary.load(path).tokens if path.is_file() else None

@@ -9,12 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mlsuperb.data.text import VERSIONS
 from mlsuperb.runs import store
 from mlsuperb.runs.hypotheses import HYPOTHESES_FILE, read_hypotheses
 from mlsuperb.runtime import ranks
+from mlsuperb.runtime.console import Console
 from mlsuperb.runtime.messages import describe_trained
 from mlsuperb.scoring.comparison.run_facts import above_cap
 from mlsuperb.scoring.examples import show_examples
@@ -22,6 +21,7 @@ from mlsuperb.scoring.protocols import known
 from mlsuperb.scoring.result import SCORED, SCORER_VERSION, BenchmarkResult, Section
 from mlsuperb.scoring.score import Scoring
 from mlsuperb.scoring.table import SYNTHETIC, section_tables, tell
+from mlsuperb.scoring.utterances import num_empty
 from mlsuperb.types import Hypothesis, TaskFacts
 
 
@@ -194,7 +194,7 @@ def show(folder: Path, console: Console | None = None, *, kind: type[BenchmarkRe
 
 
 def _remarks(result: BenchmarkResult, hypotheses: Sequence[Hypothesis]) -> Iterator[str]:
-    if empty := sum(not one.hypothesis for one in hypotheses):
+    if empty := num_empty(hypotheses):
         yield f"Empty hypotheses: {empty:,} of {len(hypotheses):,}."
     if num_unaligned := result.training.get("num_unaligned"):
         yield (

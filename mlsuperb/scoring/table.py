@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from mlsuperb.runtime.console import Console
 from mlsuperb.scoring.counts import Counts, Rate, total
 from mlsuperb.scoring.escaping import markdown
 from mlsuperb.scoring.fitted import Column, FittedTable, shown

@@ -32,6 +32,11 @@ _NO_EDITS = Edits(0, 0, 0)
 _NOTHING, _ALTERNATIVES = "@", "{"  # to sclite
 
 
+def num_empty(hypotheses: Iterable[Hypothesis]) -> int:
+    """How many hypotheses are without any output, text or language."""
+    return sum(not one.hypothesis.strip() for one in hypotheses)
+
+
 def language_tokens(hypotheses: Iterable[Hypothesis]) -> LanguageTokens:
     """The tokens by which hypotheses name languages: those of all references and of all predictions."""
     codes = {code for one in hypotheses for code in (one.language, one.predicted_language)}

@@ -58,9 +58,10 @@ def save_result(config: Mapping[str, Any], run: Run, *, parts: Parts, progress: 
 
 def show(folder: Path) -> None:
     """Distances of dev utterances to their copies, in all and by language; where the vocoder is."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from mlsuperb.runtime.console import Console
 
     result, console = store.read(folder, VocoderResult), Console()
     title = f"{result.run_id}: speech of {result.targets['labels']['num_units']} units"

@@ -11,6 +11,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mlsuperb.runtime.hub_errors import hub_errors
 from mlsuperb.vocoder.folder import VOCODER, Voice, read_config
 from mlsuperb.vocoder.generator import UnitVocoder, without_weight_norm
 
@@ -82,11 +83,10 @@ def _files(start: str) -> list[Path]:
         folder = folder / VOCODER
     elif not folder.is_dir():
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
         try:
             folder = Path(snapshot_download(start, allow_patterns=["*.safetensors"]))
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        except hub_errors() as error:
             raise ValueError(
                 f"vocoder.start={start} is neither a folder nor a model that the hub gives ({error}). Give one that exists"
             ) from error

@@ -90,7 +90,10 @@ def synthesise(
     started = time.perf_counter()
     with torch.inference_mode():
         listed = [_to_speak(one, model, voice, **chosen) for one in waiting]
-        _check_out(out, {"vocoder": weights_sha256(vocoder), **chosen}, overwrite=overwrite)
+        if overwrite:  # files first: a process killed between the two leaves nothing that passes for this vocoder's
+            for path in [*paths.values(), out / ABOUT_FILE]:
+                path.unlink(missing_ok=True)
+        _check_out(out, {"vocoder": weights_sha256(vocoder), **chosen})
         audio_s = _write_all(model, listed, paths, rate_hz=voice.rate_hz, batch_s=batch_s)
     wall_s = time.perf_counter() - started
     return Synthesised(
@@ -98,12 +101,9 @@ def synthesise(
     )
 
 
-def _check_out(out: Path, about: Mapping[str, Any], *, overwrite: bool) -> None:
+def _check_out(out: Path, about: Mapping[str, Any]) -> None:
     """Files that are there already are kept, so they have to be of the same vocoder with the same settings."""
-    path = out / ABOUT_FILE
-    if overwrite:
-        path.unlink(missing_ok=True)
-    if (before := written_before(path, about)) is not None:
+    if (before := written_before(out / ABOUT_FILE, about)) is not None:
         changed = [name for name in about if before.get(name) != about[name]]
         other = ", ".join(f"{name} {before.get(name)} there, {about[name]} here" for name in changed)
         raise ValueError(f"{out} holds speech made in another way ({other}). Give another --out, or --overwrite")

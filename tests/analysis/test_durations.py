@@ -136,11 +136,20 @@ def test_a_single_utterance_has_no_halves(tmp_path: Path) -> None:
     assert json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))[0]["floor"] is None
 
 
-def test_marks_are_given_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one = table_of(tmp_path, "spa", times=1)
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--phones", "spa=A", "spa=B"], "argument --phones: spa is given twice"),
+        (["spa=R1", "spa=R2", "--base", "B", "--phones", "swa=F"], "spa is given twice"),
+        (["--phones", "spa=A", "--out", "x.json"], "give a file such as x.md"),
+    ],
+)
+def test_what_is_given_twice_or_in_the_way_is_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        main(["--phones", one, one])
-    assert "--phones spa is given twice" in capsys.readouterr().err
+        main(words)
+    assert message in capsys.readouterr().err
 
 
 def test_too_few_pairs_have_no_correlation() -> None:

@@ -22,6 +22,16 @@ def test_counts_and_table_are_of_the_same_utterances(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "analysis").exists()  # no audio was asked for
 
 
+def test_an_evaluation_has_the_tokens_of_its_run(tmp_path: Path) -> None:
+    """Its own folder has none."""
+    run = make_run(tmp_path / "run", languages=("eng", "fra"), audio=False)
+    evaluation = make_run(run / "evaluations" / "more", languages=("eng", "fra"), audio=False)
+    (evaluation / "tokens.txt").unlink()
+    unseen = load_run(evaluation).table["unseen_share"]
+    assert unseen.tolist() == load_run(run).table["unseen_share"].tolist()
+    assert unseen.notna().all()
+
+
 def test_the_facts_of_a_task_decide_what_is_shown(tmp_path: Path) -> None:
     lid = load_run(make_run(tmp_path / "lid", languages=("eng", "fra"), task="lid", audio=False))
     assert (lid.rate, lid.languages[0].rate) == ("language error %", None)

@@ -180,6 +180,20 @@ def test_transfer_across_datasets(tmp_path: Path) -> None:
     assert cells.to_dict() == {("mls", "mls"): 10, ("mls", "swc"): 50, ("swc", "mls"): 50, ("swc", "swc"): 10}
 
 
+@pytest.mark.parametrize("by", ["language", "dataset"])
+def test_transfer_knows_the_training_data_from_the_result(tmp_path: Path, by: str) -> None:
+    """Tested on Swahili alone, which it was not trained on."""
+    run = make_run(tmp_path / "run", spoken("swa", wrong=5, dataset="cv"))
+    path = run / "result.json"
+    result = json.loads(path.read_text())
+    result["data"] |= {"languages": {"train": ["tur"]}, "datasets": {"train": {"mls": {"languages": ["tur"]}}}}
+    path.write_text(json.dumps(result))
+    analyse("transfer", run, "--by", by)
+    (row,) = read(run / "analysis", "transfer_bars").to_dict("records")
+    expected = {"language": ("tur", "swa"), "dataset": ("mls", "cv")}[by]
+    assert (row["trained_on"], row["tested_on"], row["in_training"]) == (*expected, False)
+
+
 def test_transfer_refuses_what_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fra = make_run(tmp_path / "fra", spoken("fra", wrong=1))
     spa = make_run(tmp_path / "spa", spoken("spa", wrong=1))

@@ -226,3 +226,11 @@ def test_unknown_forms_are_told_what_is_known(tmp_path: Path, new: Call) -> None
     shutil.rmtree(tmp_path / "flat")
     (tmp_path / "flat").mkdir()
     assert "it has nothing. Known are" in new(tmp_path / "flat")[1]
+
+
+def test_a_file_called_as_settings_begin_is_a_path(tmp_path: Path, new: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    wave(tmp_path, "a.wav")
+    Path("data.csv").write_text("audio,text\na.wav,ja\n")
+    _, output = new("data.csv", "data.language=deu")
+    assert f"{tmp_path / 'data.csv'}: " in output

@@ -175,6 +175,30 @@ def test_units_need_phones(runs: list[str], capsys: pytest.CaptureFixture[str]) 
     assert "--units or --pooled-units and --phones go together" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["base=A", "one=B", "one=C", "--new", "wol"], "one is given twice"),
+        (["base=A", "wol=B", "--sequence", "--alone", "wol=C", "wol=D"], "argument --alone: wol is given twice"),
+        (["base=A", "--new", "wol", "--units", "base=C", "--units", "base=D"], "argument --units: base is given twice"),
+        (
+            ["base=A", "--new", "wol", "--pooled-units", "base=C", "base=D"],
+            "argument --pooled-units: base is given twice",
+        ),
+        (
+            ["base=A", "--new", "wol", "--out", "x.json"],
+            r"x.json would be overwritten by what is written beside the table",
+        ),
+    ],
+)
+def test_names_given_twice_and_files_in_the_way_are_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert message in capsys.readouterr().err
+
+
 def test_one_language_after_another(tmp_path: Path) -> None:
     """Old: deu. Then wol and spa are taught, one after the other."""
     stages = {"base": (8, (2, 9)), "wol": (4, (3, 8)), "spa": (5, (4, 3)), "all": (3, (2, 2)), "alone": (8, (3, 6))}

@@ -197,6 +197,16 @@ def test_further_columns(exp, capsys) -> None:
     assert "| **4.70 M** | **99.00 M** | **7.2 GB** | **16.00** | **8.10 G** |" in text
 
 
+def test_a_number_above_a_thousand_is_a_number(exp, capsys) -> None:
+    path = next(exp.rglob("result.json"))
+    result = json.loads(path.read_text())
+    result["cost"]["train_wall_s"] = 3600.0 * 4000
+    path.write_text(json.dumps(result))
+    rows = json.loads(shown(capsys, exp, "--show", "hours", "--format", "json"))["rows"]
+    (ours,) = [row for row in rows if row["row"].startswith("ours")]
+    assert ours["hours of training, all runs"] > 4000
+
+
 def test_the_check_exits_with_1_beyond_the_tolerance(exp, capsys) -> None:
     assert leaderboard.main([str(exp), "--check"]) == 1
     text = capsys.readouterr().out

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import soundfile
 import torch
+import yaml
 from tiny_checkpoints import write_checkpoint
 from trained_runs import add_result, trained_run
 
@@ -16,8 +18,10 @@ from mlsuperb.commands.export import main
 from mlsuperb.commands.transcribe import transcribe
 from mlsuperb.export import challenge
 from mlsuperb.export.challenge import SERVER_PACKAGES, export_challenge
+from mlsuperb.export.server import Server
 from mlsuperb.runs.hypotheses import write_hypotheses
 from mlsuperb.types import Hypothesis
+from mlsuperb.upstreams import bundled
 
 # As the server does it: the schema file alone says which columns are sent, then the service is asked. fastapi stands in for
 # itself by its three names that are used, each keeping what it is given.
@@ -146,6 +150,31 @@ def test_an_upstream_without_a_checkpoint_comes_along_as_settings(tmp_path: Path
     main(["challenge", str(run), str(tmp_path / "export")])
     assert not (tmp_path / "export/app/resources/run/upstream").exists()
     assert not (tmp_path / "export/hypotheses").exists()
+
+
+@pytest.mark.parametrize("kind", ["bundled", "pretrained"])
+def test_every_upstream_with_weights_comes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A model of the package lies beside it in a checkout, and a run of job=pretrain on this machine alone."""
+    checkpoint = write_checkpoint(tmp_path / "pretrained" / "huggingface", "hubert_base")
+    given = {
+        "bundled": ["upstream=mhubert_tiny"],
+        "pretrained": ["upstream=pretrained", f"upstream.run={checkpoint.parent}"],
+    }
+    run = trained_run(tmp_path / "run", *given[kind])
+    folder = export_challenge(run, tmp_path / "made")
+    shutil.rmtree(checkpoint)
+    monkeypatch.setattr(bundled, "models_folder", lambda: tmp_path / "nowhere")
+    assert Server(folder / "app/resources/run", device="cpu")
+    told = [path for path in folder.rglob("*") if path.suffix in (".yaml", ".json", ".md")]
+    assert not [path for path in told if str(tmp_path).encode() in path.read_bytes()]
+
+
+def test_a_checkpoint_with_an_adapter_is_refused(tmp_path: Path) -> None:
+    run = trained_run(tmp_path / "run", "upstream=tiny")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["upstream"]["adapter"] = "x"
+    with pytest.raises(ValueError, match=r"with an adapter \(upstream\.adapter=x\), which is not passed on"):
+        challenge._copy_run(run, tmp_path / "made", config, recogniser=None)  # type: ignore[arg-type]
 
 
 def test_a_split_of_somebodys_hypotheses_names_no_file_elsewhere(tmp_path: Path, utterance: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import yaml
 from huggingface_hub import ModelCard
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import safe_open
 from tiny_checkpoints import write_checkpoint
 from trained_runs import add_result, trained_run
@@ -224,6 +224,10 @@ def test_pushing_is_private_and_names_the_repository(
             calls.append((repo, options))
             if repo.startswith("other/"):
                 raise LocalEntryNotFoundError("you have no rights there")
+            if repo.startswith("far/"):  # the error of the HTTP client, which is none of the hub's
+                raise next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")(
+                    "connection refused"
+                )
             return f"https://huggingface.co/{repo}"
 
         def upload_folder(self, *, repo_id: str, folder_path: Path, commit_message: str) -> None:
@@ -238,6 +242,8 @@ def test_pushing_is_private_and_names_the_repository(
         ValueError, match=r"made is written, but could not be pushed to other/lora: you have no rights there"
     ):
         main(["hub", str(run), str(tmp_path / "made"), "--push", "other/lora"])
+    with pytest.raises(ValueError, match=r"could not be pushed to far/lora: connection refused"):
+        main(["hub", str(run), str(tmp_path / "made"), "--push", "far/lora"])
 
 
 def test_what_cannot_be_passed_on_is_refused(run: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from finished_runs import scored
 
 from mlsuperb.scoring.protocols import challenge
+from mlsuperb.scoring.utterances import num_empty
 
 
 def score(ones):
@@ -138,6 +139,12 @@ def test_empty_references_and_hypotheses_are_counted(utterance):
         "lid_correct": 1,
     }
     assert section["per_language"]["test"]["eng"] == {"cer": 50.0, "lid_accuracy": 50.0}
+
+
+def test_a_hypothesis_is_empty_without_any_output(utterance):
+    ones = [utterance("eng", "a", text) for text in ("", " ", "[eng]", "[eng] A")]
+    assert num_empty(ones) == 2
+    assert score(ones)["counts"]["test"]["fleurs"]["eng"]["num_empty_hypotheses"] == 2
 
 
 def test_a_language_without_references_makes_the_public_numbers_null(utterance):

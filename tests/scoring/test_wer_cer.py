@@ -168,3 +168,8 @@ def test_counts_of_utterances_add_up_to_the_rates(utterance):
     found = values(section_of(ones))
     assert total(words).error_rate == pytest.approx(found["micro_wer"])
     assert total(characters).error_rate == pytest.approx(found["micro_cer"])
+
+
+def test_languages_without_words_are_known_by_any_code() -> None:
+    assert all(wer_cer.without_words(code) for code in ("jpn", "org_jpn", "ja", "zh-CN", "lao"))
+    assert not any(wer_cer.without_words(code) for code in ("deu", "nan", "bod"))  # the last two: as version 1 has it

@@ -20,6 +20,7 @@ from vocoder_runs import corpus, killed, labels_of, on_two_ranks, run, vocoder_o
 from mlsuperb.commands import units as command
 from mlsuperb.runs.store import find, read
 from mlsuperb.units.labels import Labels
+from mlsuperb.vocoder import synthesis
 from mlsuperb.vocoder.folder import load_vocoder
 from mlsuperb.vocoder.job import Vocoding
 from mlsuperb.vocoder.records import VocoderResult
@@ -200,6 +201,28 @@ def test_units_become_files(trained: Path, extracted: Path, tmp_path: Path, caps
         synthesise(*given, "--speaker", "s1")
     synthesise(*given, "--overwrite", "--speaker", "s1")
     assert first.read_bytes() != before
+
+
+def test_a_killed_overwrite_leaves_no_file_of_the_other_voice(
+    trained: Path, extracted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "wavs"
+    given = [extracted, "--vocoder", trained, "--out", out, "--device", "cpu", "--speaker"]
+    synthesise(*given, "s1")
+    expected = {path.name: path.read_bytes() for path in out.glob("*.wav")}
+    synthesise(*given, "s0", "--overwrite")
+    write = synthesis._write
+
+    def dying(path: Path, wave_T: Any) -> None:
+        write(path, wave_T)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(synthesis, "_write", dying)
+    with pytest.raises(KeyboardInterrupt):
+        synthesise(*given, "s1", "--overwrite")
+    monkeypatch.setattr(synthesis, "_write", write)
+    synthesise(*given, "s1")
+    assert {path.name: path.read_bytes() for path in out.glob("*.wav")} == expected
 
 
 def test_predicted_durations(trained: Path, extracted: Path, tmp_path: Path) -> None:

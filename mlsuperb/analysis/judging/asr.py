@@ -79,11 +79,13 @@ def load_recogniser(checkpoint: str, *, revision: str = "main", batch_size: int,
 def _read(checkpoint: str, **given: Any) -> tuple[Any, Any, Any, Any]:
     """Configuration, model, feature extractor and tokenizer."""
     from transformers import AutoConfig, AutoFeatureExtractor, AutoTokenizer
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING
 
     given["trust_remote_code"] = False
     config = AutoConfig.from_pretrained(**given)
-    if config.model_type != "whisper" and config.model_type not in MODEL_FOR_CTC_MAPPING_NAMES:
+    kind = MODEL_FOR_CTC_MAPPING.get(type(config), None)
+    # without the method nothing tells which frames are padding (transformers' Parakeet, LASR)
+    if config.model_type != "whisper" and not hasattr(kind, "_get_feat_extract_output_lengths"):
         raise _UnfitError(
             f"--asr {checkpoint} is a model of type {config.model_type!r}; a judge can be one of {_SUPPORTED}."
         )
@@ -154,8 +156,13 @@ class Ctc(_Model):
             self.tokenizer.set_target_lang(language)
             self.model.load_adapter(language)
             self._loaded = language
-        tokens_BF = self.model(**self._inputs(waves, padding=True)).logits.argmax(-1)
-        frames_B = self.model._get_feat_extract_output_lengths(torch.tensor([len(wave_T) for wave_T in waves]))
+        inputs = self._inputs(waves, padding=True)
+        tokens_BF = self.model(**inputs).logits.argmax(-1)
+        if "input_features" in inputs:  # log-mels, already frames
+            lengths_B = inputs["attention_mask"].sum(-1)
+        else:
+            lengths_B = torch.tensor([len(wave_T) for wave_T in waves])
+        frames_B = self.model._get_feat_extract_output_lengths(lengths_B)
         rows = [row_F[:frames] for row_F, frames in zip(tokens_BF.tolist(), frames_B.tolist(), strict=True)]
         return [self.tokenizer.decode(row_F) for row_F in rows]
 

@@ -66,7 +66,7 @@ def read_references(path: Path, *, language: str | None, split: str, num: int | 
         num: utterances of each language, chosen at random; None: all.
 
     Raises:
-        ValueError: the file is missing or holds no such table, or names a language that is none.
+        ValueError: the file is missing or holds no such table or no text, or names a language that is none.
     """
     if path.suffix == ".parquet":
         return references_of(read_manifest(path), split=split, language=language, num=num)
@@ -189,6 +189,11 @@ def _checked(rows: pd.DataFrame, *, place: str) -> tuple[Reference, ...]:
     found = tuple(Reference(*map(str, row)) for row in rows.itertuples(index=False, name=None))
     if not found:
         raise ValueError(f"{place} holds no utterance")
+    if not any(one.text.strip() for one in found):
+        raise ValueError(
+            f"{place}: none of the {len(found):,} utterances has a text, so transcripts cannot be compared with any. Give the "
+            "texts as a table (--references), or a corpus or split with transcripts"
+        )
     if repeated := sorted(set(rows["id"][rows["id"].duplicated()])):
         raise ValueError(
             f"{place}: {len(repeated)} ids stand there more than once ({some(repeated)}); each needs its own"

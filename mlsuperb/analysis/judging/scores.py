@@ -12,17 +12,20 @@ from mlsuperb.analysis.judging.asr import Recogniser
 from mlsuperb.analysis.judging.inputs import RECORDINGS, Reference, System, by_language
 from mlsuperb.analysis.judging.sound import DNSMOS, Rater, Sound, measure_all
 from mlsuperb.analysis.judging.transcripts import Progress, Transcripts, transcribe
+from mlsuperb.data.languages import iso_639_3
 from mlsuperb.data.text import normaliser
 from mlsuperb.scoring.comparison.bootstrap import Interval, difference_interval, rate_interval
 from mlsuperb.scoring.counts import Counts, total
+from mlsuperb.scoring.protocols.wer_cer import without_words
 from mlsuperb.scoring.utterances import utterance_counts
 from mlsuperb.types import Hypothesis, TaskFacts
 
 CONFIDENCE = 0.95
 ALL_LANGUAGES = "all"
 NORMALISER = "spoken"
-# Languages that are written without spaces between words: their spaces do not count, and they have no word error rate
-UNSPACED = frozenset({"cmn", "zho", "yue", "nan", "wuu", "jpn", "org_jpn", "tha", "lao", "khm", "mya", "bod", "dzo"})
+# Written without spaces between words, beside the languages of protocol wer_cer, in whose version 1 these have words: Min Nan and
+# Wu Chinese, Tibetan, Dzongkha
+_UNSPACED = frozenset({"nan", "wuu", "bod", "dzo"})
 _FACTS = TaskFacts(
     name="judge", has_text=True, has_language=False, normaliser="raw"
 )  # both sides are normalised before
@@ -136,7 +139,7 @@ def _judged(system: System, references: Sequence[Reference], texts: Sequence[str
         system=system,
         outputs=outputs,
         characters=tuple(utterance_counts(outputs, _FACTS)),
-        words=tuple(None if one.language in UNSPACED else count for one, count in zip(outputs, words, strict=True)),
+        words=tuple(None if unspaced(one.language) else count for one, count in zip(outputs, words, strict=True)),
         sounds=tuple(sounds),
     )
 
@@ -144,7 +147,13 @@ def _judged(system: System, references: Sequence[Reference], texts: Sequence[str
 def compared(text: str, language: str) -> str:
     """A reference or a transcript as it is compared."""
     text = normaliser(NORMALISER)(text)
-    return text.replace(" ", "") if language in UNSPACED else text
+    return text.replace(" ", "") if unspaced(language) else text
+
+
+def unspaced(language: str) -> bool:
+    """Whether a language is written without spaces between words, so that its spaces do not count, and it has no word error
+    rate."""
+    return without_words(language) or iso_639_3(language) in _UNSPACED
 
 
 def judge_rows(judged: Sequence[Judged], *, baseline: str | None = None) -> list[JudgeRow]:

@@ -21,6 +21,7 @@ from mlsuperb.scoring.protocols.v1 import in_subset, scored_language
 from mlsuperb.scoring.result import BenchmarkResult, Metric
 from mlsuperb.scoring.result import Section as ProtocolSection
 from mlsuperb.scoring.table import ARROWS, shown_value, taken_over
+from mlsuperb.scoring.utterances import num_empty
 from mlsuperb.types import TaskFacts
 
 SUBSETS = {"trained": "trained", "reserved": "few-shot", "all": "all"}
@@ -97,8 +98,7 @@ def warnings(run: LoadedRun) -> tuple[str, ...]:
         found.append(f"Not an official score: {'; '.join(result.not_official_because)}.")
     if remark := above_cap(result.num_trainable):
         found.append(f"Trained parameters{remark}, the limit of ML-SUPERB 2.0.")
-    empty = sum(not one.hypothesis.strip() for one in run.hypotheses)
-    if empty:
+    if empty := num_empty(run.hypotheses):
         found.append(f"Empty hypotheses: {empty:,} of {len(run.hypotheses):,}.")
     if short := result.training.get("num_unaligned"):
         found.append(f"{unaligned(short)[:-1]} (of {result.cost.get('utterances', 0):,}).")

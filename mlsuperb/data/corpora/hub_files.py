@@ -22,6 +22,7 @@ import yaml
 
 from mlsuperb.data.checks import some
 from mlsuperb.data.corpora.usual_names import split_in, split_named
+from mlsuperb.runtime.hub_errors import hub_errors
 
 DEFAULT = "default"  # the configuration of a data set that has one
 CONVERTED = "refs/convert/parquet"
@@ -109,7 +110,7 @@ def fetch(repo: str, *, revision: str | None, configs: Sequence[str]) -> tuple[P
         for branch in (revision,) if revision is not None else (None, CONVERTED):
             if found := _fetch_branch(repo, branch, configs):
                 return found
-    except _hub_errors() as error:
+    except hub_errors() as error:
         if (cached := _cached(repo, revision)) is not None:
             return cached
         raise ValueError(
@@ -157,7 +158,7 @@ def _cached(repo: str, revision: str | None) -> tuple[Path, list[str]] | None:
             found = snapshot_download(
                 repo, repo_type="dataset", revision=branch, allow_patterns=[CARD], local_files_only=True
             )
-        except _hub_errors():
+        except hub_errors():
             continue
         if paths := local_paths(Path(found)):
             _log.warning(
@@ -165,16 +166,6 @@ def _cached(repo: str, revision: str | None) -> tuple[Path, list[str]] | None:
             )
             return Path(found), paths
     return None
-
-
-def _hub_errors() -> tuple[type[Exception], ...]:
-    """What the hub's client raises where it does not get what it asks for; its HTTP client has been another in other versions."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    of_client = (
-        kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError" and issubclass(kind, Exception)
-    )
-    return (LocalEntryNotFoundError, HFValidationError, OSError, *of_client)
 
 
 def _with_audio(path: str) -> list[str]:

@@ -40,7 +40,7 @@ def _facts(row: Row) -> dict[str, dict[str, str]]:
             "total": _span([one.num_total for one in results]),
         },
         "memory": {"peak memory": f"{max(memory):.1f} GB" if memory else UNKNOWN},
-        "hours": {"hours of training, all runs": f"{sum(seconds) / 3600:,.2f}" if seconds else UNKNOWN},
+        "hours": {"hours of training, all runs": f"{sum(seconds) / 3600:.2f}" if seconds else UNKNOWN},
         "macs": {"multiply-accumulates for 1 s of audio": macs({"macs_per_s": largest})},
         "overlap": {"test data seen in pre-training": _overlap(row)},
     }

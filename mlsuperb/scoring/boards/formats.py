@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from rich.console import Console
-
+from mlsuperb.runtime.console import Console
 from mlsuperb.runtime.records import strict_json
 from mlsuperb.scoring.boards.blocks import Block
 from mlsuperb.scoring.boards.leaderboard import Leaderboard
@@ -83,7 +82,7 @@ def _latex_table(cells: Cells, *, caption: str, label: str) -> Iterator[str]:
 
 
 def to_json(found: Leaderboard) -> str:
-    """What stands in the CSV file, with the text around it; numbers are numbers."""
+    """What stands in the CSV file, with the text around it; numbers (which have no separators of thousands) are numbers."""
     rows = [
         {name: _plain(value) for name, value in record.items()} for block in found.blocks for record in block.records
     ]

@@ -58,12 +58,6 @@ def published_rows() -> tuple[PublishedRow, ...]:
     return tuple(row for name in ROW_FILES for row in _rows(read_published(name)))
 
 
-def other_numbers() -> list[dict[str, Any]]:
-    """Published numbers that make no row, each with system, data, metric, value, unit, verified and source."""
-    numbers: list[dict[str, Any]] = read_published("other.yaml")["numbers"]
-    return numbers
-
-
 def _rows(table: Mapping[str, Any]) -> Iterator[PublishedRow]:
     shared = {key: table[key] for key in ("title", "board", "release", "protocol", "verified", "source")}
     for entry in table["rows"]:

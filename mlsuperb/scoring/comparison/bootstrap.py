@@ -86,18 +86,10 @@ def difference_interval(
 def ratio_interval(
     numerators: Sequence[float],
     denominators: Sequence[float],
-    *,
-    confidence: float = 0.95,
-    num_resamples: int = 1000,
-    seed: int = 0,
 ) -> Interval | None:
-    """The interval of a ratio of sums over sentences, such as bits per character, as it is (not in %); None as above.
-
-    Raises:
-        ValueError: as above.
-    """
+    """The interval (95 %) of a ratio of sums over sentences, such as bits per character, as it is (not in %); None as above."""
     parts = np.array([numerators, denominators], np.float64)
-    found = _interval([parts], confidence=confidence, num_resamples=num_resamples, seed=seed)
+    found = _interval([parts], confidence=0.95, num_resamples=1000, seed=0)
     return found and Interval(value=found.value / 100, low=found.low / 100, high=found.high / 100)
 
 

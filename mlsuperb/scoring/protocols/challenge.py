@@ -16,7 +16,8 @@ How our fields become their lines `uttid [iso] text`:
 
 An utterance whose normalised reference is empty counts for neither error rate nor accuracy. A hypothesis without text,
 at which the original stops or which it passes over, is all deletions here, and one without a language is a wrong
-language. Both kinds of utterances are counted.
+language. Utterances with a reference (`num_scored`) and those without any output, text or language (`num_empty_hypotheses`) are
+counted.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from mlsuperb.data.languages import iso_639_3
 from mlsuperb.data.text import LanguageTokens
 from mlsuperb.scoring.counts import Counts, grouped, nested
 from mlsuperb.scoring.metrics import HIGHER, LOWER, mean, metric, sample_std
-from mlsuperb.scoring.utterances import language_tokens
+from mlsuperb.scoring.utterances import language_tokens, num_empty
 from mlsuperb.types import Hypothesis, TaskFacts
 
 NORMALISER_VERSION = "1"
@@ -58,7 +59,7 @@ _PUBLIC_PUNCTUATION = _Punctuation()
 @dataclass(frozen=True, kw_only=True)
 class ChallengeCounts:
     """Of a (split, dataset, language). `num_scored` utterances had a reference; `cer_sum` adds up their error rates (as
-    shares); `num_empty_hypotheses` had nothing recognised."""
+    shares); `num_empty_hypotheses` are without any output."""
 
     num_utterances: int
     num_scored: int
@@ -151,7 +152,7 @@ class Challenge:
         return ChallengeCounts(
             num_utterances=len(members),
             num_scored=len(scored),
-            num_empty_hypotheses=sum(not one.hypothesis.strip() for one in members),
+            num_empty_hypotheses=num_empty(members),
             cer_sum=fsum(utterance_cer(pair.reference, pair.text) for pair in scored),
             lid_correct=sum(pair.language_right for pair in scored),
         )

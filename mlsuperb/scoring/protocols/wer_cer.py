@@ -24,7 +24,14 @@ from mlsuperb.data.languages import iso_639_3
 from mlsuperb.data.text import LanguageTokens
 from mlsuperb.scoring.counts import Counts, group, nested, summed
 from mlsuperb.scoring.metrics import LOWER, mean, metric
-from mlsuperb.scoring.protocols.challenge import NO_SPACES, NORMALISER_VERSION, language_of, normalised, reference_of
+from mlsuperb.scoring.protocols.challenge import (
+    NO_SPACES,
+    NORMALISER_VERSION,
+    label,
+    language_of,
+    normalised,
+    reference_of,
+)
 from mlsuperb.scoring.utterances import language_tokens
 from mlsuperb.types import Hypothesis, TaskFacts
 
@@ -116,8 +123,8 @@ def edit_counts(hypotheses: Sequence[Hypothesis], facts: TaskFacts, *, rate: str
 
 
 def without_words(language: str) -> bool:
-    """Whether a language is written without spaces between words."""
-    return iso_639_3(language) in _WITHOUT_WORDS
+    """Whether a language is written without spaces between words. `language`: its code in any form, or a label (`org_jpn`)."""
+    return iso_639_3(label(language)) in _WITHOUT_WORDS
 
 
 def _counted(one: Hypothesis, facts: TaskFacts, tokens: LanguageTokens) -> WordCounts:

@@ -21,7 +21,7 @@ from mlsuperb.analysis.judging.inputs import (
     split_words,
 )
 from mlsuperb.analysis.judging.page import judge_page
-from mlsuperb.analysis.judging.scores import Judged, compared, judge, judge_rows
+from mlsuperb.analysis.judging.scores import Judged, compared, judge, judge_rows, unspaced
 from mlsuperb.analysis.judging.sound import DNSMOS, dnsmos_rater, measure
 from mlsuperb.analysis.judging.table import judge_table, remarks, utterance_table
 from mlsuperb.analysis.judging.transcripts import Transcripts
@@ -233,6 +233,8 @@ def test_a_corpus_brings_its_recordings(folder: Path) -> None:
     assert len(references.recordings.clips[0].wave()) == 4800, "the segment, not the file"
     with pytest.raises(ValueError, match=r"there is no split 'dev'; give one of test"):
         references_of(manifest(folder / "recordings"), split="dev", language=None, num=None)
+    with pytest.raises(ValueError, match=r"split test: none of the 4 utterances has a text"):
+        references_of(manifest(folder / "recordings").assign(text=""), split="test", language=None, num=None)
 
 
 def test_systems_on_disk(folder: Path) -> None:
@@ -271,3 +273,9 @@ def test_dnsmos_is_asked_as_its_package_wants_it(folder: Path, monkeypatch: pyte
     monkeypatch.setattr(sound, "import_module", lambda _: Package)
     found = measure(20 * tone("utt1"), None, dnsmos=dnsmos_rater())
     assert found.dnsmos == dict(zip(DNSMOS.values(), (3.0, 3.5, 4.0, 2.5), strict=True))
+
+
+def test_languages_without_spaces_are_those_of_wer_cer_and_some_more() -> None:
+    assert all(unspaced(code) for code in ("org_jpn", "cmn", "zh-CN", "bod", "nan"))
+    assert compared("あ い", "ja") == "あい"
+    assert not unspaced("deu")

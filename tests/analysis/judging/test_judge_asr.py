@@ -86,6 +86,14 @@ def test_ctc_does_not_depend_on_its_neighbours(tmp_path: Path, masked: bool) -> 
         assert model.texts(given, language="deu") == alone
 
 
+def test_a_model_of_log_mels_does_not_decode_padding(tmp_path: Path) -> None:
+    model = load(tiny_asr.w2v_bert(tmp_path / "w2v_bert"))
+    given = waves(0.4, 3, 0.71)
+    alone = [model.texts([one], language="deu")[0] for one in given]
+    assert len(set(alone)) == 3
+    assert model.texts(given, language="deu") == alone
+
+
 def test_a_model_with_adapters_takes_that_of_the_language(tmp_path: Path) -> None:
     model = load(tiny_asr.ctc(tmp_path / "mms", adapters=("deu", "swh")))
     (wave_T,) = waves(1)
@@ -98,7 +106,7 @@ def test_a_model_with_adapters_takes_that_of_the_language(tmp_path: Path) -> Non
 
 
 def test_what_is_no_judge_is_refused(tmp_path: Path) -> None:
-    from transformers import Wav2Vec2Config, Wav2Vec2Model, WhisperConfig
+    from transformers import ParakeetCTCConfig, Wav2Vec2Config, Wav2Vec2Model, WhisperConfig
     from transformers.models.bert import BertConfig
 
     with pytest.raises(ValueError, match=r"could not be read: .* Give the id of a model"):
@@ -106,6 +114,9 @@ def test_what_is_no_judge_is_refused(tmp_path: Path) -> None:
     BertConfig().save_pretrained(tmp_path / "bert")
     with pytest.raises(ValueError, match=r"model of type 'bert'; a judge can be one of CTC models"):
         load(tmp_path / "bert")
+    ParakeetCTCConfig().save_pretrained(tmp_path / "parakeet")
+    with pytest.raises(ValueError, match=r"model of type 'parakeet_ctc'; a judge can be one of CTC models"):
+        load(tmp_path / "parakeet")
     whole = tiny_asr.ctc(tmp_path / "whole")
     config = Wav2Vec2Config.from_pretrained(whole)
     Wav2Vec2Model(config).save_pretrained(whole)

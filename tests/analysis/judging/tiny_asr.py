@@ -64,19 +64,14 @@ def whisper(folder: Path, *, multilingual: bool = True) -> Path:
 def ctc(folder: Path, *, masked: bool = True, adapters: tuple[str, ...] = ()) -> Path:
     """A wav2vec 2.0 with a CTC head; `masked`: it takes a mask of padding; `adapters`: languages it has an adapter and letters
     for, as MMS."""
-    from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
-    folder.mkdir(parents=True)
-    vocab = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, **{one: 5 + at for at, one in enumerate(LETTERS)}}
-    given = dict.fromkeys(adapters, vocab) if adapters else vocab
-    (folder / "vocab.json").write_text(json.dumps(given), encoding="utf-8")
-    tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), **({"target_lang": adapters[0]} if adapters else {}))
-    tokenizer.save_pretrained(folder)
+    _tokenizer(folder, adapters=adapters)
     Wav2Vec2FeatureExtractor(return_attention_mask=masked).save_pretrained(folder)
     torch.manual_seed(0)
     model = Wav2Vec2ForCTC(
         Wav2Vec2Config(
-            vocab_size=len(vocab),
+            vocab_size=len(LETTERS) + 5,
             hidden_size=16,
             num_hidden_layers=1,
             num_attention_heads=2,
@@ -100,3 +95,34 @@ def ctc(folder: Path, *, masked: bool = True, adapters: tuple[str, ...] = ()) ->
             {name: values.contiguous() for name, values in weights.items()}, folder / f"adapter.{language}.safetensors"
         )
     return folder
+
+
+def w2v_bert(folder: Path) -> Path:
+    """A w2v-BERT 2.0 with a CTC head, which reads log-mels."""
+    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig, Wav2Vec2BertForCTC
+
+    _tokenizer(folder)
+    SeamlessM4TFeatureExtractor().save_pretrained(folder)
+    torch.manual_seed(0)
+    config = Wav2Vec2BertConfig(
+        vocab_size=len(LETTERS) + 5,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        conv_depthwise_kernel_size=3,
+        initializer_range=0.5,
+    )
+    Wav2Vec2BertForCTC(config).save_pretrained(folder)
+    return folder
+
+
+def _tokenizer(folder: Path, *, adapters: tuple[str, ...] = ()) -> None:
+    from transformers import Wav2Vec2CTCTokenizer
+
+    folder.mkdir(parents=True)
+    vocab = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, **{one: 5 + at for at, one in enumerate(LETTERS)}}
+    given = dict.fromkeys(adapters, vocab) if adapters else vocab
+    (folder / "vocab.json").write_text(json.dumps(given), encoding="utf-8")
+    tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), **({"target_lang": adapters[0]} if adapters else {}))
+    tokenizer.save_pretrained(folder)

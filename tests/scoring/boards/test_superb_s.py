@@ -10,7 +10,7 @@ import pytest
 
 from mlsuperb.config.options import conf_dir, options
 from mlsuperb.data.corpora.ml_superb_release import mono_settings
-from mlsuperb.scoring.boards.published import ROW_FILES, other_numbers, published_rows
+from mlsuperb.scoring.boards.published import ROW_FILES, published_rows
 from mlsuperb.scoring.boards.superb_s import board_named, boards, superb_s
 from mlsuperb.scoring.protocols import challenge, v1
 from mlsuperb.scoring.result import SCORER_VERSION
@@ -118,7 +118,7 @@ def test_the_boards_are_about_the_protocols_of_today() -> None:
 
 
 def test_every_published_row_is_whole_and_has_its_source() -> None:
-    assert set(ROW_FILES) | {"boards.yaml", "other.yaml"} == {
+    assert set(ROW_FILES) | {"boards.yaml"} == {
         path.name for path in files("mlsuperb.scoring.boards").joinpath("published").iterdir()
     }
     known = {column.name for board in boards().values() for column in board.columns}
@@ -145,9 +145,3 @@ def test_the_studys_averages_are_the_means_of_its_languages() -> None:
         mean = fmean(row.scores[f"mono_{language}"] for language in boards()["peft_study"].mono)
         assert row.scores["mono_cer"] == pytest.approx(mean, abs=0.01), row.system
     assert len(rows) == 4
-
-
-def test_numbers_that_are_no_rows_say_where_they_are_from() -> None:
-    assert len(other_numbers()) == 17
-    keys = {"system", "data", "metric", "value", "unit", "verified", "source"}
-    assert all(set(one) == keys for one in other_numbers())
