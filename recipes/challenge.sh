@@ -12,6 +12,7 @@ data=ml_superb_hf
 stage_names=("" data train tables submission report)
 last_stage=5
 option=([experiments]=espnet_2026)
+refused=(size)
 parse "$@"
 board_flags=(--board challenge --size all)
 experiment "+exp=v2/${option[experiments]//,/,v2/}"
@@ -21,12 +22,16 @@ if stage 2; then train; fi
 if stage 3; then
     table
     if finished all; then
-        for folder in "${some[@]}"; do run "$python" -m mlsuperb score "$folder" --protocol challenge || true; done
+        for folder in "${some[@]}"; do
+            run "$python" -m mlsuperb score "$folder" --protocol challenge "${config_dir[@]}" || true
+        done
     fi
     leaderboard
 fi
 if stage 4 && finished all; then
-    for folder in "${some[@]}"; do run "$python" -m mlsuperb export challenge "$folder" "$folder/submission" || true; done
+    for folder in "${some[@]}"; do
+        run "$python" -m mlsuperb export challenge "$folder" "$folder/submission" "${config_dir[@]}" || true
+    done
 fi
 if stage 5; then report; fi
 finish

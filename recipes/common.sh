@@ -1,5 +1,7 @@
 # shellcheck shell=bash
 # What every recipe shares: flags, commands, stages. Sourced; a recipe then says
+#   data=fleurs size=1h               other defaults of the common flags
+#   refused=(launcher)                common flags that it has no use for: --help leaves them out
 #   option=([experiments]="")         its own flags, --experiments VALUE, with their defaults; those that begin with false
 #                                     or true are switches
 #   parse "$@"                        reads the flags
@@ -8,25 +10,16 @@
 #   finish
 set -euo pipefail
 
-COMMON_FLAGS="Common flags:
-  --upstream a,b        what is benchmarked; several are a sweep
-  --adaptation a,b      what is trained inside it
-  --data NAME           ml_superb, synthetic, or another option of data=
-  --data-root DIR       where the corpus lies
-  --size 10min|1h       training set of ml_superb and synthetic
-  --languages a,b       instead of the published ones
-  --datasets a,b        instead of the published ones; all: every one that the tree has of the languages
-  --trainer NAME        instead of the published one (debug: a few steps on the CPU)
-  --seeds 0,1,2         repeats, shown as mean and standard deviation
-  --lr-sweep [LIST]     learning rates, of which the tables take the best on dev (without LIST: 1e-2 to 1e-6 in decades)
-  --launcher slurm      one job per run, through submitit
-  --config-dir DIR      your own YAML files
-  --out DIR             where runs go (exp)
-  --stage N --stop-stage N
-  --ngpu N --nj N       as in ESPnet: 0 is the CPU, several GPUs take a run each; worker processes that load audio
-  --dry-run             print the commands, run nothing
-  --GROUP VALUE, --GROUP.SETTING VALUE, setting=value    anything else that mlsuperb.run takes
-Given again, finished runs are shown and interrupted ones carried on."
+# One clear sentence, and the exit status of a wrong call.
+die() {
+    printf '%s: %s (--help lists the flags)\n' "${0##*/}" "$*" >&2
+    exit 2
+}
+
+needs_bash() { # whose version is $1.$2; here, above all lines that an older one cannot read
+    if (($1 < 4 || ($1 == 4 && $2 < 4))); then die "recipes need bash 4.4 or newer, and this is $1.$2 (macOS: brew install bash)"; fi
+}
+needs_bash "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"
 
 # read by the recipes, too
 # shellcheck disable=SC2034
@@ -38,23 +31,50 @@ Given again, finished runs are shown and interrupted ones carried on."
     own_data_words=() runs=() commands=() starts=() lengths=() board_flags=()
     label_words=() train_words=() data_only=() shared=() planned=() # of pre-training
     passed=() # to another recipe
+    refused=()
     declare -A option=() given=() words_of=() at=()
     stage_names=("" data train tables report)
-}
-
-# One clear sentence, and the exit status of a wrong call.
-die() {
-    printf '%s: %s (--help lists the flags)\n' "${0##*/}" "$*" >&2
-    exit 2
 }
 
 own_usage() {
     sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"
 }
 
+# Flags of all recipes, with their defaults in brackets, but for those that this one `refused` or lists among its own.
+common_flags() {
+    local line flag own gpus="; several GPUs take a run each"
+    if refuses launcher; then gpus=", 1 a GPU"; fi
+    own=$(own_usage)
+    while IFS= read -r line; do
+        flag=${line#  --} && flag=${flag%% *}
+        if [[ $own != *"  --$flag "* ]] && ! refuses "$flag"; then printf '%s\n' "$line"; fi
+    done <<FLAGS
+  --upstream a,b        what is benchmarked; several are a sweep
+  --adaptation a,b      what is trained inside it
+  --data NAME           ml_superb, synthetic, or another option of data= ($data)
+  --data-root DIR       where the corpus lies
+  --size 10min|1h       training set of ml_superb and synthetic ($size)
+  --languages a,b       instead of the published ones
+  --datasets a,b        instead of the published ones; all: every one that the tree has of the languages
+  --trainer NAME        instead of the published one (debug: a few steps on the CPU)
+  --seeds 0,1,2         repeats, shown as mean and standard deviation
+  --lr-sweep [LIST]     learning rates, of which the tables take the best on dev (without LIST: 1e-2 to 1e-6 in decades)
+  --launcher slurm      one job per run, through submitit
+  --config-dir DIR      your own YAML files
+  --out DIR             where runs go ($out)
+  --stage N             first stage that is done (1)
+  --stop-stage N        last stage that is done ($last_stage)
+  --ngpu N              as in ESPnet: 0 is the CPU$gpus
+  --nj N                as in ESPnet: worker processes that load audio
+  --dry-run             print the commands, run nothing
+FLAGS
+}
+
 usage() {
     own_usage
-    printf '\n%s\n' "$COMMON_FLAGS"
+    printf '\nCommon flags:\n%s\n' "$(common_flags)"
+    printf '  --GROUP VALUE, --GROUP.SETTING VALUE, setting=value    anything else that mlsuperb.run takes\n'
+    printf 'Given again, finished runs are shown and interrupted ones carried on.\n'
 }
 
 # Words as they can be pasted into a shell.
@@ -103,6 +123,7 @@ parse_passed() {
         name=${1#--}
         if [[ ! -v option[$name] || $both == *" $name "* ]]; then passed+=("$1" "$2"); fi
         if [[ -v option[$name] ]]; then option[$name]=$2; fi
+        if [[ $name =~ ^config[-_]dir$ ]]; then config_dir=(--config-dir "$2"); fi
         shift 2
     done
 }
@@ -175,7 +196,12 @@ of_gpus() {
     case $1 in
         0) alias_of "--ngpu 0" trainer.device=cpu ;;
         1) alias_of "--ngpu 1" trainer.device=cuda ;;
-        [2-9] | [1-9][0-9]) alias_of "--ngpu $1" hydra/launcher=local "hydra.launcher.n_jobs=$1" ;; # so many runs at a time
+        [2-9] | [1-9][0-9])
+            if refuses launcher; then
+                die "--ngpu $1: one run at a time here; --dry-run prints the commands, of which torchrun takes one (docs/scaling.md)"
+            fi
+            alias_of "--ngpu $1" hydra/launcher=local "hydra.launcher.n_jobs=$1" # so many runs at a time
+            ;;
         *) die "--ngpu $1: give a number; one run on several GPUs is torchrun's (docs/scaling.md)" ;;
     esac
 }
@@ -193,16 +219,13 @@ word() {
     esac
 }
 
-# Common flags that a recipe has no use for.
-refuse() {
-    local flag
-    for flag in "$@"; do
-        [[ -z ${given[$flag]:-} ]] || die "--$flag is no flag of this recipe"
-    done
-}
+refuses() { [[ " ${refused[*]} " == *" $1 "* ]]; }
 
 checked() {
-    local number word
+    local number word flag
+    for flag in "${refused[@]}"; do
+        [[ -z ${given[$flag]:-} ]] || die "--$flag is no flag of this recipe"
+    done
     for number in "$first_stage" "$last_stage"; do
         if [[ ! $number =~ ^[1-9]$ ]] || ((number >= ${#stage_names[@]})); then
             die "there is no stage $number: stages are $(stages)"
@@ -294,8 +317,8 @@ check_data() {
         echo "every run has its result: no check"
         return
     fi
-    run "$python" -m mlsuperb data check "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" "${own_data_words[@]}" ||
-        status=$?
+    run "$python" -m mlsuperb data check "${config_dir[@]}" "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" \
+        "${own_data_words[@]}" || status=$?
     if ((status > 1)); then exit "$status"; fi
     failed=false
     if ((status)); then echo "The copy is not whole: its numbers are not comparable with published ones." >&2; fi
@@ -378,7 +401,7 @@ report_folder() {
 
 # Figures of runs, with their numbers.
 analyse() {
-    run "$python" -m mlsuperb analyse "$@" || true
+    run "$python" -m mlsuperb analyse "$@" "${config_dir[@]}" || true
 }
 
 # One page of everything that the runs show.

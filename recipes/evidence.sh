@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a few hours of real speech say of upstreams, heads, adaptations and layers, in about eight hours on 2 CPU cores (docs/results.md).
+# What a few hours of real speech say of upstreams, heads, adaptations and layers, by about 20 core hours per seed, without the transfer (docs/results.md).
 #   recipes/evidence.sh --data-root DIR --checkpoint WHISPER_BASE_DIR --mono-root DIR --seeds 0,1,2
 #   recipes/evidence.sh --data-root DIR --parts heads,tracks
 # Stages: 1 check the data, 2 train, decode and score, 3 test every language's model on all, 4 tables and figures, 5 packed results.
@@ -15,8 +15,8 @@ parts=upstreams,heads,tracks,mono,layers,adaptations,transfer,objectives,padding
 option=([parts]="$parts" [checkpoint]="" [beside]="fbank,mhubert_tiny" [num-layers]=7 [mono-root]="")
 stage_names=("" data train tests figures pack)
 last_stage=5
+refused=(adaptation lr-sweep size)
 parse "$@"
-refuse adaptation lr-sweep
 for part in ${option[parts]//,/ }; do
     [[ ,$parts, == *,"$part",* ]] || die "--parts $part: there are ${parts//,/, }"
 done
@@ -98,8 +98,8 @@ if stage 1; then check_data; fi
 if stage 2; then train; fi
 if stage 3 && [[ -n ${part_of[transfer]:-} ]] && of_part transfer; then
     for folder in "${some[@]}"; do
-        run "$python" -m mlsuperb evaluate "$folder" "${data_words[@]}" "data.languages=$(list "$languages")" "${own_data_words[@]}" \
-            "manifests=$out/manifests" || true
+        run "$python" -m mlsuperb evaluate "$folder" "${config_dir[@]}" "${data_words[@]}" "data.languages=$(list "$languages")" \
+            "${own_data_words[@]}" "manifests=$out/manifests" || true
     done
 fi
 if stage 4; then

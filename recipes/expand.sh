@@ -25,10 +25,11 @@
 #   --lora-settings "a=b" settings of the trainings by LoRA, such as "trainer.optimizer.lr=1e-3 adaptation.rank=64"
 #   --full-settings "a=b" settings of the trainings of all weights, such as "trainer.optimizer.lr=1e-3"
 #   --base-labels FOLDER  labels of old languages whose units the base's head predicts, for ewc
+#   --seeds N             (0) one seed at a time
 #   --phones FILE         phone marks of the test utterances: PNMI, PER, boundaries by language; those of the built-in corpus are known
 #   --exp NAME            experiment with a frozen head for stage 9, such as real_speech or demo
 #   --exp-data-root DIR   its corpus, where it is not the built-in one
-#   --exp-settings "a=b"  other settings of it, such as "trainer.max_epochs=6 head.frontend=conv1d2"
+#   --exp-settings "a=b"  other settings of it, such as "trainer.max_epochs=6"
 # Settings of data, clustering, extraction and labelling go to the labels, all others to the trainings.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -36,10 +37,9 @@ option=([base]="" [new]="" [old]="" [units]=1000 [layer]=6 [share]=0.2 [start]=m
 option+=([systems]="one,two,combined,full" [lora-settings]="" [full-settings]="" [base-labels]="")
 stage_names=("" data "first units" one "units of a layer" two "pooled units" combined "all weights" judgement)
 last_stage=9
+refused=(upstream adaptation languages datasets lr-sweep launcher)
 parse "$@"
-refuse upstream adaptation datasets lr-sweep launcher
 for flag in base new old; do [[ -n ${option[$flag]} ]] || die "--$flag is missing"; done
-[[ -z $languages ]] || die "--languages: give --new and --old"
 [[ -z $seeds || $seeds =~ ^[0-9]+$ ]] || die "--seeds $seeds: one seed at a time"
 [[ ,${option[old]}, != *,${option[new]},* ]] || die "--new ${option[new]} is among --old ${option[old]}"
 [[ ${option[start]} =~ ^(mfcc|base)$ ]] || die "--start ${option[start]}: there are mfcc and base"
@@ -139,7 +139,7 @@ if stage 8; then
 fi
 if stage 9; then
     if [[ ${option[phones]} == built-in ]] && ! $dry_run; then
-        path=$("$python" -m mlsuperb units phones "${data_words[@]}" "$all" "${data_only[@]}" | tail -n 1)
+        path=$("$python" -m mlsuperb units phones "${config_dir[@]}" "${data_words[@]}" "$all" "${data_only[@]}" | tail -n 1)
         option[phones]=${path%/*/*/*} # CORPUS/studio/kat/phones.tsv
     fi
     quality=() heads=() trained=() words=() own=() pooled=() judged_by=()

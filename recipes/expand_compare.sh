@@ -6,6 +6,7 @@
 # Own flags:
 #   --compare WHAT        units: 256, 1000, 3000   rank: 8, 16, 24, 32, 64   hours: 10min, 1h   layer: 6, 9, 11   share: 0.05, 0.1, 0.2, 0.5
 #                         lr: 1e-4, 5e-4, 2e-3
+#   --exp NAME            experiment with a frozen head that judges each variant, such as demo; needed
 #   --values a,b          others than these
 #   --system NAME         (one) of expand.sh that is trained; share: combined
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -8,11 +8,13 @@
 # Own flags:
 #   --iterations N        (2) how many models are trained, one after the other
 #   --model NAME          (hubert_new) option of upstream= that is trained in each iteration
+#   --upstream NAME       the same
 #   --units a,b           (1000) units of each iteration; the last number holds for all that follow
 #   --layers a,b          (6,9) layer of the model before that is clustered, from the second iteration on; pnmi or abx: the layer that
 #                         is best by it on the dev utterances of --phones
 #   --start NAME          (kaldi_mfcc) option of upstream= whose features the first iteration clusters; with --start-layer a teacher
 #   --start-layer N       (0)
+#   --seeds N             (0) one seed at a time
 #   --phones FILE         phone marks (TSV, or a folder of TextGrids): the quality of each iteration's units is measured
 # Settings of data, clustering, extraction and labelling go to the labels, all others to the training. MFCCs are clustered as they are,
 # layers by clustering=faiss, unless a clustering is given. --data audio_tree is prepared as mHuBERT-147's speech was, which sets dev apart.
@@ -41,9 +43,10 @@ iterations=$(iterations_of "$@")
 iterations=${iterations:-2}
 [[ $iterations =~ ^[1-3]$ ]] || die "--iterations $iterations: give 1, 2 or 3"
 stages_of "$iterations"
+refused=(adaptation lr-sweep launcher)
 parse "$@"
 [[ ! ${option[layers]} =~ pnmi|abx || -n ${option[phones]} ]] || die "--layers ${option[layers]} needs --phones"
-[[ -z $lr_sweep && $seeds != *,* ]] || die "one model is trained at a time: give one --seeds value and no --lr-sweep"
+[[ $seeds != *,* ]] || die "one model is trained at a time: give one --seeds value"
 [[ -z $upstream ]] || option[model]=$upstream
 
 # Item number $2 of the list $1, or its last one.
@@ -70,8 +73,8 @@ layer_for() {
     local chosen
     chosen=$(item "${option[layers]}" $(($1 - 2)))
     if [[ $chosen =~ ^(pnmi|abx)$ ]] && ! $dry_run; then
-        chosen=$("$python" -m mlsuperb units layers "upstream=pretrained" "upstream.run=${at[iteration$(($1 - 1))]}" "${data_words[@]}" \
-            "${language_words[@]}" "${dataset_words[@]}" "${data_only[@]}" --phones "${option[phones]}" --best "$chosen") || exit 1
+        chosen=$("$python" -m mlsuperb units layers "${config_dir[@]}" upstream=pretrained "upstream.run=${at[iteration$(($1 - 1))]}" \
+            "${data_words[@]}" "${language_words[@]}" "${dataset_words[@]}" "${data_only[@]}" --phones "${option[phones]}" --best "$chosen") || exit 1
     fi
     printf '%s' "$chosen"
 }

@@ -45,8 +45,8 @@ for number in "${!names[@]}"; do
     for seed in ${seeds//,/ }; do
         call=("+exp=${option[exp]}" upstream=pretrained "$(path_word upstream.run "$model")" "seed=$seed" "run_name=$compare-${names[number]}-s$seed" "$(path_word output_root "${option[out]}")")
         if [[ -n ${option[exp-data-root]} ]]; then call+=("$(path_word data.root "${option[exp-data-root]}")"); fi
-        run "$python" -m mlsuperb.run "${call[@]}"
-        runs+=("$("$python" -m mlsuperb folders "${call[@]}")")
+        run "$python" -m mlsuperb.run "${config_dir[@]}" "${call[@]}"
+        runs+=("$("$python" -m mlsuperb folders "${config_dir[@]}" "${call[@]}")")
     done
 done
 printf '== %s: the table\n' "$compare"

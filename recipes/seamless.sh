@@ -32,10 +32,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 option=([model]="" [start]="" [target]="" [pivot]="" [keep]="" [text]="" [width]=256 [wide]=2048 [systems]="" [share]=0.2 [quota]="")
 stage_names=("" data "zero shot" "by speech" "by text" "by both" pivot tables)
 last_stage=7
+refused=(upstream adaptation languages datasets lr-sweep launcher)
 parse "$@"
-refuse upstream adaptation datasets lr-sweep launcher
 for flag in model target; do [[ -n ${option[$flag]} ]] || die "--$flag is missing"; done
-[[ -z $languages ]] || die "--languages: give --target, --pivot and --keep"
 
 known=(zero_shot encoder encoder_wide lora decoder length_adaptor)
 if [[ -n ${option[keep]} ]]; then known+=(replay ewc); fi

@@ -41,8 +41,8 @@ if stage 2; then train; fi
 if stage 3; then table; fi
 if stage 4 && ((${#tests[@]})) && finished all; then
     for folder in "${some[@]}"; do
-        run "$python" -m mlsuperb evaluate "$folder" "${data_words[@]}" "${tests[@]}" "${own_data_words[@]}" "manifests=$out/manifests" ||
-            true
+        run "$python" -m mlsuperb evaluate "$folder" "${config_dir[@]}" "${data_words[@]}" "${tests[@]}" "${own_data_words[@]}" \
+            "manifests=$out/manifests" || true
     done
 fi
 if stage 5 && finished all; then

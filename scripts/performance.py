@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from mlsuperb.runtime.files import write_atomic  # noqa: E402
+from scripts.bench.cache_hours import BATCH_SIZE, NUM_DEV, NUM_EPOCHS, NUM_TEST, NUM_TRAIN, TOTAL_H  # noqa: E402
 
 PAGE, RESULTS, TEMPLATE = (
     ROOT / "docs" / "performance.md",
@@ -32,6 +33,7 @@ PAGE, RESULTS, TEMPLATE = (
 GPU = "gpu"  # the folder of its results
 KEPT = ("command", "date", "commit", "machine", "versions", "tables", "figures", "note")
 NEEDED = {"command", "date", "commit", "machine", "versions", "tables"}
+STEP_AUDIO_S = 24.0  # of a step of frozen_run: 8 utterances of the built-in corpus, of 3 s (scripts/bench/bound.py)
 MAX_KB = 64  # of a result: tables and medians, no raw data
 
 
@@ -73,10 +75,36 @@ def page(folder: Path = RESULTS) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    text = template.render(result=result, markdown=markdown)
+    text = template.render(result=result, markdown=markdown, row_hours=row_hours)
     if unused := {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.json")} - used:
         sys.exit(f"{TEMPLATE.name} does not show {', '.join(sorted(unused))}")
     return text
+
+
+def row_hours(measured: dict[str, Any]) -> dict[str, float]:
+    """Hours of the runs of a row of ML-SUPERB 1.0 on a frozen HuBERT-base, from the rates of scripts/bench/frozen_run.py.
+
+    By the arithmetic of scripts/bench/cache_hours.py, which has the utterances of 1h; 10min has a sixth of that training speech.
+    """
+    ours = measured["figures"]["ours"]
+    per_s, fill = ours["step_s"][0] / STEP_AUDIO_S, ours["fill_s"][0] / (60 * sum(ours["audio_min"]))
+    utterance_h = TOTAL_H / (NUM_TRAIN + NUM_DEV + NUM_TEST)
+    dev_h, test_h = NUM_DEV * utterance_h, NUM_TEST * utterance_h
+
+    def one(iterations: int, *, train_h: float, dev_h: float, test_h: float) -> tuple[float, float]:
+        seen_h = iterations * BATCH_SIZE * utterance_h + NUM_EPOCHS * dev_h + test_h
+        return per_s * seen_h, fill * (train_h + dev_h + test_h)
+
+    mono = sum(one(15_000, train_h=1 / 6, dev_h=1 / 6, test_h=1 / 6))
+    train_h = NUM_TRAIN * utterance_h
+    small, small_fill = one(300_000, train_h=train_h / 6, dev_h=dev_h, test_h=test_h)
+    large, large_fill = one(600_000, train_h=train_h, dev_h=dev_h, test_h=test_h)
+    hours = {"mono": mono, "10min": small + small_fill, "1h": large + large_fill}
+    rows = {
+        "row_10min": 13 * mono + 3 * small + small_fill,
+        "row_1h": 13 * mono + 3 * large + large_fill,
+    }  # filled once
+    return hours | rows
 
 
 def markdown(table: dict[str, Any]) -> str:

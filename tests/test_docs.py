@@ -79,6 +79,16 @@ class Exercise:
         return [command[3:] for command in self.commands if command[:3] == ["python", "-m", module]]
 
 
+def test_every_extra_is_in_the_table_of_extras() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = project.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    known = set(re.findall(r"^(\w+) = ", section, re.MULTILINE))
+    table = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").partition("## Extras")[2]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == known
+    assert len(known) >= 15
+
+
 def read(name: str) -> str:
     """A document; of a YAML file, its comments, those that are indented commands as a shell block."""
     text = (ROOT / name).read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from script_module import SCRIPTS, script_module
@@ -27,6 +28,21 @@ def performance() -> Iterator[ModuleType]:
 
 def test_the_committed_page_is_what_the_results_say(performance: ModuleType) -> None:
     assert performance.page() == performance.PAGE.read_text(encoding="utf-8"), "run python scripts/performance.py"
+
+
+def test_the_tutorial_of_a_row_has_the_hours_of_the_page(performance: ModuleType) -> None:
+    found = json.loads((performance.RESULTS / "frozen_run_fp32.json").read_text(encoding="utf-8"))
+    hours = performance.row_hours(found)
+    assert hours["mono"] == pytest.approx(15_000 * 8 * 300 / 170_779 * hours_per_audio_hour(found), rel=0.05), (
+        "little beside the steps"
+    )
+    tutorial = " ".join((SCRIPTS.parent / "docs/tutorials/leaderboard_row.md").read_text(encoding="utf-8").split())
+    assert f"a row of 10min takes {hours['row_10min']:.0f} hours, one of 1h {hours['row_1h']:.0f}" in tutorial
+
+
+def hours_per_audio_hour(found: dict[str, Any]) -> float:
+    """Of training steps, which hold 24 s each."""
+    return found["figures"]["ours"]["step_s"][0] / 24
 
 
 def test_no_figure_is_typed_into_the_page(performance: ModuleType) -> None:

@@ -16,12 +16,15 @@ FREE = ("upstream", "trainer.optimizer.lr", "seed", "data.root", "data.audio_fol
 # How features are kept, the coarsest first; null and fp32 do not round. Finer than the experiment asks for is no deviation.
 CACHES = ("int8", "bf16", "int16", "fp32", None)
 CACHE = "cache.dtype"
+PLUS = "pyopenjtalk-plus"  # which brings the module pyopenjtalk as well
 FOLLOWED = ("size", "mono")  # settings of the data that an experiment is published for several values of
 # Experiments that were published with several adaptations (tables 2 and 3 of the PEFT study); others fix theirs.
 ADAPTATIONS = {"peft_study": ("frozen", "lora_peft_study", "qlora_peft_study")}
 
 
-def describe(config: Mapping[str, Any], *, conventions: str | None = None) -> dict[str, Any] | None:
+def describe(
+    config: Mapping[str, Any], *, conventions: str | None = None, packages: Mapping[str, str] | None = None
+) -> dict[str, Any] | None:
     """`benchmark` of a result: the node of the configuration, and `deviations`: setting -> [published, here].
 
     The published experiment is composed with the same corpus option, size and monolingual run, so that what follows from
@@ -31,6 +34,7 @@ def describe(config: Mapping[str, Any], *, conventions: str | None = None) -> di
 
     Args:
         conventions: under which the upstream is run (`mlsuperb.upstreams.conventions`); None where it has none.
+        packages: installed, with their versions (`packages` of `mlsuperb.runs.environment`).
     """
     if not config.get("benchmark"):
         return None
@@ -53,8 +57,16 @@ def describe(config: Mapping[str, Any], *, conventions: str | None = None) -> di
     ours, theirs = science(config), science(published)
     leaves = {path: values for path, values in _differences(theirs, ours) if path != CACHE or _coarser(*values)}
     changed = dict(_differences(theirs["upstream"], ours["upstream"]))
-    run_as = _conventions(published, conventions)
+    run_as = _conventions(published, conventions) | _phonemes(config, packages or {})
     return {**node, "deviations": {**chosen, **leaves, **run_as}, "upstream": changed}
+
+
+def _phonemes(config: Mapping[str, Any], packages: Mapping[str, str]) -> dict[str, list[Any]]:
+    """The deviation of Japanese phonemes that were made by pyopenjtalk-plus, whose dictionary is another one."""
+    japanese = config["task"].get("units") == "phoneme" and config["benchmark"].get("run") == "jpn"
+    if not japanese or PLUS not in packages:
+        return {}
+    return {"phonemes of jpn": ["pyopenjtalk", f"{PLUS} {packages[PLUS]}"]}
 
 
 def _coarser(published: str | None, here: str | None) -> bool:

@@ -44,7 +44,7 @@ def save_result(
     """
     if not ranks.is_main():
         return
-    benchmark = describe(config, conventions=_conventions(model))
+    benchmark = describe(config, conventions=_conventions(model), packages=environment["packages"])
     content = {
         **what_ran(config, environment, job=BenchmarkResult.kind),
         **what_was_scored(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlsuperb.commands.errors import for_user
-from mlsuperb.commands.settings import configured
+from mlsuperb.commands.settings import add_config_dir, configured
 from mlsuperb.runtime.messages import printable
 from mlsuperb.scoring.fitted import shown
 from mlsuperb.scoring.table import tell
@@ -42,11 +42,15 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
     try:
+        if options.command == "new" and options.config_dir:
+            raise ValueError(
+                "mlsuperb data new finds out how data are read, and takes no --config-dir; give --out DIR to write one"
+            )
         if options.command == "new":
             from mlsuperb.commands.data_new import new
 
             return 0 if new(options.overrides, options.out, console=console) else 1
-        config, corpus = configured(options.overrides, "data")
+        config, corpus = configured(options.overrides, "data", config_dirs=options.config_dir)
         from mlsuperb.runs.corpus import manifest_folder
 
         folder = manifest_folder(config)
@@ -74,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "overrides", nargs="*", metavar="setting=value", help="data=kaldi data.root=DIR; of new, a path"
     )
+    add_config_dir(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--decode", action="store_true", help="check: decode all audio, also where data.decode is false"

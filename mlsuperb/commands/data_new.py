@@ -62,7 +62,7 @@ def _first_commands(form: Form, line: str) -> list[str]:
     lid = " task=lid" if form.reader == "voxlingua107" else ""
     return [
         f"see it run (four updates, so its numbers mean nothing): mlsuperb run {line} {FIRST_TRY}{lid}",
-        f"train on it: mlsuperb run +exp=real_speech {line} upstream=fbank{lid}",
+        f"train on it (upstream=fbank: log-mels, a baseline): mlsuperb run +exp=real_speech {line} upstream=hubert_base{lid}",
     ]
 
 

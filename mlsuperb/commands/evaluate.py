@@ -125,7 +125,7 @@ def main(arguments: Sequence[str]) -> None:
     add_config_dir(parser)
     options = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    refuse_unknown([*options.overrides, *(f"--config-dir={folder}" for folder in options.config_dir)])
+    refuse_unknown(options.overrides, config_dirs=options.config_dir)
     bring_own(options)
     from mlsuperb.config.build import job_of
     from mlsuperb.runs.finished import show

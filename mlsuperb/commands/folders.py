@@ -56,9 +56,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _folders(overrides: Sequence[str], *, config_dirs: Sequence[Path], multirun: bool) -> list[Path]:
-    own = [word for folder in config_dirs for word in ("--config-dir", str(folder))]
     # where runs are launched from makes no difference, and its plugin may not be here
-    refuse_unknown([*own, *(one for one in overrides if not one.startswith("hydra"))])
+    refuse_unknown([one for one in overrides if not one.startswith("hydra")], config_dirs=config_dirs)
     from mlsuperb.commands.sweep import run_folders
 
     return run_folders(overrides, config_dirs=config_dirs, multirun=multirun)
@@ -82,6 +81,6 @@ def chained(lines: Iterable[str], *, config_dirs: Sequence[Path] = ()) -> Iterat
     for line in lines:
         name, *overrides = line.rstrip("\n").split("\t")
         words = [re.sub(r"=@(.+)$", folder_of, word) for word in overrides]
-        refuse_unknown(words)
+        refuse_unknown(words, config_dirs=config_dirs)
         (made[name],) = run_folders(words, config_dirs=config_dirs)
         yield made[name]

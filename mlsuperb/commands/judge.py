@@ -17,6 +17,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlsuperb.commands.settings import add_config_dir, configured
+
 if TYPE_CHECKING:
     from mlsuperb.analysis.judging.inputs import References, System
 
@@ -46,9 +48,9 @@ def _inputs(words: Sequence[str], options: argparse.Namespace) -> tuple[list[Sys
     chosen = {"language": options.language, "split": options.split, "num": options.num}
     if settings:
         from mlsuperb.benchmark.build import read_data
-        from mlsuperb.commands.settings import configured
 
-        references = references_of(read_data(configured(settings, "data")[0])[0], **chosen)
+        config, _ = configured(settings, "data", config_dirs=options.config_dir)
+        references = references_of(read_data(config)[0], **chosen)
     else:
         references = read_references(options.references, **chosen)
     if references.recordings and RECORDINGS in folders:
@@ -137,4 +139,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--format", choices=("md", "csv", "json"), help="print markdown, or all figures as CSV or JSON")
     add("--batch-size", type=int, default=8, metavar="N", help="utterances transcribed at a time (default: 8)")
     add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    add_config_dir(parser)
     return parser

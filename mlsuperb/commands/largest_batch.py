@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 
+from mlsuperb.commands.settings import add_config_dir
 from mlsuperb.config.options import refuse_unknown
 
 
@@ -19,9 +20,11 @@ def main(arguments: Sequence[str]) -> None:
         prog="mlsuperb largest_batch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("overrides", nargs="+", metavar="OVERRIDE", help="as for mlsuperb.run")
-    overrides = parser.parse_args(arguments).overrides
-    refuse_unknown(overrides)
+    add_config_dir(parser)
+    options = parser.parse_intermixed_args(arguments)
+    refuse_unknown(options.overrides, config_dirs=options.config_dir)
     from mlsuperb.benchmark.largest_batch import largest_batch
     from mlsuperb.config.compose import compose
 
-    largest_batch(compose(overrides), show=partial(print, flush=True))
+    config = compose(options.overrides, config_dirs=options.config_dir)
+    largest_batch(config, show=partial(print, flush=True))

@@ -13,18 +13,21 @@ if TYPE_CHECKING:
     from mlsuperb.data.corpora.base import Corpus
 
 
-def configured(overrides: Sequence[str], *groups: str) -> tuple[dict[str, Any], Corpus]:
-    """The configuration, of which `groups` are checked, and its corpus.
+def configured(
+    overrides: Sequence[str], *groups: str, config_dirs: Sequence[Path] = ()
+) -> tuple[dict[str, Any], Corpus]:
+    """The configuration, of which `groups` are checked, and its corpus; `config_dirs` hold YAML files of the user.
 
     Raises:
         ValueError: a setting is unknown or wrong.
+        FileNotFoundError: a folder of `config_dirs` does not exist.
     """
-    refuse_unknown(overrides)  # before the packages are loaded that take a second
+    refuse_unknown(overrides, config_dirs=config_dirs)  # before the packages are loaded that take a second
     from mlsuperb.benchmark.build import build_corpus
     from mlsuperb.config.check import check
     from mlsuperb.config.compose import compose
 
-    config = compose(overrides)
+    config = compose(overrides, config_dirs=config_dirs)
     check(config, groups)
     return config, build_corpus(config)
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from mlsuperb.commands.settings import configured
+from mlsuperb.commands.settings import add_config_dir, configured
 
 
 def quality(options: argparse.Namespace) -> None:
@@ -47,7 +47,7 @@ def quality(options: argparse.Namespace) -> None:
 
 def layers(options: argparse.Namespace) -> None:
     """Compare the layers of an upstream."""
-    config, corpus = configured(options.overrides, "upstream", "data")
+    config, corpus = configured(options.overrides, "upstream", "data", config_dirs=options.config_dir)
     from mlsuperb.analysis.unit_tables import layer_records, layer_remarks, layer_table, show
     from mlsuperb.analysis.units import layer_chart
     from mlsuperb.benchmark.build import read_data
@@ -82,7 +82,7 @@ def layers(options: argparse.Namespace) -> None:
 
 def phones(options: argparse.Namespace) -> None:
     """Write phones.tsv beside the transcripts of the built-in corpus."""
-    _, corpus = configured(options.overrides, "data")
+    _, corpus = configured(options.overrides, "data", config_dirs=options.config_dir)
     from mlsuperb.data.corpora.synthetic import Synthetic
     from mlsuperb.data.prepared import prepare
 
@@ -160,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
         made[name].add_argument(
             "overrides", nargs="+", metavar="SETTING", help="as for mlsuperb run: data=... upstream=..."
         )
+        add_config_dir(made[name])
     for name in ("quality", "layers"):
         add = made[name].add_argument
         add("--phones", type=Path, required=True, help="table or folder of phones")

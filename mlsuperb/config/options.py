@@ -142,13 +142,17 @@ def nearest(name: str, known: Iterable[str], number: int = 3) -> list[str]:
     return difflib.get_close_matches(name, list(known), n=number, cutoff=0.5)
 
 
-def refuse_unknown(arguments: Sequence[str]) -> None:
-    """Refuse names that do not exist (`check_overrides`).
+def refuse_unknown(arguments: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> None:
+    """Refuse names that exist neither in our YAML files nor in those of `config_dirs` (`check_overrides`).
 
     Raises:
         ValueError: names them all.
+        FileNotFoundError: a folder of `config_dirs` does not exist.
     """
-    if messages := check_overrides(arguments):
+    for folder in config_dirs:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"--config-dir {folder}: there is no such folder")
+    if messages := check_overrides([*(f"--config-dir={folder}" for folder in config_dirs), *arguments]):
         raise ValueError("\n".join(messages))
 
 

@@ -60,7 +60,8 @@ def _japanese(text: str) -> str:
     except OSError as error:
         raise ValueError(
             f"pyopenjtalk fetches its dictionary when it is first used, and could not ({error}). Use it once with a network, "
-            "or install pyopenjtalk-plus in its place, which brings a dictionary (of its own: some readings differ)"
+            "or install pyopenjtalk-plus in its place, which brings a dictionary of its own: some readings differ, and "
+            "the run is no official one"
         ) from error
 
 

@@ -17,6 +17,11 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.variables import recorded
 
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "hydra-core", "soundfile", "numpy", "rapidfuzz")
+OPTIONAL = (
+    "pyopenjtalk",
+    "pyopenjtalk-plus",
+    "pypinyin",
+)  # make the phonemes of jpn and cmn, in training and in references
 
 CODE = ("mlsuperb", "conf", "pyproject.toml")  # what of a checkout makes results
 
@@ -31,7 +36,7 @@ def environment() -> dict[str, Any]:
         "code": _code_state(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: version for name in (*PACKAGES, *OPTIONAL) if (version := _version(name))},
         "gpus": gpus,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -40,6 +45,16 @@ def environment() -> dict[str, Any]:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "started": now(),
     }
+
+
+def _version(package: str) -> str | None:
+    """Of an installed package; None if an optional one is not."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        if package in PACKAGES:
+            raise
+        return None
 
 
 def _code_state() -> dict[str, Any]:

@@ -61,8 +61,9 @@ def compile_problem() -> str | None:
 
 
 def choose_device(name: str = "auto", *, setting: str = "trainer.device") -> torch.device:
-    """Device to compute on: `auto` is a CUDA device that no other run of this user has taken, which is locked for this process,
-    or else the CPU; of several processes of a job, each takes the GPU of its number. Sets nothing up (`prepare_process`).
+    """Device to compute on: `auto` is the first CUDA device that no other run of this user has taken, which is locked for this
+    process; if all are taken it is the first, with a warning; without one, the CPU. Of several processes of a job, each takes
+    the GPU of its number. Sets nothing up (`prepare_process`).
 
     Args:
         setting: what `name` was given by, for errors.
@@ -114,7 +115,7 @@ def _gpu_of_rank(setting: str) -> int:
 @cache
 def _free_gpu() -> int:
     """The first GPU that no other process holds the lock of; held until this process ends. So the runs of a sweep, or those
-    that are started by hand, do not meet on one GPU while another is idle."""
+    that are started by hand, do not meet on one GPU while another is idle. Where all are locked: GPU 0, with a warning."""
     for index in range(torch.cuda.device_count()):
         name = f"mlsuperb-{os.getuid()}-{torch.cuda.get_device_properties(index).uuid}.lock"
         lock = open(Path(tempfile.gettempdir()) / name, "a", opener=no_link)  # noqa: SIM115

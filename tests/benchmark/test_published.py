@@ -99,6 +99,17 @@ def test_settings_that_differ_are_named_with_both_values() -> None:
     }
 
 
+def test_japanese_phonemes_by_another_dictionary_are_a_deviation() -> None:
+    packages = {"pyopenjtalk-plus": "0.4.1", "pypinyin": "0.53.0"}
+    for run, expected in (("jpn", {"phonemes of jpn": ["pyopenjtalk", "pyopenjtalk-plus 0.4.1"]}), ("cmn", {})):
+        node = describe(compose(["+exp=v1/mono_asr", f"data.mono={run}", "data.root=."]), packages=packages)
+        assert node is not None
+        assert node["deviations"] == expected
+    node = describe(compose(["+exp=v1/mono_asr", "data.mono=jpn", "data.root=."]), packages={"pyopenjtalk": "0.4.1"})
+    assert node is not None
+    assert node["deviations"] == {}
+
+
 def test_another_option_stands_with_both_names() -> None:
     found = deviations("+exp=v1/asr_lid", "data.root=.", "adaptation=lora", "head=linear")
     assert found["adaptation"] == ["frozen", "lora"]

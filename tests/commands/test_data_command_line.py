@@ -28,7 +28,7 @@ def corpus(tmp_path):
 def run(corpus, tmp_path, monkeypatch, capsys):
     """The command line with a given corpus; returns (exit status, output)."""
     config = {"data": {"name": "made"}, "manifests": str(tmp_path)}
-    monkeypatch.setattr(cli, "configured", lambda overrides, *groups: (config, corpus))
+    monkeypatch.setattr(cli, "configured", lambda overrides, *groups, config_dirs: (config, corpus))
 
     def call(*arguments):
         status = cli.main(arguments)
@@ -99,6 +99,20 @@ def test_user_mistakes_are_one_paragraph(run, corpus, capsys):
     error = capsys.readouterr().err
     assert "'nor'" in error
     assert "Traceback" not in error
+
+
+def test_a_reader_of_ones_own_is_read(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    table = tmp_path / "train.csv"
+    table.write_text("path,text\na.wav,words\n")
+    own = tmp_path / "data" / "mine.yaml"
+    own.write_text(f"defaults: [table, _self_]\nname: mine\npath: {tmp_path}\n")
+    assert cli.main(["describe", "--config-dir", str(tmp_path), "data=mine"]) == 2
+    assert "train.csv has no column 'language'" in capsys.readouterr().err
+    assert cli.main(["describe", "--config-dir", str(tmp_path / "none"), "data=mine"]) == 2
+    assert "none: there is no such folder" in capsys.readouterr().err
+    assert cli.main(["new", "--config-dir", str(tmp_path), str(table)]) == 2
+    assert "takes no --config-dir" in capsys.readouterr().err
 
 
 def test_help():

@@ -81,6 +81,16 @@ def test_a_group_that_is_in_an_own_folder_alone(tmp_path: Path) -> None:
     assert found == [folder_of("seed=5"), folder_of("seed=6")]
 
 
+def test_own_configuration_folders_in_a_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "upstream").mkdir()
+    (tmp_path / "upstream" / "mine.yaml").write_text("defaults: [hubert_new_tiny, _self_]\nname: mine\n")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("model\tjob=pretrain\ttargets.run=x\tupstream=mine\n"))
+    assert main("--config-dir", str(tmp_path), "--chain") == 0
+    assert "mine" in capsys.readouterr().out
+
+
 def main(*arguments: str) -> str | int | None:
     """What the command line ends with."""
     try:

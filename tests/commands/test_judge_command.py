@@ -66,6 +66,12 @@ def test_a_corpus_by_its_settings(folder: Path, faked: FakeRecogniser, capsys: p
     rows = [line.split(",")[:3] for line in capsys.readouterr().out.splitlines() if not line.startswith("[")]
     assert ["recordings", "deu", "3"] in rows
     assert ["weak", "all", "4"] in rows
+    (folder / "own" / "data").mkdir(parents=True)
+    (folder / "own" / "data" / "mine.yaml").write_text(
+        f"defaults: [table, _self_]\nname: mine\ntest: {folder / 'test.tsv'}\n"
+    )
+    main([*given[:1], "data=mine", *given[2:], "--config-dir", str(folder / "own")])
+    assert "recordings,deu,3" in capsys.readouterr().out
     with pytest.raises(ValueError, match="recordings are the corpus' own audio here"):
         main([*given, f"data.test={folder / 'test.tsv'}", f"recordings={folder / 'rec'}"])
 

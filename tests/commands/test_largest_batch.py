@@ -10,6 +10,7 @@ import torch
 
 from mlsuperb.benchmark.largest_batch import largest_batch
 from mlsuperb.benchmark.model import SpeechModel
+from mlsuperb.commands.largest_batch import main
 from mlsuperb.config.compose import compose
 from mlsuperb.training.memory import Measured, find_largest, memory_errors_named
 from mlsuperb.types import Batch
@@ -89,3 +90,14 @@ def test_memory_that_runs_out_is_one_paragraph_with_the_batch_and_the_settings()
         torch.empty(2**60, dtype=torch.uint8)
     with pytest.raises(RuntimeError, match="shapes"), memory_errors_named(batch(3), SpeechModel.advice):
         raise RuntimeError("shapes")
+
+
+def test_settings_may_be_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "upstream").mkdir()
+    (tmp_path / "upstream" / "mine.yaml").write_text("defaults: [tiny, _self_]\nname: mine\n")
+    found: list[str] = []
+    monkeypatch.setattr(
+        "mlsuperb.benchmark.largest_batch.largest_batch", lambda config, **_: found.append(config["upstream"]["name"])
+    )
+    main(["--config-dir", str(tmp_path), "upstream=mine"])
+    assert found == ["mine"]

@@ -165,3 +165,12 @@ def test_phones_and_layers_of_the_built_in_corpus(
 def test_phones_of_other_corpora_are_not_known(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="give data=synthetic"):
         main(["phones", "data=table", f"data.test={write_tsv(tmp_path / 'some.csv', {})}"])
+
+
+@pytest.mark.parametrize("command", ["phones", "layers"])
+def test_settings_may_be_ones_own(command: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text(f"defaults: [audio_tree, _self_]\nname: mine\nroot: {tmp_path}\n")
+    phones = [] if command == "phones" else ["--phones", str(tmp_path / "phones.tsv"), "upstream=mfcc"]
+    with pytest.raises(ValueError, match=f"data.root={tmp_path} holds no folder"):
+        main([command, "--config-dir", str(tmp_path), "data=mine", *phones])

@@ -110,6 +110,8 @@ def test_a_teacher_starts_and_stages_are_runs() -> None:
             ["--data", "synthetic", "--layers", "3", "upstream.num_blocks=2"],
             "clusters layer 3, and hubert_new has 2",
         ),
+        ("pretrain.sh", ["--launcher", "slurm"], "--launcher is no flag of this recipe"),
+        ("pretrain.sh", ["--data", "synthetic", "--ngpu", "2"], "--ngpu 2: one run at a time here; --dry-run prints"),
         ("pretrain_compare.sh", ["--compare", "luck"], "--compare luck: there are clustering, batches"),
         ("pretrain_compare.sh", ["--compare"], "--compare needs a value"),
     ],

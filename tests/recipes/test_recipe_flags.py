@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -75,6 +76,57 @@ def test_own_configuration_folders_are_passed_on(tmp_path: Path) -> None:
     (tmp_path / "upstream").mkdir()
     shutil.copy(ROOT / "conf" / "upstream" / "tiny.yaml", tmp_path / "upstream" / "mine.yaml")
     assert lid("--config-dir", str(tmp_path), "--upstream", "mine")[:2] == ["--config-dir", str(tmp_path)]
+
+
+def own_reader(folder: Path) -> Path:
+    """A --config-dir with data=mine and upstream=mine."""
+    for group, base in (("data", "synthetic"), ("upstream", "tiny")):
+        (folder / group).mkdir()
+        shutil.copy(ROOT / "conf" / group / f"{base}.yaml", folder / group / "mine.yaml")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags"),
+    [
+        ("lid.sh", ["--upstream", "mine"]),
+        ("transfer.sh", ["--upstream", "mine"]),
+        ("pretrain.sh", ["--iterations", "1"]),
+        ("expand.sh", ["--base", "mine", "--new", "kat", "--old", "deu"]),
+        ("pretrain_compare.sh", ["--compare", "batches", "--iterations", "1"]),
+    ],
+)
+def test_all_commands_that_read_the_data_or_build_a_model_are_given_the_own_folder(
+    recipe: str, flags: list[str], tmp_path: Path
+) -> None:
+    own = str(own_reader(tmp_path))
+    for words in dry_run(recipe, "--config-dir", own, "--data", "mine", *flags):
+        takes_none = words[0] in ("mlsuperb.table", "mlsuperb.leaderboard", "mlsuperb.report")
+        assert (own in words) == (not takes_none), words
+
+
+@pytest.mark.parametrize("recipe", ["pretrain.sh", "expand.sh", "seamless.sh", "evidence.sh", "challenge.sh", "v2.sh"])
+def test_help_lists_what_the_recipe_takes_with_its_defaults(recipe: str) -> None:
+    shown = call(f"recipes/{recipe}", "--help").stdout
+    text = (ROOT / "recipes" / recipe).read_text(encoding="utf-8")
+    refused = re.search(r"^refused=\((.*)\)", text, re.MULTILINE)
+    for flag in refused[1].split() if refused else ():
+        assert f"  --{flag} " not in shown
+        assert (
+            f"--{flag} is no flag of this recipe" in call(f"recipes/{recipe}", "--data-root", "x", f"--{flag}=1").stderr
+        )
+    assert ("synthetic (1h)" in shown) == (recipe == "v2.sh")
+    assert "first stage that is done" in shown
+    flags = re.findall(r"^  --(\S+) ", shown, re.MULTILINE)
+    assert len(flags) == len(set(flags)) > 10
+
+
+def test_an_old_bash_is_named() -> None:
+    for version in ("3 2", "4 3"):
+        done = call("-c", f"source recipes/common.sh; needs_bash {version}")
+        assert done.returncode == 2
+        assert f"need bash 4.4 or newer, and this is {version.replace(' ', '.')}" in done.stderr
+    assert call("-c", "source recipes/common.sh; needs_bash 4 4; needs_bash 5 2").returncode == 0
 
 
 def test_stages_choose_what_is_done() -> None:

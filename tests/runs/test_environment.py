@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
+from mlsuperb.runs import environment
 from mlsuperb.runs.environment import _code_state
 
 
@@ -51,3 +53,15 @@ def test_code_is_changed_by_code_alone(git: Callable[..., None], tmp_path: Path)
         assert _code_state()["dirty"] is True
         git("add", ".")
         git("commit", "-m", "x", "--no-gpg-sign")
+
+
+def test_the_packages_that_make_phonemes_are_recorded_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name == "pyopenjtalk":
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(environment.importlib.metadata, "version", version)
+    found = environment.environment()["packages"]
+    assert {"torch", "pyopenjtalk-plus", "pypinyin"} < set(found)
+    assert "pyopenjtalk" not in found

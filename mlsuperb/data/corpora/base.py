@@ -22,7 +22,7 @@ from mlsuperb.data.skips import SkipReport
 from mlsuperb.data.training_hours import beyond_hours
 from mlsuperb.types import Utterance
 
-# YAML makes a truth value of `no` and a number of `nan`; `problems` explains that better than a type check
+# YAML makes a truth value of `no`, the command line a number of `nan`; `problems` explains that better than a type check
 Codes = list[Any]
 Texts = Sequence[tuple[str, str, str]]  # (language, dataset, text)
 TO_THE_END_S = float("nan")  # a raw row's duration where only the audio file knows it
