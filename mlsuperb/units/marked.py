@@ -108,6 +108,6 @@ def with_phones(ids: Sequence[str], phones: Collection[str], *, place: str) -> l
     if rows := [row for row, name in enumerate(ids) if name in known]:
         return rows
     raise ValueError(
-        f"no utterance of {place} has phones: its ids are like {some(ids) or '(none)'}, and those of the phones like "
-        f"{some(sorted(known)) or '(none)'}. Give the phones of this corpus, under the ids of its manifest"
+        f"no utterance of {place} has phones: its ids are like {some(ids, at_most=3) or '(none)'}, and those of the phones like "
+        f"{some(sorted(known), at_most=3) or '(none)'}: give the phones of this corpus, under the ids of its manifest"
     )

@@ -85,7 +85,17 @@ def test_a_run_gets_a_page_and_figures(runs, single) -> None:
     page = read(single)
     titles = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
     assert titles == [
-        *("summary", "signatures", "scores", "languages", "datasets", "training", "influences", "confusion"),
+        *(
+            "summary",
+            "signatures",
+            "scores",
+            "languages",
+            "datasets",
+            "training",
+            "influences",
+            "confusion",
+            "unit_errors",
+        ),
         *("layers", "embeddings", "utterances", "find", "data", "settings", "cost"),
     ]
     assert "Synthetic data: these numbers say nothing about real speech." in page.text
