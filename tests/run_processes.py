@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 TESTS = Path(__file__).resolve().parent
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
@@ -33,7 +35,8 @@ def check_parted() -> None:
 
 def _done(*words: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    threads = str(torch.get_num_threads())  # as many as here: sums over other numbers of threads have other last bits
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": threads}
     return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
 
 

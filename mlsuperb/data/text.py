@@ -74,8 +74,8 @@ class LanguageTokens:
         self._any = re.compile(rf"\[(?:[a-z]{{3}}(?:_[a-z]{{3}})?{listed})\]")
 
     def first(self, output: str) -> str | None:
-        """The language that an output names, as ML-SUPERB's `local/lid.py` finds it: the first token; those of two parts
-        (`[org_jpn]`) are looked at only where there is no other; None where there is none."""
+        """The language that an output names, as ML-SUPERB's `local/split_results.py` finds it: the first token; those of two
+        parts (`[org_jpn]`) are looked at only where there is no other; None where there is none."""
         match = self._one_part.search(output) or _TWO_PART_LANGUAGE.search(output)
         return match.group(1) if match else None
 

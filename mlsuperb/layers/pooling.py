@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mlsuperb.layers.masks import valid_mask, zero_padding
 
 PoolingName = Literal["mean", "attentive_statistics", "channel_attentive_statistics"]
-ATTENTION_SIZE = 128  # of both papers
+ATTENTION_SIZE = 128  # of ECAPA-TDNN (arXiv 2005.07143); Okabe et al. have 64
 VARIANCE_FLOOR = 1e-4  # of ESPnet's `ChnAttnStatPooling`: the root has a gradient everywhere
 
 
@@ -50,7 +50,7 @@ class AttentiveStatistics(Pooling):
     utterance, as in ECAPA-TDNN (Desplanques et al. 2020, arXiv 2005.07143, section 3.1). The constants k of both, which a softmax
     over frames takes away, are left out.
 
-    ESPnet's `ChnAttnStatPooling` is the second with ReLU and batch normalisation in place of the papers' tanh. That
+    Okabe et al. and ESPnet's `ChnAttnStatPooling` have ReLU and batch normalisation where ECAPA-TDNN and this have tanh. That
     normalisation is over the padded batch and would make an utterance depend on its neighbours.
     """
 

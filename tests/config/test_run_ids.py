@@ -29,7 +29,7 @@ def test_ids_on_the_challenges_data() -> None:
     """They are others since the texts are trained on as they are (`task.normaliser=raw`)."""
     ids = {
         "v2/frozen": "mms_1b-frozen-transformer-ctc-asr_lid-ml_superb_hf-s0-ea388a0e",
-        "v2/full": "xls_r_300m-full-transformer-ctc-asr_lid-ml_superb_hf-s0-94df8a31",
+        "v2/full": "xls_r_300m-full-transformer-ctc-asr_lid-ml_superb_hf-s0-2a87e9db",
     }
     assert {name: compose([f"+exp={name}", "data=ml_superb_hf"])["run_id"] for name in ids} == ids
 

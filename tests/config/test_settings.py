@@ -241,8 +241,9 @@ V2: dict[str, Any] = {
     "trainer.max_trainable_params": 100_000_000,
 }
 DEEP = {"head.size": 512, "head.num_heads": 8, "head.ffn_size": 2048, "objective.name": "ctc"} | WARM_UP
-FINE_TUNED = {
-    "loading.train.batch_size": 8,
+FINE_TUNED = {  # of XLS-R, the default
+    "loading.train.batch_size": 4,
+    "trainer.precision": "fp32",
     "trainer.accumulate": 4,
     "trainer.iterations_per_epoch": 20_000,
     "trainer.max_epochs": 30,
@@ -307,6 +308,13 @@ def test_v2_is_the_documented_recipe(name: str) -> None:
     assert {key: _at(config, key) for key in expected} == expected
     upstreams = [] if name in ("v2/whisper", "v2/owsm") else ["upstream=mms_1b"]
     assert find_problems(compose([f"+exp={name}", "data=synthetic", *upstreams])) == []
+
+
+def test_fine_tuning_has_the_batches_of_its_model() -> None:
+    for upstream, size in (("xls_r_300m", 4), ("mms_300m", 8)):
+        config = compose(["+exp=v2/full", "data.root=.", f"upstream={upstream}"])
+        assert config["loading"]["train"]["batch_size"] == size
+        assert config["benchmark"]["experiment"] == "v2/full"
 
 
 def test_the_v2_table_is_whole() -> None:

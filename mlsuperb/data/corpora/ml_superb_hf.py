@@ -29,8 +29,8 @@ HF_SPLITS = ("train", "dev", "dev_dialect")
 # Rows of the known revision: sums of a public count by language (train, dev); models' cards (dev, dev_dialect)
 PUBLISHED_ROWS = {"train": 122_890, "dev": 23_892, "dev_dialect": 7_095}
 UNNAMED_DATASET = "ml_superb_hf"  # of an id that does not begin with a dataset's name
-# `raw`: ESPnet egs2/ml_superb2 local/download.py, what the challenge baseline was trained and scored on.
-# `cleaned`: local/download_refined.py (PR #6449), the recipe's default since 2026.
+# `raw`: ESPnet egs2/ml_superb2 local/download.py before PR #6449 (50779074), what the challenge baseline was trained on.
+# `cleaned`: the same file since that PR (2026-08-26); read as local/download_refined.py of the PR's branch (1bb1ce24).
 RENAMED: dict[Labels, dict[str, str]] = {
     "raw": {"org_jpn": "jpn"},
     "cleaned": {"org_jpn": "jpn", "lga": "lug", "ory": "ori", "arb": "ara"},
