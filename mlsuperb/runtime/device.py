@@ -25,6 +25,7 @@ from mlsuperb.runtime.threads import use_own_cores
 log = logging.getLogger(__name__)
 
 _taken: list[IO[str]] = []  # locks of GPUs; closed, they would be free
+_in_use = torch.device("cpu")
 
 
 def device_problem(name: str, *, setting: str = "trainer.device") -> str | None:
@@ -86,6 +87,8 @@ def choose_device(name: str = "auto", *, setting: str = "trainer.device") -> tor
 
 def prepare_process(device: torch.device) -> torch.device:
     """Set this process up to compute on `device`, before a model is put there; returns it."""
+    global _in_use
+    _in_use = device
     if device.type == "cuda":
         torch.set_float32_matmul_precision("highest")  # as it is, unless TORCH_ALLOW_TF32_CUBLAS_OVERRIDE is set
         torch.cuda.set_device(device)  # accelerate takes the current one
@@ -95,6 +98,11 @@ def prepare_process(device: torch.device) -> torch.device:
         use_faster_library()
         _keep_freed_memory()
     return device
+
+
+def device_in_use() -> torch.device:
+    """The device that this process was last prepared for; before, the CPU. A machine may have a GPU that a run does not use."""
+    return _in_use
 
 
 def _keep_freed_memory() -> None:

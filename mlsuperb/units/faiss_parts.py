@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlsuperb.runtime.device import device_in_use
+
 INSTALL_HINT = "pip install 'mlsuperb[cpu]' (or 'mlsuperb[cuda]', which can train on a GPU)"
 NUM_CODEWORDS = 256  # of each sub-space while OPQ trains: it needs as many frames at least
 # mHuBERT-147's `IVF1000_HNSW32`, which leaves the two `ef` as faiss has them
@@ -45,7 +47,7 @@ def faiss_problems() -> list[str]:
 def gpu_resources() -> Any | None:
     """What the searches of a training share on the GPU that this process computes on, faiss' pool of 1.5 GiB; it is given back
     with the last reference. None where faiss knows of no GPU, or the process computes on none."""
-    if not torch.cuda.is_initialized() or not import_faiss().get_num_gpus():
+    if device_in_use().type != "cuda" or not import_faiss().get_num_gpus():
         return None
     return import_faiss().StandardGpuResources()
 
@@ -55,7 +57,7 @@ def gpu_search(size: int, resources: Any | None) -> Any | None:
     if resources is None:
         return None
     faiss = import_faiss()
-    return faiss.index_cpu_to_gpu(resources, torch.cuda.current_device(), faiss.IndexFlatL2(size))
+    return faiss.index_cpu_to_gpu(resources, device_in_use().index, faiss.IndexFlatL2(size))
 
 
 @contextmanager

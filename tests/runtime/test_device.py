@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mlsuperb.runtime import device as module
-from mlsuperb.runtime.device import choose_device, prepare_process
+from mlsuperb.runtime.device import choose_device, device_in_use, prepare_process
 
 
 def forbidden(device: torch.device) -> None:
@@ -25,6 +25,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.cuda, "set_device", forbidden)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(module, "_taken", [])
+    monkeypatch.setattr(module, "_in_use", torch.device("cpu"))
     for remembered in (module._free_gpu, module._share, module._lock_gpu):
         remembered.cache_clear()
 
@@ -115,7 +116,9 @@ def test_a_process_is_prepared_for_one_device(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "_keep_freed_memory", lambda: found.append("malloc"))
     assert prepare_process(torch.device("cpu")) == torch.device("cpu")
     assert found == ["malloc"]
+    assert device_in_use() == torch.device("cpu")
     assert torch.backends.cudnn.allow_tf32
     prepare_process(torch.device("cuda:1"))
+    assert device_in_use() == torch.device("cuda:1")
     assert found == ["malloc", torch.device("cuda:1")]
     assert not torch.backends.cudnn.allow_tf32

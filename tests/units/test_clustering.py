@@ -179,8 +179,7 @@ def test_a_gpu_is_used_where_faiss_knows_of_one(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", to_gpu, raising=False)
     fit(clusterings[1], features_FD)
     assert not alive, "this process computes on the CPU"
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(faiss_parts, "device_in_use", lambda: torch.device("cuda", 1))
     for clustering, book in zip(clusterings, expected, strict=True):
         assert not clustering.problems(**asdict(clustering))
         assert not alive, "a look at the settings takes nothing"
