@@ -205,9 +205,7 @@ class Loop:
         turn.losses.add_gradient_norm(full(norm))
         dropped = turn.losses.drop_unless_finite(settings.accumulate) if settings.max_skipped_steps else None
         if dropped is None:
-            with memory_errors_named(
-                "at the update of the weights", self.model.advice
-            ):  # Adam takes its memory at the first one
+            with memory_errors_named("at the update of the weights", self.model.advice):  # Adam's moments
                 turn.optimizer.step()
         else:
             count_skipped(self.progress, dropped, limit=settings.max_skipped_steps)

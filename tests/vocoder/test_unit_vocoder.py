@@ -232,7 +232,7 @@ def test_durations_are_learnt_of_whole_runs_only() -> None:
     errors, num = model.duration_errors(batch_of(units_BF, runs_BS, torch.tensor([[0, 4, 7, 0]])))
     log_S = model.generator.log_durations(runs_BS)[0].detach()
     wanted = [(float(log_S[1]) - math.log(5)) ** 2, (float(log_S[2]) - math.log(8)) ** 2]
-    assert (float(errors), float(num)) == (pytest.approx(sum(wanted), rel=1e-5), 2)
+    assert (float(errors.detach()), int(num)) == (pytest.approx(sum(wanted), rel=1e-5), 2)
     nothing = replace(batch_of(units_BF, runs_BS, torch.zeros(1, 4, dtype=torch.long)))
     assert torch.isfinite(model(nothing, "generator").loss)
 
