@@ -73,7 +73,8 @@ class AbsentGPU(TorchDispatchMode):
     """Inside, "cuda" is a device.
 
     Attributes:
-        reads: how often the host waited for a value, or for a shape that depends on one: by file of the package and function.
+        reads: how often the host waited for a value, for a shape that depends on one, or, in the package, for a copy from the
+            host that is not `non_blocking`: by file of the package and function.
     """
 
     entered: ClassVar[list[AbsentGPU]] = []
@@ -104,6 +105,8 @@ class AbsentGPU(TorchDispatchMode):
         _refuse_two_devices(func, args, kwargs, goes_there=goes_there)
         if _waits(func, args, goes_there=goes_there):
             self.remember_read()
+        if _copies_and_waits(func, args, kwargs, goes_there=goes_there):
+            self.remember_read(elsewhere=False)  # a test brings its tensors as it likes
         found = _on_the_host(func, *tree_map(_held, (args, kwargs)))
         if not goes_there:
             return found
@@ -113,15 +116,16 @@ class AbsentGPU(TorchDispatchMode):
         same = {id(one.held): one for one in tree_leaves((args, kwargs)) if isinstance(one, OnGPU)}
         return tree_map(lambda one: same.get(id(one), one if not isinstance(one, Tensor) else OnGPU(one)), found)
 
-    def remember_read(self) -> None:
-        """The innermost function of the package that is running has waited."""
+    def remember_read(self, *, elsewhere: bool = True) -> None:
+        """The innermost function of the package that is running has waited; `elsewhere`: or none of it."""
         frame: FrameType | None = sys._getframe()
         while frame is not None:
             file, name = Path(frame.f_code.co_filename), frame.f_code.co_name
             if file.is_relative_to(PACKAGE) and not name.startswith("<"):  # comprehensions
                 break
             frame = frame.f_back
-        self.reads[f"{file.relative_to(PACKAGE)}: {name}" if frame is not None else "elsewhere"] += 1
+        if frame is not None or elsewhere:
+            self.reads[f"{file.relative_to(PACKAGE)}: {name}" if frame is not None else "elsewhere"] += 1
 
 
 def on_gpu(model: Model) -> Model:
@@ -174,6 +178,16 @@ def _waits(func: Any, args: Any, *, goes_there: bool) -> bool:
         return masks and (func is MASKED[0] or args[2].numel() > 1)
     there = any(isinstance(one, OnGPU) for one in tree_leaves(args))
     return there and bool(func is READ_LENGTHS or READS.intersection(func.tags))
+
+
+def _copies_and_waits(func: Any, args: Any, kwargs: Mapping[str, Any], *, goes_there: bool) -> bool:
+    """Whether values of the host are copied there, and the host waits until all that came before is done."""
+    if func not in COPIES or not goes_there:
+        return False
+    source, non_blocking = (
+        (args[0], kwargs.get("non_blocking")) if func is COPIES[0] else (args[1], args[2:] == (True,))
+    )
+    return not isinstance(source, OnGPU) and not non_blocking
 
 
 def _on_the_host(func: Any, args: Any, kwargs: Any) -> Any:

@@ -3,6 +3,7 @@ on the other device, the CPU's values, and the host waits where a table here say
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -111,12 +112,14 @@ def test_layers_become_one(name: str, dtype: torch.dtype) -> None:
     assert not gpu.reads
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_losses(name: str) -> None:
+@pytest.mark.parametrize(("name", "training"), [*((name, False) for name in OBJECTIVES), ("ctc_dro", True)])
+def test_losses(name: str, training: bool) -> None:
+    """In training CTC-DRO moves its weights."""
     build, waits = OBJECTIVES[name]
     torch.manual_seed(0)
-    objective = build(input_size=SIZE, vocab_size=VOCAB_SIZE).eval()
+    objective = build(input_size=SIZE, vocab_size=VOCAB_SIZE).train(training)
     objective.begin(["deu", "swa"])
+    there = copy.deepcopy(objective)
     targets_BS = torch.tensor([[3, 4, 4], [5, 6, 0], [7, 0, 0]])[:, : 1 if objective.utterance_level else 3]
     target_lengths_B = torch.tensor([1, 1, 1] if objective.utterance_level else [3, 2, 1])
     with torch.no_grad():
@@ -124,9 +127,9 @@ def test_losses(name: str) -> None:
         posteriors = objective.log_probs(encoded("cpu"))
         with AbsentGPU() as gpu:
             given = (one.to("cuda") for one in (targets_BS, target_lengths_B))
-            found = on_gpu(objective)(encoded("cuda"), *given, ["deu", "swa", "deu"])
+            found = on_gpu(there)(encoded("cuda"), *given, ["deu", "swa", "deu"])
             assert set(gpu.reads) == waits
-            log_probs = objective.log_probs(encoded("cuda"))
+            log_probs = there.log_probs(encoded("cuda"))
             assert set(gpu.reads) == waits
     torch.testing.assert_close(on_host(found.loss), expected.loss)
     torch.testing.assert_close(on_host(log_probs.values), posteriors.values)

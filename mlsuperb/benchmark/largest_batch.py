@@ -15,8 +15,8 @@ from mlsuperb.benchmark.recogniser import Recogniser
 from mlsuperb.config.check import check, job_class
 from mlsuperb.runs.run import Run
 from mlsuperb.runtime.device import autocast, describe_device
-from mlsuperb.runtime.speed import peak_memory_gb
-from mlsuperb.training.memory import PAYS, Measured, find_largest, free_gb
+from mlsuperb.runtime.speed import free_gb, peak_memory_gb
+from mlsuperb.training.memory import PAYS, Measured, find_largest
 from mlsuperb.training.parameters import parameter_groups
 from mlsuperb.training.trainable import compile_blocks
 from mlsuperb.training.trainer import Trainer

@@ -19,6 +19,7 @@ from mlsuperb.cache.features import FeatureCache
 from mlsuperb.cache.identity import upstream_identity
 from mlsuperb.cache.store import Store
 from mlsuperb.data.dataset import Speech, SpeechDataset
+from mlsuperb.runtime.speed import free_gb
 from mlsuperb.upstreams.base import Upstream
 
 log = logging.getLogger(__name__)
@@ -130,5 +131,5 @@ class Cache:
         if device.type != "cuda":
             return 0.0
         if self.device_gb == "auto":
-            return DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
+            return DEVICE_SHARE * free_gb(device) * 1e9
         return self.device_gb * 1e9

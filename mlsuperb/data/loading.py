@@ -19,7 +19,10 @@ from mlsuperb.data.dataset import Examples, SpeechDataset
 from mlsuperb.data.sampling import Crops, SamplingLaw, Temperature
 from mlsuperb.data.windows import ShardWindows
 from mlsuperb.runtime import ranks
+from mlsuperb.runtime.device import device_in_use
 from mlsuperb.types import Utterance
+
+WORKERS = 4  # processes for a run on a GPU
 
 
 class Loader(DataLoader[Any]):
@@ -46,7 +49,7 @@ class Loading:
         window_h: of speech in shards, hours of audio that are read in sequence at a time, batches being made up within them
             (`+loading.window_h=200`); None: batches are made up of the whole corpus, and each utterance is read where it lies.
         eval_batch_s: padded seconds of audio in a batch of validation or decoding, at most.
-        num_workers: processes that decode audio; `auto` is 4 beside a GPU and none on a CPU, which is busy training.
+        num_workers: processes that decode audio; `auto` is 4 for a run on a GPU and none on a CPU, which is busy training.
         keep_audio_gb: decoded waves of a set (train, dev, test) are kept in memory up to this size in GiB, shared out among the
             workers; where a cache has the features, no wave is kept.
     """
@@ -79,13 +82,16 @@ class Loading:
 
     def _workers(self) -> int:
         if self.num_workers == "auto":
-            return 4 if torch.cuda.is_available() else 0
+            return WORKERS if _on_gpu() else 0
         return self.num_workers
 
     @property
     def kept_gb(self) -> float:
-        """Decoded waves that each worker keeps, at most."""
-        return self.keep_audio_gb / max(1, self._workers())
+        """Decoded waves that each worker keeps, at most. Asked before a device is chosen."""
+        workers = self.num_workers
+        if workers == "auto":
+            workers = WORKERS if torch.cuda.is_available() else 0
+        return self.keep_audio_gb / max(1, workers)
 
     def dataset(
         self, manifest: pd.DataFrame, *, encode: Callable[[Utterance], np.ndarray] | None, resample: bool
@@ -130,10 +136,15 @@ class Loading:
             batch_sampler=sampler,
             collate_fn=dataset.collate,
             num_workers=self._workers(),
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=_on_gpu(),
             worker_init_fn=_leave_signals_to_main,
             generator=torch.Generator(),  # its own: a loader must not draw from the global one, which a resume restores
         )
+
+
+def _on_gpu() -> bool:
+    """Whether this process computes on a GPU, not whether the machine has one: pinned memory takes some of a GPU's, too."""
+    return device_in_use().type == "cuda"
 
 
 def _leave_signals_to_main(_: int) -> None:

@@ -20,7 +20,7 @@ class CTC(Objective):
     """A linear output layer and the CTC loss (Graves et al. 2006), as ML-SUPERB uses it (`espnet2.asr.ctc.CTC`): summed
     over an utterance's frames and over the batch, divided by the batch size; utterances too short for their text weigh
     nothing, and are counted. The output layer runs in fp32 also under autocast. On a GPU torch's CTC loss reads both lengths on
-    the host: the one place of a step that waits.
+    the host, which waits for them.
 
     Attributes:
         specials: first tokens of the vocabulary (the blank stands at `BLANK`), and its last one.

@@ -91,7 +91,7 @@ class CTCDRO(CTC):
             return super().forward(encoded, targets_BS, target_lengths_B, languages)
         assert self.group_of, "`begin` comes before a training"
         loss_B = self.losses(encoded, targets_BS, target_lengths_B)
-        groups_B = torch.tensor([self.group_of[one] for one in languages], device=loss_B.device)
+        groups_B = torch.tensor([self.group_of[one] for one in languages]).to(loss_B.device, non_blocking=True)
         unaligned_B = encoded.lengths_B < min_frames(targets_BS, target_lengths_B)
         self._observe(loss_B.detach(), encoded.lengths_B * ~unaligned_B, groups_B)
         weighted_B = loss_B * self.weights_G[groups_B] * len(self.group_of)

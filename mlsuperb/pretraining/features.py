@@ -35,7 +35,7 @@ class Extraction:
         batch_s: padded seconds of audio in a batch, at most.
         precision: `bf16` computes in bfloat16 where autocast allows.
         device: `auto` takes a free CUDA device, else the CPU.
-        num_workers: processes that decode audio; `auto` is 4 beside a GPU and none on a CPU.
+        num_workers: processes that decode audio; `auto` is 4 for a run on a GPU and none on a CPU.
     """
 
     not_science: ClassVar = ("batch_s", "device", "num_workers")

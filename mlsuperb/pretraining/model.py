@@ -166,7 +166,7 @@ class MaskedPredictionModel(Trainable):
     def _predict(self, hidden_ND: Tensor, units_N: Tensor, places_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of the frames at some places: the sum of their losses, how many are predicted right, how many they are."""
         losses_N, predicted_N = self.head.losses(hidden_ND[places_N], units_N[places_N])
-        num = torch.tensor(float(len(places_N)), device=losses_N.device)
+        num = torch.full((), float(len(places_N)), device=losses_N.device)
         return losses_N.sum(), (predicted_N == units_N[places_N]).sum(), num
 
 

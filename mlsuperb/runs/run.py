@@ -22,6 +22,7 @@ from mlsuperb.runtime.logfile import LogFile
 from mlsuperb.runtime.messages import one_line
 from mlsuperb.runtime.records import load_json
 from mlsuperb.runtime.refusals import FULL
+from mlsuperb.runtime.speed import begin_peak_memory
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class Run:
         self.status()
 
     def begin(self) -> None:
-        """Record settings and environment; seed everything.
+        """Record settings and environment; seed everything; measure memory from here on.
 
         Raises:
             ValueError: the folder holds a run with other settings.
@@ -106,6 +107,7 @@ class Run:
         if ranks.is_main():
             self._record_start()
         set_seed(self.config["seed"])
+        begin_peak_memory()
 
     def _record_start(self) -> None:
         path = self.folder / "config.yaml"

@@ -25,6 +25,7 @@ from mlsuperb.runtime.threads import use_own_cores
 log = logging.getLogger(__name__)
 
 _taken: list[IO[str]] = []  # locks of GPUs; closed, they would be free
+_in_use = torch.device("cpu")
 
 
 def device_problem(name: str, *, setting: str = "trainer.device") -> str | None:
@@ -61,9 +62,9 @@ def compile_problem() -> str | None:
 
 
 def choose_device(name: str = "auto", *, setting: str = "trainer.device") -> torch.device:
-    """Device to compute on: `auto` is the first CUDA device that no other run of this user has taken, which is locked for this
-    process; if all are taken it is the first, with a warning; without one, the CPU. Of several processes of a job, each takes
-    the GPU of its number. Sets nothing up (`prepare_process`).
+    """Device to compute on, a GPU always with its number. `auto` and `cuda`: the first CUDA device that no other run of this
+    user has taken; if all are taken the first, with a warning; without one, `auto` is the CPU. Of several processes of a job,
+    each takes the GPU of its number. Whatever GPU it is, it is locked for this process. Sets nothing up (`prepare_process`).
 
     Args:
         setting: what `name` was given by, for errors.
@@ -74,16 +75,20 @@ def choose_device(name: str = "auto", *, setting: str = "trainer.device") -> tor
     if problem := device_problem(name, setting=setting):
         raise ValueError(problem)
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-    if device.type == "cuda":
-        if ranks.launched() > 1:
-            device = torch.device("cuda", _gpu_of_rank(setting))
-        elif name == "auto":
-            device = torch.device("cuda", _free_gpu())
+    if device.type != "cuda":
+        return device
+    if ranks.launched() > 1:
+        return torch.device("cuda", _gpu_of_rank(setting))
+    if device.index is None:
+        return torch.device("cuda", _free_gpu())
+    _share(device.index)
     return device
 
 
 def prepare_process(device: torch.device) -> torch.device:
     """Set this process up to compute on `device`, before a model is put there; returns it."""
+    global _in_use
+    _in_use = device
     if device.type == "cuda":
         torch.set_float32_matmul_precision("highest")  # as it is, unless TORCH_ALLOW_TF32_CUBLAS_OVERRIDE is set
         torch.cuda.set_device(device)  # accelerate takes the current one
@@ -95,6 +100,11 @@ def prepare_process(device: torch.device) -> torch.device:
     return device
 
 
+def device_in_use() -> torch.device:
+    """The device that this process was last prepared for; before, the CPU. A machine may have a GPU that a run does not use."""
+    return _in_use
+
+
 def _keep_freed_memory() -> None:
     """Have glibc keep up to 1 GiB of what is freed for the next tensors of up to 32 MiB: to give them back to the system and to
     ask for them again, page by page, took 8 % of a training step. (mallopt(3); other C libraries are left alone.)"""
@@ -104,28 +114,52 @@ def _keep_freed_memory() -> None:
 
 
 def _gpu_of_rank(setting: str) -> int:
-    if ranks.local_rank() >= torch.cuda.device_count():
+    number, num_gpus = ranks.local_rank(), torch.cuda.device_count()
+    # Slurm may show each task the GPU that it bound to it, and no other (--gpus-per-task=1)
+    bound = num_gpus == 1 and ranks.local_world() > 1
+    if not _lock_gpu(0) if bound else number >= num_gpus:
         raise ValueError(
-            f"process {ranks.local_rank()} of this machine has no GPU: there are {torch.cuda.device_count()}. Start as many "
-            f"processes as there are GPUs (torchrun --nproc-per-node), or give {setting}=cpu"
+            f"process {number} of this machine has no GPU{bound * ' to itself'}: there {'is' if num_gpus == 1 else 'are'} "
+            f"{num_gpus}. Start as many processes as there are GPUs (torchrun --nproc-per-node), or give {setting}=cpu"
         )
-    return ranks.local_rank()
+    index = 0 if bound else number
+    _share(index)
+    return index
 
 
 @cache
 def _free_gpu() -> int:
-    """The first GPU that no other process holds the lock of; held until this process ends. So the runs of a sweep, or those
-    that are started by hand, do not meet on one GPU while another is idle. Where all are locked: GPU 0, with a warning."""
+    """The first GPU that no other process holds the lock of. So the runs of a sweep, or those that are started by hand, do not
+    meet on one GPU while another is idle. Where all are locked: GPU 0, with a warning."""
     for index in range(torch.cuda.device_count()):
-        name = f"mlsuperb-{os.getuid()}-{torch.cuda.get_device_properties(index).uuid}.lock"
-        lock = open(Path(tempfile.gettempdir()) / name, "a", opener=no_link)  # noqa: SIM115
-        if not locks.lock(lock, wait=False):
-            lock.close()
-            continue
-        _taken.append(lock)
-        return index
+        if _lock_gpu(index):
+            return index
     log.warning("every GPU has a run of yours already; this one shares the first with it")
     return 0
+
+
+@cache
+def _share(index: int) -> None:
+    """Lock a GPU that is to be used even if another process has its lock, which a warning says."""
+    if not _lock_gpu(index):
+        level = logging.WARNING if ranks.is_main() else logging.ERROR  # warnings of other ranks are not shown
+        log.log(
+            level,
+            "cuda:%d has a run of yours already; this one shares it. CUDA_VISIBLE_DEVICES chooses other GPUs",
+            index,
+        )
+
+
+@cache
+def _lock_gpu(index: int) -> bool:
+    """Lock a GPU until this process ends; False: another process has its lock."""
+    name = f"mlsuperb-{os.getuid()}-{torch.cuda.get_device_properties(index).uuid}.lock"
+    lock = open(Path(tempfile.gettempdir()) / name, "a", opener=no_link)  # noqa: SIM115
+    if not locks.lock(lock, wait=False):
+        lock.close()
+        return False
+    _taken.append(lock)
+    return True
 
 
 def describe_device(device: torch.device) -> str:

@@ -83,6 +83,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def local_world() -> int:
+    """Processes of the job on this machine, before they have joined; at least so many where the launcher does not say."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", local_rank() + 1))
+
+
 @contextmanager
 def joined() -> Iterator[None]:
     """Inside, the processes that were started together are one job. If one fails, all end, and the one that was first

@@ -12,11 +12,29 @@ import torch
 
 
 def peak_memory_gb(device: torch.device) -> float:
-    """Most memory this process has used, on the GPU where there is one, else in RAM (10^9 bytes)."""
+    """Most memory in use at once (10^9 bytes): of a GPU, by this process since `begin_peak_memory`, with the features that a
+    cache keeps there (`cache.device_gb`); else of RAM, since the process began."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def begin_peak_memory() -> None:
+    """Let `peak_memory_gb` of a GPU begin anew: a sweep makes several runs in one process."""
+    if torch.cuda.is_initialized():
+        for index in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(index)
+
+
+def free_gb(device: torch.device) -> float:
+    """What this process may still take, 10^9 bytes: of the GPU, or of the RAM."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (torch.cuda.mem_get_info(device)[0] + unused) / 1e9
+    import psutil  # comes with accelerate
+
+    return float(psutil.virtual_memory().available) / 1e9
 
 
 @dataclass

@@ -6,6 +6,8 @@ import logging
 import os
 import re
 
+from mlsuperb.runtime import ranks
+
 log = logging.getLogger(__name__)
 
 _ACCELERATE = "ACCELERATE_"
@@ -22,7 +24,12 @@ _PLACES = re.compile(r".*(_HOME|_DIR|_PATH|_CACHE|_FILE|_ADDR|_IFNAME|_ROOT|_PRE
 def take_out_accelerates() -> None:
     """Take accelerate's settings out of the environment of this process: its `Accelerator` obeys them beside what it is told, so
     that they would train another model (`ACCELERATE_GRADIENT_ACCUMULATION_STEPS`, `ACCELERATE_DYNAMO_BACKEND`) under the same
-    name. What a run is stands in its configuration alone. A warning names what has asked for something."""
+    name. What a run is stands in its configuration alone. A warning names what has asked for something.
+
+    With them goes a launcher's LOCAL_RANK where it started one process: by it an `Accelerator` makes a group of its own, and
+    moves the model to GPU 0, whichever the run has taken."""
+    if ranks.launched() == 1:
+        os.environ.pop("LOCAL_RANK", None)
     names = sorted(name for name in os.environ if name.startswith(_ACCELERATE) and name not in _HARMLESS)
     given = {name: os.environ.pop(name) for name in names}
     asked = [

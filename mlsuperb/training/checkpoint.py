@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mlsuperb.runtime import ranks
 from mlsuperb.runtime.files import disk_errors_named, replaced
 from mlsuperb.runtime.messages import one_line
-from mlsuperb.training.distributed import full, like
+from mlsuperb.training.distributed import gathered, like
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,9 @@ FORMER_ADAPTER = re.compile(r"(\.lora_\w+)\.default\.")  # peft's own name; now 
 
 
 def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """What a checkpoint holds: trained parameters, and persistent buffers of modules that own no frozen parameter; whole ones,
-    also of a sharded model, whose ranks have to call this together."""
-    tensors: dict[str, Tensor] = full(_trained(model))
+    """What a checkpoint holds: trained parameters, and persistent buffers of modules that own no frozen parameter. Of a
+    sharded model, whose ranks have to call this together, rank 0 gets them whole, on the host, and the others empty ones."""
+    tensors: dict[str, Tensor] = gathered(_trained(model))
     return tensors
 
 

@@ -102,13 +102,23 @@ def _sharded(model: nn.Module) -> list[Any]:
     return [module for module in model.modules() if is_sharded(module)]
 
 
-def full(value: Any) -> Any:
-    """`value` with every shard in it replaced by the whole tensor; all ranks have to call it."""
-    if hasattr(value, "full_tensor"):  # a DTensor
-        return value.full_tensor()
+def full(tensor: Any) -> Any:
+    """The whole of a sharded tensor, others (and None) as they are; all ranks have to call it."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor  # of a DTensor
+
+
+def gathered(value: Any) -> Any:
+    """`value` with every shard in it replaced by the whole tensor, on the host, on rank 0; by nothing (an empty tensor) on the
+    others. All ranks have to call it. A device holds one whole tensor at a time: all weights and moments of a model that had
+    to be sharded would not fit."""
     if isinstance(value, Mapping):
-        return {key: full(one) for key, one in value.items()}
-    return [full(one) for one in value] if isinstance(value, list) else value
+        return {key: gathered(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [gathered(one) for one in value]
+    if not hasattr(value, "full_tensor"):
+        return value
+    whole = full(value)
+    return whole.cpu() if ranks.is_main() else torch.empty(0)
 
 
 def like(tensor: Tensor, parameter: Any) -> Tensor:
@@ -124,7 +134,7 @@ def like(tensor: Tensor, parameter: Any) -> Tensor:
 
 
 def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """Set `optimizer` to what `full(optimizer.state_dict())` was, on however many ranks."""
+    """Set `optimizer` to what `gathered(optimizer.state_dict())` was on rank 0, on however many ranks."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     moments = {
         at: {key: like(value, parameters[at]) if isinstance(value, Tensor) else value for key, value in one.items()}

@@ -32,7 +32,7 @@ from mlsuperb.training.checkpoint import (
 )
 from mlsuperb.training.distributed import full, put_together, seed_rank, shard, unsynchronised, whole, wrapped
 from mlsuperb.training.losses import PendingLosses, count_skipped, refuse_no_result, share_of
-from mlsuperb.training.memory import memory_errors_named
+from mlsuperb.training.memory import drawn, memory_errors_named
 from mlsuperb.training.parameters import (
     Unfreezing,
     check_cap,
@@ -124,7 +124,7 @@ class Loop:
         shown: dict[str, Any] = {"desc": "train", "unit": "it", "dynamic_ncols": True, "disable": not ranks.is_main()}
         try:
             with tqdm(total=total, initial=done, **shown) as bar:
-                self._train(batches(done), bar)
+                self._train(drawn(batches(done), self.model.advice), bar)
         finally:
             self.trackers.finish()
         self._finish()
@@ -187,13 +187,13 @@ class Loop:
         accumulate = self.settings.accumulate
         for number, batch in enumerate(batches, 1):
             with unsynchronised(self.wrapped, number < accumulate and not self.model.uneven):
-                self._iteration(batch.to(self.device), turn, self.progress.iteration + number)
+                self._iteration(batch, turn, self.progress.iteration + number)
         check_gradients(self.model, self.model.advice)
 
     def _iteration(self, batch: Batch, turn: Turn, iteration: int) -> None:
         """One batch forward and backward, or this rank's share of it: the gradient of the whole is the mean over ranks."""
         with memory_errors_named(batch, self.model.advice), ranks.counting(batch.share > 0):
-            result: Loss = self.wrapped(batch, turn.name)
+            result: Loss = self.wrapped(batch.to(self.device), turn.name)
             share = share_of(batch, result)
             self.accelerator.backward(result.loss * (share * ranks.world()) / self.settings.accumulate)
         turn.losses.add(iteration, batch, result, share=share)
@@ -205,7 +205,7 @@ class Loop:
         turn.losses.add_gradient_norm(full(norm))
         dropped = turn.losses.drop_unless_finite(settings.accumulate) if settings.max_skipped_steps else None
         if dropped is None:
-            with memory_errors_named(None, self.model.advice):  # Adam takes its memory at the first one
+            with memory_errors_named("at the update of the weights", self.model.advice):  # Adam's moments
                 turn.optimizer.step()
         else:
             count_skipped(self.progress, dropped, limit=settings.max_skipped_steps)

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from mlsuperb.training.trainable import Advice, Batch
 
 PAYS = 1.03  # larger batches are worth their memory where they are so many times as fast
-_SIGNS = ("DefaultCPUAllocator", "not enough memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_SIGNS = (
+    "DefaultCPUAllocator",
+    "not enough memory",
+    "CUDA out of memory",  # torch's allocator
+    "CUDA error: out of memory",  # the driver
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+Drawn = TypeVar("Drawn")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -22,8 +31,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def memory_errors_named(batch: Batch | None, advice: Advice) -> Iterator[None]:
-    """Turn running out of memory, while working on `batch` or on an update of the weights, into one paragraph.
+def memory_errors_named(doing: Batch | str, advice: Advice) -> Iterator[None]:
+    """Turn running out of memory, while working on a batch or doing something else ("at the update"), into one paragraph.
 
     Raises:
         ValueError: the memory is too small.
@@ -33,21 +42,26 @@ def memory_errors_named(batch: Batch | None, advice: Advice) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        where = "at the update of the weights" if batch is None else f"on a batch of {batch.describe()}"
+        where = doing if isinstance(doing, str) else f"on a batch of {doing.describe()}"
         raise ValueError(
             f"the memory is too small: it ran out {where} ({' '.join(str(error).split())[:120]} ...). {advice.memory}. "
             "Checkpoints are intact"
         ) from error
 
 
-def free_gb(device: torch.device) -> float:
-    """What this process may still take, 10^9 bytes: of the GPU, or of the RAM."""
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return (torch.cuda.mem_get_info(device)[0] + unused) / 1e9
-    import psutil  # comes with accelerate
+def drawn(batches: Iterator[Drawn], advice: Advice) -> Iterator[Drawn]:
+    """`batches`, whose errors of memory are named: features that are kept are computed, or put on the device, as one is drawn.
 
-    return float(psutil.virtual_memory().available) / 1e9
+    Raises:
+        ValueError: the memory is too small.
+    """
+    done = object()
+    while True:
+        with memory_errors_named("as the next batch was made ready", advice):
+            batch = next(batches, done)
+        if batch is done:
+            return
+        yield batch  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from mlsuperb.training.distributed import full, load_optimizer
+from mlsuperb.training.distributed import gathered, load_optimizer
 from mlsuperb.training.losses import PendingLosses
 from mlsuperb.training.parameters import Parameters
 
@@ -57,9 +57,9 @@ class Turn:
         return {self._key(f"train_{name}"): value for name, value in self.losses.end_epoch().items()}
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint; all ranks have to call it."""
+        """For a checkpoint, which rank 0 writes; all ranks have to call it."""
         found = {
-            "optimizer": full(self.optimizer.state_dict()),
+            "optimizer": gathered(self.optimizer.state_dict()),
             "scheduler": self.scheduler.state_dict(),
             "epoch_losses": self.losses.epoch_losses,
             "epoch_rates": self.losses.epoch_rates,

@@ -158,15 +158,15 @@ class SeamlessTranslator(Translator):
     def encode_text(self, source_BS: Tensor, lengths_B: Tensor) -> Memory:
         valid_BS = valid_mask(lengths_B, source_BS.shape[1])
         hidden_BSD = self.model.text_encoder(input_ids=source_BS, attention_mask=valid_BS.long()).last_hidden_state
-        mask = self._frames_of(lengths_B) if self.takes_speech else valid_BS.long()
+        mask = self._frames_of(lengths_B, source_BS.shape[1]) if self.takes_speech else valid_BS.long()
         return Memory(hidden_BMD=hidden_BSD, valid_BM=valid_BS, mask=mask)
 
-    def _frames_of(self, places_B: Tensor) -> Tensor:
-        """(B, F): a mask of speech frames out of which the length adaptor would make so many places: transformers' model for
-        speech takes any mask for one of frames (`_compute_sub_sample_lengths_from_attention_mask`)."""
+    def _frames_of(self, places_B: Tensor, most: int) -> Tensor:
+        """(B, F): a mask of speech frames out of which the length adaptor would make so many places, `most` at most:
+        transformers' model for speech takes any mask for one of frames (`_compute_sub_sample_lengths_from_attention_mask`)."""
         kernel, stride = self.model.config.adaptor_kernel_size, self.model.config.adaptor_stride
-        frames_B = stride * (places_B - 1) + kernel - 2 * (kernel // 2)
-        return valid_mask(frames_B, int(frames_B.max())).long()
+        rest = kernel - 2 * (kernel // 2) - stride
+        return valid_mask(stride * places_B + rest, stride * most + rest).long()
 
     def logits(self, memory: Memory, inputs_BU: Tensor) -> Tensor:
         hidden_BUD = self.model.text_decoder(

@@ -109,10 +109,12 @@ class WhisperTranslator(Translator):
             )
 
     def encode_speech(self, wave_BT: Tensor, lengths_B: Tensor) -> Memory:
-        if (longest_s := int(lengths_B.max()) / SAMPLE_RATE_HZ) > self.window_s:
+        limit = round(self.window_s * SAMPLE_RATE_HZ)
+        # a GPU is waited for only where the padding does not fit either
+        if wave_BT.shape[1] > limit and (longest := int(lengths_B.max())) > limit:
             raise ValueError(
-                f"an utterance of {longest_s:.1f} s does not fit into the window of {self.window_s:g} s. Leave longer ones "
-                "out, or set model.window_s (30 at most)"
+                f"an utterance of {longest / SAMPLE_RATE_HZ:.1f} s does not fit into the window of {self.window_s:g} s. "
+                "Leave longer ones out, or set model.window_s (30 at most)"
             )
         with torch.autocast(wave_BT.device.type, enabled=False):
             mels_BMK, _ = self.input(wave_BT.float(), lengths_B)

@@ -16,10 +16,11 @@ from mlsuperb.units.faiss_parts import (
     NUM_CODEWORDS,
     faiss_problems,
     faiss_training,
+    gpu_resources,
     gpu_search,
     import_faiss,
     matrix_of,
-    prepare_opq,
+    opq_training,
 )
 
 log = logging.getLogger(__name__)
@@ -89,10 +90,12 @@ class FaissKMeans:
         parameters = faiss.ClusteringParameters()
         parameters.niter, parameters.seed = self.iterations, seed % 2**31
         parameters.max_points_per_centroid, parameters.min_points_per_centroid = self.max_points_per_unit, 1
+        resources = gpu_resources()
         with faiss_training():
-            projection_DP, points_FP = self._projected(features_FD)
-            kmeans = faiss.Clustering(points_FP.shape[1], self.num_units, parameters)
-            kmeans.train(points_FP, gpu_search(points_FP.shape[1]) or faiss.IndexFlatL2(points_FP.shape[1]))
+            projection_DP, points_FP = self._projected(features_FD, resources)
+            size = points_FP.shape[1]
+            kmeans = faiss.Clustering(size, self.num_units, parameters)
+            kmeans.train(points_FP, gpu_search(size, resources) or faiss.IndexFlatL2(size))
         centroids_KP = torch.from_numpy(faiss.vector_to_array(kmeans.centroids).reshape(self.num_units, -1))
         book = Codebook(centroids_KP=centroids_KP, projection_DP=projection_DP, rate_hz=rate_hz, record=record)
         stats = kmeans.iteration_stats
@@ -102,14 +105,14 @@ class FaissKMeans:
             objective=[stats.at(number).obj for number in range(stats.size())],
         )  # fmt: skip
 
-    def _projected(self, features_FD: np.ndarray) -> tuple[torch.Tensor | None, np.ndarray]:
+    def _projected(self, features_FD: np.ndarray, resources: Any | None) -> tuple[torch.Tensor | None, np.ndarray]:
         """OPQ's projection (D, P), and the frames after it (F, P)."""
         if self.projected_size is None:
             return None, features_FD
         rotation = import_faiss().OPQMatrix(features_FD.shape[1], self.num_subspaces, self.projected_size)
         rotation.niter = self.opq_iterations
-        prepare_opq(rotation)
-        rotation.train(features_FD)
+        with opq_training(rotation, resources):
+            rotation.train(features_FD)
         return matrix_of(rotation), rotation.apply(features_FD)
 
 

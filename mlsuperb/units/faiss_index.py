@@ -16,10 +16,12 @@ from mlsuperb.units.faiss_parts import (
     NUM_NEIGHBOURS,
     faiss_problems,
     faiss_training,
+    gpu_resources,
     gpu_search,
     import_faiss,
+    lent,
     matrix_of,
-    prepare_opq,
+    opq_training,
 )
 
 
@@ -56,8 +58,9 @@ class FaissIndex:
         features_FD = checked(features_FD, num_units=self.num_units, opq="OPQ" in self.factory)
         index, lists, transform = self._parts(features_FD.shape[1])
         lists.cp.seed, lists.cp.min_points_per_centroid = seed % 2**31, 1
-        lists.clustering_index = gpu_search(lists.d)
-        with faiss_training():
+        resources = gpu_resources()
+        search = gpu_search(lists.d, resources)
+        with faiss_training(), opq_training(transform, resources), lent(lists, "clustering_index", search):
             index.train(features_FD)
         return recorded(
             Codebook(
@@ -96,7 +99,4 @@ class FaissIndex:
                 f"clustering.factory={text} makes no codebook of {self.num_units} units with search={self.search}. It is at most "
                 "one linear transform without a bias (OPQ16_64), then IVF{num_units}, with _HNSW32 if the search is hnsw"
             )
-        transform = transforms[0] if transforms else None
-        if isinstance(transform, faiss.OPQMatrix):
-            prepare_opq(transform)
-        return index, lists, transform
+        return index, lists, transforms[0] if transforms else None

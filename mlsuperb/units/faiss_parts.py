@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlsuperb.runtime.device import device_in_use
+
 INSTALL_HINT = "pip install 'mlsuperb[cpu]' (or 'mlsuperb[cuda]', which can train on a GPU)"
 NUM_CODEWORDS = 256  # of each sub-space while OPQ trains: it needs as many frames at least
 # mHuBERT-147's `IVF1000_HNSW32`, which leaves the two `ef` as faiss has them
@@ -42,22 +44,51 @@ def faiss_problems() -> list[str]:
     return []
 
 
-def gpu_search(size: int) -> Any | None:
-    """Exact search among points of this size on the first GPU; None where faiss knows of none."""
-    faiss = import_faiss()
-    if not faiss.get_num_gpus():
+def gpu_resources() -> Any | None:
+    """What the searches of a training share on the GPU that this process computes on, faiss' pool of 1.5 GiB; it is given back
+    with the last reference. None where faiss knows of no GPU, or the process computes on none."""
+    if device_in_use().type != "cuda" or not import_faiss().get_num_gpus():
         return None
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, faiss.IndexFlatL2(size))
+    return import_faiss().StandardGpuResources()
 
 
-def prepare_opq(rotation: Any) -> None:
-    """Let an OPQ matrix train on a GPU if there is one, and without a warning of faiss for each iteration and sub-space."""
+def gpu_search(size: int, resources: Any | None) -> Any | None:
+    """Exact search among points of this size on this process's GPU; None without `gpu_resources`."""
+    if resources is None:
+        return None
     faiss = import_faiss()
-    # what it makes for itself, of 8 bits, which are 256 codewords; Python gives up what it assigns to a pointer of faiss
+    return faiss.index_cpu_to_gpu(resources, device_in_use().index, faiss.IndexFlatL2(size))
+
+
+@contextmanager
+def lent(owner: Any, field: str, value: Any | None) -> Iterator[None]:
+    """Inside, a pointer of faiss leads to an object of Python's, which would else be nobody's: Python gives up what it assigns
+    to a pointer, and faiss does not free what it was lent."""
+    if value is None:
+        yield
+        return
+    setattr(owner, field, value)
+    value.thisown = True
+    try:
+        yield
+    finally:
+        setattr(owner, field, None)
+
+
+@contextmanager
+def opq_training(rotation: Any, resources: Any | None) -> Iterator[None]:
+    """Inside, an OPQ matrix trains with `gpu_resources` if there are any, and without a warning of faiss for each iteration and
+    sub-space. For other transforms, and None, nothing changes."""
+    faiss = import_faiss()
+    if not isinstance(rotation, faiss.OPQMatrix):
+        yield
+        return
+    # what it makes for itself, of 8 bits, which are 256 codewords
     quantiser = faiss.ProductQuantizer(rotation.d_out, rotation.M, 8)
     quantiser.cp.min_points_per_centroid = 1
-    quantiser.assign_index = gpu_search(rotation.d_out // rotation.M)
-    rotation.pq = quantiser
+    search = gpu_search(rotation.d_out // rotation.M, resources)
+    with lent(quantiser, "assign_index", search), lent(rotation, "pq", quantiser):
+        yield
 
 
 def matrix_of(rotation: Any) -> torch.Tensor:

@@ -65,25 +65,25 @@ class VocoderModel(Trainable):
         made = self.discriminator(made_BT)
         mel = (self.log_mel(made_BT) - real_BJM).abs().mean()
         features, adversarial = feature_loss(real, made), adversarial_loss(made)
-        errors_N = self.duration_errors(batch)
-        duration = errors_N.sum() / self._num_durations(batch, errors_N)
+        errors, num_errors = self.duration_errors(batch)
+        duration = errors / self._num_durations(batch, num_errors)
         loss = adversarial + settings.feature_weight * features + settings.mel_weight * mel
         parts = {"mel_l1": mel, "feature_matching": features, "adversarial": adversarial}
-        num, num_errors = (torch.tensor(float(len(those)), device=mel.device) for those in (batch.ids, errors_N))
+        num = torch.full((), float(len(batch.ids)), device=mel.device)
         rates = {name: (value.detach() * num, num) for name, value in parts.items()}
-        rates["duration_error"] = (errors_N.detach().sum(), num_errors)
+        rates["duration_error"] = (errors.detach(), num_errors)
         return Loss(loss + settings.duration_weight * duration, rates=rates)
 
-    def _num_durations(self, batch: UnitBatch, errors_N: Tensor) -> Tensor:
+    def _num_durations(self, batch: UnitBatch, own: Tensor) -> Tensor:
         """What the sum of errors is divided by, so that the whole batch has the mean over its whole runs on any number of ranks,
         whose losses count by segments, which have different numbers of runs. Without any run the mean is 0, not nan."""
-        own = torch.tensor(float(len(errors_N)), device=errors_N.device)
         num: Tensor = total(own).clamp(min=1) * (batch.share or 1.0)
         return num
 
-    def duration_errors(self, batch: UnitBatch) -> Tensor:
-        """Squared errors (N,) of log(1 + frames) of the runs of one unit that are whole (see `UnitBatch`)."""
+    def duration_errors(self, batch: UnitBatch) -> tuple[Tensor, Tensor]:
+        """The sum of the squared errors of log(1 + frames) of the runs of one unit that are whole (see `UnitBatch`), and how many
+        there are."""
         predicted_BS = self.generator.log_durations(batch.runs_BS, batch.run_lengths_B)
         whole_BS = batch.run_frames_BS > 0
-        wanted_N = batch.run_frames_BS[whole_BS].float().log1p()
-        return (predicted_BS[whole_BS].float() - wanted_N).square()
+        errors_BS = (predicted_BS.float() - batch.run_frames_BS.clamp(min=0).float().log1p()).square()
+        return (errors_BS * whole_BS).sum(), whole_BS.sum().float()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from mlsuperb.benchmark.largest_batch import largest_batch
 from mlsuperb.benchmark.model import SpeechModel
 from mlsuperb.commands.largest_batch import main
 from mlsuperb.config.compose import compose
-from mlsuperb.training.memory import Measured, find_largest, memory_errors_named
+from mlsuperb.training.memory import Measured, drawn, find_largest, memory_errors_named
 from mlsuperb.types import Batch
 
 LENGTH_S = 20.0
@@ -90,6 +90,24 @@ def test_memory_that_runs_out_is_one_paragraph_with_the_batch_and_the_settings()
         torch.empty(2**60, dtype=torch.uint8)
     with pytest.raises(RuntimeError, match="shapes"), memory_errors_named(batch(3), SpeechModel.advice):
         raise RuntimeError("shapes")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["CUDA error: out of memory\nCUDA kernel errors might be reported later", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"],
+)
+def test_memory_that_runs_out_as_a_batch_is_made_ready(said: str) -> None:
+    """A cache computes features as a batch is drawn."""
+
+    def batches() -> Iterator[Batch]:
+        yield batch(1)
+        raise RuntimeError(said)
+
+    stream = drawn(batches(), SpeechModel.advice)
+    assert next(stream).ids == ("a",)
+    with pytest.raises(ValueError, match=r"it ran out as the next batch was made ready .*max_batch_s"):
+        next(stream)
+    assert list(drawn(iter([batch(2)] * 3), SpeechModel.advice))[2].ids == ("a", "a")
 
 
 def test_settings_may_be_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

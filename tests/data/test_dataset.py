@@ -286,6 +286,18 @@ def test_crops_and_a_law_come_through_the_loader(rows: list[Utterance]) -> None:
     assert all(same(one, other) for one, other in zip(batches[13:], again, strict=True))
 
 
+@pytest.mark.parametrize(("device", "num_workers"), [("cpu", 0), ("cuda:1", 4)])
+def test_a_run_on_a_cpu_beside_a_gpu_loads_as_without_one(
+    rows: list[Utterance], monkeypatch: pytest.MonkeyPatch, device: str, num_workers: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("mlsuperb.data.loading.device_in_use", lambda: torch.device(device))
+    loading = Loading(train=BucketedBatches(max_batch_s=2.0))
+    loader = loading.inference(SpeechDataset(to_frame(rows)))
+    assert (loader.num_workers, loader.pin_memory) == (num_workers, num_workers > 0)
+    assert loading.kept_gb == 0.5, "as many workers as there may be: the device is chosen later"
+
+
 def test_every_tensor_of_a_record_is_changed() -> None:
     """Also those in tuples and in records inside; what is no tensor stays."""
     features = Features((torch.ones(1, 2, 3), torch.ones(1, 2, 3)), torch.tensor([2]), 50.0)

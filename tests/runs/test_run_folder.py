@@ -52,6 +52,16 @@ def test_a_run_leaves_its_state_and_its_record(tmp_path: Path) -> None:
     assert len(json.loads((run.folder / "environment.json").read_text())) == 2, "one record a start"
 
 
+def test_each_run_measures_memory_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU; a sweep makes several in one process."""
+    begun: list[int] = []
+    monkeypatch.setattr("mlsuperb.runs.run.begin_peak_memory", lambda: begun.append(1))
+    for name in ("one", "two"):
+        with Run(config(tmp_path / name)) as run:
+            run.begin()
+    assert begun == [1, 1]
+
+
 def test_a_failed_run_says_why(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no audio"), Run(config(tmp_path)) as run:
         raise ValueError("no audio")

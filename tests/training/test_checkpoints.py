@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from absent_gpu import AbsentGPU, OnGPU
 from safetensors.torch import load_file
+from torch import Tensor
 
+from mlsuperb.runtime import ranks
 from mlsuperb.training.checkpoint import WEIGHTS, CheckpointFolder, KeptEpochs, save_weights
+from mlsuperb.training.distributed import gathered
 
 PROGRESS = {"progress": {}}
 
@@ -60,3 +67,28 @@ def test_weights_are_on_the_disk_before_they_take_their_name(tmp_path: Path, mon
     monkeypatch.setattr("os.fsync", lambda _: synced.append((tmp_path / "weights.safetensors").exists()))
     save_weights({"a": torch.zeros(2)}, tmp_path / "weights.safetensors")
     assert synced == [False]
+
+
+@pytest.mark.parametrize("main", [True, False])
+def test_a_gpu_holds_one_whole_tensor_at_a_time_for_a_checkpoint(monkeypatch: pytest.MonkeyPatch, main: bool) -> None:
+    """Of all weights and moments; rank 0 has them on the host in the end, the others nothing."""
+    monkeypatch.setattr(ranks, "is_main", lambda: main)
+    there: list[weakref.ref[Tensor]] = []
+
+    def full_tensor() -> Tensor:
+        gc.collect()
+        assert not [one for one in there if one() is not None], "the one before is still there"
+        whole = torch.ones(1000).to("cuda")
+        there.append(weakref.ref(whole))
+        return whole
+
+    shard = SimpleNamespace(full_tensor=full_tensor)
+    with AbsentGPU():
+        state = gathered(
+            {"state": {0: {"exp_avg": shard, "exp_avg_sq": shard, "step": torch.ones(())}}, "groups": [shard]}
+        )
+    first = state["state"][0]
+    for tensor in (first["exp_avg"], first["exp_avg_sq"], *state["groups"]):
+        assert not isinstance(tensor, OnGPU)
+        assert len(tensor) == (1000 if main else 0)
+    assert first["step"] == 1

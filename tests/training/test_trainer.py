@@ -274,6 +274,19 @@ def test_a_peak_of_memory_is_that_of_all_starts(tmp_path: Path) -> None:
     assert replace(progress, memory_gb=here_gb + 50).peak_gb(torch.device("cpu")) == here_gb + 50
 
 
+def test_a_batch_that_does_not_fit_on_the_device_is_one_sentence(tmp_path: Path) -> None:
+    def too_large(start: int) -> Iterator[Batch]:
+        for batch in stream(start):
+            object.__setattr__(batch, "to", refuse)
+            yield batch
+
+    def refuse(device: torch.device) -> Batch:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(ValueError, match="the memory is too small: it ran out on a batch of 6 utterances"):
+        fit(tmp_path, batches=too_large)
+
+
 def test_only_what_is_trained_is_saved_and_moved(tmp_path: Path) -> None:
     torch.manual_seed(0)
     before = Toy().state_dict()

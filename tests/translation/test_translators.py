@@ -283,3 +283,14 @@ def test_a_loss_on_a_gpu(checkpoint: Path, version: str) -> None:
     torch.testing.assert_close(on_host(found), expected, rtol=1e-4, atol=1e-5)
     waits = {"translation/adaptor.py: forward", "translation/seamless.py: logits"}
     assert set(gpu.reads) == waits | ({"translation/seamless.py: encode_speech"} if version == "v1" else set())
+    lengths_B = torch.tensor([3, 2])
+    with torch.no_grad():
+        expected_memory = (
+            SeamlessM4T(checkpoint=str(checkpoint), parts=["speech", "text"])
+            .eval()
+            .encode_text(source_BS := torch.tensor([[5, 6, 7], [5, 6, 0]]), lengths_B)
+        )
+        with AbsentGPU() as gpu:
+            memory = translator.encode_text(source_BS.to("cuda"), lengths_B.to("cuda"))
+    torch.testing.assert_close(on_host(memory.mask), expected_memory.mask)
+    assert "translation/seamless.py: _frames_of" not in gpu.reads

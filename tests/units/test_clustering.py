@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
+import weakref
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -50,11 +54,12 @@ def few_starts(num_units: int = 12) -> MiniBatchKMeans:
 def short_opq(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two iterations of OPQ in an index of faiss, too, in place of fifty."""
 
-    def prepare(rotation: Any) -> None:
-        faiss_parts.prepare_opq(rotation)
-        rotation.niter = 2
+    def short(rotation: Any, resources: Any) -> AbstractContextManager[None]:
+        if isinstance(rotation, faiss.OPQMatrix):
+            rotation.niter = 2
+        return faiss_parts.opq_training(rotation, resources)
 
-    monkeypatch.setattr(faiss_index, "prepare_opq", prepare)
+    monkeypatch.setattr(faiss_index, "opq_training", short)
 
 
 # units
@@ -157,17 +162,31 @@ def test_a_gpu_is_used_where_faiss_knows_of_one(monkeypatch: pytest.MonkeyPatch)
     clusterings = [FaissKMeans(num_units=12, opq_iterations=2), FaissIndex(num_units=12)]
     expected = [fit(one, features_FD) for one in clusterings]
     sizes: list[int] = []
+    alive: list[weakref.ref[Any]] = []
 
-    def to_gpu(resources: str, device: int, index: Any) -> Any:
-        assert (resources, device) == ("resources", 0)
+    class Resources:
+        def __init__(self) -> None:
+            alive.append(weakref.ref(self))
+
+    def to_gpu(resources: Any, device: int, index: Any) -> Any:
+        assert (resources, device) == (alive[0](), 1), "the GPU of this process"
         sizes.append(index.d)
+        alive.append(weakref.ref(index))
         return index
 
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
-    monkeypatch.setattr(faiss, "StandardGpuResources", lambda: "resources", raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(faiss, "StandardGpuResources", Resources, raising=False)
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", to_gpu, raising=False)
+    fit(clusterings[1], features_FD)
+    assert not alive, "this process computes on the CPU"
+    monkeypatch.setattr(faiss_parts, "device_in_use", lambda: torch.device("cuda", 1))
     for clustering, book in zip(clusterings, expected, strict=True):
+        assert not clustering.problems(**asdict(clustering))
+        assert not alive, "a look at the settings takes nothing"
         assert torch.allclose(fit(clustering, features_FD).centroids_KP, book.centroids_KP, atol=1e-4)
+        gc.collect()
+        assert [one() for one in alive] == [None, None, None], "one pool, two searches, all given back"
+        alive.clear()
     assert sorted(set(sizes)) == [4, 64], "sub-spaces of OPQ, and projected frames"
 
 

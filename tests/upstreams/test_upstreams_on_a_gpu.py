@@ -43,7 +43,7 @@ WAITS = {
     "owsm": {OWSM},
     "owsm_padded": {OWSM},
     "owsm_ctc": {OWSM},
-    "kaldi_mfcc": {"upstreams/kaldi_mfcc.py: run_front"},
+    "kaldi_mfcc": {"upstreams/kaldi_mfcc.py: run_front", "upstreams/kaldi_mfcc.py: _features"},
 }
 LOSS = "objectives/ctc.py: losses"  # torch's CTC loss reads both lengths
 

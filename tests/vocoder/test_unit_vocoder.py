@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from absent_gpu import AbsentGPU, on_gpu, on_host
 from torch import nn
 from transformers import SeamlessM4TCodeHifiGan, SeamlessM4TConfig
 from vocoder_runs import loud, small_shape
@@ -228,12 +229,26 @@ def test_each_turn_moves_its_own_part_and_the_loss_is_the_sum_of_its_parts() -> 
 def test_durations_are_learnt_of_whole_runs_only() -> None:
     model = tiny_model().eval()
     units_BF, runs_BS = torch.zeros(1, 28, dtype=torch.long), torch.tensor([[0, 1, 2, 3]])
-    errors_N = model.duration_errors(batch_of(units_BF, runs_BS, torch.tensor([[0, 4, 7, 0]])))
+    errors, num = model.duration_errors(batch_of(units_BF, runs_BS, torch.tensor([[0, 4, 7, 0]])))
     log_S = model.generator.log_durations(runs_BS)[0].detach()
     wanted = [(float(log_S[1]) - math.log(5)) ** 2, (float(log_S[2]) - math.log(8)) ** 2]
-    assert errors_N.tolist() == pytest.approx(wanted, rel=1e-5)
+    assert (float(errors.detach()), int(num)) == (pytest.approx(sum(wanted), rel=1e-5), 2)
     nothing = replace(batch_of(units_BF, runs_BS, torch.zeros(1, 4, dtype=torch.long)))
     assert torch.isfinite(model(nothing, "generator").loss)
+
+
+def test_a_step_on_a_gpu_never_waits() -> None:
+    model = tiny_model().eval()
+    units_BF = torch.randint(5, (2, 28), generator=torch.Generator().manual_seed(0))
+    batch = batch_of(units_BF, torch.tensor([[0, 1, 2]] * 2), torch.tensor([[0, 4, 0]] * 2))
+    with torch.no_grad():
+        expected = [model(batch, turn).loss for turn in model.turns]
+        with AbsentGPU() as gpu:
+            on_gpu(model)
+            found = [model(batch.to("cuda"), turn).loss for turn in model.turns]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(on_host(one), other, rtol=1e-4, atol=1e-5)
+    assert not gpu.reads
 
 
 def test_segments_begin_with_a_unit_and_depend_on_the_random_numbers_alone() -> None:

@@ -26,7 +26,7 @@ COSTS = {
     "train_rtfx": "seconds of audio per second, training (RTFx)",
     "rtfx": "seconds of audio per second, decoding (RTFx)",
     "cached_share": "share of the decoded audio whose features came from the cache",
-    "peak_memory_gb": "peak memory, GB",
+    "peak_memory_gb": "peak memory (a GPU's with kept features), GB",
     "macs_per_s.upstream": "multiply-accumulates per second of audio, upstream",
     "macs_per_s.head": "multiply-accumulates per second of audio, everything after it",
 }
