@@ -14,7 +14,7 @@ frozen as in transformers' own example (run_speech_recognition_ctc.py). Full: ev
 both sides (ours never drops layers), each side's own SpecAugment and dropout are on.
 
 Every measurement is a process of its own, sides take turns, medians over `--rounds`. Peak memory: on a GPU torch's, on a CPU the
-whole process with its libraries. bf16 is autocast on both sides. Not measured on a GPU so far.
+whole process with its libraries. bf16 is autocast on both sides, and each has one GPU. Not measured on a GPU so far.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +93,10 @@ def compare(base: dict[str, Any], precisions: list[str], *, keep: Callable[[Figu
             one = base | {"adaptation": adaptation, "precision": precision}
             for who, changes in SIDES.items():
                 sides[f"{precision} {who}"] = (one_side, argparse.Namespace(**one | changes))
-        keep_sides = partial(_keep, keep, figures, adaptation)
-        figures[adaptation] = found = in_turns(sides, rounds=base["rounds"], so_far=keep_sides)
+        before = dict(figures)
+        figures[adaptation] = found = in_turns(
+            sides, rounds=base["rounds"], so_far=lambda some, of=adaptation, before=before: keep(before | {of: some})
+        )
         for name, row in found.items():
             precision, who = name.split(" ", 1)
             rates = [f"{row['rate']:.2f}", f"{row['cpu_rate']:.2f}", f"{row['padding']:.0%}", f"{row['peak_gb']:.2f}"]
@@ -109,10 +110,6 @@ def compare(base: dict[str, Any], precisions: list[str], *, keep: Callable[[Figu
         ratio, cpu_ratio = (f"{first[key] / last[key]:.2f} x" for key in ("rate", "cpu_rate"))
         table.row(adaptation, f"ours {precisions[-1]}, theirs by default (fp32)", "", "", cpu_ratio, "", "", ratio)
     return figures
-
-
-def _keep(keep: Callable[[Figures], object], figures: Figures, adaptation: str, found: Figures) -> None:
-    keep(figures | {adaptation: found})
 
 
 def choices(base: dict[str, Any], precision: str, *, rounds: int) -> Figures:

@@ -6,7 +6,7 @@
 #   scripts/gpu/check.sh --parts steps,fine_tuning,pretraining,decoding,profile,clustering     # and how fast (435 s at most)
 #   scripts/gpu/check.sh --speech DIR            # real speech in the layout of ML-SUPERB, for the part real_speech
 #   scripts/gpu/check.sh --dry-run               # every part on the CPU, at toy size: whether the script itself works
-# Needs what `pip install '.[cuda]'` installs; the interpreter is $PYTHON, or python3.
+# Needs what `pip install '.[cuda,synthetic]'` installs; the interpreter is $PYTHON, or python3.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 
@@ -61,7 +61,7 @@ else
     small=() steps=(--model xls_r_300m --model mms_1b --only full --only qlora --batch 8 --precision bf16) decoding=(--rounds 1)
     tuning=(--model xls_r_300m --adaptations lora_v2 --precision bf16 --batch 16 --utterances 128 --rounds 1)
     pretraining=(--batch 11 --seconds 15.6 --precision bf16 --steps 10 --rounds 1)
-    units=(--rounds 1 --threads "$(getconf _NPROCESSORS_ONLN)") # faiss trains on the CPU
+    units=(--rounds 1 --threads "$(nproc)") # faiss trains on the CPU
 fi
 kept=(--out "$runs")
 # what comes out
