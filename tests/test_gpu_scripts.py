@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 import torch
 from torch.autograd import DeviceType
 
+from mlsuperb.config.compose import compose
 from scripts.gpu import losses, profile_step, runs
 
 CHECK = Path(runs.__file__).with_name("check.sh")
@@ -75,6 +77,14 @@ def test_equal_losses_are_asked_for_before_rounding_grows() -> None:
     options = Namespace(part="cache", quick=False)
     assert runs.as_expected({"every step": one, "in memory": later}, options)
     assert not runs.as_expected({"every step": one, "in memory": at_once}, options)
+
+
+def test_what_two_ranks_train_draws_no_random_numbers() -> None:
+    config = compose(runs.FULL)
+    assert {value for name, value in config["head"].items() if "dropout" in name} == {0}
+    assert config["specaug"] == compose(["specaug=none"])["specaug"]
+    upstream = json.loads((CHECK.parents[2] / "models/mhubert_tiny/config.json").read_text(encoding="utf-8"))
+    assert {upstream[f"{part}_dropout"] for part in ("hidden", "attention", "activation", "feat_proj")} == {0}
 
 
 def test_results_are_written_after_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

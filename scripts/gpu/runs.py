@@ -35,7 +35,13 @@ SHORT = ["trainer.iterations_per_epoch=60", "trainer.max_epochs=2"]
 EARLY = ["data.minutes=0.5", "data.test_minutes=0.5", "trainer.iterations_per_epoch=12", "trainer.max_epochs=10"]
 LENGTH: dict[str, list[str]] = {"demo": [], "real_speech": [], "cache": EARLY, "fsdp": EARLY}
 FROZEN = ["+exp=demo", "upstream=mhubert_tiny"]
-FULL = ["+exp=demo", "upstream=mhubert_tiny", "adaptation=full", "head.dropout=0", "specaug=none"]
+UNDROPPED = [
+    "head.dropout=0",
+    "head.position_dropout=0",
+    "head.attention_dropout=0",
+    "specaug=none",
+]  # ranks draw their own
+FULL = [*FROZEN, "adaptation=full", *UNDROPPED]
 PARTS: dict[str, dict[str, list[str]]] = {
     "demo": {name: ["+exp=demo", f"upstream={name}"] for name in ("fbank", "mhubert_tiny")},
     "real_speech": {"log-mels": ["+exp=real_speech"]},
