@@ -82,8 +82,20 @@ def outcome(folder: Path) -> tuple[bytes, bytes]:
     return (result.parent / "model.safetensors").read_bytes(), (result.parent / "hypotheses.jsonl").read_bytes()
 
 
-def main(folder: Path, overrides: list[str], *, exact: bool = True, moments: Sequence[str] = MOMENTS) -> int:
-    """Compare runs killed at some moments with one left alone. `exact`: whether all must be equal to the bit, as on a CPU."""
+def main(
+    folder: Path,
+    overrides: list[str],
+    *,
+    exact: bool = True,
+    moments: Sequence[str] = MOMENTS,
+    tell: Callable[..., object] = lambda *_: None,
+) -> int:
+    """Compare runs killed at some moments with one left alone.
+
+    Args:
+        exact: whether all must be equal to the bit, as on a CPU.
+        tell: called for each moment with its name, the exit status, the iterations resumed from, whether all was equal.
+    """
     overrides = [f"manifests={folder / 'manifests'}", *overrides]
     done = start(folder / "whole", overrides)
     if done.returncode:
@@ -103,6 +115,7 @@ def main(folder: Path, overrides: list[str], *, exact: bool = True, moments: Seq
         good = killed.returncode == -signal.SIGKILL and started and int(started[-1]) > 0 and ended
         failed += not good
         print(f"killed in a {moment}: exit {killed.returncode}, resumed from iteration {started}, same bytes: {same}")
+        tell(moment, killed.returncode, ", ".join(started), same)
         if not good:
             print(killed.stderr[-2000:], resumed.stderr[-2000:])
     return int(failed > 0)

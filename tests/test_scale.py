@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from absent_gpu import GPU, AbsentGPU
 
 from mlsuperb.data.manifest import read_manifest
+from mlsuperb.units.codebook import Codebook
+from scripts.bench import harness
 from scripts.bench.cache_hours import Rates, hours, table
+from scripts.bench.clustering import labeller
+from scripts.bench.fine_tuning import show_one_gpu
 from scripts.bench.harness import in_child, in_turns, median
 from scripts.bench.scale_corpus import NUM_DATASETS, NUM_LANGUAGES, write_corpus
 from scripts.bench.scale_stages import MANIFEST, MANY, MANY_STAGES, NUM_MANY, STAGES
@@ -54,6 +62,55 @@ def test_sides_take_turns_in_processes_of_their_own(capfd: pytest.CaptureFixture
     assert all(row["peak_mb"] > 0 and len(row["seconds"]) == 2 for row in found.values())
     order = [line.split(":")[0].strip() for line in capfd.readouterr().err.splitlines()]
     assert order == ["ours", "jiwer", "ours", "jiwer"]
+
+
+def test_what_was_measured_is_told_after_each_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "in_child", lambda *_, round, **__: {"s": round})
+    told: list[dict[str, harness.Figures]] = []
+    found = in_turns({name: (align, Namespace()) for name in ("ours", "jiwer")}, rounds=2, so_far=told.append)
+    assert told[0] == {"ours": {"s": 0}}
+    assert told[1] == {"ours": {"s": 0}, "jiwer": {"s": 0}}
+    assert told[-1] == found == {"ours": {"s": 0.5}, "jiwer": {"s": 0.5}}
+
+
+def test_the_commit_is_unknown_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert harness._git("describe") == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "name", "shown"),
+    [
+        ("cuda", None, "cuda", "0"),
+        ("cuda:1", None, "cuda", "1"),
+        ("cuda:1", "4,GPU-5f", "cuda", "GPU-5f"),
+        ("auto", "2,3", "auto", "2"),
+        ("auto", "", "auto", ""),
+        ("cpu", "2,3", "cpu", "2,3"),
+    ],
+)
+def test_the_other_trainer_sees_one_gpu(
+    device: str, visible: str | None, name: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert show_one_gpu(device) == name
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == shown
+
+
+def test_our_labels_are_found_on_the_gpu(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    book = Codebook(centroids_KP=torch.randn(70, 4), projection_DP=torch.randn(8, 4), rate_hz=50.0)
+    (tmp_path / "ours").mkdir()
+    book.save(tmp_path / "ours")
+    frames_FD = torch.randn(9, 8)
+    with AbsentGPU() as gpu:
+        find = labeller("ours", Namespace(folder=tmp_path), GPU)
+        assert gpu.reads.total() == 0
+        np.testing.assert_array_equal(find(frames_FD.numpy()), book.assign(frames_FD).numpy())
+        np.testing.assert_array_equal(find(frames_FD.to(GPU)), book.assign(frames_FD).numpy())
+        assert gpu.reads.total() > 0, "labels that were computed there come back"
 
 
 def test_a_side_that_fails_says_why() -> None:

@@ -69,10 +69,12 @@ def main() -> int:
             except RuntimeError as error:
                 table.row(model, adaptation, f"failed: {' '.join(str(error)[-300:].split())}", *[""] * 4)
                 found[f"{model} {adaptation}"] = {"error": str(error)}
+                harness.save(options, found, unfinished=True)
                 continue
             figures = [f"{row[name]:.2f}" for name in ("trained_m", "step_s", "peak_gb", "base_gb")]
             frozen = found.get(f"{model} frozen", {}).get("step_s")
             table.row(model, adaptation, *figures, f"{row['step_s'] / frozen:.2f} x" if frozen else "")
+            harness.save(options, found, unfinished=True)
     good = [row["machine"] for row in found.values() if "machine" in row]
     print(f"{options.batch} x {options.seconds:g} s of audio, {options.precision}, {good[0] if good else ''}")
     harness.save(options, found)

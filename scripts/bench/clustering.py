@@ -3,10 +3,12 @@ form of mHuBERT-147 (the same with an HNSW graph), scikit-learn's MiniBatchKMean
 
     python scripts/bench/clustering.py --threads 1                                 # features from a mixture
     python scripts/bench/clustering.py --phones FOLDER --whisper FOLDER            # of speech, with PNMI
+    python scripts/bench/clustering.py --alone --device cuda                       # our side alone, without scikit-learn
     python scripts/bench/clustering.py --quick                                     # 64 units, seconds
 
 Labels are compared on the same units: those of our codebook, which the exact search in the space of the features takes as the
-mean features of each. Frames per second are those of one call on `--frames` frames. A process a side, in turns.
+mean features of each. Frames per second are those of one call on `--frames` frames. A process a side, in turns. On a GPU
+(`--device cuda`) our assignment alone computes there, on features that lie there already; all else is on the CPU, as it says.
 
 Features without `--phones`: 768 numbers from 2,000 Gaussians, whose means and shared covariance have spectra that fall off, as
 those of encoders do. With it: layer 4 of a Whisper encoder and half of layer 3, 768 numbers for Whisper base (`--layer-alone`:
@@ -105,7 +107,7 @@ def train(settings: argparse.Namespace) -> Figures:
 
     from mlsuperb.config.options import conf_dir
 
-    device = set_up(settings)
+    device = set_up(on_cpu(settings))
     features_FD = np.load(f"{settings.folder}/fit.npy")
     before = peak_gb(device)
     found: list[Any] = []
@@ -116,12 +118,18 @@ def train(settings: argparse.Namespace) -> Figures:
     folder = Path(settings.folder) / settings.way
     folder.mkdir(exist_ok=True)
     found[0].save(folder)
-    labels_F = labeller(settings.way, settings)(np.load(f"{settings.folder}/score.npy"))
+    labels_F = labeller(settings.way, settings, device)(np.load(f"{settings.folder}/score.npy"))
     return {"seconds": taken, "peak_gb": [peak_gb(device), before], "pnmi": pnmi(settings, labels_F)}
 
 
-def labeller(side: str, settings: argparse.Namespace) -> Any:
-    """What gives frames (F, D) their labels: a side of the assignment, or the codebook of a way of training."""
+def on_cpu(settings: argparse.Namespace) -> argparse.Namespace:
+    """The settings with the CPU as their device."""
+    return argparse.Namespace(**vars(settings) | {"device": "cpu"})
+
+
+def labeller(side: str, settings: argparse.Namespace, device: Any) -> Any:
+    """What gives frames (F, D), an array or a tensor, their labels (F,), an array: a side of the assignment, or the codebook of a
+    way of training. `device`: where ours computes."""
     from dataclasses import replace
 
     import numpy as np
@@ -135,7 +143,8 @@ def labeller(side: str, settings: argparse.Namespace) -> Any:
     book = Codebook.load(Path(settings.folder) / (side if side in WAYS else "ours"))
     if side == SIDES[2]:
         book = replace(book, search="hnsw")
-    return lambda features_FD: book.assign(torch.from_numpy(features_FD)).numpy()
+    book = book.to(device)
+    return lambda features_FD: book.assign(torch.as_tensor(features_FD).to(device)).cpu().numpy()
 
 
 def sklearn_predict(centroids_KD: Any) -> Any:
@@ -165,7 +174,7 @@ def save_means(settings: argparse.Namespace) -> Figures:
     import numpy as np
 
     features_FD = np.load(f"{settings.folder}/fit.npy")
-    labels_F = labeller("ours", settings)(features_FD)
+    labels_F = labeller("ours", settings, set_up(on_cpu(settings)))(features_FD)
     sums_KD = np.zeros((settings.units, features_FD.shape[1]))
     np.add.at(sums_KD, labels_F, features_FD)
     counts_K = np.bincount(labels_F, minlength=settings.units)
@@ -178,13 +187,16 @@ def save_means(settings: argparse.Namespace) -> Figures:
 def assign(settings: argparse.Namespace) -> Figures:
     """Frames per second of one side; how its labels agree with two exact searches; PNMI."""
     import numpy as np
+    import torch
 
-    device = set_up(settings)
+    ours = settings.side == "ours"
+    device = set_up(settings if ours else on_cpu(settings))
     features_FD = np.load(f"{settings.folder}/fit.npy", mmap_mode="r")
     features_FD = np.resize(features_FD, (settings.frames, features_FD.shape[1]))  # repeated, if need be
-    find = labeller(settings.side, settings)
-    find(features_FD[:2000])
-    taken = seconds(lambda: find(features_FD), times=3, device=device)
+    find = labeller(settings.side, settings, device)
+    given_FD = torch.from_numpy(features_FD).to(device) if ours else features_FD  # an upstream's frames lie there, too
+    find(given_FD[:2000])
+    taken = seconds(lambda: find(given_FD), times=3, device=device)
     scored_FD = np.load(f"{settings.folder}/score.npy")
     labels_F = find(scored_FD)
     exact = [float((labels_F == other_F).mean()) for other_F in exact_labels(scored_FD, settings)]
@@ -210,11 +222,11 @@ def exact_labels(features_FD: Any, settings: argparse.Namespace) -> list[Any]:
 
 def pnmi(settings: argparse.Namespace, labels_F: Any) -> float | None:
     """Mutual information of phones and units over the entropy of phones; None without phones."""
+    if not settings.phones:
+        return None
     import numpy as np
     from sklearn.metrics import mutual_info_score
 
-    if not settings.phones:
-        return None
     phones_F = np.load(f"{settings.folder}/phones.npy")
     return float(mutual_info_score(phones_F, labels_F) / mutual_info_score(phones_F, phones_F))
 
@@ -226,10 +238,10 @@ def profile(settings: argparse.Namespace) -> Figures:
 
     from mlsuperb.units import codebook
 
-    set_up(settings)
-    book = codebook.Codebook.load(Path(settings.folder) / "ours")
-    features_FD = torch.from_numpy(np.load(f"{settings.folder}/fit.npy")[: settings.frames])
-    pieces = features_FD.split(codebook._PIECE)
+    device = set_up(settings)
+    book = codebook.Codebook.load(Path(settings.folder) / "ours").to(device)
+    features_FD = torch.from_numpy(np.load(f"{settings.folder}/fit.npy")[: settings.frames]).to(device)
+    pieces = features_FD.split(codebook._PIECE if device.type == "cpu" else codebook._PIECE_OF_GPU)
     projected = [one @ book.projection_DP for one in pieces]
     half_norms_K, minus_PK = book._scorer
 
@@ -239,7 +251,7 @@ def profile(settings: argparse.Namespace) -> Figures:
                 work(one)
 
         whole()
-        return [1e6 * taken / len(features_FD) for taken in seconds(whole, times=3)]
+        return [1e6 * taken / len(features_FD) for taken in seconds(whole, times=3, device=device)]
 
     return {
         "projection": each(lambda one: one @ book.projection_DP, pieces),
@@ -255,9 +267,10 @@ def shown(value: float | None) -> str:
 
 def show_training(settings: argparse.Namespace) -> dict[str, Figures]:
     """Train every way and print."""
-    sides = {way: (train, argparse.Namespace(**vars(settings), way=way)) for way in WAYS}
+    ways = ["ours"] if settings.alone else WAYS
+    sides = {way: (train, argparse.Namespace(**vars(settings), way=way)) for way in ways}
     found = in_turns(sides, rounds=settings.train_rounds)
-    table = Table("training", "s", "processor s", "peak, GB", "before, GB", "PNMI")
+    table = Table("training (on the CPU)", "s", "processor s", "peak, GB", "before, GB", "PNMI")
     for way, row in found.items():
         numbers = [f"{one:.1f}" for one in row["seconds"]] + [f"{one:.2f}" for one in row["peak_gb"]]
         table.row(way, *numbers, shown(row["pnmi"]))
@@ -266,14 +279,17 @@ def show_training(settings: argparse.Namespace) -> dict[str, Figures]:
 
 def show_assignment(settings: argparse.Namespace) -> dict[str, Figures]:
     """Label with every side and print."""
-    sides = {side: (assign, argparse.Namespace(**vars(settings), side=side)) for side in SIDES}
+    names = ("ours",) if settings.alone else SIDES
+    sides = {side: (assign, argparse.Namespace(**vars(settings), side=side)) for side in names}
     found = in_turns(sides, rounds=settings.rounds)
-    print(f"\n{settings.frames:,} frames, {found['ours']['machine']}")
+    print(f"\n{settings.frames:,} frames")
     columns = ("frames / s", "ratio", "ratio, processor s", "as exact after projection", "as exact before it", "PNMI")
-    table, baseline = Table("assignment", *columns), found[SIDES[0]]["per_s"]
+    table, baseline = Table("assignment", "on", *columns, text=2), found[names[0]]["per_s"]
     for side, row in found.items():
         ratios = [f"{ours / theirs:.2f} x" for ours, theirs in zip(row["per_s"], baseline, strict=True)]
-        table.row(side, f"{row['per_s'][0]:,.0f}", *ratios, *map(shown, row["agreement"]), shown(row["pnmi"]))
+        table.row(
+            side, row["machine"], f"{row['per_s'][0]:,.0f}", *ratios, *map(shown, row["agreement"]), shown(row["pnmi"])
+        )
     return found
 
 
@@ -288,6 +304,7 @@ def main() -> int:
     parser.add_argument("--layer-alone", action="store_true", help="the features of one layer")
     parser.add_argument("--train-rounds", type=int, default=1, help="of training (default: 1)")
     parser.add_argument("--folder", type=Path, help="where the scratch folder goes (default: the system's)")
+    parser.add_argument("--alone", action="store_true", help="our side alone")
     parser.add_argument("--quick", action="store_true", help="64 units, 4,000 frames, one round")
     options = parser.parse_args()
     if options.quick:
@@ -295,8 +312,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=options.folder) as options.folder:
         print(f"{options.units} units, {in_child(prepare, options)}, threads: {options.threads}\n")
         training = show_training(options)
+        save(options, {"training": training}, unfinished=True)
         in_child(save_means, options)
         assignment = show_assignment(options)
+        save(options, {"training": training, "assignment": assignment}, unfinished=True)
         parts = in_turns({"ours": (profile, options)}, rounds=options.rounds)["ours"]
         print("\nmicroseconds a frame: " + ", ".join(f"{name} {one[0]:.2f}" for name, one in parts.items()))
     save(options, {"training": training, "assignment": assignment, "profile": parts})

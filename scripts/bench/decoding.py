@@ -172,7 +172,10 @@ def main() -> int:
     searches = options.search or (["greedy", "prefix_beam"] if options.quick else list(BEAMS))
     columns = ("ms an utterance", "of processor time", "ratio", "processor", "peak, GB", "equal texts")
     table = Table("search", "side", *columns, text=2)
-    found = {search: bench(search, options, table) for search in searches}
+    found: dict[str, dict[str, Figures]] = {}
+    for search in searches:
+        found[search] = bench(search, options, table)
+        save(options, found, unfinished=True)
     rows = [row for sides in found.values() for row in sides.values()]
     print(f"\n{options.batch_size} utterances at a time, vocabulary {options.vocab_size:,}, fp32, {rows[0]['machine']}")
     save(options, found)

@@ -14,13 +14,15 @@ frozen as in transformers' own example (run_speech_recognition_ctc.py). Full: ev
 both sides (ours never drops layers), each side's own SpecAugment and dropout are on.
 
 Every measurement is a process of its own, sides take turns, medians over `--rounds`. Peak memory: on a GPU torch's, on a CPU the
-whole process with its libraries. bf16 is autocast on both sides. Not measured on a GPU so far.
+whole process with its libraries. bf16 is autocast on both sides, and each has one GPU. Not measured on a GPU so far.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +53,23 @@ CHOICES = {
 
 def one_side(settings: argparse.Namespace) -> Figures:
     """The figures of one side."""
+    if settings.side == "theirs":
+        settings.device = show_one_gpu(settings.device)
     from scripts.bench.fine_tuning_sides import measure_ours, measure_theirs
 
     return (measure_ours if settings.side == "ours" else measure_theirs)(settings)
+
+
+def show_one_gpu(device: str) -> str:
+    """Hide every GPU but that of `device` from this process, before torch is loaded; returns its name from then on. Where it sees
+    several, transformers' Trainer trains on all (`nn.DataParallel`), with a batch that is as many times as large."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if device == "cpu" or visible == "":
+        return device
+    kind, _, index = device.partition(":")
+    known = visible.split(",") if visible else None
+    os.environ["CUDA_VISIBLE_DEVICES"] = known[int(index or 0)] if known else index or "0"
+    return kind
 
 
 def describe(settings: argparse.Namespace) -> Figures:
@@ -67,24 +83,29 @@ def describe(settings: argparse.Namespace) -> Figures:
     return {"shown": f"{shown}; {where}", "precisions": ["fp32", "bf16"] if has_bf16 else ["fp32"]}
 
 
-def compare(base: dict[str, Any], precisions: list[str], *, rounds: int, peak_tflops: float) -> Figures:
-    """The table of both sides."""
+def compare(base: dict[str, Any], precisions: list[str], *, keep: Callable[[Figures], object]) -> Figures:
+    """The table of both sides. `keep` is given the figures so far, after each measurement."""
     columns = ("audio s/s", "per processor s", "padding", "peak, GB", "against theirs")
-    table, figures = Table("adaptation", "precision", "", *columns, text=3), {}
+    table, figures = Table("adaptation", "precision", "", *columns, text=3), dict[str, Any]()
     for adaptation in base["adaptations"]:
         sides = {}
         for precision in precisions:
             one = base | {"adaptation": adaptation, "precision": precision}
             for who, changes in SIDES.items():
                 sides[f"{precision} {who}"] = (one_side, argparse.Namespace(**one | changes))
-        figures[adaptation] = found = in_turns(sides, rounds=rounds)
+        before = dict(figures)
+        figures[adaptation] = found = in_turns(
+            sides, rounds=base["rounds"], so_far=lambda some, of=adaptation, before=before: keep(before | {of: some})
+        )
         for name, row in found.items():
             precision, who = name.split(" ", 1)
             rates = [f"{row['rate']:.2f}", f"{row['cpu_rate']:.2f}", f"{row['padding']:.0%}", f"{row['peak_gb']:.2f}"]
             table.row(adaptation, precision, who, *rates, f"{row['rate'] / found[f'{precision} theirs']['rate']:.2f} x")
             if row["flops_per_s"]:
-                share = row["flops_per_s"] * row["rate"] / (peak_tflops * 1e12)
-                table.row("", "", f"of {peak_tflops:g} TFLOP/s, padding not counted", f"{share:.0%}", *[""] * 4)
+                share = row["flops_per_s"] * row["rate"] / (base["peak_tflops"] * 1e12)
+                table.row("", "", f"of {base['peak_tflops']:g} TFLOP/s, padding not counted", f"{share:.0%}", *[""] * 4)
+        if "fp32" not in precisions:
+            continue
         first, last = found[f"{precisions[-1]} ours"], found["fp32 theirs"]
         ratio, cpu_ratio = (f"{first[key] / last[key]:.2f} x" for key in ("rate", "cpu_rate"))
         table.row(adaptation, f"ours {precisions[-1]}, theirs by default (fp32)", "", "", cpu_ratio, "", "", ratio)
@@ -117,6 +138,9 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=4, help="utterances in a batch of theirs (default: 4)")
     parser.add_argument("--utterances", type=int, default=32, help="of the timed pass (default: 32)")
     parser.add_argument("--adaptations", nargs="+", choices=ADAPTATIONS, default=ADAPTATIONS, help="default: both")
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16"), help="this one alone (default: all that the device has)"
+    )
     parser.add_argument("--blocks", type=int, help="cut the model to so many Transformer blocks")
     parser.add_argument("--peak-tflops", type=float, default=989.0, help="dense bf16 (default: 989, H100 and H200 SXM)")
     parser.add_argument("--choices", action="store_true", help="the effect of each choice of ours instead")
@@ -127,10 +151,11 @@ def main() -> int:
     base = vars(options) | {"scale": 0.2 if options.quick else 1.0} | AS_OURS
     about = in_child(describe, argparse.Namespace(**base))
     print(f"{options.model}, {about['shown']}; medians of {options.rounds}\n")
+    precisions = [options.precision] if options.precision else about["precisions"]
     if options.choices:
-        figures = choices(base, about["precisions"][-1], rounds=options.rounds)
+        figures = choices(base, precisions[-1], rounds=options.rounds)
     else:
-        figures = compare(base, about["precisions"], rounds=options.rounds, peak_tflops=options.peak_tflops)
+        figures = compare(base, precisions, keep=lambda found: save(options, found, unfinished=True))
     save(options, figures)
     return 0
 

@@ -39,6 +39,7 @@ LIBRARIES = (
     "bitsandbytes",
 )
 ABSOLUTE = re.compile(r"(?<![\w.])/.*")  # a path of this machine, which nobody else has
+UNFINISHED = "Cut off before its end: only what had been measured by then."
 Figures = dict[str, Any]
 Side = Callable[[argparse.Namespace], Figures]
 
@@ -84,16 +85,31 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*PATHS, os.environ.get("PYTHONPATH", "")])}
 
 
-def in_turns(sides: Mapping[str, tuple[Side, argparse.Namespace]], *, rounds: int) -> dict[str, Figures]:
+def in_turns(
+    sides: Mapping[str, tuple[Side, argparse.Namespace]],
+    *,
+    rounds: int,
+    so_far: Callable[[dict[str, Figures]], object] = lambda _: None,
+) -> dict[str, Figures]:
     """The medians of the figures of every side; sides take turns, each measurement in a process of its own. Beside a side that
-    has "ours" in its name, one that has not is of others; where none has it, all are ours."""
+    has "ours" in its name, one that has not is of others; where none has it, all are ours.
+
+    Args:
+        so_far: called after each measurement with the medians up to then, of the sides that have any.
+    """
     found: dict[str, list[Figures]] = {name: [] for name in sides}
     ours = {name for name in sides if "ours" in name.split()} or set(sides)
     for number in range(rounds):
         for name, (side, settings) in sides.items():
             found[name].append(in_child(side, settings, ours=name in ours, round=number))
             print(f"  {name}: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-    return {name: {key: median([one[key] for one in of]) for key in of[0]} for name, of in found.items()}
+            so_far(medians(found))
+    return medians(found)
+
+
+def medians(found: Mapping[str, Sequence[Figures]]) -> dict[str, Figures]:
+    """Those of the figures of every side that was measured."""
+    return {name: {key: median([one[key] for one in of]) for key in of[0]} for name, of in found.items() if of}
 
 
 def median(values: Sequence[Any]) -> Any:
@@ -184,15 +200,20 @@ class Table:
         print(f"| {' | '.join(self.rows[-1])} |", flush=True)
 
 
-def save(settings: argparse.Namespace, figures: Any) -> None:
+def save(settings: argparse.Namespace, figures: Any, *, unfinished: bool = False) -> None:
     """Write everything to the file that `--json` names: the figures, the tables as they were printed, and where they are from.
-    `docs/performance.md` is made of such files (`python scripts/performance.py --take FILE`)."""
+    `docs/performance.md` is made of such files (`python scripts/performance.py --take FILE`).
+
+    Args:
+        unfinished: more will be measured. The file then says so, for the case that this program is ended before.
+    """
     if settings.json:
         content = {
             **origin(),
             "tables": [vars(one) for one in Table.shown],
             "settings": vars(settings),
             "figures": figures,
+            **({"note": UNFINISHED} if unfinished else {}),
         }
         settings.json.parent.mkdir(parents=True, exist_ok=True)
         settings.json.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
@@ -216,7 +237,10 @@ def origin() -> dict[str, Any]:
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:  # there is no git
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 

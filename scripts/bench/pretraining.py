@@ -146,7 +146,9 @@ def main() -> int:
     options = parser.parse_args()
     side, names = (measure_loss, LOSSES) if options.loss_only else (measure, SIDES)
     sides = {name: (side, argparse.Namespace(**vars(options), side=name)) for name in names}
-    found = harness.in_turns(sides, rounds=options.rounds)
+    found = harness.in_turns(
+        sides, rounds=options.rounds, so_far=lambda some: harness.save(options, some, unfinished=True)
+    )
     audio_s, first = options.batch * options.seconds, found[names[0]]
     shape = (
         f"{options.batch} x {options.seconds:g} s, K = {options.units}, {options.blocks} blocks, {options.precision}"

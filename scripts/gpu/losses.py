@@ -8,6 +8,7 @@ Small models, one for each head, objective and adaptation. Exits with 1 if a los
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,13 @@ def losses(overrides: list[str], device: Any, *, steps: int) -> list[float]:
     return found
 
 
+def furthest(given: list[float], others: list[float]) -> float:
+    """The largest difference of two losses of a step, relative to the first; infinite if one is not a number, which `max` would
+    pass over."""
+    found = [abs(one - other) / abs(one) for one, other in zip(given, others, strict=True)]
+    return max(found) if all(map(math.isfinite, found)) else math.inf
+
+
 def main() -> int:
     """Compare and print; 1 if a loss differs by more than is allowed."""
     import torch
@@ -85,11 +93,12 @@ def main() -> int:
     table, figures = Table("model", "first loss", "last loss", "largest difference, relative"), {}
     for name in chosen:
         sides = [losses(MODELS[name], one, steps=steps) for one in (torch.device("cpu"), device)]
-        difference = max(abs(one - other) / abs(one) for one, other in zip(*sides, strict=True))
+        difference = furthest(*sides)
         table.row(name, f"{sides[0][0]:.4f}", f"{sides[0][-1]:.4f}", f"{difference:.1e}")
         figures[name] = {"losses": sides, "difference": difference}
+        save(options, figures, unfinished=True)
     save(options, figures)
-    return int(any(not one["difference"] <= MOST for one in figures.values()))
+    return int(any(one["difference"] > MOST for one in figures.values()))
 
 
 if __name__ == "__main__":

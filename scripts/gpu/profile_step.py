@@ -3,15 +3,17 @@
 
     python scripts/gpu/profile_step.py [--device cuda] [--quick]
 
-The published sizes with random weights, 8 utterances of 6 s in bf16. A table for each: the operators that take most of the
-device's own time, then how much of the step it is busy at all. What is missing, on a GPU, is time in which it waits for the host.
+The published sizes with random weights, 8 utterances of 6 s in bf16. A table for each: what takes most of the device's own time
+(operators on a CPU, kernels on a GPU), then how much of the step it is busy at all. What is missing, on a GPU, is time in which
+it waits for the host.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scripts.bench.harness import Figures, Table, clocks, command_line, in_child, machine, save, set_up
 
-NUM_SHOWN, VOCAB_SIZE, NUM_TOKENS, WARM_UP = 12, 60, 40, 3
+NUM_SHOWN, MAX_NAME = 12, 100  # rows, and characters of a kernel's name
+VOCAB_SIZE, NUM_TOKENS, WARM_UP = 60, 40, 3
 KNOWN = "known features"
 STEPS = {KNOWN: "", "frozen": "adaptation=frozen", "fine-tuned": "adaptation=full"}
 
@@ -53,8 +56,7 @@ def make_step(settings: argparse.Namespace, device: Any) -> Callable[[], object]
 
 
 def measure(settings: argparse.Namespace) -> Figures:
-    """Milliseconds of a step without the profiler, and of each operator's own work on the device with it."""
-    import torch
+    """Milliseconds of a step without the profiler, and with it those of the device's own work: all, and by name the most."""
     from torch.profiler import ProfilerActivity, profile
 
     device = set_up(settings)
@@ -67,10 +69,29 @@ def measure(settings: argparse.Namespace) -> Figures:
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]) as found:
         step()
         clocks(device)
-    name = "self_device_time_total" if gpu else "self_cpu_time_total"
-    own_ms = {one.key: getattr(one, name) / 1000 for one in found.key_averages()}
-    torch.cuda.empty_cache()
-    return {"step_ms": step_ms, "own_ms": own_ms, "machine": machine(device)}
+    all_ms = own_ms(found.key_averages(), gpu=gpu)
+    most = sorted(all_ms, key=lambda name: -all_ms[name])[:NUM_SHOWN]
+    busy_ms, kind = sum(all_ms.values()), "kernel" if gpu else "operator"
+    return {
+        "step_ms": step_ms,
+        "busy_ms": busy_ms,
+        "kind": kind,
+        "own_ms": {name: all_ms[name] for name in most},
+        "machine": machine(device),
+    }
+
+
+def own_ms(rows: Iterable[Any], *, gpu: bool) -> dict[str, float]:
+    """Milliseconds of a GPU's kernels or a CPU's operators, by name, from `key_averages()`. Of a GPU's rows those of its kernels
+    count alone: an operator's row has the time of its kernels once more (pytorch#60783), and so has a named range's."""
+    from torch.autograd import DeviceType
+
+    wanted, column = (DeviceType.CUDA, "self_device_time_total") if gpu else (DeviceType.CPU, "self_cpu_time_total")
+    found: dict[str, float] = defaultdict(float)
+    for row in rows:
+        if row.device_type == wanted and not (gpu and row.is_user_annotation):
+            found[row.key] += getattr(row, column) / 1000
+    return dict(found)
 
 
 def main() -> int:
@@ -82,17 +103,23 @@ def main() -> int:
     options = parser.parse_args()
     if options.quick:
         options.batch, options.seconds = 2, 1.0
-    figures = {what: in_child(measure, options, what=what) for what in STEPS}
-    for what, row in figures.items():
-        busy_ms = sum(row["own_ms"].values())
-        print(f"{what}: {row['step_ms']:.1f} ms a step; {row['machine']}\n")
-        table = Table(f"operator ({what})", "ms", "of the step")
-        for name, taken_ms in sorted(row["own_ms"].items(), key=lambda item: -item[1])[:NUM_SHOWN]:
-            table.row(f"`{name}`", f"{taken_ms:.2f}", f"{taken_ms / row['step_ms']:.0%}")
-        table.row("all operators", f"{busy_ms:.2f}", f"{busy_ms / row['step_ms']:.0%}")
-        print()
+    figures: dict[str, Figures] = {}
+    for what in STEPS:
+        figures[what] = row = in_child(measure, options, what=what)
+        show(what, row)
+        save(options, figures, unfinished=True)
     save(options, figures)
     return 0
+
+
+def show(what: str, row: Figures) -> None:
+    """The table of a step."""
+    print(f"{what}: {row['step_ms']:.1f} ms a step; {row['machine']}\n")
+    table = Table(f"{row['kind']} ({what})", "ms", "of the step")
+    named = [(f"`{name[:MAX_NAME].replace('|', ' ')}`", taken_ms) for name, taken_ms in row["own_ms"].items()]
+    for name, taken_ms in [*named, (f"all {row['kind']}s", row["busy_ms"])]:
+        table.row(name, f"{taken_ms:.2f}", f"{taken_ms / row['step_ms']:.0%}")
+    print()
 
 
 if __name__ == "__main__":
