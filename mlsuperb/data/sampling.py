@@ -75,9 +75,10 @@ class Temperature:
 
 @dataclass(kw_only=True)
 class TwoLevel:
-    """mHuBERT-147's two levels (arXiv 2406.06371; `get_language_distribution` in `hubert_dataset.py` of its fairseq fork): a language is
-    drawn in proportion to n_l ** alpha, n_l being its size, and a dataset inside it in proportion to (n_lx / n_l) ** beta.
-    The length of a pass stays the same. With alpha = beta = 1 the corpus stays as it is; 0 makes all equal.
+    """mHuBERT-147's two levels (arXiv 2406.06371; `get_language_distribution` in `hubert_dataset.py` of its fairseq
+    fork): a language is drawn in proportion to n_l ** alpha, n_l being its size, and a dataset inside it in proportion to
+    (n_lx / n_l) ** beta. The length of a pass stays the same. With alpha = beta = 1 the corpus stays as it is; 0 makes
+    all equal.
 
     Args:
         alpha: power of the languages' sizes (0.7 in mHuBERT-147's training).
