@@ -55,7 +55,7 @@ def test_runs_are_shown_beside_published_rows(made: Path, capsys: pytest.Capture
     main([*words, "--format", "csv"])
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.startswith("row,run,language,num_units,pnmi,per,f1,r_value,")
-    assert [line.split(",")[0] for line in lines] == ["published"] * 12 + ["ours"] * 2
+    assert [line.split(",")[0] for line in lines] == ["published"] * 16 + ["ours"] * 2
     main(words)
     assert "Published: DiscoPhon, means over the test sets of cmn" in capsys.readouterr().out
     main([word for word in words if word not in ("--beside", "discophon")])
