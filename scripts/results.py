@@ -47,7 +47,12 @@ FIGURES = {
         "Scores by layer",
         'CER and language accuracy of the runs of the table "Layers", by the layer that the head reads, with 95 % intervals '
         "(`mlsuperb analyse layer_sweep`).",
-    )
+    ),
+    "transfer_matrix": (
+        "One language for another",
+        "CER of Whisper base under a head that was trained on one language alone, tested on all (one seed; framed: the language "
+        "of its training data), with 95 % intervals (`mlsuperb analyse transfer`).",
+    ),
 }
 RATES: tuple[Rate, ...] = ("error_rate", "lid_accuracy")
 
