@@ -317,3 +317,20 @@ def test_features_of_a_part_are_refused(upstream: Counting, speech: SpeechDatase
     with pytest.raises(ValueError, match=r"features are kept of whole utterances: leave out loading\.crops"):
         cache.of(speech)[Draw(0, 0.1, 0.1)]
     cache.close()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"precision": "bf16"}, {"device": torch.device("meta")}, {"settings": {"name": "tiny", "x": 1}}]
+)
+def test_what_computed_them_is_part_of_the_identity(
+    changed: dict[str, Any], upstream: Counting, tmp_path: Path
+) -> None:
+    def folder_of(settings: dict[str, Any] = SETTINGS, *, precision: str = "fp32", device: torch.device = CPU) -> Path:
+        cache = Cache(dtype="fp32", folder=str(tmp_path), max_gb=1.0)
+        opened = cache.open(upstream, settings, device=device, precision=precision, trained=False)
+        assert opened is not None
+        assert opened.store is not None
+        opened.close()
+        return opened.store.folder
+
+    assert folder_of() == folder_of() != folder_of(**changed)
