@@ -169,9 +169,7 @@ class CheckpointFolder:
         name = f"{iteration:08d}-{num_epochs:04d}"
         target, temporary = self.folder / name, self.folder / f".{name}.tmp"
         if target.exists():
-            if not _damage(
-                target
-            ):  # the same numbers; a training that is told to end in a validation asks for it again
+            if not _damage(target):  # the same numbers, as when a training is told to end in a validation again
                 return
             shutil.rmtree(target)
         with disk_errors_named(target):

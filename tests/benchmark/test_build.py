@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 
 from mlsuperb.benchmark import build
 from mlsuperb.config.compose import compose
+from mlsuperb.runs.run import Run
 
 
 @pytest.mark.parametrize("adaptation", ["lora", "houlsby", "pfeiffer"])
@@ -41,7 +41,9 @@ def data(tmp_path: Path) -> Any:
 
     def made(task: str) -> build.Data:
         config = compose(["data=table", *tables, "data.language=deu", f"task={task}", f"manifests={tmp_path / 'm'}"])
-        return build.build_data(config, run=SimpleNamespace(folder=tmp_path, pin=lambda *_, **__: None))  # type: ignore[arg-type]
+        run = Run({"run_id": task, "output_root": tmp_path})
+        run.folder.mkdir(exist_ok=True)
+        return build.build_data(config, run=run)
 
     return made
 
@@ -85,3 +87,21 @@ def test_the_vocabulary_is_counted_before_short_utterances_are_dropped(data: Any
     assert found.vocabulary.tokens == (["<blank>", "<unk>", "[deu]", "<sos/eos>"] if task == "lid" else texts)
     assert (tmp_skip := found.record["skipped"]["not longer than min_duration_s"])["splits"] == {"train": 1, "dev": 1}
     assert "texts" not in tmp_skip
+
+
+def test_a_run_does_not_go_on_with_other_tokens(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an update that cuts texts otherwise: the output layer that was trained so far has other rows."""
+    data("asr")
+    data("asr")
+    built = build.Vocabulary.build
+    monkeypatch.setattr(build.Vocabulary, "build", lambda targets, **options: built([["A"], ["Z"]], **options))
+    with pytest.raises(ValueError, match="the tokens of this run changed since it was started"):
+        data("asr")
+
+
+def test_a_run_does_not_go_on_with_other_data(data: Any, tmp_path: Path) -> None:
+    data("asr")
+    table = tmp_path / "t.tsv"
+    table.write_text(table.read_text().replace("ab", "abba"))
+    with pytest.raises(ValueError, match="the data of this run changed since it was started"):
+        data("asr")

@@ -225,6 +225,21 @@ def test_an_upstream_that_nobody_uses_is_evicted_and_one_in_use_is_not(
     assert fill(used, 3) == 3
 
 
+def test_the_least_recently_used_upstreams_are_evicted_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    others = [store(tmp_path, name=name) for name in ("last", "first", "second")]
+    for used_at, one in zip((3, 1, 2), others, strict=True):
+        one.write(KEY, encode(LAYERS, "fp32"))
+        one.close()
+        os.utime(one.folder / IN_USE, (used_at, used_at))
+    used_bytes = store(tmp_path, name="fourth").used_bytes
+    fourth = store(tmp_path, name="fourth", max_bytes=used_bytes)
+    with caplog.at_level(logging.INFO):
+        for number in range(3):
+            fourth.write(f"{number:032x}", encode(LAYERS, "fp32"))
+    evicted = [name for one in caplog.messages for name in ("first", "second", "last") if f"/{name}-" in one]
+    assert evicted == ["first", "second", "last"]
+
+
 def test_reserved_room_of_a_killed_process_comes_back(tmp_path: Path) -> None:
     one = store(tmp_path)
     used = one.used_bytes

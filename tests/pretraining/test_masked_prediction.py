@@ -217,7 +217,7 @@ def test_the_gradient_of_the_convolutions_is_scaled() -> None:
     torch.testing.assert_close(gradients[1], 0.1 * gradients[0], rtol=1e-3, atol=1e-7)
 
 
-@pytest.mark.parametrize("frames", [[49, 49], [120, 90, 75], [781] * 4])
+@pytest.mark.parametrize("frames", [[6, 6], [12, 12], [49, 49], [120, 90, 75], [781] * 4])
 def test_masks_are_fairseqs(frames: list[int]) -> None:
     """torchaudio has fairseq's function: as many masked frames on average, the same number in every utterance."""
     ours, theirs = [], []

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from mlsuperb.runs.identity import not_science, science, signature
 from mlsuperb.runs.run import Run
@@ -50,6 +53,16 @@ def test_a_run_leaves_its_state_and_its_record(tmp_path: Path) -> None:
     with Run(config(tmp_path)) as run:
         run.begin()
     assert len(json.loads((run.folder / "environment.json").read_text())) == 2, "one record a start"
+
+
+def test_every_random_generator_begins_at_the_seed(tmp_path: Path) -> None:
+    drawn = []
+    for number, seed in enumerate((3, 3, 4)):
+        with Run(config(tmp_path / str(number), seed=seed)) as run:
+            run.begin()
+        drawn.append((random.random(), np.random.rand(), float(torch.rand(1))))
+    assert drawn[0] == drawn[1]
+    assert not set(drawn[0]) & set(drawn[2])
 
 
 def test_each_run_measures_memory_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

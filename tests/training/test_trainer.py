@@ -25,7 +25,7 @@ from mlsuperb.runtime.ending import Terminated, status_of, take_sigterm
 from mlsuperb.training import checkpoint as checkpoint_module
 from mlsuperb.training.loop import MODEL_FILE
 from mlsuperb.training.progress import PROGRESS_FILE, Progress
-from mlsuperb.training.schedules import LinearDecay, OneCycle
+from mlsuperb.training.schedules import Constant, LinearDecay, OneCycle
 from mlsuperb.training.trainable import Trainable
 from mlsuperb.training.trainer import Trainer
 from mlsuperb.types import Batch, Loss
@@ -397,12 +397,32 @@ def test_the_gradient_norm_is_a_curve(tmp_path: Path) -> None:
     assert {"train/loss", "train/gradient_norm", "train/lr"} <= set(events.Tags()["scalars"])
     norms = [(one.step, one.value) for one in events.Scalars("train/gradient_norm")]
     assert [step for step, _ in norms] == list(range(2, 26, 2))
+    assert norms[0][1] == pytest.approx(first_gradient_norm())
+
+
+def first_gradient_norm() -> float:
+    """Of the first update of a toy, by hand."""
     torch.manual_seed(0)
     model, batches = Toy(), stream(0)
     for _ in range(2):
         (model(next(batches)).loss / 2).backward()
-    norm = torch.cat([one.grad.flatten() for one in model.parameters() if one.grad is not None]).norm()
-    assert norms[0][1] == pytest.approx(float(norm))
+    return float(torch.cat([one.grad.flatten() for one in model.parameters() if one.grad is not None]).norm())
+
+
+@pytest.mark.parametrize("clip", [0.01, None])
+def test_an_update_is_as_long_as_its_clipped_gradient(tmp_path: Path, clip: float | None) -> None:
+    torch.manual_seed(0)
+    before = dict(Toy().named_parameters())
+    trainer = toy_trainer(
+        optimizer=partial(torch.optim.SGD, lr=1.0),
+        schedule=Constant(),
+        iterations_per_epoch=2,
+        max_epochs=1,
+        grad_clip=clip,
+    )
+    model, _ = fit(tmp_path, trainer)
+    moved = torch.cat([(one - before[name]).detach().flatten() for name, one in model.named_parameters()]).norm()
+    assert float(moved) == pytest.approx(clip or first_gradient_norm(), rel=1e-4)
 
 
 def test_a_non_finite_gradient_is_found_although_the_loss_is_finite(tmp_path: Path) -> None:
