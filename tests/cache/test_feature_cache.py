@@ -241,6 +241,25 @@ def test_the_writer_has_no_threads_of_its_own(
     cache.close()
 
 
+def test_a_slow_disk_holds_the_run_up_before_memory_is_full(
+    upstream: Counting, speech: SpeechDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlsuperb.cache.features.WRITES_WAITING", 2)
+    cache = open_cache(upstream, tmp_path)
+    assert cache.store
+    write = cache.store.write
+
+    def write_slowly(*args: Any) -> None:
+        time.sleep(0.02)
+        write(*args)
+
+    monkeypatch.setattr(cache.store, "write", write_slowly)
+    for _ in loading().inference(cache.of(speech)):
+        assert sum(not one.done() for one in cache._writes) <= 2
+    cache.close()
+    assert len(list(tmp_path.rglob("*.safetensors"))) == NUM
+
+
 @pytest.mark.parametrize("device_gb", [0.0, 1.0])
 def test_waves_of_known_features_are_not_kept(
     device_gb: float, upstream: Counting, manifest: pd.DataFrame, tmp_path: Path

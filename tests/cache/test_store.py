@@ -106,6 +106,12 @@ def of_other_audio(path: Path) -> None:
     save_file(load_file(path), path, metadata={"identity": "0", "key": KEY, "crc32": "0"})
 
 
+def of_a_neighbour(path: Path) -> None:
+    key, one = audio_key(np.zeros(7, np.float32)), store(path.parents[2])
+    one.write(key, encode(LAYERS, "bf16"))
+    one.path(key).replace(path)
+
+
 def of_another_program(path: Path) -> None:
     save_file(load_file(path), path)
 
@@ -117,6 +123,7 @@ def of_another_program(path: Path) -> None:
         (cut_short, "damaged"),
         (no_header, "damaged"),
         (of_other_audio, "stale"),
+        (of_a_neighbour, "stale"),
         (of_another_program, "stale"),
     ],
 )
@@ -127,8 +134,10 @@ def test_a_file_that_cannot_be_trusted_is_removed_with_a_message(
     one.write(KEY, encode(LAYERS, "bf16"))
     harm(one.path(KEY))  # type: ignore[operator]
     other = store(tmp_path)
+    used_bytes, size = other.used_bytes, one.path(KEY).stat().st_size
     with caplog.at_level(logging.WARNING):
         assert other.read(KEY) is None
+    assert other.used_bytes == used_bytes - size
     assert f"{one.path(KEY)} is {kind}" in caplog.text
     assert "computed again" in caplog.text
     assert not other.path(KEY).exists()
@@ -270,9 +279,11 @@ def test_the_last_gigabytes_of_a_disk_are_left_to_checkpoints(
 ) -> None:
     monkeypatch.setattr(budget_module, "LEFT_FREE", 10**18)
     one = store(tmp_path)
+    used_bytes = one.used_bytes
     with caplog.at_level(logging.WARNING):
         one.write(KEY, Kept(LAYERS))
     assert one.read(KEY) is None
+    assert one.used_bytes == used_bytes
     assert "GB left, which features never take" in caplog.text
 
 

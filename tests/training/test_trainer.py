@@ -291,6 +291,7 @@ def test_only_what_is_trained_is_saved_and_moved(tmp_path: Path) -> None:
     torch.manual_seed(0)
     before = Toy().state_dict()
     model, _ = fit(tmp_path)
+    assert not model.training
     saved = load_file(tmp_path / MODEL_FILE)
     expected = {"linear.weight", "linear.bias", "norm.weight", "norm.bias"}
     expected |= {f"norm.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
