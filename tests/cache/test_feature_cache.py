@@ -250,7 +250,7 @@ def test_a_slow_disk_holds_the_run_up_before_memory_is_full(
     write = cache.store.write
 
     def write_slowly(*args: Any) -> None:
-        time.sleep(0.02)
+        time.sleep(0.1)
         write(*args)
 
     monkeypatch.setattr(cache.store, "write", write_slowly)
