@@ -49,7 +49,7 @@ def upstream() -> Counting:
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    return manifest_of([4000 + 1600 * number for number in range(NUM)], tmp_path_factory.mktemp("audio"))
+    return manifest_of([8000 + 640 * number for number in range(NUM)], tmp_path_factory.mktemp("audio"))
 
 
 def manifest_of(lengths: list[int], folder: Path) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def two_threads() -> Iterator[None]:
 
 
 def loading(num_workers: int = 0) -> Loading:
-    return Loading(train=SortedBatches(batch_size=2), eval_batch_s=1.0, num_workers=num_workers)
+    return Loading(train=SortedBatches(batch_size=2), eval_batch_s=2.0, num_workers=num_workers)
 
 
 def open_cache(upstream: Counting, folder: Path, *, device_gb: float = 0.0, **settings: Any) -> FeatureCache:
@@ -130,6 +130,7 @@ def test_features_are_computed_once_and_stay_the_same(
     upstream: Counting, speech: SpeechDataset, tmp_path: Path, device_gb: float, num_workers: int
 ) -> None:
     plain = batches(speech)
+    assert any(len(set(batch.lengths_B.tolist())) > 1 for batch in plain), "else nothing is padded"
     cache = open_cache(upstream, tmp_path, device_gb=device_gb)
     upstream.num_heard = 0
     data = cache.of(speech)
