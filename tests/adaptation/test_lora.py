@@ -82,6 +82,26 @@ def test_the_update_is_the_papers(rslora: bool, scale: float) -> None:
     torch.testing.assert_close(layer(values), layer.base_layer(values) + scale * values @ down.T @ up.T)
 
 
+@torch.no_grad()
+def test_what_goes_into_an_update_is_dropped_in_training_alone() -> None:
+    layer = learned(LoRA(rank=3, dropout=0.5, attention=["q"])).model.encoder.layers[1].attention.q_proj
+    values = torch.randn(2, 5, 32)
+    torch.testing.assert_close(layer(values), layer(values))
+    layer.train()
+    assert not torch.allclose(layer(values), layer(values))
+
+
+@torch.no_grad()
+def test_dora_is_the_papers() -> None:
+    """Equation 5 of arXiv 2402.09353: a magnitude for each output beside the direction."""
+    upstream = learned(LoRA(rank=3, alpha=6, dora=True, attention=["q"]))
+    layer = upstream.model.encoder.layers[1].attention.q_proj
+    moved = layer.base_layer.weight + 2 * layer.lora_B.encoder.weight @ layer.lora_A.encoder.weight
+    weight = layer.lora_magnitude_vector.encoder.weight[:, None] * moved / moved.norm(dim=1, keepdim=True)
+    values = torch.randn(2, 5, 32)
+    torch.testing.assert_close(layer(values), torch.nn.functional.linear(values, weight, layer.base_layer.bias))
+
+
 def test_what_is_chosen_gets_an_update_and_nothing_else() -> None:
     upstream = RandomHubert(num_blocks=3)
     trained = LoRA(rank=2, attention=["k", "v"], ffn=True, layers=[1, 3]).apply(upstream)

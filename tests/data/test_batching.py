@@ -73,6 +73,12 @@ def test_passes_differ_and_each_sees_everything_once() -> None:
     assert sorted(map(indices, first)) == sorted(map(indices, second))
 
 
+@pytest.mark.parametrize("batching", [SortedBatches(batch_size=8), BucketedBatches(max_batch_s=40)])
+def test_another_seed_is_another_order(batching: SortedBatches | BucketedBatches) -> None:
+    first, second = (next(iter(TrainingBatches(DURATIONS_S, batching=batching, seed=seed))) for seed in (0, 1))
+    assert first != second
+
+
 def test_no_training_data_is_an_error() -> None:
     with pytest.raises(ValueError, match="no utterance to train on"):
         TrainingBatches(np.array([]), batching=SortedBatches(batch_size=8), seed=0)

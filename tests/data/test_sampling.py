@@ -95,6 +95,18 @@ def test_crops_lie_in_their_utterances_and_have_one_length_in_a_batch() -> None:
     assert any(draw.whole for batch in batches for draw in batch)
 
 
+def test_crops_are_of_the_seed_and_fill_their_batches() -> None:
+    """Long utterances alone: what is seen of them is all that differs between seeds."""
+
+    def first_batch(seed: int) -> list[Draw]:
+        batching = BucketedBatches(max_batch_s=60, jitter=0)
+        return next(iter(TrainingBatches(np.full(12, 30.0), batching=batching, seed=seed, crops=Crops(max_s=5.0))))
+
+    starts = [{draw.index: draw.start_s for draw in first_batch(seed)} for seed in (0, 1)]
+    assert [len(one) for one in starts] == [12, 12], "12 x 5 s are 60 s"
+    assert not any(starts[0][index] == starts[1][index] for index in starts[0])
+
+
 def test_starts_of_crops_are_uniform() -> None:
     draws = Crops(max_s=4.0).draws([0] * 10_000, np.array([10.0]), rng=np.random.default_rng(0))
     counts = np.histogram([draw.start_s for draw in draws], bins=10, range=(0, 6))[0]

@@ -5,7 +5,7 @@ from torch import nn
 from torchaudio.models.conformer import ConformerLayer
 
 from mlsuperb.layers.conformer import ConformerBlock
-from mlsuperb.layers.convolution import convolve, depthwise_conv, masked_batch_norm
+from mlsuperb.layers.convolution import ConvolutionalGating, convolve, depthwise_conv, masked_batch_norm
 
 VALID_BF = torch.arange(9) < torch.tensor([[9], [4], [1]])
 
@@ -41,6 +41,15 @@ def test_batch_norm_of_one_frame_gives_numbers() -> None:
     found_BFC = masked_batch_norm(norm, torch.randn(1, 1, 6), torch.ones(1, 1, dtype=torch.bool))
     torch.testing.assert_close(found_BFC, torch.zeros(1, 1, 6))
     assert all(buffer.isfinite().all() for buffer in norm.buffers())
+
+
+def test_what_the_gate_lets_pass_is_dropped_in_training_alone() -> None:
+    torch.manual_seed(0)
+    gating = ConvolutionalGating(8, hidden_size=16, kernel=3, dropout=0.5)
+    values_BFH, valid_BF = torch.randn(2, 6, 8), torch.ones(2, 6, dtype=torch.bool)
+    assert not torch.allclose(gating(values_BFH, valid_BF), gating(values_BFH, valid_BF))
+    gating.eval()
+    torch.testing.assert_close(gating(values_BFH, valid_BF), gating(values_BFH, valid_BF))
 
 
 def test_a_conformer_block_is_torchaudios() -> None:

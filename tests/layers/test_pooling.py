@@ -55,6 +55,12 @@ def test_padding_changes_nothing(frames: tuple[Tensor, Tensor], name: str) -> No
         )
 
 
+@pytest.mark.parametrize("name", POOLINGS)
+def test_no_frames_are_no_nan(name: str) -> None:
+    pooled_BP = POOLINGS[name](5)(torch.randn(2, 4, 5), torch.tensor([0, 4]))
+    assert pooled_BP.isfinite().all()
+
+
 def test_a_constant_channel_has_finite_gradients() -> None:
     """One frame has no deviation."""
     values_BFH = torch.ones(2, 1, 5, requires_grad=True)

@@ -131,6 +131,7 @@ def test_a_steep_step_has_numbers() -> None:
     weights_G = objective.weights_G[:3]
     assert weights_G.isfinite().all()
     assert float(weights_G.sum()) == pytest.approx(1)
+    assert (weights_G > 0).all(), "what is 0 would stay 0: the floor of the authors' dro_q_epsilon"
 
 
 def test_more_languages_than_there_is_room_for() -> None:

@@ -73,6 +73,12 @@ def test_sclites_word_for_nothing_costs_nothing(utterance):
     assert counts_of(utterance("eng", "a@b", "[eng] a@b"), normaliser="raw").errors == 0
 
 
+def test_sclites_word_for_nothing_costs_nothing_among_phonemes(utterance, monkeypatch):
+    monkeypatch.setattr("mlsuperb.data.phonemes.to_phonemes", lambda text, language: " ".join(text))
+    found = counts_of(utterance("jpn", "ka", "K @ A"), task="asr", units="phoneme")
+    assert (found.reference_length, found.errors) == (2, 0)
+
+
 def test_alternatives_are_told(utterance, caplog):
     ones = [utterance("eng", "ab", "AB"), utterance("eng", "ab", "{A/B}")]
     assert counts_of(ones[0], task="asr").errors == 0

@@ -59,12 +59,13 @@ def test_renamed_datasets_and_orgjpn(utterance):
             utterance("org_jpn", "ab", "[org_jpn] AB", dataset="commonvoice", id="cv_jpn_000106"),
             utterance("jpn", "ab", "[jpn] AX", dataset="commonvoice"),
             utterance("xty", "ab", "[xty] AB", dataset="mexico-el"),
+            utterance("ukr", "ab", "[ukr] AB", dataset="M-AILABS"),
         ],
         task="asr_lid",
     )
-    assert section["counts"]["test"].keys() == {"commonvoice", "mexico"}
-    assert section["per_language"]["test"].keys() == {"orgjpn", "jpn", "xty"}
-    assert section["metrics"]["test"]["all_macro_cer"]["num_languages"] == 3
+    assert section["counts"]["test"].keys() == {"commonvoice", "mexico", "m"}
+    assert section["per_language"]["test"].keys() == {"orgjpn", "jpn", "xty", "ukr"}
+    assert section["metrics"]["test"]["all_macro_cer"]["num_languages"] == 4
     assert section["metrics"]["test"]["all_lid_accuracy"]["value"] == 100.0
 
 

@@ -365,6 +365,17 @@ def test_the_challenge_has_six_columns_and_no_superb_s() -> None:
     assert "SUPERB_s ↑" not in found.blocks[0].cells.columns
 
 
+def test_a_row_is_compared_with_the_published_one_of_its_labels() -> None:
+    """The same system was published with raw labels, too (24.0 % CER, cleaned 22.6 %)."""
+    ours = run(
+        "asr_lid", metrics={"standard_cer": 22.6}, experiment="v2/frozen", protocol="challenge", split="dev", upstream="mms_1b"
+    )  # fmt: skip
+    ours["data"] |= {"name": "ml_superb_hf", "release": None}
+    ours["benchmark"]["size"] = None
+    ((_, row),) = lines(board_of([("exp/one", ours)], board=board_named("challenge"), size="all"))
+    assert row[3] == "22.6 (+0.0)"
+
+
 def test_the_check_goes_column_by_column_single_monolingual_runs_included() -> None:
     told, passed = check(rows_of(whole_row()), board=BOARD, size="10min", tolerance=10.0)
     assert not passed
@@ -379,6 +390,12 @@ def test_the_check_passes_within_the_tolerance_also_with_a_partial_row() -> None
     partial = [one for one in whole_row() if "mono" not in one[0]]
     assert check(rows_of(partial), board=BOARD, size="10min", tolerance=0.5)[1]
     assert not check(rows_of(partial), board=BOARD, size="10min", tolerance=0.1)[1]
+    same = [one for one in partial if one[0].endswith("-lid")]
+    assert check(rows_of(same), board=BOARD, size="10min", tolerance=0.0)[1]
+    better = [one for one in whole_row(better=20.0) if "multi" in one[0]]
+    assert not check(rows_of(better), board=BOARD, size="10min", tolerance=10.0)[1], (
+        "far better is not the same, either"
+    )
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,13 @@ def test_nothing_to_rate_is_no_interval():
     assert (interval.value, interval.low) == (75.0, 25.0)
 
 
+def test_draws_in_which_one_of_two_systems_has_nothing_to_rate_are_left_out():
+    empty = Counts(num_utterances=1)
+    wrong = Counts(num_utterances=1, substitutions=1, reference_length=4)
+    interval = difference_interval([wrong, empty], [empty, wrong])  # 25 % each, in the draws that hold both
+    assert (interval.value, interval.low, interval.high) == (0.0, 0.0, 0.0)
+
+
 def test_a_large_test_set_takes_seconds_and_little_memory():
     first, second = simulated(24_000, [0.2, 0.21], seed=6)
     start = time.perf_counter()

@@ -97,6 +97,13 @@ def test_the_largest_differences_come_first(runs, utterance):
     assert len(most_different(first, second, n=100)) == 10  # the rest is equal
 
 
+def test_errors_of_an_empty_reference_are_counted(utterance):
+    """It has no units to divide them by."""
+    first = utterance("deu", "...", "[deu]")
+    ((pair,),) = [most_different([first], [replace(first, hypothesis="[deu] AB")], n=1)]
+    assert pair.difference == 3.0  # a space and two letters
+
+
 @pytest.mark.parametrize(
     ("reference", "output", "expected"),
     [
