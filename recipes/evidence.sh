@@ -108,6 +108,12 @@ if stage 4; then
     if [[ -n ${part_of[layers]:-} ]] && of_part layers; then analyse layer_sweep "${some[@]}" --out "$(report_folder evidence-layers)"; fi
     if [[ -n ${part_of[upstreams]:-} ]] && of_part upstreams; then
         analyse layer_weights "${some[@]}" --out "$(report_folder evidence-layer_weights)"
+        for folder in "${some[@]}"; do # the first that has its weights: one that was unpacked from results has none
+            if [[ $folder == *"-${main[0]#upstream=}-"* ]] && { $dry_run || [[ -f $folder/model.safetensors ]]; }; then
+                analyse tsne "$folder" --out "$(report_folder evidence-tsne)"
+                break
+            fi
+        done
     fi
 fi
 if stage 5 && finished all; then run "$python" -m mlsuperb results pack "${some[@]}" --out "$(report_folder)/evidence.tar.xz" || true; fi
