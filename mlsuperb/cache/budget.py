@@ -31,14 +31,17 @@ class Budget:
         self.root, self.own, self.max_bytes = root, own, max_bytes
         root.mkdir(parents=True, exist_ok=True)
         with self.alone():  # or another process, short of room, could drop the folder between two lines
+            # many runs that start together would wait for each other while each looks at every file of a network drive
+            known = (root / SIZE).exists() and any(map(_in_use, root.glob(f"*/{IN_USE}")))
             own.mkdir(exist_ok=True)
             self._in_use: IO[str] | None = open(own / IN_USE, "a", opener=no_link)  # noqa: SIM115
             locks.lock(self._in_use, shared=True)
             os.utime(own / IN_USE)
             for leftover in root.glob(f"{DROPPED}*"):  # of a process that was killed while it made room
                 shutil.rmtree(leftover, ignore_errors=True)
-            with self._number() as file:  # what a killed process had reserved and not written is forgotten here
-                _write(file, _size_of(root))
+            if not known:
+                with self._number() as file:  # what a killed process had reserved and not written is forgotten here
+                    _write(file, _size_of(root))
 
     @property
     def used_bytes(self) -> int:
@@ -108,6 +111,12 @@ class Budget:
             log.info("evicted %.1f GB of features of the least recently used upstream (%s)", freed / 1e9, folder)
             return freed
         return 0
+
+
+def _in_use(path: Path) -> bool:
+    """Whether a process reads or writes the folder of this file."""
+    with open(path, "a", opener=no_link) as file:
+        return not locks.lock(file, wait=False)
 
 
 def _size_of(folder: Path) -> int:

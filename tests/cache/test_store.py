@@ -225,7 +225,7 @@ def test_an_upstream_that_nobody_uses_is_evicted_and_one_in_use_is_not(
     assert fill(unused, 3) == fill(used, 3) == 3
     unused.close()
     os.utime(unused.folder / IN_USE, (0, 0))
-    third = store(tmp_path, name="third", max_bytes=7.5 * size)
+    third = store(tmp_path, name="third", max_bytes=8.5 * size)
     with caplog.at_level(logging.INFO):
         assert fill(third, 4) == 4
     evicted = f"evicted 0.0 GB of features of the least recently used upstream ({unused.folder})"
@@ -253,7 +253,22 @@ def test_reserved_room_of_a_killed_process_comes_back(tmp_path: Path) -> None:
     one = store(tmp_path)
     used = one.used_bytes
     one._budget.reserve(10**6)
+    one.close()  # as its end does
     assert store(tmp_path).used_bytes == pytest.approx(used, abs=2000)
+
+
+def test_a_start_beside_others_believes_their_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = store(tmp_path, name="one")
+    one.write(KEY, encode(LAYERS, "fp32"))
+    used_bytes, counted = one.used_bytes, []
+    monkeypatch.setattr(budget_module, "_size_of", lambda folder: counted.append(folder) or 7)
+    other = store(tmp_path, name="other")
+    assert other.used_bytes == used_bytes
+    assert not counted
+    one.close()
+    other.close()
+    assert store(tmp_path, name="third").used_bytes == 7
+    assert counted == [tmp_path]
 
 
 def test_a_full_disk_ends_keeping_and_nothing_else(
