@@ -31,13 +31,8 @@ class Utterance:
     """
 
     few_values: ClassVar[tuple[str, ...]] = ("language", "dataset", "split", "speaker")  # columns whose values repeat
-    identity: ClassVar[tuple[str, ...]] = (
-        "id",
-        "dataset",
-        "language",
-        "duration_s",
-        "text",
-    )  # what a split's hash is of
+    # what a split's hash is of
+    identity: ClassVar[tuple[str, ...]] = ("id", "dataset", "language", "duration_s", "text")
 
     id: str
     audio: str

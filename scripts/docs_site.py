@@ -49,10 +49,8 @@ def on_files(files: Files, config: Any) -> Files:
     }
     for page, text in {**pages, **reference()}.items():
         files.append(File.generated(config, page, content=text))
-    for path in [
-        *ROOT.glob("docs/*.yaml"),
-        *ROOT.glob("docs/results/*.xz"),
-    ]:  # material of the pages, no part of the site
+    # material of the pages, no part of the site
+    for path in [*ROOT.glob("docs/*.yaml"), *ROOT.glob("docs/results/*.xz")]:
         if file := files.get_file_from_path(path.relative_to(ROOT / "docs").as_posix()):
             files.remove(file)
     return files

@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 CAP, VOCAB_SIZE = 100_000_000, 6_000  # tokens: about what the 1h set of all languages has
 UPSTREAMS = ("xls_r_300m", "mms_1b")
 AXES = ("upstream", "adaptation", "head", "objective", "task")
-SHOWN = {
-    "head": "transformer",
-    "objective": "ctc",
-    "task": "asr_lid",
-}  # whose figures stand for an upstream and adaptation
+# whose figures stand for an upstream and adaptation
+SHOWN = {"head": "transformer", "objective": "ctc", "task": "asr_lid"}
 OUTCOMES = ("trained", "refused", "failed")
 HEAD = """\
 # The matrix

@@ -100,10 +100,8 @@ def row_hours(measured: dict[str, Any]) -> dict[str, float]:
     small, small_fill = one(300_000, train_h=train_h / 6, dev_h=dev_h, test_h=test_h)
     large, large_fill = one(600_000, train_h=train_h, dev_h=dev_h, test_h=test_h)
     hours = {"mono": mono, "10min": small + small_fill, "1h": large + large_fill}
-    rows = {
-        "row_10min": 13 * mono + 3 * small + small_fill,
-        "row_1h": 13 * mono + 3 * large + large_fill,
-    }  # filled once
+    # filled once
+    rows = {"row_10min": 13 * mono + 3 * small + small_fill, "row_1h": 13 * mono + 3 * large + large_fill}
     return hours | rows
 
 

@@ -11,11 +11,8 @@ from huggingface_hub import ModelCard
 from pycountry import languages
 
 REPOSITORY = re.compile(r"([\w-][\w.-]*/)?[\w-][\w.-]*")
-PIPELINES = {
-    "automatic-speech-recognition",
-    "audio-classification",
-    "feature-extraction",
-}  # of its list, those of speech
+# of its list, those of speech
+PIPELINES = {"automatic-speech-recognition", "audio-classification", "feature-extraction"}
 LISTS = ("language", "tags", "datasets", "metrics")
 
 

@@ -136,9 +136,8 @@ class LoRA(LowRank):
             warnings.filterwarnings("ignore", "Already found a `peft_config`")  # of another stack
             inject_adapter_in_model(config, base, adapter_name=self.stack)
         use_faster_dropout(base)
-        trained = [
-            name for name, parameter in model.named_parameters() if parameter.requires_grad
-        ]  # all else is frozen
+        # all else is frozen
+        trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         for layer in base.modules():
             if isinstance(layer, LoraLayer):  # peft has left the new adapter alone active; each layer has one
                 layer.set_adapter(list(layer.lora_A))

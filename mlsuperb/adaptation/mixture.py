@@ -29,9 +29,8 @@ class Experts(nn.Module):
         self.rank, self.scale = rank, scale
         self.router = nn.Linear(linear.in_features, num_experts, bias=False, device=device)
         nn.init.zeros_(self.router.weight)
-        self.down = nn.Parameter(
-            torch.empty(num_experts * rank, linear.in_features, device=device)
-        )  # A of all, stacked
+        # A of all, stacked
+        self.down = nn.Parameter(torch.empty(num_experts * rank, linear.in_features, device=device))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
         self.up = nn.Parameter(torch.zeros(linear.out_features, num_experts * rank, device=device))  # B of all
 

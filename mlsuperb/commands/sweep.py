@@ -110,9 +110,8 @@ def run_folders(overrides: Sequence[str], *, config_dirs: Sequence[Path] = (), m
                 configs = iter([compose(run_mode=RunMode.RUN)])
             else:
                 params = [f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items()]
-                task: Any = OmegaConf.to_container(
-                    master.hydra.overrides.task, resolve=False
-                )  # `${...}` is a job's own
+                # `${...}` is a job's own
+                task: Any = OmegaConf.to_container(master.hydra.overrides.task, resolve=False)
                 sweep = OverridesParser.create(config_loader=loader).parse_overrides([*params, *task])
                 [jobs] = BasicSweeper.split_arguments(sweep, max_batch_size=None)
                 configs = _compose_jobs(loader, master, jobs)

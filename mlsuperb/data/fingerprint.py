@@ -17,6 +17,7 @@ from mlsuperb.runtime.files import stamp
 
 MANIFEST_VERSION = 4  # raise it when the same corpus and settings would give another manifest
 
+# settings that old manifests lack: with these values they change nothing
 _ADDED_SINCE = {
     "text": "required",
     "preparation": None,
@@ -29,7 +30,7 @@ _ADDED_SINCE = {
     "map_codes": True,
     "held_out": None,
     "few_shot": "all",
-}  # settings that old manifests lack: with these values they change nothing
+}
 
 
 def fingerprint(corpus: Reader) -> str:

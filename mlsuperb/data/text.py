@@ -27,9 +27,8 @@ def v1_mono(text: str) -> str:
     return _PUNCTUATION.sub("", text).upper()
 
 
-_IN_WORDS = re.compile(
-    "['’‘ʼ`´\\-‐‑]"
-)  # apostrophes and hyphens, in the signs that transcripts and ASR models write them with
+# apostrophes and hyphens, in the signs that transcripts and ASR models write them with
+_IN_WORDS = re.compile("['’‘ʼ`´\\-‐‑]")
 
 
 def spoken(text: str) -> str:

@@ -43,9 +43,10 @@ WRAPPED = {"hf_wav2vec2_custom": "wav2vec2", "hf_hubert_custom": "hubert"}  # tr
 NUM_HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16}
 CONV_STRIDES = {(10, 3, 3, 3, 3, 2, 2): (5, 2, 2, 2, 2, 2, 2)}  # kernels -> strides, of every published model
 
+# pre-training only
 _NOT_USED = re.compile(
     r"(final_proj|label_embs_concat|quantizer|input_quantizer|project_q|project_inp|target_glu)(\.|$)"
-)  # pre-training only
+)
 
 
 @dataclass(frozen=True, kw_only=True)

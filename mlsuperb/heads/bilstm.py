@@ -58,9 +58,10 @@ class BiLSTMHead(Head):
         frames_B = self.num_frames(lengths_B)
         with torch.autocast(values_BFH.device.type, enabled=False):
             packed = pack_padded_sequence(values_BFH.float(), frames_B.cpu(), batch_first=True, enforce_sorted=False)
+            # zero beyond each length
             encoded_BFH, _ = pad_packed_sequence(
                 self.lstm(packed)[0], batch_first=True, total_length=values_BFH.shape[1]
-            )  # zero beyond each length
+            )
         return Encoded(self.dropout(encoded_BFH), frames_B)
 
     def num_frames(self, lengths_B: Tensor) -> Tensor:

@@ -103,9 +103,8 @@ def class_named(name: Any) -> Any:
             f"{name!r} is no part of mlsuperb, and the user has not given it (on the command line of mlsuperb run, or in a YAML "
             "file of --config-dir)"
         )
-    if (
-        name not in _offered() and "" not in sys.path
-    ):  # python -m looks in the current folder, a console script does not
+    # python -m looks in the current folder, a console script does not
+    if name not in _offered() and "" not in sys.path:
         sys.path.append("")
     try:
         return getattr(import_module(module), attribute)

@@ -17,11 +17,8 @@ from mlsuperb.runtime import ranks
 from mlsuperb.runtime.variables import recorded
 
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "hydra-core", "soundfile", "numpy", "rapidfuzz")
-OPTIONAL = (
-    "pyopenjtalk",
-    "pyopenjtalk-plus",
-    "pypinyin",
-)  # make the phonemes of jpn and cmn, in training and in references
+# make the phonemes of jpn and cmn, in training and in references
+OPTIONAL = ("pyopenjtalk", "pyopenjtalk-plus", "pypinyin")
 
 CODE = ("mlsuperb", "conf", "pyproject.toml")  # what of a checkout makes results
 

@@ -148,9 +148,8 @@ def _transcribed(jobs: dict[int, _Job], transcriber: Transcriber) -> Iterator[tu
             job = jobs[place]
             pieces[place, number] = piece
             missing[place] -= 1
-            bar.update(
-                min(job.windows[number].to_s - job.windows[number].from_s, total_s - bar.n)
-            )  # their sum is rounded
+            # their sum is rounded
+            bar.update(min(job.windows[number].to_s - job.windows[number].from_s, total_s - bar.n))
             if not missing[place]:
                 parts = [pieces.pop((place, number)) for number in range(len(job.windows))]
                 yield place, transcript(job.recording.name, job.windows, parts)

@@ -272,7 +272,5 @@ class TranslationResult(BenchmarkResult):
     scores: dict[str, Any] = Field(default_factory=dict)
 
 
-SCORED: tuple[type[BenchmarkResult], ...] = (
-    BenchmarkResult,
-    TranslationResult,
-)  # kinds of results with scored hypotheses
+# kinds of results with scored hypotheses
+SCORED: tuple[type[BenchmarkResult], ...] = (BenchmarkResult, TranslationResult)

@@ -113,9 +113,8 @@ class Codebook:
         """
         half_norms_K, minus_PK = self._scorer
         num_groups = len(half_norms_K) // _GROUP
-        groups = torch.addmm(half_norms_K, projected_FP, minus_PK).view(
-            -1, _GROUP
-        )  # those of frame 0, those of frame 1, ...
+        # those of frame 0, those of frame 1, ...
+        groups = torch.addmm(half_norms_K, projected_FP, minus_PK).view(-1, _GROUP)
         least_F, group_F = groups.amin(1).view(-1, num_groups).min(1)
         firsts_F = torch.arange(0, len(groups), num_groups, device=groups.device)
         return least_F, group_F * _GROUP + groups.index_select(0, firsts_F + group_F).argmin(1)

@@ -25,9 +25,8 @@ def import_faiss() -> Any:
     Raises:
         ValueError: it is not installed.
     """
-    logging.getLogger("faiss.loader").setLevel(
-        logging.WARNING
-    )  # it tells, with tracebacks, which builds it does not find
+    # it tells, with tracebacks, which builds it does not find
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     try:
         import faiss
     except ImportError as error:

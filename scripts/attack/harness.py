@@ -24,13 +24,8 @@ from scripts.attack import jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 240.0  # for one start
-VOLATILE = {
-    "run.log",
-    "status.json",
-    "environment.json",
-    "config.yaml",
-    "README.md",
-}  # the last: a card that shows hours
+# the last: a card that shows hours
+VOLATILE = {"run.log", "status.json", "environment.json", "config.yaml", "README.md"}
 VOLATILE_FOLDERS = {"checkpoints", "curves", "best", "figures"}
 # keys of JSON that say when, where, how fast, in how many starts, or of a checkout that someone works in
 TIMES = {

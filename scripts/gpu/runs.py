@@ -41,12 +41,8 @@ LENGTH: dict[str, list[str]] = {
     "fsdp": [*EARLY, "trainer.iterations_per_epoch=4"],
 }
 FROZEN = ["+exp=demo", "upstream=mhubert_tiny"]
-UNDROPPED = [
-    "head.dropout=0",
-    "head.position_dropout=0",
-    "head.attention_dropout=0",
-    "specaug=none",
-]  # ranks draw their own
+# ranks draw their own
+UNDROPPED = ["head.dropout=0", "head.position_dropout=0", "head.attention_dropout=0", "specaug=none"]
 FULL = [*FROZEN, "adaptation=full", *UNDROPPED]
 PARTS: dict[str, dict[str, list[str]]] = {
     "demo": {name: ["+exp=demo", f"upstream={name}"] for name in ("fbank", "mhubert_tiny")},

@@ -263,10 +263,8 @@ def batch_checks() -> Iterator[Check]:
     """The CTC loss of a batch."""
     _, objective, espnet = make_pair("transformer", 80)
     values_BFH, lengths_B = torch.randn(3, 40, 256), torch.tensor([40, 31, 9])
-    targets_BS, target_lengths_B = (
-        torch.randint(1, VOCAB_SIZE - 1, (3, 12)),
-        torch.tensor([12, 5, 11]),
-    )  # the last: too long
+    # the last: too long
+    targets_BS, target_lengths_B = torch.randint(1, VOCAB_SIZE - 1, (3, 12)), torch.tensor([12, 5, 11])
     loss = objective(Encoded(values_BFH, lengths_B), targets_BS, target_lengths_B)
     their_loss = espnet.ctc(values_BFH, lengths_B, targets_BS, target_lengths_B)
     title = "CTC loss of a batch with one utterance too short for its text"

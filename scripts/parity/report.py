@@ -95,9 +95,8 @@ def no_worse(name: str, ours: Tensor, theirs: Tensor, exact: Tensor, *, floor: f
 def in_double(model: Model) -> Model:
     """A copy in float64, to be run inside `doubled`."""
     for module in model.modules():
-        if isinstance(
-            getattr(module, "attn", None), Tensor
-        ):  # ESPnet's attention remembers its last run, graph and all
+        # ESPnet's attention remembers its last run, graph and all
+        if isinstance(getattr(module, "attn", None), Tensor):
             module.attn = None
     double = copy.deepcopy(model).double()
     for module in double.modules():

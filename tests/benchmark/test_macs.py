@@ -42,9 +42,8 @@ def test_an_upstream_of_convolutions_and_attention() -> None:
     kernel = hubert.num_conv_pos_embeddings
     by_hand += (frames + (kernel % 2 == 0)) * size * (size // hubert.num_conv_pos_embedding_groups) * kernel
     products = 4 * size * size + 2 * size * hubert.intermediate_size
-    by_hand += hubert.num_hidden_layers * (
-        frames * products + 2 * frames * frames * size
-    )  # queries x keys, then values
+    # queries x keys, then values
+    by_hand += hubert.num_hidden_layers * (frames * products + 2 * frames * frames * size)
     # 1 % more: the group norm's statistics come from products of the first convolution's input
     assert macs_per_second(speech)["upstream"] == pytest.approx(by_hand / AUDIO_S, rel=0.015)
 

@@ -115,9 +115,8 @@ def make_model(
     head = make_head(input_size=upstream.layer_size, projection=projection, **SIZES)
     objective = make_objective(input_size=32, vocab_size=len(TOKENS))
     with torch.no_grad():
-        (objective.out if isinstance(objective, CTC) else objective.ctc.out).weight.mul_(
-            20
-        )  # posteriors that say something
+        # posteriors that say something
+        (objective.out if isinstance(objective, CTC) else objective.ctc.out).weight.mul_(20)
     featurizer = featurizer or LastLayer(num_layers=upstream.num_layers, layer_size=upstream.layer_size)
     return SpeechModel(
         upstream, trained=trained, featurizer=featurizer, specaug=Identity(), head=head, objective=objective

@@ -105,9 +105,8 @@ def test_a_run_gets_a_page_and_figures(runs, single) -> None:
     assert sum("data-sound" in a for _, a in page.tags) == 2, "and are heard there by the same sound"
     drawn = sum(tag == "svg" for tag, _ in page.tags)
     for suffix in ("svg", "png", "csv"):
-        assert (
-            len(list((runs[0] / "figures").glob(f"*.{suffix}"))) == drawn + 1
-        )  # bars of languages are a table in the page
+        # bars of languages are a table in the page
+        assert len(list((runs[0] / "figures").glob(f"*.{suffix}"))) == drawn + 1
     assert len(pd.read_csv(runs[0] / "analysis" / "utterances.csv")) == 20
 
 

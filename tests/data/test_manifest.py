@@ -244,9 +244,8 @@ def test_what_lies_at_the_limits_is_not_trained_on_but_is_of_the_vocabulary(tmp_
             "not longer than min_duration_s": 2,
         }
     assert prepare(corpus_of(*rows, text="optional"), folder=None).texts == []
-    assert (
-        prepare(corpus_of(*rows, max_train_hours=1.0), folder=None).texts == []
-    )  # which hours are taken, is not known there
+    # which hours are taken, is not known there
+    assert prepare(corpus_of(*rows, max_train_hours=1.0), folder=None).texts == []
 
 
 @pytest.mark.parametrize(

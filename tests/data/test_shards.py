@@ -88,9 +88,8 @@ def loaded(folder: Path, **settings: object) -> Prepared:
 
 def contents(folder: Path) -> dict[str, str]:
     files = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-    plain = {
-        path: gzip.decompress(one) if path.suffix == ".gz" else one for path, one in files.items()
-    }  # without its time
+    # without its time
+    plain = {path: gzip.decompress(one) if path.suffix == ".gz" else one for path, one in files.items()}
     return {str(path.relative_to(folder)): hashlib.sha256(one).hexdigest() for path, one in plain.items()}
 
 

@@ -54,9 +54,8 @@ def rows(one: SyntheticPairs) -> list[TextPair]:
 )
 def test_translations_of_known_names(synthesiser: Synthesiser, source: str, target: str, known: dict[str, str]) -> None:
     found = {pair.source: pair.target.text for pair in word_pairs(LANGUAGES[source], LANGUAGES[target], synthesiser)}
-    here = {
-        word: found[word] for word in known if word in found
-    }  # another Babel may take other words into a vocabulary
+    # another Babel may take other words into a vocabulary
+    here = {word: found[word] for word in known if word in found}
     assert len(here) >= 2
     assert here.items() <= known.items()
 

@@ -13,10 +13,8 @@ from mlsuperb.config.options import conf_dir, options
 from mlsuperb.heads.conformer import ConformerHead
 from mlsuperb.heads.e_branchformer import EBranchformerHead
 
-CAP, VOCAB_SIZE = (
-    100_000_000,
-    6000,
-)  # ML-SUPERB 2.0's cap on trained parameters; its challenge has about 6,000 characters
+# ML-SUPERB 2.0's cap on trained parameters; its challenge has about 6,000 characters
+CAP, VOCAB_SIZE = 100_000_000, 6000
 PARAMETERS = {  # with 1024 features; those of ESPnet's own encoders, see scripts/parity_espnet.py
     "linear": 0,
     "bilstm": 43_025_408,

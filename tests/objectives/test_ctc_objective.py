@@ -56,9 +56,8 @@ def test_utterances_too_short_for_their_text_are_counted_and_weigh_nothing() -> 
     values_BFH = torch.randn(3, 3, 6, requires_grad=True)
     targets_BS = torch.tensor([[1, 2, 3], [1, 1, 2], [1, 2, 2]])
     result = objective(Encoded(values_BFH, torch.tensor([3, 3, 2])), targets_BS, torch.tensor([3, 3, 2]))
-    assert (
-        int(result.counts["num_unaligned"]) == 1
-    )  # the second; what follows the two tokens of the third does not count
+    # the second; what follows the two tokens of the third does not count
+    assert int(result.counts["num_unaligned"]) == 1
     result.loss.backward()
     assert values_BFH.grad is not None
     assert values_BFH.grad[[0, 2]].abs().sum(dim=(1, 2)).gt(0).all()

@@ -97,9 +97,8 @@ def test_our_upstream_reads_it_and_normalises_waves_as_in_training(kind: str, tm
     wave_BT = 10 * noise()  # loud, since fairseq adds another epsilon to the variance
     with torch.inference_mode():
         found = upstream(wave_BT, torch.tensor([16_000])).layers
-    prepared_BT = (
-        functional.layer_norm(wave_BT, wave_BT.shape[1:]) if normalize else wave_BT
-    )  # `HubertDataset.postprocess`
+    # `HubertDataset.postprocess`
+    prepared_BT = functional.layer_norm(wave_BT, wave_BT.shape[1:]) if normalize else wave_BT
     *blocks, last = layers_of(import_fairseq_model(HubertModel(kind)), prepared_BT)
     for one, other in zip(found[1:], [*blocks[:-1], last], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

@@ -206,11 +206,8 @@ def test_a_codebook_is_for_one_layer_of_one_model(
     found = read(run(labels_of(tree, tmp_path, *weights, "extraction.layer=1", *again)), LabelsResult)
     assert (found.features["name"], found.features["layer"]) == ("hf", 1)
     assert (found.codebook_of["name"], found.codebook_of["layer"]) == ("pretrained", 1)
-    mfcc = (
-        "upstream=mfcc",
-        "upstream.num_coefficients=39",
-        "upstream.num_mels=40",
-    )  # of the size and rate of kaldi_mfcc
+    # of the size and rate of kaldi_mfcc
+    mfcc = ("upstream=mfcc", "upstream.num_coefficients=39", "upstream.num_mels=40")
     said = refusal(labels_of(tree, tmp_path, *mfcc, f"labelling.run={labels}"))
     assert "these are mfcc, layer 0, 100 Hz, of size 39, of other weights" in said
 

@@ -10,13 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL_FILES = sorted((ROOT / "recipes").glob("*.sh"))
-OF_MODELS = [
-    "pretrain.sh",
-    "pretrain_compare.sh",
-    "expand.sh",
-    "expand_compare.sh",
-    "seamless.sh",
-]  # the others are of the benchmark
+# the others are of the benchmark
+OF_MODELS = ["pretrain.sh", "pretrain_compare.sh", "expand.sh", "expand_compare.sh", "seamless.sh"]
 OF_BENCHMARK = [path.name for path in SHELL_FILES if path.name not in ("common.sh", *OF_MODELS)]
 
 

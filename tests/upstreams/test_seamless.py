@@ -31,9 +31,8 @@ def test_layers_are_those_of_transformers(family: str, num_samples: int, checkpo
     model.encoder.register_forward_hook(lambda _, inputs, output: seen.update(last=output))
     inputs = SeamlessM4TFeatureExtractor()(wave_BT[0].numpy(), sampling_rate=16000, return_tensors="pt")
     hidden_states = model(**inputs, output_hidden_states=True).hidden_states
-    assert (
-        hidden_states[-1].shape[1] < hidden_states[0].shape[1]
-    )  # the trap: the length adaptor's, not the last block's
+    # the trap: the length adaptor's, not the last block's
+    assert hidden_states[-1].shape[1] < hidden_states[0].shape[1]
     expected = (seen["first"], *hidden_states[1:-1], seen["last"])
 
     found = SeamlessM4T(checkpoint=str(folder)).eval()(wave_BT, torch.tensor([num_samples])).layers

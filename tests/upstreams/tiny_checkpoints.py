@@ -202,9 +202,8 @@ def move_from_initial(model: torch.nn.Module) -> None:
             parameter.add_(0.3 * torch.randn_like(parameter))
         if "gru_rel_pos_linear" in name or "rel_attn_embed" in name or "distance_embedding" in name or ".bias_" in name:
             parameter.add_(torch.randn_like(parameter))
-        if (
-            "subsampling" in name and parameter.ndim > 1
-        ):  # Parakeet's: four layers, each of which would halve the signal or worse
+        # Parakeet's: four layers, each of which would halve the signal or worse
+        if "subsampling" in name and parameter.ndim > 1:
             parameter.normal_(std=(2 / parameter[0].numel()) ** 0.5)
     for name, buffer in model.named_buffers():
         if "norm.running" in name:

@@ -15,11 +15,8 @@ import numpy as np
 from mlsuperb.units.dtw import warped
 
 ORDER, ALPHA = 23, 0.42
-_WINDOW, _HOP, _FFT = (
-    400,
-    80,
-    1024,
-)  # samples: 25 ms every 5 ms, as in SPTK's examples; the warping needs a fine spectrum
+# samples: 25 ms every 5 ms, as in SPTK's examples; the warping needs a fine spectrum
+_WINDOW, _HOP, _FFT = 400, 80, 1024
 _FLOOR = 1e-8  # 80 dB below an utterance's loudest frequency: gaps in its spectrum are cut there, whatever its level
 _DB = 10 * np.sqrt(2) / np.log(10)
 

@@ -26,9 +26,8 @@ NORMALISER = "spoken"
 # Written without spaces between words, beside the languages of protocol wer_cer, in whose version 1 these have words: Min Nan and
 # Wu Chinese, Tibetan, Dzongkha
 _UNSPACED = frozenset({"nan", "wuu", "bod", "dzo"})
-_FACTS = TaskFacts(
-    name="judge", has_text=True, has_language=False, normaliser="raw"
-)  # both sides are normalised before
+# both sides are normalised before
+_FACTS = TaskFacts(name="judge", has_text=True, has_language=False, normaliser="raw")
 _WORDS = replace(_FACTS, units="word", unit_name="WER")
 
 

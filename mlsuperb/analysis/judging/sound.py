@@ -75,9 +75,8 @@ def dnsmos_rater() -> Rater | None:
     package = import_module("speechmos.dnsmos")
 
     def rate(wave_T: np.ndarray) -> dict[str, float]:
-        found = package.run(
-            np.clip(wave_T, -1, 1), sr=SAMPLE_RATE_HZ
-        )  # repeats audio under 9 s, as DNSMOS' own script does
+        # repeats audio under 9 s, as DNSMOS' own script does
+        found = package.run(np.clip(wave_T, -1, 1), sr=SAMPLE_RATE_HZ)
         return {name: float(found[key]) for key, name in DNSMOS.items()}
 
     return rate

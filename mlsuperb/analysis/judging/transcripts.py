@@ -18,9 +18,8 @@ from mlsuperb.runtime.files import no_link, write_atomic
 log = logging.getLogger(__name__)
 
 TRANSCRIPTS = "transcripts.jsonl"
-Progress = Callable[
-    [Iterable[Any], int, str], Iterable[Any]
-]  # wraps steps as they are done: their number, what they are
+# wraps steps as they are done: their number, what they are
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
 class Transcripts:

@@ -94,9 +94,8 @@ def _render(page: str, sounds: Mapping[str, str]) -> str:
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    data = json.dumps(
-        {"page": page, "columns": COLUMNS, "sounds": sounds}
-    )  # hexadecimal names and base64: nothing to escape
+    # hexadecimal names and base64: nothing to escape
+    data = json.dumps({"page": page, "columns": COLUMNS, "sounds": sounds})
     return environment.from_string(template).render(
         scale=SCALE, num=len(sounds), style=Markup(style), script=Markup(script), script_hash=digest, data=Markup(data)
     )

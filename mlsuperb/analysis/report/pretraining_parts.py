@@ -89,9 +89,8 @@ def labelled(folder: Path) -> pd.DataFrame | None:
     path = folder / LABELS / MANIFEST_FILE
     if not path.is_file():
         return None
-    table = pq.read_table(
-        path, columns=["language", "dataset", "split", "duration_s"]
-    )  # not all: it may be 25 million rows
+    # not all: it may be 25 million rows
+    table = pq.read_table(path, columns=["language", "dataset", "split", "duration_s"])
     grouped = table.group_by(["language", "dataset", "split"]).aggregate(
         [("duration_s", "sum"), ("duration_s", "count")]
     )

@@ -93,9 +93,8 @@ class OwnCorpus(Corpus):
 def _code(label: str, *, extra: tuple[str, ...], find: bool) -> str:
     if is_language(label, extra) or not (find and label.strip()):
         return label
-    return (
-        nearest(label) or nearest(f"{label} (macrolanguage)") or label
-    )  # how ISO 639-3 calls Swahili, Malay, Nepali, ...
+    # how ISO 639-3 calls Swahili, Malay, Nepali, ...
+    return nearest(label) or nearest(f"{label} (macrolanguage)") or label
 
 
 def hold_out(rows: Sequence[Utterance], *, share: float, skipped: SkipReport) -> list[Utterance]:
