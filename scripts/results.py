@@ -48,6 +48,21 @@ FIGURES = {
         'CER and language accuracy of the runs of the table "Layers", by the layer that the head reads, with 95 % intervals '
         "(`mlsuperb analyse layer_sweep`).",
     ),
+    "layer_weights": (
+        "Layers by their weights",
+        "The featurizer's softmax weights after training, of Whisper base and mhubert_tiny with several seeds (`mlsuperb analyse "
+        "layer_weights`). A weight says what the head reads, not how much a layer knows: the runs of one layer above say that.",
+    ),
+    "tsne": (
+        "Languages in the model",
+        "t-SNE of 300 test utterances at each stage of Whisper base with its head (ASR + LID, 1h, one seed): each point is the "
+        "mean of an utterance's frames (`mlsuperb analyse tsne`).",
+    ),
+    "knn": (
+        "Languages of the nearest neighbours",
+        "The same utterances in the space itself: the share whose five nearest neighbours are mostly of their own language. As "
+        "most languages are one voice here, much of that is the voice and the room: see the line of other speakers.",
+    ),
     "transfer_matrix": (
         "One language for another",
         "CER of Whisper base under a head that was trained on one language alone, tested on all (one seed; framed: the language "
@@ -265,10 +280,10 @@ def _figures() -> list[tuple[str, str, str]]:
     Raises:
         ValueError: `FIGURES` has no text for one.
     """
-    found = sorted(PACKED.glob("*.svg"))
-    if unknown := [path.name for path in found if path.stem not in FIGURES]:
+    found = {path.stem for path in PACKED.glob("*.svg")}
+    if unknown := sorted(found - FIGURES.keys()):
         raise ValueError(f"scripts/results.py has no text for {', '.join(unknown)}: add it to FIGURES")
-    return [(f"results/{path.name}", *FIGURES[path.stem]) for path in found]
+    return [(f"results/{name}.svg", *text) for name, text in FIGURES.items() if name in found]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
