@@ -25,7 +25,8 @@ PACKED = Path(__file__).resolve().parents[1] / "docs" / "results"
 PARTS = ("upstream", "adaptation", "head", "objective")
 SELECTORS = ("experiment", "track", "size", "run", "task", *PARTS, "run_name", "trained_on")
 # Two runs of a pair differ in what the test names, in their settings of it, and in nothing of these
-SAME = ("track", "size", "run", "task", *PARTS, "seed", "data")
+SAME = ("track", "size", "run", "task", *PARTS, "seed", "data", "training_data")
+NAMES_TRAINING_DATA = {"size", "run", "trained_on", "run_name"}  # selectors that differ where what was trained on does
 ALIKE = (*SAME, "experiment", "run_name", "trained_on")  # of runs that differ at most in what is chosen by validation
 Selector = Mapping[str, Any]
 
@@ -57,6 +58,7 @@ class Run:
             "trained_on": self.training.data.languages.get("train"),
             "seed": result.seed,
             "data": tuple(sorted(tests.items())),
+            "training_data": self.training.data.sha256("train"),
         }
 
     @property
@@ -130,7 +132,10 @@ def _fits(value: Any, wanted: str | list[str]) -> bool:
 def pairs(runs: Sequence[Run], first: Selector, second: Selector) -> list[tuple[Run, Run]]:
     """Runs of `first` and of `second` that differ in what the selectors name and in nothing else of `SAME`. Of several of a
     kind (other learning rates, say) the one with the lowest validation loss stands for them."""
-    same = [key for key in SAME if first.get(key) == second.get(key)]
+    named = {key for key in SELECTORS if first.get(key) != second.get(key)}
+    if named & NAMES_TRAINING_DATA:
+        named.add("training_data")
+    same = [key for key in SAME if key not in named]
     sides = [lowest(select(runs, selector), same) for selector in (first, second)]
     return [(run, sides[1][rest]) for rest, run in sides[0].items() if rest in sides[1]]
 

@@ -63,8 +63,8 @@ def made(tmp_path: Path) -> Callable[..., Path]:
 
     def result(folder: Path, *, num_utterances: int, seed: int, experiment: str | None, synthetic: bool = False,
                upstream: str = "a", adaptation: str = "frozen", head: str = "transformer", track: str = "asr_lid",
-               data: str = "0", trained_on: tuple[str, ...] = ("deu", "eng"), loss: float = 1.0, run_name: str = "run",
-               release: dict[str, Any] | None = None, featurizer: dict[str, Any] | None = None,
+               data: str = "0", train: str = "0", trained_on: tuple[str, ...] = ("deu", "eng"), loss: float = 1.0,
+               run_name: str = "run", release: dict[str, Any] | None = None, featurizer: dict[str, Any] | None = None,
                deviations: Mapping[str, Any] = {}) -> dict[str, Any]:  # fmt: skip
         benchmark = {"experiment": experiment, "track": track, "size": "10min", "run": None, "deviations": deviations}
         sha256 = hashlib.sha256((folder / "hypotheses.jsonl").read_bytes()).hexdigest()
@@ -73,7 +73,8 @@ def made(tmp_path: Path) -> Callable[..., Path]:
             "synthetic": synthetic, "benchmark": benchmark if experiment else None, "task": {"name": "asr_lid", "units": "char"},
             "normaliser": {"name": "v1", "version": "1"}, "scorer": {"version": "1", "protocols": {}},
             "data": {"name": "made_up", "release": release, "languages": {"train": list(trained_on)},
-                     "splits": {"test": {"sha256": data, "num_utterances": num_utterances, "duration_s": 1.0}}},
+                     "splits": {name: {"sha256": sha, "num_utterances": num_utterances, "duration_s": 1.0}
+                                for name, sha in (("train", train), ("test", data))}},
             "upstream": {"name": upstream}, "adaptation": {"name": adaptation}, "head": {"name": head}, "featurizer": featurizer,
             "num_trainable": 1, "num_total": 1, "config": {"objective": {"name": "ctc"}, "run_name": run_name}, "seed": seed,
             "code": {"commit": "c", "dirty": False, "package_version": "0"}, "env": {}, "protocols": {}, "cost": {},
@@ -155,7 +156,9 @@ def test_synthetic_speech_tests_nothing(claims: ModuleType, made: Callable[..., 
     )
 
 
-@pytest.mark.parametrize("change", [{"data": "1"}, {"seed": 1}, {"head": "conformer"}, {"adaptation": "full"}])
+@pytest.mark.parametrize(
+    "change", [{"data": "1"}, {"train": "1"}, {"seed": 1}, {"head": "conformer"}, {"adaptation": "full"}]
+)
 def test_runs_that_differ_in_more_are_no_pair(
     claims: ModuleType, made: Callable[..., Path], tmp_path: Path, change: dict[str, Any]
 ) -> None:
@@ -164,6 +167,27 @@ def test_runs_that_differ_in_more_are_no_pair(
     found = verdict(claims, BETTER, tmp_path)
     assert found.outcome == "not run"
     assert "1 runs of the first, 1 of the second, but no two alike" in found.text
+
+
+def test_runs_on_more_data_are_paired_with_each_other(
+    claims: ModuleType, made: Callable[..., Path], tmp_path: Path
+) -> None:
+    """And not taken for a better learning rate of the others."""
+    made("small_a", 4, upstream="a")
+    made("small_b", 2, upstream="b")
+    made("large_a", 1, upstream="a", train="1", loss=0.5)
+    found = verdict(claims, BETTER, tmp_path)
+    assert found.outcome == "contradicted"
+    assert {run.name for run in found.runs} == {"small_a", "small_b"}
+
+
+def test_runs_that_a_test_names_may_have_other_training_data(
+    claims: ModuleType, made: Callable[..., Path], tmp_path: Path
+) -> None:
+    made("one", 2, run_name="text", train="1")
+    made("two", 4, run_name="speech")
+    test = {**BETTER, "first": {"run_name": "text"}, "second": {"run_name": "speech"}}
+    assert verdict(claims, test, tmp_path).outcome == "supported"
 
 
 def test_seeds_add_up_and_the_best_of_a_sweep_stands_for_it(
