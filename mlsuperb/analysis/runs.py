@@ -137,8 +137,8 @@ def subject(result: BenchmarkResult) -> str:
 
 
 def run_labels(results: Sequence[BenchmarkResult], *, subjects: Sequence[str]) -> list[str]:
-    """A different name for each result: its subject, the upstream and adaptation where they differ, then whatever setting
-    differs among those that would be called the same, at last its `run_id`."""
+    """A different name for each result: its subject, the upstream and adaptation where they differ, then whatever setting and
+    corpus differs among those that would be called the same, at last its `run_id`."""
     labels = list(subjects)
     for names in ([one.upstream.name for one in results], [one.adaptation.name for one in results]):
         if len(set(names)) > 1:
@@ -146,6 +146,8 @@ def run_labels(results: Sequence[BenchmarkResult], *, subjects: Sequence[str]) -
     for same in [label for label, count in Counter(labels).items() if count > 1]:
         rows = [row for row, label in enumerate(labels) if label == same]
         found = differences([results[row] for row in rows], but=("data",))
+        corpora = [results[row].data.name for row in rows]
+        found |= {"data": corpora} if len(set(corpora)) > 1 else {}
         for place, row in enumerate(rows):
             settings = [f"{key.rpartition('.')[2]} {values[place]}" for key, values in found.items() if values[place]]
             labels[row] = ", ".join([same, *settings])

@@ -52,6 +52,9 @@ def test_labels_tell_runs_apart(tmp_path: Path) -> None:
     ]
     labels = run_labels(results, subjects=["x"] * 3)
     assert labels == ["x, frozen, seed 0", "x, frozen, seed 1", "x, lora"]
+    more = results[0].model_copy(update={"data": results[0].data.model_copy(update={"name": "ml_superb_1h"})})
+    named = [f"x, data {one.data.name}" for one in (results[0], more)]
+    assert run_labels([results[0], more], subjects=["x"] * 2) == named
 
 
 def test_stored_tables_need_their_stamp(tmp_path: Path) -> None:
