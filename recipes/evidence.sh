@@ -110,7 +110,7 @@ if stage 4; then
         analyse layer_weights "${some[@]}" --out "$(report_folder evidence-layer_weights)"
         for folder in "${some[@]}"; do # the first that has its weights: one that was unpacked from results has none
             if [[ $folder == *"-${main[0]#upstream=}-"* ]] && { $dry_run || [[ -f $folder/model.safetensors ]]; }; then
-                analyse tsne "$folder" --out "$(report_folder evidence-tsne)"
+                analyse tsne "$folder" --num-utterances 300 --out "$(report_folder evidence-tsne)"
                 break
             fi
         done

@@ -26,8 +26,8 @@ PARTS = ("upstream", "adaptation", "head", "objective")
 SELECTORS = ("experiment", "track", "size", "run", "task", *PARTS, "run_name", "trained_on")
 # Two runs of a pair differ in what the test names, in their settings of it, and in nothing of these
 SAME = ("track", "size", "run", "task", *PARTS, "seed", "data", "training_data")
-NAMES_TRAINING_DATA = {"size", "run", "trained_on", "run_name"}  # selectors that differ where what was trained on does
 ALIKE = (*SAME, "experiment", "run_name", "trained_on")  # of runs that differ at most in what is chosen by validation
+NAMES_TRAINING_DATA = {"size", "run", "trained_on", "run_name"}  # selectors that ask for other training data
 Selector = Mapping[str, Any]
 
 

@@ -50,7 +50,7 @@ FIGURES = {
     ),
     "layer_weights": (
         "Layers by their weights",
-        "The featurizer's softmax weights after training, of Whisper base and mhubert_tiny with several seeds (`mlsuperb analyse "
+        "The featurizer's softmax weights after training, of Whisper base and mhubert_tiny on 10min, by seed (`mlsuperb analyse "
         "layer_weights`). A weight says what the head reads, not how much a layer knows: the runs of one layer above say that.",
     ),
     "tsne": (

@@ -32,7 +32,7 @@ class Budget:
         root.mkdir(parents=True, exist_ok=True)
         with self.alone():  # or another process, short of room, could drop the folder between two lines
             # many runs that start together would wait for each other while each looks at every file of a network drive
-            known = (root / SIZE).exists() and any(map(_in_use, root.glob(f"*/{IN_USE}")))
+            known = (root / SIZE).exists() and any(map(_is_used, root.glob(f"*/{IN_USE}")))
             own.mkdir(exist_ok=True)
             self._in_use: IO[str] | None = open(own / IN_USE, "a", opener=no_link)  # noqa: SIM115
             locks.lock(self._in_use, shared=True)
@@ -113,7 +113,7 @@ class Budget:
         return 0
 
 
-def _in_use(path: Path) -> bool:
+def _is_used(path: Path) -> bool:
     """Whether a process reads or writes the folder of this file."""
     with open(path, "a", opener=no_link) as file:
         return not locks.lock(file, wait=False)

@@ -16,7 +16,7 @@ from mlsuperb.layers.masks import zero_padding
 from mlsuperb.layers.winograd import conv3x3, is_worth_it
 
 FrontendName = Literal["conv2d2", "conv2d", "conv1d4", "conv1d2", "linear"]
-# frames in per frame
+# frames in for each frame out
 SHORTENING: dict[FrontendName, int] = {"conv2d2": 2, "conv2d": 4, "conv1d4": 4, "conv1d2": 2, "linear": 1}
 MIN_CONV2D = 7  # frames and features that two 3 x 3 convolutions, the first with stride 2, need
 MIN_CONV2D8 = 15  # that three of them need, each with stride 2
